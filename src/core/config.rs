@@ -1,0 +1,380 @@
+//! `config.json`: live settings. Every field is optional; what is not there has the default given here.
+
+use super::id::{QueueName, matches};
+use super::json::{self, JsonError, Object, expected, is_null};
+use super::policy::{BackoffSpec, RetryRule};
+use super::record::{Record, Setting};
+use super::time::Boot;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Defaults for what jobs do not say themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Defaults {
+    /// Tries in all.
+    pub tries: Option<u32>,
+    /// Wait between tries.
+    pub backoff: BackoffSpec,
+    /// From TERM to KILL.
+    pub grace: Option<Duration>,
+    /// Longest try.
+    pub timeout: Setting<Duration>,
+    /// Largest log in bytes.
+    pub max_log: Setting<u64>,
+    /// Nice value.
+    pub nice: Option<i32>,
+}
+
+/// Settings of one queue.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QueueConfig {
+    /// Jobs of this queue at a time; `None`: only the spool's slots bound it.
+    pub slots: Option<usize>,
+    /// Start nothing from it.
+    pub paused: bool,
+    /// Overrule the spool's defaults.
+    pub defaults: Defaults,
+}
+
+/// Least free space before pirn takes new work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MinFree {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many percent of the file system, and of its inodes.
+    Percent(f64),
+}
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Jobs at a time; `None`: as many as there are CPUs.
+    pub slots: Option<usize>,
+    /// Start nothing at all.
+    pub paused: bool,
+    /// Defaults for jobs.
+    pub defaults: Defaults,
+    /// Per queue.
+    pub queues: BTreeMap<QueueName, QueueConfig>,
+    /// How long finished records and their logs are kept; `None`: for ever.
+    pub keep: Option<Duration>,
+    /// How many finished records are kept.
+    pub keep_count: Option<u64>,
+    /// How many bytes finished records and logs may take.
+    pub keep_bytes: Option<u64>,
+    /// Least free space.
+    pub min_free: MinFree,
+    /// Most jobs waiting; more are refused.
+    pub max_pending: Option<u64>,
+    /// Largest job file in bytes.
+    pub max_job_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            slots: None,
+            paused: false,
+            defaults: Defaults::default(),
+            queues: BTreeMap::new(),
+            keep: Some(Duration::from_secs(28 * 86_400)),
+            keep_count: None,
+            keep_bytes: None,
+            min_free: MinFree::Bytes(64 << 20),
+            max_pending: None,
+            max_job_bytes: 1 << 20,
+        }
+    }
+}
+
+const FIELDS: [&str; 10] = [
+    "slots",
+    "paused",
+    "defaults",
+    "queues",
+    "keep",
+    "keep_count",
+    "keep_bytes",
+    "min_free",
+    "max_pending",
+    "max_job_bytes",
+];
+const QUEUE_FIELDS: [&str; 3] = ["slots", "paused", "defaults"];
+const DEFAULTS_FIELDS: [&str; 6] = ["tries", "backoff", "grace", "timeout", "max_log", "nice"];
+
+impl Config {
+    /// Reads the file's text. Errors name the line and the field.
+    pub fn parse(text: &str) -> Result<Self, JsonError> {
+        let object = Object::parse(text)?;
+        let mut config = Self::default();
+        for (key, raw) in object.fields() {
+            let o = &object;
+            match key {
+                "slots" => config.slots = optional(raw, |r| o.read(key, r, slots))?,
+                "paused" => config.paused = o.read(key, raw, json::boolean)?,
+                "defaults" => config.defaults = defaults(&o.child(key, raw)?)?,
+                "queues" => config.queues = queues(&o.child(key, raw)?)?,
+                "keep" => config.keep = optional(raw, |r| o.read(key, r, json::span))?,
+                "keep_count" => config.keep_count = optional(raw, |r| o.read(key, r, count))?,
+                "keep_bytes" => config.keep_bytes = optional(raw, |r| o.read(key, r, json::size))?,
+                "min_free" => config.min_free = o.read(key, raw, min_free)?,
+                "max_pending" => config.max_pending = optional(raw, |r| o.read(key, r, count))?,
+                "max_job_bytes" => config.max_job_bytes = o.read(key, raw, job_bytes)?,
+                _ => return Err(o.unknown(key, raw, &FIELDS)),
+            }
+        }
+        Ok(config)
+    }
+
+    /// Whether jobs of `queue` may be started.
+    pub fn is_paused(&self, queue: &QueueName) -> bool {
+        self.paused || self.queues.get(queue).is_some_and(|q| q.paused)
+    }
+
+    /// What holds for a job of `queue`: its own word, else the queue's, else the spool's, else pirn's.
+    pub fn terms(&self, queue: &QueueName, record: &Record) -> Terms {
+        let queue = self
+            .queues
+            .get(queue)
+            .map(|q| q.defaults)
+            .unwrap_or_default();
+        let all = self.defaults;
+        Terms {
+            timeout: record.timeout.or(queue.timeout.or(all.timeout.or(None))),
+            grace: record
+                .grace
+                .or(queue.grace)
+                .or(all.grace)
+                .unwrap_or(Duration::from_secs(10)),
+            backoff: record.backoff.or(queue.backoff).or(all.backoff),
+            max_log: record.max_log.or(queue.max_log.or(all.max_log.or(None))),
+            nice: record.nice.or(queue.nice).or(all.nice),
+            retry: RetryRule {
+                tries: record.tries.or(queue.tries).or(all.tries).unwrap_or(3),
+                rules: record.rules.clone(),
+                once: record.once,
+            },
+        }
+    }
+}
+
+/// What holds for one job once record, queue and spool have had their say.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Terms {
+    /// Longest try.
+    pub timeout: Option<Duration>,
+    /// From TERM to KILL.
+    pub grace: Duration,
+    /// Wait between tries.
+    pub backoff: BackoffSpec,
+    /// Largest log in bytes.
+    pub max_log: Option<u64>,
+    /// Nice value.
+    pub nice: Option<i32>,
+    /// What makes another try.
+    pub retry: RetryRule,
+}
+
+impl Terms {
+    /// When a try that began at `started` is out of time.
+    pub fn deadline(&self, started: Boot) -> Option<Boot> {
+        self.timeout.map(|t| started.after(t))
+    }
+}
+
+/// Which queues a daemon serves: names, or prefixes with `*`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Only(pub Vec<String>);
+
+impl Only {
+    /// True when `queue` is served; an empty list serves all.
+    pub fn serves(&self, queue: &QueueName) -> bool {
+        self.0.is_empty()
+            || self
+                .0
+                .iter()
+                .any(|pattern| matches(pattern, queue.as_str()))
+    }
+}
+
+fn optional<'a, T>(
+    raw: &'a RawValue,
+    read: impl FnOnce(&'a RawValue) -> Result<T, JsonError>,
+) -> Result<Option<T>, JsonError> {
+    if is_null(raw) {
+        Ok(None)
+    } else {
+        read(raw).map(Some)
+    }
+}
+
+fn slots(raw: &RawValue) -> Result<usize, String> {
+    json::integer(raw, 0..=10_000).and_then(|n| usize::try_from(n).map_err(|e| e.to_string()))
+}
+
+fn count(raw: &RawValue) -> Result<u64, String> {
+    json::integer(raw, 0..=i64::MAX).and_then(|n| u64::try_from(n).map_err(|e| e.to_string()))
+}
+
+fn job_bytes(raw: &RawValue) -> Result<u64, String> {
+    match json::size(raw)? {
+        size @ 1024..=0x4000_0000 => Ok(size),
+        size => Err(format!("expected a size from 1K to 1G, got {size} bytes")),
+    }
+}
+
+fn min_free(raw: &RawValue) -> Result<MinFree, String> {
+    let percent = json::string(raw).ok().and_then(|text| {
+        text.trim()
+            .strip_suffix('%')
+            .map(|n| n.trim().parse::<f64>())
+    });
+    match percent {
+        None => json::size(raw)
+            .map(MinFree::Bytes)
+            .map_err(|_| expected("a size such as \"500M\" or a share such as \"5%\"", raw)),
+        Some(Ok(share)) if (0.0..100.0).contains(&share) => Ok(MinFree::Percent(share)),
+        Some(_) => Err(format!(
+            "expected a share such as \"5%\", got {}",
+            raw.get()
+        )),
+    }
+}
+
+fn queues(object: &Object<'_>) -> Result<BTreeMap<QueueName, QueueConfig>, JsonError> {
+    let mut queues = BTreeMap::new();
+    for (key, raw) in object.fields() {
+        let name = QueueName::new(key).map_err(|e| {
+            object.error(
+                key,
+                Some(raw),
+                format!("no queue can be called that: the name {e}"),
+            )
+        })?;
+        let o = object.child(key, raw)?;
+        let mut queue = QueueConfig::default();
+        for (key, raw) in o.fields() {
+            match key {
+                "slots" => queue.slots = optional(raw, |r| o.read(key, r, slots))?,
+                "paused" => queue.paused = o.read(key, raw, json::boolean)?,
+                "defaults" => queue.defaults = defaults(&o.child(key, raw)?)?,
+                _ => return Err(o.unknown(key, raw, &QUEUE_FIELDS)),
+            }
+        }
+        queues.insert(name, queue);
+    }
+    Ok(queues)
+}
+
+fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
+    let mut d = Defaults::default();
+    for (key, raw) in o.fields() {
+        match key {
+            _ if is_null(raw) && DEFAULTS_FIELDS.contains(&key) => {}
+            "tries" => d.tries = Some(o.read(key, raw, tries)?),
+            "backoff" => d.backoff = super::record::read_backoff(&o.child(key, raw)?)?,
+            "grace" => d.grace = Some(o.read(key, raw, json::span)?),
+            "timeout" => {
+                let span = o.read(key, raw, json::span)?;
+                d.timeout = if span.is_zero() {
+                    Setting::Off
+                } else {
+                    Setting::Set(span)
+                };
+            }
+            "max_log" => {
+                let size = o.read(key, raw, json::size)?;
+                d.max_log = if size == 0 {
+                    Setting::Off
+                } else {
+                    Setting::Set(size)
+                };
+            }
+            "nice" => d.nice = Some(o.read(key, raw, nice)?),
+            _ => return Err(o.unknown(key, raw, &DEFAULTS_FIELDS)),
+        }
+    }
+    Ok(d)
+}
+
+fn tries(raw: &RawValue) -> Result<u32, String> {
+    json::integer(raw, 1..=1_000_000).and_then(|n| u32::try_from(n).map_err(|e| e.to_string()))
+}
+
+fn nice(raw: &RawValue) -> Result<i32, String> {
+    json::integer(raw, -20..=19).and_then(|n| i32::try_from(n).map_err(|e| e.to_string()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::core::record::Work;
+
+    #[test]
+    fn empty_is_all_defaults() {
+        assert_eq!(Config::parse("{}").unwrap(), Config::default());
+    }
+
+    #[test]
+    fn errors_name_line_and_field() {
+        for (text, message) in [
+            (
+                "{\n\"slot\": 3}",
+                "line 2: slot: unknown field; did you mean \"slots\"?",
+            ),
+            (
+                "{\"slots\": -1}",
+                "line 1: slots: expected a whole number from 0 to 10000, got -1",
+            ),
+            (
+                "{\"queues\": {\n\"mail\": {\n\"defaults\": {\"timeout\": \"soon\"}}}}",
+                "line 3: queues.mail.defaults.timeout: expected a duration such as \"90s\" or \"1h 30m\", or a number of seconds, got \"soon\"",
+            ),
+            (
+                "{\"min_free\": \"120%\"}",
+                "line 1: min_free: expected a share such as \"5%\", got \"120%\"",
+            ),
+        ] {
+            assert_eq!(Config::parse(text).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn job_overrules_queue_overrules_spool() {
+        let config = Config::parse(
+            r#"{"defaults": {"tries": 5, "timeout": "1h", "backoff": {"first": "2s"}},
+                "queues": {"mail": {"defaults": {"timeout": "1m", "backoff": {"max": "5s"}}}}}"#,
+        )
+        .unwrap();
+        let mail = QueueName::new("mail").unwrap();
+        let mut record = Record::new(Work::Text("true".to_owned()));
+        let terms = config.terms(&mail, &record);
+        assert_eq!(
+            (terms.retry.tries, terms.timeout),
+            (5, Some(Duration::from_secs(60)))
+        );
+        assert_eq!(terms.backoff.rule().first, Duration::from_secs(2));
+        assert_eq!(terms.backoff.rule().max, Duration::from_secs(5));
+        record.timeout = Setting::Off;
+        assert_eq!(config.terms(&mail, &record).timeout, None);
+        assert_eq!(
+            config
+                .terms(
+                    &QueueName::default(),
+                    &Record::new(Work::Text("x".to_owned()))
+                )
+                .timeout,
+            Some(Duration::from_secs(3600))
+        );
+    }
+
+    #[test]
+    fn only_patterns() {
+        let only = Only(vec!["ma*".to_owned(), "web".to_owned()]);
+        assert!(only.serves(&QueueName::new("mail").unwrap()));
+        assert!(!only.serves(&QueueName::default()));
+        assert!(Only::default().serves(&QueueName::default()));
+    }
+}

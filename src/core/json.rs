@@ -1,0 +1,375 @@
+//! JSON objects taken apart one level at a time.
+//!
+//! Every error can name the field and the line, an unknown key costs nothing and loses nothing (its text is
+//! kept as it was), and a key given twice is an error instead of a coin toss. The record and the config are
+//! both read through this.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use super::units;
+
+/// Deeper nesting than this is refused: no job needs it, and readers (jq among them) have limits of their own.
+pub const MAX_DEPTH: usize = 100;
+
+/// What is wrong with a JSON text, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JsonError {
+    /// Line in the text, from 1; 0 where it is not known.
+    pub line: usize,
+    /// The field, with dots for nesting; empty for the text as a whole.
+    pub field: String,
+    /// What was wrong and what is right.
+    pub what: String,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+/// One object: its keys and their values' texts, in the order given.
+#[derive(Debug)]
+pub struct Object<'a> {
+    whole: &'a str,
+    path: String,
+    fields: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Object<'a> {
+    /// Takes `text` apart. Errors: not one object, nested deeper than [`MAX_DEPTH`], a key given twice.
+    pub fn parse(text: &'a str) -> Result<Self, JsonError> {
+        check_depth(text)?;
+        Self::part(text, text, String::new())
+    }
+
+    fn part(whole: &'a str, text: &'a str, path: String) -> Result<Self, JsonError> {
+        let before = line_of(whole, text);
+        let pairs: Pairs<'a> = serde_json::from_str(text).map_err(|e| JsonError {
+            line: before + e.line().max(1) - 1,
+            field: path.clone(),
+            what: without_position(&e),
+        })?;
+        let object = Self {
+            whole,
+            path,
+            fields: pairs.0,
+        };
+        let mut sorted: Vec<_> = object.fields.iter().collect();
+        sorted.sort_by(|a, b| a.0.cmp(&b.0));
+        match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            Some(pair) => Err(object.error(&pair[1].0, Some(pair[1].1), "given twice".to_owned())),
+            None => Ok(object),
+        }
+    }
+
+    /// The fields in the order given.
+    pub fn fields(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.fields.iter().map(|(key, raw)| (key.as_ref(), *raw))
+    }
+
+    /// The object that is the value of `key`.
+    pub fn child(&self, key: &str, raw: &'a RawValue) -> Result<Self, JsonError> {
+        if !raw.get().starts_with('{') {
+            return Err(self.error(key, Some(raw), expected("an object", raw)));
+        }
+        Self::part(self.whole, raw.get(), self.path_of(key))
+    }
+
+    /// An error about `key`.
+    pub fn error(&self, key: &str, raw: Option<&RawValue>, what: String) -> JsonError {
+        let line = raw.map_or(0, |raw| line_of(self.whole, raw.get()));
+        JsonError {
+            line,
+            field: self.path_of(key),
+            what,
+        }
+    }
+
+    /// Runs `read` over the value of `key`, naming the field if it fails.
+    pub fn read<T>(
+        &self,
+        key: &str,
+        raw: &'a RawValue,
+        read: impl FnOnce(&'a RawValue) -> Result<T, String>,
+    ) -> Result<T, JsonError> {
+        read(raw).map_err(|what| self.error(key, Some(raw), what))
+    }
+
+    /// The error for a key that nothing knows, with the nearest of those that are known.
+    pub fn unknown(&self, key: &str, raw: &RawValue, known: &[&str]) -> JsonError {
+        let what = match nearest(key, known) {
+            Some(right) => format!("unknown field; did you mean {right:?}?"),
+            None => format!("unknown field; the fields here are {}", known.join(", ")),
+        };
+        self.error(key, Some(raw), what)
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+}
+
+struct Pairs<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Pairs<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PairsVisitor;
+        impl<'de> Visitor<'de> for PairsVisitor {
+            type Value = Pairs<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut pairs = Vec::with_capacity(16);
+                while let Some(Key(key)) = map.next_key()? {
+                    pairs.push((key, map.next_value()?));
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(PairsVisitor)
+    }
+}
+
+/// A key, borrowed from the text unless it has escapes.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+            fn visit_borrowed_str<E>(self, key: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(key)))
+            }
+            fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(key.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+fn check_depth(text: &str) -> Result<(), JsonError> {
+    let (mut depth, mut in_string, mut escaped, mut line) = (0usize, false, false, 1usize);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'\n' => line += 1,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            let what = format!("nested deeper than {MAX_DEPTH} levels");
+            return Err(JsonError {
+                line,
+                field: String::new(),
+                what,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The line of `part`, a slice of `whole`, from 1.
+fn line_of(whole: &str, part: &str) -> usize {
+    let offset = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
+    match whole.as_bytes().get(..offset) {
+        Some(before) => 1 + before.iter().filter(|&&b| b == b'\n').count(),
+        None => 0,
+    }
+}
+
+fn without_position(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    text.split(" at line ").next().unwrap_or(&text).to_owned()
+}
+
+/// "expected a string, got a number".
+pub fn expected(wanted: &str, got: &RawValue) -> String {
+    let got = match got.get().as_bytes().first() {
+        Some(b'"') => "a string",
+        Some(b'{') => "an object",
+        Some(b'[') => "a list",
+        Some(b't' | b'f' | b'n') | None => got.get(),
+        Some(_) => "a number",
+    };
+    format!("expected {wanted}, got {got}")
+}
+
+/// True for `null`, which everywhere means "as if the field were not there".
+pub fn is_null(raw: &RawValue) -> bool {
+    raw.get() == "null"
+}
+
+/// A string.
+pub fn string(raw: &RawValue) -> Result<String, String> {
+    serde_json::from_str(raw.get()).map_err(|_| expected("a string", raw))
+}
+
+/// `true` or `false`.
+pub fn boolean(raw: &RawValue) -> Result<bool, String> {
+    serde_json::from_str(raw.get()).map_err(|_| expected("true or false", raw))
+}
+
+/// A whole number within `range`.
+pub fn integer(raw: &RawValue, range: std::ops::RangeInclusive<i64>) -> Result<i64, String> {
+    let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
+    let number = serde_json::from_str::<i64>(raw.get()).map_err(|_| expected(&wanted(), raw))?;
+    if range.contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("expected {}, got {number}", wanted()))
+    }
+}
+
+/// A list of strings.
+pub fn strings(raw: &RawValue) -> Result<Vec<String>, String> {
+    serde_json::from_str(raw.get()).map_err(|_| expected("a list of strings", raw))
+}
+
+/// A duration: a number of seconds or a text such as "1h 30m".
+pub fn span(raw: &RawValue) -> Result<Duration, String> {
+    if let Ok(seconds) = serde_json::from_str::<f64>(raw.get()) {
+        return units::span_from_secs(seconds);
+    }
+    match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+        Ok(text) => units::parse_span(&text),
+        Err(_) => Err(expected(
+            "a duration such as \"90s\", or a number of seconds",
+            raw,
+        )),
+    }
+}
+
+/// A size in bytes: a number or a text such as "64K".
+pub fn size(raw: &RawValue) -> Result<u64, String> {
+    if let Ok(bytes) = serde_json::from_str::<u64>(raw.get()) {
+        return Ok(bytes);
+    }
+    match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+        Ok(text) => units::parse_size(&text),
+        Err(_) => Err(expected(
+            "a size such as \"64K\", or a number of bytes",
+            raw,
+        )),
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be.
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let limit = 1 + word.chars().count() / 4;
+    known
+        .iter()
+        .map(|k| (distance(word, k), *k))
+        .filter(|(d, _)| *d <= limit)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, k)| k)
+}
+
+/// Edit distance with swaps of neighbours counted once.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.chars().collect());
+    let mut rows = vec![vec![0usize; b.len() + 1]; a.len() + 1];
+    for i in 0..=a.len() {
+        for j in 0..=b.len() {
+            rows[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+                let by_swap = if swap {
+                    rows[i - 2][j - 2] + 1
+                } else {
+                    usize::MAX
+                };
+                let by_change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+                by_change
+                    .min(rows[i - 1][j] + 1)
+                    .min(rows[i][j - 1] + 1)
+                    .min(by_swap)
+            };
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_line_and_field() {
+        let text = "{\n \"a\": 1,\n \"b\": {\n  \"c\": true\n }\n}";
+        let object = Object::parse(text).unwrap();
+        let (key, raw) = object.fields().nth(1).unwrap();
+        let child = object.child(key, raw).unwrap();
+        let (key, raw) = child.fields().next().unwrap();
+        let error = child.read(key, raw, string).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "line 4: b.c: expected a string, got true"
+        );
+        assert_eq!(
+            Object::parse("{\n\"a\":1,\n\"a\":2}")
+                .unwrap_err()
+                .to_string(),
+            "line 3: a: given twice"
+        );
+        assert_eq!(Object::parse("{\"a\":1}\n x").unwrap_err().line, 2);
+        assert!(
+            Object::parse("[1]")
+                .unwrap_err()
+                .to_string()
+                .contains("expected a JSON object")
+        );
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = format!("{{\"x\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(
+            Object::parse(&deep)
+                .unwrap_err()
+                .to_string()
+                .contains("nested deeper")
+        );
+        assert!(Object::parse(&format!("{{\"x\":\"{}\"}}", "[".repeat(100_000))).is_ok());
+    }
+
+    #[test]
+    fn nearest_name() {
+        assert_eq!(
+            nearest("prioriy", &["priority", "timeout"]),
+            Some("priority")
+        );
+        assert_eq!(
+            nearest("tiemout", &["priority", "timeout"]),
+            Some("timeout")
+        );
+        assert_eq!(nearest("frobnicate", &["priority", "timeout"]), None);
+    }
+}

@@ -1,0 +1,13 @@
+//! The pure layer: ids, times, the record, the config, retry policy and the scheduler.
+//!
+//! Nothing in here touches a clock, a file, a process or a thread; `tests/tidy.rs` holds it to that.
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod id;
+pub mod json;
+pub mod policy;
+pub mod record;
+pub mod scheduler;
+pub mod time;
+pub mod units;

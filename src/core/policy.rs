@@ -1,0 +1,315 @@
+//! What follows from how a try ended: done, another try and when, or giving up.
+
+use super::record::Reason;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Never tried again (qmail's "permanent").
+pub const EXIT_PERMANENT: i32 = 100;
+
+/// Always worth another try: EX_TEMPFAIL of sysexits.h, and qmail's "temporary".
+pub const EXIT_TEMPORARY: [i32; 2] = [75, 111];
+
+/// Which exit codes are tried again. `fail_on` overrules all but nothing overrules 100.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExitRules(Option<Box<Lists>>);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Lists {
+    retry_on: Option<BTreeSet<i32>>,
+    fail_on: BTreeSet<i32>,
+}
+
+impl ExitRules {
+    /// The rules of a record; `None` means that any failure is tried again.
+    pub fn new(retry_on: Option<BTreeSet<i32>>, fail_on: BTreeSet<i32>) -> Self {
+        if retry_on.is_none() && fail_on.is_empty() {
+            return Self(None);
+        }
+        Self(Some(Box::new(Lists { retry_on, fail_on })))
+    }
+
+    /// The list of `retry_on`, if there is one.
+    pub fn retry_on(&self) -> Option<&BTreeSet<i32>> {
+        self.0.as_ref()?.retry_on.as_ref()
+    }
+
+    /// The list of `fail_on`.
+    pub fn fail_on(&self) -> &BTreeSet<i32> {
+        static NONE: BTreeSet<i32> = BTreeSet::new();
+        self.0.as_ref().map_or(&NONE, |lists| &lists.fail_on)
+    }
+
+    /// True when a try that ended with `code` may be followed by another.
+    pub fn retries(&self, code: i32) -> bool {
+        if code == EXIT_PERMANENT || self.fail_on().contains(&code) {
+            return false;
+        }
+        EXIT_TEMPORARY.contains(&code) || self.retry_on().is_none_or(|list| list.contains(&code))
+    }
+}
+
+/// How long to wait between tries, as a record or the config gives it: each part on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct BackoffSpec {
+    /// Before the second try.
+    pub first: Option<Duration>,
+    /// Each further wait is this many times the one before.
+    pub factor: Option<f64>,
+    /// The longest wait.
+    pub max: Option<Duration>,
+}
+
+impl BackoffSpec {
+    /// This spec with the gaps filled from `other`.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            first: self.first.or(other.first),
+            factor: self.factor.or(other.factor),
+            max: self.max.or(other.max),
+        }
+    }
+
+    /// The rule that holds, gaps filled with 1s, x2, 10m.
+    pub fn rule(self) -> Backoff {
+        Backoff {
+            first: self.first.unwrap_or(Duration::from_secs(1)),
+            factor: self.factor.unwrap_or(2.0),
+            max: self.max.unwrap_or(Duration::from_secs(600)),
+        }
+    }
+}
+
+/// A complete backoff rule.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Backoff {
+    /// Before the second try.
+    pub first: Duration,
+    /// Each further wait is this many times the one before.
+    pub factor: f64,
+    /// The longest wait.
+    pub max: Duration,
+}
+
+impl Backoff {
+    /// The wait after `attempt` tries: between three and four quarters of the nominal wait, so that jobs which
+    /// failed together do not come back together. `dice` is any random number.
+    pub fn wait(&self, attempt: u32, dice: u64) -> Duration {
+        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        let nominal = self.first.as_secs_f64() * self.factor.powi(exponent);
+        let capped = nominal.min(self.max.as_secs_f64());
+        let share = 0.75 + 0.25 * (dice % 1_000) as f64 / 1_000.0;
+        Duration::from_secs_f64(capped * share)
+    }
+}
+
+/// How a try ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TryEnd {
+    /// Exited by itself with this code.
+    Exited(i32),
+    /// Ended by this signal, which pirn did not send.
+    Signaled(i32),
+    /// Ended because pirn made it: the reason says why. `code` or `signal` is how it went.
+    Stopped {
+        /// Why pirn stopped it.
+        why: StopReason,
+        /// Exit code, if it exited.
+        code: Option<i32>,
+        /// Signal, if it was killed.
+        signal: Option<i32>,
+    },
+    /// Could not be started, and another try would not help.
+    NotStarted,
+    /// Went away with an unknown status.
+    Interrupted,
+}
+
+/// Why pirn stops a running job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StopReason {
+    /// Its timeout passed.
+    Timeout,
+    /// It wrote more than its `max_log`.
+    LogLimit,
+    /// Someone moved its file to `failed/` (or asked for that).
+    Cancelled,
+    /// Someone removed its file: it is not to be recorded at all.
+    Forgotten,
+    /// Someone moved its file back to `pending/`.
+    Requeued,
+    /// The daemon was told twice to stop.
+    Shutdown,
+}
+
+/// What a record says about an ended try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// The word for it.
+    pub reason: Reason,
+    /// Exit code, if it exited.
+    pub exit_code: Option<i32>,
+    /// Signal, if it was killed.
+    pub signal: Option<i32>,
+}
+
+/// What happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// To `complete/`.
+    Complete,
+    /// To `failed/`.
+    Failed,
+    /// Back to `pending/`, due after the backoff.
+    Retry,
+    /// Back to `pending/`, due at once.
+    Requeue,
+    /// Nowhere: the user removed it.
+    Forget,
+}
+
+impl TryEnd {
+    /// What to write down.
+    pub fn outcome(self) -> Outcome {
+        match self {
+            Self::Exited(code) => Outcome {
+                reason: Reason::Exited,
+                exit_code: Some(code),
+                signal: None,
+            },
+            Self::Signaled(signal) => Outcome {
+                reason: Reason::Signaled,
+                exit_code: None,
+                signal: Some(signal),
+            },
+            Self::Stopped { why, code, signal } => {
+                let reason = match why {
+                    StopReason::Timeout => Reason::Timeout,
+                    StopReason::LogLimit => Reason::LogLimit,
+                    StopReason::Cancelled | StopReason::Forgotten => Reason::Cancelled,
+                    StopReason::Requeued | StopReason::Shutdown => Reason::Interrupted,
+                };
+                Outcome {
+                    reason,
+                    exit_code: code,
+                    signal,
+                }
+            }
+            Self::NotStarted => Outcome {
+                reason: Reason::NotStarted,
+                exit_code: None,
+                signal: None,
+            },
+            Self::Interrupted => Outcome {
+                reason: Reason::Interrupted,
+                exit_code: None,
+                signal: None,
+            },
+        }
+    }
+
+    /// True when the job did what it was for.
+    pub fn succeeded(self) -> bool {
+        self == Self::Exited(0)
+    }
+}
+
+/// What of a job decides about its next try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetryRule {
+    /// Tries in all.
+    pub tries: u32,
+    /// Which exit codes are tried again.
+    pub rules: ExitRules,
+    /// At most once.
+    pub once: bool,
+}
+
+/// Decides what follows the end of try number `attempt`.
+pub fn verdict(end: TryEnd, attempt: u32, rule: &RetryRule) -> Verdict {
+    let may_retry = attempt < rule.tries && !rule.once;
+    let retry = |temporary: bool| {
+        if temporary && may_retry {
+            Verdict::Retry
+        } else {
+            Verdict::Failed
+        }
+    };
+    match end {
+        TryEnd::Exited(0) => Verdict::Complete,
+        TryEnd::Exited(code) => retry(rule.rules.retries(code)),
+        TryEnd::Signaled(_) => retry(true),
+        TryEnd::NotStarted => Verdict::Failed,
+        // A lost try costs no backoff: nothing says that the job was at fault.
+        TryEnd::Interrupted if may_retry => Verdict::Requeue,
+        TryEnd::Interrupted => Verdict::Failed,
+        TryEnd::Stopped { why, .. } => match why {
+            StopReason::Timeout => retry(true),
+            StopReason::LogLimit | StopReason::Cancelled => Verdict::Failed,
+            StopReason::Forgotten => Verdict::Forget,
+            StopReason::Requeued => Verdict::Requeue,
+            StopReason::Shutdown if may_retry => Verdict::Requeue,
+            StopReason::Shutdown => Verdict::Failed,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(tries: u32, retry_on: Option<&[i32]>, fail_on: &[i32]) -> RetryRule {
+        let rules = ExitRules::new(
+            retry_on.map(|l| l.iter().copied().collect()),
+            fail_on.iter().copied().collect(),
+        );
+        RetryRule {
+            tries,
+            rules,
+            once: false,
+        }
+    }
+
+    #[test]
+    fn exit_codes_decide() {
+        let plain = rule(3, None, &[]);
+        assert_eq!(verdict(TryEnd::Exited(0), 1, &plain), Verdict::Complete);
+        assert_eq!(verdict(TryEnd::Exited(127), 1, &plain), Verdict::Retry);
+        assert_eq!(verdict(TryEnd::Exited(127), 3, &plain), Verdict::Failed);
+        assert_eq!(verdict(TryEnd::Exited(100), 1, &plain), Verdict::Failed);
+        let picky = rule(3, Some(&[4]), &[]);
+        assert_eq!(verdict(TryEnd::Exited(4), 1, &picky), Verdict::Retry);
+        assert_eq!(verdict(TryEnd::Exited(5), 1, &picky), Verdict::Failed);
+        assert_eq!(verdict(TryEnd::Exited(75), 1, &picky), Verdict::Retry);
+        assert_eq!(verdict(TryEnd::Exited(111), 1, &picky), Verdict::Retry);
+        let strict = rule(3, Some(&[100]), &[1, 75]);
+        assert_eq!(verdict(TryEnd::Exited(1), 1, &strict), Verdict::Failed);
+        assert_eq!(verdict(TryEnd::Exited(75), 1, &strict), Verdict::Failed);
+        assert_eq!(verdict(TryEnd::Exited(100), 1, &strict), Verdict::Failed);
+    }
+
+    #[test]
+    fn once_means_once() {
+        let once = RetryRule {
+            once: true,
+            ..rule(3, None, &[])
+        };
+        for end in [TryEnd::Exited(1), TryEnd::Signaled(9), TryEnd::Interrupted] {
+            assert_eq!(verdict(end, 1, &once), Verdict::Failed);
+        }
+    }
+
+    #[test]
+    fn backoff_grows_to_its_limit_with_jitter() {
+        let backoff = BackoffSpec::default().rule();
+        for (attempt, nominal) in [(1, 1.0), (2, 2.0), (3, 4.0), (11, 600.0), (u32::MAX, 600.0)] {
+            for dice in [0, 1, 499, 999, u64::MAX] {
+                let wait = backoff.wait(attempt, dice).as_secs_f64();
+                assert!(
+                    wait >= nominal * 0.75 - 1e-9 && wait <= nominal,
+                    "try {attempt}: {wait}"
+                );
+            }
+        }
+    }
+}

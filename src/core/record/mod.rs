@@ -1,0 +1,432 @@
+//! The job record: what was asked for, what came of it, and every key that pirn does not know.
+//!
+//! One JSON object per job (DESIGN section 3, pirn-spool(5)). Reading is in `read`, printing in `write`;
+//! printing what was read keeps every field, unknown ones byte for byte.
+
+mod read;
+mod write;
+
+pub use read::{FileKind, RecordError};
+pub(crate) use read::{backoff as read_backoff, parse_umask};
+
+use super::id::{JobId, QueueName};
+use super::policy::{BackoffSpec, ExitRules};
+use super::time::Wall;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// The directory a job's file is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Waiting.
+    Pending,
+    /// Running now.
+    Active,
+    /// Ended well.
+    Complete,
+    /// Gave up.
+    Failed,
+}
+
+impl State {
+    /// All of them, in the order of a job's life.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Active, Self::Complete, Self::Failed];
+
+    /// The directory's name, which is also the word users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// True where a job's life is over.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Complete | Self::Failed)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a job, or one of its tries, ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The program ended by itself; `exit_code` says how.
+    Exited,
+    /// A signal that pirn did not send ended it.
+    Signaled,
+    /// Killed after its `timeout`.
+    Timeout,
+    /// Someone withdrew it.
+    Cancelled,
+    /// Still waiting at `expires`.
+    Expired,
+    /// The program could not be started.
+    NotStarted,
+    /// The daemon or the machine went away under it, and its status is not known.
+    Interrupted,
+    /// A job that it comes `after` failed.
+    Dependency,
+    /// It wrote more than `max_log`.
+    LogLimit,
+}
+
+impl Reason {
+    const ALL: [Self; 9] = [
+        Self::Exited,
+        Self::Signaled,
+        Self::Timeout,
+        Self::Cancelled,
+        Self::Expired,
+        Self::NotStarted,
+        Self::Interrupted,
+        Self::Dependency,
+        Self::LogLimit,
+    ];
+
+    /// The word in the record.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signaled => "signaled",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::NotStarted => "not_started",
+            Self::Interrupted => "interrupted",
+            Self::Dependency => "dependency",
+            Self::LogLimit => "log_limit",
+        }
+    }
+
+    /// The reason that `word` names.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.as_str() == word)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the job runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// A text: run by `sh -c`, or by its own interpreter when it begins with `#!`.
+    Text(String),
+    /// A program and its arguments, executed as they are.
+    Argv(Vec<String>),
+    /// A program from the spool's `scripts/`.
+    Script {
+        /// The file's name; the rules for ids keep it inside the directory.
+        name: JobId,
+        /// What it is called with.
+        args: Vec<String>,
+    },
+}
+
+impl Work {
+    /// One line for lists and logs.
+    pub fn summary(&self) -> String {
+        let text = match self {
+            Self::Text(text) => text.trim().to_owned(),
+            Self::Argv(argv) => argv.iter().map(|a| quote(a)).collect::<Vec<_>>().join(" "),
+            Self::Script { name, args } => std::iter::once(name.as_str())
+                .chain(args.iter().map(String::as_str))
+                .map(quote)
+                .collect::<Vec<_>>()
+                .join(" "),
+        };
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect()
+    }
+}
+
+/// A shell word that means `arg`.
+fn quote(arg: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%^".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) {
+        arg.to_owned()
+    } else {
+        format!("'{}'", arg.replace('\'', r"'\''"))
+    }
+}
+
+/// A setting that the config gives a default for, and a job may replace or switch off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Setting<T> {
+    /// The job says nothing: the default holds.
+    #[default]
+    Default,
+    /// The job says `0`: no such limit.
+    Off,
+    /// The job's own.
+    Set(T),
+}
+
+impl<T: Copy> Setting<T> {
+    /// The value that holds, given the config's.
+    pub fn or(self, default: Option<T>) -> Option<T> {
+        match self {
+            Self::Default => default,
+            Self::Off => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+/// Whether the job has a scratch directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scratch {
+    /// Only if it has `files`.
+    #[default]
+    No,
+    /// One for each try, removed after it.
+    Yes,
+    /// As `Yes`, but left in place for people to look at.
+    Keep,
+}
+
+/// What a job may set with setrlimit(2): the names are those of the constants, in lower case.
+pub const LIMIT_NAMES: [&str; 9] = [
+    "as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "stack",
+];
+
+/// One try.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Try {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// When the program was started.
+    pub started_at: Option<Wall>,
+    /// When it ended.
+    pub finished_at: Wall,
+    /// Its exit code, if it had one.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it, if one did.
+    pub signal: Option<i32>,
+    /// Why it ended.
+    pub reason: Reason,
+    /// What could not be done, for people.
+    pub error: Option<String>,
+    /// Seconds from start to end.
+    pub duration: f64,
+    /// Where in the log its output begins.
+    pub log_offset: u64,
+}
+
+/// Which process ran the job: enough to tell it from a later one with the same pid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proc {
+    /// Process id of the job's leader, which is also its group and session.
+    pub pid: i32,
+    /// Field 22 of /proc/PID/stat: clock ticks from boot to its start (proc(5)).
+    pub start: u64,
+    /// /proc/sys/kernel/random/boot_id at the time.
+    pub boot: String,
+}
+
+/// A job record.
+#[derive(Debug, Clone)]
+pub struct Record {
+    // What was asked for.
+    /// What to run.
+    pub work: Work,
+    /// A label for people.
+    pub name: Option<String>,
+    /// Free text for people.
+    pub comment: Option<String>,
+    /// The queue asked for; the directory overrules it.
+    pub queue: Option<QueueName>,
+    /// Higher runs first.
+    pub priority: i32,
+    /// Working directory.
+    pub cwd: Option<String>,
+    /// Added to the environment that every job gets.
+    pub env: BTreeMap<String, String>,
+    /// File mode creation mask.
+    pub umask: Option<u32>,
+    /// Nice value, -20 to 19.
+    pub nice: Option<i32>,
+    /// What the job reads from its standard input.
+    pub stdin: Option<Vec<u8>>,
+    /// Files to put into the scratch directory.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// How long a try may take.
+    pub timeout: Setting<Duration>,
+    /// How long after TERM comes KILL.
+    pub grace: Option<Duration>,
+    /// How many tries in all, at least 1.
+    pub tries: Option<u32>,
+    /// How long to wait between tries.
+    pub backoff: BackoffSpec,
+    /// Which exit codes are tried again.
+    pub rules: ExitRules,
+    /// Not started before this date.
+    pub not_before: Option<Wall>,
+    /// Not started after this date.
+    pub expires: Option<Wall>,
+    /// Jobs of one group run one at a time, in order.
+    pub group: Option<String>,
+    /// Ids that must complete first.
+    pub after: Vec<JobId>,
+    /// Ids that must end first, either way.
+    pub after_any: Vec<JobId>,
+    /// At most once instead of at least once.
+    pub once: bool,
+    /// Scratch directory wanted.
+    pub tmp: Scratch,
+    /// Standard error into a log of its own.
+    pub split: bool,
+    /// Bytes of log after which the job is killed.
+    pub max_log: Setting<u64>,
+    /// Resource limits: name to value, `None` for unlimited.
+    pub limits: BTreeMap<String, Option<u64>>,
+    /// Words to find it by.
+    pub tags: Vec<String>,
+
+    // Added by pirn.
+    /// The id, as the file was called when the record was written.
+    pub id: Option<JobId>,
+    /// When the job was made.
+    pub created_at: Option<Wall>,
+    /// When its last try began.
+    pub started_at: Option<Wall>,
+    /// When it ended for good; a record that has this is over.
+    pub finished_at: Option<Wall>,
+    /// Tries begun so far.
+    pub attempt: u32,
+    /// Process id of the running try.
+    pub pid: Option<i32>,
+    /// Exit code of the last try.
+    pub exit_code: Option<i32>,
+    /// Signal that ended the last try.
+    pub signal: Option<i32>,
+    /// Why the last try ended.
+    pub reason: Option<Reason>,
+    /// What could not be done, for people.
+    pub error: Option<String>,
+    /// Seconds the last try took.
+    pub duration: Option<f64>,
+    /// Processor seconds of the last try, user and system, with the children it waited for.
+    pub cpu: Option<f64>,
+    /// Largest resident set of the last try, in bytes.
+    pub max_rss: Option<u64>,
+    /// The end of the log, lossy UTF-8.
+    pub output: Option<String>,
+    /// Size of the log in bytes.
+    pub log_bytes: Option<u64>,
+    /// What the job wrote to `$PIRN_OUT`.
+    pub result: Option<String>,
+    /// One entry for each try that ended.
+    pub attempts: Vec<Try>,
+    /// When the next try is due.
+    pub retry_at: Option<Wall>,
+    /// The running try's process.
+    pub proc: Option<Proc>,
+
+    /// Keys that pirn does not know, in the order and the words they were given.
+    pub extra: Vec<(String, Box<RawValue>)>,
+}
+
+impl Record {
+    /// A record that asks for `work` and nothing else.
+    pub fn new(work: Work) -> Self {
+        Self {
+            work,
+            name: None,
+            comment: None,
+            queue: None,
+            priority: 0,
+            cwd: None,
+            env: BTreeMap::new(),
+            umask: None,
+            nice: None,
+            stdin: None,
+            files: BTreeMap::new(),
+            timeout: Setting::Default,
+            grace: None,
+            tries: None,
+            backoff: BackoffSpec::default(),
+            rules: ExitRules::default(),
+            not_before: None,
+            expires: None,
+            group: None,
+            after: Vec::new(),
+            after_any: Vec::new(),
+            once: false,
+            tmp: Scratch::No,
+            split: false,
+            max_log: Setting::Default,
+            limits: BTreeMap::new(),
+            tags: Vec::new(),
+            id: None,
+            created_at: None,
+            started_at: None,
+            finished_at: None,
+            attempt: 0,
+            pid: None,
+            exit_code: None,
+            signal: None,
+            reason: None,
+            error: None,
+            duration: None,
+            cpu: None,
+            max_rss: None,
+            output: None,
+            log_bytes: None,
+            result: None,
+            attempts: Vec::new(),
+            retry_at: None,
+            proc: None,
+            extra: Vec::new(),
+        }
+    }
+
+    /// True when the record carries its end.
+    pub fn is_over(&self) -> bool {
+        self.finished_at.is_some()
+    }
+
+    /// True when the job wants a scratch directory.
+    pub fn wants_scratch(&self) -> bool {
+        self.tmp != Scratch::No || !self.files.is_empty()
+    }
+
+    /// Forgets what came of earlier runs: the job is as new, with all its tries before it.
+    pub fn make_fresh(&mut self) {
+        self.forget_try();
+        self.attempt = 0;
+        self.attempts.clear();
+    }
+
+    /// Forgets what came of the last try, before the next one or its outcome.
+    pub fn forget_try(&mut self) {
+        self.started_at = None;
+        self.finished_at = None;
+        self.pid = None;
+        self.exit_code = None;
+        self.signal = None;
+        self.reason = None;
+        self.error = None;
+        self.duration = None;
+        self.cpu = None;
+        self.max_rss = None;
+        self.output = None;
+        self.log_bytes = None;
+        self.result = None;
+        self.retry_at = None;
+        self.proc = None;
+    }
+}

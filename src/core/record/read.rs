@@ -1,0 +1,515 @@
+//! Reading a dropped file: plain text, `#!` script or JSON record.
+
+use super::{LIMIT_NAMES, Proc, Reason, Record, Scratch, Setting, Try, Work};
+use crate::core::id::{JobId, QueueName};
+use crate::core::json::{self, JsonError, Object, expected, is_null};
+use crate::core::policy::{BackoffSpec, ExitRules};
+use crate::core::time::Wall;
+use base64::Engine as _;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What a file's first bytes say it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Begins with `{`.
+    Json,
+    /// Anything else that is text: a shell command, or a script when it begins with `#!`.
+    Text,
+}
+
+/// Why a file is no job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordError {
+    /// Nothing in it.
+    Empty,
+    /// Not UTF-8, or with NUL bytes.
+    NotText,
+    /// A JSON record with a mistake in it.
+    Json(JsonError),
+    /// None or several of `command`, `script`, `url`.
+    Work(&'static str),
+    /// A field that this version cannot serve yet.
+    Unsupported(&'static str),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the file is empty; write a shell command, a #! script or a JSON record into it"),
+            Self::NotText => f.write_str("the file is not UTF-8 text; a job is a shell command, a #! script or a JSON record"),
+            Self::Json(e) => {
+                write!(f, "{e}")?;
+                if e.field.is_empty() {
+                    f.write_str(" (a file that begins with { is read as a JSON record; start a shell command with a space instead)")?;
+                }
+                Ok(())
+            }
+            Self::Work(what) => f.write_str(what),
+            Self::Unsupported(field) => write!(f, "{field}: this version of pirn does not support it yet"),
+        }
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+impl From<JsonError> for RecordError {
+    fn from(e: JsonError) -> Self {
+        Self::Json(e)
+    }
+}
+
+/// Asked for, but not served by this version: such a job is refused rather than run differently.
+const UNSUPPORTED: [&str; 3] = ["url", "callback_url", "sandbox"];
+
+impl Record {
+    /// Reads a job file.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| RecordError::NotText)?;
+        match kind_of(text)? {
+            FileKind::Json => Self::from_json(text),
+            FileKind::Text => Ok(Self::new(Work::Text(text.to_owned()))),
+        }
+    }
+
+    /// Reads a JSON record.
+    pub fn from_json(text: &str) -> Result<Self, RecordError> {
+        let object = Object::parse(text)?;
+        let mut record = Self::new(Work::Argv(Vec::new()));
+        let mut parts = Parts::default();
+        for (key, raw) in object.fields() {
+            if is_null(raw) && !matches!(key, "x" | "result") {
+                continue;
+            }
+            if let Some(field) = UNSUPPORTED.iter().find(|f| **f == key) {
+                return Err(RecordError::Unsupported(field));
+            }
+            if !(record.asked(&object, key, raw, &mut parts)? || record.added(&object, key, raw)?) {
+                record.extra.push((key.to_owned(), raw.to_owned()));
+            }
+        }
+        record.rules = ExitRules::new(parts.retry_on.take(), std::mem::take(&mut parts.fail_on));
+        record.work = parts.work()?;
+        Ok(record)
+    }
+
+    /// Fields that users write. True if `key` was one.
+    fn asked<'a>(
+        &mut self,
+        o: &Object<'a>,
+        key: &str,
+        raw: &'a RawValue,
+        parts: &mut Parts,
+    ) -> Result<bool, JsonError> {
+        match key {
+            "command" => parts.command = Some(o.read(key, raw, command)?),
+            "script" => parts.script = Some(o.read(key, raw, id)?),
+            "args" => parts.args = Some(o.read(key, raw, |r| argument_list(json::strings(r)?))?),
+            "name" => self.name = Some(o.read(key, raw, json::string)?),
+            "comment" => self.comment = Some(o.read(key, raw, json::string)?),
+            "queue" => self.queue = Some(o.read(key, raw, queue)?),
+            "priority" => {
+                self.priority = int(o, key, raw, i64::from(i32::MIN), i64::from(i32::MAX))?
+            }
+            "cwd" => self.cwd = Some(o.read(key, raw, |r| no_nul(json::string(r)?))?),
+            "env" => self.env = o.read(key, raw, environment)?,
+            "umask" => self.umask = Some(o.read(key, raw, |r| parse_umask(&json::string(r)?))?),
+            "nice" => self.nice = Some(int(o, key, raw, -20, 19)?),
+            "stdin" => parts.stdin(o, key, raw, json::string(raw).map(String::into_bytes), self)?,
+            "stdin_base64" => parts.stdin(
+                o,
+                key,
+                raw,
+                json::string(raw).and_then(|t| decode(&t)),
+                self,
+            )?,
+            "files" => self.files = files(&o.child(key, raw)?)?,
+            "timeout" => {
+                self.timeout = o.read(key, raw, |r| Ok(setting(json::span(r)?, |s| s.is_zero())))?
+            }
+            "grace" => self.grace = Some(o.read(key, raw, json::span)?),
+            "tries" => self.tries = Some(int(o, key, raw, 1, 1_000_000)?),
+            "backoff" => self.backoff = backoff(&o.child(key, raw)?)?,
+            "retry_on" => parts.retry_on = Some(o.read(key, raw, exit_codes)?),
+            "fail_on" => parts.fail_on = o.read(key, raw, exit_codes)?,
+            "not_before" => self.not_before = Some(o.read(key, raw, date)?),
+            "expires" => self.expires = Some(o.read(key, raw, date)?),
+            "group" => self.group = Some(o.read(key, raw, json::string)?),
+            "after" => self.after = o.read(key, raw, ids)?,
+            "after_any" => self.after_any = o.read(key, raw, ids)?,
+            "once" => self.once = o.read(key, raw, json::boolean)?,
+            "tmp" => self.tmp = o.read(key, raw, scratch)?,
+            "split" => self.split = o.read(key, raw, json::boolean)?,
+            "max_log" => {
+                self.max_log = o.read(key, raw, |r| Ok(setting(json::size(r)?, |s| *s == 0)))?
+            }
+            "limits" => self.limits = limits(&o.child(key, raw)?)?,
+            "tags" => self.tags = o.read(key, raw, json::strings)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Fields that pirn writes. True if `key` was one.
+    fn added<'a>(
+        &mut self,
+        o: &Object<'a>,
+        key: &str,
+        raw: &'a RawValue,
+    ) -> Result<bool, JsonError> {
+        match key {
+            "id" => self.id = o.read(key, raw, id).ok(),
+            "created_at" => self.created_at = Some(o.read(key, raw, date)?),
+            "started_at" => self.started_at = Some(o.read(key, raw, date)?),
+            "finished_at" => self.finished_at = Some(o.read(key, raw, date)?),
+            "attempt" => self.attempt = int(o, key, raw, 0, i64::from(u32::MAX))?,
+            "pid" => self.pid = Some(int(o, key, raw, 1, i64::from(i32::MAX))?),
+            "exit_code" => self.exit_code = Some(int(o, key, raw, 0, 255)?),
+            "signal" => self.signal = Some(int(o, key, raw, 1, 127)?),
+            "reason" => self.reason = Some(o.read(key, raw, reason)?),
+            "error" => self.error = Some(o.read(key, raw, json::string)?),
+            "duration" => self.duration = Some(o.read(key, raw, number)?),
+            "cpu" => self.cpu = Some(o.read(key, raw, number)?),
+            "max_rss" => self.max_rss = Some(o.read(key, raw, json::size)?),
+            "output" => self.output = Some(o.read(key, raw, json::string)?),
+            "log_bytes" => self.log_bytes = Some(o.read(key, raw, json::size)?),
+            "result" => self.result = json::string(raw).ok(),
+            "attempts" => self.attempts = tries(o, key, raw)?,
+            "retry_at" => self.retry_at = Some(o.read(key, raw, date)?),
+            "proc" => self.proc = Some(proc(&o.child(key, raw)?)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn kind_of(text: &str) -> Result<FileKind, RecordError> {
+    if text.trim().is_empty() {
+        return Err(RecordError::Empty);
+    }
+    if text.starts_with('{') {
+        return Ok(FileKind::Json);
+    }
+    if text.contains('\0') {
+        Err(RecordError::NotText)
+    } else {
+        Ok(FileKind::Text)
+    }
+}
+
+/// Fields that only make sense together, gathered until all have been seen.
+#[derive(Default)]
+struct Parts {
+    command: Option<Work>,
+    script: Option<JobId>,
+    args: Option<Vec<String>>,
+    retry_on: Option<BTreeSet<i32>>,
+    fail_on: BTreeSet<i32>,
+}
+
+impl Parts {
+    fn work(self) -> Result<Work, RecordError> {
+        match (self.command, self.script, self.args) {
+            (Some(work), None, None) => Ok(work),
+            (None, Some(name), args) => Ok(Work::Script {
+                name,
+                args: args.unwrap_or_default(),
+            }),
+            (None, None, _) => Err(RecordError::Work(
+                "the record has neither command nor script: there is nothing to run",
+            )),
+            (Some(_), Some(_), _) => Err(RecordError::Work(
+                "the record has both command and script; give one of them",
+            )),
+            (Some(_), None, Some(_)) => Err(RecordError::Work(
+                "args: goes with script; give command as a list to pass arguments",
+            )),
+        }
+    }
+
+    fn stdin(
+        &self,
+        o: &Object<'_>,
+        key: &str,
+        raw: &RawValue,
+        bytes: Result<Vec<u8>, String>,
+        record: &mut Record,
+    ) -> Result<(), JsonError> {
+        if record.stdin.is_some() {
+            return Err(o.error(
+                key,
+                Some(raw),
+                "stdin and stdin_base64 are both given; give one of them".to_owned(),
+            ));
+        }
+        record.stdin = Some(bytes.map_err(|what| o.error(key, Some(raw), what))?);
+        Ok(())
+    }
+}
+
+fn command(raw: &RawValue) -> Result<Work, String> {
+    match raw.get().as_bytes().first() {
+        Some(b'"') => {
+            let text = no_nul(json::string(raw)?)?;
+            if text.trim().is_empty() {
+                Err("is empty".to_owned())
+            } else {
+                Ok(Work::Text(text))
+            }
+        }
+        Some(b'[') => {
+            let argv = argument_list(json::strings(raw)?)?;
+            match argv.first() {
+                Some(program) if !program.is_empty() => Ok(Work::Argv(argv)),
+                Some(_) | None => {
+                    Err("the list is empty; its first entry is the program".to_owned())
+                }
+            }
+        }
+        Some(_) | None => Err(expected(
+            "a string (for sh -c) or a list of strings (executed as it is)",
+            raw,
+        )),
+    }
+}
+
+fn argument_list(list: Vec<String>) -> Result<Vec<String>, String> {
+    list.into_iter().map(no_nul).collect()
+}
+
+fn no_nul(text: String) -> Result<String, String> {
+    if text.contains('\0') {
+        Err("contains a NUL character".to_owned())
+    } else {
+        Ok(text)
+    }
+}
+
+fn id(raw: &RawValue) -> Result<JobId, String> {
+    let text = json::string(raw)?;
+    JobId::new(&text).map_err(|e| format!("the name {text:?} {e}"))
+}
+
+fn ids(raw: &RawValue) -> Result<Vec<JobId>, String> {
+    let list = match raw.get().as_bytes().first() {
+        Some(b'"') => vec![json::string(raw)?],
+        Some(_) | None => {
+            json::strings(raw).map_err(|_| expected("an id or a list of ids", raw))?
+        }
+    };
+    list.iter()
+        .map(|text| JobId::new(text).map_err(|e| format!("the name {text:?} {e}")))
+        .collect()
+}
+
+fn queue(raw: &RawValue) -> Result<QueueName, String> {
+    let text = json::string(raw)?;
+    QueueName::new(&text).map_err(|e| format!("the name {text:?} {e}"))
+}
+
+fn date(raw: &RawValue) -> Result<Wall, String> {
+    match serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+        Ok(text) => Wall::parse(&text),
+        Err(_) => Err(expected("a time such as \"2026-11-21T16:00:00Z\"", raw)),
+    }
+}
+
+fn number(raw: &RawValue) -> Result<f64, String> {
+    serde_json::from_str(raw.get()).map_err(|_| expected("a number", raw))
+}
+
+fn reason(raw: &RawValue) -> Result<Reason, String> {
+    let word = json::string(raw)?;
+    Reason::parse(&word).ok_or_else(|| format!("{word:?} is no reason"))
+}
+
+fn int<T: TryFrom<i64>>(
+    o: &Object<'_>,
+    key: &str,
+    raw: &RawValue,
+    from: i64,
+    to: i64,
+) -> Result<T, JsonError> {
+    let number = json::integer(raw, from..=to).map_err(|what| o.error(key, Some(raw), what))?;
+    T::try_from(number).map_err(|_| o.error(key, Some(raw), "out of range".to_owned()))
+}
+
+fn setting<T>(value: T, is_off: impl Fn(&T) -> bool) -> Setting<T> {
+    if is_off(&value) {
+        Setting::Off
+    } else {
+        Setting::Set(value)
+    }
+}
+
+fn environment(raw: &RawValue) -> Result<BTreeMap<String, String>, String> {
+    let env: BTreeMap<String, String> =
+        serde_json::from_str(raw.get()).map_err(|_| expected("an object of strings", raw))?;
+    match env
+        .iter()
+        .find(|(k, v)| k.is_empty() || k.contains(['=', '\0']) || v.contains('\0'))
+    {
+        Some((key, _)) => Err(format!(
+            "{key:?} cannot be a variable's name, or its value has a NUL in it"
+        )),
+        None => Ok(env),
+    }
+}
+
+/// Reads a umask as octal digits, as umask(1) prints them.
+pub(crate) fn parse_umask(text: &str) -> Result<u32, String> {
+    let octal =
+        !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    match u32::from_str_radix(text, 8) {
+        Ok(mask) if octal && mask <= 0o777 => Ok(mask),
+        Ok(_) | Err(_) => Err(format!(
+            "expected octal digits such as \"022\", got {text:?}"
+        )),
+    }
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, String> {
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(|e| format!("not base64: {e}"))
+}
+
+fn scratch(raw: &RawValue) -> Result<Scratch, String> {
+    match raw.get() {
+        "true" => Ok(Scratch::Yes),
+        "false" => Ok(Scratch::No),
+        "\"keep\"" => Ok(Scratch::Keep),
+        _ => Err(expected("true, false or \"keep\"", raw)),
+    }
+}
+
+fn files(object: &Object<'_>) -> Result<BTreeMap<String, Vec<u8>>, JsonError> {
+    let mut files = BTreeMap::new();
+    for (key, raw) in object.fields() {
+        if let Err(e) = JobId::new(key) {
+            return Err(object.error(key, Some(raw), format!("the file name {key:?} {e}")));
+        }
+        let content = if raw.get().starts_with('{') {
+            let inner = object.child(key, raw)?;
+            match inner.fields().collect::<Vec<_>>().as_slice() {
+                [("base64", text)] => inner.read("base64", text, |r| decode(&json::string(r)?))?,
+                _ => {
+                    return Err(object.error(
+                        key,
+                        Some(raw),
+                        "expected a string or {\"base64\": \"...\"}".to_owned(),
+                    ));
+                }
+            }
+        } else {
+            object.read(key, raw, json::string)?.into_bytes()
+        };
+        files.insert(key.to_owned(), content);
+    }
+    Ok(files)
+}
+
+/// Reads `{"first": "1s", "factor": 2, "max": "10m"}`, each of them optional.
+pub(crate) fn backoff(object: &Object<'_>) -> Result<BackoffSpec, JsonError> {
+    let mut spec = BackoffSpec::default();
+    for (key, raw) in object.fields() {
+        match key {
+            "first" => spec.first = Some(object.read(key, raw, json::span)?),
+            "max" => spec.max = Some(object.read(key, raw, json::span)?),
+            "factor" => {
+                let factor = object.read(key, raw, number)?;
+                if !(1.0..=1000.0).contains(&factor) {
+                    return Err(object.error(
+                        key,
+                        Some(raw),
+                        format!("expected a number from 1 to 1000, got {factor}"),
+                    ));
+                }
+                spec.factor = Some(factor);
+            }
+            _ => return Err(object.unknown(key, raw, &["first", "factor", "max"])),
+        }
+    }
+    Ok(spec)
+}
+
+fn exit_codes(raw: &RawValue) -> Result<BTreeSet<i32>, String> {
+    let codes: BTreeSet<i32> = serde_json::from_str(raw.get())
+        .map_err(|_| expected("a list of exit codes, such as [1, 2]", raw))?;
+    match codes.iter().find(|c| !(0..=255).contains(*c)) {
+        Some(code) => Err(format!("{code} is no exit code; they go from 0 to 255")),
+        None => Ok(codes),
+    }
+}
+
+fn limits(object: &Object<'_>) -> Result<BTreeMap<String, Option<u64>>, JsonError> {
+    let mut limits = BTreeMap::new();
+    for (key, raw) in object.fields() {
+        if !LIMIT_NAMES.contains(&key) {
+            return Err(object.unknown(key, raw, &LIMIT_NAMES));
+        }
+        let value = match raw.get() {
+            "\"unlimited\"" => None,
+            _ => Some(object.read(key, raw, json::size)?),
+        };
+        limits.insert(key.to_owned(), value);
+    }
+    Ok(limits)
+}
+
+fn tries<'a>(o: &Object<'a>, key: &str, raw: &'a RawValue) -> Result<Vec<Try>, JsonError> {
+    let list: Vec<&'a RawValue> = o.read(key, raw, |r| {
+        serde_json::from_str(r.get()).map_err(|_| expected("a list of tries", r))
+    })?;
+    list.into_iter()
+        .map(|raw| one_try(&o.child(key, raw)?))
+        .collect()
+}
+
+fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
+    let mut one = Try {
+        attempt: 0,
+        started_at: None,
+        finished_at: Wall(0),
+        exit_code: None,
+        signal: None,
+        reason: Reason::Interrupted,
+        error: None,
+        duration: 0.0,
+        log_offset: 0,
+    };
+    for (key, raw) in o.fields().filter(|(_, raw)| !is_null(raw)) {
+        match key {
+            "attempt" => one.attempt = int(o, key, raw, 0, i64::from(u32::MAX))?,
+            "started_at" => one.started_at = Some(o.read(key, raw, date)?),
+            "finished_at" => one.finished_at = o.read(key, raw, date)?,
+            "exit_code" => one.exit_code = Some(int(o, key, raw, 0, 255)?),
+            "signal" => one.signal = Some(int(o, key, raw, 1, 127)?),
+            "reason" => one.reason = o.read(key, raw, reason)?,
+            "error" => one.error = Some(o.read(key, raw, json::string)?),
+            "duration" => one.duration = o.read(key, raw, number)?,
+            "log_offset" => one.log_offset = o.read(key, raw, json::size)?,
+            _ => {}
+        }
+    }
+    Ok(one)
+}
+
+fn proc(o: &Object<'_>) -> Result<Proc, JsonError> {
+    let mut proc = Proc {
+        pid: 0,
+        start: 0,
+        boot: String::new(),
+    };
+    for (key, raw) in o.fields() {
+        match key {
+            "pid" => proc.pid = int(o, key, raw, 1, i64::from(i32::MAX))?,
+            "start" => proc.start = o.read(key, raw, json::size)?,
+            "boot" => proc.boot = o.read(key, raw, json::string)?,
+            _ => {}
+        }
+    }
+    Ok(proc)
+}

@@ -1,0 +1,242 @@
+//! Printing a record: one field a line, in a fixed order, unknown fields last and as they were.
+
+use super::{Record, Scratch, Setting, State, Try, Work};
+use crate::core::units::show_span;
+use base64::Engine as _;
+use serde::Serialize;
+use serde_json::json;
+
+impl Record {
+    /// The record as it stands in a file.
+    pub fn to_json(&self) -> String {
+        self.print(None)
+    }
+
+    /// The record as commands and clients see it: with the state that its directory says.
+    pub fn to_json_in(&self, state: State) -> String {
+        self.print(Some(state))
+    }
+
+    fn print(&self, state: Option<State>) -> String {
+        let mut out = Out::new();
+        out.maybe("id", self.id.as_ref().map(|id| id.as_str()));
+        out.maybe("state", state.map(State::as_str));
+        self.print_work(&mut out);
+        self.print_schedule(&mut out);
+        self.print_outcome(&mut out);
+        for (key, raw) in &self.extra {
+            out.raw(key, raw.get());
+        }
+        out.end()
+    }
+
+    fn print_work(&self, out: &mut Out) {
+        match &self.work {
+            Work::Text(text) => out.put("command", text),
+            Work::Argv(argv) => out.put("command", argv),
+            Work::Script { name, args } => {
+                out.put("script", name.as_str());
+                out.unless("args", args, args.is_empty());
+            }
+        }
+        out.maybe("name", self.name.as_ref());
+        out.maybe("comment", self.comment.as_ref());
+        out.unless("tags", &self.tags, self.tags.is_empty());
+        out.maybe("cwd", self.cwd.as_ref());
+        out.unless("env", &self.env, self.env.is_empty());
+        out.maybe("umask", self.umask.map(|mask| format!("{mask:03o}")));
+        out.maybe("nice", self.nice);
+        out.unless("limits", limits(self), self.limits.is_empty());
+        match self
+            .stdin
+            .as_ref()
+            .map(|bytes| (std::str::from_utf8(bytes), bytes))
+        {
+            Some((Ok(text), _)) => out.put("stdin", text),
+            Some((Err(_), bytes)) => out.put("stdin_base64", encode(bytes)),
+            None => {}
+        }
+        let files: serde_json::Map<_, _> = self
+            .files
+            .iter()
+            .map(|(name, bytes)| (name.clone(), file(bytes)))
+            .collect();
+        out.unless("files", &files, files.is_empty());
+        match self.tmp {
+            Scratch::No => {}
+            Scratch::Yes => out.put("tmp", true),
+            Scratch::Keep => out.put("tmp", "keep"),
+        }
+        out.unless("split", true, !self.split);
+        match self.max_log {
+            Setting::Default => {}
+            Setting::Off => out.put("max_log", 0),
+            Setting::Set(bytes) => out.put("max_log", bytes),
+        }
+    }
+
+    fn print_schedule(&self, out: &mut Out) {
+        out.maybe("queue", self.queue.as_ref().map(|q| q.as_str()));
+        out.unless("priority", self.priority, self.priority == 0);
+        out.maybe("group", self.group.as_ref());
+        out.unless(
+            "after",
+            self.after.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+            self.after.is_empty(),
+        );
+        let after_any = self
+            .after_any
+            .iter()
+            .map(|id| id.as_str())
+            .collect::<Vec<_>>();
+        out.unless("after_any", after_any, self.after_any.is_empty());
+        out.maybe("not_before", self.not_before.map(|t| t.to_string()));
+        out.maybe("expires", self.expires.map(|t| t.to_string()));
+        match self.timeout {
+            Setting::Default => {}
+            Setting::Off => out.put("timeout", 0),
+            Setting::Set(span) => out.put("timeout", show_span(span)),
+        }
+        out.maybe("grace", self.grace.map(show_span));
+        out.maybe("tries", self.tries);
+        let mut backoff = serde_json::Map::new();
+        let spec = &self.backoff;
+        backoff.extend(
+            spec.first
+                .map(|span| ("first".to_owned(), json!(show_span(span)))),
+        );
+        backoff.extend(
+            spec.factor
+                .map(|factor| ("factor".to_owned(), json!(factor))),
+        );
+        backoff.extend(
+            spec.max
+                .map(|span| ("max".to_owned(), json!(show_span(span)))),
+        );
+        out.unless("backoff", &backoff, backoff.is_empty());
+        out.maybe("retry_on", self.rules.retry_on());
+        out.unless(
+            "fail_on",
+            self.rules.fail_on(),
+            self.rules.fail_on().is_empty(),
+        );
+        out.unless("once", true, !self.once);
+    }
+
+    fn print_outcome(&self, out: &mut Out) {
+        out.maybe("created_at", self.created_at.map(|t| t.to_string()));
+        out.maybe("started_at", self.started_at.map(|t| t.to_string()));
+        out.maybe("finished_at", self.finished_at.map(|t| t.to_string()));
+        out.unless("attempt", self.attempt, self.attempt == 0);
+        out.maybe("retry_at", self.retry_at.map(|t| t.to_string()));
+        out.maybe("pid", self.pid);
+        out.maybe(
+            "proc",
+            self.proc
+                .as_ref()
+                .map(|p| json!({"pid": p.pid, "start": p.start, "boot": p.boot})),
+        );
+        out.maybe("exit_code", self.exit_code);
+        out.maybe("signal", self.signal);
+        out.maybe("reason", self.reason.map(|r| r.as_str()));
+        out.maybe("error", self.error.as_ref());
+        out.maybe("duration", self.duration);
+        out.maybe("cpu", self.cpu);
+        out.maybe("max_rss", self.max_rss);
+        out.maybe("log_bytes", self.log_bytes);
+        out.maybe("output", self.output.as_ref());
+        out.maybe("result", self.result.as_ref());
+        out.unless(
+            "attempts",
+            self.attempts.iter().map(attempt).collect::<Vec<_>>(),
+            self.attempts.is_empty(),
+        );
+    }
+}
+
+/// The fields of one object as they are printed.
+struct Out {
+    text: String,
+}
+
+impl Out {
+    fn new() -> Self {
+        Self {
+            text: String::with_capacity(512),
+        }
+    }
+
+    fn raw(&mut self, key: &str, value: &str) {
+        self.text.push_str(if self.text.is_empty() {
+            "{\n  "
+        } else {
+            ",\n  "
+        });
+        self.text.push_str(&print(key));
+        self.text.push_str(": ");
+        self.text.push_str(value);
+    }
+
+    fn put(&mut self, key: &str, value: impl Serialize) {
+        self.raw(key, &print(value));
+    }
+
+    fn maybe(&mut self, key: &str, value: Option<impl Serialize>) {
+        if let Some(value) = value {
+            self.put(key, value);
+        }
+    }
+
+    fn unless(&mut self, key: &str, value: impl Serialize, absent: bool) {
+        if !absent {
+            self.put(key, value);
+        }
+    }
+
+    fn end(mut self) -> String {
+        self.text.push_str("\n}\n");
+        self.text
+    }
+}
+
+/// JSON text of a value that has string keys and finite numbers only, so that printing cannot fail.
+fn print(value: impl Serialize) -> String {
+    serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned())
+}
+
+fn attempt(t: &Try) -> serde_json::Map<String, serde_json::Value> {
+    let mut map = serde_json::Map::new();
+    let mut put = |key: &str, value: Option<serde_json::Value>| {
+        map.extend(value.map(|value| (key.to_owned(), value)));
+    };
+    put("attempt", Some(json!(t.attempt)));
+    put("started_at", t.started_at.map(|at| json!(at.to_string())));
+    put("finished_at", Some(json!(t.finished_at.to_string())));
+    put("exit_code", t.exit_code.map(|code| json!(code)));
+    put("signal", t.signal.map(|signal| json!(signal)));
+    put("reason", Some(json!(t.reason.as_str())));
+    put("error", t.error.as_ref().map(|error| json!(error)));
+    put("duration", Some(json!(t.duration)));
+    put("log_offset", Some(json!(t.log_offset)));
+    map
+}
+
+fn limits(record: &Record) -> serde_json::Map<String, serde_json::Value> {
+    let value = |limit: &Option<u64>| limit.map_or_else(|| json!("unlimited"), |n| json!(n));
+    record
+        .limits
+        .iter()
+        .map(|(name, limit)| (name.clone(), value(limit)))
+        .collect()
+}
+
+fn file(bytes: &[u8]) -> serde_json::Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => json!(text),
+        Err(_) => json!({ "base64": encode(bytes) }),
+    }
+}
+
+fn encode(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}

@@ -1,0 +1,383 @@
+//! Waiting jobs: arrival, withdrawal, and the gates before a slot.
+
+use super::Scheduler;
+use super::queues::ReadyKey;
+use super::table::{Ix, Job, More, Phase};
+use super::types::{Action, Need, Parent, ParentState, Ticket};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::Reason;
+use crate::core::time::Now;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashSet};
+
+/// Jobs that run one at a time, in order of age.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Those whose parents have ended.
+    members: BTreeSet<((i64, u64), Ix)>,
+    /// The one that holds the group: it keeps its place through retries.
+    live: Option<Ix>,
+}
+
+/// What a job's parents say about it.
+enum Parents {
+    Ended,
+    Open,
+    Failed(JobId),
+}
+
+impl Scheduler {
+    pub(super) fn arrived(&mut self, ticket: Ticket, now: Now, actions: &mut Vec<Action>) {
+        if let Some(ix) = self.table.find(&ticket.id) {
+            let Some(job) = self.table.get_mut(ix) else {
+                return;
+            };
+            if let Some(live) = job.live_mut() {
+                live.successor = Some(ticket.queue);
+                return;
+            }
+            let old_queue = self.queues.get(job.queue).name.clone();
+            if old_queue != ticket.queue {
+                let why = format!(
+                    "a newer job of the same name was put into the queue {}",
+                    ticket.queue
+                );
+                actions.push(Action::Reject {
+                    id: ticket.id.clone(),
+                    queue: old_queue,
+                    why,
+                });
+            }
+            self.forget(ix, now, actions);
+        }
+        if let Some(ring) = self.ring(&ticket) {
+            let why = format!("after: these jobs wait for each other: {ring}");
+            actions.push(Action::Reject {
+                id: ticket.id,
+                queue: ticket.queue,
+                why,
+            });
+            return;
+        }
+        let ix = self.admit(ticket, now);
+        if !self.expire(ix, now, actions) {
+            self.settle(ix, now, actions);
+        }
+    }
+
+    /// Enters a ticket into the table, before the first gate.
+    pub(super) fn admit(&mut self, ticket: Ticket, now: Now) -> Ix {
+        let policy = &self.policy;
+        let queue = self
+            .queues
+            .intern(&ticket.queue, || policy.of(&ticket.queue));
+        let due = ticket.wait.map(|wait| now.boot.after(wait));
+        let special = ticket.not_before.is_some()
+            || due.is_some()
+            || ticket.expires.is_some()
+            || ticket.group.is_some()
+            || !ticket.parents.is_empty();
+        let more = special.then(|| {
+            Box::new(More {
+                not_before: ticket.not_before,
+                due,
+                expires: ticket.expires,
+                group: ticket.group,
+                parents: ticket.parents,
+                busy: 0,
+            })
+        });
+        let job = Job {
+            id: ticket.id,
+            stamp: ticket.stamp,
+            made: ticket.made,
+            priority: ticket.priority,
+            queue,
+            phase: Phase::Blocked,
+            more,
+            generation: 0,
+        };
+        let ix = self.table.insert(job);
+        let Some(job) = self.table.get(ix) else {
+            return ix;
+        };
+        if let Some(more) = &job.more {
+            for parent in &more.parents {
+                self.children
+                    .entry(parent.id.clone())
+                    .or_default()
+                    .insert(ix);
+            }
+            if let Some(expires) = more.expires {
+                self.wall_timers
+                    .push(Reverse((expires, ix, job.generation)));
+            }
+        }
+        ix
+    }
+
+    pub(super) fn withdrawn(
+        &mut self,
+        id: &JobId,
+        queue: &QueueName,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(ix) = self.table.find(id) else {
+            return;
+        };
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        if let Some(live) = job.live_mut() {
+            live.successor.take_if(|successor| successor == queue);
+        } else if self.queues.get(job.queue).name == *queue {
+            self.forget(ix, now, actions);
+        }
+    }
+
+    /// Puts a waiting job before the first of its gates that is shut.
+    pub(super) fn settle(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
+        self.leave_ready(ix);
+        let Some(job) = self.table.get(ix) else {
+            return;
+        };
+        match self.parents_of(job) {
+            Parents::Ended => {}
+            Parents::Open => return self.set_phase(ix, Phase::Blocked),
+            Parents::Failed(parent) => {
+                let error = format!("job {parent}, which this one comes after, failed");
+                return self.fail_waiting(ix, Reason::Dependency, error, actions);
+            }
+        }
+        let (rank, key) = (job.rank(), ready_key(ix, job));
+        let (queue, generation) = (job.queue, job.generation);
+        if let Some(name) = job.group() {
+            if !self.groups.contains_key(name) {
+                self.groups.insert(name.into(), Group::default());
+            }
+            let Some(group) = self.groups.get_mut(name) else {
+                return;
+            };
+            let newcomer = group.members.insert((rank, ix));
+            let first = match group.live {
+                Some(live) => live == ix,
+                None => group.members.first() == Some(&(rank, ix)),
+            };
+            let displaced = group
+                .members
+                .iter()
+                .nth(1)
+                .map(|member| member.1)
+                .filter(|_| newcomer && first);
+            if let Some(displaced) = displaced.filter(|_| group.live.is_none()) {
+                // An older job came late (its parents took longer): it goes first, the other steps back.
+                self.leave_ready(displaced);
+                self.set_phase(displaced, Phase::Grouped);
+            }
+            if !first {
+                return self.set_phase(ix, Phase::Grouped);
+            }
+        }
+        let more = self.table.get(ix).and_then(|job| job.more.as_ref());
+        let due = more.and_then(|more| more.due).filter(|due| *due > now.boot);
+        let not_before = more
+            .and_then(|more| more.not_before)
+            .filter(|date| *date > now.wall);
+        if due.is_some() || not_before.is_some() {
+            self.boot_timers
+                .extend(due.map(|at| Reverse((at, ix, generation))));
+            self.wall_timers
+                .extend(not_before.map(|at| Reverse((at, ix, generation))));
+            return self.set_phase(ix, Phase::Delayed);
+        }
+        self.set_phase(ix, Phase::Ready);
+        self.queues.insert(queue, key);
+    }
+
+    fn set_phase(&mut self, ix: Ix, phase: Phase) {
+        if let Some(job) = self.table.get_mut(ix) {
+            job.phase = phase;
+        }
+    }
+
+    /// Takes a job out of the ready set of its queue, if it is there.
+    pub(super) fn leave_ready(&mut self, ix: Ix) {
+        if let Some(job) = self.table.get(ix)
+            && matches!(job.phase, Phase::Ready)
+        {
+            self.queues.remove(job.queue, &ready_key(ix, job));
+        }
+    }
+
+    /// The job holds its group from now on, through retries, until it is forgotten.
+    pub(super) fn hold_group(&mut self, ix: Ix) {
+        if let Some(name) = self.table.get(ix).and_then(|job| job.group())
+            && let Some(group) = self.groups.get_mut(name)
+        {
+            group.live = Some(ix);
+        }
+    }
+
+    /// As [`Self::hold_group`], for a job that was live before this scheduler was.
+    pub(super) fn join_group_live(&mut self, ix: Ix, rank: (i64, u64)) {
+        if let Some(name) = self.table.get(ix).and_then(|job| job.group()) {
+            let group = self.groups.entry(name.into()).or_default();
+            group.members.insert((rank, ix));
+            group.live = Some(ix);
+        }
+    }
+
+    /// Drops every trace of a job and lets the next of its group come forward.
+    pub(super) fn forget(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
+        self.leave_ready(ix);
+        let Some(job) = self.table.remove(ix) else {
+            return;
+        };
+        let Some(more) = &job.more else { return };
+        for parent in &more.parents {
+            if let Some(children) = self.children.get_mut(&parent.id) {
+                children.remove(&ix);
+                if children.is_empty() {
+                    self.children.remove(&parent.id);
+                }
+            }
+        }
+        let Some(name) = &more.group else { return };
+        let Some(group) = self.groups.get_mut(name) else {
+            return;
+        };
+        group.members.remove(&(job.rank(), ix));
+        group.live.take_if(|live| *live == ix);
+        match group.members.first().map(|member| member.1) {
+            Some(next) if group.live.is_none() => self.settle(next, now, actions),
+            Some(_) => {}
+            None => {
+                self.groups.remove(name);
+            }
+        }
+    }
+
+    /// Fails a waiting job whose `expires` has passed. True if it did.
+    pub(super) fn expire(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) -> bool {
+        let expires = self
+            .table
+            .get(ix)
+            .and_then(|job| job.more.as_ref())
+            .and_then(|more| more.expires);
+        match expires {
+            Some(date) if date <= now.wall => {
+                self.leave_ready(ix);
+                self.fail_waiting(
+                    ix,
+                    Reason::Expired,
+                    format!("not started by {date}"),
+                    actions,
+                );
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// A job that others come after has ended.
+    pub(super) fn parent_ended(
+        &mut self,
+        id: &JobId,
+        complete: bool,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(children) = self.children.get(id) else {
+            return;
+        };
+        let mut children: Vec<Ix> = children.iter().copied().collect();
+        children.sort_unstable();
+        for ix in children {
+            let Some(job) = self.table.get_mut(ix) else {
+                continue;
+            };
+            let seen = if complete {
+                ParentState::Complete
+            } else {
+                ParentState::Failed
+            };
+            for parent in job
+                .more
+                .iter_mut()
+                .flat_map(|more| &mut more.parents)
+                .filter(|parent| parent.id == *id)
+            {
+                parent.seen = seen;
+            }
+            if matches!(job.phase, Phase::Blocked) {
+                self.settle(ix, now, actions);
+            }
+        }
+    }
+
+    fn parents_of(&self, job: &Job) -> Parents {
+        let mut all_ended = true;
+        for parent in job.more.iter().flat_map(|more| &more.parents) {
+            match self.parent_state(parent) {
+                ParentState::Complete => {}
+                ParentState::Failed => match parent.need {
+                    Need::Complete => return Parents::Failed(parent.id.clone()),
+                    Need::End => {}
+                },
+                ParentState::Open => all_ended = false,
+            }
+        }
+        if all_ended {
+            Parents::Ended
+        } else {
+            Parents::Open
+        }
+    }
+
+    /// A parent that is waiting or live is open, whatever an earlier run of it left behind.
+    fn parent_state(&self, parent: &Parent) -> ParentState {
+        if self.table.find(&parent.id).is_some() {
+            ParentState::Open
+        } else {
+            parent.seen
+        }
+    }
+
+    /// If the job would wait for itself: the ring, for people.
+    fn ring(&self, ticket: &Ticket) -> Option<String> {
+        let mut seen = HashSet::new();
+        let mut paths: Vec<Vec<&JobId>> = ticket
+            .parents
+            .iter()
+            .map(|parent| vec![&parent.id])
+            .collect();
+        while let Some(path) = paths.pop() {
+            let Some(last) = path.last().copied() else {
+                continue;
+            };
+            if *last == ticket.id {
+                let words: Vec<&str> = path.iter().map(|id| id.as_str()).collect();
+                return Some(format!("{} -> {}", ticket.id, words.join(" -> ")));
+            }
+            if !seen.insert(last) {
+                continue;
+            }
+            let job = self.table.find(last).and_then(|ix| self.table.get(ix));
+            for parent in job
+                .iter()
+                .filter_map(|job| job.more.as_ref())
+                .flat_map(|more| &more.parents)
+            {
+                let mut longer = path.clone();
+                longer.push(&parent.id);
+                paths.push(longer);
+            }
+        }
+        None
+    }
+}
+
+pub(super) fn ready_key(ix: Ix, job: &Job) -> ReadyKey {
+    (Reverse(job.priority), job.rank(), ix)
+}

@@ -1,0 +1,529 @@
+//! Live jobs: from the slot to the commit.
+
+use super::table::{Ix, Live, Phase};
+use super::types::{Action, Exit, MovedTo, Place, Refusal, Stage, Stop, Ticket};
+use super::{Mode, NOTE_AFTER, Scheduler};
+use crate::core::config::Terms;
+use crate::core::id::JobId;
+use crate::core::policy::{StopReason, TryEnd, Verdict, verdict};
+use crate::core::record::Reason;
+use crate::core::time::Now;
+use std::cmp::Reverse;
+use std::time::Duration;
+
+impl Scheduler {
+    /// Gives a job its slot and asks for its start.
+    pub(super) fn begin(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
+        if self.expire(ix, now, actions) {
+            return;
+        }
+        self.hold_group(ix);
+        let slot = self.take_slot();
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        job.phase = Phase::Live(Box::new(Live {
+            stage: Stage::Starting { stop: None },
+            slot: Some(slot),
+            attempt: 0,
+            terms: None,
+            deadline: None,
+            note_at: None,
+            successor: None,
+        }));
+        let queue = self.queues.get_mut(job.queue);
+        queue.busy += 1;
+        actions.push(Action::Start {
+            id: job.id.clone(),
+            queue: queue.name.clone(),
+            stamp: job.stamp,
+            slot,
+        });
+    }
+
+    fn take_slot(&mut self) -> usize {
+        let slot = (0..).find(|n| !self.slots.contains(n)).unwrap_or(0);
+        self.slots.insert(slot);
+        slot
+    }
+
+    fn free_slot(&mut self, ix: Ix) {
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        let queue = job.queue;
+        if let Some(slot) = job.live_mut().and_then(|live| live.slot.take()) {
+            self.slots.remove(&slot);
+            self.queues.get_mut(queue).busy -= 1;
+        }
+    }
+
+    pub(super) fn started(
+        &mut self,
+        id: &JobId,
+        attempt: u32,
+        terms: Box<Terms>,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        self.shortages = 0;
+        let Some(ix) = self.table.find(id) else {
+            return;
+        };
+        self.run(ix, attempt, terms, Duration::ZERO, now);
+        let pending_stop = match self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+            Some(live) => match live.stage {
+                Stage::Starting { stop } => {
+                    live.stage = Stage::Running;
+                    stop
+                }
+                Stage::Running
+                | Stage::Stopping { .. }
+                | Stage::Sweeping { .. }
+                | Stage::Ending => None,
+            },
+            None => None,
+        };
+        let told_to_kill = (self.mode == Mode::Killing).then_some(StopReason::Shutdown);
+        if let Some(why) = pending_stop.or(told_to_kill) {
+            self.stop(id, why, now, actions);
+        }
+    }
+
+    /// Sets the clocks of a job that has run for `ran` already.
+    fn run(&mut self, ix: Ix, attempt: u32, terms: Box<Terms>, ran: Duration, now: Now) {
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        let generation = job.generation;
+        let Some(live) = job.live_mut() else { return };
+        live.attempt = attempt;
+        live.deadline = terms
+            .timeout
+            .map(|timeout| now.boot.after(timeout.saturating_sub(ran)));
+        live.note_at = Some(now.boot.after(NOTE_AFTER));
+        live.terms = Some(terms);
+        let timers = [live.deadline, live.note_at].into_iter().flatten();
+        self.boot_timers
+            .extend(timers.map(|at| Reverse((at, ix, generation))));
+    }
+
+    pub(super) fn adopted(
+        &mut self,
+        ticket: Ticket,
+        attempt: u32,
+        terms: Box<Terms>,
+        ran: Duration,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        if let Some(old) = self.table.find(&ticket.id) {
+            // A newer file of the same name was seen first: it waits for this one, and is looked at again then.
+            let queue = self
+                .table
+                .get(old)
+                .map(|job| self.queues.get(job.queue).name.clone());
+            self.forget(old, now, actions);
+            let ix = self.adopt(ticket, now);
+            if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+                live.successor = queue;
+            }
+            return self.run(ix, attempt, terms, ran, now);
+        }
+        let ix = self.adopt(ticket, now);
+        self.run(ix, attempt, terms, ran, now);
+    }
+
+    fn adopt(&mut self, ticket: Ticket, now: Now) -> Ix {
+        let ix = self.admit(ticket, now);
+        let slot = self.take_slot();
+        if let Some(job) = self.table.get_mut(ix) {
+            let (queue, rank) = (job.queue, job.rank());
+            job.phase = Phase::Live(Box::new(Live {
+                stage: Stage::Running,
+                slot: Some(slot),
+                attempt: 0,
+                terms: None,
+                deadline: None,
+                note_at: None,
+                successor: None,
+            }));
+            self.queues.get_mut(queue).busy += 1;
+            self.join_group_live(ix, rank);
+        }
+        ix
+    }
+
+    pub(super) fn refused(
+        &mut self,
+        id: &JobId,
+        why: Refusal,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(ix) = self.table.find(id) else {
+            return;
+        };
+        let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) else {
+            return;
+        };
+        let stopped = match live.stage {
+            Stage::Starting { stop } => stop,
+            Stage::Running | Stage::Stopping { .. } | Stage::Sweeping { .. } | Stage::Ending => {
+                return;
+            }
+        };
+        let successor = live.successor.take();
+        self.free_slot(ix);
+        match why {
+            Refusal::Gone | Refusal::Changed => {
+                let Some(job) = self.table.get(ix) else {
+                    return;
+                };
+                let queue = successor.unwrap_or_else(|| self.queues.get(job.queue).name.clone());
+                self.forget(ix, now, actions);
+                actions.push(Action::Readmit {
+                    id: id.clone(),
+                    queue,
+                });
+            }
+            Refusal::Busy | Refusal::Resources if stopped.is_some() => {
+                self.forget(ix, now, actions)
+            }
+            Refusal::Busy => {
+                let Some(job) = self.table.get_mut(ix) else {
+                    return;
+                };
+                let more = job.more.get_or_insert_default();
+                more.due = Some(now.boot.after(Duration::from_secs(1 << more.busy.min(5))));
+                more.busy += 1;
+                job.phase = Phase::Delayed;
+                self.settle(ix, now, actions);
+            }
+            Refusal::Resources => {
+                self.resume_at = Some(
+                    now.boot
+                        .after(Duration::from_millis(500 << self.shortages.min(6))),
+                );
+                self.shortages += 1;
+                if let Some(job) = self.table.get_mut(ix) {
+                    job.phase = Phase::Delayed;
+                }
+                self.settle(ix, now, actions);
+            }
+            Refusal::Impossible { attempt, terms } => {
+                if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+                    live.attempt = attempt;
+                    live.terms = Some(terms);
+                    live.successor = successor;
+                }
+                self.finish(ix, TryEnd::NotStarted, actions);
+            }
+        }
+    }
+
+    pub(super) fn ended(
+        &mut self,
+        id: &JobId,
+        exit: Exit,
+        alone: bool,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(ix) = self.table.find(id) else {
+            return;
+        };
+        let Some(live) = self.table.get(ix).and_then(|job| job.live()) else {
+            return;
+        };
+        let (code, signal) = match exit {
+            Exit::Code(code) => (Some(code), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+            Exit::Lost => (None, None),
+        };
+        let end = match live.stage {
+            Stage::Stopping { why } => TryEnd::Stopped { why, code, signal },
+            Stage::Starting { .. } | Stage::Running => match exit {
+                Exit::Code(code) => TryEnd::Exited(code),
+                Exit::Signal(signal) => TryEnd::Signaled(signal),
+                Exit::Lost => TryEnd::Interrupted,
+            },
+            Stage::Sweeping { .. } | Stage::Ending => return,
+        };
+        // A job that did well may leave a daemon behind; one that did not must be gone before its next try.
+        if alone || end.succeeded() {
+            return self.finish(ix, end, actions);
+        }
+        let grace = match (live.stage, live.deadline) {
+            (Stage::Stopping { .. }, Some(kill_at)) => kill_at.since(now.boot),
+            (Stage::Stopping { .. }, None) => Duration::ZERO,
+            (_, _) => live
+                .terms
+                .as_ref()
+                .map_or(Duration::ZERO, |terms| terms.grace),
+        };
+        if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+            live.stage = Stage::Sweeping { end };
+        }
+        actions.push(Action::Sweep {
+            id: id.clone(),
+            grace,
+        });
+    }
+
+    pub(super) fn swept(&mut self, id: &JobId, actions: &mut Vec<Action>) {
+        let Some(ix) = self.table.find(id) else {
+            return;
+        };
+        if let Some(Stage::Sweeping { end }) = self
+            .table
+            .get(ix)
+            .and_then(|job| job.live())
+            .map(|live| live.stage)
+        {
+            self.finish(ix, end, actions);
+        }
+    }
+
+    fn finish(&mut self, ix: Ix, end: TryEnd, actions: &mut Vec<Action>) {
+        self.free_slot(ix);
+        let dice = self.roll();
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        let id = job.id.clone();
+        let Some(live) = job.live_mut() else { return };
+        live.stage = Stage::Ending;
+        self.ending += 1;
+        let (verdict, wait) = match &live.terms {
+            Some(terms) => {
+                let verdict = verdict(end, live.attempt, &terms.retry);
+                let wait = (verdict == Verdict::Retry)
+                    .then(|| terms.backoff.rule().wait(live.attempt, dice));
+                (verdict, wait)
+            }
+            None => (Verdict::Failed, None),
+        };
+        actions.push(Action::Finish {
+            id,
+            end,
+            verdict,
+            wait,
+        });
+    }
+
+    /// Fails a job that waits. It is live from here on: its file is about to move.
+    pub(super) fn fail_waiting(
+        &mut self,
+        ix: Ix,
+        reason: Reason,
+        error: String,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        job.phase = Phase::Live(Box::new(Live {
+            stage: Stage::Ending,
+            slot: None,
+            attempt: 0,
+            terms: None,
+            deadline: None,
+            note_at: None,
+            successor: None,
+        }));
+        self.ending += 1;
+        let queue = self.queues.get(job.queue).name.clone();
+        actions.push(Action::Fail {
+            id: job.id.clone(),
+            queue,
+            reason,
+            error,
+        });
+    }
+
+    pub(super) fn committed(
+        &mut self,
+        id: &JobId,
+        place: Place,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(ix) = self.table.find(id) else {
+            return;
+        };
+        let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) else {
+            return;
+        };
+        if live.stage != Stage::Ending {
+            return;
+        }
+        let successor = live.successor.take();
+        self.ending -= 1;
+        match place {
+            Place::Pending(ticket) => {
+                let holds = self.table.get(ix).and_then(|job| job.group()).is_some();
+                if holds && successor.is_none() {
+                    return self.retry_in_group(ix, *ticket, now, actions);
+                }
+                self.forget(ix, now, actions);
+                if successor.is_none() {
+                    return self.arrived(*ticket, now, actions);
+                }
+            }
+            Place::Complete | Place::Failed => {
+                self.forget(ix, now, actions);
+                self.parent_ended(id, matches!(place, Place::Complete), now, actions);
+            }
+            Place::Gone => self.forget(ix, now, actions),
+        }
+        if let Some(queue) = successor {
+            actions.push(Action::Readmit {
+                id: id.clone(),
+                queue,
+            });
+        }
+    }
+
+    /// The next try of a grouped job: it keeps the group, so that the order of the group holds.
+    fn retry_in_group(&mut self, ix: Ix, ticket: Ticket, now: Now, actions: &mut Vec<Action>) {
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        job.stamp = ticket.stamp;
+        job.phase = Phase::Delayed;
+        let more = job.more.get_or_insert_default();
+        more.due = ticket.wait.map(|wait| now.boot.after(wait));
+        more.not_before = ticket.not_before;
+        if !self.expire(ix, now, actions) {
+            self.settle(ix, now, actions);
+        }
+    }
+
+    pub(super) fn active_moved(
+        &mut self,
+        id: &JobId,
+        to: MovedTo,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let why = match to {
+            MovedTo::Pending => StopReason::Requeued,
+            MovedTo::Ended => StopReason::Cancelled,
+            MovedTo::Gone => StopReason::Forgotten,
+        };
+        self.stop(id, why, now, actions);
+    }
+
+    /// Begins to end a live job, or changes why it is being ended.
+    pub(super) fn stop(
+        &mut self,
+        id: &JobId,
+        why: StopReason,
+        now: Now,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(ix) = self.table.find(id) else {
+            return;
+        };
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        let generation = job.generation;
+        let Some(live) = job.live_mut() else { return };
+        match live.stage {
+            Stage::Starting { .. } => live.stage = Stage::Starting { stop: Some(why) },
+            Stage::Running => {
+                let grace = live
+                    .terms
+                    .as_ref()
+                    .map_or(Duration::ZERO, |terms| terms.grace);
+                let kill_at = now.boot.after(grace);
+                live.stage = Stage::Stopping { why };
+                live.deadline = Some(kill_at);
+                self.boot_timers.push(Reverse((kill_at, ix, generation)));
+                actions.push(Action::Signal {
+                    id: id.clone(),
+                    how: Stop::Term,
+                });
+            }
+            Stage::Stopping { why: earlier } => {
+                // The user's word counts over a timeout's, and the last one of the user's.
+                if matches!(
+                    why,
+                    StopReason::Cancelled | StopReason::Forgotten | StopReason::Requeued
+                ) {
+                    live.stage = Stage::Stopping { why };
+                } else {
+                    live.stage = Stage::Stopping { why: earlier };
+                }
+            }
+            Stage::Sweeping { end } => {
+                let outcome = end.outcome();
+                if matches!(
+                    why,
+                    StopReason::Cancelled | StopReason::Forgotten | StopReason::Requeued
+                ) {
+                    let end = TryEnd::Stopped {
+                        why,
+                        code: outcome.exit_code,
+                        signal: outcome.signal,
+                    };
+                    live.stage = Stage::Sweeping { end };
+                }
+            }
+            Stage::Ending => {}
+        }
+    }
+
+    pub(super) fn live_timer(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
+        let Some(job) = self.table.get_mut(ix) else {
+            return;
+        };
+        let id = job.id.clone();
+        let Some(live) = job.live_mut() else { return };
+        let note_due = live.note_at.is_some_and(|at| at <= now.boot);
+        let deadline_due = live.deadline.is_some_and(|at| at <= now.boot);
+        match live.stage {
+            Stage::Running => {
+                if note_due {
+                    live.note_at = None;
+                    actions.push(Action::Note { id: id.clone() });
+                }
+                if deadline_due {
+                    self.stop(&id, StopReason::Timeout, now, actions);
+                }
+            }
+            Stage::Stopping { .. } if deadline_due => {
+                live.deadline = None;
+                actions.push(Action::Signal {
+                    id,
+                    how: Stop::Kill,
+                });
+            }
+            Stage::Stopping { .. }
+            | Stage::Starting { .. }
+            | Stage::Sweeping { .. }
+            | Stage::Ending => {}
+        }
+    }
+
+    pub(super) fn shutdown(&mut self, now: Now, actions: &mut Vec<Action>) {
+        match self.mode {
+            Mode::Open => self.mode = Mode::Closing,
+            Mode::Closing => {
+                self.mode = Mode::Killing;
+                let live: Vec<JobId> = self
+                    .table
+                    .iter()
+                    .filter(|job| job.live().is_some())
+                    .map(|job| job.id.clone())
+                    .collect();
+                for id in live {
+                    self.stop(&id, StopReason::Shutdown, now, actions);
+                }
+            }
+            Mode::Killing => {}
+        }
+    }
+}

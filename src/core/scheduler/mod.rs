@@ -1,0 +1,301 @@
+//! The scheduler: events in, actions out, and nothing else.
+//!
+//! A waiting job passes four gates, in this order: its parents have ended, it is the first of its group, its
+//! time has come, there is a slot. `settle` puts a job before the first gate that is shut; whatever may have
+//! opened a gate calls it again. Once started, a job is *live* and goes through the stages of `Stage`
+//! until its file is committed. Nothing here reads a clock: every step is told the time.
+
+mod gates;
+mod life;
+mod queues;
+mod table;
+mod types;
+
+pub use types::{
+    Action, Event, Exit, MovedTo, Need, Parent, ParentState, Place, Refusal, Stamp, Stop, Ticket,
+};
+
+use super::config::{Config, Only};
+use super::id::{JobId, QueueName};
+use super::time::{Boot, Now, Wall};
+use queues::Queues;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+use table::{Ix, Phase, Table};
+use types::Stage;
+
+/// A job that runs longer than this gets its note (DESIGN section 4).
+pub const NOTE_AFTER: Duration = Duration::from_millis(200);
+
+/// How many ended jobs may wait for their commit before no more are started.
+const MAX_UNCOMMITTED: usize = 512;
+
+/// The settings that scheduling depends on.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Jobs at a time.
+    pub slots: usize,
+    /// Pauses and queue slots.
+    pub config: Arc<Config>,
+    /// The queues that are served.
+    pub only: Only,
+}
+
+impl Policy {
+    fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
+        let slots = self.config.queues.get(queue).and_then(|q| q.slots);
+        (
+            slots,
+            self.config.is_paused(queue) || !self.only.serves(queue),
+        )
+    }
+}
+
+/// Jobs by what they are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Not started yet, for whatever reason.
+    pub waiting: usize,
+    /// Holding a slot.
+    pub running: usize,
+    /// Ended, their file not yet in place.
+    pub ending: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Starting jobs as slots become free.
+    Open,
+    /// Starting nothing more.
+    Closing,
+    /// Ending what runs.
+    Killing,
+}
+
+/// The state machine. See the module's comment.
+#[derive(Debug)]
+pub struct Scheduler {
+    policy: Policy,
+    table: Table,
+    queues: Queues,
+    groups: HashMap<Box<str>, gates::Group>,
+    children: HashMap<JobId, HashSet<Ix>>,
+    boot_timers: BinaryHeap<Reverse<(Boot, Ix, u32)>>,
+    wall_timers: BinaryHeap<Reverse<(Wall, Ix, u32)>>,
+    slots: BTreeSet<usize>,
+    ending: usize,
+    mode: Mode,
+    held: bool,
+    resume_at: Option<Boot>,
+    shortages: u32,
+    dice: u64,
+}
+
+impl Scheduler {
+    /// An empty scheduler. `seed` is for the jitter of backoffs.
+    pub fn new(policy: Policy, seed: u64) -> Self {
+        Self {
+            policy,
+            table: Table::default(),
+            queues: Queues::default(),
+            groups: HashMap::new(),
+            children: HashMap::new(),
+            boot_timers: BinaryHeap::new(),
+            wall_timers: BinaryHeap::new(),
+            slots: BTreeSet::new(),
+            ending: 0,
+            mode: Mode::Open,
+            held: false,
+            resume_at: None,
+            shortages: 0,
+            dice: seed,
+        }
+    }
+
+    /// Takes in one event; what is to be done about it is added to `actions`.
+    pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
+        match event {
+            Event::Arrived(ticket) => self.arrived(*ticket, now, actions),
+            Event::Withdrawn { id, queue } => self.withdrawn(&id, &queue, now, actions),
+            Event::Started { id, attempt, terms } => {
+                self.started(&id, attempt, terms, now, actions)
+            }
+            Event::Refused { id, why } => self.refused(&id, why, now, actions),
+            Event::Adopted {
+                ticket,
+                attempt,
+                terms,
+                ran,
+            } => self.adopted(*ticket, attempt, terms, ran, now, actions),
+            Event::Ended { id, exit, alone } => self.ended(&id, exit, alone, now, actions),
+            Event::Swept { id } => self.swept(&id, actions),
+            Event::Committed { id, place } => self.committed(&id, place, now, actions),
+            Event::ActiveMoved { id, to } => self.active_moved(&id, to, now, actions),
+            Event::LogFull { id } => {
+                self.stop(&id, super::policy::StopReason::LogLimit, now, actions)
+            }
+            Event::ParentMoved { id, complete } => {
+                if self.table.find(&id).is_none() {
+                    self.parent_ended(&id, complete, now, actions);
+                }
+            }
+            Event::Configured(policy) => self.configured(*policy),
+            Event::Hold => self.held = true,
+            Event::Release => self.held = false,
+            Event::Shutdown => self.shutdown(now, actions),
+            Event::Tick => {}
+        }
+        self.run_timers(now, actions);
+        self.fill_slots(now, actions);
+    }
+
+    /// When `step` should be called with `Tick` if nothing else happens.
+    pub fn next_wake(&self) -> (Option<Boot>, Option<Wall>) {
+        let boot = self.boot_timers.peek().map(|Reverse((at, _, _))| *at);
+        let boot = [boot, self.resume_at].into_iter().flatten().min();
+        (boot, self.wall_timers.peek().map(|Reverse((at, _, _))| *at))
+    }
+
+    /// How many jobs there are.
+    pub fn counts(&self) -> Counts {
+        let running = self.slots.len();
+        Counts {
+            waiting: self.table.len() - running - self.ending,
+            running,
+            ending: self.ending,
+        }
+    }
+
+    /// True when no job is live: nothing runs, starts or ends.
+    pub fn is_quiet(&self) -> bool {
+        self.slots.is_empty() && self.ending == 0
+    }
+
+    /// True when no job is live and none will become so by itself: what still waits is paused, not served, or
+    /// comes after a job that is none of these.
+    pub fn is_drained(&self) -> bool {
+        self.is_quiet()
+            && !self.queues.any_startable()
+            && !self.table.iter().any(|job| {
+                matches!(job.phase, Phase::Delayed) && !self.queues.get(job.queue).closed
+            })
+    }
+
+    /// The stamp of the file known under this name in this queue's directory, if it waits there.
+    pub fn waiting(&self, id: &JobId, queue: &QueueName) -> Option<Stamp> {
+        let job = self.table.get(self.table.find(id)?)?;
+        (job.live().is_none() && self.queues.get(job.queue).name == *queue).then_some(job.stamp)
+    }
+
+    /// True when a newer file of this live job's name waits in this queue's directory.
+    pub fn has_successor(&self, id: &JobId, queue: &QueueName) -> bool {
+        let live = self
+            .table
+            .find(id)
+            .and_then(|ix| self.table.get(ix))
+            .and_then(|job| job.live());
+        live.and_then(|live| live.successor.as_ref()) == Some(queue)
+    }
+
+    /// True when this job's file should be in `active/` and pirn is not about to move it.
+    pub fn is_running(&self, id: &JobId) -> bool {
+        let live = self
+            .table
+            .find(id)
+            .and_then(|ix| self.table.get(ix))
+            .and_then(|job| job.live());
+        live.is_some_and(|live| match live.stage {
+            Stage::Starting { .. }
+            | Stage::Running
+            | Stage::Stopping { .. }
+            | Stage::Sweeping { .. } => true,
+            Stage::Ending => false,
+        })
+    }
+
+    /// True when the job is known, waiting or live.
+    pub fn knows(&self, id: &JobId) -> bool {
+        self.table.find(id).is_some()
+    }
+
+    /// True when another job comes after this one.
+    pub fn has_children(&self, id: &JobId) -> bool {
+        self.children.contains_key(id)
+    }
+
+    /// The ids of all waiting jobs with their queues, in no order.
+    pub fn all_waiting(&self) -> impl Iterator<Item = (&JobId, &QueueName)> {
+        self.table
+            .iter()
+            .filter(|job| job.live().is_none())
+            .map(|job| (&job.id, &self.queues.get(job.queue).name))
+    }
+
+    fn configured(&mut self, policy: Policy) {
+        self.policy = policy;
+        for queue in self.queues.iter_mut() {
+            (queue.slots, queue.closed) = self.policy.of(&queue.name);
+        }
+    }
+
+    fn run_timers(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.resume_at.is_some_and(|at| at <= now.boot) {
+            self.resume_at = None;
+        }
+        while let Some(&Reverse((at, ix, generation))) = self.boot_timers.peek() {
+            if at > now.boot {
+                break;
+            }
+            self.boot_timers.pop();
+            self.timer(ix, generation, now, actions);
+        }
+        while let Some(&Reverse((at, ix, generation))) = self.wall_timers.peek() {
+            if at > now.wall {
+                break;
+            }
+            self.wall_timers.pop();
+            self.timer(ix, generation, now, actions);
+        }
+    }
+
+    fn timer(&mut self, ix: Ix, generation: u32, now: Now, actions: &mut Vec<Action>) {
+        let Some(job) = self
+            .table
+            .get(ix)
+            .filter(|job| job.generation == generation)
+        else {
+            return;
+        };
+        let was_delayed = matches!(job.phase, Phase::Delayed);
+        if job.live().is_some() {
+            self.live_timer(ix, now, actions);
+        } else if !self.expire(ix, now, actions) && was_delayed {
+            self.settle(ix, now, actions);
+        }
+    }
+
+    fn fill_slots(&mut self, now: Now, actions: &mut Vec<Action>) {
+        while self.mode == Mode::Open
+            && !self.held
+            && self.resume_at.is_none()
+            && self.slots.len() < self.policy.slots
+            && self.ending < MAX_UNCOMMITTED
+        {
+            let Some(ix) = self.queues.take_next() else {
+                return;
+            };
+            self.begin(ix, now, actions);
+        }
+    }
+
+    /// A random number, good enough to spread retries (splitmix64).
+    fn roll(&mut self) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}

@@ -1,0 +1,113 @@
+//! The queues: what is ready in each, and whose turn it is.
+
+use super::table::{Ix, QueueIx};
+use crate::core::id::QueueName;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+
+/// Sorts ready jobs: higher priority, then age, then name.
+pub(super) type ReadyKey = (Reverse<i32>, (i64, u64), Ix);
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    pub name: QueueName,
+    /// How many may hold a slot at a time.
+    pub slots: Option<usize>,
+    /// Nothing is started from it: paused, or not served by this daemon.
+    pub closed: bool,
+    /// How many hold a slot.
+    pub busy: usize,
+    ready: BTreeSet<ReadyKey>,
+    served: u64,
+}
+
+impl Queue {
+    fn may_start(&self) -> bool {
+        !self.closed && self.slots.is_none_or(|slots| self.busy < slots)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queues {
+    all: Vec<Queue>,
+    by_name: HashMap<QueueName, QueueIx>,
+    turn: u64,
+}
+
+impl Queues {
+    pub fn find(&self, name: &QueueName) -> Option<QueueIx> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The queue's number; a queue seen for the first time is made with the given settings.
+    pub fn intern(
+        &mut self,
+        name: &QueueName,
+        settings: impl FnOnce() -> (Option<usize>, bool),
+    ) -> QueueIx {
+        if let Some(ix) = self.find(name) {
+            return ix;
+        }
+        let ix = QueueIx(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
+        let (slots, closed) = settings();
+        self.all.push(Queue {
+            name: name.clone(),
+            slots,
+            closed,
+            busy: 0,
+            ready: BTreeSet::new(),
+            served: 0,
+        });
+        self.by_name.insert(name.clone(), ix);
+        ix
+    }
+
+    pub fn get(&self, ix: QueueIx) -> &Queue {
+        &self.all[ix.0 as usize]
+    }
+
+    pub fn get_mut(&mut self, ix: QueueIx) -> &mut Queue {
+        &mut self.all[ix.0 as usize]
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
+        self.all.iter_mut()
+    }
+
+    pub fn insert(&mut self, queue: QueueIx, key: ReadyKey) {
+        self.get_mut(queue).ready.insert(key);
+    }
+
+    pub fn remove(&mut self, queue: QueueIx, key: &ReadyKey) {
+        self.get_mut(queue).ready.remove(key);
+    }
+
+    /// Takes the job whose turn it is: the highest priority of all queues; among queues whose best jobs are
+    /// equal, the queue that was served longest ago, so that a flood in one queue does not starve another.
+    pub fn take_next(&mut self) -> Option<Ix> {
+        let best = self
+            .all
+            .iter_mut()
+            .filter(|queue| queue.may_start())
+            .filter_map(|queue| {
+                queue
+                    .ready
+                    .first()
+                    .map(|key| key.0)
+                    .map(|priority| (priority, queue.served, queue))
+            })
+            .min_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)))?;
+        let queue = best.2;
+        let (_, _, ix) = queue.ready.pop_first()?;
+        self.turn += 1;
+        queue.served = self.turn;
+        Some(ix)
+    }
+
+    /// True when a job could be started if there were a slot.
+    pub fn any_startable(&self) -> bool {
+        self.all
+            .iter()
+            .any(|queue| !queue.closed && queue.slots != Some(0) && !queue.ready.is_empty())
+    }
+}

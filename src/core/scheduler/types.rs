@@ -1,0 +1,318 @@
+//! What the scheduler is told and what it asks for.
+
+use crate::core::config::Terms;
+use crate::core::id::{JobId, QueueName};
+use crate::core::policy::{StopReason, TryEnd, Verdict};
+use crate::core::record::Reason;
+use crate::core::time::Wall;
+use std::time::Duration;
+
+/// Tells one file from another that later has the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Stamp {
+    /// Inode number.
+    pub inode: u64,
+    /// Last modification, nanoseconds since the epoch.
+    pub modified: i64,
+    /// Size in bytes.
+    pub size: u32,
+}
+
+/// A job file that was seen complete in `pending/`, reduced to what decides when it runs.
+#[derive(Debug, Clone)]
+pub struct Ticket {
+    /// Its name.
+    pub id: JobId,
+    /// The queue whose directory it is in.
+    pub queue: QueueName,
+    /// Which file this was.
+    pub stamp: Stamp,
+    /// Higher first.
+    pub priority: i32,
+    /// Earlier first among equals: when the job was made.
+    pub made: Wall,
+    /// Not before this date.
+    pub not_before: Option<Wall>,
+    /// Not before this much time has passed (the rest of a backoff).
+    pub wait: Option<Duration>,
+    /// Not after this date.
+    pub expires: Option<Wall>,
+    /// One at a time with the others of this name.
+    pub group: Option<Box<str>>,
+    /// Jobs that must end first.
+    pub parents: Vec<Parent>,
+}
+
+/// A job that another comes after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parent {
+    /// Which.
+    pub id: JobId,
+    /// Must it complete, or is any end good enough?
+    pub need: Need,
+    /// What the directories said when the child arrived.
+    pub seen: ParentState,
+}
+
+/// What is wanted of a parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// `after`: it must complete.
+    Complete,
+    /// `after_any`: it must end.
+    End,
+}
+
+/// What is known of a parent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ParentState {
+    /// In `complete/`.
+    Complete,
+    /// In `failed/`.
+    Failed,
+    /// Neither: waiting, running, or not there yet.
+    Open,
+}
+
+/// Why a start did not happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Refusal {
+    /// The file was gone when it should have been claimed.
+    Gone,
+    /// The file is not the one that was scheduled.
+    Changed,
+    /// Processes of an earlier try may still be alive.
+    Busy,
+    /// No processes, memory or descriptors to be had just now. Not a try.
+    Resources,
+    /// The program cannot be started, now or later. A try.
+    Impossible {
+        /// The number of that try.
+        attempt: u32,
+        /// What holds for the job.
+        terms: Box<Terms>,
+    },
+}
+
+/// How a job's leader ended, as the kernel says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Unknown: it ended out of our sight.
+    Lost,
+}
+
+/// Where the user put a running job's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MovedTo {
+    /// Back into `pending/`.
+    Pending,
+    /// Into `failed/` or `complete/`.
+    Ended,
+    /// Out of the spool, or removed.
+    Gone,
+}
+
+/// Where a commit left the job's file.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In `complete/`.
+    Complete,
+    /// In `failed/`.
+    Failed,
+    /// In `pending/`, to be tried again.
+    Pending(Box<Ticket>),
+    /// Nowhere that concerns the scheduler.
+    Gone,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A complete job file is in `pending/`.
+    Arrived(Box<Ticket>),
+    /// A job file that was in this queue's directory is gone.
+    Withdrawn {
+        /// Its name.
+        id: JobId,
+        /// The queue it was in.
+        queue: QueueName,
+    },
+    /// The program runs.
+    Started {
+        /// Whose.
+        id: JobId,
+        /// The number of this try.
+        attempt: u32,
+        /// What holds for the job.
+        terms: Box<Terms>,
+    },
+    /// A start did not happen.
+    Refused {
+        /// Whose.
+        id: JobId,
+        /// Why.
+        why: Refusal,
+    },
+    /// A job of an earlier daemon was found alive.
+    Adopted {
+        /// Which, with the queue it came from.
+        ticket: Box<Ticket>,
+        /// The number of this try.
+        attempt: u32,
+        /// What holds for the job.
+        terms: Box<Terms>,
+        /// How long it has been running.
+        ran: Duration,
+    },
+    /// The leader ended.
+    Ended {
+        /// Whose.
+        id: JobId,
+        /// How.
+        exit: Exit,
+        /// True when no other process of the job is left.
+        alone: bool,
+    },
+    /// No process of the job is left.
+    Swept {
+        /// Whose.
+        id: JobId,
+    },
+    /// The job's file is where it belongs.
+    Committed {
+        /// Whose.
+        id: JobId,
+        /// Where.
+        place: Place,
+    },
+    /// The user took the file of a running job away.
+    ActiveMoved {
+        /// Whose.
+        id: JobId,
+        /// Where to.
+        to: MovedTo,
+    },
+    /// The log of a running job is larger than its `max_log`.
+    LogFull {
+        /// Whose.
+        id: JobId,
+    },
+    /// A job that others come after was put into `complete/` or `failed/` by hand.
+    ParentMoved {
+        /// Which.
+        id: JobId,
+        /// Into `complete/`?
+        complete: bool,
+    },
+    /// The settings changed.
+    Configured(Box<super::Policy>),
+    /// There is too little room to start anything.
+    Hold,
+    /// There is room again.
+    Release,
+    /// Start nothing more; told again: end what runs.
+    Shutdown,
+    /// Time passed.
+    Tick,
+}
+
+/// Something to be done. Each is answered by an event, except where it says not.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Claim and start it. Answer: `Started` or `Refused`.
+    Start {
+        /// Which.
+        id: JobId,
+        /// The queue it is in.
+        queue: QueueName,
+        /// Which file.
+        stamp: Stamp,
+        /// The slot it runs in, from 0.
+        slot: usize,
+    },
+    /// Write the running job's note. No answer.
+    Note {
+        /// Which.
+        id: JobId,
+    },
+    /// Signal the job's group. No answer but the job's end.
+    Signal {
+        /// Which.
+        id: JobId,
+        /// What to send.
+        how: Stop,
+    },
+    /// The leader ended, but not all of the job: end the rest, by force after `grace`. Answer: `Swept`.
+    Sweep {
+        /// Which.
+        id: JobId,
+        /// How long the rest may take to end by itself.
+        grace: Duration,
+    },
+    /// Record the end of a try and move the file. Answer: `Committed`.
+    Finish {
+        /// Which.
+        id: JobId,
+        /// How the try ended.
+        end: TryEnd,
+        /// What follows.
+        verdict: Verdict,
+        /// For a retry: the backoff.
+        wait: Option<Duration>,
+    },
+    /// Record the end of a job that never got to run, and move it to `failed/`. Answer: `Committed`.
+    Fail {
+        /// Which.
+        id: JobId,
+        /// The queue it is in.
+        queue: QueueName,
+        /// Why.
+        reason: Reason,
+        /// The sentence for people.
+        error: String,
+    },
+    /// Move a file to `bad/`. No answer.
+    Reject {
+        /// Which.
+        id: JobId,
+        /// The queue it is in.
+        queue: QueueName,
+        /// The sentence for people.
+        why: String,
+    },
+    /// Look at this pending file afresh. Answer: `Arrived`, if it is a job.
+    Readmit {
+        /// Which.
+        id: JobId,
+        /// The queue it is in.
+        queue: QueueName,
+    },
+}
+
+/// The two ways to ask a job to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stop {
+    /// SIGTERM and SIGCONT.
+    Term,
+    /// SIGKILL.
+    Kill,
+}
+
+/// How far a live job is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Stage {
+    /// `Start` was asked for; `stop` when the user changed their mind meanwhile.
+    Starting { stop: Option<StopReason> },
+    /// The program runs.
+    Running,
+    /// It was told to end.
+    Stopping { why: StopReason },
+    /// Its leader ended, its other processes are being ended.
+    Sweeping { end: TryEnd },
+    /// `Finish` or `Fail` was asked for.
+    Ending,
+}

@@ -1,0 +1,95 @@
+//! The two clocks: deadlines are counted on one that never jumps, dates are shown on one that may.
+
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// Nanoseconds on CLOCK_BOOTTIME: monotonic, counts while suspended (clock_getres(2)). For deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Boot(pub u64);
+
+/// Nanoseconds since the epoch on CLOCK_REALTIME. For dates that people gave or will read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Wall(pub i64);
+
+/// One reading of both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For deadlines.
+    pub boot: Boot,
+    /// For dates.
+    pub wall: Wall,
+}
+
+impl Boot {
+    /// This instant plus `span`, at most the end of time.
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(nanos(span)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Wall {
+    /// This instant plus `span`, at most the end of time.
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add_unsigned(nanos(span)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// Reads an RFC 3339 date and time with an offset or `Z`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let stamp: Timestamp = text.parse().map_err(|_| {
+            format!("expected a time such as 2026-11-21T16:00:00Z (RFC 3339), got {text:?}")
+        })?;
+        i64::try_from(stamp.as_nanosecond())
+            .map(Self)
+            .map_err(|_| format!("{text:?} is out of range"))
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-21T16:00:00.000Z`.
+impl std::fmt::Display for Wall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match Timestamp::from_nanosecond(i128::from(self.0)) {
+            Ok(stamp) => write!(f, "{stamp:.3}"),
+            Err(_) => f.write_str("9999-12-31T23:59:59.000Z"),
+        }
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wall_prints_what_it_reads() {
+        let wall = Wall::parse("2026-11-21T18:00:00.25+02:00").unwrap();
+        assert_eq!(wall.to_string(), "2026-11-21T16:00:00.250Z");
+        assert_eq!(Wall::parse(&wall.to_string()).unwrap(), wall);
+        assert!(Wall::parse("tomorrow").unwrap_err().contains("tomorrow"));
+        assert_eq!(Wall(i64::MAX).to_string().len(), 24);
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        assert_eq!(Boot(5).since(Boot(9)), Duration::ZERO);
+        assert_eq!(
+            Boot(u64::MAX - 1).after(Duration::from_secs(1)),
+            Boot(u64::MAX)
+        );
+        assert_eq!(Wall(i64::MAX).after(Duration::from_secs(1)), Wall(i64::MAX));
+        assert_eq!(Wall(-5).since(Wall(5)), Duration::ZERO);
+    }
+}

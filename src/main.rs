@@ -1,0 +1,2 @@
+//! The pirn binary.
+fn main() {}
