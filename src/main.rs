@@ -1,2 +1,5 @@
-//! The pirn binary.
-fn main() {}
+//! The pirn binary: see `pirn::cli`.
+
+fn main() -> std::process::ExitCode {
+    pirn::cli::main()
+}

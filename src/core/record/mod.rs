@@ -6,8 +6,9 @@
 mod read;
 mod write;
 
+pub(crate) use read::backoff as read_backoff;
+pub use read::parse_umask;
 pub use read::{FileKind, RecordError};
-pub(crate) use read::{backoff as read_backoff, parse_umask};
 
 use super::id::{JobId, QueueName};
 use super::policy::{BackoffSpec, ExitRules};
@@ -409,6 +410,14 @@ impl Record {
         self.forget_try();
         self.attempt = 0;
         self.attempts.clear();
+    }
+
+    /// Makes a record that was found waiting ready to run. One that pirn itself put back for its next try keeps its
+    /// count; any other (finished, or taken out of `active/` by hand) starts afresh.
+    pub fn renew(&mut self) {
+        if self.is_over() || self.started_at.is_some() || self.attempt == 0 {
+            self.make_fresh();
+        }
     }
 
     /// Forgets what came of the last try, before the next one or its outcome.

@@ -80,7 +80,9 @@ impl Record {
         let mut record = Self::new(Work::Argv(Vec::new()));
         let mut parts = Parts::default();
         for (key, raw) in object.fields() {
-            if is_null(raw) && !matches!(key, "x" | "result") {
+            // The directory is the state; what `pirn show` printed may be dropped again.
+            let says_nothing = is_null(raw) && Self::knows(&object, key, raw);
+            if says_nothing || key == "state" {
                 continue;
             }
             if let Some(field) = UNSUPPORTED.iter().find(|f| **f == key) {
@@ -93,6 +95,14 @@ impl Record {
         record.rules = ExitRules::new(parts.retry_on.take(), std::mem::take(&mut parts.fail_on));
         record.work = parts.work()?;
         Ok(record)
+    }
+
+    /// True for a key that is pirn's; the `null` of any other is somebody's and kept.
+    fn knows<'a>(o: &Object<'a>, key: &str, raw: &'a RawValue) -> bool {
+        let mut scratch = Self::new(Work::Argv(Vec::new()));
+        let asked = scratch.asked(o, key, raw, &mut Parts::default());
+        let added = scratch.added(o, key, raw);
+        UNSUPPORTED.contains(&key) || !matches!((asked, added), (Ok(false), Ok(false)))
     }
 
     /// Fields that users write. True if `key` was one.
@@ -114,7 +124,7 @@ impl Record {
                 self.priority = int(o, key, raw, i64::from(i32::MIN), i64::from(i32::MAX))?
             }
             "cwd" => self.cwd = Some(o.read(key, raw, |r| no_nul(json::string(r)?))?),
-            "env" => self.env = o.read(key, raw, environment)?,
+            "env" => self.env = environment(&o.child(key, raw)?)?,
             "umask" => self.umask = Some(o.read(key, raw, |r| parse_umask(&json::string(r)?))?),
             "nice" => self.nice = Some(int(o, key, raw, -20, 19)?),
             "stdin" => parts.stdin(o, key, raw, json::string(raw).map(String::into_bytes), self)?,
@@ -178,7 +188,7 @@ impl Record {
             "result" => self.result = json::string(raw).ok(),
             "attempts" => self.attempts = tries(o, key, raw)?,
             "retry_at" => self.retry_at = Some(o.read(key, raw, date)?),
-            "proc" => self.proc = Some(proc(&o.child(key, raw)?)?),
+            "proc" => self.proc = proc(&o.child(key, raw)?)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -316,8 +326,12 @@ fn date(raw: &RawValue) -> Result<Wall, String> {
     }
 }
 
+/// A number, read to the last bit (serde_json may be one off) so that printing it gives the same text again.
 fn number(raw: &RawValue) -> Result<f64, String> {
-    serde_json::from_str(raw.get()).map_err(|_| expected("a number", raw))
+    let number = raw.get().parse::<f64>().ok();
+    number
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| expected("a finite number", raw))
 }
 
 fn reason(raw: &RawValue) -> Result<Reason, String> {
@@ -344,22 +358,21 @@ fn setting<T>(value: T, is_off: impl Fn(&T) -> bool) -> Setting<T> {
     }
 }
 
-fn environment(raw: &RawValue) -> Result<BTreeMap<String, String>, String> {
-    let env: BTreeMap<String, String> =
-        serde_json::from_str(raw.get()).map_err(|_| expected("an object of strings", raw))?;
-    match env
-        .iter()
-        .find(|(k, v)| k.is_empty() || k.contains(['=', '\0']) || v.contains('\0'))
-    {
-        Some((key, _)) => Err(format!(
-            "{key:?} cannot be a variable's name, or its value has a NUL in it"
-        )),
-        None => Ok(env),
+fn environment(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonError> {
+    let mut env = BTreeMap::new();
+    for (key, raw) in object.fields() {
+        if key.is_empty() || key.contains(['=', '\0']) {
+            let what = format!("{key:?} cannot be a variable's name");
+            return Err(object.error(key, Some(raw), what));
+        }
+        let value = object.read(key, raw, |r| no_nul(json::string(r)?))?;
+        env.insert(key.to_owned(), value);
     }
+    Ok(env)
 }
 
 /// Reads a umask as octal digits, as umask(1) prints them.
-pub(crate) fn parse_umask(text: &str) -> Result<u32, String> {
+pub fn parse_umask(text: &str) -> Result<u32, String> {
     let octal =
         !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
     match u32::from_str_radix(text, 8) {
@@ -497,7 +510,8 @@ fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
     Ok(one)
 }
 
-fn proc(o: &Object<'_>) -> Result<Proc, JsonError> {
+/// A note without a pid tells nothing.
+fn proc(o: &Object<'_>) -> Result<Option<Proc>, JsonError> {
     let mut proc = Proc {
         pid: 0,
         start: 0,
@@ -511,5 +525,5 @@ fn proc(o: &Object<'_>) -> Result<Proc, JsonError> {
             _ => {}
         }
     }
-    Ok(proc)
+    Ok((proc.pid > 0).then_some(proc))
 }

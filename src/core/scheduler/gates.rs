@@ -8,7 +8,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
 use crate::core::time::Now;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 /// Jobs that run one at a time, in order of age.
 #[derive(Debug, Default)]
@@ -33,25 +33,21 @@ impl Scheduler {
                 return;
             };
             if let Some(live) = job.live_mut() {
-                live.successor = Some(ticket.queue);
+                let earlier = live.successor.replace(ticket.queue.clone());
+                if let Some(earlier) = earlier.filter(|queue| *queue != ticket.queue) {
+                    actions.push(superseded(ticket.id, earlier, &ticket.queue));
+                }
                 return;
             }
             let old_queue = self.queues.get(job.queue).name.clone();
             if old_queue != ticket.queue {
-                let why = format!(
-                    "a newer job of the same name was put into the queue {}",
-                    ticket.queue
-                );
-                actions.push(Action::Reject {
-                    id: ticket.id.clone(),
-                    queue: old_queue,
-                    why,
-                });
+                actions.push(superseded(ticket.id.clone(), old_queue, &ticket.queue));
             }
             self.forget(ix, now, actions);
         }
         if let Some(ring) = self.ring(&ticket) {
             let why = format!("after: these jobs wait for each other: {ring}");
+            self.settle_children(&ticket.id, now, actions);
             actions.push(Action::Reject {
                 id: ticket.id,
                 queue: ticket.queue,
@@ -84,6 +80,7 @@ impl Scheduler {
                 expires: ticket.expires,
                 group: ticket.group,
                 parents: ticket.parents,
+                passed: false,
                 busy: 0,
             })
         });
@@ -108,12 +105,20 @@ impl Scheduler {
                     .or_default()
                     .insert(ix);
             }
-            if let Some(expires) = more.expires {
-                self.wall_timers
-                    .push(Reverse((expires, ix, job.generation)));
-            }
         }
+        self.await_expiry(ix);
         ix
+    }
+
+    /// Sets the alarm for `expires`. To be set again when a job that was live waits once more.
+    pub(super) fn await_expiry(&mut self, ix: Ix) {
+        let Some(job) = self.table.get(ix) else {
+            return;
+        };
+        if let Some(expires) = job.more.as_ref().and_then(|more| more.expires) {
+            self.wall_timers
+                .push(Reverse((expires, ix, job.generation)));
+        }
     }
 
     pub(super) fn withdrawn(
@@ -133,11 +138,16 @@ impl Scheduler {
             live.successor.take_if(|successor| successor == queue);
         } else if self.queues.get(job.queue).name == *queue {
             self.forget(ix, now, actions);
+            self.settle_children(id, now, actions);
         }
     }
 
-    /// Puts a waiting job before the first of its gates that is shut.
+    /// Puts a waiting job before the first of its gates that is shut. A live one is left alone: it may be first
+    /// of its group while its file is on the way to `failed/`.
     pub(super) fn settle(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
+        if self.table.get(ix).is_none_or(|job| job.live().is_some()) {
+            return;
+        }
         self.leave_ready(ix);
         let Some(job) = self.table.get(ix) else {
             return;
@@ -150,6 +160,10 @@ impl Scheduler {
                 return self.fail_waiting(ix, Reason::Dependency, error, actions);
             }
         }
+        self.pass_parents(ix);
+        let Some(job) = self.table.get(ix) else {
+            return;
+        };
         let (rank, key) = (job.rank(), ready_key(ix, job));
         let (queue, generation) = (job.queue, job.generation);
         if let Some(name) = job.group() {
@@ -172,8 +186,7 @@ impl Scheduler {
                 .filter(|_| newcomer && first);
             if let Some(displaced) = displaced.filter(|_| group.live.is_none()) {
                 // An older job came late (its parents took longer): it goes first, the other steps back.
-                self.leave_ready(displaced);
-                self.set_phase(displaced, Phase::Grouped);
+                self.step_back(displaced);
             }
             if !first {
                 return self.set_phase(ix, Phase::Grouped);
@@ -193,6 +206,23 @@ impl Scheduler {
         }
         self.set_phase(ix, Phase::Ready);
         self.queues.insert(queue, key);
+    }
+
+    /// The parents' gate is passed once and for all. A job that went back to it for a parent that runs again would
+    /// hold up its group meanwhile, and that parent may be of the same group.
+    pub(super) fn pass_parents(&mut self, ix: Ix) {
+        if let Some(more) = self.table.get_mut(ix).and_then(|job| job.more.as_mut()) {
+            more.passed = true;
+        }
+    }
+
+    /// Another of its group goes before this waiting job.
+    fn step_back(&mut self, ix: Ix) {
+        let waits = self.table.get(ix).is_some_and(|job| job.live().is_none());
+        if waits {
+            self.leave_ready(ix);
+            self.set_phase(ix, Phase::Grouped);
+        }
     }
 
     fn set_phase(&mut self, ix: Ix, phase: Phase) {
@@ -223,8 +253,12 @@ impl Scheduler {
     pub(super) fn join_group_live(&mut self, ix: Ix, rank: (i64, u64)) {
         if let Some(name) = self.table.get(ix).and_then(|job| job.group()) {
             let group = self.groups.entry(name.into()).or_default();
+            let first = group.members.first().map(|member| member.1);
             group.members.insert((rank, ix));
             group.live = Some(ix);
+            if let Some(first) = first {
+                self.step_back(first);
+            }
         }
     }
 
@@ -288,35 +322,48 @@ impl Scheduler {
         now: Now,
         actions: &mut Vec<Action>,
     ) {
-        let Some(children) = self.children.get(id) else {
-            return;
+        let seen = if complete {
+            ParentState::Complete
+        } else {
+            ParentState::Failed
         };
-        let mut children: Vec<Ix> = children.iter().copied().collect();
-        children.sort_unstable();
-        for ix in children {
-            let Some(job) = self.table.get_mut(ix) else {
-                continue;
-            };
-            let seen = if complete {
-                ParentState::Complete
-            } else {
-                ParentState::Failed
-            };
-            for parent in job
-                .more
-                .iter_mut()
+        for ix in self.children_of(id) {
+            let more = self.table.get_mut(ix).and_then(|job| job.more.as_mut());
+            for parent in more
+                .into_iter()
                 .flat_map(|more| &mut more.parents)
                 .filter(|parent| parent.id == *id)
             {
                 parent.seen = seen;
             }
-            if matches!(job.phase, Phase::Blocked) {
+        }
+        self.settle_children(id, now, actions);
+    }
+
+    /// A job that others come after is no longer known here: they go by what its directories say.
+    pub(super) fn settle_children(&mut self, id: &JobId, now: Now, actions: &mut Vec<Action>) {
+        for ix in self.children_of(id) {
+            if self
+                .table
+                .get(ix)
+                .is_some_and(|job| matches!(job.phase, Phase::Blocked))
+            {
                 self.settle(ix, now, actions);
             }
         }
     }
 
+    fn children_of(&self, id: &JobId) -> Vec<Ix> {
+        let children = self.children.get(id);
+        let mut children: Vec<Ix> = children.into_iter().flatten().copied().collect();
+        children.sort_unstable();
+        children
+    }
+
     fn parents_of(&self, job: &Job) -> Parents {
+        if job.more.as_ref().is_none_or(|more| more.passed) {
+            return Parents::Ended;
+        }
         let mut all_ended = true;
         for parent in job.more.iter().flat_map(|more| &more.parents) {
             match self.parent_state(parent) {
@@ -344,38 +391,54 @@ impl Scheduler {
         }
     }
 
-    /// If the job would wait for itself: the ring, for people.
+    /// If the job would wait for itself: the ring, for people. Only a job that another already comes after can
+    /// close one; each job on the way is looked at once.
     fn ring(&self, ticket: &Ticket) -> Option<String> {
-        let mut seen = HashSet::new();
-        let mut paths: Vec<Vec<&JobId>> = ticket
-            .parents
-            .iter()
-            .map(|parent| vec![&parent.id])
-            .collect();
-        while let Some(path) = paths.pop() {
-            let Some(last) = path.last().copied() else {
-                continue;
-            };
-            if *last == ticket.id {
-                let words: Vec<&str> = path.iter().map(|id| id.as_str()).collect();
-                return Some(format!("{} -> {}", ticket.id, words.join(" -> ")));
-            }
-            if !seen.insert(last) {
-                continue;
-            }
-            let job = self.table.find(last).and_then(|ix| self.table.get(ix));
-            for parent in job
-                .iter()
-                .filter_map(|job| job.more.as_ref())
-                .flat_map(|more| &more.parents)
-            {
-                let mut longer = path.clone();
-                longer.push(&parent.id);
-                paths.push(longer);
+        let own = &ticket.id;
+        let to_itself = ticket.parents.iter().any(|parent| parent.id == *own);
+        if !to_itself && !self.children.contains_key(own) {
+            return None;
+        }
+        let mut child_of: HashMap<&JobId, &JobId> = HashMap::new();
+        let mut open: Vec<(&JobId, &[Parent])> = vec![(own, &ticket.parents)];
+        while let Some((child, parents)) = open.pop() {
+            for parent in parents.iter().map(|parent| &parent.id) {
+                if child_of.contains_key(parent) {
+                    continue;
+                }
+                child_of.insert(parent, child);
+                if parent == own {
+                    return Some(draw_ring(own, &child_of));
+                }
+                let job = self.table.find(parent).and_then(|ix| self.table.get(ix));
+                if let Some(more) = job.and_then(|job| job.more.as_ref()) {
+                    open.push((parent, &more.parents));
+                }
             }
         }
         None
     }
+}
+
+/// `a -> b -> a`: each waits for the next.
+fn draw_ring(own: &JobId, child_of: &HashMap<&JobId, &JobId>) -> String {
+    let mut words = vec![own.as_str()];
+    let mut at = own;
+    while let Some(child) = child_of.get(at) {
+        words.push(child.as_str());
+        at = child;
+        if at == own {
+            break;
+        }
+    }
+    words.reverse();
+    words.join(" -> ")
+}
+
+/// Of two waiting files of one name, the newer one counts.
+pub(super) fn superseded(id: JobId, queue: QueueName, newer: &QueueName) -> Action {
+    let why = format!("a newer job of the same name was put into the queue {newer}");
+    Action::Reject { id, queue, why }
 }
 
 pub(super) fn ready_key(ix: Ix, job: &Job) -> ReadyKey {

@@ -1,5 +1,6 @@
 //! Live jobs: from the slot to the commit.
 
+use super::gates::superseded;
 use super::table::{Ix, Live, Phase};
 use super::types::{Action, Exit, MovedTo, Place, Refusal, Stage, Stop, Ticket};
 use super::{Mode, NOTE_AFTER, Scheduler};
@@ -17,6 +18,9 @@ impl Scheduler {
         if self.expire(ix, now, actions) {
             return;
         }
+        if self.is_early(ix, now) {
+            return self.settle(ix, now, actions);
+        }
         self.hold_group(ix);
         let slot = self.take_slot();
         let Some(job) = self.table.get_mut(ix) else {
@@ -31,14 +35,21 @@ impl Scheduler {
             note_at: None,
             successor: None,
         }));
-        let queue = self.queues.get_mut(job.queue);
-        queue.busy += 1;
+        self.queues.serve(job.queue);
+        let queue = self.queues.get(job.queue);
         actions.push(Action::Start {
             id: job.id.clone(),
             queue: queue.name.clone(),
             stamp: job.stamp,
             slot,
         });
+    }
+
+    /// The wall clock was set back while the job waited for a slot: its date is to come again.
+    fn is_early(&self, ix: Ix, now: Now) -> bool {
+        let more = self.table.get(ix).and_then(|job| job.more.as_ref());
+        more.and_then(|more| more.not_before)
+            .is_some_and(|date| date > now.wall)
     }
 
     fn take_slot(&mut self) -> usize {
@@ -123,6 +134,7 @@ impl Scheduler {
                 .table
                 .get(old)
                 .map(|job| self.queues.get(job.queue).name.clone());
+            self.abandon(old);
             self.forget(old, now, actions);
             let ix = self.adopt(ticket, now);
             if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
@@ -132,6 +144,19 @@ impl Scheduler {
         }
         let ix = self.adopt(ticket, now);
         self.run(ix, attempt, terms, ran, now);
+    }
+
+    /// Takes a job that is to be forgotten out of the figures, however far it is.
+    fn abandon(&mut self, ix: Ix) {
+        self.free_slot(ix);
+        let stage = self
+            .table
+            .get(ix)
+            .and_then(|job| job.live())
+            .map(|l| l.stage);
+        if stage == Some(Stage::Ending) {
+            self.ending -= 1;
+        }
     }
 
     fn adopt(&mut self, ticket: Ticket, now: Now) -> Ix {
@@ -149,6 +174,7 @@ impl Scheduler {
                 successor: None,
             }));
             self.queues.get_mut(queue).busy += 1;
+            self.pass_parents(ix);
             self.join_group_live(ix, rank);
         }
         ix
@@ -175,41 +201,40 @@ impl Scheduler {
         };
         let successor = live.successor.take();
         self.free_slot(ix);
+        if why == Refusal::Resources {
+            let pause = Duration::from_millis(500 << self.shortages.min(6));
+            self.resume_at = Some(now.boot.after(pause));
+            self.shortages += 1;
+        }
         match why {
-            Refusal::Gone | Refusal::Changed => {
+            Refusal::Busy | Refusal::Resources if stopped.is_none() && successor.is_none() => {
+                let Some(job) = self.table.get_mut(ix) else {
+                    return;
+                };
+                job.phase = Phase::Delayed;
+                if why == Refusal::Busy {
+                    let more = job.more.get_or_insert_default();
+                    more.due = Some(now.boot.after(Duration::from_secs(1 << more.busy.min(5))));
+                    more.busy += 1;
+                }
+                self.await_expiry(ix);
+                self.settle(ix, now, actions);
+            }
+            Refusal::Gone | Refusal::Changed | Refusal::Busy | Refusal::Resources => {
                 let Some(job) = self.table.get(ix) else {
                     return;
                 };
-                let queue = successor.unwrap_or_else(|| self.queues.get(job.queue).name.clone());
+                let old = self.queues.get(job.queue).name.clone();
+                let queue = successor.unwrap_or_else(|| old.clone());
+                if queue != old && matches!(why, Refusal::Busy | Refusal::Resources) {
+                    actions.push(superseded(id.clone(), old, &queue));
+                }
                 self.forget(ix, now, actions);
+                self.settle_children(id, now, actions);
                 actions.push(Action::Readmit {
                     id: id.clone(),
                     queue,
                 });
-            }
-            Refusal::Busy | Refusal::Resources if stopped.is_some() => {
-                self.forget(ix, now, actions)
-            }
-            Refusal::Busy => {
-                let Some(job) = self.table.get_mut(ix) else {
-                    return;
-                };
-                let more = job.more.get_or_insert_default();
-                more.due = Some(now.boot.after(Duration::from_secs(1 << more.busy.min(5))));
-                more.busy += 1;
-                job.phase = Phase::Delayed;
-                self.settle(ix, now, actions);
-            }
-            Refusal::Resources => {
-                self.resume_at = Some(
-                    now.boot
-                        .after(Duration::from_millis(500 << self.shortages.min(6))),
-                );
-                self.shortages += 1;
-                if let Some(job) = self.table.get_mut(ix) {
-                    job.phase = Phase::Delayed;
-                }
-                self.settle(ix, now, actions);
             }
             Refusal::Impossible { attempt, terms } => {
                 if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
@@ -362,20 +387,30 @@ impl Scheduler {
         self.ending -= 1;
         match place {
             Place::Pending(ticket) => {
-                let holds = self.table.get(ix).and_then(|job| job.group()).is_some();
+                let holds = self.table.get(ix).is_some_and(|job| {
+                    job.group().is_some() && self.queues.get(job.queue).name == ticket.queue
+                });
                 if holds && successor.is_none() {
                     return self.retry_in_group(ix, *ticket, now, actions);
                 }
                 self.forget(ix, now, actions);
-                if successor.is_none() {
-                    return self.arrived(*ticket, now, actions);
+                match &successor {
+                    None => return self.arrived(*ticket, now, actions),
+                    Some(queue) if *queue != ticket.queue => {
+                        actions.push(superseded(ticket.id, ticket.queue, queue));
+                    }
+                    Some(_) => {}
                 }
+                self.settle_children(id, now, actions);
             }
             Place::Complete | Place::Failed => {
                 self.forget(ix, now, actions);
                 self.parent_ended(id, matches!(place, Place::Complete), now, actions);
             }
-            Place::Gone => self.forget(ix, now, actions),
+            Place::Gone => {
+                self.forget(ix, now, actions);
+                self.settle_children(id, now, actions);
+            }
         }
         if let Some(queue) = successor {
             actions.push(Action::Readmit {
@@ -395,6 +430,7 @@ impl Scheduler {
         let more = job.more.get_or_insert_default();
         more.due = ticket.wait.map(|wait| now.boot.after(wait));
         more.not_before = ticket.not_before;
+        self.await_expiry(ix);
         if !self.expire(ix, now, actions) {
             self.settle(ix, now, actions);
         }
@@ -432,7 +468,10 @@ impl Scheduler {
         let generation = job.generation;
         let Some(live) = job.live_mut() else { return };
         match live.stage {
-            Stage::Starting { .. } => live.stage = Stage::Starting { stop: Some(why) },
+            Stage::Starting { stop } => {
+                let why = stop.map_or(why, |earlier| last_word(earlier, why));
+                live.stage = Stage::Starting { stop: Some(why) };
+            }
             Stage::Running => {
                 let grace = live
                     .terms
@@ -448,22 +487,12 @@ impl Scheduler {
                 });
             }
             Stage::Stopping { why: earlier } => {
-                // The user's word counts over a timeout's, and the last one of the user's.
-                if matches!(
-                    why,
-                    StopReason::Cancelled | StopReason::Forgotten | StopReason::Requeued
-                ) {
-                    live.stage = Stage::Stopping { why };
-                } else {
-                    live.stage = Stage::Stopping { why: earlier };
-                }
+                let why = last_word(earlier, why);
+                live.stage = Stage::Stopping { why };
             }
             Stage::Sweeping { end } => {
                 let outcome = end.outcome();
-                if matches!(
-                    why,
-                    StopReason::Cancelled | StopReason::Forgotten | StopReason::Requeued
-                ) {
+                if is_users(why) {
                     let end = TryEnd::Stopped {
                         why,
                         code: outcome.exit_code,
@@ -526,4 +555,16 @@ impl Scheduler {
             Mode::Killing => {}
         }
     }
+}
+
+fn is_users(why: StopReason) -> bool {
+    match why {
+        StopReason::Cancelled | StopReason::Forgotten | StopReason::Requeued => true,
+        StopReason::Timeout | StopReason::LogLimit | StopReason::Shutdown => false,
+    }
+}
+
+/// The user's word counts over a timeout's, and the last one of the user's.
+fn last_word(earlier: StopReason, why: StopReason) -> StopReason {
+    if is_users(why) { why } else { earlier }
 }

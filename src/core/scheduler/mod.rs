@@ -136,11 +136,7 @@ impl Scheduler {
             Event::LogFull { id } => {
                 self.stop(&id, super::policy::StopReason::LogLimit, now, actions)
             }
-            Event::ParentMoved { id, complete } => {
-                if self.table.find(&id).is_none() {
-                    self.parent_ended(&id, complete, now, actions);
-                }
-            }
+            Event::ParentMoved { id, complete } => self.parent_ended(&id, complete, now, actions),
             Event::Configured(policy) => self.configured(*policy),
             Event::Hold => self.held = true,
             Event::Release => self.held = false,
@@ -149,6 +145,7 @@ impl Scheduler {
         }
         self.run_timers(now, actions);
         self.fill_slots(now, actions);
+        self.drop_stale_timers();
     }
 
     /// When `step` should be called with `Tick` if nothing else happens.
@@ -177,10 +174,11 @@ impl Scheduler {
     /// comes after a job that is none of these.
     pub fn is_drained(&self) -> bool {
         self.is_quiet()
-            && !self.queues.any_startable()
-            && !self.table.iter().any(|job| {
-                matches!(job.phase, Phase::Delayed) && !self.queues.get(job.queue).closed
-            })
+            && (self.policy.slots == 0
+                || !self.queues.any_startable()
+                    && !self.table.iter().any(|job| {
+                        matches!(job.phase, Phase::Delayed) && self.queues.get(job.queue).is_open()
+                    }))
     }
 
     /// The stamp of the file known under this name in this queue's directory, if it waits there.
@@ -260,6 +258,26 @@ impl Scheduler {
         }
     }
 
+    /// Drops the alarms that nobody waits for any more: those that are next, so that an idle scheduler is not woken
+    /// for nothing, and all of them once they are many, so that a day of jobs with a timeout of a day costs no memory.
+    fn drop_stale_timers(&mut self) {
+        let table = &self.table;
+        let boot_wanted = |timer: &Reverse<(Boot, Ix, u32)>| {
+            let (at, ix, generation) = timer.0;
+            table
+                .get(ix)
+                .is_some_and(|job| job.generation == generation && job.waits_for_boot(at))
+        };
+        let wall_wanted = |timer: &Reverse<(Wall, Ix, u32)>| {
+            let (at, ix, generation) = timer.0;
+            table
+                .get(ix)
+                .is_some_and(|job| job.generation == generation && job.waits_for_wall(at))
+        };
+        prune(&mut self.boot_timers, table.len(), boot_wanted);
+        prune(&mut self.wall_timers, table.len(), wall_wanted);
+    }
+
     fn timer(&mut self, ix: Ix, generation: u32, now: Now, actions: &mut Vec<Action>) {
         let Some(job) = self
             .table
@@ -297,5 +315,19 @@ impl Scheduler {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+/// A job has two timers of a kind at most, so that half of what is dropped here, or more, is stale or there twice.
+fn prune<T: Ord>(timers: &mut BinaryHeap<T>, jobs: usize, wanted: impl Fn(&T) -> bool) {
+    while timers.peek().is_some_and(|timer| !wanted(timer)) {
+        timers.pop();
+    }
+    if timers.len() > 64 + 4 * jobs {
+        let mut kept = std::mem::take(timers).into_vec();
+        kept.retain(wanted);
+        kept.sort_unstable();
+        kept.dedup();
+        *timers = BinaryHeap::from(kept);
     }
 }

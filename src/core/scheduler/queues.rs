@@ -22,6 +22,11 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Jobs of it are started, now or when others have ended.
+    pub fn is_open(&self) -> bool {
+        !self.closed && self.slots != Some(0)
+    }
+
     fn may_start(&self) -> bool {
         !self.closed && self.slots.is_none_or(|slots| self.busy < slots)
     }
@@ -98,16 +103,22 @@ impl Queues {
             })
             .min_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)))?;
         let queue = best.2;
-        let (_, _, ix) = queue.ready.pop_first()?;
+        queue.ready.pop_first().map(|(_, _, ix)| ix)
+    }
+
+    /// A job of this queue got a slot: the others come first from now on.
+    pub fn serve(&mut self, queue: QueueIx) {
         self.turn += 1;
-        queue.served = self.turn;
-        Some(ix)
+        let turn = self.turn;
+        let queue = self.get_mut(queue);
+        queue.busy += 1;
+        queue.served = turn;
     }
 
     /// True when a job could be started if there were a slot.
     pub fn any_startable(&self) -> bool {
         self.all
             .iter()
-            .any(|queue| !queue.closed && queue.slots != Some(0) && !queue.ready.is_empty())
+            .any(|queue| queue.is_open() && !queue.ready.is_empty())
     }
 }

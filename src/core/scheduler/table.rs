@@ -26,6 +26,8 @@ pub(super) struct More {
     pub expires: Option<Wall>,
     pub group: Option<Box<str>>,
     pub parents: Vec<Parent>,
+    /// The parents have ended, or the job has run before.
+    pub passed: bool,
     pub busy: u32,
 }
 
@@ -90,6 +92,31 @@ impl Job {
 
     pub fn group(&self) -> Option<&str> {
         self.more.as_ref()?.group.as_deref()
+    }
+
+    /// True when something is to be done about this job at that moment.
+    pub fn waits_for_boot(&self, at: Boot) -> bool {
+        match &self.phase {
+            Phase::Live(live) => match live.stage {
+                Stage::Running => live.deadline == Some(at) || live.note_at == Some(at),
+                Stage::Stopping { .. } => live.deadline == Some(at),
+                Stage::Starting { .. } | Stage::Sweeping { .. } | Stage::Ending => false,
+            },
+            Phase::Delayed => self.more.as_ref().is_some_and(|more| more.due == Some(at)),
+            Phase::Blocked | Phase::Grouped | Phase::Ready => false,
+        }
+    }
+
+    /// As [`Self::waits_for_boot`], for dates.
+    pub fn waits_for_wall(&self, at: Wall) -> bool {
+        let Some(more) = &self.more else {
+            return false;
+        };
+        match &self.phase {
+            Phase::Live(_) => false,
+            Phase::Delayed => more.expires == Some(at) || more.not_before == Some(at),
+            Phase::Blocked | Phase::Grouped | Phase::Ready => more.expires == Some(at),
+        }
     }
 
     /// Where the job stands among others of its priority: by age, then numbers by value, then names.

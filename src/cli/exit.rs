@@ -1,0 +1,97 @@
+//! Exit codes, as pirn(1) documents them. Those of sysexits.h keep their numbers; those of a job that ran are its
+//! own, and 124 to 127 mean what they mean for timeout(1) and the shell.
+
+use crate::core::record::{Reason, Record};
+use std::process::ExitCode;
+
+/// Done.
+pub const OK: u8 = 0;
+/// Not done; stderr says why.
+pub const FAILURE: u8 = 1;
+/// The command line makes no sense.
+pub const USAGE: u8 = 2;
+/// The input is no job (EX_DATAERR).
+pub const BAD_DATA: u8 = 65;
+/// There is no such job (EX_NOINPUT).
+pub const NO_JOB: u8 = 66;
+/// Not now: queue full, disk nearly full, spool in use (EX_TEMPFAIL).
+pub const NOT_NOW: u8 = 75;
+/// The config is not valid (EX_CONFIG).
+pub const BAD_CONFIG: u8 = 78;
+/// The job was ended by its timeout.
+pub const TIMEOUT: u8 = 124;
+/// The job has no exit code: it never ran, or was ended by pirn.
+pub const NO_CODE: u8 = 125;
+
+/// What `run` and `wait` exit with for a finished job.
+pub fn of_job(record: &Record) -> u8 {
+    let small = |code: i32| u8::try_from(code).unwrap_or(NO_CODE);
+    match record.reason {
+        Some(Reason::Exited | Reason::NotStarted) => record.exit_code.map_or(NO_CODE, small),
+        Some(Reason::Signaled) => record.signal.map_or(NO_CODE, |signal| small(128 + signal)),
+        Some(Reason::Timeout) => TIMEOUT,
+        Some(
+            Reason::Cancelled
+            | Reason::Expired
+            | Reason::Interrupted
+            | Reason::Dependency
+            | Reason::LogLimit,
+        )
+        | None => NO_CODE,
+    }
+}
+
+/// A command that could not be carried out: what to say, and what to exit with.
+#[derive(Debug)]
+pub struct Failure {
+    /// One of the codes above.
+    pub code: u8,
+    /// The sentence for stderr.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure with this code.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// There is no such job.
+    pub fn no_job(id: &impl std::fmt::Display) -> Self {
+        Self::new(NO_JOB, format!("there is no job {id}"))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Self {
+        let code = match e.raw_os_error() {
+            Some(
+                libc::ENOSPC
+                | libc::EDQUOT
+                | libc::EMFILE
+                | libc::ENFILE
+                | libc::EAGAIN
+                | libc::ENOMEM,
+            ) => NOT_NOW,
+            Some(_) | None => FAILURE,
+        };
+        Self::new(code, e.to_string())
+    }
+}
+
+/// What a command gives: an exit code, or a failure to report.
+pub type Outcome = Result<u8, Failure>;
+
+/// Reports a failure and turns the outcome into what `main` returns.
+pub fn finish(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            eprintln!("pirn: {}", failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}

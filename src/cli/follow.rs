@@ -1,0 +1,119 @@
+//! Watching a job from outside: what it writes, and when it ends. Woken by inotify, like the daemon.
+
+use super::exit::Failure;
+use super::output;
+use crate::core::id::JobId;
+use crate::os::dir;
+use crate::os::inotify::{Interest, Watch, Watcher};
+use crate::os::poll::Poller;
+use crate::spool::{Found, Place, Spool, Where, stderr_log};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+
+/// One log being shown.
+struct Stream {
+    name: String,
+    is_error: bool,
+    file: Option<(File, Option<Watch>)>,
+}
+
+/// Shows a job's logs from the beginning until the job has ended.
+pub struct Follower<'s> {
+    spool: &'s Spool,
+    id: JobId,
+    watcher: Watcher,
+    poller: Poller,
+    streams: [Stream; 2],
+}
+
+/// The number of our own watches in the poller; callers' descriptors have others.
+const WATCHES: u64 = 0;
+
+impl<'s> Follower<'s> {
+    /// Arms the watches: whatever happens from now on is noticed.
+    pub fn new(spool: &'s Spool, id: &JobId) -> Result<Self, Failure> {
+        let watcher = Watcher::new()?;
+        for place in [Place::Log, Place::Complete, Place::Failed] {
+            spool
+                .fs()
+                .with(&place, |fd| watcher.add(fd, Interest::Everything))?;
+        }
+        // A job that is withdrawn leaves from here.
+        for place in [Place::Pending, Place::Active] {
+            spool
+                .fs()
+                .with(&place, |fd| watcher.add(fd, Interest::Moves))?;
+        }
+        let poller = Poller::new()?;
+        poller.add(&watcher, WATCHES)?;
+        let stream = |name, is_error| Stream {
+            name,
+            is_error,
+            file: None,
+        };
+        let streams = [
+            stream(id.as_str().to_owned(), false),
+            stream(stderr_log(id), true),
+        ];
+        Ok(Self {
+            spool,
+            id: id.clone(),
+            watcher,
+            poller,
+            streams,
+        })
+    }
+
+    /// Also wakes up for this descriptor.
+    pub fn also_wait_for(&self, fd: impl AsFd) -> Result<(), Failure> {
+        Ok(self.poller.add(fd, WATCHES + 1)?)
+    }
+
+    /// Shows output until the job has ended or `stop` says so. Gives the job as it was found last: `None` if it
+    /// is gone from the spool.
+    pub fn follow(
+        &mut self,
+        stop: &mut dyn FnMut() -> Result<bool, Failure>,
+    ) -> Result<Option<Found>, Failure> {
+        loop {
+            // The state first, the output after it: what a job wrote before its end is not missed.
+            let found = self.spool.get(&self.id)?;
+            self.show_new()?;
+            let over = found.as_ref().is_none_or(|found| {
+                matches!(found.at, Where::Complete | Where::Failed) && found.record.is_over()
+            });
+            if over || stop()? {
+                return Ok(found);
+            }
+            self.poller.wait(true)?;
+            while !self.watcher.read()?.is_empty() {}
+        }
+    }
+
+    fn show_new(&mut self) -> Result<(), Failure> {
+        for stream in &mut self.streams {
+            if stream.file.is_none() {
+                let open = self.spool.fs().with(&Place::Log, |log| {
+                    dir::open_read(log, stream.name.as_bytes())
+                });
+                if let Ok(file) = open {
+                    let watch = self.watcher.add(&file, Interest::Growth).ok();
+                    stream.file = Some((file, watch));
+                }
+            }
+            let Some((file, _)) = &mut stream.file else {
+                continue;
+            };
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => break,
+                    n if stream.is_error => std::io::stderr().write_all(&buffer[..n])?,
+                    n => output::bytes(&buffer[..n])?,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! The command line. Whatever it does to the spool, a shell script could do with `printf`, `mv` and `rm`.
+
+mod add;
+mod config;
+mod exec_job;
+mod exit;
+mod follow;
+mod job;
+mod ls;
+mod output;
+mod run;
+mod serve;
+mod show;
+mod status;
+mod steer;
+mod wait;
+mod when;
+
+use crate::os::user;
+use crate::spool::Spool;
+use clap::{Parser, Subcommand};
+use exit::{Failure, Outcome};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A job queue that is a directory: drop a file in, it runs.
+#[derive(Debug, Parser)]
+#[command(
+    name = "pirn",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    /// The spool [default: $PIRN_SPOOL, else /var/spool/pirn for root, else ~/.local/state/pirn]
+    #[arg(short = 'S', long, global = true, value_name = "DIR")]
+    spool: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the jobs of a spool
+    Serve(serve::Args),
+    /// Add a job; prints its id
+    Add(add::Args),
+    /// Add a job, show its output, exit as it does; needs no daemon
+    Run(run::Args),
+    /// List jobs
+    #[command(alias = "list")]
+    Ls(ls::Args),
+    /// Show a job's record
+    Show(show::Args),
+    /// Show a job's output
+    Log(show::LogArgs),
+    /// Wait for jobs to end; exits as they did
+    Wait(wait::Args),
+    /// End waiting or running jobs; their records go to failed/
+    Cancel(steer::Ids),
+    /// Run finished jobs again
+    Retry(steer::RetryArgs),
+    /// Remove waiting or finished jobs, with their logs
+    Rm(steer::RmArgs),
+    /// Start nothing more, in one queue or in all
+    Pause(config::QueueArgs),
+    /// Start jobs again
+    Resume(config::QueueArgs),
+    /// Show how the spool is
+    Status(status::Args),
+    /// Check the settings
+    Config(config::Args),
+    /// Become a job: used by the daemon
+    #[command(hide = true)]
+    ExecJob(exec_job::Args),
+}
+
+/// Parses the command line, carries it out, gives the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return ExitCode::from(if e.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            });
+        }
+    };
+    let spool = cli.spool.unwrap_or_else(user::default_spool);
+    exit::finish(carry_out(spool, cli.command))
+}
+
+fn carry_out(spool: PathBuf, command: Command) -> Outcome {
+    match command {
+        Command::Serve(args) => serve::serve(spool, args),
+        Command::Add(args) => add::add(&spool, args),
+        Command::Run(args) => run::run(&spool, args),
+        Command::Ls(args) => ls::ls(&spool, &args),
+        Command::Show(args) => show::show(&spool, &args),
+        Command::Log(args) => show::log(&spool, &args),
+        Command::Wait(args) => wait::wait(&spool, &args),
+        Command::Cancel(args) => steer::cancel(&spool, &args),
+        Command::Retry(args) => steer::retry(&spool, &args),
+        Command::Rm(args) => steer::rm(&spool, &args),
+        Command::Pause(args) => config::pause(&spool, &args, true),
+        Command::Resume(args) => config::pause(&spool, &args, false),
+        Command::Status(args) => status::status(&spool, &args),
+        Command::Config(args) => config::config(&spool, args),
+        Command::ExecJob(args) => exec_job::exec_job(args),
+    }
+}
+
+/// Opens the spool, making it if it is not there.
+fn open(path: &std::path::Path) -> Result<Spool, Failure> {
+    Spool::create(path, true).map_err(|e| {
+        let failure = Failure::from(e);
+        Failure {
+            message: format!("{}: {}", path.display(), failure.message),
+            ..failure
+        }
+    })
+}

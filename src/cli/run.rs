@@ -1,0 +1,127 @@
+//! `pirn run`: add, follow, exit as the job did. With no daemon on the spool it runs the job itself.
+
+use super::exit::{self, Failure, NO_CODE, Outcome};
+use super::follow::Follower;
+use super::job::JobArgs;
+use super::serve;
+use crate::core::id::JobId;
+use crate::daemon::{self, Options, SpoolLock};
+use crate::os::poll::Bell;
+use crate::os::signals::{Signals, Told};
+use crate::spool::{Found, Spool};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+/// Everything that goes wrong here is "our own failure", told apart from whatever the job may exit with.
+pub fn run(path: &Path, args: Args) -> Outcome {
+    run_job(path, args.job).map_err(|failure| Failure {
+        code: if failure.code == exit::USAGE {
+            failure.code
+        } else {
+            NO_CODE
+        },
+        ..failure
+    })
+}
+
+fn run_job(path: &Path, mut job: JobArgs) -> Outcome {
+    serve::start_logging("warn");
+    job.default_tries(1);
+    let spool = super::open(path)?;
+    let id = job.submit(&spool)?;
+    let found = match SpoolLock::try_take(path)? {
+        Ok(lock) => alone(&spool, path, &id, lock)?,
+        Err(_) => with_daemon(&spool, path, &id)?,
+    };
+    match found {
+        Some(found) => {
+            let code = exit::of_job(&found.record);
+            if let Some(error) = found.record.error.filter(|_| code >= exit::TIMEOUT) {
+                eprintln!("pirn: {id}: {error}");
+            }
+            Ok(code)
+        }
+        None => Err(Failure::new(
+            NO_CODE,
+            format!("job {id} was removed from the spool"),
+        )),
+    }
+}
+
+/// There is no daemon: be one, for this job only.
+fn alone(
+    spool: &Spool,
+    path: &Path,
+    id: &JobId,
+    lock: SpoolLock,
+) -> Result<Option<Found>, Failure> {
+    let mut follower = Follower::new(spool, id)?;
+    let options = Options {
+        spool: path.to_owned(),
+        slots: Some(1),
+        single: Some(id.clone()),
+        ..Options::default()
+    };
+    std::thread::scope(|scope| {
+        let shown = scope.spawn(move || follower.follow(&mut || Ok(false)));
+        daemon::serve(options, Some(lock)).map_err(serve::failure)?;
+        shown
+            .join()
+            .unwrap_or_else(|_| Err(Failure::new(NO_CODE, "showing the output failed")))
+    })
+}
+
+/// A daemon (or another `pirn run`) has the spool: it runs the job. Should it go away, we take its place.
+fn with_daemon(spool: &Spool, path: &Path, id: &JobId) -> Result<Option<Found>, Failure> {
+    let mut follower = Follower::new(spool, id)?;
+    let mut signals = Signals::install()?;
+    follower.also_wait_for(&signals)?;
+    let bell = Arc::new(Bell::new()?);
+    follower.also_wait_for(&*bell)?;
+    let (sender, receiver) = mpsc::channel();
+    let (waiter, lock_path) = (Arc::clone(&bell), path.to_owned());
+    std::thread::spawn(move || {
+        let _ = sender.send(SpoolLock::wait(&lock_path));
+        waiter.ring();
+    });
+    let mut lock = None;
+    let mut told = 0;
+    let found = follower.follow(&mut || {
+        for _ in signals.read().into_iter().filter(|t| *t == Told::Stop) {
+            told += 1;
+            if told > 1 {
+                return Err(Failure::new(NO_CODE, format!("left job {id} to itself")));
+            }
+            spool.cancel(id)?;
+        }
+        lock = receiver.try_recv().ok();
+        Ok(lock.is_some())
+    })?;
+    match lock {
+        Some(lock) => {
+            // What was shown so far is shown once: the follower goes on where it stood.
+            let options = Options {
+                spool: path.to_owned(),
+                slots: Some(1),
+                single: Some(id.clone()),
+                ..Options::default()
+            };
+            let lock = lock?;
+            std::thread::scope(|scope| {
+                let shown = scope.spawn(move || follower.follow(&mut || Ok(false)));
+                daemon::serve(options, Some(lock)).map_err(serve::failure)?;
+                shown
+                    .join()
+                    .unwrap_or_else(|_| Err(Failure::new(NO_CODE, "showing the output failed")))
+            })
+        }
+        None => Ok(found),
+    }
+}

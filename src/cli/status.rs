@@ -1,0 +1,121 @@
+//! `pirn status`: all that can be said without asking the daemon, which is all.
+
+use super::exit::{Failure, OK, Outcome};
+use super::output;
+use crate::core::config::Config;
+use crate::core::id::QueueName;
+use crate::daemon::SpoolLock;
+use crate::spool::{Fs, Place, Spool, Where, shortage};
+use serde_json::json;
+use std::path::Path;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+struct Queue {
+    name: QueueName,
+    waiting: usize,
+    paused: bool,
+}
+
+pub fn status(path: &Path, args: &Args) -> Outcome {
+    let spool = super::open(path)?;
+    let (config, config_error) = read_config(path);
+    let holder = SpoolLock::holder(path)?.map(|holder| holder.pid.unwrap_or(0));
+    let queues = queues(&spool, &config)?;
+    let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
+    let (active, complete, failed) = (
+        count(Where::Active)?,
+        count(Where::Complete)?,
+        count(Where::Failed)?,
+    );
+    let waiting: usize = queues.iter().map(|queue| queue.waiting).sum();
+    let mut bad = 0usize;
+    spool.fs().names(&Place::Bad, &mut |name| {
+        bad += usize::from(!name.ends_with(b".reason"))
+    })?;
+    let shortage = shortage(&spool, &config);
+    if args.json {
+        let queues: Vec<_> = queues
+            .iter()
+            .map(|q| json!({"name": q.name.as_str(), "waiting": q.waiting, "paused": q.paused}))
+            .collect();
+        output::line(format!(
+            "{:#}",
+            json!({
+                "spool": path.to_string_lossy(), "daemon": holder, "pending": waiting, "active": active,
+                "complete": complete, "failed": failed, "bad": bad, "paused": config.paused, "queues": queues,
+                "config_error": config_error, "shortage": shortage,
+            })
+        ))?;
+        return Ok(OK);
+    }
+    output::line(format!("spool     {}", path.display()))?;
+    output::line(match holder {
+        Some(pid) => format!("daemon    process {pid}"),
+        None => "daemon    none: nothing is started (pirn serve)".to_owned(),
+    })?;
+    if config.paused {
+        output::line("paused    all queues")?;
+    }
+    for (word, n) in [
+        ("pending", waiting),
+        ("active", active),
+        ("complete", complete),
+        ("failed", failed),
+    ] {
+        output::line(format!("{word:9} {n}"))?;
+    }
+    if bad > 0 {
+        output::line(format!("bad       {bad}"))?;
+    }
+    for queue in queues.iter().filter(|q| q.paused || !q.name.is_default()) {
+        let paused = if queue.paused { ", paused" } else { "" };
+        output::line(format!(
+            "queue     {}: {} waiting{paused}",
+            queue.name, queue.waiting
+        ))?;
+    }
+    for trouble in [config_error, shortage].into_iter().flatten() {
+        output::line(format!("trouble   {trouble}"))?;
+    }
+    Ok(OK)
+}
+
+fn read_config(path: &Path) -> (Config, Option<String>) {
+    match std::fs::read_to_string(path.join("config.json")).map(|text| Config::parse(&text)) {
+        Ok(Ok(config)) => (config, None),
+        Ok(Err(e)) => (
+            Config::default(),
+            Some(format!("config.json is not used: {e}")),
+        ),
+        Err(_) => (Config::default(), None),
+    }
+}
+
+fn queues(spool: &Spool, config: &Config) -> Result<Vec<Queue>, Failure> {
+    let mut names = spool.queues()?;
+    names.push(QueueName::default());
+    names.extend(config.queues.keys().cloned());
+    names.sort();
+    names.dedup();
+    let mut queues = Vec::new();
+    for name in names {
+        let waiting = match spool.ids(&Where::Pending(name.clone())) {
+            Ok(ids) => ids.len(),
+            // Configured, but never used.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
+            Err(e) => return Err(e.into()),
+        };
+        queues.push(Queue {
+            paused: config.is_paused(&name),
+            name,
+            waiting,
+        });
+    }
+    Ok(queues)
+}

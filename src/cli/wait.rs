@@ -1,0 +1,79 @@
+//! `pirn wait`.
+
+use super::exit::{self, Failure, NOT_NOW, OK, Outcome};
+use super::show::get;
+use crate::core::id::JobId;
+use crate::core::units::parse_span;
+use crate::os::clock::{self, Timer};
+use crate::os::inotify::{Interest, Watcher};
+use crate::os::poll::Poller;
+use crate::spool::{Place, Spool, Where};
+use std::path::Path;
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The jobs
+    #[arg(required = true)]
+    ids: Vec<JobId>,
+    /// Give up after this time, with exit code 75
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    timeout: Option<Duration>,
+}
+
+/// Exits with the first code that is not 0, in the order the jobs were named.
+pub fn wait(spool: &Path, args: &Args) -> Outcome {
+    let spool = super::open(spool)?;
+    let watcher = Watcher::new()?;
+    for place in [
+        Place::Pending,
+        Place::Active,
+        Place::Complete,
+        Place::Failed,
+    ] {
+        spool
+            .fs()
+            .with(&place, |fd| watcher.add(fd, Interest::Moves))?;
+    }
+    let poller = Poller::new()?;
+    poller.add(&watcher, 0)?;
+    let mut timer = Timer::boot()?;
+    let deadline = args.timeout.map(|span| clock::now().boot.after(span));
+    if let Some(deadline) = deadline {
+        timer.set(Some(deadline.0))?;
+        poller.add(&timer, 1)?;
+    }
+    for id in &args.ids {
+        get(&spool, id)?;
+    }
+    let mut codes: Vec<Option<u8>> = vec![None; args.ids.len()];
+    loop {
+        for (id, code) in args
+            .ids
+            .iter()
+            .zip(&mut codes)
+            .filter(|(_, code)| code.is_none())
+        {
+            *code = finished(&spool, id)?;
+        }
+        if let Some(codes) = codes.iter().copied().collect::<Option<Vec<u8>>>() {
+            return Ok(codes.into_iter().find(|code| *code != OK).unwrap_or(OK));
+        }
+        if deadline.is_some_and(|deadline| clock::now().boot >= deadline) {
+            return Err(Failure::new(NOT_NOW, "not all jobs have ended in time"));
+        }
+        poller.wait(true)?;
+        while !watcher.read()?.is_empty() {}
+    }
+}
+
+/// The exit code of a job that has ended.
+fn finished(spool: &Spool, id: &JobId) -> Result<Option<u8>, Failure> {
+    let found = get(spool, id)?;
+    match found.at {
+        Where::Complete | Where::Failed if found.record.is_over() => {
+            Ok(Some(exit::of_job(&found.record)))
+        }
+        Where::Complete | Where::Failed | Where::Pending(_) | Where::Active => Ok(None),
+    }
+}

@@ -1,0 +1,184 @@
+//! Our children: who they are, and one thread that waits for all of them.
+//!
+//! The daemon is a subreaper, so that orphans of jobs become its children too and must be reaped. One thread
+//! peeks at whoever ended (WNOWAIT) and reaps after it has looked: until then the pid, and with it the job's
+//! process group, cannot belong to anybody else, and signals go to the right processes.
+
+use super::engine::Letter;
+use super::shared::{Run, Shared};
+use crate::core::id::JobId;
+use crate::core::scheduler::{Event, Exit, Stop};
+use crate::os::wait::PidFd;
+use crate::os::{clock, signals, wait};
+use crate::spool::{Fs, Place};
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The leaders of running jobs by pid.
+#[derive(Debug, Default)]
+pub struct Children {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    leaders: HashMap<i32, JobId>,
+    /// Children that may exist already but are not entered yet.
+    starting: usize,
+    /// Counts entries, so that the waiting thread notices them.
+    generation: u64,
+}
+
+impl Children {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A child is about to be made.
+    pub fn expect(&self) {
+        self.state().starting += 1;
+    }
+
+    /// The expected child is there (or, without a pid, was not made).
+    pub fn enter(&self, child: Option<(i32, JobId)>) {
+        let mut state = self.state();
+        state.starting -= 1;
+        state.leaders.extend(child);
+        state.generation += 1;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Signals the group of a leader that was not reaped yet. False if there is no such leader.
+    pub fn signal(&self, pid: i32, how: Stop) -> bool {
+        let state = self.state();
+        let ours = state.leaders.contains_key(&pid);
+        if ours {
+            signals::signal_group(pid, how);
+        }
+        ours
+    }
+}
+
+/// Waits for children until the process ends. To be run in a thread of its own.
+pub fn reap_for_ever(shared: &Shared) {
+    let children = &shared.children;
+    loop {
+        let before = children.state().generation;
+        match wait::next_ended() {
+            Ok(Some(ended)) => one_ended(shared, ended),
+            Ok(None) => {
+                // No children: sleep until one is entered.
+                let mut state = children.state();
+                while state.generation == before {
+                    state = children
+                        .changed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+            Err(e) => {
+                log::error!("waiting for children failed: {e}");
+                std::thread::sleep(std::time::Duration::from_secs(1));
+            }
+        }
+    }
+}
+
+fn one_ended(shared: &Shared, ended: wait::Ended) {
+    let mut state = shared.children.state();
+    while !state.leaders.contains_key(&ended.pid) {
+        if state.starting == 0 {
+            // An orphan of some job that we inherited.
+            wait::reap(ended.pid);
+            return;
+        }
+        state = shared
+            .children
+            .changed
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner);
+    }
+    if ended.exit != Exit::Code(0) {
+        // Whatever the leader left in its group has no business any more; a retry must find it gone.
+        signals::signal_group(ended.pid, Stop::Term);
+    }
+    let id = state.leaders.remove(&ended.pid);
+    wait::reap(ended.pid);
+    drop(state);
+    let Some(run) = id.and_then(|id| shared.run(&id)) else {
+        return;
+    };
+    {
+        let mut book = run.book();
+        book.ended = Some(clock::wall());
+        book.usage = Some(ended.usage);
+    }
+    let alone = ended.exit == Exit::Code(0) || is_alone(shared, &run);
+    shared.mail.send(Letter::Event(Event::Ended {
+        id: run.id.clone(),
+        exit: ended.exit,
+        alone,
+    }));
+}
+
+/// True when no process holds the job's log any more.
+pub fn is_alone(shared: &Shared, run: &Run) -> bool {
+    !log_is_held(shared, &run.id)
+}
+
+/// True when some process still has the job's output open: the lock on it is inherited (DESIGN section 3).
+pub fn log_is_held(shared: &Shared, id: &JobId) -> bool {
+    let open = shared.spool.fs().with(&Place::Log, |log| {
+        crate::os::dir::open_read(log, id.as_str().as_bytes())
+    });
+    match open {
+        Ok(file) => match fs2::FileExt::try_lock_exclusive(&file) {
+            Ok(()) => false,
+            Err(e) => e.kind() == std::io::ErrorKind::WouldBlock,
+        },
+        Err(_) => false,
+    }
+}
+
+/// How long after a process's end its parent may take to reap it. Only then does the kernel tell how it ended.
+const REAPED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Waits, in a thread of its own, for a process that is not our child: a job of an earlier daemon.
+pub fn wait_for_foreign(shared: &Arc<Shared>, run: &Arc<Run>, pidfd: PidFd) -> io::Result<()> {
+    let (shared, run) = (Arc::clone(shared), Arc::clone(run));
+    let builder = std::thread::Builder::new()
+        .name("adopted".to_owned())
+        .stack_size(256 * 1024);
+    builder.spawn(move || {
+        pidfd.wait();
+        let ended = clock::now();
+        let mut exit = pidfd.exit();
+        while exit == Exit::Lost && clock::now().boot.since(ended.boot) < REAPED_WITHIN {
+            std::thread::sleep(Duration::from_millis(5));
+            exit = pidfd.exit();
+        }
+        run.book().ended = Some(ended.wall);
+        let alone = exit == Exit::Code(0) || is_alone(&shared, &run);
+        shared.mail.send(Letter::Event(Event::Ended {
+            id: run.id.clone(),
+            exit,
+            alone,
+        }));
+    })?;
+    Ok(())
+}
+
+/// Looks whether the spool still has a file of this name in `active/`.
+pub fn is_active(shared: &Shared, id: &JobId) -> bool {
+    shared
+        .spool
+        .fs()
+        .look(&Place::Active, id.as_str().as_bytes())
+        .ok()
+        .flatten()
+        .is_some()
+}

@@ -1,0 +1,577 @@
+//! The thread that owns the truth: it takes in what happened, asks the scheduler, and hands out what to do.
+
+use super::children;
+use super::committer;
+use super::lock::SpoolLock;
+use super::mailbox::Mailbox;
+use super::pool::Pool;
+use super::runner;
+use super::settings;
+use super::shared::{Home, Shared};
+use super::watch::Watches;
+use super::{Options, ServeError, doing};
+use crate::core::id::{JobId, QueueName};
+use crate::core::scheduler::{Action, Event, Scheduler, Stop};
+use crate::core::time::{Boot, Now};
+use crate::os::notify::Notifier;
+use crate::os::poll::Poller;
+use crate::os::signals::{Signals, Told};
+use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
+use crate::spool::{self, Place, Spool};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+/// What other threads tell the engine.
+#[derive(Debug)]
+pub enum Letter {
+    /// Something for the scheduler.
+    Event(Event),
+    /// A committer's task that the scheduler does not wait for is done.
+    Done,
+}
+
+/// What a readable descriptor means.
+const MAIL: u64 = 0;
+const SIGNALS: u64 = 1;
+const INOTIFY: u64 = 2;
+const BOOT_TIMER: u64 = 3;
+const WALL_TIMER: u64 = 4;
+
+/// Everything is looked at again this often, should an event ever have been missed.
+const RESCAN_EVERY: Duration = Duration::from_secs(600);
+
+/// The engine.
+pub struct Engine {
+    pub(super) options: Options,
+    pub(super) shared: Arc<Shared>,
+    pub(super) scheduler: Scheduler,
+    pub(super) watches: Watches,
+    /// Names to judge again, by when.
+    pub(super) later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
+    pub(super) scans: VecDeque<super::watch::Scan>,
+    committers: Pool<committer::Task>,
+    runners: Pool<runner::Task>,
+    actions: Vec<Action>,
+    backlog: VecDeque<Event>,
+    poller: Poller,
+    signals: Signals,
+    boot_timer: clock::Timer,
+    wall_timer: clock::Timer,
+    notifier: Notifier,
+    lock: Option<SpoolLock>,
+    rescan_at: Boot,
+    retain_at: Option<Boot>,
+    space_at: Boot,
+    held: bool,
+    stopping: bool,
+    upgrade: bool,
+    status: String,
+    /// Starts that were not answered yet.
+    starting: usize,
+    /// Committers' tasks that the scheduler does not wait for.
+    errands: usize,
+}
+
+impl Engine {
+    /// Takes the spool, recovers what an earlier daemon left, and is ready to run.
+    pub fn start(options: Options, lock: Option<SpoolLock>) -> Result<Self, ServeError> {
+        let umask = limits::current_umask();
+        let spool = Spool::create(&options.spool, !options.no_sync)
+            .or_else(doing(options.spool.display()))?;
+        let lock = match lock {
+            Some(lock) => lock,
+            None => SpoolLock::take(&options.spool)?,
+        };
+        spawn::hide_descriptors();
+        let config = Arc::new(settings::read(&options)?);
+        let signals = Signals::install().or_else(doing("installing signal handlers"))?;
+        wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
+        let home = home(&options, umask).or_else(doing(options.spool.display()))?;
+        let policy = settings::policy(&options, &config);
+        log::debug!("serving {} with {} slots", home.spool, policy.slots);
+        let shared = Arc::new(Shared {
+            spool,
+            mail: Mailbox::new().or_else(doing("eventfd"))?,
+            children: children::Children::default(),
+            runs: Mutex::new(HashMap::new()),
+            config: RwLock::new(config),
+            home,
+        });
+        let now = clock::now();
+        let seed = now.boot.0 ^ u64::from(std::process::id()).rotate_left(32);
+        let mut engine = Self {
+            scheduler: Scheduler::new(policy, seed),
+            watches: Watches::new().or_else(doing("inotify"))?,
+            later: BTreeMap::new(),
+            scans: VecDeque::new(),
+            committers: committer::pool(&shared),
+            runners: runner::pool(&shared),
+            actions: Vec::new(),
+            backlog: VecDeque::new(),
+            poller: Poller::new().or_else(doing("epoll"))?,
+            signals,
+            boot_timer: clock::Timer::boot().or_else(doing("timerfd"))?,
+            wall_timer: clock::Timer::wall().or_else(doing("timerfd"))?,
+            notifier: Notifier::from_env(),
+            lock: Some(lock),
+            rescan_at: now.boot.after(RESCAN_EVERY),
+            retain_at: None,
+            space_at: now.boot,
+            held: false,
+            stopping: false,
+            upgrade: false,
+            status: String::new(),
+            starting: 0,
+            errands: 0,
+            options,
+            shared,
+        };
+        engine.register().or_else(doing("epoll"))?;
+        engine.begin()?;
+        Ok(engine)
+    }
+
+    fn register(&self) -> std::io::Result<()> {
+        self.poller.add(&self.shared.mail, MAIL)?;
+        self.poller.add(&self.signals, SIGNALS)?;
+        self.poller.add(self.watches.fd(), INOTIFY)?;
+        self.poller.add(&self.boot_timer, BOOT_TIMER)?;
+        self.poller.add(&self.wall_timer, WALL_TIMER)
+    }
+
+    /// Arms the watches, then looks at what is there: in this order nothing is missed.
+    fn begin(&mut self) -> Result<(), ServeError> {
+        self.watch_fixed().or_else(doing("watching the spool"))?;
+        self.recover().or_else(doing("recovering the spool"))?;
+        let shared = Arc::clone(&self.shared);
+        let reaper = std::thread::Builder::new()
+            .name("reaper".to_owned())
+            .stack_size(256 * 1024);
+        reaper
+            .spawn(move || children::reap_for_ever(&shared))
+            .or_else(doing("starting a thread"))?;
+        match self.options.single.clone() {
+            Some(id) => self.take_in(&Place::Pending, id.as_str().as_bytes()),
+            None => {
+                self.rescan();
+                self.plan_retention();
+            }
+        }
+        self.notifier.send("READY=1");
+        Ok(())
+    }
+
+    /// Runs until told to stop, or drained.
+    pub fn run(mut self) -> Result<(), ServeError> {
+        loop {
+            self.turn();
+            if self.is_done() {
+                break;
+            }
+            if self.upgrade && self.is_settled() {
+                let e = self.become_new();
+                log::error!("upgrade failed, going on as before: {e}");
+                self.upgrade = false;
+                self.feed(Event::Release);
+                continue;
+            }
+            self.set_timers().or_else(doing("timerfd"))?;
+            self.tell_status();
+            let busy = !self.scans.is_empty() || !self.backlog.is_empty();
+            let block = !busy && self.shared.mail.may_sleep();
+            let ready = self.poller.wait(block).or_else(doing("epoll"))?;
+            self.shared.mail.awake(ready.contains(&MAIL));
+            for number in ready {
+                self.readable(number);
+            }
+        }
+        self.notifier.send("STOPPING=1");
+        if let Err(e) = self.shared.spool.settle_numbers(&self.shared.home.boot) {
+            log::warn!("seq: {e}");
+        }
+        log::debug!("done");
+        Ok(())
+    }
+
+    /// One turn: a bounded part of whatever there is to do.
+    fn turn(&mut self) {
+        for letter in self.shared.mail.take() {
+            match letter {
+                Letter::Event(event) => self.heard(event),
+                Letter::Done => self.errands -= 1,
+            }
+        }
+        self.scan_some();
+        self.look_again();
+        self.periodic();
+        self.feed(Event::Tick);
+        while let Some(event) = self.backlog.pop_front() {
+            self.feed(event);
+        }
+    }
+
+    /// Takes in an event from another thread.
+    fn heard(&mut self, event: Event) {
+        if matches!(event, Event::Started { .. } | Event::Refused { .. }) {
+            self.starting -= 1;
+        }
+        if let Event::Started { id, .. } = &event {
+            self.watch_log(id);
+        }
+        if let Event::Committed { id, .. } = &event {
+            self.unwatch_log(id);
+            self.retain_soon();
+        }
+        self.feed(event);
+    }
+
+    /// Steps the scheduler and hands out what it asks for.
+    pub(super) fn feed(&mut self, event: Event) {
+        let now = clock::now();
+        let mut actions = std::mem::take(&mut self.actions);
+        self.scheduler.step(event, now, &mut actions);
+        for action in actions.drain(..) {
+            self.act(action);
+        }
+        self.actions = actions;
+    }
+
+    /// An event that arises while actions are handed out: it is fed after them.
+    pub(super) fn queue_event(&mut self, event: Event) {
+        self.backlog.push_back(event);
+    }
+
+    fn act(&mut self, action: Action) {
+        log::trace!("{action:?}");
+        match action {
+            Action::Start {
+                id,
+                queue,
+                stamp,
+                slot,
+            } => {
+                self.starting += 1;
+                self.runners.submit(runner::Task {
+                    id,
+                    queue,
+                    stamp,
+                    slot,
+                });
+            }
+            Action::Note { id } => self.errand(committer::Task::Note(id)),
+            Action::Signal { id, how } => self.signal(&id, how),
+            Action::Sweep { id, grace } => self.sweep(id, grace),
+            Action::Finish {
+                id,
+                end,
+                verdict,
+                wait,
+            } => {
+                self.committers.submit(committer::Task::Finish {
+                    id,
+                    end,
+                    verdict,
+                    wait,
+                });
+            }
+            Action::Fail {
+                id,
+                queue,
+                reason,
+                error,
+            } => {
+                self.committers.submit(committer::Task::Fail {
+                    id,
+                    queue,
+                    reason,
+                    error,
+                });
+            }
+            Action::Reject { id, queue, why } => {
+                self.quarantine(&Place::of_queue(&queue), id.as_str().as_bytes(), &why);
+            }
+            Action::Readmit { id, queue } => {
+                let now = clock::now().boot;
+                self.judge_later(
+                    now,
+                    Place::of_queue(&queue),
+                    id.as_str().as_bytes().to_vec(),
+                );
+            }
+        }
+    }
+
+    /// Gives the committers a task that the scheduler does not wait for, but the end of the daemon does.
+    pub(super) fn errand(&mut self, task: committer::Task) {
+        self.errands += 1;
+        self.committers.submit(task);
+    }
+
+    fn signal(&mut self, id: &JobId, how: Stop) {
+        let Some(run) = self.shared.run(id) else {
+            return;
+        };
+        log::debug!("{id}: {how:?} to group {}", run.pid);
+        if self.shared.children.signal(run.pid, how) {
+            return;
+        }
+        // Not our child: only signal it if it is certainly still the same process.
+        let proc = run.book().record.proc.clone();
+        if proc.is_some_and(|proc| proc.pid == run.pid && procfs::is_same(&proc)) {
+            signals::signal_group(run.pid, how);
+        }
+    }
+
+    /// A sweep takes as long as the job's grace: it gets a thread of its own, or has to wait for a committer.
+    fn sweep(&self, id: JobId, grace: Duration) {
+        let shared = Arc::clone(&self.shared);
+        let builder = std::thread::Builder::new()
+            .name("sweep".to_owned())
+            .stack_size(256 * 1024);
+        let job = id.clone();
+        if builder
+            .spawn(move || super::sweep::sweep(&shared, &job, grace))
+            .is_err()
+        {
+            self.committers.submit(committer::Task::Sweep { id, grace });
+        }
+    }
+
+    fn readable(&mut self, number: u64) {
+        match number {
+            MAIL => {}
+            SIGNALS => {
+                for told in self.signals.read() {
+                    self.told(told);
+                }
+            }
+            INOTIFY => self.read_watches(),
+            BOOT_TIMER => self.boot_timer.acknowledge(),
+            WALL_TIMER => self.wall_timer.acknowledge(),
+            _ => {}
+        }
+    }
+
+    fn told(&mut self, told: Told) {
+        match told {
+            Told::Stop => match self.options.single.clone() {
+                Some(id) => {
+                    if let Err(e) = self.shared.spool.cancel(&id) {
+                        log::error!("{id}: {e}");
+                    }
+                    self.stopping = true;
+                }
+                None => {
+                    let counts = self.scheduler.counts();
+                    match self.stopping {
+                        false => log::info!(
+                            "stopping: {} running jobs may end; told again, they are ended",
+                            counts.running
+                        ),
+                        true => log::info!("stopping: ending {} running jobs", counts.running),
+                    }
+                    self.stopping = true;
+                    self.notifier.send("STOPPING=1");
+                    self.feed(Event::Shutdown);
+                }
+            },
+            Told::Reload => {
+                self.notifier.send(&format!(
+                    "RELOADING=1\nMONOTONIC_USEC={}",
+                    clock::monotonic_usec()
+                ));
+                self.reload();
+                self.notifier.send("READY=1");
+            }
+            Told::Upgrade => {
+                log::info!(
+                    "upgrade: becoming {} once what is being started or recorded is",
+                    program().display()
+                );
+                self.upgrade = true;
+                self.feed(Event::Hold);
+            }
+        }
+    }
+
+    fn running(&self) -> Vec<JobId> {
+        let runs = self
+            .shared
+            .runs
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        runs.keys().cloned().collect()
+    }
+
+    /// True when nothing is being started or written, and every running job has its note.
+    fn is_settled(&mut self) -> bool {
+        if self.starting > 0
+            || self.errands > 0
+            || !self.backlog.is_empty()
+            || self.scheduler.counts().ending > 0
+        {
+            return false;
+        }
+        let unnoted: Vec<JobId> = self
+            .running()
+            .into_iter()
+            .filter(|id| self.is_unnoted(id))
+            .collect();
+        let settled = unnoted.is_empty();
+        unnoted
+            .into_iter()
+            .for_each(|id| self.errand(committer::Task::Note(id)));
+        settled
+    }
+
+    fn is_unnoted(&self, id: &JobId) -> bool {
+        self.shared.run(id).is_some_and(|run| {
+            let book = run.book();
+            !book.noted && book.ended.is_none()
+        })
+    }
+
+    /// Execs the binary that is there now. Children stay ours, the lock stays locked; the next image finds the
+    /// running jobs by their notes. Returns only on failure.
+    fn become_new(&self) -> std::io::Error {
+        let program = program();
+        let Some(lock) = &self.lock else {
+            return std::io::ErrorKind::NotFound.into();
+        };
+        let argv: Vec<_> = std::env::args_os().collect();
+        log::info!("upgrade: becoming {}", program.display());
+        spawn::replace_process(&program.to_string_lossy(), &argv, &[lock.pass_on()])
+    }
+
+    /// What is done every so often.
+    fn periodic(&mut self) {
+        let now = clock::now().boot;
+        if now >= self.rescan_at && self.options.single.is_none() {
+            self.rescan_at = now.after(RESCAN_EVERY);
+            self.rescan();
+        }
+        if self.retain_at.is_some_and(|at| now >= at) {
+            self.retain_at = Some(now.after(Duration::from_secs(3600)));
+            self.errand(committer::Task::Retain);
+        }
+        let counts = self.scheduler.counts();
+        if now >= self.space_at && (counts.waiting > 0 || self.held) {
+            self.check_space(now);
+        }
+    }
+
+    /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish.
+    fn check_space(&mut self, now: Boot) {
+        let low = spool::shortage(&self.shared.spool, &self.shared.config());
+        match (low, self.held) {
+            (Some(why), false) => {
+                log::warn!("nothing is started: {why}");
+                self.held = true;
+                self.feed(Event::Hold);
+            }
+            (None, true) => {
+                log::info!("there is room again");
+                self.held = false;
+                self.feed(Event::Release);
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+        self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
+    }
+
+    /// Retention runs now, and then every hour.
+    pub(super) fn plan_retention(&mut self) {
+        if self.options.single.is_none() {
+            self.retain_at = Some(clock::now().boot);
+        }
+    }
+
+    /// With a bound on count or bytes, every finished job may be one too many.
+    fn retain_soon(&mut self) {
+        let config = self.shared.config();
+        if config.keep_count.is_some() || config.keep_bytes.is_some() {
+            let soon = clock::now().boot.after(Duration::from_secs(1));
+            self.retain_at = self.retain_at.map(|at| at.min(soon));
+        }
+    }
+
+    fn set_timers(&mut self) -> std::io::Result<()> {
+        let (boot, wall) = self.scheduler.next_wake();
+        let later = self.later.keys().next().map(|(at, _)| *at);
+        let space = self.held.then_some(self.space_at);
+        let rescan = self.options.single.is_none().then_some(self.rescan_at);
+        let next = [boot, later, rescan, self.retain_at, space]
+            .into_iter()
+            .flatten()
+            .min();
+        self.boot_timer.set(next.map(|at| at.0))?;
+        self.wall_timer
+            .set(wall.map(|at| u64::try_from(at.0).unwrap_or(0)))
+    }
+
+    fn tell_status(&mut self) {
+        if !self.notifier.is_on() {
+            return;
+        }
+        let counts = self.scheduler.counts();
+        let status = format!(
+            "STATUS={} running, {} waiting",
+            counts.running, counts.waiting
+        );
+        if status != self.status {
+            self.notifier.send(&status);
+            self.status = status;
+        }
+    }
+
+    /// True when it is time to exit.
+    fn is_done(&self) -> bool {
+        if !self.backlog.is_empty() || !self.scheduler.is_quiet() || self.errands > 0 {
+            return false;
+        }
+        if let Some(id) = &self.options.single {
+            return !self.scheduler.knows(id) && self.later.is_empty() && self.scans.is_empty();
+        }
+        let looked = self.scans.is_empty() && self.later.is_empty();
+        self.stopping
+            || (self.options.drain
+                && looked
+                && self.scheduler.is_drained()
+                && !self.watches.has_news())
+    }
+
+    /// The queue that an id waits in, for names that may have moved.
+    pub(super) fn is_waiting_in(&self, id: &JobId, queue: &QueueName) -> bool {
+        self.scheduler.waiting(id, queue).is_some() || self.scheduler.has_successor(id, queue)
+    }
+
+    /// Both clocks.
+    pub(super) fn now(&self) -> Now {
+        clock::now()
+    }
+}
+
+/// The binary to become: the file that this process was started from, or what has replaced it.
+fn program() -> std::path::PathBuf {
+    let exe = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+    let text = exe.to_string_lossy();
+    text.strip_suffix(" (deleted)")
+        .map_or_else(|| exe.clone(), Into::into)
+}
+
+fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
+    let locale = std::env::vars()
+        .filter(|(key, _)| key == "LANG" || key == "TZ" || key.starts_with("LC_"))
+        .collect();
+    let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
+    let spool = std::fs::canonicalize(&options.spool)?;
+    Ok(Home {
+        account: user::account(),
+        path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        locale,
+        umask,
+        boot: procfs::boot_id(),
+        spool: spawn::path_text(&spool),
+    })
+}

@@ -1,0 +1,307 @@
+//! From a claimed record to a running process.
+
+use super::shared::{Home, Shared};
+use crate::core::config::Terms;
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::{Record, Work};
+use crate::os::{dir, spawn};
+use crate::spool::{self, Fs, Place};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+/// Why a job does not run now.
+#[derive(Debug)]
+pub enum NotNow {
+    /// Its log is held: processes of an earlier try may be alive.
+    Busy,
+    /// The machine lacks something just now.
+    Resources(io::Error),
+    /// It cannot be started, now or later.
+    Impossible {
+        /// The sentence for people.
+        error: String,
+        /// What a shell would have exited with.
+        code: i32,
+    },
+}
+
+/// A job that runs.
+#[derive(Debug)]
+pub struct Launched {
+    /// Its leader.
+    pub pid: i32,
+    /// Where its output begins.
+    pub log_offset: u64,
+}
+
+/// What one start is about.
+#[derive(Debug)]
+pub struct Start<'a> {
+    /// The job.
+    pub id: &'a JobId,
+    /// Its queue.
+    pub queue: &'a QueueName,
+    /// Its record, `attempt` counted up.
+    pub record: &'a Record,
+    /// What holds for it.
+    pub terms: &'a Terms,
+    /// Its slot.
+    pub slot: usize,
+}
+
+/// Starts the job. `expect` and `enter` of [`super::children`] are the caller's.
+pub fn launch(shared: &Shared, start: &Start<'_>) -> Result<Launched, NotNow> {
+    let stdout = open_log(shared, start.id.as_str())?;
+    let log_offset = dir::look_at(&stdout).map_err(NotNow::Resources)?.size;
+    let stderr = match start.record.split {
+        true => Some(open_log(shared, &spool::stderr_log(start.id))?),
+        false => None,
+    };
+    let scratch = make_scratch(shared, start)?;
+    let env = environment(&shared.home, start, scratch.as_deref());
+    let cwd = start
+        .record
+        .cwd
+        .clone()
+        .or_else(|| scratch.clone())
+        .unwrap_or_else(|| shared.home.account.home.clone());
+    let (program, argv) = program(shared, start, &env, &cwd)?;
+    let (program, argv) = through_stub(&shared.home, start, program, argv);
+    let stdin = match &start.record.stdin {
+        Some(bytes) => spawn::memory_file(bytes),
+        None => File::open("/dev/null"),
+    }
+    .map_err(NotNow::Resources)?;
+    let env: Vec<String> = env
+        .into_iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let launch = spawn::Launch::new(&program, &argv, &env, &cwd)
+        .map_err(|e| impossible(&e, e.to_string()))?;
+    let errors = stderr.as_ref().unwrap_or(&stdout);
+    match launch.start(stdin.as_fd(), stdout.as_fd(), errors.as_fd()) {
+        Ok(pid) => Ok(Launched { pid, log_offset }),
+        Err(e) if is_shortage(&e) => Err(NotNow::Resources(e)),
+        Err(e) => Err(explain(&e, &program, &cwd)),
+    }
+}
+
+/// The log, with the lock that says "some process of this job lives" (DESIGN section 3).
+fn open_log(shared: &Shared, name: &str) -> Result<File, NotNow> {
+    let file = shared
+        .spool
+        .fs()
+        .with(&Place::Log, |log| dir::open_append(log, name.as_bytes()))
+        .map_err(NotNow::Resources)?;
+    match fs2::FileExt::try_lock_exclusive(&file) {
+        Ok(()) => Ok(file),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(NotNow::Busy),
+        Err(e) => Err(NotNow::Resources(e)),
+    }
+}
+
+/// Errors that pass by themselves: a start that met one is no try.
+pub fn is_shortage(e: &io::Error) -> bool {
+    let passing = [
+        libc::EAGAIN,
+        libc::ENOMEM,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOSPC,
+        libc::EDQUOT,
+        libc::EIO,
+    ];
+    e.raw_os_error().is_some_and(|code| passing.contains(&code))
+}
+
+/// Makes the scratch directory of a job that wants one, with its files; gives its path.
+fn make_scratch(shared: &Shared, start: &Start<'_>) -> Result<Option<String>, NotNow> {
+    if !start.record.wants_scratch() {
+        return Ok(None);
+    }
+    let fs = shared.spool.fs();
+    let name = start.id.as_str().as_bytes();
+    let make = || {
+        fs.remove_tree(&Place::Tmp, name)?;
+        fs.with(&Place::Tmp, |tmp| {
+            dir::make_dir(tmp, name)?;
+            let scratch = dir::open_dir(tmp, name)?;
+            start.record.files.iter().try_for_each(|(file, bytes)| {
+                dir::write_new(&scratch, file.as_bytes(), bytes, false)
+            })
+        })
+    };
+    make().map_err(NotNow::Resources)?;
+    Ok(Some(format!("{}/tmp/{}", shared.home.spool, start.id)))
+}
+
+/// The whole environment, made from nothing: who and where we are, then what the record asks for, then pirn's own.
+fn environment(home: &Home, start: &Start<'_>, scratch: Option<&str>) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    let mut put = |key: &str, value: &str| {
+        env.insert(key.to_owned(), value.to_owned());
+    };
+    put("PATH", &home.path);
+    put("HOME", &home.account.home);
+    put("USER", &home.account.name);
+    put("LOGNAME", &home.account.name);
+    put("SHELL", "/bin/sh");
+    for (key, value) in &home.locale {
+        put(key, value);
+    }
+    for (key, value) in &start.record.env {
+        put(key, value);
+    }
+    put("PIRN_ID", start.id.as_str());
+    put("PIRN_QUEUE", start.queue.as_str());
+    put("PIRN_ATTEMPT", &start.record.attempt.to_string());
+    put("PIRN_SLOT", &start.slot.to_string());
+    put("PIRN_SPOOL", &home.spool);
+    put("PIRN_STORE", &format!("{}/store", home.spool));
+    if let Some(scratch) = scratch {
+        put("PIRN_TMP", scratch);
+        put("PIRN_OUT", &format!("{scratch}/{OUT}"));
+    }
+    env
+}
+
+/// What `$PIRN_OUT` is called in the scratch directory: no name that `files` may have.
+pub const OUT: &str = ".out";
+
+/// The program's path and its arguments, its name first.
+fn program(
+    shared: &Shared,
+    start: &Start<'_>,
+    env: &BTreeMap<String, String>,
+    cwd: &str,
+) -> Result<(String, Vec<String>), NotNow> {
+    match &start.record.work {
+        Work::Text(text) => match text.strip_prefix("#!") {
+            Some(rest) => script(shared, start.id, text, rest),
+            None => Ok((
+                "/bin/sh".to_owned(),
+                vec!["sh".to_owned(), "-c".to_owned(), text.clone()],
+            )),
+        },
+        Work::Argv(argv) => {
+            let name = argv.first().map_or("", String::as_str);
+            let path = env.get("PATH").map_or("", String::as_str);
+            match spawn::find_program(name, path, cwd) {
+                Ok(program) => Ok((program, argv.clone())),
+                Err(e) => Err(impossible(
+                    &e,
+                    format!("cannot execute {name}: {e} (looked in {path})"),
+                )),
+            }
+        }
+        Work::Script { name, args } => {
+            let program = format!("{}/scripts/{name}", shared.home.spool);
+            let argv = std::iter::once(program.clone())
+                .chain(args.iter().cloned())
+                .collect();
+            Ok((program, argv))
+        }
+    }
+}
+
+/// A dropped `#!` script runs from a private copy. Its first line is read as the kernel would (execve(2)), and
+/// the interpreter started directly: executing a file that was just written may meet ETXTBSY, because a child
+/// that another thread is starting has the writing descriptor for a moment.
+fn script(
+    shared: &Shared,
+    id: &JobId,
+    text: &str,
+    rest: &str,
+) -> Result<(String, Vec<String>), NotNow> {
+    let line = rest.lines().next().unwrap_or("").trim();
+    let (interpreter, argument) = match line.split_once([' ', '\t']) {
+        Some((interpreter, argument)) => (interpreter, Some(argument.trim())),
+        None => (line, None),
+    };
+    if interpreter.is_empty() {
+        let error = "the script's first line names no interpreter".to_owned();
+        return Err(NotNow::Impossible {
+            error,
+            code: EXIT_NOT_EXECUTABLE,
+        });
+    }
+    let fs = shared.spool.fs();
+    let copy = spool::script_copy(id);
+    let write = || {
+        fs.unlink(&Place::Tmp, copy.as_bytes())?;
+        fs.write_new(&Place::Tmp, copy.as_bytes(), text.as_bytes(), false)
+    };
+    write().map_err(NotNow::Resources)?;
+    let argv = std::iter::once(interpreter)
+        .chain(argument)
+        .map(str::to_owned);
+    let argv = argv
+        .chain(std::iter::once(format!("{}/tmp/{copy}", shared.home.spool)))
+        .collect();
+    Ok((interpreter.to_owned(), argv))
+}
+
+/// Sends a start that needs more than posix_spawn can do through `pirn exec-job`: our own binary, which sets
+/// itself up and becomes the program. /proc/self/exe is that binary even when its file was replaced.
+fn through_stub(
+    home: &Home,
+    start: &Start<'_>,
+    program: String,
+    argv: Vec<String>,
+) -> (String, Vec<String>) {
+    let mut options = Vec::new();
+    if let Some(umask) = start.record.umask.filter(|umask| *umask != home.umask) {
+        options.extend(["--umask".to_owned(), format!("{umask:03o}")]);
+    }
+    if let Some(nice) = start.terms.nice.filter(|nice| *nice != 0) {
+        options.push(format!("--nice={nice}"));
+    }
+    for (name, value) in &start.record.limits {
+        let value = value.map_or_else(|| "unlimited".to_owned(), |v| v.to_string());
+        options.extend(["--limit".to_owned(), format!("{name}={value}")]);
+    }
+    if options.is_empty() {
+        return (program, argv);
+    }
+    let head = ["pirn".to_owned(), "exec-job".to_owned()];
+    let argv = head
+        .into_iter()
+        .chain(options)
+        .chain(["--".to_owned(), program])
+        .chain(argv)
+        .collect();
+    ("/proc/self/exe".to_owned(), argv)
+}
+
+/// Exit codes of a shell, for what could not be executed or found.
+const EXIT_NOT_EXECUTABLE: i32 = 126;
+const EXIT_NOT_FOUND: i32 = 127;
+
+fn impossible(e: &io::Error, error: String) -> NotNow {
+    let missing = e.kind() == io::ErrorKind::NotFound;
+    NotNow::Impossible {
+        error,
+        code: if missing {
+            EXIT_NOT_FOUND
+        } else {
+            EXIT_NOT_EXECUTABLE
+        },
+    }
+}
+
+/// posix_spawn says only one thing for a directory and a program that are not there: find out which.
+fn explain(e: &io::Error, program: &str, cwd: &str) -> NotNow {
+    match std::fs::metadata(cwd) {
+        Err(cause) => impossible(
+            e,
+            format!("cannot enter the working directory {cwd}: {cause}"),
+        ),
+        Ok(meta) if !meta.is_dir() => impossible(
+            e,
+            format!("cannot enter the working directory {cwd}: not a directory"),
+        ),
+        Ok(_) => impossible(e, format!("cannot execute {program}: {e}")),
+    }
+}

@@ -1,0 +1,128 @@
+//! The one lock of a spool: flock(2) on `lock`, with the holder's pid inside for people.
+
+use super::{ServeError, doing};
+use crate::os::{dir, spawn};
+use fs2::FileExt;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Who has the lock, as far as the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its pid; `None` when the file does not say.
+    pub pid: Option<i32>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) => write!(f, "process {pid}"),
+            None => write!(f, "another process"),
+        }
+    }
+}
+
+/// The lock, held until this is dropped.
+#[derive(Debug)]
+pub struct SpoolLock(File);
+
+/// Names the descriptor that a daemon left to its next image (see [`SpoolLock::pass_on`]).
+const PASSED: &str = "PIRN_LOCK_FD";
+
+impl SpoolLock {
+    /// Takes the lock, or says who has it.
+    pub fn take(spool: &Path) -> Result<Self, ServeError> {
+        match Self::try_take(spool).or_else(doing(spool.join("lock").display()))? {
+            Ok(lock) => Ok(lock),
+            Err(holder) => Err(ServeError::Held(holder)),
+        }
+    }
+
+    /// As [`Self::take`], telling a held lock from a system error.
+    pub fn try_take(spool: &Path) -> io::Result<Result<Self, Holder>> {
+        loop {
+            let file = dir::open_lock(&spool.join("lock"))?;
+            match FileExt::try_lock_exclusive(&file) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Err(read_holder(&file)));
+                }
+                Err(e) => return Err(e),
+            }
+            if let Some(lock) = Self::confirmed(file, spool)? {
+                return Ok(Ok(lock));
+            }
+        }
+    }
+
+    /// Waits for the lock.
+    pub fn wait(spool: &Path) -> io::Result<Self> {
+        loop {
+            let file = dir::open_lock(&spool.join("lock"))?;
+            FileExt::lock_exclusive(&file)?;
+            if let Some(lock) = Self::confirmed(file, spool)? {
+                return Ok(lock);
+            }
+        }
+    }
+
+    /// Somebody may have replaced the file between open and lock: then the lock is on nothing.
+    fn confirmed(mut file: File, spool: &Path) -> io::Result<Option<Self>> {
+        let held = file.metadata()?;
+        match std::fs::symlink_metadata(spool.join("lock")) {
+            Ok(named) if named.ino() == held.ino() && named.dev() == held.dev() => {}
+            Ok(_) => return Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Some(Self(file)))
+    }
+
+    /// Takes over the lock that the former image of this process held when it became this one.
+    pub fn inherited(spool: &Path) -> Option<Self> {
+        let number = std::env::var(PASSED).ok()?.parse().ok()?;
+        let held = std::fs::metadata(format!("/proc/self/fd/{number}")).ok()?;
+        let named = std::fs::symlink_metadata(spool.join("lock")).ok()?;
+        let same = held.ino() == named.ino() && held.dev() == named.dev();
+        same.then(|| spawn::inherit_descriptor(number))
+            .flatten()
+            .map(Self)
+    }
+
+    /// Keeps the lock through an exec of this process. Gives the variable that tells the next image.
+    pub fn pass_on(&self) -> (&'static str, String) {
+        spawn::keep_on_exec(self.0.as_fd());
+        (PASSED, self.0.as_raw_fd().to_string())
+    }
+
+    /// Who holds the spool's lock just now, if anybody does.
+    pub fn holder(spool: &Path) -> io::Result<Option<Holder>> {
+        let file = match File::open(spool.join("lock")) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        match FileExt::try_lock_shared(&file) {
+            Ok(()) => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Some(read_holder(&file))),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+fn read_holder(mut file: &File) -> Holder {
+    let mut text = String::new();
+    let _ = file
+        .rewind()
+        .and_then(|()| file.take(32).read_to_string(&mut text));
+    Holder {
+        pid: text.trim().parse().ok(),
+    }
+}

@@ -1,0 +1,76 @@
+//! The daemon: one thread that owns the truth (`engine`), and those that wait at its door.
+
+mod children;
+mod committer;
+mod engine;
+mod launch;
+mod lock;
+mod mailbox;
+mod pool;
+mod recover;
+mod retain;
+mod runner;
+mod settings;
+mod shared;
+mod sweep;
+mod watch;
+
+pub use lock::{Holder, SpoolLock};
+
+use crate::core::config::Only;
+use crate::core::id::JobId;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// How to serve.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The spool.
+    pub spool: PathBuf,
+    /// Jobs at a time; overrules the config.
+    pub slots: Option<usize>,
+    /// Exit when nothing is left to run.
+    pub drain: bool,
+    /// The queues to serve; none means all.
+    pub only: Only,
+    /// The config, if it is not `config.json` in the spool.
+    pub config: Option<PathBuf>,
+    /// Leave out every sync.
+    pub no_sync: bool,
+    /// Run this one job and nothing else (`pirn run` without a daemon).
+    pub single: Option<JobId>,
+}
+
+/// Why the daemon did not start, or stopped.
+#[derive(Debug)]
+pub enum ServeError {
+    /// Another daemon has the spool.
+    Held(Holder),
+    /// The config is not valid.
+    Config(String),
+    /// The system refused something.
+    Io(String, io::Error),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Held(holder) => write!(f, "the spool is in use by {holder}"),
+            Self::Config(what) => f.write_str(what),
+            Self::Io(what, e) => write!(f, "{what}: {e}"),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Says what was being done when the system refused.
+fn doing<T>(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Result<T, ServeError> {
+    move |e| Err(ServeError::Io(what.to_string(), e))
+}
+
+/// Serves a spool until told to stop (or drained). Takes the spool's lock unless `lock` holds it already.
+pub fn serve(options: Options, lock: Option<SpoolLock>) -> Result<(), ServeError> {
+    engine::Engine::start(options, lock)?.run()
+}

@@ -1,0 +1,79 @@
+//! Retention: forgetting finished records, oldest first, as the config says.
+
+use super::shared::Shared;
+use crate::core::id::JobId;
+use crate::os::clock;
+use crate::spool::{Fs, Place, stderr_log};
+use std::io;
+
+struct Old {
+    finished: i64,
+    bytes: u64,
+    id: JobId,
+    place: Place,
+}
+
+/// Removes what is older than `keep`, more than `keep_count`, or beyond `keep_bytes`.
+pub fn retain(shared: &Shared) {
+    if let Err(e) = try_retain(shared) {
+        log::error!("retention: {e}");
+    }
+}
+
+fn try_retain(shared: &Shared) -> io::Result<()> {
+    let config = shared.config();
+    if config.keep.is_none() && config.keep_count.is_none() && config.keep_bytes.is_none() {
+        return Ok(());
+    }
+    let mut all = Vec::new();
+    for place in [Place::Complete, Place::Failed] {
+        list(shared, &place, config.keep_bytes.is_some(), &mut all)?;
+    }
+    all.sort_by_key(|old| std::cmp::Reverse(old.finished));
+    let now = clock::wall();
+    let (mut count, mut bytes, mut removed) = (0u64, 0u64, 0u64);
+    for old in all {
+        count += 1;
+        bytes = bytes.saturating_add(old.bytes);
+        let too_old = config
+            .keep
+            .is_some_and(|keep| now.since(crate::core::time::Wall(old.finished)) > keep);
+        let too_many = config.keep_count.is_some_and(|most| count > most);
+        let too_much = config.keep_bytes.is_some_and(|most| bytes > most);
+        if too_old || too_many || too_much {
+            shared.spool.remove_finished(&old.id, &old.place)?;
+            removed += 1;
+        }
+    }
+    if removed > 0 {
+        log::info!("retention: forgot {removed} finished jobs");
+    }
+    Ok(())
+}
+
+/// A record is written when its job ends, so that its file's date is the job's.
+fn list(shared: &Shared, place: &Place, with_logs: bool, all: &mut Vec<Old>) -> io::Result<()> {
+    let fs = shared.spool.fs();
+    let mut ids = Vec::new();
+    fs.names(place, &mut |name| ids.extend(JobId::from_bytes(name)))?;
+    for id in ids {
+        let Some(look) = fs.look(place, id.as_str().as_bytes())? else {
+            continue;
+        };
+        let mut bytes = look.size;
+        if with_logs {
+            for name in [id.as_str().to_owned(), stderr_log(&id)] {
+                bytes += fs
+                    .look(&Place::Log, name.as_bytes())?
+                    .map_or(0, |look| look.size);
+            }
+        }
+        all.push(Old {
+            finished: look.modified,
+            bytes,
+            id,
+            place: place.clone(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! The threads that start jobs: claim, launch, enter.
+
+use super::engine::Letter;
+use super::launch::{self, NotNow, Start};
+use super::pool::Pool;
+use super::shared::{Book, Run, Shared};
+use crate::core::config::Terms;
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::Record;
+use crate::core::scheduler::{Event, Refusal, Stamp};
+use crate::os::clock;
+use crate::spool::Claim;
+use std::sync::{Arc, Mutex};
+
+/// One start to do.
+#[derive(Debug)]
+pub struct Task {
+    /// Which job.
+    pub id: JobId,
+    /// From which queue.
+    pub queue: QueueName,
+    /// Which file.
+    pub stamp: Stamp,
+    /// Into which slot.
+    pub slot: usize,
+}
+
+/// Threads that start jobs. More than CPUs gain nothing (measured: spawning is bound by them).
+pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
+    let threads = std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .min(8);
+    let shared = Arc::clone(shared);
+    Pool::new("start", threads, move |task| start(&shared, task))
+}
+
+fn start(shared: &Shared, task: Task) {
+    let claimed = match shared.spool.claim(&task.id, &task.queue, task.stamp) {
+        Ok(Claim::Claimed(claimed)) => claimed,
+        Ok(Claim::Gone) => return refuse(shared, task.id, Refusal::Gone),
+        Ok(Claim::Changed) => return refuse(shared, task.id, Refusal::Changed),
+        Err(e) => {
+            log::error!("{}: cannot be claimed: {e}", task.id);
+            return refuse(shared, task.id, Refusal::Resources);
+        }
+    };
+    let mut record = claimed.record;
+    record.attempt += 1;
+    let terms = shared.config().terms(&task.queue, &record);
+    shared.children.expect();
+    let outcome = {
+        let start = Start {
+            id: &task.id,
+            queue: &task.queue,
+            record: &record,
+            terms: &terms,
+            slot: task.slot,
+        };
+        launch::launch(shared, &start)
+    };
+    match outcome {
+        Ok(launched) => {
+            let run = make_run(
+                &task,
+                record,
+                &terms,
+                launched.pid,
+                launched.log_offset,
+                None,
+            );
+            let attempt = run.book().record.attempt;
+            log::debug!(
+                "{}: started as process {} in slot {}",
+                task.id,
+                launched.pid,
+                task.slot
+            );
+            shared.enter(run);
+            shared.mail.send(Letter::Event(Event::Started {
+                id: task.id.clone(),
+                attempt,
+                terms: Box::new(terms),
+            }));
+            // Only now may its end be reported: the engine hears of the start first.
+            shared.children.enter(Some((launched.pid, task.id)));
+        }
+        Err(why) => {
+            shared.children.enter(None);
+            not_now(shared, task, record, terms, why);
+        }
+    }
+}
+
+fn not_now(shared: &Shared, task: Task, record: Record, terms: Terms, why: NotNow) {
+    let refusal = match why {
+        NotNow::Impossible { error, code } => {
+            let attempt = record.attempt;
+            shared.enter(make_run(&task, record, &terms, 0, 0, Some((error, code))));
+            return refuse(
+                shared,
+                task.id,
+                Refusal::Impossible {
+                    attempt,
+                    terms: Box::new(terms),
+                },
+            );
+        }
+        NotNow::Busy => {
+            log::warn!(
+                "{}: not started: processes of an earlier run still hold its log",
+                task.id
+            );
+            Refusal::Busy
+        }
+        NotNow::Resources(e) => {
+            log::warn!("{}: not started for now: {e}", task.id);
+            Refusal::Resources
+        }
+    };
+    if let Err(e) = shared.spool.unclaim(&task.id, &task.queue) {
+        log::error!("{}: cannot be put back to pending: {e}", task.id);
+    }
+    refuse(shared, task.id, refusal);
+}
+
+fn refuse(shared: &Shared, id: JobId, why: Refusal) {
+    shared.mail.send(Letter::Event(Event::Refused { id, why }));
+}
+
+fn make_run(
+    task: &Task,
+    record: Record,
+    terms: &Terms,
+    pid: i32,
+    log_offset: u64,
+    error: Option<(String, i32)>,
+) -> Arc<Run> {
+    Arc::new(Run {
+        id: task.id.clone(),
+        queue: task.queue.clone(),
+        terms: terms.clone(),
+        pid,
+        started: (pid != 0).then(clock::wall),
+        log_offset,
+        book: Mutex::new(Book {
+            record,
+            ended: None,
+            usage: None,
+            error,
+            noted: false,
+        }),
+    })
+}

@@ -1,0 +1,121 @@
+//! What the daemon's threads share.
+
+use super::children::Children;
+use super::engine::Letter;
+use super::mailbox::Mailbox;
+use crate::core::config::{Config, Terms};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::Record;
+use crate::core::time::Wall;
+use crate::os::user::Account;
+use crate::os::wait::Usage;
+use crate::spool::Spool;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// One try that is going on, or has just ended.
+#[derive(Debug)]
+pub struct Run {
+    /// The job.
+    pub id: JobId,
+    /// Where it came from, and goes for its next try.
+    pub queue: QueueName,
+    /// What holds for it.
+    pub terms: Terms,
+    /// Its leader; 0 when it never had one.
+    pub pid: i32,
+    /// When the leader was started.
+    pub started: Option<Wall>,
+    /// Where in the log its output begins.
+    pub log_offset: u64,
+    /// The record, and what is learnt about the try. The lock also keeps the note and the end apart.
+    pub book: Mutex<Book>,
+}
+
+/// The part of a [`Run`] that changes.
+#[derive(Debug)]
+pub struct Book {
+    /// As it was claimed, `attempt` counted up.
+    pub record: Record,
+    /// When the leader ended.
+    pub ended: Option<Wall>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// Why it could not be started, and what a shell would have exited with.
+    pub error: Option<(String, i32)>,
+    /// True once the record says who runs the job.
+    pub noted: bool,
+}
+
+impl Run {
+    /// The changing part.
+    pub fn book(&self) -> std::sync::MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Facts about this process that every job's start needs.
+#[derive(Debug)]
+pub struct Home {
+    /// Who jobs run as.
+    pub account: Account,
+    /// Where programs are looked for when the job does not say.
+    pub path: String,
+    /// Variables that describe the place rather than the session: LANG, LC_*, TZ.
+    pub locale: Vec<(String, String)>,
+    /// The umask that a job gets unless it says otherwise.
+    pub umask: u32,
+    /// Which boot this is.
+    pub boot: String,
+    /// The spool's path as the jobs see it.
+    pub spool: String,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub struct Shared {
+    /// The spool.
+    pub spool: Spool,
+    /// The engine's mail.
+    pub mail: Mailbox<Letter>,
+    /// Our children.
+    pub children: Children,
+    /// The tries that are going on.
+    pub runs: Mutex<HashMap<JobId, Arc<Run>>>,
+    /// The settings.
+    pub config: RwLock<Arc<Config>>,
+    /// Who and where we are.
+    pub home: Home,
+}
+
+impl Shared {
+    /// The settings that hold now.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The try of a job, if one is going on.
+    pub fn run(&self, id: &JobId) -> Option<Arc<Run>> {
+        self.runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(id)
+            .cloned()
+    }
+
+    /// Enters a try.
+    pub fn enter(&self, run: Arc<Run>) {
+        self.runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(run.id.clone(), run);
+    }
+
+    /// Strikes a try out.
+    pub fn leave(&self, id: &JobId) {
+        self.runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(id);
+    }
+}

@@ -1,0 +1,493 @@
+//! From what inotify says, and from looking, to events. An inotify event only says where to look: what counts is
+//! what is there.
+
+use super::committer;
+use super::engine::Engine;
+use crate::core::id::{JobId, QueueName};
+use crate::core::scheduler::{Event, MovedTo};
+use crate::core::time::Boot;
+use crate::os::dir::{self, Listing};
+use crate::os::inotify::{Change, Interest, Watch, Watcher};
+use crate::spool::{Fs, Intake, Limits, Place, Where};
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+/// The watches and what they are on.
+#[derive(Debug)]
+pub struct Watches {
+    watcher: Watcher,
+    places: HashMap<Watch, Place>,
+    logs: HashMap<Watch, JobId>,
+    /// The job whose file just left its queue: the next event says where it went.
+    moved: Option<JobId>,
+    /// Jobs to look for in all queues once the scans are through: events were lost.
+    lost_events: bool,
+}
+
+/// A directory that is being looked through, some names a turn.
+#[derive(Debug)]
+pub struct Scan {
+    place: Place,
+    listing: Listing,
+}
+
+/// Names per turn: bounds how long a turn takes.
+const NAMES_PER_TURN: usize = 256;
+
+impl Watches {
+    /// None yet.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            watcher: Watcher::new()?,
+            places: HashMap::new(),
+            logs: HashMap::new(),
+            moved: None,
+            lost_events: false,
+        })
+    }
+
+    /// For the poller.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.watcher.as_fd()
+    }
+
+    /// True when there are events that were not read yet.
+    pub fn has_news(&self) -> bool {
+        crate::os::poll::is_readable(self.fd())
+    }
+}
+
+impl Engine {
+    /// Watches the directories that are always there.
+    pub(super) fn watch_fixed(&mut self) -> io::Result<()> {
+        let interests = [
+            (Place::Root, Interest::Everything),
+            (Place::Pending, Interest::Everything),
+            (Place::Active, Interest::Moves),
+            (Place::Complete, Interest::Moves),
+            (Place::Failed, Interest::Moves),
+        ];
+        for (place, interest) in interests {
+            let watch = self
+                .shared
+                .spool
+                .fs()
+                .with(&place, |fd| self.watches.watcher.add(fd, interest))?;
+            self.watches.places.insert(watch, place);
+        }
+        Ok(())
+    }
+
+    /// Watches a queue's directory; true if it was not watched before.
+    fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
+        let fd = self.shared.spool.fs().open_queue(queue)?;
+        let watch = self.watches.watcher.add(&*fd, Interest::Everything)?;
+        let place = Place::of_queue(queue);
+        Ok(self.watches.places.insert(watch, place.clone()) != Some(place))
+    }
+
+    /// A job with a `max_log` has its log watched.
+    pub(super) fn watch_log(&mut self, id: &JobId) {
+        if self
+            .shared
+            .run(id)
+            .is_none_or(|run| run.terms.max_log.is_none())
+        {
+            return;
+        }
+        let watcher = &self.watches.watcher;
+        let fs = self.shared.spool.fs();
+        let added = fs.with(&Place::Log, |log| {
+            watcher.add(
+                dir::open_read(log, id.as_str().as_bytes())?,
+                Interest::Growth,
+            )
+        });
+        match added {
+            Ok(watch) => {
+                self.watches.logs.insert(watch, id.clone());
+                self.log_grew(id);
+            }
+            Err(e) => log::warn!("{id}: its log cannot be watched: {e}"),
+        }
+    }
+
+    /// The job has ended.
+    pub(super) fn unwatch_log(&mut self, id: &JobId) {
+        let watch = self
+            .watches
+            .logs
+            .iter()
+            .find(|(_, job)| *job == id)
+            .map(|(watch, _)| *watch);
+        if let Some(watch) = watch {
+            self.watches.watcher.remove(watch);
+            self.watches.logs.remove(&watch);
+        }
+    }
+
+    fn log_grew(&mut self, id: &JobId) {
+        let Some(run) = self.shared.run(id) else {
+            return;
+        };
+        let size = self
+            .shared
+            .spool
+            .fs()
+            .look(&Place::Log, id.as_str().as_bytes())
+            .ok()
+            .flatten()
+            .map_or(0, |l| l.size);
+        if run
+            .terms
+            .max_log
+            .is_some_and(|most| size.saturating_sub(run.log_offset) > most)
+        {
+            self.queue_event(Event::LogFull { id: id.clone() });
+        }
+    }
+
+    /// Looks at all of `pending/` again, a part each turn.
+    pub(super) fn rescan(&mut self) {
+        // Queues are found, watched and scanned on the way.
+        self.scans.clear();
+        self.scan(Place::Pending);
+        self.watches.lost_events = true;
+    }
+
+    fn scan(&mut self, place: Place) {
+        match self.shared.spool.fs().with(&place, |fd| Listing::open(fd)) {
+            Ok(listing) => self.scans.push_back(Scan { place, listing }),
+            Err(e) => log::error!("{}: {e}", self.shared.spool.path_of(&place).display()),
+        }
+    }
+
+    fn open_queue(&mut self, queue: &QueueName) {
+        match self.watch_queue(queue) {
+            Ok(_) => self.scan(Place::of_queue(queue)),
+            Err(e) => log::error!("queue {queue}: {e}"),
+        }
+    }
+
+    /// One turn's part of the scans.
+    pub(super) fn scan_some(&mut self) {
+        let Some(mut scan) = self.scans.pop_front() else {
+            return self.after_scans();
+        };
+        for _ in 0..NAMES_PER_TURN {
+            match scan.listing.next_name() {
+                Ok(Some(name)) => self.seen(&scan.place, &name),
+                Ok(None) => return,
+                Err(e) => {
+                    log::error!("{}: {e}", self.shared.spool.path_of(&scan.place).display());
+                    return;
+                }
+            }
+        }
+        self.scans.push_front(scan);
+    }
+
+    fn after_scans(&mut self) {
+        if !std::mem::take(&mut self.watches.lost_events) {
+            return;
+        }
+        let known: Vec<_> = self
+            .scheduler
+            .all_waiting()
+            .map(|(id, queue)| (id.clone(), queue.clone()))
+            .collect();
+        for (id, queue) in known {
+            self.check_withdrawn(id, queue);
+        }
+    }
+
+    /// A name met: one that is known with the same content is not read again.
+    fn seen(&mut self, place: &Place, name: &[u8]) {
+        if let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name))
+            && let Some(stamp) = self.scheduler.waiting(&id, &queue)
+            && let Ok(Some(look)) = self.shared.spool.fs().look(place, name)
+            && look.inode == stamp.inode
+            && look.modified == stamp.modified
+            && look.size == u64::from(stamp.size)
+        {
+            return;
+        }
+        self.take_in(place, name);
+    }
+
+    /// Judges a name in `pending/` or a queue, and does what follows.
+    pub(super) fn take_in(&mut self, place: &Place, name: &[u8]) {
+        let limits = Limits {
+            max_job_bytes: self.shared.config().max_job_bytes,
+            uid: self.shared.home.account.uid,
+        };
+        let now = self.now();
+        match self.shared.spool.judge(place, name, limits, now.wall) {
+            Ok(Intake::Job(record, look)) => {
+                let (Ok(id), Some(queue)) = (JobId::from_bytes(name), place.queue()) else {
+                    return;
+                };
+                if *place == Place::Pending
+                    && record
+                        .queue
+                        .as_ref()
+                        .is_some_and(|queue| !queue.is_default())
+                {
+                    return self.route(&id, &record);
+                }
+                if !self.scheduler.knows(&id)
+                    && let Err(e) = self.shared.spool.make_room(&id)
+                {
+                    log::error!("{id}: an older run could not be kept: {e}");
+                }
+                let ticket = self.shared.spool.ticket(&id, &queue, &record, &look, now);
+                log::debug!("{id}: waiting in queue {queue}");
+                self.queue_event(Event::Arrived(Box::new(ticket)));
+            }
+            Ok(Intake::Nothing | Intake::Open) => {}
+            Ok(Intake::Later(wait)) => {
+                self.judge_later(now.boot.after(wait), place.clone(), name.to_vec())
+            }
+            Ok(Intake::Queue(queue)) => self.open_queue(&queue),
+            Ok(Intake::Bad(reason)) => self.quarantine(place, name, &reason),
+            Err(e) => {
+                log::error!(
+                    "{}: {e}",
+                    self.shared
+                        .spool
+                        .path_of(place)
+                        .join(String::from_utf8_lossy(name).as_ref())
+                        .display()
+                );
+                self.judge_later(
+                    now.boot.after(std::time::Duration::from_secs(5)),
+                    place.clone(),
+                    name.to_vec(),
+                );
+            }
+        }
+    }
+
+    /// A record dropped into `pending/` that asks for a queue goes to that queue's directory.
+    fn route(&mut self, id: &JobId, record: &crate::core::record::Record) {
+        if let Err(e) = self.shared.spool.route(id, record) {
+            log::error!("{id}: {e}");
+        }
+        if let Some(queue) = &record.queue {
+            // The directory may be new, and its watch younger than the file.
+            match self.watch_queue(queue) {
+                Ok(_) => self.take_in(&Place::of_queue(queue), id.as_str().as_bytes()),
+                Err(e) => log::error!("queue {queue}: {e}"),
+            }
+        }
+    }
+
+    /// Judges a name again at this time.
+    pub(super) fn judge_later(&mut self, at: Boot, place: Place, name: Vec<u8>) {
+        let mut tie = 0;
+        while self.later.contains_key(&(at, tie)) {
+            tie += 1;
+        }
+        if !self.later.values().any(|(p, n)| *p == place && *n == name) {
+            self.later.insert((at, tie), (place, name));
+        }
+    }
+
+    /// Judges the names whose time has come.
+    pub(super) fn look_again(&mut self) {
+        let now = self.now().boot;
+        while let Some(entry) = self.later.first_entry()
+            && entry.key().0 <= now
+        {
+            let (place, name) = entry.remove();
+            self.take_in(&place, &name);
+        }
+    }
+
+    /// Moves what is no job to `bad/`.
+    pub(super) fn quarantine(&mut self, place: &Place, name: &[u8], reason: &str) {
+        let shown = String::from_utf8_lossy(name).into_owned();
+        match self.shared.spool.quarantine(place, name, reason) {
+            Ok(target) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
+            Err(e) => {
+                log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}")
+            }
+        }
+    }
+
+    /// Reads what inotify has.
+    pub(super) fn read_watches(&mut self) {
+        let events = match self.watches.watcher.read() {
+            Ok(events) => events,
+            Err(e) => return log::error!("inotify: {e}"),
+        };
+        for event in events {
+            let Some(watch) = event.watch else {
+                log::debug!("inotify dropped events: looking at everything");
+                self.rescan();
+                continue;
+            };
+            if let Some(id) = self.watches.logs.get(&watch).cloned() {
+                self.log_grew(&id);
+            } else if let Some(place) = self.watches.places.get(&watch).cloned() {
+                if self.options.single.is_none() || self.concerns_single(event.name.as_bytes()) {
+                    self.changed(watch, &place, event.name.as_bytes(), event.change);
+                }
+            }
+        }
+    }
+
+    fn concerns_single(&self, name: &[u8]) -> bool {
+        self.options
+            .single
+            .as_ref()
+            .is_some_and(|id| id.as_str().as_bytes() == name)
+    }
+
+    fn changed(&mut self, watch: Watch, place: &Place, name: &[u8], change: Change) {
+        if change == Change::Lost {
+            return self.directory_lost(watch, place);
+        }
+        let moved = self.watches.moved.take();
+        match place {
+            Place::Root => {
+                if name == b"config.json" && self.options.config.is_none() {
+                    self.reload();
+                }
+            }
+            Place::Pending | Place::Queue(_) => self.pending_changed(place, name, change),
+            Place::Active => self.active_changed(name, change),
+            Place::Complete | Place::Failed => self.finished_changed(place, name, change, moved),
+            Place::Bad | Place::Log | Place::Tmp | Place::Store | Place::Scripts => {}
+        }
+    }
+
+    fn pending_changed(&mut self, place: &Place, name: &[u8], change: Change) {
+        match change {
+            Change::Came => self.seen(place, name),
+            Change::MovedAway | Change::Removed => {
+                let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name)) else {
+                    return;
+                };
+                if self.is_waiting_in(&id, &queue)
+                    && self.check_withdrawn(id.clone(), queue)
+                    && change == Change::MovedAway
+                {
+                    self.watches.moved = Some(id);
+                }
+            }
+            Change::Grew | Change::Lost | Change::Overflow => {}
+        }
+    }
+
+    /// Withdraws a job whose file is gone. True if it was.
+    fn check_withdrawn(&mut self, id: JobId, queue: QueueName) -> bool {
+        let place = Place::of_queue(&queue);
+        match self.shared.spool.fs().look(&place, id.as_str().as_bytes()) {
+            Ok(Some(_)) => false,
+            Ok(None) | Err(_) => {
+                log::debug!("{id}: left queue {queue}");
+                self.queue_event(Event::Withdrawn { id, queue });
+                true
+            }
+        }
+    }
+
+    fn active_changed(&mut self, name: &[u8], change: Change) {
+        let Ok(id) = JobId::from_bytes(name) else {
+            return;
+        };
+        let is_there = super::children::is_active(&self.shared, &id);
+        match change {
+            // Most such events are our own doing; the directory says which are not.
+            Change::MovedAway | Change::Removed if self.scheduler.is_running(&id) && !is_there => {
+                let to = match self.shared.spool.find(&id) {
+                    Ok(Some(Where::Pending(_))) => MovedTo::Pending,
+                    Ok(Some(Where::Complete | Where::Failed)) => MovedTo::Ended,
+                    Ok(Some(Where::Active)) | Err(_) => return,
+                    Ok(None) => MovedTo::Gone,
+                };
+                log::info!("{id}: its file was taken out of active/: ending it");
+                self.queue_event(Event::ActiveMoved { id, to });
+            }
+            Change::Came if is_there && !self.scheduler.knows(&id) => {
+                log::warn!(
+                    "{id}: was put into active/ by hand; moved to pending/, from where jobs are started"
+                );
+                if let Err(e) = self.shared.spool.unclaim(&id, &QueueName::default()) {
+                    log::error!("{id}: {e}");
+                }
+            }
+            Change::MovedAway
+            | Change::Removed
+            | Change::Came
+            | Change::Grew
+            | Change::Lost
+            | Change::Overflow => {}
+        }
+    }
+
+    fn finished_changed(
+        &mut self,
+        place: &Place,
+        name: &[u8],
+        change: Change,
+        moved: Option<JobId>,
+    ) {
+        let Ok(id) = JobId::from_bytes(name) else {
+            return;
+        };
+        match change {
+            Change::Removed => self.errand(committer::Task::Removed(id)),
+            Change::Came => {
+                if moved.as_ref() == Some(&id) {
+                    self.errand(committer::Task::ByHand(id.clone(), place.clone()));
+                }
+                if self.scheduler.has_children(&id) && !self.scheduler.knows(&id) {
+                    self.queue_event(Event::ParentMoved {
+                        id,
+                        complete: *place == Place::Complete,
+                    });
+                }
+            }
+            Change::MovedAway | Change::Grew | Change::Lost | Change::Overflow => {}
+        }
+    }
+
+    /// A watched directory was removed or moved. Queues come and go; the others are held by descriptor, and what
+    /// is done goes on where they are now.
+    fn directory_lost(&mut self, watch: Watch, place: &Place) {
+        match place {
+            Place::Queue(queue) => {
+                log::info!("queue {queue}: its directory is gone");
+                self.watches.watcher.remove(watch);
+                self.watches.places.remove(&watch);
+                self.shared.spool.fs().close_queue(queue);
+                // A new directory of that name may be there already.
+                self.judge_later(
+                    self.now().boot,
+                    Place::Pending,
+                    queue.as_str().as_bytes().to_vec(),
+                );
+                self.watches.lost_events = true;
+            }
+            Place::Root
+            | Place::Pending
+            | Place::Active
+            | Place::Complete
+            | Place::Failed
+            | Place::Bad
+            | Place::Log
+            | Place::Tmp
+            | Place::Store
+            | Place::Scripts => {
+                log::warn!(
+                    "{}: was moved or removed under the daemon",
+                    self.shared.spool.path_of(place).display()
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! Files by directory descriptor and name. Nothing here follows a symbolic link or blocks on a strange file.
+
+use nix::dir::Dir;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+/// What kind of thing a name is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block or character device.
+    Device,
+}
+
+impl Kind {
+    /// The words for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "a regular file",
+            Self::Directory => "a directory",
+            Self::Symlink => "a symbolic link",
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::Device => "a device",
+        }
+    }
+}
+
+/// What stat(2) says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// The kind of file.
+    pub kind: Kind,
+    /// Inode number.
+    pub inode: u64,
+    /// Last modification, nanoseconds since the epoch.
+    pub modified: i64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Hard links.
+    pub links: u64,
+    /// Owner.
+    pub uid: u32,
+}
+
+impl From<FileStat> for Look {
+    fn from(st: FileStat) -> Self {
+        let format = SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT;
+        let kind = match format {
+            SFlag::S_IFREG => Kind::File,
+            SFlag::S_IFDIR => Kind::Directory,
+            SFlag::S_IFLNK => Kind::Symlink,
+            SFlag::S_IFIFO => Kind::Fifo,
+            SFlag::S_IFSOCK => Kind::Socket,
+            _ => Kind::Device,
+        };
+        Self {
+            kind,
+            inode: st.st_ino,
+            modified: st
+                .st_mtime
+                .saturating_mul(1_000_000_000)
+                .saturating_add(st.st_mtime_nsec),
+            size: u64::try_from(st.st_size).unwrap_or(0),
+            links: st.st_nlink,
+            uid: st.st_uid,
+        }
+    }
+}
+
+/// How rename(2) treats what has the new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Replace it.
+    Replace,
+    /// Refuse with EEXIST.
+    NoReplace,
+    /// Swap the two; refuse with ENOENT when one is missing.
+    Exchange,
+}
+
+/// Opens a directory for use as a base of names.
+pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::open(path, flags, Mode::empty())?)
+}
+
+/// Opens a sub-directory; a symbolic link is refused.
+pub fn open_dir(base: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    Ok(openat(base, name, flags, Mode::empty())?)
+}
+
+/// Makes a sub-directory with mode 0700 unless it is there.
+pub fn make_dir(base: impl AsFd, name: &[u8]) -> io::Result<()> {
+    match mkdirat(base, name, Mode::S_IRWXU) {
+        Ok(()) | Err(nix::Error::EEXIST) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes a file of mode 0600 that must not exist yet.
+pub fn create(base: impl AsFd, name: &[u8]) -> io::Result<File> {
+    let flags =
+        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    Ok(File::from(openat(
+        base,
+        name,
+        flags,
+        Mode::S_IRUSR | Mode::S_IWUSR,
+    )?))
+}
+
+/// Makes a file of mode 0600 with these bytes, synced to the disk if `durable`.
+pub fn write_new(base: impl AsFd, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
+    let mut file = create(base, name)?;
+    file.write_all(bytes)?;
+    if durable {
+        file.sync_data()?;
+    }
+    Ok(())
+}
+
+/// Opens a log for appending, making it with mode 0600 if needed.
+pub fn open_append(base: impl AsFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlag::O_CREAT
+        | OFlag::O_WRONLY
+        | OFlag::O_APPEND
+        | OFlag::O_CLOEXEC
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK;
+    Ok(File::from(openat(
+        base,
+        name,
+        flags,
+        Mode::S_IRUSR | Mode::S_IWUSR,
+    )?))
+}
+
+/// Opens whatever has this name for reading: without following, blocking or becoming its terminal.
+pub fn open_read(base: impl AsFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlag::O_RDONLY
+        | OFlag::O_CLOEXEC
+        | OFlag::O_NOFOLLOW
+        | OFlag::O_NONBLOCK
+        | OFlag::O_NOCTTY;
+    Ok(File::from(openat(base, name, flags, Mode::empty())?))
+}
+
+/// What an open file is.
+pub fn look_at(file: impl AsFd) -> io::Result<Look> {
+    Ok(fstat(file)?.into())
+}
+
+/// What a name is, itself, not what it points to; `None` if it is not there.
+pub fn look(base: impl AsFd, name: &[u8]) -> io::Result<Option<Look>> {
+    match fstatat(base, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+        Ok(st) => Ok(Some(st.into())),
+        Err(nix::Error::ENOENT) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Reads at most `limit` bytes from where the file stands.
+pub fn read_up_to(file: &File, size_hint: u64, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size_hint.min(limit)).unwrap_or(0) + 1);
+    file.take(limit).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Renames within or between directories.
+pub fn rename(
+    from: impl AsFd,
+    name: &[u8],
+    to: impl AsFd,
+    new_name: &[u8],
+    how: How,
+) -> io::Result<()> {
+    let flags = match how {
+        How::Replace => RenameFlags::empty(),
+        How::NoReplace => RenameFlags::RENAME_NOREPLACE,
+        How::Exchange => RenameFlags::RENAME_EXCHANGE,
+    };
+    Ok(renameat2(from, name, to, new_name, flags)?)
+}
+
+/// Removes a file; that it is not there is no error.
+pub fn unlink(base: impl AsFd, name: &[u8]) -> io::Result<()> {
+    match unlinkat(base, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Removes a directory and what is in it, never leaving it through a symbolic link.
+pub fn remove_tree(base: impl AsFd, name: &[u8]) -> io::Result<()> {
+    let dir = match open_dir(&base, name) {
+        Ok(dir) => dir,
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
+        Err(_) => return unlink(base, name),
+    };
+    let mut inside = Vec::new();
+    names(&dir, |name| inside.push(name.to_vec()))?;
+    for name in inside {
+        match unlinkat(&dir, name.as_slice(), UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(nix::Error::ENOENT) => {}
+            Err(nix::Error::EISDIR | nix::Error::EPERM) => remove_tree(&dir, &name)?,
+            Err(e) => return Err(e.into()),
+        }
+    }
+    match unlinkat(base, name, UnlinkatFlags::RemoveDir) {
+        Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes the names in a directory durable.
+pub fn sync(dir: impl AsFd) -> io::Result<()> {
+    Ok(fsync(dir)?)
+}
+
+/// Calls `each` with every name but `.` and `..`, in the order of the directory.
+pub fn names(dir: impl AsFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut listing = Listing::open(dir)?;
+    while let Some(name) = listing.next_name()? {
+        each(&name);
+    }
+    Ok(())
+}
+
+/// A directory read bit by bit.
+#[derive(Debug)]
+pub struct Listing(nix::dir::OwningIter);
+
+impl Listing {
+    /// Starts at the beginning, with a descriptor of its own.
+    pub fn open(dir: impl AsFd) -> io::Result<Self> {
+        let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        Ok(Self(
+            Dir::openat(dir, ".", flags, Mode::empty())?.into_iter(),
+        ))
+    }
+
+    /// The next name but `.` and `..`.
+    pub fn next_name(&mut self) -> io::Result<Option<Vec<u8>>> {
+        for entry in self.0.by_ref() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                return Ok(Some(name.to_vec()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Free bytes and free inodes, each with its total, of the file system a directory is on.
+pub fn free_space(dir: BorrowedFd<'_>) -> io::Result<Space> {
+    let st = nix::sys::statvfs::fstatvfs(dir)?;
+    let block = st.fragment_size();
+    Ok(Space {
+        free_bytes: st.blocks_available().saturating_mul(block),
+        total_bytes: st.blocks().saturating_mul(block),
+        free_inodes: st.files_available(),
+        total_inodes: st.files(),
+    })
+}
+
+/// How much room a file system has. File systems without a fixed number of inodes report 0 of 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that an unprivileged process may still use.
+    pub free_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Inodes that may still be made.
+    pub free_inodes: u64,
+    /// Inodes in all.
+    pub total_inodes: u64,
+}
+
+/// Opens `lock`, making it with mode 0600 if needed; what is in it stays.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)
+}

@@ -1,0 +1,134 @@
+//! inotify(7), reduced to what a spool needs: "something happened to this name".
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// What to be told about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interest {
+    /// Files that come, go or are closed after writing.
+    Everything,
+    /// Files that come by rename and files that go.
+    Moves,
+    /// Writes to one file.
+    Growth,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The name is there, or has new content.
+    Came,
+    /// The name was unlinked.
+    Removed,
+    /// The name was moved away.
+    MovedAway,
+    /// The watched file was written to.
+    Grew,
+    /// The watched directory itself is gone or was moved; its watch may be dead.
+    Lost,
+    /// Events were dropped: look at everything.
+    Overflow,
+}
+
+/// One event.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Which watch; `None` on overflow.
+    pub watch: Option<Watch>,
+    /// What happened.
+    pub change: Change,
+    /// To which name in the directory; empty when it concerns the watched thing itself.
+    pub name: OsString,
+}
+
+/// One watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Watch(WatchDescriptor);
+
+/// A queue of events.
+#[derive(Debug)]
+pub struct Watcher(Inotify);
+
+impl Watcher {
+    /// An empty one, which never blocks in `read`.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Inotify::init(
+            InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK,
+        )?))
+    }
+
+    /// Watches an open file or directory: the inode, whatever it is called.
+    pub fn add(&self, fd: impl AsFd, interest: Interest) -> io::Result<Watch> {
+        let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+        let moves =
+            AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_DELETE;
+        let itself =
+            AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ONLYDIR;
+        let mask = match interest {
+            Interest::Everything => {
+                moves | itself | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_CLOSE_WRITE
+            }
+            Interest::Moves => moves | itself,
+            Interest::Growth => AddWatchFlags::IN_MODIFY,
+        };
+        Ok(Watch(self.0.add_watch(path.as_str(), mask)?))
+    }
+
+    /// Ends a watch; that it has ended already is no error.
+    pub fn remove(&self, watch: Watch) {
+        let _ = self.0.rm_watch(watch.0);
+    }
+
+    /// The events that are there, possibly none.
+    pub fn read(&self) -> io::Result<Vec<Event>> {
+        let events = match self.0.read_events() {
+            Ok(events) => events,
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok(Vec::new()),
+            Err(e) => return Err(e.into()),
+        };
+        Ok(events.into_iter().filter_map(translate).collect())
+    }
+}
+
+impl AsFd for Watcher {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn translate(event: nix::sys::inotify::InotifyEvent) -> Option<Event> {
+    let is = |flag| event.mask.intersects(flag);
+    let change = if is(AddWatchFlags::IN_Q_OVERFLOW) {
+        return Some(Event {
+            watch: None,
+            change: Change::Overflow,
+            name: OsString::new(),
+        });
+    } else if is(AddWatchFlags::IN_DELETE_SELF
+        | AddWatchFlags::IN_MOVE_SELF
+        | AddWatchFlags::IN_UNMOUNT)
+    {
+        Change::Lost
+    } else if is(AddWatchFlags::IN_MOVED_TO
+        | AddWatchFlags::IN_CREATE
+        | AddWatchFlags::IN_CLOSE_WRITE)
+    {
+        Change::Came
+    } else if is(AddWatchFlags::IN_MOVED_FROM) {
+        Change::MovedAway
+    } else if is(AddWatchFlags::IN_DELETE) {
+        Change::Removed
+    } else if is(AddWatchFlags::IN_MODIFY) {
+        Change::Grew
+    } else {
+        return None;
+    };
+    Some(Event {
+        watch: Some(Watch(event.wd)),
+        change,
+        name: event.name.unwrap_or_default(),
+    })
+}

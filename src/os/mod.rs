@@ -1,0 +1,17 @@
+//! The rim: everything that touches the kernel, and the only place with `unsafe`.
+//!
+//! Thin wrappers that take and give safe types. No policy lives here.
+#![allow(unsafe_code)]
+
+pub mod clock;
+pub mod dir;
+pub mod inotify;
+pub mod lease;
+pub mod limits;
+pub mod notify;
+pub mod poll;
+pub mod procfs;
+pub mod signals;
+pub mod spawn;
+pub mod user;
+pub mod wait;

@@ -1,0 +1,123 @@
+//! What /proc says about processes (proc(5)).
+
+use crate::core::record::Proc;
+use std::fs;
+use std::io;
+
+/// The parts of /proc/PID/stat that we look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// The process.
+    pub pid: i32,
+    /// Its state letter; `Z` and `X` are dead.
+    pub state: u8,
+    /// Its parent.
+    pub parent: i32,
+    /// Its process group.
+    pub group: i32,
+    /// Its session.
+    pub session: i32,
+    /// Clock ticks from boot to its start.
+    pub start: u64,
+}
+
+impl Stat {
+    /// True unless it is a zombie.
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// The stat of a process, if there is one.
+pub fn stat(pid: i32) -> Option<Stat> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&text)
+}
+
+/// The program's name is in parentheses and may contain anything, parentheses too: the last one ends it.
+fn parse_stat(text: &str) -> Option<Stat> {
+    let (head, tail) = text.rsplit_once(')')?;
+    let pid = head.split_once(' ')?.0.parse().ok()?;
+    let fields: Vec<&str> = tail.split_ascii_whitespace().collect();
+    Some(Stat {
+        pid,
+        state: *fields.first()?.as_bytes().first()?,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
+        start: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// Which boot of the machine this is.
+pub fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map_or_else(|_| String::new(), |id| id.trim().to_owned())
+}
+
+/// What to note about a process so that it is known again.
+pub fn identify(pid: i32, boot: &str) -> Option<Proc> {
+    stat(pid).map(|stat| Proc {
+        pid,
+        start: stat.start,
+        boot: boot.to_owned(),
+    })
+}
+
+/// True when the process that was noted is still alive.
+pub fn is_same(proc: &Proc) -> bool {
+    proc.boot == boot_id()
+        && stat(proc.pid).is_some_and(|stat| stat.start == proc.start && stat.is_alive())
+}
+
+/// All live processes.
+pub fn all() -> io::Result<Vec<Stat>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
+            found.extend(stat(pid).filter(Stat::is_alive));
+        }
+    }
+    Ok(found)
+}
+
+/// True when a process was started with all of these in its environment.
+pub fn has_environment(pid: i32, wanted: &[String]) -> bool {
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
+        return false;
+    };
+    wanted.iter().all(|entry| {
+        environ
+            .split(|b| *b == 0)
+            .any(|have| have == entry.as_bytes())
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_parentheses() {
+        let tail = "S 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 1 0 777 1 1";
+        let stat = parse_stat(&format!("42 (a) b (c)) {tail}")).unwrap();
+        assert_eq!(
+            (stat.pid, stat.parent, stat.group, stat.session, stat.start),
+            (42, 1, 42, 42, 777)
+        );
+    }
+
+    #[test]
+    fn we_are_alive() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let proc = identify(pid, &boot_id()).unwrap();
+        assert!(is_same(&proc));
+        assert!(!is_same(&Proc {
+            start: proc.start + 1,
+            ..proc
+        }));
+        assert!(all().unwrap().iter().any(|stat| stat.pid == pid));
+    }
+}

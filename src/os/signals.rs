@@ -1,0 +1,120 @@
+//! Signals to the daemon become bytes in a pipe; signals to jobs are sent here.
+
+use crate::core::scheduler::Stop;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::unistd::Pid;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+/// A signal that the daemon acts on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// SIGTERM or SIGINT: end.
+    Stop,
+    /// SIGHUP: read the config again.
+    Reload,
+    /// SIGUSR2: become the new binary.
+    Upgrade,
+}
+
+const HANDLED: [(i32, Told); 4] = [
+    (libc::SIGTERM, Told::Stop),
+    (libc::SIGINT, Told::Stop),
+    (libc::SIGHUP, Told::Reload),
+    (libc::SIGUSR2, Told::Upgrade),
+];
+
+/// The reading end of the pipe.
+#[derive(Debug)]
+pub struct Signals(UnixStream);
+
+impl Signals {
+    /// Installs the handlers for the whole process, unblocks what they handle (a parent may have blocked it), and
+    /// ignores SIGIO, which a lease may raise (see [`super::lease`]), and SIGPIPE.
+    pub fn install() -> io::Result<Self> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        writer.set_nonblocking(true)?;
+        let fd = writer.as_raw_fd();
+        // The handlers need the descriptor for as long as the process lives.
+        std::mem::forget(writer);
+        let mut unblock = SigSet::empty();
+        for (signal, _) in HANDLED {
+            let byte = u8::try_from(signal).unwrap_or(0);
+            let handler = move || {
+                // SAFETY: write(2) is async-signal-safe (signal-safety(7)); the byte outlives the call; the
+                // descriptor is never closed. errno is kept by signal-hook. A full pipe has been noticed anyway.
+                unsafe { libc::write(fd, (&raw const byte).cast(), 1) };
+            };
+            // SAFETY: the handler only calls write(2), see above.
+            unsafe { signal_hook::low_level::register(signal, handler)? };
+            unblock.add(Signal::try_from(signal)?);
+        }
+        for ignored in [libc::SIGIO, libc::SIGPIPE] {
+            // SAFETY: SIG_IGN runs no code of ours.
+            unsafe { libc::signal(ignored, libc::SIG_IGN) };
+        }
+        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&unblock), None)?;
+        Ok(Self(reader))
+    }
+
+    /// What came since the last call.
+    pub fn read(&mut self) -> Vec<Told> {
+        let mut bytes = [0u8; 64];
+        let n = self.0.read(&mut bytes).unwrap_or(0);
+        bytes[..n]
+            .iter()
+            .filter_map(|b| {
+                HANDLED
+                    .iter()
+                    .find(|(s, _)| *s == i32::from(*b))
+                    .map(|(_, told)| *told)
+            })
+            .collect()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Signals a process group. The caller makes sure that the group is still the one it means.
+pub fn signal_group(group: i32, how: Stop) {
+    let group = Pid::from_raw(-group);
+    match how {
+        Stop::Term => {
+            let _ = kill(group, Signal::SIGTERM);
+            // A stopped job cannot act on TERM until it continues.
+            let _ = kill(group, Signal::SIGCONT);
+        }
+        Stop::Kill => {
+            let _ = kill(group, Signal::SIGKILL);
+        }
+    }
+}
+
+/// Signals one process.
+pub fn signal_one(pid: i32, how: Stop) {
+    let pid = Pid::from_raw(pid);
+    let signal = match how {
+        Stop::Term => Signal::SIGTERM,
+        Stop::Kill => Signal::SIGKILL,
+    };
+    let _ = kill(pid, signal);
+    if how == Stop::Term {
+        let _ = kill(pid, Signal::SIGCONT);
+    }
+}
+
+/// Gives SIGINT, SIGTERM and the rest back their default meaning, and ends this process by `signal` (so that its
+/// parent sees the truth).
+pub fn die_by(signal: i32) {
+    // SAFETY: SIG_DFL runs no code of ours, raise takes an integer.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}

@@ -1,0 +1,76 @@
+//! Who we are.
+
+use std::path::PathBuf;
+
+/// The account this process runs as.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// User id.
+    pub uid: u32,
+    /// Login name; the number when the account has none.
+    pub name: String,
+    /// Home directory.
+    pub home: String,
+    /// Login shell.
+    pub shell: String,
+}
+
+/// Reads the account from the user database, or makes do without.
+pub fn account() -> Account {
+    let uid = nix::unistd::geteuid();
+    match nix::unistd::User::from_uid(uid) {
+        Ok(Some(user)) => Account {
+            uid: uid.as_raw(),
+            name: user.name,
+            home: user.dir.to_string_lossy().into_owned(),
+            shell: user.shell.to_string_lossy().into_owned(),
+        },
+        Ok(None) | Err(_) => Account {
+            uid: uid.as_raw(),
+            name: uid.to_string(),
+            home: "/".to_owned(),
+            shell: "/bin/sh".to_owned(),
+        },
+    }
+}
+
+/// True for the superuser.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Columns of the terminal on stdout; 80 when it does not say.
+pub fn terminal_width() -> usize {
+    // SAFETY: all-zero is a valid winsize; TIOCGWINSZ fills one.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: as above; the pointer is to a live winsize.
+    let done = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    if done == 0 && size.ws_col > 0 {
+        usize::from(size.ws_col)
+    } else {
+        80
+    }
+}
+
+/// The spool to use when nobody says: `$PIRN_SPOOL`, else `/var/spool/pirn` for root, else
+/// `$XDG_STATE_HOME/pirn`, else `~/.local/state/pirn`.
+pub fn default_spool() -> PathBuf {
+    let set = |name| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    if let Some(spool) = set("PIRN_SPOOL") {
+        return spool;
+    }
+    if is_root() {
+        return PathBuf::from("/var/spool/pirn");
+    }
+    let state = set("XDG_STATE_HOME").filter(|path| path.is_absolute());
+    let home = || {
+        set("HOME")
+            .unwrap_or_else(|| PathBuf::from(account().home))
+            .join(".local/state")
+    };
+    state.unwrap_or_else(home).join("pirn")
+}

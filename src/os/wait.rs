@@ -1,0 +1,157 @@
+//! Waiting for children, and for processes that are not our children.
+
+use crate::core::scheduler::Exit;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// What a process used (getrusage(2): user and system time, with the children it waited for).
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Usage {
+    /// Processor seconds.
+    pub cpu: f64,
+    /// Largest resident set in bytes.
+    pub max_rss: u64,
+}
+
+/// A child that has ended and was not reaped yet: its pid cannot be reused.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Which.
+    pub pid: i32,
+    /// How it ended.
+    pub exit: Exit,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Waits until any child has ended, without reaping it. `None` when there are no children at all.
+pub fn next_ended() -> io::Result<Option<Ended>> {
+    loop {
+        match waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT) {
+            Ok(ended) => return Ok(ended),
+            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+            Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Reaps a child that has ended.
+pub fn reap(pid: i32) {
+    let _ = waitid(
+        libc::P_PID,
+        pid.unsigned_abs(),
+        libc::WEXITED | libc::WNOHANG,
+    );
+}
+
+/// waitid(2) by its system call, which unlike the C function also gives the resource usage.
+fn waitid(id_type: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<Ended>> {
+    // SAFETY: all-zero is a valid value of both structures.
+    let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
+        unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+    // SAFETY: both pointers are to live structures of the types the call fills.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_waitid,
+            id_type,
+            id,
+            &raw mut info,
+            options,
+            &raw mut usage,
+        )
+    };
+    if done == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded, so that the fields of a SIGCHLD siginfo are set (or zero with WNOHANG).
+    let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
+    if pid == 0 {
+        return Ok(None);
+    }
+    let exit = if info.si_code == libc::CLD_EXITED {
+        Exit::Code(status)
+    } else {
+        Exit::Signal(status)
+    };
+    Ok(Some(Ended {
+        pid,
+        exit,
+        usage: read_usage(&usage),
+    }))
+}
+
+fn read_usage(usage: &libc::rusage) -> Usage {
+    let seconds = |t: libc::timeval| t.tv_sec as f64 + t.tv_usec as f64 / 1e6;
+    let cpu = ((seconds(usage.ru_utime) + seconds(usage.ru_stime)) * 1e6).round() / 1e6;
+    Usage {
+        cpu,
+        max_rss: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+    }
+}
+
+/// A process by descriptor (pidfd_open(2)): readable when it has ended, never somebody else's.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Opens a process. Errors: ESRCH when there is none.
+    pub fn open(pid: i32) -> io::Result<Self> {
+        // SAFETY: integers only; the kernel gives a new descriptor with close-on-exec set, or -1.
+        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+        let fd = i32::try_from(fd).unwrap_or(-1);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a descriptor that the kernel just gave us and nobody else has.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Waits until the process has ended.
+    pub fn wait(&self) {
+        let mut wanted = [nix::poll::PollFd::new(
+            self.0.as_fd(),
+            nix::poll::PollFlags::POLLIN,
+        )];
+        while !nix::poll::poll(&mut wanted, nix::poll::PollTimeout::NONE).is_ok_and(|n| n > 0) {}
+    }
+
+    /// How an ended process ended, if the kernel tells (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15; works for
+    /// processes that are not our children once their parent has reaped them).
+    pub fn exit(&self) -> Exit {
+        // struct pidfd_info of linux/pidfd.h: the mask first, exit_code at byte 60 of 64 (version 0 of the layout).
+        const SIZE: usize = 64;
+        const EXIT_CODE_AT: usize = 60;
+        const PIDFD_INFO_EXIT: u64 = 1 << 3;
+        // _IOWR(0xFF, 11, struct pidfd_info)
+        const PIDFD_GET_INFO: libc::c_ulong =
+            (3 << 30) | ((SIZE as libc::c_ulong) << 16) | (0xff << 8) | 11;
+        let mut info = [0u8; SIZE];
+        info[..8].copy_from_slice(&PIDFD_INFO_EXIT.to_ne_bytes());
+        // SAFETY: the request's size field says how much the kernel may write, and the buffer is that large.
+        let done = unsafe { libc::ioctl(self.0.as_raw_fd(), PIDFD_GET_INFO, info.as_mut_ptr()) };
+        let word =
+            |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
+        let mask = u64::from(word(0).cast_unsigned());
+        if done == -1 || mask & PIDFD_INFO_EXIT == 0 {
+            return Exit::Lost;
+        }
+        let status = word(EXIT_CODE_AT);
+        if libc::WIFEXITED(status) {
+            Exit::Code(libc::WEXITSTATUS(status))
+        } else {
+            Exit::Signal(libc::WTERMSIG(status))
+        }
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Makes orphans among our descendants our children, so that none escapes us (prctl(2)).
+pub fn become_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}

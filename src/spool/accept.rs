@@ -1,0 +1,122 @@
+//! Accepting a job from a door: when this returns, the job survives a power cut.
+
+use super::{Fs, Place, Spool};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::Record;
+use crate::os::dir::How;
+use std::fmt;
+use std::io;
+
+/// How the job is to be called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NewId {
+    /// The next number.
+    Next,
+    /// This, unless it is taken.
+    Exact(JobId),
+    /// This; a waiting job of that name is replaced.
+    Replace(JobId),
+}
+
+/// A job to accept.
+#[derive(Debug)]
+pub struct Submit<'a> {
+    /// What is asked for.
+    pub record: &'a mut Record,
+    /// Where it waits.
+    pub queue: QueueName,
+    /// How it is called.
+    pub id: NewId,
+}
+
+/// Why a job was not accepted.
+#[derive(Debug)]
+pub enum SubmitError {
+    /// The id is taken.
+    Taken(JobId),
+    /// The spool could not be written.
+    Io(io::Error),
+}
+
+impl fmt::Display for SubmitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(id) => write!(
+                f,
+                "there is a job {id} already; choose another id, or use --replace"
+            ),
+            Self::Io(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for SubmitError {}
+
+impl From<io::Error> for SubmitError {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+impl<F: Fs> Spool<F> {
+    /// Stages, syncs, renames into `pending/`, syncs that: accepted. `boot` is the boot id of this machine.
+    pub fn submit(&self, job: Submit<'_>, boot: &str) -> Result<JobId, SubmitError> {
+        let place = Place::of_queue(&job.queue);
+        if !job.queue.is_default() {
+            self.fs.make_queue(&job.queue)?;
+            self.sync(&Place::Pending)?;
+        }
+        job.record.queue = (!job.queue.is_default()).then(|| job.queue.clone());
+        let (exact, how) = match job.id {
+            NewId::Next => (None, How::NoReplace),
+            NewId::Exact(id) => {
+                if self.find(&id)?.is_some() {
+                    return Err(SubmitError::Taken(id));
+                }
+                (Some(id), How::NoReplace)
+            }
+            NewId::Replace(id) => (Some(id), How::Replace),
+        };
+        loop {
+            let id = match &exact {
+                Some(id) => id.clone(),
+                None => self.fresh_number(boot)?,
+            };
+            job.record.id = Some(id.clone());
+            let staged = self.stage(id.as_str(), job.record.to_json().as_bytes())?;
+            match self
+                .fs
+                .rename(&Place::Tmp, &staged, &place, id.as_str().as_bytes(), how)
+            {
+                Ok(()) => {
+                    self.sync(&place)?;
+                    return Ok(id);
+                }
+                Err(e) => {
+                    self.fs.unlink(&Place::Tmp, &staged)?;
+                    match (e.kind(), &exact) {
+                        (io::ErrorKind::AlreadyExists, None) => continue,
+                        (io::ErrorKind::AlreadyExists, Some(_)) => {
+                            return Err(SubmitError::Taken(id));
+                        }
+                        _ => return Err(e.into()),
+                    }
+                }
+            }
+        }
+    }
+
+    /// The next number that no file has yet: somebody may have dropped a file named `57` by hand.
+    fn fresh_number(&self, boot: &str) -> io::Result<JobId> {
+        loop {
+            let number = self.take_numbers(1, boot)?.to_string();
+            let mut free = true;
+            for place in [Place::Active, Place::Complete, Place::Failed] {
+                free &= self.fs.look(&place, number.as_bytes())?.is_none();
+            }
+            if let (true, Ok(id)) = (free, JobId::new(&number)) {
+                return Ok(id);
+            }
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Older runs: when a name is used again, its old record and log become `NAME~1`, `NAME~2` ...
+
+use super::{Fs, Place, Spool, stderr_log};
+use crate::core::id::JobId;
+use crate::os::dir::How;
+use std::io;
+
+impl<F: Fs> Spool<F> {
+    /// Gives the record of `id` in `place` (`complete/` or `failed/`), and its logs, the next free older name.
+    ///
+    /// The log goes first: after a crash in between, the next call picks the same name again, since that depends
+    /// on the records only.
+    pub(super) fn archive(&self, id: &JobId, place: &Place) -> io::Result<()> {
+        for n in 1u32.. {
+            let Ok(older) = id.older(n) else {
+                self.quarantine(
+                    place,
+                    id.as_str().as_bytes(),
+                    "an older run whose name has no room for ~1",
+                )?;
+                return Ok(());
+            };
+            let (name, older_name) = (id.as_str().as_bytes(), older.as_str().as_bytes());
+            if self.is_taken(&older)? {
+                continue;
+            }
+            self.move_log(name, older_name)?;
+            self.move_log(stderr_log(id).as_bytes(), stderr_log(&older).as_bytes())?;
+            return match self
+                .fs
+                .rename(place, name, place, older_name, How::NoReplace)
+            {
+                Ok(()) => Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => Err(e),
+            };
+        }
+        Ok(())
+    }
+
+    fn is_taken(&self, id: &JobId) -> io::Result<bool> {
+        for place in [
+            Place::Complete,
+            Place::Failed,
+            Place::Pending,
+            Place::Active,
+        ] {
+            if self.fs.look(&place, id.as_str().as_bytes())?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn move_log(&self, name: &[u8], new_name: &[u8]) -> io::Result<()> {
+        match self
+            .fs
+            .rename(&Place::Log, name, &Place::Log, new_name, How::NoReplace)
+        {
+            Err(e)
+                if !matches!(
+                    e.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+                ) =>
+            {
+                Err(e)
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}

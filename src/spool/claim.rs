@@ -1,0 +1,126 @@
+//! From `pending/` to `active/`: the moment a job becomes a try.
+
+use super::intake::stamp;
+use super::{Fs, Place, Spool, Taken};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::Record;
+use crate::core::scheduler::Stamp;
+use crate::core::time::Wall;
+use crate::os::dir::How;
+use crate::os::lease::Writers;
+use std::io;
+
+/// What came of a claim.
+#[derive(Debug)]
+pub enum Claim {
+    /// The file is in `active/` and will be run as it was read.
+    Claimed(Box<Claimed>),
+    /// The file was gone.
+    Gone,
+    /// The file is another one now, or is being written: judge it again.
+    Changed,
+}
+
+/// A claimed job.
+#[derive(Debug)]
+pub struct Claimed {
+    /// What was read from the file, and will be run whatever happens to the file from now on.
+    pub record: Record,
+}
+
+impl<F: Fs> Spool<F> {
+    /// Claims the file that was seen as `expected`.
+    ///
+    /// The text is read before the rename and the inode compared after it, so that what runs is what was judged,
+    /// even if somebody replaces the file in between.
+    pub fn claim(&self, id: &JobId, queue: &QueueName, expected: Stamp) -> io::Result<Claim> {
+        let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
+        let (look, bytes) = match self.fs.take(&from, name, u64::from(expected.size))? {
+            Taken::Missing => return Ok(Claim::Gone),
+            Taken::File {
+                look,
+                writers: Writers::None | Writers::Unknown,
+                bytes,
+            } if stamp(&look) == expected => (look, bytes),
+            Taken::File { .. } | Taken::Strange(_) | Taken::TooLarge(_) => {
+                return Ok(Claim::Changed);
+            }
+        };
+        let Ok(mut record) = Record::from_bytes(&bytes) else {
+            return Ok(Claim::Changed);
+        };
+        record.renew();
+        record.created_at.get_or_insert(Wall(look.modified));
+        record.id = Some(id.clone());
+        let mut inode = look.inode;
+        let homeless = !queue.is_default() && record.queue.as_ref() != Some(queue);
+        record.queue = (!queue.is_default()).then(|| queue.clone());
+        if homeless {
+            // In `active/` nothing but the record says which queue a job is of.
+            let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
+            match self
+                .fs
+                .rename(&Place::Tmp, &staged, &from, name, How::Exchange)
+            {
+                Ok(()) => {}
+                Err(e) => {
+                    self.fs.unlink(&Place::Tmp, &staged)?;
+                    return if e.kind() == io::ErrorKind::NotFound {
+                        Ok(Claim::Gone)
+                    } else {
+                        Err(e)
+                    };
+                }
+            }
+            let replaced = self.fs.look(&Place::Tmp, &staged)?.map(|look| look.inode);
+            if replaced != Some(inode) {
+                // Somebody dropped a newer file in between: give it its place back.
+                self.fs
+                    .rename(&Place::Tmp, &staged, &from, name, How::Replace)?;
+                return Ok(Claim::Changed);
+            }
+            self.fs.unlink(&Place::Tmp, &staged)?;
+            inode = self.fs.look(&from, name)?.map_or(inode, |look| look.inode);
+        }
+        match self
+            .fs
+            .rename(&from, name, &Place::Active, name, How::NoReplace)
+        {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Claim::Gone),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Claim::Changed),
+            Err(e) => return Err(e),
+        }
+        if self.fs.look(&Place::Active, name)?.map(|look| look.inode) != Some(inode) {
+            self.unclaim(id, queue)?;
+            return Ok(Claim::Changed);
+        }
+        if record.once {
+            // At most once: that the job has begun must survive a power cut before it begins.
+            self.sync(&from)?;
+            self.sync_active()?;
+        }
+        Ok(Claim::Claimed(Box::new(Claimed { record })))
+    }
+
+    /// Puts a claimed job back, untouched. If a newer file of its name waits there by now, that one wins and the
+    /// claimed one is kept in `bad/`.
+    pub fn unclaim(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
+        let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
+        match self
+            .fs
+            .rename(&Place::Active, name, &to, name, How::NoReplace)
+        {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self
+                .quarantine(
+                    &Place::Active,
+                    name,
+                    "a newer job of the same name was put into pending/",
+                )
+                .map(drop),
+            Err(e) => Err(e),
+        }
+    }
+}

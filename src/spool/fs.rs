@@ -1,0 +1,60 @@
+//! What the protocol needs of a file system. Two implementations: [`super::RealFs`], and a simulated one in the
+//! tests that forgets what was not synced.
+
+use super::place::Place;
+use crate::core::id::QueueName;
+use crate::os::dir::{How, Look};
+use crate::os::lease::Writers;
+use std::fmt::Debug;
+use std::io;
+
+/// A file opened for judgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// Nothing has this name.
+    Missing,
+    /// Not a regular file; it was not read.
+    Strange(Look),
+    /// More than the limit; it was not read.
+    TooLarge(Look),
+    /// A regular file: what it is, who else has it, and all its bytes.
+    File {
+        /// From the descriptor, not the name.
+        look: Look,
+        /// From the descriptor as well.
+        writers: Writers,
+        /// The whole content, or what there was of it if somebody is writing.
+        bytes: Vec<u8>,
+    },
+}
+
+/// The operations. Names are raw bytes of one path component; no call follows a symbolic link.
+pub trait Fs: Debug + Send + Sync {
+    /// Makes a file that must not exist, with mode 0600; synced if `durable`.
+    fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()>;
+    /// Renames.
+    fn rename(
+        &self,
+        from: &Place,
+        name: &[u8],
+        to: &Place,
+        new_name: &[u8],
+        how: How,
+    ) -> io::Result<()>;
+    /// Removes a file; that it is not there is no error.
+    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<()>;
+    /// Removes a directory with all that is in it; that it is not there is no error.
+    fn remove_tree(&self, place: &Place, name: &[u8]) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync(&self, place: &Place) -> io::Result<()>;
+    /// What a name is.
+    fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>>;
+    /// Opens and reads a file of at most `limit` bytes.
+    fn take(&self, place: &Place, name: &[u8], limit: u64) -> io::Result<Taken>;
+    /// Calls `each` with every name in a directory.
+    fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
+    /// Makes a queue's directory unless it is there.
+    fn make_queue(&self, queue: &QueueName) -> io::Result<()>;
+    /// Hands the text of `seq` to `edit` while nobody else can, and stores what it gives back; synced if it says so.
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()>;
+}

@@ -1,0 +1,318 @@
+//! Judging what was dropped: a job, not yet a job, or never one.
+
+use super::fs::{Fs, Taken};
+use super::place::Place;
+use super::{Spool, Where};
+use crate::core::id::{JobId, QueueName, is_foreign};
+use crate::core::policy::BackoffSpec;
+use crate::core::record::{Record, RecordError};
+use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
+use crate::core::time::{Now, Wall};
+use crate::os::dir::{How, Kind, Look};
+use crate::os::lease::Writers;
+use std::io;
+use std::time::Duration;
+
+/// How long an odd state (empty, two links, no lease to be had) may last before it is judged.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What files are measured by.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Largest file.
+    pub max_job_bytes: u64,
+    /// Whose files are jobs, besides root's.
+    pub uid: u32,
+}
+
+/// The judgement.
+#[derive(Debug)]
+pub enum Intake {
+    /// A job.
+    Job(Box<Record>, Look),
+    /// Somebody else's file, or nothing: leave it alone.
+    Nothing,
+    /// Being written: an event will tell when that is over.
+    Open,
+    /// Perhaps a job soon: look again after this time.
+    Later(Duration),
+    /// A directory in `pending/`: a queue.
+    Queue(QueueName),
+    /// Not a job, with the reason.
+    Bad(String),
+}
+
+impl<F: Fs> Spool<F> {
+    /// Judges a name in `pending/` or in a queue.
+    pub fn judge(
+        &self,
+        place: &Place,
+        name: &[u8],
+        limits: Limits,
+        now: Wall,
+    ) -> io::Result<Intake> {
+        if is_foreign(name) {
+            return Ok(Intake::Nothing);
+        }
+        if let Err(e) = JobId::from_bytes(name) {
+            return Ok(Intake::Bad(format!("the file name {e}")));
+        }
+        match self.fs.take(place, name, limits.max_job_bytes)? {
+            Taken::Missing => Ok(Intake::Nothing),
+            Taken::Strange(look) => Ok(strange(place, name, &look)),
+            Taken::TooLarge(look) => {
+                let limit = limits.max_job_bytes;
+                Ok(Intake::Bad(format!(
+                    "the file is {} bytes long; max_job_bytes is {limit}",
+                    look.size
+                )))
+            }
+            Taken::File {
+                look,
+                writers,
+                bytes,
+            } => Ok(regular(look, writers, &bytes, limits, now)),
+        }
+    }
+
+    /// What the scheduler needs to know of a waiting job.
+    pub fn ticket(
+        &self,
+        id: &JobId,
+        queue: &QueueName,
+        record: &Record,
+        look: &Look,
+        now: Now,
+    ) -> Ticket {
+        let need = |ids: &[JobId], need| {
+            ids.iter()
+                .map(move |id| (id.clone(), need))
+                .collect::<Vec<_>>()
+        };
+        let parents = need(&record.after, Need::Complete)
+            .into_iter()
+            .chain(need(&record.after_any, Need::End));
+        Ticket {
+            id: id.clone(),
+            queue: queue.clone(),
+            stamp: stamp(look),
+            priority: record.priority,
+            made: record.created_at.unwrap_or(Wall(look.modified)),
+            not_before: record.not_before,
+            wait: rest_of_backoff(record, now.wall),
+            expires: record.expires,
+            group: record.group.as_deref().map(Into::into),
+            parents: parents
+                .map(|(id, need)| Parent {
+                    seen: self.parent_state(&id),
+                    id,
+                    need,
+                })
+                .collect(),
+        }
+    }
+
+    fn parent_state(&self, id: &JobId) -> ParentState {
+        let is_there = |place| {
+            self.fs
+                .look(&place, id.as_str().as_bytes())
+                .ok()
+                .flatten()
+                .is_some()
+        };
+        if is_there(Place::Complete) {
+            ParentState::Complete
+        } else if is_there(Place::Failed) {
+            ParentState::Failed
+        } else {
+            ParentState::Open
+        }
+    }
+
+    /// Moves what is no job to `bad/`, its reason written first.
+    pub fn quarantine(&self, place: &Place, name: &[u8], reason: &str) -> io::Result<String> {
+        let shown = presentable(name);
+        for n in 0u32.. {
+            let target = if n == 0 {
+                shown.clone()
+            } else {
+                format!("{shown}~{n}")
+            };
+            let reason_name = format!("{target}.reason");
+            if self.fs.look(&Place::Bad, target.as_bytes())?.is_some() {
+                continue;
+            }
+            match self.fs.write_new(
+                &Place::Bad,
+                reason_name.as_bytes(),
+                format!("{reason}\n").as_bytes(),
+                false,
+            ) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(e),
+            }
+            match self
+                .fs
+                .rename(place, name, &Place::Bad, target.as_bytes(), How::NoReplace)
+            {
+                Ok(()) => return Ok(target),
+                Err(e) => {
+                    self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
+                    match e.kind() {
+                        io::ErrorKind::AlreadyExists => continue,
+                        io::ErrorKind::NotFound => return Ok(target),
+                        _ => return Err(e),
+                    }
+                }
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Puts a job where its record's `queue` says, if it was dropped into `pending/` itself. True if it moved.
+    pub fn route(&self, id: &JobId, record: &Record) -> io::Result<bool> {
+        let Some(queue) = record.queue.as_ref().filter(|queue| !queue.is_default()) else {
+            return Ok(false);
+        };
+        self.fs.make_queue(queue)?;
+        let (name, to) = (id.as_str().as_bytes(), Place::of_queue(queue));
+        match self
+            .fs
+            .rename(&Place::Pending, name, &to, name, How::NoReplace)
+        {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                // A job of that name waits there already; the newer one replaces it, as in one directory.
+                self.fs
+                    .rename(&Place::Pending, name, &to, name, How::Replace)?;
+                Ok(true)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Keeps the record of an earlier run of this name out of the way of a new one.
+    pub fn make_room(&self, id: &JobId) -> io::Result<()> {
+        for place in [Where::Complete, Where::Failed] {
+            if self
+                .fs
+                .look(&place.place(), id.as_str().as_bytes())?
+                .is_some()
+            {
+                self.archive(id, &place.place())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tells this file from a later one of the same name.
+pub(super) fn stamp(look: &Look) -> Stamp {
+    Stamp {
+        inode: look.inode,
+        modified: look.modified,
+        size: u32::try_from(look.size).unwrap_or(u32::MAX),
+    }
+}
+
+/// The clock may have jumped since `retry_at` was written: never wait longer than the longest backoff.
+fn rest_of_backoff(record: &Record, now: Wall) -> Option<Duration> {
+    let longest = record.backoff.or(BackoffSpec::default()).rule().max;
+    record
+        .retry_at
+        .map(|at| at.since(now).min(longest))
+        .filter(|wait| !wait.is_zero())
+}
+
+fn strange(place: &Place, name: &[u8], look: &Look) -> Intake {
+    match (look.kind, place) {
+        (Kind::Directory, Place::Pending) => match QueueName::from_bytes(name) {
+            Ok(queue) => Intake::Queue(queue),
+            Err(e) => Intake::Bad(format!("no queue can be called that: the name {e}")),
+        },
+        (Kind::Directory, _) => {
+            Intake::Bad("a directory within a queue; queues are not nested".to_owned())
+        }
+        (Kind::File | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::Device, _) => {
+            Intake::Bad(format!("{}; a job is a regular file", look.kind.as_str()))
+        }
+    }
+}
+
+fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall) -> Intake {
+    let young = PATIENCE
+        .checked_sub(now.since(Wall(look.modified)))
+        .filter(|rest| !rest.is_zero());
+    if look.uid != limits.uid && look.uid != 0 {
+        return Intake::Bad(format!(
+            "the file belongs to user {}; jobs here run as user {}, and only on their own word or root's",
+            look.uid, limits.uid
+        ));
+    }
+    match (writers, young) {
+        (Writers::Open, _) => return Intake::Open,
+        (Writers::Locked, _) => return Intake::Later(Duration::from_millis(200)),
+        (Writers::Unknown, Some(rest)) => return Intake::Later(rest),
+        (Writers::Unknown, None) | (Writers::None, _) => {}
+    }
+    if look.links != 1 {
+        // link(2) and unlink(2) are a way to put a file into place: for a moment it has two names.
+        return match young {
+            Some(rest) => Intake::Later(rest),
+            None => Intake::Bad(format!(
+                "the file has {} hard links; a job is nobody else's file",
+                look.links
+            )),
+        };
+    }
+    match (Record::from_bytes(bytes), young) {
+        (Ok(mut record), _) => {
+            record.renew();
+            Intake::Job(Box::new(record), look)
+        }
+        (Err(RecordError::Empty), Some(rest)) => Intake::Later(rest),
+        (Err(e), _) => Intake::Bad(e.to_string()),
+    }
+}
+
+/// A name that is safe to show and not too long: bytes that are not, as `%XX`.
+fn presentable(name: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || c == '%' || (shown.is_empty() && matches!(c, '.' | '-')) {
+                let mut buffer = [0; 4];
+                shown.extend(
+                    c.encode_utf8(&mut buffer)
+                        .bytes()
+                        .map(|b| format!("%{b:02X}")),
+                );
+            } else {
+                shown.push(c);
+            }
+        }
+        shown.extend(chunk.invalid().iter().map(|b| format!("%{b:02X}")));
+    }
+    let end = (0..=shown.len().min(200))
+        .rev()
+        .find(|end| shown.is_char_boundary(*end))
+        .unwrap_or(0);
+    shown.truncate(end);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::presentable;
+
+    #[test]
+    fn names_become_presentable() {
+        assert_eq!(presentable(b"a\nb"), "a%0Ab");
+        assert_eq!(presentable(b"-rf"), "%2Drf");
+        assert_eq!(presentable(b"\xff.x"), "%FF.x");
+        assert_eq!(presentable(&[b'a'; 255]).len(), 200);
+        assert_eq!(presentable("ä".repeat(127).as_bytes()).len(), 200);
+    }
+}

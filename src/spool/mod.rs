@@ -1,0 +1,149 @@
+//! The protocol of the spool (DESIGN section 4): who writes what, in which order. The only writer of the spool.
+//!
+//! Everything goes through [`Fs`], so that the same code runs on the real file system and on one that forgets
+//! what was not synced. A rename is the only change of state; the order of syncs and renames in `commit` is
+//! what the promises of pirn-spool(5) stand on.
+
+mod accept;
+mod archive;
+mod claim;
+mod commit;
+mod fs;
+mod group;
+mod intake;
+mod place;
+mod real;
+mod remove;
+mod seq;
+mod steer;
+mod view;
+
+pub use accept::{NewId, Submit, SubmitError};
+pub use claim::{Claim, Claimed};
+pub use commit::{Placed, Target};
+pub use fs::{Fs, Taken};
+pub use intake::{Intake, Limits};
+pub use place::Place;
+pub use real::RealFs;
+pub use steer::{Steered, shortage};
+pub use view::{Found, Where};
+
+use crate::core::id::JobId;
+use group::GroupSync;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+
+/// A spool, opened.
+#[derive(Debug)]
+pub struct Spool<F: Fs = RealFs> {
+    fs: F,
+    path: PathBuf,
+    durable: bool,
+    active: GroupSync,
+    staged: AtomicU64,
+}
+
+impl Spool<RealFs> {
+    /// Opens a spool, making what is missing of it. `durable: false` leaves out every sync.
+    pub fn create(path: &Path, durable: bool) -> io::Result<Self> {
+        Ok(Self::over(RealFs::create(path)?, path, durable))
+    }
+
+    /// Opens a spool that must be there.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self::over(RealFs::open(path)?, path, true))
+    }
+}
+
+impl<F: Fs> Spool<F> {
+    /// A spool over any file system. `path` is for messages and the jobs' environment.
+    pub fn over(fs: F, path: &Path, durable: bool) -> Self {
+        Self {
+            fs,
+            path: path.to_owned(),
+            durable,
+            active: GroupSync::default(),
+            staged: AtomicU64::new(0),
+        }
+    }
+
+    /// The file system underneath.
+    pub fn fs(&self) -> &F {
+        &self.fs
+    }
+
+    /// Where the spool is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a directory of the spool is.
+    pub fn path_of(&self, place: &Place) -> PathBuf {
+        self.path.join(place.relative())
+    }
+
+    /// Makes the names in a directory durable, unless syncs are off.
+    fn sync(&self, place: &Place) -> io::Result<()> {
+        if self.durable {
+            self.fs.sync(place)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes the names in `active/` durable, together with whoever else wants that now.
+    fn sync_active(&self) -> io::Result<()> {
+        if self.durable {
+            self.active.run(|| self.fs.sync(&Place::Active))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// A staging name in `tmp/` that nobody else uses.
+    fn staging_name(&self, id: &str) -> Vec<u8> {
+        let n = self
+            .staged
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let id: String = id.chars().take(40).collect();
+        format!(".{id}.{}.{n}", std::process::id()).into_bytes()
+    }
+
+    /// Writes a new file in `tmp/`, synced. After a failed sync the file cannot be trusted any more, whatever a
+    /// second sync says (measured on ext4): it is written once more under another name, and then it is an error.
+    fn stage(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let name = self.staging_name(id);
+        match self.fs.write_new(&Place::Tmp, &name, bytes, self.durable) {
+            Ok(()) => Ok(name),
+            Err(first) => {
+                self.fs.unlink(&Place::Tmp, &name)?;
+                if first.raw_os_error() != Some(libc::EIO) {
+                    return Err(first);
+                }
+                log::warn!(
+                    "{}: writing {:?} failed ({first}); trying under a new name",
+                    self.path.display(),
+                    String::from_utf8_lossy(&name)
+                );
+                let name = self.staging_name(id);
+                self.fs
+                    .write_new(&Place::Tmp, &name, bytes, self.durable)
+                    .inspect_err(|_| {
+                        let _ = self.fs.unlink(&Place::Tmp, &name);
+                    })?;
+                Ok(name)
+            }
+        }
+    }
+}
+
+/// The name of the log of a job's standard error, when it is split off.
+pub fn stderr_log(id: &JobId) -> String {
+    format!("{id}~err")
+}
+
+/// The name of the private copy that a `#!` job runs from.
+pub fn script_copy(id: &JobId) -> String {
+    format!(".script.{id}")
+}

@@ -1,0 +1,100 @@
+//! The directories of a spool.
+
+use crate::core::id::{DEFAULT_QUEUE, QueueName};
+use crate::core::record::State;
+use std::path::PathBuf;
+
+/// A directory of the spool.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Place {
+    /// The spool itself: `config.json`, `lock`, `seq`.
+    Root,
+    /// `pending/`: the default queue.
+    Pending,
+    /// `pending/QUEUE/`.
+    Queue(QueueName),
+    /// `active/`.
+    Active,
+    /// `complete/`.
+    Complete,
+    /// `failed/`.
+    Failed,
+    /// `bad/`.
+    Bad,
+    /// `log/`.
+    Log,
+    /// `tmp/`.
+    Tmp,
+    /// `store/`.
+    Store,
+    /// `scripts/`.
+    Scripts,
+}
+
+impl Place {
+    /// The sub-directories that every spool has.
+    pub const FIXED: [Self; 9] = [
+        Self::Pending,
+        Self::Active,
+        Self::Complete,
+        Self::Failed,
+        Self::Bad,
+        Self::Log,
+        Self::Tmp,
+        Self::Store,
+        Self::Scripts,
+    ];
+
+    /// Where jobs of this queue wait. The default queue is `pending/` itself.
+    pub fn of_queue(queue: &QueueName) -> Self {
+        if queue.is_default() {
+            Self::Pending
+        } else {
+            Self::Queue(queue.clone())
+        }
+    }
+
+    /// Where jobs in this state are; waiting ones in the default queue.
+    pub fn of_state(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Active => Self::Active,
+            State::Complete => Self::Complete,
+            State::Failed => Self::Failed,
+        }
+    }
+
+    /// The path from the spool.
+    pub fn relative(&self) -> PathBuf {
+        PathBuf::from(match self {
+            Self::Root => ".",
+            Self::Pending => "pending",
+            Self::Queue(queue) => return PathBuf::from("pending").join(queue.as_str()),
+            Self::Active => "active",
+            Self::Complete => "complete",
+            Self::Failed => "failed",
+            Self::Bad => "bad",
+            Self::Log => "log",
+            Self::Tmp => "tmp",
+            Self::Store => "store",
+            Self::Scripts => "scripts",
+        })
+    }
+
+    /// The queue whose jobs wait here, if any do.
+    pub fn queue(&self) -> Option<QueueName> {
+        match self {
+            Self::Pending => QueueName::new(DEFAULT_QUEUE).ok(),
+            Self::Queue(queue) => Some(queue.clone()),
+            Self::Root
+            | Self::Active
+            | Self::Complete
+            | Self::Failed
+            | Self::Bad
+            | Self::Log
+            | Self::Tmp
+            | Self::Store
+            | Self::Scripts => None,
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The spool on the real file system: every directory held open, every name relative to one of them.
+
+use super::fs::{Fs, Taken};
+use super::place::Place;
+use crate::core::id::QueueName;
+use crate::os::dir::{self, How, Kind, Look};
+use crate::os::lease::{self, Writers};
+use fs2::FileExt;
+use std::collections::HashMap;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// Held directories. Queues are opened when they are first used, and again when their directory was replaced.
+#[derive(Debug)]
+pub struct RealFs {
+    root: OwnedFd,
+    fixed: HashMap<Place, OwnedFd>,
+    queues: RwLock<HashMap<QueueName, Arc<OwnedFd>>>,
+}
+
+impl RealFs {
+    /// Opens a spool, making the directories that are missing with mode 0700.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(path)?;
+        let root = dir::open_path(path)?;
+        for place in &Place::FIXED {
+            dir::make_dir(&root, name_of(place).as_bytes())?;
+        }
+        Self::with_root(root)
+    }
+
+    /// Opens a spool that is complete.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::with_root(dir::open_path(path)?)
+    }
+
+    fn with_root(root: OwnedFd) -> io::Result<Self> {
+        let mut fixed = HashMap::new();
+        for place in Place::FIXED {
+            let fd = dir::open_dir(&root, name_of(&place).as_bytes())
+                .map_err(|e| io::Error::new(e.kind(), format!("{}/: {e}", name_of(&place))))?;
+            fixed.insert(place, fd);
+        }
+        Ok(Self {
+            root,
+            fixed,
+            queues: RwLock::new(HashMap::new()),
+        })
+    }
+
+    /// Runs `f` with the directory's descriptor.
+    pub fn with<T>(
+        &self,
+        place: &Place,
+        f: impl FnOnce(&OwnedFd) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match place {
+            Place::Root => f(&self.root),
+            Place::Queue(queue) => f(&*self.queue(queue)?),
+            Place::Pending
+            | Place::Active
+            | Place::Complete
+            | Place::Failed
+            | Place::Bad
+            | Place::Log
+            | Place::Tmp
+            | Place::Store
+            | Place::Scripts => match self.fixed.get(place) {
+                Some(fd) => f(fd),
+                None => Err(io::ErrorKind::NotFound.into()),
+            },
+        }
+    }
+
+    fn queue(&self, queue: &QueueName) -> io::Result<Arc<OwnedFd>> {
+        let known = self
+            .queues
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(queue)
+            .cloned();
+        match known {
+            Some(fd) => Ok(fd),
+            None => self.open_queue(queue),
+        }
+    }
+
+    /// Opens a queue's directory, also when another one of that name was held before.
+    pub fn open_queue(&self, queue: &QueueName) -> io::Result<Arc<OwnedFd>> {
+        let fd = Arc::new(self.with(&Place::Pending, |pending| {
+            dir::open_dir(pending, queue.as_str().as_bytes())
+        })?);
+        self.queues
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(queue.clone(), Arc::clone(&fd));
+        Ok(fd)
+    }
+
+    /// Forgets a queue whose directory is gone.
+    pub fn close_queue(&self, queue: &QueueName) {
+        self.queues
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(queue);
+    }
+}
+
+fn name_of(place: &Place) -> String {
+    place.relative().to_string_lossy().into_owned()
+}
+
+impl Fs for RealFs {
+    fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
+        self.with(place, |fd| dir::write_new(fd, name, bytes, durable))
+    }
+
+    fn rename(
+        &self,
+        from: &Place,
+        name: &[u8],
+        to: &Place,
+        new_name: &[u8],
+        how: How,
+    ) -> io::Result<()> {
+        self.with(from, |from| {
+            self.with(to, |to| dir::rename(from, name, to, new_name, how))
+        })
+    }
+
+    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+        self.with(place, |fd| dir::unlink(fd, name))
+    }
+
+    fn remove_tree(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+        self.with(place, |fd| dir::remove_tree(fd.as_fd(), name))
+    }
+
+    fn sync(&self, place: &Place) -> io::Result<()> {
+        self.with(place, |fd| dir::sync(fd))
+    }
+
+    fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>> {
+        self.with(place, |fd| dir::look(fd, name))
+    }
+
+    fn take(&self, place: &Place, name: &[u8], limit: u64) -> io::Result<Taken> {
+        self.with(place, |fd| {
+            let file = match dir::open_read(fd, name) {
+                Ok(file) => file,
+                Err(e) => return unopened(fd, name, e),
+            };
+            let look = dir::look_at(&file)?;
+            if look.kind != Kind::File {
+                return Ok(Taken::Strange(look));
+            }
+            if look.size > limit {
+                return Ok(Taken::TooLarge(look));
+            }
+            let writers = lease::writers(&file)?;
+            let bytes = dir::read_up_to(&file, look.size, limit)?;
+            let writers = if bytes.len() as u64 == look.size {
+                writers
+            } else {
+                Writers::Open
+            };
+            Ok(Taken::File {
+                look,
+                writers,
+                bytes,
+            })
+        })
+    }
+
+    fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.with(place, |fd| dir::names(fd, each))
+    }
+
+    fn make_queue(&self, queue: &QueueName) -> io::Result<()> {
+        self.with(&Place::Pending, |pending| {
+            dir::make_dir(pending, queue.as_str().as_bytes())
+        })
+    }
+
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()> {
+        let path = format!(
+            "/proc/self/fd/{}/seq",
+            std::os::fd::AsRawFd::as_raw_fd(&self.root)
+        );
+        let mut file = dir::open_lock(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())))?;
+        FileExt::lock_exclusive(&file)?;
+        let mut text = String::new();
+        (&file).take(256).read_to_string(&mut text)?;
+        let (text, sync) = edit(&text);
+        file.rewind()?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)?;
+        if sync {
+            file.sync_data()?;
+        }
+        Ok(())
+    }
+}
+
+/// What could not be opened: a link (ELOOP), a socket or a device without driver (ENXIO), or nothing at all.
+fn unopened(fd: &OwnedFd, name: &[u8], e: io::Error) -> io::Result<Taken> {
+    match dir::look(fd, name)? {
+        None => Ok(Taken::Missing),
+        Some(look) if look.kind != Kind::File => Ok(Taken::Strange(look)),
+        Some(_) => Err(e),
+    }
+}

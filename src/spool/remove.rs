@@ -1,0 +1,29 @@
+//! Forgetting a job: its record, its logs and what it left in `tmp/`.
+
+use super::{Fs, Place, Spool, script_copy, stderr_log};
+use crate::core::id::JobId;
+use std::io;
+
+impl<F: Fs> Spool<F> {
+    /// Removes a finished record with all that belongs to it.
+    pub fn remove_finished(&self, id: &JobId, place: &Place) -> io::Result<()> {
+        self.fs.unlink(place, id.as_str().as_bytes())?;
+        self.remove_belongings(id)
+    }
+
+    /// Removes logs and scratch of a job whose record is gone, unless another of that name is about.
+    pub fn remove_belongings(&self, id: &JobId) -> io::Result<()> {
+        if self.find(id)?.is_some() {
+            return Ok(());
+        }
+        self.fs.unlink(&Place::Log, id.as_str().as_bytes())?;
+        self.fs.unlink(&Place::Log, stderr_log(id).as_bytes())?;
+        self.remove_scratch(id)
+    }
+
+    /// Removes a job's scratch directory and the copy it ran from.
+    pub fn remove_scratch(&self, id: &JobId) -> io::Result<()> {
+        self.fs.unlink(&Place::Tmp, script_copy(id).as_bytes())?;
+        self.fs.remove_tree(&Place::Tmp, id.as_str().as_bytes())
+    }
+}

@@ -1,0 +1,152 @@
+//! Steering as the doors do it: the same renames that a user would make by hand.
+
+use super::{Fs, Place, Spool, Where};
+use crate::core::config::{Config, MinFree};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::{Reason, State};
+use crate::os::clock;
+use crate::os::dir::{self, How};
+use crate::spool::RealFs;
+use std::io;
+use std::os::fd::AsFd;
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Steered {
+    /// Done, or under way.
+    Done,
+    /// There is no such job.
+    Missing,
+    /// The job's state does not allow it.
+    Wrong(State),
+}
+
+impl<F: Fs> Spool<F> {
+    /// Cancels a job: a waiting one is recorded as cancelled, a running one has its file moved to `failed/`, upon
+    /// which the daemon ends it and writes the record.
+    pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
+        for _ in 0..5 {
+            match self.find(id)? {
+                None => return Ok(Steered::Missing),
+                Some(Where::Complete) => return Ok(Steered::Wrong(State::Complete)),
+                Some(Where::Failed) => return Ok(Steered::Wrong(State::Failed)),
+                Some(Where::Active) => {
+                    if self.move_file(id, &Place::Active, &Place::Failed)? {
+                        return Ok(Steered::Done);
+                    }
+                }
+                Some(Where::Pending(queue)) => {
+                    let Some(mut record) = self.load(id, &Where::Pending(queue.clone()))? else {
+                        continue;
+                    };
+                    record.renew();
+                    record.forget_try();
+                    record.finished_at = Some(clock::wall());
+                    record.reason = Some(Reason::Cancelled);
+                    record.error = Some("withdrawn before it ran".to_owned());
+                    if self.fail_waiting(id, &queue, &record)? == super::Placed::There {
+                        return Ok(Steered::Done);
+                    }
+                }
+            }
+        }
+        Err(io::Error::new(
+            io::ErrorKind::ResourceBusy,
+            format!("{id} keeps changing its state; try again"),
+        ))
+    }
+
+    /// Runs a finished job again: its file goes back to its queue.
+    pub fn retry(&self, id: &JobId) -> io::Result<Steered> {
+        let from = match self.find(id)? {
+            None => return Ok(Steered::Missing),
+            Some(Where::Complete) => Where::Complete,
+            Some(Where::Failed) => Where::Failed,
+            Some(at @ (Where::Active | Where::Pending(_))) => {
+                return Ok(Steered::Wrong(at.state()));
+            }
+        };
+        let queue = self
+            .load(id, &from)?
+            .and_then(|record| record.queue)
+            .unwrap_or_default();
+        if !queue.is_default() {
+            self.fs.make_queue(&queue)?;
+        }
+        if !self.move_file(id, &from.place(), &Place::of_queue(&queue))? {
+            return Ok(Steered::Missing);
+        }
+        self.sync(&Place::of_queue(&queue))?;
+        Ok(Steered::Done)
+    }
+
+    /// Withdraws a waiting job or forgets a finished one, with its log.
+    pub fn forget(&self, id: &JobId) -> io::Result<Steered> {
+        match self.find(id)? {
+            None => Ok(Steered::Missing),
+            Some(Where::Active) => Ok(Steered::Wrong(State::Active)),
+            Some(at @ (Where::Pending(_) | Where::Complete | Where::Failed)) => {
+                self.remove_finished(id, &at.place())?;
+                Ok(Steered::Done)
+            }
+        }
+    }
+
+    /// Ends a running job and forgets it: as `rm active/ID` does.
+    pub fn kill_and_forget(&self, id: &JobId) -> io::Result<()> {
+        self.fs.unlink(&Place::Active, id.as_str().as_bytes())
+    }
+
+    /// Moves a job to another queue. False if it was gone.
+    pub fn requeue(&self, id: &JobId, from: &QueueName, to: &QueueName) -> io::Result<bool> {
+        self.fs.make_queue(to)?;
+        self.move_file(id, &Place::of_queue(from), &Place::of_queue(to))
+    }
+
+    fn move_file(&self, id: &JobId, from: &Place, to: &Place) -> io::Result<bool> {
+        let name = id.as_str().as_bytes();
+        loop {
+            match self.fs.rename(from, name, to, name, How::NoReplace) {
+                Ok(()) => return Ok(true),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(e)
+                    if e.kind() == io::ErrorKind::AlreadyExists
+                        && matches!(to, Place::Failed | Place::Complete) =>
+                {
+                    self.archive(id, to)?;
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// Why nothing new should be accepted or started, if the disk is nearly full.
+pub fn shortage(spool: &Spool<RealFs>, config: &Config) -> Option<String> {
+    let space = spool
+        .fs()
+        .with(&Place::Root, |fd| dir::free_space(fd.as_fd()))
+        .ok()?;
+    let (bytes, inodes) = match config.min_free {
+        MinFree::Bytes(bytes) => (bytes, 0),
+        MinFree::Percent(share) => {
+            let of = |total: u64| (total as f64 * share / 100.0) as u64;
+            (of(space.total_bytes), of(space.total_inodes))
+        }
+    };
+    if space.free_bytes < bytes {
+        return Some(format!(
+            "{} bytes are free on the spool's file system, min_free is {bytes}",
+            space.free_bytes
+        ));
+    }
+    // Some file systems make inodes as they need them and report none.
+    if space.total_inodes > 0 && space.free_inodes < inodes.max(8) {
+        return Some(format!(
+            "{} inodes are free on the spool's file system, at least {} are wanted",
+            space.free_inodes,
+            inodes.max(8)
+        ));
+    }
+    None
+}

@@ -1,0 +1,182 @@
+//! Looking: which state a job is in, its record, its log.
+
+use super::{Fs, Place, Spool, Taken};
+use crate::core::id::{JobId, QueueName, is_foreign};
+use crate::core::record::{Record, State};
+use crate::core::time::Wall;
+use crate::os::dir::{Kind, Look};
+use std::io;
+
+/// Where a job's file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// Waiting in this queue.
+    Pending(QueueName),
+    /// Running.
+    Active,
+    /// Ended well.
+    Complete,
+    /// Gave up.
+    Failed,
+}
+
+impl Where {
+    /// The directory.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Pending(queue) => Place::of_queue(queue),
+            Self::Active => Place::Active,
+            Self::Complete => Place::Complete,
+            Self::Failed => Place::Failed,
+        }
+    }
+
+    /// The state that this means.
+    pub fn state(&self) -> State {
+        match self {
+            Self::Pending(_) => State::Pending,
+            Self::Active => State::Active,
+            Self::Complete => State::Complete,
+            Self::Failed => State::Failed,
+        }
+    }
+}
+
+/// A job found.
+#[derive(Debug)]
+pub struct Found {
+    /// Its name.
+    pub id: JobId,
+    /// Where it is.
+    pub at: Where,
+    /// Its record: what the file says, with what the directory says filled in.
+    pub record: Record,
+}
+
+/// Records may grow beyond what a dropped file may have: output, result, history.
+const MAX_RECORD_BYTES: u64 = 64 << 20;
+
+impl<F: Fs> Spool<F> {
+    /// Finds a job. A job that is moved while we look may be missed once, so that we look twice.
+    pub fn find(&self, id: &JobId) -> io::Result<Option<Where>> {
+        match self.find_once(id)? {
+            None => self.find_once(id),
+            found => Ok(found),
+        }
+    }
+
+    fn find_once(&self, id: &JobId) -> io::Result<Option<Where>> {
+        let name = id.as_str().as_bytes();
+        let is_job = |place: &Place| {
+            Ok::<_, io::Error>(
+                self.fs
+                    .look(place, name)?
+                    .is_some_and(|l| l.kind != Kind::Directory),
+            )
+        };
+        for at in [
+            Where::Active,
+            Where::Pending(QueueName::default()),
+            Where::Complete,
+            Where::Failed,
+        ] {
+            if is_job(&at.place())? {
+                return Ok(Some(at));
+            }
+        }
+        for queue in self.queues()? {
+            if is_job(&Place::of_queue(&queue)).unwrap_or(false) {
+                return Ok(Some(Where::Pending(queue)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The queues that have a directory, in no order.
+    pub fn queues(&self) -> io::Result<Vec<QueueName>> {
+        // A directory without sub-directories has two links (not on btrfs, which always says one): saves reading
+        // a large directory.
+        if self
+            .fs
+            .look(&Place::Root, b"pending")?
+            .is_some_and(|look| look.links == 2)
+        {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        self.fs.names(&Place::Pending, &mut |name| {
+            names.extend(QueueName::from_bytes(name))
+        })?;
+        let mut queues = Vec::new();
+        for queue in names {
+            let is_directory = |look: Look| look.kind == Kind::Directory;
+            if self
+                .fs
+                .look(&Place::Pending, queue.as_str().as_bytes())?
+                .is_some_and(is_directory)
+            {
+                queues.push(queue);
+            }
+        }
+        Ok(queues)
+    }
+
+    /// The record of a job in this place. A file without one (plain text) gives what it asks for.
+    pub fn load(&self, id: &JobId, at: &Where) -> io::Result<Option<Record>> {
+        match self
+            .fs
+            .take(&at.place(), id.as_str().as_bytes(), MAX_RECORD_BYTES)?
+        {
+            Taken::Missing | Taken::Strange(_) => Ok(None),
+            Taken::TooLarge(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("{id}: the record is too large"),
+            )),
+            Taken::File { look, bytes, .. } => {
+                let mut record = Record::from_bytes(&bytes).map_err(|e| {
+                    io::Error::new(io::ErrorKind::InvalidData, format!("{id}: {e}"))
+                })?;
+                record.id = Some(id.clone());
+                record.created_at.get_or_insert(Wall(look.modified));
+                if let Where::Pending(queue) = at {
+                    record.queue = (!queue.is_default()).then(|| queue.clone());
+                }
+                Ok(Some(record))
+            }
+        }
+    }
+
+    /// Finds a job and reads its record.
+    pub fn get(&self, id: &JobId) -> io::Result<Option<Found>> {
+        for _ in 0..5 {
+            let Some(at) = self.find(id)? else {
+                return Ok(None);
+            };
+            if let Some(record) = self.load(id, &at)? {
+                return Ok(Some(Found {
+                    id: id.clone(),
+                    at,
+                    record,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The ids in one state, in no order.
+    pub fn ids(&self, at: &Where) -> io::Result<Vec<JobId>> {
+        let mut ids = Vec::new();
+        self.fs.names(&at.place(), &mut |name| {
+            if !is_foreign(name) {
+                ids.extend(JobId::from_bytes(name));
+            }
+        })?;
+        if let Where::Pending(queue) = at
+            && queue.is_default()
+        {
+            let queues = self.queues()?;
+            ids.retain(|id| !queues.iter().any(|queue| queue.as_str() == id.as_str()));
+        }
+        Ok(ids)
+    }
+}

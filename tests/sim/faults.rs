@@ -1,0 +1,256 @@
+//! The scheduler under test, and ways to make it a bad one, to see that the checker notices.
+
+use pirn::core::scheduler::{Action, Event, Place, Policy, Scheduler, Stop, Ticket};
+use pirn::core::time::{Boot, Now, Wall};
+use std::sync::Arc;
+
+/// What is broken on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    LoseCommits,
+    LoseAdoptions,
+    LoseReadmits,
+    LoseWithdrawals,
+    IgnoreGroups,
+    IgnoreParents,
+    IgnoreFailedParents,
+    IgnoreDates,
+    IgnoreExpiry,
+    IgnoreBackoff,
+    IgnorePriority,
+    IgnorePause,
+    IgnoreHold,
+    IgnoreUsersStop,
+    ReverseAge,
+    StartTwice,
+    OneSlotMore,
+    OneQueueSlotMore,
+    SameSlotForAll,
+    MoreTries,
+    OnceAndAgain,
+    DeadlinesByWall,
+    EarlyTimeouts,
+    NeverKill,
+    KillAtOnce,
+    RejectChildren,
+    OversleepBoot,
+    OversleepWall,
+}
+
+impl Fault {
+    /// All of them with a word that the checker's complaint must have in it.
+    pub const ALL: [(Self, &'static str); 28] = [
+        (Self::LoseCommits, "counts"),
+        (Self::LoseAdoptions, "counts"),
+        (Self::LoseReadmits, "readmitted"),
+        (Self::LoseWithdrawals, "counts"),
+        (Self::IgnoreGroups, "group"),
+        (Self::IgnoreParents, "parents"),
+        (Self::IgnoreFailedParents, "parent"),
+        (Self::IgnoreDates, "not_before"),
+        (Self::IgnoreExpiry, "expir"),
+        (Self::IgnoreBackoff, "backoff"),
+        (Self::IgnorePriority, "priority"),
+        (Self::IgnorePause, "paused"),
+        (Self::IgnoreHold, "held"),
+        (Self::IgnoreUsersStop, "TERM"),
+        (Self::ReverseAge, "age"),
+        (Self::StartTwice, "two at once"),
+        (Self::OneSlotMore, "more than all slots"),
+        (Self::OneQueueSlotMore, "more than the slots of queue"),
+        (Self::SameSlotForAll, "is taken"),
+        (Self::MoreTries, "verdict Retry"),
+        (Self::OnceAndAgain, "verdict"),
+        (Self::DeadlinesByWall, "TERM to"),
+        (Self::EarlyTimeouts, "deadline has not come"),
+        (Self::NeverKill, "missed: KILL"),
+        (Self::KillAtOnce, "grace is not over"),
+        (Self::RejectChildren, "neither in a ring"),
+        (Self::OversleepBoot, "no wake"),
+        (Self::OversleepWall, "no wake"),
+    ];
+}
+
+/// A scheduler, maybe a faulty one.
+pub struct Subject {
+    pub scheduler: Scheduler,
+    fault: Fault,
+    /// How far the clock that it is shown is ahead.
+    ahead: i64,
+}
+
+impl Subject {
+    pub fn new(policy: Policy, seed: u64, fault: Fault) -> Self {
+        let scheduler = Scheduler::new(bend_policy(policy, fault), seed);
+        Self {
+            scheduler,
+            fault,
+            ahead: 0,
+        }
+    }
+
+    pub fn step(&mut self, event: &Event, now: Now, actions: &mut Vec<Action>) {
+        if self.fault == Fault::DeadlinesByWall {
+            // When the sim begins, the one clock shows 1_800_000_000 and the other 5 seconds.
+            let by_wall = now.wall.0 - 1_799_999_995_000_000_000;
+            self.ahead = by_wall.max(1) - now.boot.0 as i64;
+        }
+        let now = Now {
+            boot: Boot(now.boot.0.saturating_add_signed(self.ahead)),
+            wall: now.wall,
+        };
+        if let Some(event) = self.bend_event(event.clone()) {
+            self.scheduler.step(event, now, actions);
+        } else {
+            self.scheduler.step(Event::Tick, now, actions);
+        }
+        self.bend_actions(actions);
+    }
+
+    pub fn next_wake(&self) -> (Option<Boot>, Option<Wall>) {
+        let (boot, wall) = self.scheduler.next_wake();
+        match self.fault {
+            Fault::OversleepBoot => (None, wall),
+            Fault::OversleepWall => (boot, None),
+            _ => {
+                let back = |at: Boot| Boot(at.0.saturating_add_signed(-self.ahead));
+                (boot.map(back), wall)
+            }
+        }
+    }
+
+    fn bend_event(&self, event: Event) -> Option<Event> {
+        let fault = self.fault;
+        Some(match event {
+            Event::Committed { .. } if fault == Fault::LoseCommits => return None,
+            Event::Adopted { .. } if fault == Fault::LoseAdoptions => return None,
+            Event::Withdrawn { .. } if fault == Fault::LoseWithdrawals => return None,
+            Event::Hold if fault == Fault::IgnoreHold => return None,
+            Event::ActiveMoved { .. } if fault == Fault::IgnoreUsersStop => return None,
+            Event::Arrived(ticket) => Event::Arrived(Box::new(bend_ticket(*ticket, fault))),
+            Event::Committed {
+                id,
+                place: Place::Pending(ticket),
+            } => Event::Committed {
+                id,
+                place: Place::Pending(Box::new(bend_ticket(*ticket, fault))),
+            },
+            Event::Committed {
+                id,
+                place: Place::Failed,
+            } if fault == Fault::IgnoreFailedParents => Event::Committed {
+                id,
+                place: Place::Complete,
+            },
+            Event::Started {
+                id,
+                attempt,
+                mut terms,
+            } => {
+                match fault {
+                    Fault::MoreTries => terms.retry.tries += 5,
+                    Fault::OnceAndAgain => terms.retry.once = false,
+                    Fault::EarlyTimeouts => terms.timeout = terms.timeout.map(|t| t / 2),
+                    _ => {}
+                }
+                Event::Started { id, attempt, terms }
+            }
+            Event::Configured(policy) => Event::Configured(Box::new(bend_policy(*policy, fault))),
+            other => other,
+        })
+    }
+
+    fn bend_actions(&self, actions: &mut Vec<Action>) {
+        match self.fault {
+            Fault::LoseReadmits => actions.retain(|a| !matches!(a, Action::Readmit { .. })),
+            Fault::StartTwice => {
+                if let Some(start) = actions.iter().find(|a| matches!(a, Action::Start { .. })) {
+                    actions.push(start.clone());
+                }
+            }
+            Fault::SameSlotForAll => {
+                for action in actions {
+                    if let Action::Start { slot, .. } = action {
+                        *slot = 0;
+                    }
+                }
+            }
+            Fault::NeverKill => {
+                actions.retain(|a| {
+                    !matches!(
+                        a,
+                        Action::Signal {
+                            how: Stop::Kill,
+                            ..
+                        }
+                    )
+                });
+            }
+            Fault::KillAtOnce => {
+                let terms: Vec<_> = actions
+                    .iter()
+                    .filter(|a| matches!(a, Action::Signal { .. }))
+                    .cloned()
+                    .collect();
+                for action in terms {
+                    if let Action::Signal { id, .. } = action {
+                        actions.push(Action::Signal {
+                            id,
+                            how: Stop::Kill,
+                        });
+                    }
+                }
+            }
+            Fault::RejectChildren => {
+                for action in actions {
+                    if let Action::Start { id, queue, .. } = action
+                        && self.scheduler.has_children(id)
+                    {
+                        let why = "it has children".to_owned();
+                        *action = Action::Reject {
+                            id: id.clone(),
+                            queue: queue.clone(),
+                            why,
+                        };
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn bend_ticket(mut ticket: Ticket, fault: Fault) -> Ticket {
+    match fault {
+        Fault::IgnoreGroups => ticket.group = None,
+        Fault::IgnoreParents => ticket.parents.clear(),
+        Fault::IgnoreDates => ticket.not_before = None,
+        Fault::IgnoreExpiry => ticket.expires = None,
+        Fault::IgnoreBackoff => ticket.wait = None,
+        Fault::IgnorePriority => ticket.priority = 0,
+        Fault::ReverseAge => ticket.made = Wall(-ticket.made.0),
+        _ => {}
+    }
+    ticket
+}
+
+fn bend_policy(mut policy: Policy, fault: Fault) -> Policy {
+    let config = Arc::make_mut(&mut policy.config);
+    match fault {
+        Fault::OneSlotMore => policy.slots += 1,
+        Fault::OneQueueSlotMore => {
+            for queue in config.queues.values_mut() {
+                queue.slots = queue.slots.map(|n| n + 1);
+            }
+        }
+        Fault::IgnorePause => {
+            config.paused = false;
+            for queue in config.queues.values_mut() {
+                queue.paused = false;
+            }
+        }
+        _ => {}
+    }
+    policy
+}

@@ -1,0 +1,355 @@
+//! One random history: users, clocks, crashes and the daemon's own work in random order; then calm, and the reckoning.
+
+use crate::daemon::{Sim, Stats};
+use crate::faults::Fault;
+use crate::invariants::Checked;
+use crate::job::{File, NAMES, QUEUES, Spec, id, queue};
+use crate::world::Notice;
+use pirn::core::config::QueueConfig;
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::record::Reason;
+use pirn::core::scheduler::{Event, MovedTo};
+use pirn::core::time::Wall;
+use std::rc::Rc;
+use std::time::Duration;
+
+const DAY: i64 = 86_400_000_000_000;
+
+/// A broken promise, and where to find it again.
+#[derive(Debug)]
+pub struct Broken {
+    pub seed: u64,
+    pub what: String,
+}
+
+/// Lives through the history that `seed` stands for.
+pub fn live(seed: u64, fault: Fault, trace: bool) -> Result<Stats, Broken> {
+    let mut sim = Sim::new(seed, fault, trace);
+    let told = |what| Broken { seed, what };
+    let length = 30 + sim.dice.below(170);
+    let mut history = || -> Checked {
+        for _ in 0..length {
+            sim.turn()?;
+        }
+        sim.calm()?;
+        sim.reckon()
+    };
+    history().map_err(told)?;
+    sim.stats.histories = 1;
+    Ok(sim.stats)
+}
+
+impl Sim {
+    fn turn(&mut self) -> Checked {
+        self.world.reap();
+        match self.dice.below(100) {
+            0..22 => self.deliver_notice(),
+            22..44 => self.deliver_mail(),
+            44..62 => self.perform(),
+            62..74 => self.pass_time(),
+            74..93 => {
+                self.user();
+                Ok(())
+            }
+            93..96 => self.configure(),
+            96 => self.clock_jumps(),
+            97 => {
+                self.world.held = !self.world.held;
+                self.step(if self.world.held {
+                    Event::Hold
+                } else {
+                    Event::Release
+                })
+            }
+            98 if self.dice.percent(40) => self.shut_down(),
+            98 => self.log_full(),
+            _ if self.dice.percent(70) => self.restart(),
+            _ => Ok(()),
+        }
+    }
+
+    /// To the next moment at which anything happens, or part of the way.
+    fn pass_time(&mut self) -> Checked {
+        let Some(span) = self.next_moment() else {
+            return Ok(());
+        };
+        if self.dice.percent(25) {
+            let share = self.dice.below(1_000) as u32;
+            self.world.advance(span / 1_000 * share);
+            return Ok(());
+        }
+        self.world.advance(span);
+        self.tick_if_due()
+    }
+
+    fn next_moment(&self) -> Option<Duration> {
+        let now = self.world.now;
+        let (boot, wall) = self.subject.next_wake();
+        let spans = [
+            boot.map(|at| at.since(now.boot)),
+            wall.map(|at| at.since(now.wall)),
+            self.world.next_end().map(|at| at.since(now.boot)),
+        ];
+        spans.into_iter().flatten().min()
+    }
+
+    fn tick_if_due(&mut self) -> Checked {
+        let now = self.world.now;
+        let (boot, wall) = self.subject.next_wake();
+        if boot.is_some_and(|at| at <= now.boot) || wall.is_some_and(|at| at <= now.wall) {
+            self.step(Event::Tick)?;
+        }
+        Ok(())
+    }
+
+    /// The wall clock is set, or the machine sleeps; either wakes the daemon (timerfd_create(2), CANCEL_ON_SET).
+    fn clock_jumps(&mut self) -> Checked {
+        let jump = match self.dice.below(5) {
+            0 => 3_650 * DAY,
+            1 => -DAY,
+            2 => -3_650 * DAY,
+            3 => (self.dice.below(120) as i64 - 60) * 1_000_000_000,
+            _ => {
+                self.world.advance(Duration::from_secs(8 * 3_600));
+                0
+            }
+        };
+        self.world.now.wall = Wall(self.world.now.wall.0 + jump);
+        self.step(Event::Tick)
+    }
+
+    fn configure(&mut self) -> Checked {
+        let config = &mut self.world.config;
+        config.paused = self.dice.percent(10);
+        for name in QUEUES {
+            let settings = QueueConfig {
+                slots: self.dice.percent(40).then(|| self.dice.index(3)),
+                paused: self.dice.percent(20),
+                ..QueueConfig::default()
+            };
+            config.queues.insert(queue(name), settings);
+        }
+        self.world.slots = self.dice.index(5);
+        self.world.only = match self.dice.below(4) {
+            0 => vec!["ma*".to_owned(), "web".to_owned()],
+            _ => Vec::new(),
+        };
+        let policy = self.world.policy();
+        self.step(Event::Configured(Box::new(policy)))
+    }
+
+    fn shut_down(&mut self) -> Checked {
+        self.stats.shutdowns += 1;
+        self.step(Event::Shutdown)?;
+        if self.dice.percent(50) {
+            self.step(Event::Shutdown)?;
+        }
+        if self.dice.percent(30) {
+            self.wind_down()?;
+            self.restart()?;
+        }
+        Ok(())
+    }
+
+    fn log_full(&mut self) -> Checked {
+        let id = id(NAMES[self.dice.index(NAMES.len())]);
+        if self
+            .world
+            .procs
+            .get(&id)
+            .is_some_and(|p| p.leader.is_some())
+        {
+            self.step(Event::LogFull { id })?;
+        }
+        Ok(())
+    }
+
+    /// What people do to the spool with drops, `mv` and `rm`.
+    fn user(&mut self) {
+        let id = id(NAMES[self.dice.index(NAMES.len())]);
+        let queue = queue(if self.dice.percent(50) {
+            "default"
+        } else {
+            QUEUES[self.dice.index(QUEUES.len())]
+        });
+        match self.dice.below(20) {
+            0..10 => {
+                let spec = Rc::new(Spec::random(&mut self.dice, &id, self.world.now));
+                let version = self.world.next_version;
+                self.world.next_version += 1;
+                let file = File {
+                    version,
+                    spec,
+                    queue: queue.clone(),
+                    attempt: 0,
+                    spawned: 0,
+                    retry_at: None,
+                    end: None,
+                };
+                self.drop_file(&id, &queue, file);
+            }
+            10..13 => {
+                let Some((from, id, file)) = self.any_pending() else {
+                    return;
+                };
+                self.say(|| format!("take pending/{from}/{id}"));
+                self.world.notices.push_back(Notice::Look {
+                    id: id.clone(),
+                    queue: from,
+                });
+                match self.dice.below(4) {
+                    0 => self.drop_file(&id, &queue, file),
+                    1 => {
+                        let complete = self.dice.percent(50);
+                        self.world.put_ended(&id, file, complete, Reason::Cancelled);
+                        self.world
+                            .notices
+                            .push_back(Notice::ParentMoved { id, complete });
+                    }
+                    _ => {}
+                }
+            }
+            13..17 => self.steer_active(&queue),
+            17 => {
+                if let Some(mut file) = self.world.complete.remove(&id) {
+                    file.make_fresh();
+                    self.drop_file(&id, &queue, file);
+                }
+            }
+            18 => {
+                if let Some((mut file, _)) = self.world.failed.remove(&id) {
+                    file.make_fresh();
+                    self.drop_file(&id, &queue, file);
+                }
+            }
+            _ => {
+                if let Some((file, _)) = self.world.failed.remove(&id) {
+                    self.say(|| format!("mv failed/{id} complete/"));
+                    self.world.complete.insert(id.clone(), file);
+                    self.world
+                        .notices
+                        .push_back(Notice::ParentMoved { id, complete: true });
+                }
+            }
+        }
+    }
+
+    fn steer_active(&mut self, queue: &QueueName) {
+        let ids: Vec<JobId> = self.world.active.keys().cloned().collect();
+        if ids.is_empty() {
+            return;
+        }
+        let id = self.dice.pick(&ids).clone();
+        let Some(mut file) = self.world.active.remove(&id) else {
+            return;
+        };
+        let to = *self
+            .dice
+            .pick(&[MovedTo::Gone, MovedTo::Ended, MovedTo::Pending]);
+        self.say(|| format!("mv active/{id}: {to:?}"));
+        self.world
+            .notices
+            .push_back(Notice::ActiveMoved { id: id.clone(), to });
+        match to {
+            MovedTo::Gone => {}
+            MovedTo::Ended => {
+                let complete = self.dice.percent(20);
+                self.world.put_ended(&id, file, complete, Reason::Cancelled);
+            }
+            MovedTo::Pending => {
+                file.make_fresh();
+                self.drop_file(&id, queue, file);
+                if self.dice.percent(30) {
+                    // Paired by its cookie with the move out of active/, the arrival may go without saying.
+                    self.world.notices.pop_back();
+                }
+            }
+        }
+    }
+
+    fn any_pending(&mut self) -> Option<(QueueName, JobId, File)> {
+        let keys: Vec<_> = self.world.pending.keys().cloned().collect();
+        if keys.is_empty() {
+            return None;
+        }
+        let key = self.dice.pick(&keys).clone();
+        let file = self.world.pending.remove(&key)?;
+        Some((key.0, key.1, file))
+    }
+
+    fn drop_file(&mut self, id: &JobId, queue: &QueueName, file: File) {
+        self.say(|| format!("drop pending/{queue}/{id}: {file:?}"));
+        self.world.put_pending(id, queue, file);
+        self.world.notices.push_back(Notice::Look {
+            id: id.clone(),
+            queue: queue.clone(),
+        });
+    }
+
+    fn say(&self, what: impl FnOnce() -> String) {
+        if self.trace {
+            println!("      ** {}", what());
+        }
+    }
+
+    /// Everything under way is done and said, and time passes, until nothing more happens by itself.
+    fn wind_down(&mut self) -> Checked {
+        for _ in 0..20_000 {
+            self.world.reap();
+            let mail = self.world.mail.values().any(|m| !m.is_empty());
+            if !self.world.notices.is_empty() {
+                self.deliver_notice()?;
+            } else if mail {
+                self.deliver_mail()?;
+            } else if !self.world.tasks.is_empty() {
+                self.perform()?;
+            } else if let Some(span) = self.next_moment() {
+                self.world.advance(span);
+                self.tick_if_due()?;
+            } else {
+                return Ok(());
+            }
+        }
+        Err("no calm: the world goes round in circles".to_owned())
+    }
+
+    /// Nobody interferes any more and everything is allowed.
+    fn calm(&mut self) -> Checked {
+        if self.checker.shutdowns > 0 {
+            self.wind_down()?;
+            if !self.subject.scheduler.is_quiet() {
+                return Err("shut down, but not quiet".to_owned());
+            }
+            self.restart()?;
+        }
+        self.world.config.paused = false;
+        self.world.config.queues.clear();
+        self.world.only.clear();
+        self.world.slots = 2;
+        let policy = self.world.policy();
+        self.step(Event::Configured(Box::new(policy)))?;
+        self.world.held = false;
+        self.step(Event::Release)?;
+        self.wind_down()
+    }
+
+    /// Every job that was accepted and not withdrawn has ended.
+    fn reckon(&mut self) -> Checked {
+        if !self.subject.scheduler.is_drained() {
+            return Err("calm, but not drained".to_owned());
+        }
+        if let Some(id) = self.world.active.keys().next() {
+            return Err(format!("lost: active/{id} was left behind"));
+        }
+        for (queue, id) in self.world.pending.keys() {
+            if !self.world.waits_in_vain(id, NAMES.len()) {
+                return Err(format!("lost: pending/{queue}/{id} was left behind"));
+            }
+            if !self.subject.scheduler.knows(id) {
+                return Err(format!("lost: pending/{queue}/{id} is not known"));
+            }
+            self.stats.in_vain += 1;
+        }
+        Ok(())
+    }
+}

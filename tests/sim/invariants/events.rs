@@ -1,0 +1,291 @@
+//! What the checker believes after an event.
+
+use super::{Belief, Checker, Life};
+use pirn::core::id::JobId;
+use pirn::core::policy::{StopReason, TryEnd};
+use pirn::core::scheduler::{Event, Exit, MovedTo, ParentState, Place, Refusal, Ticket};
+use pirn::core::time::Now;
+use std::time::Duration;
+
+const SHORTEST_BUSY: Duration = Duration::from_secs(1);
+const SHORTEST_RESUME: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(32);
+
+fn of_user(why: StopReason) -> bool {
+    match why {
+        StopReason::Cancelled | StopReason::Forgotten | StopReason::Requeued => true,
+        StopReason::Timeout | StopReason::LogLimit | StopReason::Shutdown => false,
+    }
+}
+
+/// The last word of the user, else the first of anybody.
+fn merged(earlier: StopReason, why: StopReason) -> StopReason {
+    if of_user(why) { why } else { earlier }
+}
+
+impl Checker {
+    pub fn hear(&mut self, event: &Event, now: Now) {
+        match event {
+            Event::Arrived(ticket) => self.arrived(ticket, now),
+            Event::Withdrawn { id, queue } => {
+                if let Some(b) = self.jobs.get_mut(id) {
+                    if !b.waits() {
+                        b.successor.take_if(|s| s == queue);
+                    } else if b.ticket.queue == *queue {
+                        self.jobs.remove(id);
+                    }
+                }
+            }
+            Event::Started { id, attempt, terms } => {
+                let killing = self.shutdowns > 1;
+                if let Some(b) = self.jobs.get_mut(id) {
+                    b.attempt = *attempt;
+                    b.deadline = terms.timeout.map(|t| now.boot.after(t));
+                    b.terms = Some((**terms).clone());
+                    b.started = Some(now.boot);
+                    if let Life::Starting { stop } = b.life {
+                        b.life = match stop.or(killing.then_some(StopReason::Shutdown)) {
+                            Some(why) => Life::Stopping {
+                                why,
+                                term_at: None,
+                                killed: false,
+                            },
+                            None => Life::Running,
+                        };
+                    }
+                }
+            }
+            Event::Refused { id, why } => self.refused(id, why, now),
+            Event::Adopted {
+                ticket,
+                attempt,
+                terms,
+                ran,
+            } => {
+                let successor = self.jobs.remove(&ticket.id).map(|b| b.ticket.queue);
+                let mut b = Belief::new((**ticket).clone(), now);
+                b.life = Life::Running;
+                b.passed = true;
+                b.holds_group = true;
+                b.attempt = *attempt;
+                b.deadline = terms
+                    .timeout
+                    .map(|t| now.boot.after(t.saturating_sub(*ran)));
+                b.terms = Some((**terms).clone());
+                b.started = Some(now.boot);
+                b.successor = successor;
+                self.jobs.insert(ticket.id.clone(), b);
+            }
+            Event::Ended { id, exit, alone } => self.ended(id, *exit, *alone),
+            Event::Swept { id } => {
+                if let Some(b) = self.jobs.get_mut(id)
+                    && let Life::Sweeping(end) = b.life
+                {
+                    b.life = Life::MustFinish(end);
+                }
+            }
+            Event::Committed { id, place } => self.committed(id, place, now),
+            Event::ActiveMoved { id, to } => {
+                let why = match to {
+                    MovedTo::Pending => StopReason::Requeued,
+                    MovedTo::Ended => StopReason::Cancelled,
+                    MovedTo::Gone => StopReason::Forgotten,
+                };
+                self.stopped(id, why);
+            }
+            Event::LogFull { id } => self.stopped(id, StopReason::LogLimit),
+            Event::ParentMoved { id, complete } => self.parent_ended(id, *complete),
+            Event::Configured(policy) => self.policy = (**policy).clone(),
+            Event::Hold => self.held = true,
+            Event::Release => self.held = false,
+            Event::Shutdown => {
+                self.shutdowns += 1;
+                if self.shutdowns == 2 {
+                    let all: Vec<JobId> = self.jobs.keys().cloned().collect();
+                    for id in all {
+                        self.stopped(&id, StopReason::Shutdown);
+                    }
+                }
+            }
+            Event::Tick => {}
+        }
+        self.pass_gates();
+    }
+
+    fn pass_gates(&mut self) {
+        let through: Vec<JobId> = self
+            .jobs
+            .values()
+            .filter(|b| b.waits() && !b.passed && self.parents_ended(b))
+            .map(|b| b.ticket.id.clone())
+            .collect();
+        for id in through {
+            if let Some(b) = self.jobs.get_mut(&id) {
+                b.passed = true;
+            }
+        }
+    }
+
+    fn arrived(&mut self, ticket: &Ticket, now: Now) {
+        let id = &ticket.id;
+        match self.jobs.get_mut(id) {
+            Some(b) if !b.waits() => {
+                let earlier = b.successor.replace(ticket.queue.clone());
+                if let Some(queue) = earlier.filter(|q| *q != ticket.queue) {
+                    self.expect_rejects.insert((id.clone(), queue));
+                }
+                return;
+            }
+            Some(b) => {
+                if b.ticket.queue != ticket.queue {
+                    self.expect_rejects
+                        .insert((id.clone(), b.ticket.queue.clone()));
+                }
+                self.jobs.remove(id);
+            }
+            None => {}
+        }
+        if self.makes_ring(ticket) {
+            self.expect_rejects
+                .insert((id.clone(), ticket.queue.clone()));
+        } else {
+            self.jobs
+                .insert(id.clone(), Belief::new(ticket.clone(), now));
+        }
+    }
+
+    fn refused(&mut self, id: &JobId, why: &Refusal, now: Now) {
+        let Some(b) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let Life::Starting { stop } = b.life else {
+            return;
+        };
+        let successor = b.successor.clone();
+        match why {
+            Refusal::Impossible { attempt, terms } => {
+                b.attempt = *attempt;
+                b.terms = Some((**terms).clone());
+                b.life = Life::MustFinish(TryEnd::NotStarted);
+                return;
+            }
+            Refusal::Busy | Refusal::Resources if stop.is_none() && successor.is_none() => {
+                b.life = Life::Waiting;
+                b.slot = None;
+                if *why == Refusal::Busy {
+                    b.due = Some(now.boot.after(SHORTEST_BUSY));
+                    b.overdue = Some(now.boot.after(LONGEST));
+                }
+            }
+            Refusal::Gone | Refusal::Changed | Refusal::Busy | Refusal::Resources => {
+                let old = b.ticket.queue.clone();
+                let queue = successor.unwrap_or(old.clone());
+                // Where the same old file still lies, it has been superseded; a changed one announces itself.
+                if queue != old && matches!(why, Refusal::Busy | Refusal::Resources) {
+                    self.expect_rejects.insert((id.clone(), old));
+                }
+                self.expect_readmits.insert((id.clone(), queue));
+                self.jobs.remove(id);
+            }
+        }
+        if *why == Refusal::Resources {
+            let (from, to) = (now.boot.after(SHORTEST_RESUME), now.boot.after(LONGEST));
+            self.resume = Some((from, to));
+        }
+    }
+
+    fn ended(&mut self, id: &JobId, exit: Exit, alone: bool) {
+        let Some(b) = self.jobs.get_mut(id) else {
+            return;
+        };
+        let (code, signal) = match exit {
+            Exit::Code(code) => (Some(code), None),
+            Exit::Signal(signal) => (None, Some(signal)),
+            Exit::Lost => (None, None),
+        };
+        let end = match b.life {
+            Life::Stopping { why, .. } => TryEnd::Stopped { why, code, signal },
+            Life::Running => match exit {
+                Exit::Code(code) => TryEnd::Exited(code),
+                Exit::Signal(signal) => TryEnd::Signaled(signal),
+                Exit::Lost => TryEnd::Interrupted,
+            },
+            _ => return,
+        };
+        b.succeeded = end == TryEnd::Exited(0);
+        b.life = if alone || b.succeeded {
+            Life::MustFinish(end)
+        } else {
+            Life::MustSweep(end)
+        };
+    }
+
+    fn stopped(&mut self, id: &JobId, why: StopReason) {
+        let Some(b) = self.jobs.get_mut(id) else {
+            return;
+        };
+        match &mut b.life {
+            Life::Starting { stop } => *stop = Some(stop.map_or(why, |s| merged(s, why))),
+            Life::Running => {
+                b.life = Life::Stopping {
+                    why,
+                    term_at: None,
+                    killed: false,
+                }
+            }
+            Life::Stopping { why: earlier, .. } => *earlier = merged(*earlier, why),
+            Life::Sweeping(end) if of_user(why) => {
+                let outcome = end.outcome();
+                let (code, signal) = (outcome.exit_code, outcome.signal);
+                *end = TryEnd::Stopped { why, code, signal };
+            }
+            _ => {}
+        }
+    }
+
+    fn committed(&mut self, id: &JobId, place: &Place, now: Now) {
+        let Some(b) = self.jobs.get(id).filter(|b| b.ends()).cloned() else {
+            return;
+        };
+        self.jobs.remove(id);
+        match place {
+            Place::Pending(ticket) => {
+                match &b.successor {
+                    None => {
+                        self.arrived(ticket, now);
+                        let kept = b.holds_group && b.ticket.queue == ticket.queue;
+                        if let Some(again) = self.jobs.get_mut(id) {
+                            again.holds_group = kept && again.ticket.group.is_some();
+                            again.passed = again.holds_group;
+                        }
+                    }
+                    // Two files of one name: the newer one counts.
+                    Some(queue) if *queue != ticket.queue => {
+                        self.expect_rejects
+                            .insert((id.clone(), ticket.queue.clone()));
+                    }
+                    Some(_) => {}
+                }
+            }
+            Place::Complete => self.parent_ended(id, true),
+            Place::Failed => self.parent_ended(id, false),
+            Place::Gone => {}
+        }
+        if let Some(queue) = b.successor {
+            self.expect_readmits.insert((id.clone(), queue));
+        }
+    }
+
+    fn parent_ended(&mut self, id: &JobId, complete: bool) {
+        let seen = if complete {
+            ParentState::Complete
+        } else {
+            ParentState::Failed
+        };
+        for parent in self.jobs.values_mut().flat_map(|b| &mut b.ticket.parents) {
+            if parent.id == *id {
+                parent.seen = seen;
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The checker: a second, slow and simple opinion on what the scheduler must do.
+//!
+//! It hears the same events, believes what they say, and judges every action by that. What the scheduler keeps
+//! in indexes, timers and counters is worked out afresh here by looking at all jobs, each time.
+
+mod actions;
+mod after;
+mod events;
+
+use pirn::core::config::Terms;
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::policy::{StopReason, TryEnd};
+use pirn::core::scheduler::{Need, ParentState, Policy, Ticket};
+use pirn::core::time::{Boot, Now};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A broken promise, in words.
+pub type Checked = Result<(), String>;
+
+/// What the checker holds to be true of a job.
+#[derive(Debug, Clone)]
+pub enum Life {
+    Waiting,
+    Starting {
+        stop: Option<StopReason>,
+    },
+    Running,
+    Stopping {
+        why: StopReason,
+        term_at: Option<Boot>,
+        killed: bool,
+    },
+    /// The next actions must hold a `Sweep`.
+    MustSweep(TryEnd),
+    Sweeping(TryEnd),
+    /// The next actions must hold a `Finish`.
+    MustFinish(TryEnd),
+    Ending,
+}
+
+#[derive(Debug, Clone)]
+pub struct Belief {
+    pub ticket: Ticket,
+    pub life: Life,
+    /// No start before this, by a backoff or because of a refusal ...
+    pub due: Option<Boot>,
+    /// ... and no excuse for none after this.
+    pub overdue: Option<Boot>,
+    /// All parents have ended since it arrived; it need not look back.
+    pub passed: bool,
+    /// It was given the slot before the others of its group.
+    pub holds_group: bool,
+    pub slot: Option<usize>,
+    pub attempt: u32,
+    pub terms: Option<Terms>,
+    pub deadline: Option<Boot>,
+    pub started: Option<Boot>,
+    pub successor: Option<QueueName>,
+    pub succeeded: bool,
+}
+
+impl Belief {
+    fn new(ticket: Ticket, now: Now) -> Self {
+        let due = ticket.wait.map(|wait| now.boot.after(wait));
+        Self {
+            ticket,
+            life: Life::Waiting,
+            due,
+            overdue: due,
+            passed: false,
+            holds_group: false,
+            slot: None,
+            attempt: 0,
+            terms: None,
+            deadline: None,
+            started: None,
+            successor: None,
+            succeeded: false,
+        }
+    }
+
+    pub fn waits(&self) -> bool {
+        matches!(self.life, Life::Waiting)
+    }
+
+    pub fn ends(&self) -> bool {
+        matches!(self.life, Life::Ending)
+    }
+
+    /// Holds a slot.
+    pub fn runs(&self) -> bool {
+        !self.waits() && !self.ends()
+    }
+
+    /// By age, then numbers by value, then names.
+    fn rank(&self) -> (i64, u64) {
+        let name = self.ticket.id.as_str();
+        let mut first = [0; 8];
+        for (to, from) in first.iter_mut().zip(name.bytes()) {
+            *to = from;
+        }
+        (
+            self.ticket.made.0,
+            name.parse().unwrap_or(u64::from_be_bytes(first)),
+        )
+    }
+}
+
+/// Everything the checker believes.
+pub struct Checker {
+    pub jobs: BTreeMap<JobId, Belief>,
+    pub policy: Policy,
+    pub held: bool,
+    pub shutdowns: u32,
+    /// No start before ... and no excuse after, for want of resources.
+    resume: Option<(Boot, Boot)>,
+    served: BTreeMap<QueueName, u64>,
+    turn: u64,
+    expect_rejects: BTreeSet<(JobId, QueueName)>,
+    expect_readmits: BTreeSet<(JobId, QueueName)>,
+}
+
+impl Checker {
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            jobs: BTreeMap::new(),
+            policy,
+            held: false,
+            shutdowns: 0,
+            resume: None,
+            served: BTreeMap::new(),
+            turn: 0,
+            expect_rejects: BTreeSet::new(),
+            expect_readmits: BTreeSet::new(),
+        }
+    }
+
+    pub fn running(&self) -> usize {
+        self.jobs.values().filter(|b| b.runs()).count()
+    }
+
+    pub fn ending(&self) -> usize {
+        self.jobs.values().filter(|b| b.ends()).count()
+    }
+
+    fn busy(&self, queue: &QueueName) -> usize {
+        let of_queue = |b: &&Belief| b.runs() && b.ticket.queue == *queue;
+        self.jobs.values().filter(of_queue).count()
+    }
+
+    fn queue_slots(&self, queue: &QueueName) -> Option<usize> {
+        self.policy.config.queues.get(queue).and_then(|q| q.slots)
+    }
+
+    /// Paused, or not served.
+    fn closed(&self, queue: &QueueName) -> bool {
+        let paused = |q: &pirn::core::config::QueueConfig| q.paused;
+        self.policy.config.paused
+            || self.policy.config.queues.get(queue).is_some_and(paused)
+            || !self.policy.only.serves(queue)
+    }
+
+    fn has_room(&self, queue: &QueueName) -> bool {
+        !self.closed(queue) && self.queue_slots(queue).is_none_or(|n| self.busy(queue) < n)
+    }
+
+    /// What the child must think of its parent now.
+    fn parent_state(&self, parent: &pirn::core::scheduler::Parent) -> ParentState {
+        if self.jobs.contains_key(&parent.id) {
+            ParentState::Open
+        } else {
+            parent.seen
+        }
+    }
+
+    fn failed_parent(&self, b: &Belief) -> bool {
+        let failed = |p: &&pirn::core::scheduler::Parent| {
+            p.need == Need::Complete && self.parent_state(p) == ParentState::Failed
+        };
+        b.ticket.parents.iter().any(|p| failed(&p))
+    }
+
+    fn parents_ended(&self, b: &Belief) -> bool {
+        let parents = &b.ticket.parents;
+        parents
+            .iter()
+            .all(|p| match (self.parent_state(p), p.need) {
+                (ParentState::Complete, _) | (ParentState::Failed, Need::End) => true,
+                (ParentState::Failed, Need::Complete) | (ParentState::Open, _) => false,
+            })
+    }
+
+    /// True when it is this job's turn in its group: nobody holds it and no older one could.
+    fn first_of_group(&self, b: &Belief) -> bool {
+        !self.any_ahead(b, |other| other.waits())
+    }
+
+    /// As [`Self::first_of_group`], and no older one is on its way to `failed/`: that one may hold up the others
+    /// until it is there, and may as well not.
+    fn surely_first(&self, b: &Belief) -> bool {
+        !self.any_ahead(b, |other| other.waits() || other.ends())
+    }
+
+    fn any_ahead(&self, b: &Belief, counts: impl Fn(&Belief) -> bool) -> bool {
+        let Some(group) = &b.ticket.group else {
+            return false;
+        };
+        let ahead = |other: &Belief| {
+            other.ticket.id != b.ticket.id
+                && other.ticket.group.as_ref() == Some(group)
+                && (other.holds_group || (other.passed && counts(other) && other.rank() < b.rank()))
+        };
+        !b.holds_group && self.jobs.values().any(ahead)
+    }
+
+    /// Everything but a slot is there.
+    fn ready(&self, b: &Belief, now: Now) -> bool {
+        b.waits() && b.passed && self.surely_first(b) && !self.early(b, now)
+    }
+
+    fn early(&self, b: &Belief, now: Now) -> bool {
+        b.overdue.is_some_and(|at| at > now.boot)
+            || b.ticket.not_before.is_some_and(|at| at > now.wall)
+    }
+
+    /// The jobs that `ticket` would wait for, by what the files say: true when it is among them.
+    fn makes_ring(&self, ticket: &Ticket) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut open: Vec<&JobId> = ticket.parents.iter().map(|p| &p.id).collect();
+        while let Some(next) = open.pop() {
+            if *next == ticket.id {
+                return true;
+            }
+            if seen.insert(next)
+                && let Some(b) = self.jobs.get(next)
+            {
+                open.extend(b.ticket.parents.iter().map(|p| &p.id));
+            }
+        }
+        false
+    }
+}

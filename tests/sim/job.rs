@@ -1,0 +1,155 @@
+//! What a simulated job file says, and the file itself.
+
+use crate::dice::Dice;
+use pirn::core::config::Terms;
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::policy::{BackoffSpec, ExitRules, RetryRule, Verdict};
+use pirn::core::scheduler::{Need, Stamp};
+use pirn::core::time::{Now, Wall};
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Few names, so that they meet: numbers sort by value, words after them.
+pub const NAMES: [&str; 10] = ["1", "2", "3", "9", "10", "11", "a", "b", "make", "zeta"];
+pub const QUEUES: [&str; 3] = ["default", "mail", "web"];
+const GROUPS: [&str; 2] = ["g", "h"];
+
+pub fn id(name: &str) -> JobId {
+    JobId::new(name).unwrap()
+}
+
+pub fn queue(name: &str) -> QueueName {
+    QueueName::new(name).unwrap()
+}
+
+/// What the job's record asks for.
+#[derive(Debug)]
+pub struct Spec {
+    pub priority: i32,
+    pub made: Wall,
+    pub not_before: Option<Wall>,
+    pub expires: Option<Wall>,
+    pub group: Option<&'static str>,
+    pub parents: Vec<(JobId, Need)>,
+    pub tries: u32,
+    pub once: bool,
+    pub timeout: Option<Duration>,
+    pub grace: Duration,
+    pub backoff: BackoffSpec,
+    /// The program cannot be started.
+    pub impossible: bool,
+    /// Chance that a try ends well.
+    pub luck: u64,
+    /// Longest try, in milliseconds.
+    pub length: u64,
+    /// Ends when it is told to.
+    pub obeys: bool,
+    /// Leaves other processes behind when its leader ends.
+    pub leaves: bool,
+}
+
+impl Spec {
+    pub fn random(dice: &mut Dice, own: &JobId, now: Now) -> Self {
+        let around = |dice: &mut Dice, spread: u64| {
+            let offset = dice.below(2 * spread) as i64 - spread as i64;
+            Wall(now.wall.0 + offset * 1_000_000_000)
+        };
+        let mut parents: Vec<(JobId, Need)> = Vec::new();
+        if dice.percent(25) {
+            for _ in 0..=dice.below(2) {
+                let need = if dice.percent(60) {
+                    Need::Complete
+                } else {
+                    Need::End
+                };
+                let parent = id(NAMES[dice.index(NAMES.len())]);
+                // Waiting for oneself is a ring like any other, but would make most rings that short.
+                if parent != *own || dice.percent(10) {
+                    parents.push((parent, need));
+                }
+            }
+        }
+        let made = if dice.percent(60) {
+            now.wall
+        } else {
+            around(dice, 100)
+        };
+        Self {
+            priority: if dice.percent(60) {
+                0
+            } else {
+                dice.below(3) as i32 - 1
+            },
+            made,
+            not_before: dice.percent(12).then(|| around(dice, 60)),
+            expires: dice.percent(15).then(|| around(dice, 120)),
+            group: dice.percent(35).then(|| *dice.pick(&GROUPS)),
+            parents,
+            tries: 1 + dice.below(4) as u32,
+            once: dice.percent(15),
+            timeout: dice
+                .percent(30)
+                .then(|| Duration::from_millis(1 + dice.below(20_000))),
+            grace: Duration::from_millis(*dice.pick(&[0, 500, 10_000])),
+            backoff: BackoffSpec {
+                first: Some(Duration::from_millis(*dice.pick(&[0, 100, 1_000, 30_000]))),
+                factor: Some(*dice.pick(&[1.0, 2.0, 10.0])),
+                max: Some(Duration::from_secs(*dice.pick(&[1, 60]))),
+            },
+            impossible: dice.percent(4),
+            luck: *dice.pick(&[0, 50, 80, 100]),
+            length: *dice.pick(&[1, 150, 5_000, 60_000]),
+            obeys: dice.percent(70),
+            leaves: dice.percent(15),
+        }
+    }
+
+    pub fn terms(&self) -> Terms {
+        Terms {
+            timeout: self.timeout,
+            grace: self.grace,
+            backoff: self.backoff,
+            max_log: None,
+            nice: None,
+            retry: RetryRule {
+                tries: self.tries,
+                rules: ExitRules::default(),
+                once: self.once,
+            },
+        }
+    }
+}
+
+/// A job's file, wherever it lies.
+#[derive(Debug, Clone)]
+pub struct File {
+    /// Told apart from other files of the same name, as inodes are.
+    pub version: u64,
+    pub spec: Rc<Spec>,
+    pub queue: QueueName,
+    /// Tries begun; a claim begins one (DESIGN section 4: a file in active/ is a try).
+    pub attempt: u32,
+    /// Programs that really ran since the user last asked for it: never more than `tries`.
+    pub spawned: u32,
+    pub retry_at: Option<Wall>,
+    /// The record carries its end, the file only has to be moved on.
+    pub end: Option<Verdict>,
+}
+
+impl File {
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            inode: self.version,
+            modified: i64::from(self.attempt),
+            size: 1,
+        }
+    }
+
+    /// As `mv failed/7 pending/` has it: with all its tries before it.
+    pub fn make_fresh(&mut self) {
+        self.attempt = 0;
+        self.spawned = 0;
+        self.retry_at = None;
+        self.end = None;
+    }
+}

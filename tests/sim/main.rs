@@ -1,0 +1,121 @@
+//! The scheduler lives through random histories in a simulated world, judged at every step.
+//!
+//! A history is a seed. One that breaks a promise prints its seed; `PIRN_SIM_SEED=n cargo test --test sim -- --nocapture`
+//! lives through that one again and tells everything. `PIRN_SIM_HISTORIES=n` tries more of them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod daemon;
+mod dice;
+mod faults;
+mod history;
+mod invariants;
+mod job;
+mod world;
+
+use daemon::Stats;
+use faults::Fault;
+use history::live;
+use std::time::Instant;
+
+const HISTORIES: u64 = 20_000;
+
+fn from_env(name: &str) -> Option<u64> {
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().expect("a whole number"))
+}
+
+#[test]
+fn random_histories() {
+    if let Some(seed) = from_env("PIRN_SIM_SEED") {
+        let lived = live(seed, Fault::None, true);
+        assert!(lived.is_ok(), "{lived:?}");
+        return;
+    }
+    let histories = from_env("PIRN_SIM_HISTORIES").unwrap_or(HISTORIES);
+    let began = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let workers: Vec<_> = (0..threads)
+        .map(|worker| {
+            std::thread::spawn(move || {
+                let seeds = (worker..histories).step_by(threads as usize);
+                seeds
+                    .map(|seed| live(seed, Fault::None, false))
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    let mut sum = Stats::default();
+    let mut broken = Vec::new();
+    for worker in workers {
+        for lived in worker.join().expect("no history panics") {
+            match lived {
+                Ok(stats) => sum = add(sum, stats),
+                Err(found) => broken.push(found),
+            }
+        }
+    }
+    for found in broken.iter().take(20) {
+        println!("PIRN_SIM_SEED={}: {}", found.seed, found.what);
+    }
+    assert!(
+        broken.is_empty(),
+        "{} of {histories} histories broke a promise",
+        broken.len()
+    );
+    println!("{sum:?} in {:.1?}", began.elapsed());
+    assert_eq!(sum.histories, histories);
+    // A simulation in which nothing happens proves nothing.
+    assert!(
+        sum.starts > histories
+            && sum.crashes > histories / 10
+            && sum.rejected > 0
+            && sum.adopted > 0
+    );
+}
+
+fn add(a: Stats, b: Stats) -> Stats {
+    Stats {
+        histories: a.histories + b.histories,
+        events: a.events + b.events,
+        starts: a.starts + b.starts,
+        crashes: a.crashes + b.crashes,
+        ended: a.ended + b.ended,
+        rejected: a.rejected + b.rejected,
+        shutdowns: a.shutdowns + b.shutdowns,
+        adopted: a.adopted + b.adopted,
+        in_vain: a.in_vain + b.in_vain,
+    }
+}
+
+/// The negative control: whatever is broken on purpose, some history must find, and for the right reason.
+#[test]
+fn faults_are_found() {
+    for (fault, word) in Fault::ALL {
+        let mut others = std::collections::BTreeSet::new();
+        let found = (0..3_000).any(|seed| match live(seed, fault, false) {
+            Err(broken) if broken.what.contains(word) => true,
+            Err(broken) => {
+                others.insert(broken.what);
+                false
+            }
+            Ok(_) => false,
+        });
+        assert!(
+            found,
+            "{fault:?}: nobody complained of {word:?}, but of {others:?}"
+        );
+    }
+}
+
+/// The same seed is the same history, or no failure could be looked at again.
+#[test]
+fn seeds_repeat() {
+    for seed in 0..20 {
+        let (a, b) = (
+            live(seed, Fault::None, false),
+            live(seed, Fault::None, false),
+        );
+        assert_eq!(format!("{a:?}"), format!("{b:?}"));
+    }
+}

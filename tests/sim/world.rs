@@ -1,0 +1,260 @@
+//! The world around the scheduler: directories, processes, clocks, and what is under way between them.
+
+use crate::job::File;
+use pirn::core::config::Config;
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::policy::{TryEnd, Verdict};
+use pirn::core::record::Reason;
+use pirn::core::scheduler::{Event, Exit, MovedTo, Parent, ParentState, Policy, Stamp, Ticket};
+use pirn::core::time::{Boot, Now, Wall};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What inotify has to tell, in the order in which it happened.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// Something came to, or went from, this place in `pending/`.
+    Look {
+        id: JobId,
+        queue: QueueName,
+    },
+    ActiveMoved {
+        id: JobId,
+        to: MovedTo,
+    },
+    ParentMoved {
+        id: JobId,
+        complete: bool,
+    },
+}
+
+/// Work that runner and committer have been given but not done.
+#[derive(Debug, Clone)]
+pub enum Task {
+    Start {
+        id: JobId,
+        queue: QueueName,
+        stamp: Stamp,
+    },
+    Finish {
+        id: JobId,
+        end: TryEnd,
+        verdict: Verdict,
+        wait: Option<Duration>,
+    },
+    Fail {
+        id: JobId,
+        queue: QueueName,
+        /// The file that was meant. The action does not say it; see the report of this test's author.
+        version: Option<u64>,
+        reason: Reason,
+    },
+}
+
+/// The processes of one job.
+#[derive(Debug, Clone)]
+pub struct Proc {
+    pub version: u64,
+    pub started: Boot,
+    pub leader: Option<(Boot, Exit)>,
+    /// Others that outlive the leader, and until when.
+    pub rest: Option<Boot>,
+    pub obeys: bool,
+    /// Nobody waits for it: left behind by success, or its file was taken away before a crash.
+    pub orphan: bool,
+    /// Its end is only known by its lock: it was adopted after its leader had gone.
+    pub lock_only: bool,
+    pub sweeping: bool,
+}
+
+pub struct World {
+    pub now: Now,
+    pub pending: BTreeMap<(QueueName, JobId), File>,
+    pub active: BTreeMap<JobId, File>,
+    pub complete: BTreeMap<JobId, File>,
+    pub failed: BTreeMap<JobId, (File, Reason)>,
+    pub bad: Vec<File>,
+    pub procs: BTreeMap<JobId, Proc>,
+    pub notices: VecDeque<Notice>,
+    pub tasks: Vec<Task>,
+    pub mail: BTreeMap<JobId, VecDeque<Event>>,
+    pub config: Config,
+    pub slots: usize,
+    pub only: Vec<String>,
+    pub held: bool,
+    pub next_version: u64,
+    /// Tells the daemon also of what it did itself, as a bare inotify does.
+    pub noisy: bool,
+}
+
+impl World {
+    pub fn new(slots: usize) -> Self {
+        Self {
+            now: Now {
+                boot: Boot(5_000_000_000),
+                wall: Wall(1_800_000_000_000_000_000),
+            },
+            pending: BTreeMap::new(),
+            active: BTreeMap::new(),
+            complete: BTreeMap::new(),
+            failed: BTreeMap::new(),
+            bad: Vec::new(),
+            procs: BTreeMap::new(),
+            notices: VecDeque::new(),
+            tasks: Vec::new(),
+            mail: BTreeMap::new(),
+            config: Config::default(),
+            slots,
+            only: Vec::new(),
+            held: false,
+            next_version: 1,
+            noisy: false,
+        }
+    }
+
+    pub fn policy(&self) -> Policy {
+        Policy {
+            slots: self.slots,
+            config: Arc::new(self.config.clone()),
+            only: pirn::core::config::Only(self.only.clone()),
+        }
+    }
+
+    /// What the daemon makes of a file it has looked at.
+    pub fn ticket(&self, id: &JobId, file: &File) -> Ticket {
+        let seen = |parent: &JobId| {
+            if self.complete.contains_key(parent) {
+                ParentState::Complete
+            } else if self.failed.contains_key(parent) {
+                ParentState::Failed
+            } else {
+                ParentState::Open
+            }
+        };
+        Ticket {
+            id: id.clone(),
+            queue: file.queue.clone(),
+            stamp: file.stamp(),
+            priority: file.spec.priority,
+            made: file.spec.made,
+            not_before: file.spec.not_before,
+            wait: file
+                .retry_at
+                .map(|at| at.since(self.now.wall).min(Duration::from_secs(60))),
+            expires: file.spec.expires,
+            group: file.spec.group.map(Into::into),
+            parents: file
+                .spec
+                .parents
+                .iter()
+                .map(|(id, need)| Parent {
+                    id: id.clone(),
+                    need: *need,
+                    seen: seen(id),
+                })
+                .collect(),
+        }
+    }
+
+    pub fn post(&mut self, id: &JobId, event: Event) {
+        self.mail.entry(id.clone()).or_default().push_back(event);
+    }
+
+    /// Puts a file into `pending/`; one of the same name that lay there is gone, as rename(2) has it.
+    pub fn put_pending(&mut self, id: &JobId, queue: &QueueName, mut file: File) {
+        file.queue = queue.clone();
+        self.pending.insert((queue.clone(), id.clone()), file);
+    }
+
+    /// Puts an ended job where it belongs. Older runs of the name step aside; the sim has no use for them.
+    pub fn put_ended(&mut self, id: &JobId, file: File, complete: bool, reason: Reason) {
+        self.complete.remove(id);
+        self.failed.remove(id);
+        if complete {
+            self.complete.insert(id.clone(), file);
+        } else {
+            self.failed.insert(id.clone(), (file, reason));
+        }
+    }
+
+    pub fn file_of_version(&self, id: &JobId, version: u64) -> Option<QueueName> {
+        self.pending
+            .iter()
+            .find(|((_, name), file)| name == id && file.version == version)
+            .map(|((queue, _), _)| queue.clone())
+    }
+
+    /// When the next process ends.
+    pub fn next_end(&self) -> Option<Boot> {
+        self.procs
+            .values()
+            .flat_map(|p| [p.leader.map(|l| l.0), p.rest.filter(|_| p.leader.is_none())])
+            .flatten()
+            .min()
+    }
+
+    pub fn advance(&mut self, span: Duration) {
+        self.now.boot = self.now.boot.after(span);
+        self.now.wall = self.now.wall.after(span);
+        self.reap();
+    }
+
+    /// Ends the processes whose time has come and posts what their parent hears of it.
+    pub fn reap(&mut self) {
+        let ids: Vec<JobId> = self.procs.keys().cloned().collect();
+        for id in ids {
+            let now = self.now.boot;
+            let Some(p) = self.procs.get_mut(&id) else {
+                continue;
+            };
+            let mut told = Vec::new();
+            if let Some((_, exit)) = p.leader.filter(|l| l.0 <= now) {
+                p.leader = None;
+                p.rest = p.rest.filter(|at| *at > now);
+                if !p.orphan {
+                    told.push(Event::Ended {
+                        id: id.clone(),
+                        exit,
+                        alone: p.rest.is_none(),
+                    });
+                }
+                // Nobody sweeps after a job that did well; the daemon may overrule this by a sweep.
+                p.orphan |= exit == Exit::Code(0);
+            }
+            if p.leader.is_none() && p.rest.is_some_and(|at| at <= now) {
+                p.rest = None;
+                if p.sweeping {
+                    told.push(Event::Swept { id: id.clone() });
+                } else if p.lock_only && !p.orphan {
+                    told.push(Event::Ended {
+                        id: id.clone(),
+                        exit: Exit::Lost,
+                        alone: true,
+                    });
+                }
+            }
+            if p.leader.is_none() && p.rest.is_none() {
+                self.procs.remove(&id);
+            }
+            for event in told {
+                self.post(&id, event);
+            }
+        }
+    }
+
+    /// Whether a waiting file may wait for ever: one of its parents is nowhere, or may itself.
+    pub fn waits_in_vain(&self, id: &JobId, hops: usize) -> bool {
+        let files = self.pending.iter().filter(|((_, name), _)| name == id);
+        files
+            .flat_map(|(_, file)| &file.spec.parents)
+            .any(|(parent, _)| {
+                let pending = self.pending.keys().any(|(_, name)| name == parent);
+                let ended = self.complete.contains_key(parent) || self.failed.contains_key(parent);
+                match (pending, ended) {
+                    (true, _) => hops > 0 && self.waits_in_vain(parent, hops - 1),
+                    (false, ended) => !ended && !self.active.contains_key(parent),
+                }
+            })
+    }
+}
