@@ -10,6 +10,9 @@ mod faults;
 mod history;
 mod invariants;
 mod job;
+mod restart;
+mod users;
+mod workers;
 mod world;
 
 use daemon::Stats;
@@ -118,4 +121,52 @@ fn seeds_repeat() {
         );
         assert_eq!(format!("{a:?}"), format!("{b:?}"));
     }
+}
+
+/// The one fault that no bent event or action makes: a queue served twice while another waits.
+#[test]
+fn starvation_is_found() {
+    use pirn::core::scheduler::{Action, Event};
+    let mut world = world::World::new(3);
+    let mut checker = invariants::Checker::new(world.policy());
+    let mut dice = dice::Dice::new(0);
+    let mut start = Vec::new();
+    for (version, (name, queue)) in [("1", "mail"), ("2", "mail"), ("3", "web")]
+        .into_iter()
+        .enumerate()
+    {
+        let (id, queue) = (job::id(name), job::queue(queue));
+        let spec = job::Spec {
+            priority: 0,
+            not_before: None,
+            expires: None,
+            group: None,
+            parents: Vec::new(),
+            made: world.now.wall,
+            ..job::Spec::random(&mut dice, &id, world.now)
+        };
+        let file = job::File {
+            version: version as u64,
+            spec: std::rc::Rc::new(spec),
+            queue: queue.clone(),
+            attempt: 0,
+            spawned: 0,
+            retry_at: None,
+            end: None,
+        };
+        let ticket = world.ticket(&id, &file);
+        world.put_pending(&id, &queue, file);
+        start.push(Action::Start {
+            id,
+            queue,
+            stamp: ticket.stamp,
+            slot: version,
+        });
+        checker.hear(&Event::Arrived(Box::new(ticket)), world.now);
+    }
+    let mut judge = |action: &Action| checker.judge(action, world.now, &world.procs);
+    assert_eq!(judge(&start[0]), Ok(()));
+    assert!(judge(&start[1]).is_err_and(|what| what.contains("starvation")));
+    assert_eq!(judge(&start[2]), Ok(()));
+    assert_eq!(judge(&start[1]), Ok(()));
 }

@@ -331,3 +331,7 @@ fn prune<T: Ord>(timers: &mut BinaryHeap<T>, jobs: usize, wanted: impl Fn(&T) ->
         *timers = BinaryHeap::from(kept);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

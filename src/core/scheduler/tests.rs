@@ -1,0 +1,322 @@
+//! Histories that the simulation (`tests/sim`) found or cannot see, told one by one.
+
+use super::*;
+use crate::core::config::Terms;
+use crate::core::policy::{BackoffSpec, ExitRules, RetryRule};
+
+const NOW: Now = Now {
+    boot: Boot(1_000_000_000),
+    wall: Wall(1_000_000_000),
+};
+
+fn id(name: &str) -> JobId {
+    JobId::new(name).unwrap()
+}
+
+fn ticket(name: &str) -> Ticket {
+    Ticket {
+        id: id(name),
+        queue: QueueName::default(),
+        stamp: Stamp {
+            inode: 1,
+            modified: 0,
+            size: 1,
+        },
+        priority: 0,
+        made: Wall(0),
+        not_before: None,
+        wait: None,
+        expires: None,
+        group: None,
+        parents: Vec::new(),
+    }
+}
+
+fn after(name: &str, parent: &str) -> Ticket {
+    let parent = Parent {
+        id: id(parent),
+        need: Need::Complete,
+        seen: ParentState::Open,
+    };
+    Ticket {
+        parents: vec![parent],
+        ..ticket(name)
+    }
+}
+
+fn scheduler(slots: usize) -> Scheduler {
+    let policy = Policy {
+        slots,
+        config: Arc::new(Config::default()),
+        only: Only::default(),
+    };
+    Scheduler::new(policy, 1)
+}
+
+fn terms(timeout: Option<Duration>) -> Box<Terms> {
+    Box::new(Terms {
+        timeout,
+        grace: Duration::from_secs(10),
+        backoff: BackoffSpec::default(),
+        max_log: None,
+        nice: None,
+        retry: RetryRule {
+            tries: 3,
+            rules: ExitRules::default(),
+            once: false,
+        },
+    })
+}
+
+/// One step, and the ids of the jobs it starts.
+fn step(scheduler: &mut Scheduler, event: Event, now: Now) -> (Vec<Action>, Vec<String>) {
+    let mut actions = Vec::new();
+    scheduler.step(event, now, &mut actions);
+    let started = actions.iter().filter_map(|action| match action {
+        Action::Start { id, .. } => Some(id.to_string()),
+        _ => None,
+    });
+    let started = started.collect();
+    (actions, started)
+}
+
+fn arrive(scheduler: &mut Scheduler, ticket: Ticket) -> (Vec<Action>, Vec<String>) {
+    step(scheduler, Event::Arrived(Box::new(ticket)), NOW)
+}
+
+/// A job that did well, from its start to its commit.
+fn run(
+    scheduler: &mut Scheduler,
+    name: &str,
+    timeout: Option<Duration>,
+    place: Place,
+) -> Vec<String> {
+    let (id, terms) = (id(name), terms(timeout));
+    let started = Event::Started {
+        id: id.clone(),
+        attempt: 1,
+        terms,
+    };
+    step(scheduler, started, NOW);
+    let ended = Event::Ended {
+        id: id.clone(),
+        exit: Exit::Code(0),
+        alone: true,
+    };
+    let mut all = step(scheduler, ended, NOW).1;
+    all.extend(step(scheduler, Event::Committed { id, place }, NOW).1);
+    all
+}
+
+#[test]
+fn timers_of_ended_jobs_do_not_pile_up() {
+    let mut s = scheduler(1);
+    let long = arrive(&mut s, ticket("long"));
+    assert_eq!(long.1, ["long"]);
+    for n in 0..10_000 {
+        let name = n.to_string();
+        arrive(&mut s, ticket(&name));
+    }
+    // The first of them keeps the heap's top: what is below is stale none the less.
+    let day = Some(Duration::from_secs(86_400));
+    run(
+        &mut s,
+        "long",
+        Some(Duration::from_secs(3_600)),
+        Place::Complete,
+    );
+    for n in 0..10_000 {
+        run(&mut s, &n.to_string(), day, Place::Complete);
+    }
+    assert_eq!(s.counts(), Counts::default());
+    assert_eq!(s.boot_timers.len(), 0);
+    assert_eq!(s.next_wake(), (None, None));
+}
+
+#[test]
+fn buried_timers_are_bounded_too() {
+    let mut s = scheduler(2);
+    arrive(&mut s, ticket("long"));
+    let hour = terms(Some(Duration::from_secs(3_600)));
+    step(
+        &mut s,
+        Event::Started {
+            id: id("long"),
+            attempt: 1,
+            terms: hour,
+        },
+        NOW,
+    );
+    for n in 0..10_000 {
+        let name = n.to_string();
+        arrive(&mut s, ticket(&name));
+        run(
+            &mut s,
+            &name,
+            Some(Duration::from_secs(86_400)),
+            Place::Complete,
+        );
+    }
+    assert!(s.boot_timers.len() < 100, "{}", s.boot_timers.len());
+}
+
+/// Each of a long chain comes after the one before; neither order of arrival may look back along all of it each time.
+#[test]
+fn long_chains_cost_little() {
+    let n = 20_000;
+    let name = |i: usize| format!("j{i}");
+    for backwards in [false, true] {
+        let mut s = scheduler(1);
+        for i in 0..n {
+            let i = if backwards { n - 1 - i } else { i };
+            let (actions, _) = arrive(&mut s, after(&name(i + 1), &name(i)));
+            assert!(actions.is_empty());
+        }
+        assert_eq!(s.counts().waiting, n);
+        let (actions, _) = arrive(&mut s, after(&name(0), &name(n)));
+        assert!(
+            matches!(actions.as_slice(), [Action::Reject { .. }]),
+            "{actions:?}"
+        );
+    }
+}
+
+#[test]
+fn a_ring_is_drawn_in_the_order_of_waiting() {
+    let mut s = scheduler(1);
+    arrive(&mut s, after("a", "b"));
+    arrive(&mut s, after("b", "c"));
+    let (actions, _) = arrive(&mut s, after("c", "a"));
+    match actions.as_slice() {
+        [Action::Reject { id, why, .. }] => {
+            assert_eq!(id.as_str(), "c");
+            assert!(why.ends_with("c -> a -> b -> c"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The second of a group expires while the first runs: it is failing, and must not be started when the first ends.
+#[test]
+fn an_expired_member_is_not_started_when_its_turn_comes() {
+    let mut s = scheduler(2);
+    let member = |name: &str| Ticket {
+        group: Some("g".into()),
+        ..ticket(name)
+    };
+    arrive(&mut s, member("1"));
+    arrive(
+        &mut s,
+        Ticket {
+            expires: Some(Wall(2_000_000_000)),
+            ..member("2")
+        },
+    );
+    let later = Now {
+        boot: Boot(2_000_000_000),
+        wall: Wall(2_000_000_000),
+    };
+    let (actions, _) = step(&mut s, Event::Tick, later);
+    assert!(
+        matches!(actions.as_slice(), [Action::Fail { .. }]),
+        "{actions:?}"
+    );
+    assert!(run(&mut s, "1", None, Place::Complete).is_empty());
+    let failed = Event::Committed {
+        id: id("2"),
+        place: Place::Failed,
+    };
+    step(&mut s, failed, later);
+    assert_eq!(s.counts(), Counts::default());
+}
+
+/// The parent runs again behind its delayed child, in the child's own group: neither may wait for the other.
+#[test]
+fn a_passed_gate_stays_passed() {
+    let mut s = scheduler(1);
+    let mut child = after("child", "parent");
+    child.parents[0].seen = ParentState::Complete;
+    child.group = Some("g".into());
+    child.not_before = Some(Wall(5_000_000_000));
+    arrive(&mut s, child);
+    let again = Ticket {
+        group: Some("g".into()),
+        made: Wall(1),
+        ..ticket("parent")
+    };
+    assert!(arrive(&mut s, again).1.is_empty());
+    let later = Now {
+        boot: Boot(5_000_000_000),
+        wall: Wall(5_000_000_000),
+    };
+    assert_eq!(step(&mut s, Event::Tick, later).1, ["child"]);
+}
+
+/// Three files of one name: the one that runs, and two in different queues. The older of these is said to be so.
+#[test]
+fn only_one_successor_waits() {
+    let mut s = scheduler(1);
+    arrive(&mut s, ticket("1"));
+    let mail = QueueName::new("mail").unwrap();
+    let in_mail = Ticket {
+        queue: mail.clone(),
+        ..ticket("1")
+    };
+    assert!(arrive(&mut s, in_mail).0.is_empty());
+    assert!(s.has_successor(&id("1"), &mail));
+    match arrive(&mut s, ticket("1")).0.as_slice() {
+        [Action::Reject { queue, .. }] => assert_eq!(*queue, mail),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A pending file that was failing when the active one of its name was found: it no longer counts as ending.
+#[test]
+fn adoption_leaves_the_figures_right() {
+    let mut s = scheduler(1);
+    let expired = Ticket {
+        expires: Some(NOW.wall),
+        ..ticket("1")
+    };
+    assert!(matches!(
+        arrive(&mut s, expired).0.as_slice(),
+        [Action::Fail { .. }]
+    ));
+    let found = Event::Adopted {
+        ticket: Box::new(ticket("1")),
+        attempt: 1,
+        terms: terms(None),
+        ran: Duration::ZERO,
+    };
+    step(&mut s, found, NOW);
+    let figures = Counts {
+        running: 1,
+        ..Counts::default()
+    };
+    assert_eq!(s.counts(), figures);
+}
+
+/// An adopted job of a group is tried again, whatever became of its parent since it began.
+#[test]
+fn an_adopted_job_has_passed_its_parents() {
+    let mut s = scheduler(1);
+    let mut member = after("1", "parent");
+    member.parents[0].seen = ParentState::Failed;
+    member.group = Some("g".into());
+    let found = Event::Adopted {
+        ticket: Box::new(member.clone()),
+        attempt: 1,
+        terms: terms(None),
+        ran: Duration::ZERO,
+    };
+    step(&mut s, found, NOW);
+    let ended = Event::Ended {
+        id: id("1"),
+        exit: Exit::Lost,
+        alone: true,
+    };
+    step(&mut s, ended, NOW);
+    let place = Place::Pending(Box::new(member));
+    let committed = Event::Committed { id: id("1"), place };
+    assert_eq!(step(&mut s, committed, NOW).1, ["1"]);
+}

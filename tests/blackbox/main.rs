@@ -1,0 +1,6 @@
+//! Black box: the real binary on a real spool in a temporary directory, looked at as a user would, with files.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod spool;
+
+mod basics;

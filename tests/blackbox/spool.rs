@@ -1,0 +1,317 @@
+//! A spool for one test, with or without a daemon on it.
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long anything that should happen may take. Generous: a slow machine is no failure.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A temporary spool. The daemon, if one was started, is killed with its jobs when this is dropped.
+pub struct Spool {
+    dir: tempfile::TempDir,
+    daemon: Option<Child>,
+}
+
+/// What a finished command printed.
+pub struct Done {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Spool {
+    /// An empty directory; the first command that needs the spool makes it.
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            daemon: None,
+        }
+    }
+
+    /// A spool with a daemon that is ready.
+    pub fn serving(args: &[&str]) -> Self {
+        let mut spool = Self::new();
+        spool.serve(args);
+        spool
+    }
+
+    /// Starts a daemon and waits until it holds the lock. Its log is in `daemon.log` beside the spool.
+    pub fn serve(&mut self, args: &[&str]) {
+        assert!(self.daemon.is_none(), "one daemon at a time");
+        let mut command = self.command(["serve"]);
+        command.args(args);
+        self.daemon = Some(self.spawn_logged(&mut command));
+        wait_for("the daemon to hold the lock", || {
+            self.daemon_pid().is_some()
+        });
+    }
+
+    /// Starts a command in the background, its stderr going to `daemon.log`.
+    pub fn spawn_logged(&self, command: &mut Command) -> Child {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// The pid in `lock`, if the daemon that we started has written it.
+    pub fn daemon_pid(&self) -> Option<u32> {
+        let pid = self.daemon.as_ref()?.id();
+        let held = fs::read_to_string(self.path().join("lock")).ok()?;
+        (held.trim() == pid.to_string()).then_some(pid)
+    }
+
+    /// Sends the daemon a signal by its name.
+    pub fn signal(&self, signal: &str) {
+        let pid = self.daemon.as_ref().unwrap().id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the daemon to exit and gives its code (-1 for a signal).
+    pub fn wait_exit(&mut self) -> i32 {
+        let mut child = self.daemon.take().unwrap();
+        let end = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(
+                Instant::now() < end,
+                "the daemon did not exit; its log:\n{}",
+                self.daemon_log()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Asks the daemon to end, and waits.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        assert_eq!(self.wait_exit(), 0);
+    }
+
+    /// Kills the daemon as a crash would: its jobs go on.
+    pub fn crash(&mut self) {
+        self.signal("KILL");
+        self.wait_exit();
+    }
+
+    /// Where the spool is.
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("spool")
+    }
+
+    /// A path outside of the spool, on the same file system.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.beside("daemon.log")
+    }
+
+    /// What the daemons have logged so far.
+    pub fn daemon_log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// A pirn command on this spool.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pirn"));
+        command
+            .env("PIRN_SPOOL", self.path())
+            .env_remove("NO_COLOR")
+            .args(args);
+        command
+    }
+
+    /// Runs a pirn command to its end.
+    pub fn pirn(&self, args: &[&str]) -> Done {
+        done(self.command(args).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Runs a pirn command with this text on its standard input.
+    pub fn pirn_with_input(&self, args: &[&str], input: &[u8]) -> Done {
+        let mut command = self.command(args);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        done(child.wait_with_output().unwrap())
+    }
+
+    /// Adds a job and gives its id; fails the test if that fails.
+    pub fn add(&self, args: &[&str]) -> String {
+        let done = self.pirn(&[&["add"], args].concat());
+        assert_eq!(done.code, 0, "pirn add {args:?}: {}", done.stderr);
+        done.stdout.trim().to_owned()
+    }
+
+    /// Drops a file as documented: written elsewhere on the same file system, then renamed in. `name` may be
+    /// `QUEUE/ID`.
+    pub fn drop_file(&self, name: &str, content: impl AsRef<[u8]>) {
+        let staged = self.beside(&format!("staged-{}", name.replace('/', "-")));
+        fs::write(&staged, content).unwrap();
+        fs::rename(staged, self.path().join("pending").join(name)).unwrap();
+    }
+
+    /// Moves a job's file by hand, as in `mv failed/7 pending/`.
+    pub fn mv(&self, from: &str, to: &str) {
+        let name = Path::new(from).file_name().unwrap();
+        let to = self.path().join(to);
+        let to = if to.is_dir() { to.join(name) } else { to };
+        fs::rename(self.path().join(from), to).unwrap();
+    }
+
+    /// Removes a job's file by hand.
+    pub fn rm(&self, name: &str) {
+        fs::remove_file(self.path().join(name)).unwrap();
+    }
+
+    /// True when the spool has this file.
+    pub fn has(&self, name: &str) -> bool {
+        self.path().join(name).symlink_metadata().is_ok()
+    }
+
+    /// The text of a file in the spool.
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(
+            &fs::read(self.path().join(name)).unwrap_or_else(|e| panic!("{name}: {e}")),
+        )
+        .into_owned()
+    }
+
+    /// The JSON record in a file of the spool.
+    pub fn record(&self, name: &str) -> Value {
+        let text = self.read(name);
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}: {text}"))
+    }
+
+    /// Waits until this file is there; gives nothing.
+    pub fn wait_file(&self, name: &str) {
+        self.wait_for(name, || self.has(name));
+    }
+
+    /// Waits until this file is gone.
+    pub fn wait_gone(&self, name: &str) {
+        self.wait_for(&format!("{name} to be gone"), || !self.has(name));
+    }
+
+    /// Waits until this record is there and over, and gives it: `complete/7`, `failed/backup`.
+    pub fn wait_record(&self, name: &str) -> Value {
+        self.wait_for(name, || {
+            self.has(name) && self.record(name).get("finished_at").is_some()
+        });
+        self.record(name)
+    }
+
+    /// Waits until a running job has its note, and gives it.
+    pub fn wait_note(&self, id: &str) -> Value {
+        let name = format!("active/{id}");
+        let noted = || {
+            let text = fs::read_to_string(self.path().join(&name)).unwrap_or_default();
+            serde_json::from_str::<Value>(&text)
+                .ok()
+                .filter(|record| record.get("pid").is_some())
+        };
+        self.wait_for(&format!("the note of {id}"), || noted().is_some());
+        noted().unwrap_or_else(|| self.record(&name))
+    }
+
+    /// The names in a directory of the spool, sorted.
+    pub fn ls(&self, dir: &str) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(self.path().join(dir))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Waits for something; on failure shows what it was, the spool and the daemon's log.
+    pub fn wait_for(&self, what: &str, condition: impl Fn() -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while !condition() {
+            if Instant::now() > end {
+                let tree = Command::new("find")
+                    .arg(self.path())
+                    .output()
+                    .map(|o| o.stdout)
+                    .unwrap_or_default();
+                panic!(
+                    "waited in vain for {what}\n{}\n{}",
+                    String::from_utf8_lossy(&tree),
+                    self.daemon_log()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.daemon.take() {
+            // Twice TERM ends the jobs too; the grace of a stubborn one is not waited for.
+            for _ in 0..2 {
+                let _ = Command::new("kill")
+                    .args(["-TERM", &child.id().to_string()])
+                    .status();
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            let end = Instant::now() + Duration::from_secs(2);
+            while Instant::now() < end && child.try_wait().is_ok_and(|status| status.is_none()) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits for something that needs no spool to explain.
+pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !condition() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// True when a process is there and not a zombie.
+pub fn is_alive(pid: i64) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    stat.rsplit_once(')')
+        .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
+}
+
+fn done(output: Output) -> Done {
+    Done {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}

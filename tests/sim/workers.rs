@@ -1,0 +1,210 @@
+//! Runner and committer, simulated: they do what they were given in whatever order, and answer by mail.
+
+use crate::daemon::Sim;
+use crate::invariants::Checked;
+use crate::world::{Proc, Task};
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::policy::{TryEnd, Verdict};
+use pirn::core::record::Reason;
+use pirn::core::scheduler::{Event, Exit, Place, Refusal, Stamp};
+use std::time::Duration;
+
+impl Sim {
+    /// Does one of the things that runner and committer were given.
+    pub fn perform(&mut self) -> Checked {
+        if self.world.tasks.is_empty() {
+            return Ok(());
+        }
+        let at = self.dice.index(self.world.tasks.len());
+        let task = self.world.tasks.swap_remove(at);
+        if self.trace {
+            println!("      .. {task:?}");
+        }
+        match task {
+            Task::Start { id, queue, stamp } => {
+                let answer = self.claim(&id, &queue, stamp)?;
+                self.world.post(&id, answer);
+            }
+            Task::Finish {
+                id,
+                end,
+                verdict,
+                wait,
+            } => self.commit(id, end, verdict, wait),
+            Task::Fail {
+                id,
+                queue,
+                version,
+                reason,
+            } => {
+                let key = (queue.clone(), id.clone());
+                let same = self
+                    .world
+                    .pending
+                    .get(&key)
+                    .is_some_and(|f| Some(f.version) == version);
+                let place = match self.world.pending.remove(&key).filter(|_| same) {
+                    Some(file) => {
+                        self.world.put_ended(&id, file, false, reason);
+                        self.own_move(id.clone(), queue);
+                        Place::Failed
+                    }
+                    None => Place::Gone,
+                };
+                self.world.post(&id.clone(), Event::Committed { id, place });
+            }
+        }
+        Ok(())
+    }
+
+    fn claim(&mut self, id: &JobId, queue: &QueueName, stamp: Stamp) -> Result<Event, String> {
+        let refused = |why| {
+            Ok(Event::Refused {
+                id: id.clone(),
+                why,
+            })
+        };
+        let key = (queue.clone(), id.clone());
+        let Some(file) = self.world.pending.get(&key) else {
+            return refused(Refusal::Gone);
+        };
+        if file.stamp() != stamp {
+            return refused(Refusal::Changed);
+        }
+        if self.world.procs.contains_key(id) || self.world.active.contains_key(id) {
+            return refused(Refusal::Busy);
+        }
+        if self.dice.percent(6) {
+            return refused(Refusal::Resources);
+        }
+        let mut file = file.clone();
+        self.world.pending.remove(&key);
+        self.own_move(id.clone(), queue.clone());
+        file.attempt += 1;
+        file.retry_at = None;
+        let (attempt, terms) = (file.attempt, Box::new(file.spec.terms()));
+        let spec = file.spec.clone();
+        self.ran.insert(id.clone(), file.version);
+        if spec.impossible {
+            self.world.active.insert(id.clone(), file);
+            return refused(Refusal::Impossible { attempt, terms });
+        }
+        file.spawned += 1;
+        let (spawned, once) = (file.spawned, spec.once);
+        let version = file.version;
+        self.world.active.insert(id.clone(), file);
+        if attempt > spec.tries || spawned > spec.tries || (once && spawned > 1) {
+            return Err(format!(
+                "try {attempt} of {id} (tries {}, once {once})",
+                spec.tries
+            ));
+        }
+        let now = self.world.now.boot;
+        let exit = match (self.dice.percent(spec.luck), self.dice.below(4)) {
+            (true, _) => Exit::Code(0),
+            (false, 0) => Exit::Code(100),
+            (false, 1) => Exit::Signal(11),
+            (false, _) => Exit::Code(1),
+        };
+        let ends = now.after(Duration::from_millis(self.dice.below(spec.length)));
+        let lingers = Duration::from_millis(self.dice.below(20_000));
+        let proc = Proc {
+            version,
+            started: now,
+            leader: Some((ends, exit)),
+            rest: spec.leaves.then(|| ends.after(lingers)),
+            obeys: spec.obeys,
+            orphan: false,
+            lock_only: false,
+            sweeping: false,
+        };
+        self.world.procs.insert(id.clone(), proc);
+        Ok(Event::Started {
+            id: id.clone(),
+            attempt,
+            terms,
+        })
+    }
+
+    /// The committer: the record over `active/`, then the move; the user's own move is the truth.
+    fn commit(&mut self, id: JobId, end: TryEnd, verdict: Verdict, wait: Option<Duration>) {
+        let version = self.ran.get(&id).copied().unwrap_or(0);
+        if let Some(file) = self
+            .world
+            .active
+            .get_mut(&id)
+            .filter(|f| f.version == version)
+        {
+            file.retry_at = wait.map(|w| self.world.now.wall.after(w));
+            if file.end.is_none() && self.dice.percent(25) {
+                file.end = Some(verdict);
+                self.world.tasks.push(Task::Finish {
+                    id,
+                    end,
+                    verdict,
+                    wait,
+                });
+                return;
+            }
+            let place = self.move_on(&id, verdict, end.outcome().reason);
+            self.world.post(&id.clone(), Event::Committed { id, place });
+            return;
+        }
+        let place = match self.world.file_of_version(&id, version) {
+            Some(queue) => {
+                let file = &self.world.pending[&(queue, id.clone())];
+                Place::Pending(Box::new(self.world.ticket(&id, file)))
+            }
+            None if self
+                .world
+                .complete
+                .get(&id)
+                .is_some_and(|f| f.version == version) =>
+            {
+                Place::Complete
+            }
+            None if self
+                .world
+                .failed
+                .get(&id)
+                .is_some_and(|f| f.0.version == version) =>
+            {
+                Place::Failed
+            }
+            None => Place::Gone,
+        };
+        self.world.post(&id.clone(), Event::Committed { id, place });
+    }
+
+    /// From `active/` to where the verdict says.
+    pub fn move_on(&mut self, id: &JobId, verdict: Verdict, reason: Reason) -> Place {
+        let Some(mut file) = self.world.active.remove(id) else {
+            return Place::Gone;
+        };
+        file.end = None;
+        self.stats.ended += 1;
+        let taken = self
+            .world
+            .pending
+            .contains_key(&(file.queue.clone(), id.clone()));
+        match verdict {
+            Verdict::Complete => {
+                self.world.put_ended(id, file, true, reason);
+                Place::Complete
+            }
+            Verdict::Retry | Verdict::Requeue if !taken => {
+                let queue = file.queue.clone();
+                let ticket = self.world.ticket(id, &file);
+                self.world.put_pending(id, &queue, file);
+                self.own_move(id.clone(), queue);
+                Place::Pending(Box::new(ticket))
+            }
+            // A newer file of the name waits there already: this run was its last.
+            Verdict::Retry | Verdict::Requeue | Verdict::Failed => {
+                self.world.put_ended(id, file, false, reason);
+                Place::Failed
+            }
+            Verdict::Forget => Place::Gone,
+        }
+    }
+}
