@@ -5,6 +5,7 @@
 //! process group, cannot belong to anybody else, and signals go to the right processes.
 
 use super::engine::Letter;
+use super::launch;
 use super::shared::{Run, Shared};
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Exit, Stop};
@@ -136,10 +137,7 @@ pub fn log_is_held(shared: &Shared, id: &JobId) -> bool {
         crate::os::dir::open_read(log, id.as_str().as_bytes())
     });
     match open {
-        Ok(file) => match fs2::FileExt::try_lock_exclusive(&file) {
-            Ok(()) => false,
-            Err(e) => e.kind() == std::io::ErrorKind::WouldBlock,
-        },
+        Ok(file) => launch::lock(shared, &file).is_ok_and(|free| !free),
         Err(_) => false,
     }
 }

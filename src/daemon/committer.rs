@@ -2,14 +2,14 @@
 //! commit (measured: 16 threads sync 4,000 to 7,000 files a second where one syncs 400 to 900).
 
 use super::engine::Letter;
-use super::launch::OUT;
+use super::launch::{self, OUT};
 use super::pool::Pool;
 use super::shared::{Book, Run, Shared};
 use super::{retain, sweep};
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{StopReason, TryEnd, Verdict};
 use crate::core::record::{Reason, Record, Scratch, Try};
-use crate::core::scheduler::{Event, Place as Settled};
+use crate::core::scheduler::{Event, Place as Settled, Stamp};
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
 use crate::os::{clock, dir, procfs};
@@ -41,6 +41,8 @@ pub enum Task {
         id: JobId,
         /// Where it waits.
         queue: QueueName,
+        /// Which file.
+        stamp: Stamp,
         /// Why.
         reason: Reason,
         /// The sentence for people.
@@ -82,9 +84,10 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
             Task::Fail {
                 id,
                 queue,
+                stamp,
                 reason,
                 error,
-            } => return fail(&shared, &id, &queue, reason, &error),
+            } => return fail(&shared, &id, &queue, stamp, (reason, &error)),
             Task::Sweep { id, grace } => return sweep::sweep(&shared, &id, grace),
             Task::Note(id) => note(&shared, &id),
             Task::ByHand(id, place) => by_hand(&shared, &id, &place),
@@ -299,7 +302,7 @@ fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<()> {
             })?;
             size = size.min(run.log_offset + most);
         }
-        if size == 0 && fs2::FileExt::try_lock_exclusive(&file).is_ok() {
+        if size == 0 && launch::lock(shared, &file)? {
             fs.unlink(&Place::Log, name.as_bytes())?;
         }
         if is_main {
@@ -374,27 +377,30 @@ fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) {
     }
 }
 
-fn fail(shared: &Shared, id: &JobId, queue: &QueueName, reason: Reason, error: &str) {
+fn fail(
+    shared: &Shared,
+    id: &JobId,
+    queue: &QueueName,
+    stamp: Stamp,
+    (reason, error): (Reason, &str),
+) {
     let at = Where::Pending(queue.clone());
-    let place = match insist(id, "reading it", || match shared.spool.load(id, &at) {
+    let loaded = insist(id, "reading it", || match shared.spool.load(id, &at) {
         Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
         other => other,
-    }) {
-        Some(mut record) => {
-            record.renew();
-            end_unrun(&mut record, reason, error);
-            let placed = insist(id, "recording its end", || {
-                shared.spool.fail_waiting(id, queue, &record)
-            });
+    });
+    let mut place = Settled::Gone;
+    if let Some(mut record) = loaded {
+        record.renew();
+        end_unrun(&mut record, reason, error);
+        let placed = insist(id, "recording its end", || {
+            shared.spool.fail_waiting(id, queue, stamp, &record)
+        });
+        if placed == Placed::There {
             log::info!("{id}: failed: {reason}: {error}");
-            if placed == Placed::There {
-                Settled::Failed
-            } else {
-                Settled::Gone
-            }
+            place = Settled::Failed;
         }
-        None => Settled::Gone,
-    };
+    }
     shared.mail.send(Letter::Event(Event::Committed {
         id: id.clone(),
         place,

@@ -8,6 +8,7 @@ use super::pool::Pool;
 use super::runner;
 use super::settings;
 use super::shared::{Home, Shared};
+use super::spawning::Spawning;
 use super::watch::Watches;
 use super::{Options, ServeError, doing};
 use crate::core::id::{JobId, QueueName};
@@ -29,6 +30,12 @@ pub enum Letter {
     Event(Event),
     /// A committer's task that the scheduler does not wait for is done.
     Done,
+}
+
+impl Letter {
+    fn is_commit(&self) -> bool {
+        matches!(self, Self::Event(Event::Committed { .. }))
+    }
 }
 
 /// What a readable descriptor means.
@@ -94,6 +101,7 @@ impl Engine {
             spool,
             mail: Mailbox::new().or_else(doing("eventfd"))?,
             children: children::Children::default(),
+            spawning: Spawning::default(),
             runs: Mutex::new(HashMap::new()),
             config: RwLock::new(config),
             home,
@@ -196,7 +204,13 @@ impl Engine {
 
     /// One turn: a bounded part of whatever there is to do.
     fn turn(&mut self) {
-        for letter in self.shared.mail.take() {
+        let letters = self.shared.mail.take();
+        if letters.iter().any(Letter::is_commit) {
+            // What a user did to a file before its commit must not be taken for something done to the next run.
+            self.read_watches();
+            self.work_off_backlog();
+        }
+        for letter in letters {
             match letter {
                 Letter::Event(event) => self.heard(event),
                 Letter::Done => self.errands -= 1,
@@ -206,6 +220,10 @@ impl Engine {
         self.look_again();
         self.periodic();
         self.feed(Event::Tick);
+        self.work_off_backlog();
+    }
+
+    fn work_off_backlog(&mut self) {
         while let Some(event) = self.backlog.pop_front() {
             self.feed(event);
         }
@@ -278,12 +296,14 @@ impl Engine {
             Action::Fail {
                 id,
                 queue,
+                stamp,
                 reason,
                 error,
             } => {
                 self.committers.submit(committer::Task::Fail {
                     id,
                     queue,
+                    stamp,
                     reason,
                     error,
                 });

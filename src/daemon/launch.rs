@@ -81,7 +81,11 @@ pub fn launch(shared: &Shared, start: &Start<'_>) -> Result<Launched, NotNow> {
     let launch = spawn::Launch::new(&program, &argv, &env, &cwd)
         .map_err(|e| impossible(&e, e.to_string()))?;
     let errors = stderr.as_ref().unwrap_or(&stdout);
-    match launch.start(stdin.as_fd(), stdout.as_fd(), errors.as_fd()) {
+    let started = {
+        let _spawn = shared.spawning.begin();
+        launch.start(stdin.as_fd(), stdout.as_fd(), errors.as_fd())
+    };
+    match started {
         Ok(pid) => Ok(Launched { pid, log_offset }),
         Err(e) if is_shortage(&e) => Err(NotNow::Resources(e)),
         Err(e) => Err(explain(&e, &program, &cwd)),
@@ -95,11 +99,26 @@ fn open_log(shared: &Shared, name: &str) -> Result<File, NotNow> {
         .fs()
         .with(&Place::Log, |log| dir::open_append(log, name.as_bytes()))
         .map_err(NotNow::Resources)?;
-    match fs2::FileExt::try_lock_exclusive(&file) {
-        Ok(()) => Ok(file),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(NotNow::Busy),
-        Err(e) => Err(NotNow::Resources(e)),
+    if lock(shared, &file).map_err(NotNow::Resources)? {
+        Ok(file)
+    } else {
+        Err(NotNow::Busy)
     }
+}
+
+/// Locks a log. False when some process of its job still has it.
+pub fn lock(shared: &Shared, log: &File) -> io::Result<bool> {
+    for settled in [false, true] {
+        if settled {
+            shared.spawning.settle();
+        }
+        match fs2::FileExt::try_lock_exclusive(log) {
+            Ok(()) => return Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(false)
 }
 
 /// Errors that pass by themselves: a start that met one is no try.

@@ -12,6 +12,7 @@ mod retain;
 mod runner;
 mod settings;
 mod shared;
+mod spawning;
 mod sweep;
 mod watch;
 

@@ -3,6 +3,7 @@
 use super::children::Children;
 use super::engine::Letter;
 use super::mailbox::Mailbox;
+use super::spawning::Spawning;
 use crate::core::config::{Config, Terms};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
@@ -80,6 +81,8 @@ pub struct Shared {
     pub mail: Mailbox<Letter>,
     /// Our children.
     pub children: Children,
+    /// Those of them that have not reached their exec.
+    pub spawning: Spawning,
     /// The tries that are going on.
     pub runs: Mutex<HashMap<JobId, Arc<Run>>>,
     /// The settings.

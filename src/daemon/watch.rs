@@ -36,6 +36,9 @@ pub struct Scan {
 /// Names per turn: bounds how long a turn takes.
 const NAMES_PER_TURN: usize = 256;
 
+/// Reads of inotify per turn, each of about a hundred events; the queue holds 16,384 by default.
+const READS_PER_TURN: usize = 200;
+
 impl Watches {
     /// None yet.
     pub fn new() -> io::Result<Self> {
@@ -317,25 +320,29 @@ impl Engine {
         }
     }
 
-    /// Reads what inotify has.
+    /// Reads what inotify has, more than its queue can hold: who drops without pause does not keep us here.
     pub(super) fn read_watches(&mut self) {
-        let events = match self.watches.watcher.read() {
-            Ok(events) => events,
-            Err(e) => return log::error!("inotify: {e}"),
-        };
-        for event in events {
-            let Some(watch) = event.watch else {
-                log::debug!("inotify dropped events: looking at everything");
-                self.rescan();
-                continue;
-            };
-            if let Some(id) = self.watches.logs.get(&watch).cloned() {
-                self.log_grew(&id);
-            } else if let Some(place) = self.watches.places.get(&watch).cloned() {
-                if self.options.single.is_none() || self.concerns_single(event.name.as_bytes()) {
-                    self.changed(watch, &place, event.name.as_bytes(), event.change);
-                }
+        for _ in 0..READS_PER_TURN {
+            match self.watches.watcher.read() {
+                Ok(events) if events.is_empty() => return,
+                Ok(events) => events.into_iter().for_each(|event| self.noticed(event)),
+                Err(e) => return log::error!("inotify: {e}"),
             }
+        }
+    }
+
+    fn noticed(&mut self, event: crate::os::inotify::Event) {
+        let Some(watch) = event.watch else {
+            log::debug!("inotify dropped events: looking at everything");
+            return self.rescan();
+        };
+        let name = event.name.as_bytes();
+        if let Some(id) = self.watches.logs.get(&watch).cloned() {
+            self.log_grew(&id);
+        } else if let Some(place) = self.watches.places.get(&watch).cloned()
+            && (self.options.single.is_none() || self.concerns_single(name))
+        {
+            self.changed(watch, &place, name, event.change);
         }
     }
 
@@ -445,7 +452,7 @@ impl Engine {
                 if moved.as_ref() == Some(&id) {
                     self.errand(committer::Task::ByHand(id.clone(), place.clone()));
                 }
-                if self.scheduler.has_children(&id) && !self.scheduler.knows(&id) {
+                if self.scheduler.has_children(&id) {
                     self.queue_event(Event::ParentMoved {
                         id,
                         complete: *place == Place::Complete,

@@ -50,6 +50,7 @@ impl Launch {
         for (fd, number) in [(stdin, 0), (stdout, 1), (stderr, 2)] {
             actions.dup2(fd.as_raw_fd(), number)?;
         }
+        actions.close_from(3)?;
         let attributes = Attributes::for_job()?;
         let argv = pointers(&self.argv);
         let env = pointers(&self.env);
@@ -113,6 +114,13 @@ impl Actions {
     fn dup2(&mut self, fd: i32, number: i32) -> io::Result<()> {
         // SAFETY: initialised; integers only.
         check(unsafe { libc::posix_spawn_file_actions_adddup2(&mut self.0, fd, number) })
+    }
+
+    /// Closes the rest. Close-on-exec alone would do it too late: execve lets the parent of a vfork go on before it
+    /// closes descriptors, and whoever then looks at a log finds it still locked (measured).
+    fn close_from(&mut self, number: i32) -> io::Result<()> {
+        // SAFETY: initialised; integers only.
+        check(unsafe { libc::posix_spawn_file_actions_addclosefrom_np(&mut self.0, number) })
     }
 }
 

@@ -6,6 +6,7 @@
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
+use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
 use std::io;
 
@@ -89,18 +90,38 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Records the end of a job that never ran, and moves it from its queue to `failed/`.
+    /// Records the end of a job that never ran, and moves it from its queue to `failed/`. A file that is not the
+    /// one seen as `expected` is left alone.
     pub fn fail_waiting(
         &self,
         id: &JobId,
         queue: &QueueName,
+        expected: Stamp,
         record: &Record,
     ) -> io::Result<Placed> {
         let from = Place::of_queue(queue);
         let name = id.as_str().as_bytes();
-        if !self.replace(&from, id, record)? {
+        let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
+        match self
+            .fs
+            .rename(&Place::Tmp, &staged, &from, name, How::Exchange)
+        {
+            Ok(()) => {}
+            Err(e) => {
+                self.fs.unlink(&Place::Tmp, &staged)?;
+                return match e.kind() {
+                    io::ErrorKind::NotFound => Ok(Placed::UserMoved),
+                    _ => Err(e),
+                };
+            }
+        }
+        if self.fs.look(&Place::Tmp, &staged)?.map(|look| look.inode) != Some(expected.inode) {
+            // Somebody dropped a newer file of that name: it gets its place back.
+            self.fs
+                .rename(&Place::Tmp, &staged, &from, name, How::Replace)?;
             return Ok(Placed::UserMoved);
         }
+        self.fs.unlink(&Place::Tmp, &staged)?;
         self.sync(&from)?;
         loop {
             match self

@@ -36,7 +36,11 @@ impl<F: Fs> Spool<F> {
                     }
                 }
                 Some(Where::Pending(queue)) => {
-                    let Some(mut record) = self.load(id, &Where::Pending(queue.clone()))? else {
+                    let look = self
+                        .fs
+                        .look(&Place::of_queue(&queue), id.as_str().as_bytes())?;
+                    let loaded = self.load(id, &Where::Pending(queue.clone()))?;
+                    let (Some(look), Some(mut record)) = (look, loaded) else {
                         continue;
                     };
                     record.renew();
@@ -44,7 +48,8 @@ impl<F: Fs> Spool<F> {
                     record.finished_at = Some(clock::wall());
                     record.reason = Some(Reason::Cancelled);
                     record.error = Some("withdrawn before it ran".to_owned());
-                    if self.fail_waiting(id, &queue, &record)? == super::Placed::There {
+                    let seen = super::intake::stamp(&look);
+                    if self.fail_waiting(id, &queue, seen, &record)? == super::Placed::There {
                         return Ok(Steered::Done);
                     }
                 }

@@ -2,5 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod spool;
+mod tools;
 
 mod basics;
+mod drops;
+mod files;
+mod signals;
+mod steer;
+mod steer_running;
+mod workload;
+mod writers;

@@ -147,6 +147,16 @@ impl Sim {
         }
     }
 
+    /// As [`Self::own_move`], for what it puts into `complete/` and `failed/`.
+    pub fn own_end(&mut self, id: &JobId, complete: bool) {
+        if self.world.noisy {
+            let id = id.clone();
+            self.world
+                .notices
+                .push_back(Notice::ParentMoved { id, complete });
+        }
+    }
+
     /// Hands the scheduler what inotify has to say next.
     pub fn deliver_notice(&mut self) -> Checked {
         let Some(notice) = self.world.notices.pop_front() else {

@@ -212,6 +212,9 @@ impl Sim {
         if !self.subject.scheduler.is_drained() {
             return Err("calm, but not drained".to_owned());
         }
+        if let Some(version) = self.world.vanished() {
+            return Err(format!("vanished: file {version}"));
+        }
         if let Some(id) = self.world.active.keys().next() {
             return Err(format!("lost: active/{id} was left behind"));
         }

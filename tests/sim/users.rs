@@ -51,7 +51,9 @@ impl Sim {
                             .notices
                             .push_back(Notice::ParentMoved { id, complete });
                     }
-                    _ => {}
+                    _ => {
+                        self.world.retired.insert(file.version);
+                    }
                 }
             }
             13..17 => self.steer_active(&queue),
@@ -96,7 +98,9 @@ impl Sim {
             .notices
             .push_back(Notice::ActiveMoved { id: id.clone(), to });
         match to {
-            MovedTo::Gone => {}
+            MovedTo::Gone => {
+                self.world.retired.insert(file.version);
+            }
             MovedTo::Ended => {
                 let complete = self.dice.percent(20);
                 self.world.put_ended(&id, file, complete, Reason::Cancelled);

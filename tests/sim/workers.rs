@@ -43,10 +43,16 @@ impl Sim {
                     .pending
                     .get(&key)
                     .is_some_and(|f| Some(f.version) == version);
-                let place = match self.world.pending.remove(&key).filter(|_| same) {
+                let file = if same {
+                    self.world.pending.remove(&key)
+                } else {
+                    None
+                };
+                let place = match file {
                     Some(file) => {
                         self.world.put_ended(&id, file, false, reason);
                         self.own_move(id.clone(), queue);
+                        self.own_end(&id, false);
                         Place::Failed
                     }
                     None => Place::Gone,
@@ -190,6 +196,7 @@ impl Sim {
         match verdict {
             Verdict::Complete => {
                 self.world.put_ended(id, file, true, reason);
+                self.own_end(id, true);
                 Place::Complete
             }
             Verdict::Retry | Verdict::Requeue if !taken => {
@@ -202,9 +209,13 @@ impl Sim {
             // A newer file of the name waits there already: this run was its last.
             Verdict::Retry | Verdict::Requeue | Verdict::Failed => {
                 self.world.put_ended(id, file, false, reason);
+                self.own_end(id, false);
                 Place::Failed
             }
-            Verdict::Forget => Place::Gone,
+            Verdict::Forget => {
+                self.world.retired.insert(file.version);
+                Place::Gone
+            }
         }
     }
 }

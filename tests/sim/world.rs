@@ -7,7 +7,7 @@ use pirn::core::policy::{TryEnd, Verdict};
 use pirn::core::record::Reason;
 use pirn::core::scheduler::{Event, Exit, MovedTo, Parent, ParentState, Policy, Stamp, Ticket};
 use pirn::core::time::{Boot, Now, Wall};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ pub enum Task {
     Fail {
         id: JobId,
         queue: QueueName,
-        /// The file that was meant. The action does not say it; see the report of this test's author.
+        /// The file that was meant. The action does not say it: this world remembers what a committer has to find out.
         version: Option<u64>,
         reason: Reason,
     },
@@ -75,6 +75,8 @@ pub struct World {
     pub complete: BTreeMap<JobId, File>,
     pub failed: BTreeMap<JobId, (File, Reason)>,
     pub bad: Vec<File>,
+    /// Files that the user removed or replaced, and older runs of a name: nobody misses them.
+    pub retired: BTreeSet<u64>,
     pub procs: BTreeMap<JobId, Proc>,
     pub notices: VecDeque<Notice>,
     pub tasks: Vec<Task>,
@@ -100,6 +102,7 @@ impl World {
             complete: BTreeMap::new(),
             failed: BTreeMap::new(),
             bad: Vec::new(),
+            retired: BTreeSet::new(),
             procs: BTreeMap::new(),
             notices: VecDeque::new(),
             tasks: Vec::new(),
@@ -164,13 +167,15 @@ impl World {
     /// Puts a file into `pending/`; one of the same name that lay there is gone, as rename(2) has it.
     pub fn put_pending(&mut self, id: &JobId, queue: &QueueName, mut file: File) {
         file.queue = queue.clone();
-        self.pending.insert((queue.clone(), id.clone()), file);
+        let replaced = self.pending.insert((queue.clone(), id.clone()), file);
+        self.retired.extend(replaced.map(|old| old.version));
     }
 
     /// Puts an ended job where it belongs. Older runs of the name step aside; the sim has no use for them.
     pub fn put_ended(&mut self, id: &JobId, file: File, complete: bool, reason: Reason) {
-        self.complete.remove(id);
-        self.failed.remove(id);
+        let older = self.complete.remove(id);
+        let older = older.or(self.failed.remove(id).map(|old| old.0));
+        self.retired.extend(older.map(|old| old.version));
         if complete {
             self.complete.insert(id.clone(), file);
         } else {
@@ -241,6 +246,19 @@ impl World {
                 self.post(&id, event);
             }
         }
+    }
+
+    /// A file that was dropped and is nowhere now, though nobody took it away.
+    pub fn vanished(&self) -> Option<u64> {
+        let mut there = self.retired.clone();
+        let ended = self.failed.values().map(|(file, _)| file);
+        let files = self.pending.values().chain(self.active.values());
+        let files = files
+            .chain(self.complete.values())
+            .chain(ended)
+            .chain(&self.bad);
+        there.extend(files.map(|file| file.version));
+        (1..self.next_version).find(|version| !there.contains(version))
     }
 
     /// Whether a waiting file may wait for ever: one of its parents is nowhere, or may itself.

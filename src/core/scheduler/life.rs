@@ -362,6 +362,7 @@ impl Scheduler {
         actions.push(Action::Fail {
             id: job.id.clone(),
             queue,
+            stamp: job.stamp,
             reason,
             error,
         });

@@ -270,6 +270,8 @@ pub enum Action {
         id: JobId,
         /// The queue it is in.
         queue: QueueName,
+        /// Which file: another one of that name is not meant.
+        stamp: Stamp,
         /// Why.
         reason: Reason,
         /// The sentence for people.

@@ -1,0 +1,152 @@
+//! More for the tests: JSON drops, gates that hold jobs, looking at processes.
+
+use crate::spool::{Spool, is_alive, wait_for};
+use serde_json::Value;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Holds jobs until the test lets them go. A job waits with `read x < PATH`, without using the processor.
+pub struct Gate {
+    path: PathBuf,
+    /// Open both ways, so that a job's open(2) does not block, and what was written stays.
+    pipe: File,
+}
+
+impl Gate {
+    /// A named pipe beside the spool.
+    pub fn new(spool: &Spool, name: &str) -> Self {
+        let path = spool.beside(name);
+        let made = Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success() && fs::metadata(&path).unwrap().file_type().is_fifo());
+        let pipe = File::options().read(true).write(true).open(&path).unwrap();
+        Self { path, pipe }
+    }
+
+    /// What a job runs to wait here.
+    pub fn wait(&self) -> String {
+        format!("read x < '{}'", self.path.display())
+    }
+
+    /// Lets so many jobs through.
+    pub fn open(&mut self, jobs: usize) {
+        self.pipe.write_all(&vec![b'\n'; jobs]).unwrap();
+    }
+}
+
+impl Spool {
+    /// Drops a JSON record.
+    pub fn drop_json(&self, name: &str, record: &Value) {
+        self.drop_file(name, record.to_string());
+    }
+
+    /// Drops a JSON record and waits for its end.
+    pub fn run_json(&self, name: &str, record: &Value) -> (String, Value) {
+        self.drop_json(name, record);
+        self.wait_end(name.rsplit('/').next().unwrap())
+    }
+
+    /// Waits until a job has ended; gives `complete` or `failed`, and its record.
+    pub fn wait_end(&self, id: &str) -> (String, Value) {
+        let ended = || {
+            ["complete", "failed"].into_iter().find_map(|state| {
+                let text = fs::read(self.path().join(state).join(id)).ok()?;
+                let record: Value = serde_json::from_slice(&text).ok()?;
+                record.get("finished_at")?;
+                Some((state.to_owned(), record))
+            })
+        };
+        self.wait_for(&format!("the end of {id}"), || ended().is_some());
+        ended().unwrap()
+    }
+
+    /// Waits until a name has gone to `bad/`; gives its reason.
+    pub fn wait_bad(&self, name: &str) -> String {
+        self.wait_file(&format!("bad/{name}"));
+        let reason = self.read(&format!("bad/{name}.reason"));
+        assert!(
+            reason.trim().len() > 5 && reason.ends_with('\n'),
+            "{name}: {reason:?}"
+        );
+        reason
+    }
+
+    /// Waits until a job's log has this text in it.
+    pub fn wait_log(&self, id: &str, text: &str) {
+        self.wait_for(&format!("{text:?} in log/{id}"), || {
+            fs::read_to_string(self.path().join("log").join(id)).is_ok_and(|log| log.contains(text))
+        });
+    }
+
+    /// Puts a config into place as an editor does: written beside, renamed over.
+    pub fn config(&self, text: &str) {
+        let staged = self.beside("staged-config");
+        fs::create_dir_all(self.path()).unwrap();
+        fs::write(&staged, text).unwrap();
+        fs::rename(staged, self.path().join("config.json")).unwrap();
+    }
+
+    /// Waits until the daemon has logged this.
+    pub fn wait_daemon_log(&self, text: &str) {
+        self.wait_for(&format!("{text:?} in the daemon's log"), || {
+            self.daemon_log().contains(text)
+        });
+    }
+
+    /// The live processes that were started for a job, whichever session they are in.
+    pub fn processes(&self, id: &str) -> Vec<i64> {
+        let id = format!("PIRN_ID={id}");
+        self.processes_with(|entry| entry == id.as_bytes())
+    }
+
+    /// The live processes of all jobs.
+    pub fn all_processes(&self) -> Vec<i64> {
+        self.processes_with(|entry| entry.starts_with(b"PIRN_ID="))
+    }
+
+    fn processes_with(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<i64> {
+        let spool = format!("PIRN_SPOOL={}", self.path().display());
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i64>().ok())
+            .filter(|pid| {
+                let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                let mut entries = environ.split(|byte| *byte == 0);
+                entries.clone().any(|entry| entry == spool.as_bytes()) && entries.any(&is_wanted)
+            })
+            .filter(|pid| is_alive(*pid))
+            .collect()
+    }
+
+    /// Waits until no process of a job is left.
+    pub fn wait_no_process(&self, id: &str) {
+        wait_for(&format!("no process of {id}"), || {
+            self.processes(id).is_empty()
+        });
+    }
+
+    /// Runs jobs that prove the daemon has seen all that happened in `pending/` before.
+    pub fn settle(&self) {
+        for n in 0..2 {
+            let id = format!("settle-{n}-{}", self.ls("complete").len());
+            self.drop_file(&id, "true");
+            self.wait_record(&format!("complete/{id}"));
+            self.rm(&format!("complete/{id}"));
+        }
+    }
+}
+
+/// Runs a shell line; fails the test if it fails.
+pub fn sh(line: &str) {
+    let status = Command::new("bash").args(["-c", line]).status().unwrap();
+    assert!(status.success(), "{line}: {status}");
+}
+
+/// A field that must be a text.
+pub fn text<'v>(record: &'v Value, key: &str) -> &'v str {
+    record[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} is no text in {record}"))
+}

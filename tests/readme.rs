@@ -1,0 +1,217 @@
+//! README.md, run: every `sh` block, in order, in one bash session, with the output that it says.
+//!
+//! `# => text` lines give the whole standard output of the commands since the last such lines (or since the block
+//! began); `...` in them stands for anything within the line.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const README: &str = include_str!("../README.md");
+
+/// A README that takes longer than this hangs.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The README's cargo commands: pirn is built already, and tests do not run tests or install things.
+const CARGO: &str = r#"
+cargo() {
+  case "$*" in
+    "run --release -- "*) shift 3; pirn "$@" ;;
+    "test" | "install --path .") ;;
+    *) echo "unexpected: cargo $*" >&2; return 1 ;;
+  esac
+}
+"#;
+
+/// Some commands and what they print.
+struct Part {
+    line: usize,
+    script: String,
+    expected: Vec<String>,
+}
+
+/// The `sh` blocks, cut after each group of `# =>` lines.
+fn parts(text: &str) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut open: Option<Part> = None;
+    let mut in_block = false;
+    for (i, line) in text.lines().enumerate() {
+        if !in_block {
+            in_block = line == "```sh";
+            continue;
+        }
+        if line == "```" {
+            in_block = false;
+            parts.extend(open.take());
+            continue;
+        }
+        let expected = line.strip_prefix("# => ");
+        if expected.is_none() && open.as_ref().is_some_and(|part| !part.expected.is_empty()) {
+            parts.extend(open.take());
+        }
+        let part = open.get_or_insert_with(|| Part {
+            line: i + 1,
+            script: String::new(),
+            expected: Vec::new(),
+        });
+        match expected {
+            Some(text) => part.expected.push(text.to_owned()),
+            None => writeln!(part.script, "{line}").unwrap(),
+        }
+    }
+    assert!(!in_block, "README.md: a block is not closed");
+    parts
+}
+
+/// Whether `line` is what `pattern` says, `...` standing for anything.
+fn matches(pattern: &str, line: &str) -> bool {
+    match pattern.split_once("...") {
+        None => pattern == line,
+        Some((start, end)) => {
+            line.len() >= start.len() + end.len() && line.starts_with(start) && line.ends_with(end)
+        }
+    }
+}
+
+fn has(program: &str) -> bool {
+    Command::new("sh")
+        .args(["-c", &format!("command -v {program}")])
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Whether the session can be run here. A superuser on Debian gets what is missing.
+fn is_equipped() -> bool {
+    let missing = |wanted: [&'static str; 2]| wanted.into_iter().find(|program| !has(program));
+    if missing(["bash", "jq"]).is_some() && has("apt-get") {
+        let _ = Command::new("apt-get")
+            .args(["install", "-y", "-q", "bash", "jq"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+    }
+    match missing(["bash", "jq"]) {
+        None => true,
+        Some(program) => {
+            eprintln!("skipped: {program} is not installed");
+            false
+        }
+    }
+}
+
+#[test]
+fn the_first_block_is_what_a_fresh_machine_needs() {
+    let block = README.split("```sh\n").nth(1).unwrap();
+    let commands: Vec<&str> = block
+        .split("```")
+        .next()
+        .unwrap()
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    assert_eq!(
+        commands,
+        [
+            "cargo run --release -- run 'echo hello from job $PIRN_ID'",
+            "cargo test"
+        ]
+    );
+}
+
+#[test]
+fn the_session() {
+    if !is_equipped() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let parts = parts(README);
+    assert!(parts.len() > 20, "only {} parts were found", parts.len());
+    let output = home.path().join("output");
+    fs::create_dir(&output).unwrap();
+
+    let mut script = format!("set -e\n{CARGO}");
+    for (n, part) in parts.iter().enumerate() {
+        let file = output.join(n.to_string());
+        writeln!(script, "echo 'README.md line {}' >&2", part.line).unwrap();
+        writeln!(script, "{{\n{}}} > '{}'", part.script, file.display()).unwrap();
+    }
+    let stderr = fs::File::create(home.path().join("stderr")).unwrap();
+    let binary = Path::new(env!("CARGO_BIN_EXE_pirn"));
+    let mut child = Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .env("PIRN_SPOOL", home.path().join("first"))
+        .env(
+            "PATH",
+            format!(
+                "{}:{}",
+                binary.parent().unwrap().display(),
+                std::env::var("PATH").unwrap()
+            ),
+        )
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .spawn()
+        .unwrap();
+
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if began.elapsed() > DEADLINE => break None,
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    if status.is_none_or(|status| !status.success()) {
+        stop_daemon(home.path());
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    let stderr = fs::read_to_string(home.path().join("stderr")).unwrap();
+    for (n, part) in parts.iter().enumerate() {
+        let got = fs::read_to_string(output.join(n.to_string())).unwrap_or_default();
+        let lines: Vec<&str> = got.lines().collect();
+        let right = part.expected.is_empty()
+            || lines.len() == part.expected.len()
+                && part
+                    .expected
+                    .iter()
+                    .zip(&lines)
+                    .all(|(pattern, line)| matches(pattern, line));
+        assert!(
+            right,
+            "README.md line {}: expected {:#?}, got {lines:#?}; stderr:\n{stderr}",
+            part.line, part.expected
+        );
+    }
+    let status = status.unwrap_or_else(|| panic!("the session hangs; stderr:\n{stderr}"));
+    assert!(status.success(), "{status}; stderr:\n{stderr}");
+}
+
+/// Ends the session's daemon, whose pid is in the lock of the README's spool, and what it runs.
+fn stop_daemon(home: &Path) {
+    let Ok(pid) = fs::read_to_string(home.join("spool/lock")) else {
+        return;
+    };
+    let pid = pid.trim();
+    let same = fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|env| String::from_utf8_lossy(&env).contains(&*home.to_string_lossy()));
+    if same {
+        for _ in 0..2 {
+            let _ = Command::new("kill").arg(pid).status();
+        }
+    }
+}
+
+#[test]
+fn patterns() {
+    assert!(matches("a", "a") && !matches("a", "ab"));
+    assert!(matches(".../x: valid", "/tmp/x: valid") && !matches("a...a", "a"));
+}
