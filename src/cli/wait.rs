@@ -4,6 +4,7 @@ use super::exit::{self, Failure, NOT_NOW, OK, Outcome};
 use super::show::get;
 use crate::core::id::JobId;
 use crate::core::units::parse_span;
+use crate::daemon::SpoolLock;
 use crate::os::clock::{self, Timer};
 use crate::os::inotify::{Interest, Watcher};
 use crate::os::poll::Poller;
@@ -72,6 +73,10 @@ fn finished(spool: &Spool, id: &JobId) -> Result<Option<u8>, Failure> {
     let found = get(spool, id)?;
     match found.at {
         Where::Complete | Where::Failed if found.record.is_over() => {
+            Ok(Some(exit::of_job(&found.record)))
+        }
+        // Put there by hand, and nobody is there to write its end.
+        Where::Complete | Where::Failed if SpoolLock::holder(spool.path())?.is_none() => {
             Ok(Some(exit::of_job(&found.record)))
         }
         Where::Complete | Where::Failed | Where::Pending(_) | Where::Active => Ok(None),

@@ -61,6 +61,8 @@ pub enum Task {
     Removed(JobId),
     /// Time to look at what may be forgotten.
     Retain,
+    /// The daemon has just started: some records may have been removed while there was none.
+    Orphans,
 }
 
 /// Output kept in the record: the end of the log.
@@ -91,8 +93,9 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
             Task::Sweep { id, grace } => return sweep::sweep(&shared, &id, grace),
             Task::Note(id) => note(&shared, &id),
             Task::ByHand(id, place) => by_hand(&shared, &id, &place),
-            Task::Removed(id) => report(&id, shared.spool.remove_belongings(&id)),
+            Task::Removed(id) => retain::forget_belongings(&shared, &id),
             Task::Retain => retain::retain(&shared),
+            Task::Orphans => retain::orphans(&shared),
         }
         shared.mail.send(Letter::Done);
     })
@@ -336,7 +339,7 @@ fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
             report(&run.id, fs.remove_tree(&Place::Tmp, id));
         }
     }
-    if matches!(&record.work, crate::core::record::Work::Text(text) if text.starts_with("#!")) {
+    if launch::runs_from_copy(&record.work) {
         report(
             &run.id,
             fs.unlink(&Place::Tmp, spool::script_copy(&run.id).as_bytes()),

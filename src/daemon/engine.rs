@@ -60,7 +60,6 @@ pub struct Engine {
     committers: Pool<committer::Task>,
     runners: Pool<runner::Task>,
     actions: Vec<Action>,
-    backlog: VecDeque<Event>,
     poller: Poller,
     signals: Signals,
     boot_timer: clock::Timer,
@@ -116,7 +115,6 @@ impl Engine {
             committers: committer::pool(&shared),
             runners: runner::pool(&shared),
             actions: Vec::new(),
-            backlog: VecDeque::new(),
             poller: Poller::new().or_else(doing("epoll"))?,
             signals,
             boot_timer: clock::Timer::boot().or_else(doing("timerfd"))?,
@@ -164,6 +162,7 @@ impl Engine {
             None => {
                 self.rescan();
                 self.plan_retention();
+                self.errand(committer::Task::Orphans);
             }
         }
         self.notifier.send("READY=1");
@@ -186,7 +185,7 @@ impl Engine {
             }
             self.set_timers().or_else(doing("timerfd"))?;
             self.tell_status();
-            let busy = !self.scans.is_empty() || !self.backlog.is_empty();
+            let busy = !self.scans.is_empty();
             let block = !busy && self.shared.mail.may_sleep();
             let ready = self.poller.wait(block).or_else(doing("epoll"))?;
             self.shared.mail.awake(ready.contains(&MAIL));
@@ -208,7 +207,6 @@ impl Engine {
         if letters.iter().any(Letter::is_commit) {
             // What a user did to a file before its commit must not be taken for something done to the next run.
             self.read_watches();
-            self.work_off_backlog();
         }
         for letter in letters {
             match letter {
@@ -220,13 +218,6 @@ impl Engine {
         self.look_again();
         self.periodic();
         self.feed(Event::Tick);
-        self.work_off_backlog();
-    }
-
-    fn work_off_backlog(&mut self) {
-        while let Some(event) = self.backlog.pop_front() {
-            self.feed(event);
-        }
     }
 
     /// Takes in an event from another thread.
@@ -253,11 +244,6 @@ impl Engine {
             self.act(action);
         }
         self.actions = actions;
-    }
-
-    /// An event that arises while actions are handed out: it is fed after them.
-    pub(super) fn queue_event(&mut self, event: Event) {
-        self.backlog.push_back(event);
     }
 
     fn act(&mut self, action: Action) {
@@ -426,11 +412,7 @@ impl Engine {
 
     /// True when nothing is being started or written, and every running job has its note.
     fn is_settled(&mut self) -> bool {
-        if self.starting > 0
-            || self.errands > 0
-            || !self.backlog.is_empty()
-            || self.scheduler.counts().ending > 0
-        {
+        if self.starting > 0 || self.errands > 0 || self.scheduler.counts().ending > 0 {
             return false;
         }
         let unnoted: Vec<JobId> = self
@@ -547,7 +529,7 @@ impl Engine {
 
     /// True when it is time to exit.
     fn is_done(&self) -> bool {
-        if !self.backlog.is_empty() || !self.scheduler.is_quiet() || self.errands > 0 {
+        if !self.scheduler.is_quiet() || self.errands > 0 {
             return false;
         }
         if let Some(id) = &self.options.single {

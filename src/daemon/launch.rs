@@ -199,6 +199,10 @@ fn program(
     match &start.record.work {
         Work::Text(text) => match text.strip_prefix("#!") {
             Some(rest) => script(shared, start.id, text, rest),
+            None if text.len() > MAX_ARGUMENT => {
+                let copy = private_copy(shared, start.id, text)?;
+                Ok(("/bin/sh".to_owned(), vec!["sh".to_owned(), copy]))
+            }
             None => Ok((
                 "/bin/sh".to_owned(),
                 vec!["sh".to_owned(), "-c".to_owned(), text.clone()],
@@ -246,6 +250,16 @@ fn script(
             code: EXIT_NOT_EXECUTABLE,
         });
     }
+    let copy = private_copy(shared, id, text)?;
+    let argv = std::iter::once(interpreter)
+        .chain(argument)
+        .map(str::to_owned);
+    let argv = argv.chain(std::iter::once(copy)).collect();
+    Ok((interpreter.to_owned(), argv))
+}
+
+/// Writes the text where only its own job runs it from; gives the path.
+fn private_copy(shared: &Shared, id: &JobId, text: &str) -> Result<String, NotNow> {
     let fs = shared.spool.fs();
     let copy = spool::script_copy(id);
     let write = || {
@@ -253,13 +267,15 @@ fn script(
         fs.write_new(&Place::Tmp, copy.as_bytes(), text.as_bytes(), false)
     };
     write().map_err(NotNow::Resources)?;
-    let argv = std::iter::once(interpreter)
-        .chain(argument)
-        .map(str::to_owned);
-    let argv = argv
-        .chain(std::iter::once(format!("{}/tmp/{copy}", shared.home.spool)))
-        .collect();
-    Ok((interpreter.to_owned(), argv))
+    Ok(format!("{}/tmp/{copy}", shared.home.spool))
+}
+
+/// Longer texts do not fit into one argument: MAX_ARG_STRLEN of execve(2) is 128 KiB.
+const MAX_ARGUMENT: usize = 100_000;
+
+/// True for what is started from a private copy in `tmp/`.
+pub fn runs_from_copy(work: &Work) -> bool {
+    matches!(work, Work::Text(text) if text.starts_with("#!") || text.len() > MAX_ARGUMENT)
 }
 
 /// Sends a start that needs more than posix_spawn can do through `pirn exec-job`: our own binary, which sets

@@ -1,5 +1,6 @@
 //! Retention: forgetting finished records, oldest first, as the config says.
 
+use super::children;
 use super::shared::Shared;
 use crate::core::id::JobId;
 use crate::os::clock;
@@ -17,6 +18,34 @@ struct Old {
 pub fn retain(shared: &Shared) {
     if let Err(e) = try_retain(shared) {
         log::error!("retention: {e}");
+    }
+}
+
+/// Removes the logs whose records were removed while no daemon was there to see it: a log lives as long as its
+/// record is in the spool.
+pub fn orphans(shared: &Shared) {
+    let mut ids = Vec::new();
+    let listed = shared.spool.fs().names(&Place::Log, &mut |name| {
+        let name = name.strip_suffix(b"~err").unwrap_or(name);
+        ids.extend(JobId::from_bytes(name));
+    });
+    if let Err(e) = listed {
+        return log::error!("log/: {e}");
+    }
+    for id in ids {
+        if shared.spool.find(&id).is_ok_and(|at| at.is_none()) {
+            forget_belongings(shared, &id);
+        }
+    }
+}
+
+/// Removes what belonged to a job that is gone, unless processes of it still write there.
+pub fn forget_belongings(shared: &Shared, id: &JobId) {
+    if children::log_is_held(shared, id) {
+        return;
+    }
+    if let Err(e) = shared.spool.remove_belongings(id) {
+        log::error!("{id}: {e}");
     }
 }
 

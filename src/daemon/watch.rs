@@ -20,8 +20,6 @@ pub struct Watches {
     watcher: Watcher,
     places: HashMap<Watch, Place>,
     logs: HashMap<Watch, JobId>,
-    /// The job whose file just left its queue: the next event says where it went.
-    moved: Option<JobId>,
     /// Jobs to look for in all queues once the scans are through: events were lost.
     lost_events: bool,
 }
@@ -46,7 +44,6 @@ impl Watches {
             watcher: Watcher::new()?,
             places: HashMap::new(),
             logs: HashMap::new(),
-            moved: None,
             lost_events: false,
         })
     }
@@ -148,7 +145,7 @@ impl Engine {
             .max_log
             .is_some_and(|most| size.saturating_sub(run.log_offset) > most)
         {
-            self.queue_event(Event::LogFull { id: id.clone() });
+            self.feed(Event::LogFull { id: id.clone() });
         }
     }
 
@@ -247,7 +244,7 @@ impl Engine {
                 }
                 let ticket = self.shared.spool.ticket(&id, &queue, &record, &look, now);
                 log::debug!("{id}: waiting in queue {queue}");
-                self.queue_event(Event::Arrived(Box::new(ticket)));
+                self.feed(Event::Arrived(Box::new(ticket)));
             }
             Ok(Intake::Nothing | Intake::Open) => {}
             Ok(Intake::Later(wait)) => {
@@ -357,7 +354,6 @@ impl Engine {
         if change == Change::Lost {
             return self.directory_lost(watch, place);
         }
-        let moved = self.watches.moved.take();
         match place {
             Place::Root => {
                 if name == b"config.json" && self.options.config.is_none() {
@@ -366,7 +362,7 @@ impl Engine {
             }
             Place::Pending | Place::Queue(_) => self.pending_changed(place, name, change),
             Place::Active => self.active_changed(name, change),
-            Place::Complete | Place::Failed => self.finished_changed(place, name, change, moved),
+            Place::Complete | Place::Failed => self.finished_changed(place, name, change),
             Place::Bad | Place::Log | Place::Tmp | Place::Store | Place::Scripts => {}
         }
     }
@@ -378,26 +374,40 @@ impl Engine {
                 let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name)) else {
                     return;
                 };
-                if self.is_waiting_in(&id, &queue)
-                    && self.check_withdrawn(id.clone(), queue)
-                    && change == Change::MovedAway
-                {
-                    self.watches.moved = Some(id);
+                if self.is_waiting_in(&id, &queue) {
+                    self.check_withdrawn(id, queue);
+                } else if *place == Place::Pending {
+                    self.check_queue(name);
                 }
             }
             Change::Grew | Change::Lost | Change::Overflow => {}
         }
     }
 
-    /// Withdraws a job whose file is gone. True if it was.
-    fn check_withdrawn(&mut self, id: JobId, queue: QueueName) -> bool {
+    /// The name that left `pending/` may have been a queue's.
+    fn check_queue(&mut self, name: &[u8]) {
+        if let Ok(queue) = QueueName::from_bytes(name) {
+            let place = Place::of_queue(&queue);
+            if self
+                .watches
+                .places
+                .values()
+                .any(|watched| *watched == place)
+            {
+                self.queue_gone(&queue);
+            }
+        }
+    }
+
+    /// Withdraws a job whose file is gone.
+    fn check_withdrawn(&mut self, id: JobId, queue: QueueName) {
         let place = Place::of_queue(&queue);
         match self.shared.spool.fs().look(&place, id.as_str().as_bytes()) {
-            Ok(Some(_)) => false,
+            Ok(Some(_)) => {}
+            Err(e) if e.kind() != io::ErrorKind::NotFound => log::error!("{id}: {e}"),
             Ok(None) | Err(_) => {
                 log::debug!("{id}: left queue {queue}");
-                self.queue_event(Event::Withdrawn { id, queue });
-                true
+                self.feed(Event::Withdrawn { id, queue });
             }
         }
     }
@@ -417,7 +427,7 @@ impl Engine {
                     Ok(None) => MovedTo::Gone,
                 };
                 log::info!("{id}: its file was taken out of active/: ending it");
-                self.queue_event(Event::ActiveMoved { id, to });
+                self.feed(Event::ActiveMoved { id, to });
             }
             Change::Came if is_there && !self.scheduler.knows(&id) => {
                 log::warn!(
@@ -436,30 +446,44 @@ impl Engine {
         }
     }
 
-    fn finished_changed(
-        &mut self,
-        place: &Place,
-        name: &[u8],
-        change: Change,
-        moved: Option<JobId>,
-    ) {
+    fn finished_changed(&mut self, place: &Place, name: &[u8], change: Change) {
         let Ok(id) = JobId::from_bytes(name) else {
             return;
         };
         match change {
-            Change::Removed => self.errand(committer::Task::Removed(id)),
+            Change::Removed | Change::MovedAway => self.errand(committer::Task::Removed(id)),
             Change::Came => {
-                if moved.as_ref() == Some(&id) {
+                // What a commit puts there is known until the engine has heard of the commit, which is after this.
+                if !self.scheduler.knows(&id) {
                     self.errand(committer::Task::ByHand(id.clone(), place.clone()));
                 }
                 if self.scheduler.has_children(&id) {
-                    self.queue_event(Event::ParentMoved {
-                        id,
-                        complete: *place == Place::Complete,
-                    });
+                    let complete = *place == Place::Complete;
+                    self.feed(Event::ParentMoved { id, complete });
                 }
             }
-            Change::MovedAway | Change::Grew | Change::Lost | Change::Overflow => {}
+            Change::Grew | Change::Lost | Change::Overflow => {}
+        }
+    }
+
+    /// A queue's directory was removed, or renamed to be another queue: what waited in it does so no more.
+    fn queue_gone(&mut self, queue: &QueueName) {
+        let place = Place::of_queue(queue);
+        self.shared.spool.fs().close_queue(queue);
+        if self.shared.spool.fs().open_queue(queue).is_ok() {
+            // It was replaced by another one, or the news is older than what is there now.
+            return self.open_queue(queue);
+        }
+        log::info!("queue {queue}: its directory is gone");
+        self.watches.places.retain(|_, watched| *watched != place);
+        let left: Vec<JobId> = self
+            .scheduler
+            .all_waiting()
+            .filter(|(_, waits_in)| *waits_in == queue)
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in left {
+            self.check_withdrawn(id, queue.clone());
         }
     }
 
@@ -468,17 +492,8 @@ impl Engine {
     fn directory_lost(&mut self, watch: Watch, place: &Place) {
         match place {
             Place::Queue(queue) => {
-                log::info!("queue {queue}: its directory is gone");
-                self.watches.watcher.remove(watch);
                 self.watches.places.remove(&watch);
-                self.shared.spool.fs().close_queue(queue);
-                // A new directory of that name may be there already.
-                self.judge_later(
-                    self.now().boot,
-                    Place::Pending,
-                    queue.as_str().as_bytes().to_vec(),
-                );
-                self.watches.lost_events = true;
+                self.queue_gone(queue);
             }
             Place::Root
             | Place::Pending

@@ -19,7 +19,7 @@ pub enum Writers {
 }
 
 /// Asks the kernel with a read lease, which it grants only when no descriptor is open for writing (fcntl(2),
-/// measured on 6.18), and with a shared flock, which a producer may hold exclusively. Both are given back at once.
+/// measured on 6.18), and with an exclusive flock, which fails while a producer holds any. Both are given back at once.
 ///
 /// A writer that opens the file between the two lease calls makes the kernel send SIGIO: the daemon ignores it.
 pub fn writers(file: &File) -> io::Result<Writers> {
@@ -40,7 +40,7 @@ pub fn writers(file: &File) -> io::Result<Writers> {
     }
     // SAFETY: as above.
     unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
-    match FileExt::try_lock_shared(file) {
+    match FileExt::try_lock_exclusive(file) {
         Ok(()) => {
             FileExt::unlock(file)?;
             Ok(Writers::None)

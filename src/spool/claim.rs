@@ -1,7 +1,7 @@
 //! From `pending/` to `active/`: the moment a job becomes a try.
 
 use super::intake::stamp;
-use super::{Fs, Place, Spool, Taken};
+use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::core::scheduler::Stamp;
@@ -35,17 +35,21 @@ impl<F: Fs> Spool<F> {
     /// even if somebody replaces the file in between.
     pub fn claim(&self, id: &JobId, queue: &QueueName, expected: Stamp) -> io::Result<Claim> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
-        let (look, bytes) = match self.fs.take(&from, name, u64::from(expected.size))? {
-            Taken::Missing => return Ok(Claim::Gone),
-            Taken::File {
-                look,
-                writers: Writers::None | Writers::Unknown,
-                bytes,
-            } if stamp(&look) == expected => (look, bytes),
-            Taken::File { .. } | Taken::Strange(_) | Taken::TooLarge(_) => {
-                return Ok(Claim::Changed);
-            }
-        };
+        let (look, bytes) =
+            match self
+                .fs
+                .take(&from, name, u64::from(expected.size), Ask::Writers)?
+            {
+                Taken::Missing => return Ok(Claim::Gone),
+                Taken::File {
+                    look,
+                    writers: Writers::None | Writers::Unknown,
+                    bytes,
+                } if stamp(&look) == expected => (look, bytes),
+                Taken::File { .. } | Taken::Strange(_) | Taken::TooLarge(_) => {
+                    return Ok(Claim::Changed);
+                }
+            };
         let Ok(mut record) = Record::from_bytes(&bytes) else {
             return Ok(Claim::Changed);
         };

@@ -28,6 +28,15 @@ pub enum Taken {
     },
 }
 
+/// Whether to find out who else has a file open. That locks it for a moment, which only the daemon may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Find out.
+    Writers,
+    /// Just read.
+    Nothing,
+}
+
 /// The operations. Names are raw bytes of one path component; no call follows a symbolic link.
 pub trait Fs: Debug + Send + Sync {
     /// Makes a file that must not exist, with mode 0600; synced if `durable`.
@@ -49,8 +58,8 @@ pub trait Fs: Debug + Send + Sync {
     fn sync(&self, place: &Place) -> io::Result<()>;
     /// What a name is.
     fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>>;
-    /// Opens and reads a file of at most `limit` bytes.
-    fn take(&self, place: &Place, name: &[u8], limit: u64) -> io::Result<Taken>;
+    /// Opens and reads a file of at most `limit` bytes, and finds out who else has it open if asked to.
+    fn take(&self, place: &Place, name: &[u8], limit: u64, ask: Ask) -> io::Result<Taken>;
     /// Calls `each` with every name in a directory.
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
     /// Makes a queue's directory unless it is there.

@@ -1,6 +1,6 @@
 //! Judging what was dropped: a job, not yet a job, or never one.
 
-use super::fs::{Fs, Taken};
+use super::fs::{Ask, Fs, Taken};
 use super::place::Place;
 use super::{Spool, Where};
 use crate::core::id::{JobId, QueueName, is_foreign};
@@ -57,7 +57,10 @@ impl<F: Fs> Spool<F> {
         if let Err(e) = JobId::from_bytes(name) {
             return Ok(Intake::Bad(format!("the file name {e}")));
         }
-        match self.fs.take(place, name, limits.max_job_bytes)? {
+        match self
+            .fs
+            .take(place, name, limits.max_job_bytes, Ask::Writers)?
+        {
             Taken::Missing => Ok(Intake::Nothing),
             Taken::Strange(look) => Ok(strange(place, name, &look)),
             Taken::TooLarge(look) => {

@@ -21,7 +21,7 @@ mod view;
 pub use accept::{NewId, Submit, SubmitError};
 pub use claim::{Claim, Claimed};
 pub use commit::{Placed, Target};
-pub use fs::{Fs, Taken};
+pub use fs::{Ask, Fs, Taken};
 pub use intake::{Intake, Limits};
 pub use place::Place;
 pub use real::RealFs;

@@ -1,6 +1,6 @@
 //! The spool on the real file system: every directory held open, every name relative to one of them.
 
-use super::fs::{Fs, Taken};
+use super::fs::{Ask, Fs, Taken};
 use super::place::Place;
 use crate::core::id::QueueName;
 use crate::os::dir::{self, How, Kind, Look};
@@ -149,7 +149,7 @@ impl Fs for RealFs {
         self.with(place, |fd| dir::look(fd, name))
     }
 
-    fn take(&self, place: &Place, name: &[u8], limit: u64) -> io::Result<Taken> {
+    fn take(&self, place: &Place, name: &[u8], limit: u64, ask: Ask) -> io::Result<Taken> {
         self.with(place, |fd| {
             let file = match dir::open_read(fd, name) {
                 Ok(file) => file,
@@ -162,7 +162,10 @@ impl Fs for RealFs {
             if look.size > limit {
                 return Ok(Taken::TooLarge(look));
             }
-            let writers = lease::writers(&file)?;
+            let writers = match ask {
+                Ask::Writers => lease::writers(&file)?,
+                Ask::Nothing => Writers::None,
+            };
             let bytes = dir::read_up_to(&file, look.size, limit)?;
             let writers = if bytes.len() as u64 == look.size {
                 writers

@@ -1,6 +1,6 @@
 //! Looking: which state a job is in, its record, its log.
 
-use super::{Fs, Place, Spool, Taken};
+use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
@@ -123,10 +123,12 @@ impl<F: Fs> Spool<F> {
 
     /// The record of a job in this place. A file without one (plain text) gives what it asks for.
     pub fn load(&self, id: &JobId, at: &Where) -> io::Result<Option<Record>> {
-        match self
-            .fs
-            .take(&at.place(), id.as_str().as_bytes(), MAX_RECORD_BYTES)?
-        {
+        match self.fs.take(
+            &at.place(),
+            id.as_str().as_bytes(),
+            MAX_RECORD_BYTES,
+            Ask::Nothing,
+        )? {
             Taken::Missing | Taken::Strange(_) => Ok(None),
             Taken::TooLarge(_) => Err(io::Error::new(
                 io::ErrorKind::InvalidData,

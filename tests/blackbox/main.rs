@@ -6,9 +6,15 @@ mod tools;
 
 mod basics;
 mod drops;
+mod ends;
+mod fields;
 mod files;
+mod hostile;
+mod order;
 mod signals;
+mod singletons;
 mod steer;
 mod steer_running;
+mod surroundings;
 mod workload;
 mod writers;

@@ -45,6 +45,11 @@ impl Spool {
         assert!(self.daemon.is_none(), "one daemon at a time");
         let mut command = self.command(["serve"]);
         command.args(args);
+        self.serve_with(command);
+    }
+
+    /// As [`Self::serve`], with a command that becomes the daemon.
+    pub fn serve_with(&mut self, mut command: Command) {
         self.daemon = Some(self.spawn_logged(&mut command));
         wait_for("the daemon to hold the lock", || {
             self.daemon_pid().is_some()

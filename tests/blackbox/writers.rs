@@ -95,7 +95,7 @@ import os, sys
 for name in ("tmpfile",):
     fd = os.open(sys.argv[1], os.O_TMPFILE | os.O_WRONLY, 0o600)
     os.write(fd, sys.argv[2].encode())
-    os.link(f"/proc/self/fd/{fd}", f"{sys.argv[1]}/{name}", follow_symlinks=True)
+    os.link(f"/proc/self/fd/{fd}", f"{sys.argv[1]}/{name}", src_dir_fd=fd, follow_symlinks=True)
     os.close(fd)
 "#;
     fs::write(spool.beside("w.py"), python).unwrap();

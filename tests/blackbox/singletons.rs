@@ -1,0 +1,248 @@
+//! A name is a singleton (DESIGN section 3): the newest has the plain name, older runs are kept beside it.
+
+use crate::spool::Spool;
+use crate::tools::Gate;
+use serde_json::json;
+use std::fs;
+
+#[test]
+fn a_drop_over_a_waiting_one_replaces_it() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_file("blocker", gate.wait());
+    spool.wait_note("blocker");
+    for n in 0..10 {
+        spool.drop_file(
+            "backup",
+            format!("echo {n} >> {}", spool.beside("runs").display()),
+        );
+    }
+    gate.open(1);
+    spool.wait_record("complete/backup");
+    spool.settle();
+    assert_eq!(fs::read_to_string(spool.beside("runs")).unwrap(), "9\n");
+    assert_eq!(spool.ls("complete"), ["backup", "blocker"]);
+}
+
+#[test]
+fn a_replaced_one_takes_over_priority_and_parents() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_file("blocker", gate.wait());
+    spool.wait_note("blocker");
+    let order = spool.beside("order");
+    let job = |priority: i32| json!({"command": format!("echo $PIRN_ID >> {}", order.display()), "priority": priority});
+    spool.drop_json("a", &job(5));
+    spool.drop_json("b", &job(1));
+    spool.drop_json("a", &job(0));
+    gate.open(1);
+    spool.wait_record("complete/a");
+    spool.wait_record("complete/b");
+    assert_eq!(fs::read_to_string(order).unwrap(), "b\na\n");
+}
+
+#[test]
+fn a_drop_while_it_runs_waits_for_it() {
+    let spool = Spool::serving(&["--slots", "4"]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_file("backup", format!("echo first; {}", gate.wait()));
+    spool.wait_note("backup");
+    spool.drop_file("backup", format!("echo second; {}", gate.wait()));
+    spool.settle();
+    assert!(spool.has("pending/backup") && spool.has("active/backup"));
+    assert_eq!(spool.processes("backup").len(), 1);
+    gate.open(1);
+    spool.wait_record("complete/backup~1");
+    spool.wait_for("the second to run", || spool.has("active/backup"));
+    gate.open(1);
+    let second = spool.wait_record("complete/backup");
+    let first = spool.record("complete/backup~1");
+    assert_eq!(
+        (&first["output"], &second["output"]),
+        (&json!("first\n"), &json!("second\n"))
+    );
+    assert_eq!(spool.read("log/backup~1"), "first\n");
+    assert_eq!(spool.read("log/backup"), "second\n");
+    assert_eq!(
+        (&second["attempt"], &first["attempt"]),
+        (&json!(1), &json!(1))
+    );
+}
+
+#[test]
+fn older_runs_are_kept_with_their_logs() {
+    let spool = Spool::serving(&[]);
+    for n in 0..4 {
+        spool.drop_json(
+            "backup",
+            &json!({"command": format!("echo run {n}; echo err {n} >&2"), "split": true}),
+        );
+        spool.wait_for("this run's end", || {
+            spool.has("complete/backup")
+                && spool.record("complete/backup")["output"] == format!("run {n}\n")
+        });
+    }
+    assert_eq!(
+        spool.ls("complete"),
+        ["backup", "backup~1", "backup~2", "backup~3"]
+    );
+    for (name, n) in [
+        ("backup~1", 0),
+        ("backup~2", 1),
+        ("backup~3", 2),
+        ("backup", 3),
+    ] {
+        let record = spool.record(&format!("complete/{name}"));
+        assert_eq!(record["output"], format!("run {n}\n"), "{name}");
+        assert_eq!(
+            spool.read(&format!("log/{name}")),
+            format!("run {n}\n"),
+            "{name}"
+        );
+        assert_eq!(record["log_bytes"], 6, "{name}");
+    }
+    let errors: Vec<_> = spool
+        .ls("log")
+        .into_iter()
+        .filter(|name| name.contains("err"))
+        .collect();
+    assert_eq!(errors.len(), 4, "{errors:?}");
+}
+
+#[test]
+fn older_runs_from_the_other_directory() {
+    let spool = Spool::serving(&[]);
+    spool.drop_json("backup", &json!({"command": "echo bad; false", "tries": 1}));
+    spool.wait_record("failed/backup");
+    spool.drop_file("backup", "echo good");
+    assert_eq!(spool.wait_record("complete/backup")["output"], "good\n");
+    spool.wait_for("the failed run under its older name", || {
+        spool.ls("failed") == ["backup~1"]
+    });
+    assert_eq!(spool.read("log/backup~1"), "bad\n");
+    assert_eq!(spool.read("log/backup"), "good\n");
+    spool.drop_json(
+        "backup",
+        &json!({"command": "echo worse; false", "tries": 1}),
+    );
+    spool.wait_record("failed/backup");
+    // One place at a time: the plain name is in failed/ only.
+    assert_eq!(spool.ls("complete"), ["backup~2"]);
+    assert_eq!(spool.ls("failed"), ["backup", "backup~1"]);
+}
+
+#[test]
+fn a_failed_run_gives_way_while_the_next_one_waited() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_json(
+        "backup",
+        &json!({"command": format!("echo first; {}; false", gate.wait()), "tries": 1}),
+    );
+    spool.wait_note("backup");
+    spool.drop_file("backup", "echo second");
+    gate.open(1);
+    assert_eq!(spool.wait_record("complete/backup")["output"], "second\n");
+    assert_eq!(spool.wait_record("failed/backup~1")["output"], "first\n");
+    assert_eq!(
+        (spool.ls("complete"), spool.ls("failed")),
+        (vec!["backup".to_owned()], vec!["backup~1".to_owned()])
+    );
+    assert_eq!(spool.read("log/backup"), "second\n");
+    assert_eq!(spool.read("log/backup~1"), "first\n");
+}
+
+#[test]
+fn a_retry_gives_way_to_a_newer_one() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    let first = json!({"command": format!("echo first; {}; false", gate.wait()), "backoff": {"first": "5ms"}});
+    spool.drop_json("backup", &first);
+    spool.wait_note("backup");
+    spool.drop_file("backup", "echo second");
+    gate.open(5);
+    let second = spool.wait_record("complete/backup");
+    assert_eq!(second["output"], "second\n");
+    // What the first did is not forgotten.
+    let first = spool.wait_record("failed/backup~1");
+    assert_eq!(
+        (&first["output"], &first["exit_code"]),
+        (&json!("first\n"), &json!(1))
+    );
+    assert_eq!(spool.read("log/backup"), "second\n");
+}
+
+#[test]
+fn the_same_name_in_two_queues_is_one_job() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_file("blocker", gate.wait());
+    spool.wait_note("blocker");
+    let runs = spool.beside("runs");
+    fs::create_dir(spool.path().join("pending/mail")).unwrap();
+    let line = format!("echo $PIRN_QUEUE >> {}", runs.display());
+    spool.drop_file("backup", &line);
+    spool.drop_file("mail/backup", &line);
+    gate.open(1);
+    spool.wait_record("complete/backup");
+    spool.wait_for("nothing waiting", || {
+        !spool.has("pending/backup")
+            && !spool.has("pending/mail/backup")
+            && !spool.has("active/backup")
+    });
+    // Each was dropped; none may vanish: it ran, or it is in bad/ with its reason, or was kept as an older run.
+    let ran = fs::read_to_string(runs).unwrap().lines().count();
+    let bad = spool
+        .ls("bad")
+        .iter()
+        .filter(|name| !name.ends_with(".reason"))
+        .count();
+    assert_eq!(ran + bad, 2, "{}", spool.daemon_log());
+    assert!(
+        spool
+            .ls("bad")
+            .iter()
+            .all(|name| name.starts_with("backup"))
+    );
+}
+
+#[test]
+fn mv_back_of_an_older_run_runs_it_under_its_name() {
+    let spool = Spool::serving(&[]);
+    for n in 0..2 {
+        spool.drop_file("backup", format!("echo run {n} as $PIRN_ID"));
+        spool.wait_for("its end", || {
+            spool.has("complete/backup")
+                && spool.record("complete/backup")["output"] == format!("run {n} as backup\n")
+        });
+    }
+    spool.mv("complete/backup~1", "pending");
+    spool.wait_for("its second run", || {
+        spool.has("complete/backup~1")
+            && spool.record("complete/backup~1")["output"] == "run 0 as backup~1\n"
+    });
+    assert_eq!(
+        spool.record("complete/backup")["output"],
+        "run 1 as backup\n"
+    );
+}
+
+#[test]
+fn mv_back_while_a_newer_one_has_ended() {
+    let spool = Spool::serving(&[]);
+    spool.drop_json(
+        "backup",
+        &json!({"command": "echo old; exit $((PIRN_ATTEMPT > 9))", "name": "old"}),
+    );
+    spool.wait_record("complete/backup");
+    fs::rename(spool.path().join("complete/backup"), spool.beside("old")).unwrap();
+    spool.drop_json("backup", &json!({"command": "echo new", "name": "new"}));
+    spool.wait_for("the new one", || spool.has("complete/backup"));
+    fs::rename(spool.beside("old"), spool.path().join("pending/backup")).unwrap();
+    spool.wait_record("complete/backup~1");
+    spool.wait_for("the old one to be newest", || {
+        spool.has("complete/backup") && spool.record("complete/backup")["name"] == "old"
+    });
+    assert_eq!(spool.record("complete/backup~1")["name"], "new");
+    assert_eq!(spool.ls("bad"), [""; 0]);
+}
