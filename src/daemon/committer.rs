@@ -170,7 +170,6 @@ fn finish(shared: &Shared, id: &JobId, end: TryEnd, verdict: Verdict, wait: Opti
             }
         }
     };
-    shared.leave(id);
     shared.mail.send(Letter::Event(Event::Committed {
         id: id.clone(),
         place,
@@ -200,7 +199,9 @@ fn record_end(
         }
     };
     let placed = insist(id, "recording its end", || {
-        shared.spool.finish(id, &record, &target)
+        shared
+            .spool
+            .finish(id, &record, &target, |inode| run.put_back(inode))
     });
     match (target, placed) {
         (Target::Complete, Placed::There) => Settled::Complete,
@@ -214,7 +215,7 @@ fn record_end(
                 "not tried again: a newer job of the same name was put into pending/".to_owned(),
             );
             insist(id, "recording its end", || {
-                shared.spool.finish(id, &record, &Target::Failed)
+                shared.spool.finish(id, &record, &Target::Failed, |_| {})
             });
             Settled::Failed
         }

@@ -229,6 +229,7 @@ impl Engine {
             self.watch_log(id);
         }
         if let Event::Committed { id, .. } = &event {
+            self.shared.leave(id);
             self.unwatch_log(id);
             self.retain_soon();
         }

@@ -13,6 +13,7 @@ use crate::os::wait::PidFd;
 use crate::os::{clock, dir};
 use crate::spool::{Fs, Place, Target, Where};
 use std::io;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -85,6 +86,7 @@ impl Engine {
                 .started_at
                 .or_else(|| leader.map(|_| Wall(clock::wall().0 - nanos(ran)))),
             log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
+            inode: AtomicU64::new(0),
             book: Mutex::new(Book {
                 record,
                 ended: None,

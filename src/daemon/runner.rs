@@ -10,6 +10,7 @@ use crate::core::record::Record;
 use crate::core::scheduler::{Event, Refusal, Stamp};
 use crate::os::clock;
 use crate::spool::Claim;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 /// One start to do.
@@ -142,6 +143,7 @@ fn make_run(
         pid,
         started: (pid != 0).then(clock::wall),
         log_offset,
+        inode: AtomicU64::new(0),
         book: Mutex::new(Book {
             record,
             ended: None,

@@ -12,6 +12,7 @@ use crate::os::user::Account;
 use crate::os::wait::Usage;
 use crate::spool::Spool;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// One try that is going on, or has just ended.
@@ -29,6 +30,8 @@ pub struct Run {
     pub started: Option<Wall>,
     /// Where in the log its output begins.
     pub log_offset: u64,
+    /// The inode of the record that goes back to `pending/` for the next try; 0 when none does.
+    pub inode: AtomicU64,
     /// The record, and what is learnt about the try. The lock also keeps the note and the end apart.
     pub book: Mutex<Book>,
 }
@@ -49,6 +52,16 @@ pub struct Book {
 }
 
 impl Run {
+    /// The record with this inode is about to appear in `pending/`: that is no drop.
+    pub fn put_back(&self, inode: u64) {
+        self.inode.store(inode, Ordering::SeqCst);
+    }
+
+    /// True for the file that [`Self::put_back`] was told of.
+    pub fn has_put_back(&self, inode: u64) -> bool {
+        self.inode.load(Ordering::SeqCst) == inode
+    }
+
     /// The changing part.
     pub fn book(&self) -> std::sync::MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)

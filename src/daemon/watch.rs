@@ -9,7 +9,7 @@ use crate::core::time::Boot;
 use crate::os::dir::{self, Listing};
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
 use crate::spool::{Fs, Intake, Limits, Place, Where};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -20,6 +20,8 @@ pub struct Watches {
     watcher: Watcher,
     places: HashMap<Watch, Place>,
     logs: HashMap<Watch, JobId>,
+    /// Files that somebody has open for writing.
+    open: BTreeSet<(Place, Vec<u8>)>,
     /// Jobs to look for in all queues once the scans are through: events were lost.
     lost_events: bool,
 }
@@ -44,6 +46,7 @@ impl Watches {
             watcher: Watcher::new()?,
             places: HashMap::new(),
             logs: HashMap::new(),
+            open: BTreeSet::new(),
             lost_events: false,
         })
     }
@@ -224,11 +227,24 @@ impl Engine {
             uid: self.shared.home.account.uid,
         };
         let now = self.now();
-        match self.shared.spool.judge(place, name, limits, now.wall) {
+        let judgement = self.shared.spool.judge(place, name, limits, now.wall);
+        if matches!(judgement, Ok(Intake::Open)) {
+            self.watches.open.insert((place.clone(), name.to_vec()));
+        } else if !self.watches.open.is_empty() {
+            self.watches.open.remove(&(place.clone(), name.to_vec()));
+        }
+        match judgement {
             Ok(Intake::Job(record, look)) => {
                 let (Ok(id), Some(queue)) = (JobId::from_bytes(name), place.queue()) else {
                     return;
                 };
+                if self
+                    .shared
+                    .run(&id)
+                    .is_some_and(|run| run.has_put_back(look.inode))
+                {
+                    return;
+                }
                 if *place == Place::Pending
                     && record
                         .queue
@@ -369,7 +385,10 @@ impl Engine {
 
     fn pending_changed(&mut self, place: &Place, name: &[u8], change: Change) {
         match change {
-            Change::Came => self.seen(place, name),
+            Change::Came => {
+                self.seen(place, name);
+                self.closed_under_another_name(place, name);
+            }
             Change::MovedAway | Change::Removed => {
                 let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name)) else {
                     return;
@@ -381,6 +400,31 @@ impl Engine {
                 }
             }
             Change::Grew | Change::Lost | Change::Overflow => {}
+        }
+    }
+
+    /// A file that was linked in with linkat(2) is reported closed under the name it was opened by, which need not
+    /// be in the directory at all (measured with O_TMPFILE): then any of the open files may be meant.
+    fn closed_under_another_name(&mut self, place: &Place, name: &[u8]) {
+        if self.watches.open.is_empty()
+            || self
+                .shared
+                .spool
+                .fs()
+                .look(place, name)
+                .is_ok_and(|look| look.is_some())
+        {
+            return;
+        }
+        let open: Vec<_> = self
+            .watches
+            .open
+            .iter()
+            .filter(|(p, _)| p == place)
+            .cloned()
+            .collect();
+        for (place, name) in open {
+            self.take_in(&place, &name);
         }
     }
 

@@ -144,10 +144,12 @@ impl Attributes {
         unsafe {
             check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
             let mut this = Self(attributes.assume_init());
-            let mut set = std::mem::zeroed();
+            let mut set: libc::sigset_t = std::mem::zeroed();
             libc::sigemptyset(&mut set);
             check(libc::posix_spawnattr_setsigmask(&mut this.0, &set))?;
-            libc::sigfillset(&mut set);
+            // sigfillset leaves out the two signals that glibc keeps for itself, and posix_spawn ignores those in
+            // the child unless they are in the set (measured: SigIgn 0x180000000).
+            std::ptr::write_bytes(&raw mut set, 0xff, 1);
             check(libc::posix_spawnattr_setsigdefault(&mut this.0, &set))?;
             check(libc::posix_spawnattr_setflags(&mut this.0, flags))?;
             Ok(this)

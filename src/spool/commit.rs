@@ -54,12 +54,25 @@ impl<F: Fs> Spool<F> {
 
     /// Records the end of a job that is in `active/` and moves its file. The record must carry its end, or be
     /// ready for the next try.
-    pub fn finish(&self, id: &JobId, record: &Record, target: &Target) -> io::Result<Placed> {
+    ///
+    /// `announce` is told the inode of the record before it is shown, so that it can be told from a file that a
+    /// user drops under the same name.
+    pub fn finish(
+        &self,
+        id: &JobId,
+        record: &Record,
+        target: &Target,
+        announce: impl Fn(u64),
+    ) -> io::Result<Placed> {
         if !self.replace(&Place::Active, id, record)? {
             self.follow(id, record)?;
             return Ok(Placed::UserMoved);
         }
         self.sync_active()?;
+        if matches!(target, Target::Pending(_)) {
+            let look = self.fs.look(&Place::Active, id.as_str().as_bytes())?;
+            look.iter().for_each(|look| announce(look.inode));
+        }
         self.place(id, target)
     }
 

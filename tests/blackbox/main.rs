@@ -5,12 +5,15 @@ mod spool;
 mod tools;
 
 mod basics;
+mod bounds;
+mod config;
 mod drops;
 mod ends;
 mod fields;
 mod files;
 mod hostile;
 mod order;
+mod record;
 mod signals;
 mod singletons;
 mod steer;

@@ -216,7 +216,7 @@ fn signals_are_as_a_login_has_them() {
             assert_eq!(
                 u64::from_str_radix(mask, 16).unwrap(),
                 0,
-                "{id} {line}: {output}"
+                "{id} {line} {mask}"
             );
         }
     }
