@@ -8,6 +8,7 @@ use crate::core::id::JobId;
 use crate::core::record::{Reason, Record};
 use crate::core::scheduler::{Event, Exit};
 use crate::core::time::Wall;
+use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::wait::PidFd;
 use crate::os::{clock, dir};
@@ -63,10 +64,12 @@ impl Engine {
     fn take_over(&mut self, id: JobId, mut record: Record) {
         let queue = record.queue.clone().unwrap_or_default();
         // Without a note the record is the one that was claimed: the try that it began is not counted in it yet.
-        if record.started_at.is_none() {
+        if record.started_at.is_none() && !Fault::NoTryCount.is_on() {
             record.attempt += 1;
         }
-        let leader = self.leader(&id, &record);
+        let leader = self
+            .leader(&id, &record)
+            .filter(|_| !Fault::NoAdoption.is_on());
         let terms = self.shared.config().terms(&queue, &record);
         let attempt = record.attempt;
         let ran = leader.map_or(Duration::ZERO, |stat| age(stat.start));
@@ -105,8 +108,9 @@ impl Engine {
         match leader {
             Some(stat) => self.adopt(&run, stat),
             None => {
-                let alone = !children::log_is_held(&self.shared, &id)
-                    && sweep::members(&self.shared, &run).is_empty();
+                let alone = Fault::NoAdoption.is_on()
+                    || (!children::log_is_held(&self.shared, &id)
+                        && sweep::members(&self.shared, &run).is_empty());
                 log::info!("{id}: try {attempt} was interrupted");
                 self.feed(Event::Ended {
                     id,

@@ -5,6 +5,7 @@ use super::engine::Letter;
 use super::shared::{Run, Shared};
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Stop};
+use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::{clock, signals};
 use std::time::Duration;
@@ -51,6 +52,7 @@ pub fn members(shared: &Shared, run: &Run) -> Vec<Stat> {
         stat.pid != us
             && ((run.pid != 0 && (stat.session == run.pid || stat.group == run.pid))
                 || procfs::has_environment(stat.pid, &mark))
+            && !Fault::NoSweep.is_on()
     };
     mine.extend(all.iter().filter(|stat| belongs(stat)));
     loop {

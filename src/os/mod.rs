@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod dir;
+pub mod fault;
 pub mod inotify;
 pub mod lease;
 pub mod limits;

@@ -4,6 +4,7 @@ use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::os::dir::How;
+use crate::os::fault::Fault;
 use std::fmt;
 use std::io;
 
@@ -89,7 +90,9 @@ impl<F: Fs> Spool<F> {
                 .rename(&Place::Tmp, &staged, &place, id.as_str().as_bytes(), how)
             {
                 Ok(()) => {
-                    self.sync(&place)?;
+                    if !Fault::NoPendingSync.is_on() {
+                        self.sync(&place)?;
+                    }
                     return Ok(id);
                 }
                 Err(e) => {

@@ -8,6 +8,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
+use crate::os::fault::Fault;
 use std::io;
 
 /// Where an ended job's file is to go.
@@ -160,9 +161,12 @@ impl<F: Fs> Spool<F> {
     fn replace(&self, place: &Place, id: &JobId, record: &Record) -> io::Result<bool> {
         let name = id.as_str().as_bytes();
         let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
-        let exchanged = self
-            .fs
-            .rename(&Place::Tmp, &staged, place, name, How::Exchange);
+        let how = if Fault::NoExchange.is_on() {
+            How::Replace
+        } else {
+            How::Exchange
+        };
+        let exchanged = self.fs.rename(&Place::Tmp, &staged, place, name, how);
         self.fs.unlink(&Place::Tmp, &staged)?;
         match exchanged {
             Ok(()) => Ok(true),

@@ -29,6 +29,7 @@ pub use steer::{Steered, shortage};
 pub use view::{Found, Where};
 
 use crate::core::id::JobId;
+use crate::os::fault::Fault;
 use group::GroupSync;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -94,7 +95,7 @@ impl<F: Fs> Spool<F> {
 
     /// Makes the names in `active/` durable, together with whoever else wants that now.
     fn sync_active(&self) -> io::Result<()> {
-        if self.durable {
+        if self.durable && !Fault::NoActiveSync.is_on() {
             self.active.run(|| self.fs.sync(&Place::Active))
         } else {
             Ok(())
@@ -114,7 +115,8 @@ impl<F: Fs> Spool<F> {
     /// second sync says (measured on ext4): it is written once more under another name, and then it is an error.
     fn stage(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let name = self.staging_name(id);
-        match self.fs.write_new(&Place::Tmp, &name, bytes, self.durable) {
+        let durable = self.durable && !Fault::NoFileSync.is_on();
+        match self.fs.write_new(&Place::Tmp, &name, bytes, durable) {
             Ok(()) => Ok(name),
             Err(first) => {
                 self.fs.unlink(&Place::Tmp, &name)?;
@@ -128,7 +130,7 @@ impl<F: Fs> Spool<F> {
                 );
                 let name = self.staging_name(id);
                 self.fs
-                    .write_new(&Place::Tmp, &name, bytes, self.durable)
+                    .write_new(&Place::Tmp, &name, bytes, durable)
                     .inspect_err(|_| {
                         let _ = self.fs.unlink(&Place::Tmp, &name);
                     })?;

@@ -184,19 +184,19 @@ fn only_the_queues_that_match() {
     let spool = Spool::serving(&["--only", "ma*", "--only", "web"]);
     for queue in ["mail", "map", "web", "website", "default", "m"] {
         let record = json!({"command": "true", "queue": queue});
-        spool.drop_json(queue, &record);
+        spool.drop_json(&format!("in-{queue}"), &record);
     }
     for id in ["mail", "map", "web"] {
-        spool.wait_record(&format!("complete/{id}"));
+        spool.wait_record(&format!("complete/in-{id}"));
     }
-    spool.wait_file("pending/website/website");
-    spool.wait_file("pending/m/m");
+    spool.wait_file("pending/website/in-website");
+    spool.wait_file("pending/m/in-m");
     spool.drop_json("last", &json!({"command": "true", "queue": "mail"}));
     spool.wait_record("complete/last");
     assert!(
-        spool.has("pending/default")
-            && spool.has("pending/website/website")
-            && spool.has("pending/m/m")
+        spool.has("pending/in-default")
+            && spool.has("pending/website/in-website")
+            && spool.has("pending/m/in-m")
     );
 }
 

@@ -316,19 +316,3 @@ fn sighup_rereads_the_config_named_on_the_command_line() {
     spool.stop();
     assert_eq!(spool.pirn(&["serve", "--config", "/no/such/file"]).code, 78);
 }
-
-#[test]
-fn a_config_named_on_the_command_line_is_live_too() {
-    let mut spool = Spool::new();
-    let file = spool.beside("other.json");
-    fs::write(&file, r#"{"defaults": {"tries": 1}}"#).unwrap();
-    spool.serve(&["--config", file.to_str().unwrap()]);
-    fs::write(
-        &file,
-        r#"{"defaults": {"tries": 2, "backoff": {"first": "2ms"}}}"#,
-    )
-    .unwrap();
-    spool.wait_daemon_log("other.json");
-    spool.drop_file("2", "false");
-    assert_eq!(spool.wait_record("failed/2")["attempt"], 2);
-}

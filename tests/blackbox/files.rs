@@ -259,3 +259,35 @@ fn the_spool_is_private() {
         assert_eq!(mode & 0o7777, 0o700, "{dir:?} is {mode:o}");
     }
 }
+
+#[test]
+fn a_job_named_like_its_queue() {
+    let spool = Spool::serving(&[]);
+    spool.drop_json(
+        "mail",
+        &json!({"command": "echo $PIRN_ID in $PIRN_QUEUE", "queue": "mail"}),
+    );
+    assert_eq!(
+        spool.wait_record("complete/mail")["output"],
+        "mail in mail\n"
+    );
+}
+
+#[test]
+fn a_queue_made_with_the_name_of_a_running_job() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    let job = json!({"command": format!("{}; [ $PIRN_ATTEMPT = 2 ]", gate.wait()), "backoff": {"first": "5ms"}});
+    spool.drop_json("mail", &job);
+    spool.wait_note("mail");
+    fs::create_dir(spool.path().join("pending/mail")).unwrap();
+    gate.open(2);
+    // There is no room for its next try; what it did is not lost, and nothing is blamed on a newer job.
+    let (state, record) = spool.wait_end("mail");
+    if state == "failed" {
+        assert_eq!(record["attempts"].as_array().unwrap().len(), 1);
+        assert!(text(&record, "error").contains("queue"), "{record}");
+    } else {
+        assert_eq!(record["attempt"], 2);
+    }
+}

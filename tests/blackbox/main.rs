@@ -6,6 +6,8 @@ mod tools;
 
 mod basics;
 mod bounds;
+mod cli_add;
+mod cli_run;
 mod config;
 mod drops;
 mod ends;

@@ -231,7 +231,8 @@ fn unknown_keys_are_carried_along_byte_for_byte() {
         odd.join(",\n")
     );
     spool.drop_file("1", &record);
-    spool.wait_end("1");
+    // Not every JSON reader takes all of these numbers: ours are not asked to.
+    spool.wait_file("complete/1");
     let kept = spool.read("complete/1");
     for value in [
         r#""x": {"b": 1, "a": [1.0, 1e400, -0, 12345678901234567890123],  "a2" : "\u00e9\/é" }"#,

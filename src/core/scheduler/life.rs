@@ -275,8 +275,10 @@ impl Scheduler {
             },
             Stage::Sweeping { .. } | Stage::Ending => return,
         };
-        // A job that did well may leave a daemon behind; one that did not must be gone before its next try.
-        if alone || end.succeeded() {
+        // A job that did well may leave a daemon behind; one that did not must be gone before its next try; and of
+        // one that was stopped nothing may be left at all, not even what let go of the log.
+        let stopped = matches!(end, TryEnd::Stopped { .. });
+        if end.succeeded() || (alone && !stopped) {
             return self.finish(ix, end, actions);
         }
         let grace = match (live.stage, live.deadline) {

@@ -1,0 +1,63 @@
+//! Faults for negative controls: each crash test must fail when the one step it is about is left out.
+//!
+//! `PIRN_FAULTS=a,b` switches them on, in debug builds only; a release build has no such switch.
+
+/// A step that can be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Staged files are not synced.
+    NoFileSync,
+    /// `pending/` is not synced when a job is accepted.
+    NoPendingSync,
+    /// `active/` is not synced before an end is shown.
+    NoActiveSync,
+    /// The start of a `once` job is not synced.
+    NoOnceSync,
+    /// Logs are not locked for their jobs.
+    NoLogLock,
+    /// Live processes of an earlier daemon are not looked for.
+    NoAdoption,
+    /// The try that a killed daemon began is not counted.
+    NoTryCount,
+    /// What is claimed is not compared with what was judged.
+    NoClaimCheck,
+    /// A record replaces whatever has its name, or nothing.
+    NoExchange,
+    /// Only the leader's process group is killed.
+    NoSweep,
+    /// A file that is being written is taken all the same.
+    NoWriterCheck,
+}
+
+impl Fault {
+    /// The word in `PIRN_FAULTS`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoFileSync => "no-file-sync",
+            Self::NoPendingSync => "no-pending-sync",
+            Self::NoActiveSync => "no-active-sync",
+            Self::NoOnceSync => "no-once-sync",
+            Self::NoLogLock => "no-log-lock",
+            Self::NoAdoption => "no-adoption",
+            Self::NoTryCount => "no-try-count",
+            Self::NoClaimCheck => "no-claim-check",
+            Self::NoExchange => "no-exchange",
+            Self::NoSweep => "no-sweep",
+            Self::NoWriterCheck => "no-writer-check",
+        }
+    }
+
+    /// True when this step is to be left out.
+    #[cfg(debug_assertions)]
+    pub fn is_on(self) -> bool {
+        static WORDS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        let words = WORDS.get_or_init(|| std::env::var("PIRN_FAULTS").unwrap_or_default());
+        !words.is_empty() && words.split(',').any(|word| word == self.as_str())
+    }
+
+    /// True when this step is to be left out: never, in a release build.
+    #[cfg(not(debug_assertions))]
+    pub const fn is_on(self) -> bool {
+        false
+    }
+}

@@ -1,0 +1,351 @@
+//! `pirn add`: prints the id and nothing else; every option ends in the record.
+
+use crate::spool::Spool;
+use serde_json::{Value, json};
+use std::fs;
+use std::process::Command;
+
+fn pending(spool: &Spool, id: &str) -> Value {
+    spool.record(&format!("pending/{id}"))
+}
+
+#[test]
+fn prints_the_id_and_nothing_else() {
+    let spool = Spool::new();
+    for n in 1..=3 {
+        let done = spool.pirn(&["add", "true"]);
+        assert_eq!(
+            (done.code, done.stdout, done.stderr),
+            (0, format!("{n}\n"), String::new())
+        );
+    }
+    let done = spool.pirn(&["add", "--id", "backup", "true"]);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, "backup\n", "")
+    );
+    assert_eq!(spool.ls("pending"), ["1", "2", "3", "backup"]);
+    assert_eq!(spool.ls("tmp"), [""; 0]);
+}
+
+#[test]
+fn one_word_is_a_shell_line_several_are_a_program() {
+    let spool = Spool::new();
+    spool.add(&["echo $HOME | wc"]);
+    spool.add(&["echo", "$HOME", "|", "-n", "--tries"]);
+    spool.add(&["--", "-odd", "--name"]);
+    spool.add(&["--tries", "4", "--", "ls -l"]);
+    assert_eq!(pending(&spool, "1")["command"], "echo $HOME | wc");
+    assert_eq!(
+        pending(&spool, "2")["command"],
+        json!(["echo", "$HOME", "|", "-n", "--tries"])
+    );
+    assert_eq!(pending(&spool, "2").get("tries"), None);
+    assert_eq!(pending(&spool, "3")["command"], json!(["-odd", "--name"]));
+    assert_eq!(
+        (
+            &pending(&spool, "4")["command"],
+            &pending(&spool, "4")["tries"]
+        ),
+        (&json!("ls -l"), &json!(4))
+    );
+}
+
+#[test]
+fn a_script_on_standard_input() {
+    let spool = Spool::new();
+    let script = "#!/bin/bash\necho ${BASH_VERSION:+bash}\n";
+    let done = spool.pirn_with_input(&["add", "-"], script.as_bytes());
+    assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"));
+    assert_eq!(pending(&spool, "1")["command"], script);
+    assert_eq!(spool.pirn_with_input(&["add", "-"], b"").code, 2);
+    assert_eq!(spool.pirn_with_input(&["add", "-"], b"\xff\xfe").code, 65);
+}
+
+#[test]
+fn every_option_ends_in_the_record() {
+    let spool = Spool::new();
+    let payload = spool.beside("payload");
+    fs::write(&payload, "pay\nload").unwrap();
+    let payload = payload.to_str().unwrap();
+    spool.add(&["--id", "p1", "true"]);
+    spool.add(&["--id", "p2", "true"]);
+    for (args, expected) in [
+        (vec!["-p", "7"], json!({"priority": 7})),
+        (vec!["--priority", "-3"], json!({"priority": -3})),
+        (vec!["--after", "p1"], json!({"after": ["p1"]})),
+        (vec!["--after", "p1,p2"], json!({"after": ["p1", "p2"]})),
+        (
+            vec!["--after", "p1", "--after-any", "p2"],
+            json!({"after": ["p1"], "after_any": ["p2"]}),
+        ),
+        (vec!["-g", "db"], json!({"group": "db"})),
+        (vec!["-t", "90s"], json!({"timeout": "1m 30s"})),
+        (vec!["--timeout", "0"], json!({"timeout": 0})),
+        (vec!["--grace", "1h 30m"], json!({"grace": "1h 30m"})),
+        (vec!["--tries", "9"], json!({"tries": 9})),
+        (
+            vec!["--backoff", "first=2s,factor=3,max=1m"],
+            json!({"backoff": {"first": "2s", "factor": 3.0, "max": "1m"}}),
+        ),
+        (
+            vec!["--retry-on", "1,2", "--fail-on", "3"],
+            json!({"retry_on": [1, 2], "fail_on": [3]}),
+        ),
+        (vec!["--once"], json!({"once": true})),
+        (vec!["-C", "/usr"], json!({"cwd": "/usr"})),
+        (vec!["--umask", "027"], json!({"umask": "027"})),
+        (vec!["--nice", "-5"], json!({"nice": -5})),
+        (
+            vec![
+                "--limit",
+                "nofile=64",
+                "--limit",
+                "core=unlimited",
+                "--limit",
+                "as=2G",
+            ],
+            json!({"limits": {"nofile": 64, "core": "unlimited", "as": 2u64 << 30}}),
+        ),
+        (vec!["--stdin", payload], json!({"stdin": "pay\nload"})),
+        (
+            vec!["--file", payload, "--file", &format!("f={payload}")],
+            json!({"files": {"payload": "pay\nload", "f": "pay\nload"}}),
+        ),
+        (vec!["--tmp"], json!({"tmp": true})),
+        (vec!["--keep-tmp"], json!({"tmp": "keep"})),
+        (vec!["--split"], json!({"split": true})),
+        (vec!["--max-log", "64K"], json!({"max_log": 65536})),
+        (vec!["--name", "label"], json!({"name": "label"})),
+        (
+            vec!["--comment", "some text"],
+            json!({"comment": "some text"}),
+        ),
+        (
+            vec!["--tag", "a", "--tag", "b"],
+            json!({"tags": ["a", "b"]}),
+        ),
+        (
+            vec!["--at", "2199-01-01T00:00:00Z"],
+            json!({"not_before": "2199-01-01T00:00:00.000Z"}),
+        ),
+        (
+            vec!["--at", "@7226582400"],
+            json!({"not_before": "2199-01-01T00:00:00.000Z"}),
+        ),
+        (
+            vec!["--expires", "2199-01-01T00:00:00Z"],
+            json!({"expires": "2199-01-01T00:00:00.000Z"}),
+        ),
+    ] {
+        let id = spool.add(&[&args[..], &["true"]].concat());
+        let record = pending(&spool, &id);
+        for (key, value) in expected.as_object().unwrap() {
+            assert_eq!(&record[key], value, "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn dates_that_are_spans() {
+    let spool = Spool::new();
+    let now = || {
+        std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+    };
+    let seconds = |time: &Value| -> u64 {
+        let out = Command::new("date")
+            .args(["-u", "-d", time.as_str().unwrap(), "+%s"])
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout)
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap()
+    };
+    let id = spool.add(&["--in", "1h 30m", "--expires", "2h", "true"]);
+    let record = pending(&spool, &id);
+    let due = seconds(&record["not_before"]);
+    assert!((now() + 5390..=now() + 5401).contains(&due));
+    assert!((now() + 7190..=now() + 7201).contains(&seconds(&record["expires"])));
+    // The next time the clock shows this.
+    let done = Command::new("bash")
+        .args([
+            "-c",
+            &format!(
+                "TZ=America/New_York '{}' add --at 16:00 true",
+                spool.command([""]).get_program().display()
+            ),
+        ])
+        .env("PIRN_SPOOL", spool.path())
+        .output()
+        .unwrap();
+    let id = String::from_utf8(done.stdout).unwrap();
+    let due = seconds(&pending(&spool, id.trim())["not_before"]);
+    assert!(due > now() && due <= now() + 90_000);
+    let shown = Command::new("date")
+        .args(["-d", &format!("@{due}"), "+%H:%M:%S"])
+        .env("TZ", "America/New_York")
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8(shown.stdout).unwrap(), "16:00:00\n");
+    assert_eq!(
+        spool
+            .pirn(&["add", "--in", "1h", "--at", "16:00", "true"])
+            .code,
+        2
+    );
+}
+
+#[test]
+fn it_captures_where_it_was_called() {
+    let spool = Spool::new();
+    let here = fs::canonicalize(spool.beside("")).unwrap();
+    let add = |args: &[&str]| {
+        let done = spool
+            .command([&["add"], args].concat())
+            .env_clear()
+            .env("PIRN_SPOOL", spool.path())
+            .env("PATH", "/bin:/usr/bin")
+            .env("COLOUR", "green")
+            .env("PIRN_ID", "99")
+            .env("PIRN_TMP", "/x")
+            .current_dir(&here)
+            .output()
+            .unwrap();
+        let id = String::from_utf8(done.stdout).unwrap().trim().to_owned();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        pending(&spool, &id)
+    };
+    let record = add(&["true"]);
+    assert_eq!(record["cwd"], here.to_str().unwrap());
+    assert_eq!(
+        record["env"],
+        json!({"PATH": "/bin:/usr/bin", "COLOUR": "green"})
+    );
+    assert_eq!(record["umask"], "022");
+    assert_eq!(add(&["--clean-env", "true"]).get("env"), None);
+    assert_eq!(
+        add(&["--clean-env", "-e", "A=b=c", "-e", "COLOUR", "true"])["env"],
+        json!({"A": "b=c", "COLOUR": "green"})
+    );
+    assert_eq!(
+        add(&["-e", "COLOUR=red", "true"])["env"],
+        json!({"PATH": "/bin:/usr/bin", "COLOUR": "red"})
+    );
+    assert_eq!(
+        add(&["-C", "sub/dir", "true"])["cwd"],
+        here.join("sub/dir").to_str().unwrap()
+    );
+}
+
+#[test]
+fn into_a_queue() {
+    let spool = Spool::new();
+    assert_eq!(spool.add(&["-q", "mail", "true"]), "1");
+    assert!(spool.has("pending/mail/1"));
+    assert_eq!(spool.add(&["--queue", "default", "true"]), "2");
+    assert!(spool.has("pending/2"));
+    for queue in ["a/b", "..", ".git", "-x", ""] {
+        let done = spool.pirn(&["add", &format!("--queue={queue}"), "true"]);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{queue}");
+    }
+    assert_eq!(spool.ls("pending"), ["2", "mail"]);
+}
+
+#[test]
+fn a_taken_id_is_refused_unless_told_to_replace() {
+    let mut spool = Spool::new();
+    spool.add(&["--id", "backup", "echo first"]);
+    let done = spool.pirn(&["add", "--id", "backup", "echo second"]);
+    assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+    assert!(done.stderr.contains("backup"), "{}", done.stderr);
+    assert_eq!(pending(&spool, "backup")["command"], "echo first");
+    // Also one that waits in another queue.
+    assert_ne!(
+        spool
+            .pirn(&["add", "--id", "backup", "-q", "mail", "true"])
+            .code,
+        0
+    );
+    assert_eq!(
+        spool.add(&["--id", "backup", "--replace", "echo second"]),
+        "backup"
+    );
+    assert_eq!(pending(&spool, "backup")["command"], "echo second");
+    spool.serve(&[]);
+    spool.wait_record("complete/backup");
+    // Taken by one that has ended.
+    assert_eq!(spool.pirn(&["add", "--id", "backup", "true"]).code, 1);
+    spool.add(&["--id", "backup", "--replace", "echo third"]);
+    spool.wait_record("complete/backup~1");
+    spool.wait_for("the third", || {
+        spool.has("complete/backup") && spool.record("complete/backup")["output"] == "third\n"
+    });
+    for id in ["a/b", ".x", "-x", "x~", "x.tmp", "", "a\nb"] {
+        assert_eq!(
+            spool.pirn(&["add", &format!("--id={id}"), "true"]).code,
+            2,
+            "{id:?}"
+        );
+    }
+}
+
+#[test]
+fn numbers_are_never_given_twice() {
+    let mut spool = Spool::new();
+    let all = std::sync::Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let id: u32 = spool.add(&["true"]).parse().unwrap();
+                    all.lock().unwrap().push(id);
+                }
+            });
+        }
+    });
+    let mut all = all.into_inner().unwrap();
+    all.sort_unstable();
+    assert_eq!(all, (1..=80).collect::<Vec<_>>());
+    // Not after the jobs are gone, not after a daemon came and went, not when a name is taken already.
+    spool.serve(&["--drain"]);
+    assert_eq!(spool.wait_exit(), 0);
+    for id in 1..=80 {
+        spool.rm(&format!("complete/{id}"));
+    }
+    spool.drop_file("82", "true");
+    assert_eq!(spool.add(&["true"]), "81");
+    let next: u32 = spool.add(&["true"]).parse().unwrap();
+    assert!(next > 82, "{next}");
+}
+
+#[test]
+fn parents_must_be_there() {
+    let spool = Spool::new();
+    let done = spool.pirn(&["add", "--after", "nobody", "true"]);
+    assert_eq!((done.code, done.stdout.as_str()), (66, ""));
+    assert!(done.stderr.contains("nobody"));
+}
+
+#[test]
+fn a_script_of_the_spool() {
+    let mut spool = Spool::new();
+    spool.serve(&[]);
+    crate::tools::sh(&format!(
+        "printf '#!/bin/sh\necho \"$1-$2\"' > {0}; chmod +x {0}",
+        spool.path().join("scripts/greet").display()
+    ));
+    let id = spool.add(&["--script", "greet", "a", "b c"]);
+    assert_eq!(
+        spool.wait_record(&format!("complete/{id}"))["output"],
+        "a-b c\n"
+    );
+}
