@@ -211,9 +211,8 @@ fn record_end(
             fill_in(shared, run, book, &mut record, end, ended);
             record.attempts.pop();
             record.retry_at = None;
-            record.error = Some(
-                "not tried again: a newer job of the same name was put into pending/".to_owned(),
-            );
+            record.error =
+                Some("not tried again: something else has its name in pending/ by now".to_owned());
             insist(id, "recording its end", || {
                 shared.spool.finish(id, &record, &Target::Failed, |_| {})
             });

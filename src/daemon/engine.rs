@@ -458,14 +458,18 @@ impl Engine {
             self.retain_at = Some(now.after(Duration::from_secs(3600)));
             self.errand(committer::Task::Retain);
         }
-        let counts = self.scheduler.counts();
-        if now >= self.space_at && (counts.waiting > 0 || self.held) {
-            self.check_space(now);
+        if self.held || self.scheduler.counts().waiting > 0 {
+            self.guard_space();
         }
     }
 
-    /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish.
-    fn check_space(&mut self, now: Boot) {
+    /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish. To be asked before
+    /// anything may start; looks at most once a second.
+    pub(super) fn guard_space(&mut self) {
+        let now = self.now().boot;
+        if now < self.space_at {
+            return;
+        }
         let low = spool::shortage(&self.shared.spool, &self.shared.config());
         match (low, self.held) {
             (Some(why), false) => {
@@ -481,6 +485,12 @@ impl Engine {
             (Some(_), true) | (None, false) => {}
         }
         self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
+    }
+
+    /// The bound has changed: the last look does not count.
+    pub(super) fn look_at_space_now(&mut self) {
+        self.space_at = self.now().boot;
+        self.guard_space();
     }
 
     /// Retention runs now, and then every hour.

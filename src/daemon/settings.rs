@@ -59,6 +59,7 @@ impl Engine {
                 drop(current);
                 log::info!("config: read {}", path(&self.options).display());
                 let policy = policy(&self.options, &config);
+                self.look_at_space_now();
                 self.feed(crate::core::scheduler::Event::Configured(Box::new(policy)));
                 self.plan_retention();
             }

@@ -259,6 +259,7 @@ impl Engine {
                     log::error!("{id}: an older run could not be kept: {e}");
                 }
                 let ticket = self.shared.spool.ticket(&id, &queue, &record, &look, now);
+                self.guard_space();
                 log::debug!("{id}: waiting in queue {queue}");
                 self.feed(Event::Arrived(Box::new(ticket)));
             }
@@ -288,6 +289,14 @@ impl Engine {
 
     /// A record dropped into `pending/` that asks for a queue goes to that queue's directory.
     fn route(&mut self, id: &JobId, record: &crate::core::record::Record) {
+        if record
+            .queue
+            .as_ref()
+            .is_some_and(|queue| queue.as_str() == id.as_str())
+        {
+            let why = "its queue has its own name: pending/ cannot have both a file and a directory of that name; put it into the queue's directory";
+            return self.quarantine(&Place::Pending, id.as_str().as_bytes(), why);
+        }
         if let Err(e) = self.shared.spool.route(id, record) {
             log::error!("{id}: {e}");
         }

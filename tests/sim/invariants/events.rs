@@ -213,7 +213,9 @@ impl Checker {
             _ => return,
         };
         b.succeeded = end == TryEnd::Exited(0);
-        b.life = if alone || b.succeeded {
+        // Of a job that was stopped nothing may be left: it is swept even if nobody holds its log.
+        let stopped = matches!(end, TryEnd::Stopped { .. });
+        b.life = if b.succeeded || (alone && !stopped) {
             Life::MustFinish(end)
         } else {
             Life::MustSweep(end)
