@@ -200,7 +200,7 @@ fn stop_daemon(home: &Path) {
     let Ok(pid) = fs::read_to_string(home.join("spool/lock")) else {
         return;
     };
-    let pid = pid.trim();
+    let pid = pid.lines().next().unwrap_or("").trim();
     let same = fs::read(format!("/proc/{pid}/environ"))
         .is_ok_and(|env| String::from_utf8_lossy(&env).contains(&*home.to_string_lossy()));
     if same {

@@ -14,6 +14,8 @@ pub const USAGE: u8 = 2;
 pub const BAD_DATA: u8 = 65;
 /// There is no such job (EX_NOINPUT).
 pub const NO_JOB: u8 = 66;
+/// The disk failed (EX_IOERR).
+pub const IO_ERROR: u8 = 74;
 /// Not now: queue full, disk nearly full, spool in use (EX_TEMPFAIL).
 pub const NOT_NOW: u8 = 75;
 /// The config is not valid (EX_CONFIG).
@@ -76,6 +78,7 @@ impl From<std::io::Error> for Failure {
                 | libc::EAGAIN
                 | libc::ENOMEM,
             ) => NOT_NOW,
+            Some(libc::EIO) => IO_ERROR,
             Some(_) | None => FAILURE,
         };
         Self::new(code, e.to_string())

@@ -65,9 +65,14 @@ impl<'s> Follower<'s> {
         })
     }
 
-    /// Also wakes up for this descriptor.
+    /// Also wakes up for this descriptor. The caller reads what is there.
     pub fn also_wait_for(&self, fd: impl AsFd) -> Result<(), Failure> {
         Ok(self.poller.add(fd, WATCHES + 1)?)
+    }
+
+    /// No longer wakes up for this descriptor.
+    pub fn wait_no_more_for(&self, fd: impl AsFd) -> Result<(), Failure> {
+        Ok(self.poller.remove(fd)?)
     }
 
     /// Shows output until the job has ended or `stop` says so. Gives the job as it was found last: `None` if it

@@ -7,6 +7,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{BackoffSpec, ExitRules};
 use crate::core::record::{LIMIT_NAMES, Record, Scratch, Setting, Work, parse_umask};
 use crate::core::units::{parse_size, parse_span};
+use crate::daemon::SpoolLock;
 use crate::os::{clock, limits, procfs};
 use crate::spool::{NewId, Spool, Submit, SubmitError, Where, shortage};
 use std::collections::{BTreeMap, BTreeSet};
@@ -428,6 +429,11 @@ fn admit(spool: &Spool) -> Result<(), Failure> {
         Ok(text) => Config::parse(&text).unwrap_or_default(),
         Err(_) => Config::default(),
     };
+    let holder = SpoolLock::holder(spool.path())?;
+    if let Some(trouble) = holder.and_then(|holder| holder.trouble) {
+        let message = format!("not accepted: the daemon is in trouble: {trouble}");
+        return Err(Failure::new(NOT_NOW, message));
+    }
     if let Some(why) = shortage(spool, &config) {
         return Err(Failure::new(NOT_NOW, format!("not accepted: {why}")));
     }

@@ -62,7 +62,16 @@ fn alone(
     id: &JobId,
     lock: SpoolLock,
 ) -> Result<Option<Found>, Failure> {
-    let mut follower = Follower::new(spool, id)?;
+    serve_one(Follower::new(spool, id)?, path, id, lock)
+}
+
+/// Runs the job in this process, which shows its output meanwhile.
+fn serve_one(
+    mut follower: Follower<'_>,
+    path: &Path,
+    id: &JobId,
+    lock: SpoolLock,
+) -> Result<Option<Found>, Failure> {
     let options = Options {
         spool: path.to_owned(),
         slots: Some(1),
@@ -106,21 +115,11 @@ fn with_daemon(spool: &Spool, path: &Path, id: &JobId) -> Result<Option<Found>, 
     })?;
     match lock {
         Some(lock) => {
+            // From here on the engine acts on signals.
+            follower.wait_no_more_for(&signals)?;
+            follower.wait_no_more_for(&*bell)?;
             // What was shown so far is shown once: the follower goes on where it stood.
-            let options = Options {
-                spool: path.to_owned(),
-                slots: Some(1),
-                single: Some(id.clone()),
-                ..Options::default()
-            };
-            let lock = lock?;
-            std::thread::scope(|scope| {
-                let shown = scope.spawn(move || follower.follow(&mut || Ok(false)));
-                daemon::serve(options, Some(lock)).map_err(serve::failure)?;
-                shown
-                    .join()
-                    .unwrap_or_else(|_| Err(Failure::new(NO_CODE, "showing the output failed")))
-            })
+            serve_one(follower, path, id, lock?)
         }
         None => Ok(found),
     }

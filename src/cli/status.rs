@@ -25,7 +25,9 @@ struct Queue {
 pub fn status(path: &Path, args: &Args) -> Outcome {
     let spool = super::open(path)?;
     let (config, config_error) = read_config(path);
-    let holder = SpoolLock::holder(path)?.map(|holder| holder.pid.unwrap_or(0));
+    let holder = SpoolLock::holder(path)?;
+    let trouble = holder.as_ref().and_then(|holder| holder.trouble.clone());
+    let holder = holder.map(|holder| holder.pid.unwrap_or(0));
     let queues = queues(&spool, &config)?;
     let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
     let (active, complete, failed) = (
@@ -49,7 +51,7 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
             json!({
                 "spool": path.to_string_lossy(), "daemon": holder, "pending": waiting, "active": active,
                 "complete": complete, "failed": failed, "bad": bad, "paused": config.paused, "queues": queues,
-                "config_error": config_error, "shortage": shortage,
+                "config_error": config_error, "shortage": shortage, "trouble": trouble,
             })
         ))?;
         return Ok(OK);
@@ -80,7 +82,7 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
             queue.name, queue.waiting
         ))?;
     }
-    for trouble in [config_error, shortage].into_iter().flatten() {
+    for trouble in [trouble, config_error, shortage].into_iter().flatten() {
         output::line(format!("trouble   {trouble}"))?;
     }
     Ok(OK)

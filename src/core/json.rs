@@ -7,7 +7,7 @@
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use super::units;
@@ -32,10 +32,23 @@ impl fmt::Display for JsonError {
             write!(f, "line {}: ", self.line)?;
         }
         if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+            write_line(f, &self.field)?;
+            f.write_str(": ")?;
         }
-        f.write_str(&self.what)
+        write_line(f, &self.what)
     }
+}
+
+/// Errors go to logs and terminals, and quote what strangers wrote: no control character gets through.
+fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    for c in text.chars() {
+        if c.is_control() {
+            write!(f, "{}", c.escape_default())?;
+        } else {
+            f.write_char(c)?;
+        }
+    }
+    Ok(())
 }
 
 impl std::error::Error for JsonError {}
@@ -56,9 +69,8 @@ impl<'a> Object<'a> {
     }
 
     fn part(whole: &'a str, text: &'a str, path: String) -> Result<Self, JsonError> {
-        let before = line_of(whole, text);
         let pairs: Pairs<'a> = serde_json::from_str(text).map_err(|e| JsonError {
-            line: before + e.line().max(1) - 1,
+            line: line_of(whole, text) + e.line().max(1) - 1,
             field: path.clone(),
             what: without_position(&e),
         })?;
@@ -211,6 +223,9 @@ fn without_position(e: &serde_json::Error) -> String {
 /// "expected a string, got a number".
 pub fn expected(wanted: &str, got: &RawValue) -> String {
     let got = match got.get().as_bytes().first() {
+        Some(b'"') if serde_json::from_str::<String>(got.get()).is_err() => {
+            "a string with half a surrogate pair in it"
+        }
         Some(b'"') => "a string",
         Some(b'{') => "an object",
         Some(b'[') => "a list",
@@ -281,9 +296,12 @@ pub fn size(raw: &RawValue) -> Result<u64, String> {
 
 /// The one of `known` that `word` was probably meant to be.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let limit = 1 + word.chars().count() / 4;
+    let length = word.chars().count();
+    let limit = 1 + length / 4;
     known
         .iter()
+        // The difference in length is the least distance; the table for a key of a megabyte is never made.
+        .filter(|k| k.chars().count().abs_diff(length) <= limit)
         .map(|k| (distance(word, k), *k))
         .filter(|(d, _)| *d <= limit)
         .min_by_key(|(d, _)| *d)
@@ -345,6 +363,33 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("expected a JSON object")
+        );
+    }
+
+    #[test]
+    fn errors_are_one_line() {
+        let error = Object::parse("{\"a\\n\\u009b\": 1,\n\"a\\n\\u009b\": 2}").unwrap_err();
+        assert_eq!(error.to_string(), "line 2: a\\n\\u{9b}: given twice");
+    }
+
+    #[test]
+    fn what_is_quoted_is_plain_text() {
+        let error = JsonError {
+            line: 0,
+            field: String::new(),
+            what: "got \"\u{7f}\u{9b}1m\"".to_owned(),
+        };
+        assert_eq!(error.to_string(), "got \"\\u{7f}\\u{9b}1m\"");
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_named() {
+        let object = Object::parse("{\"a\": \"\\ud83d\"}").unwrap();
+        let (key, raw) = object.fields().next().unwrap();
+        let error = object.read(key, raw, string).unwrap_err();
+        assert_eq!(
+            error.what,
+            "expected a string, got a string with half a surrogate pair in it"
         );
     }
 

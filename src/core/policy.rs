@@ -95,6 +95,10 @@ impl Backoff {
     /// The wait after `attempt` tries: between three and four quarters of the nominal wait, so that jobs which
     /// failed together do not come back together. `dice` is any random number.
     pub fn wait(&self, attempt: u32, dice: u64) -> Duration {
+        if self.first.is_zero() {
+            // Any factor of nothing is nothing, the infinite one of a late try too.
+            return Duration::ZERO;
+        }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let nominal = self.first.as_secs_f64() * self.factor.powi(exponent);
         let capped = nominal.min(self.max.as_secs_f64());
@@ -296,6 +300,17 @@ mod tests {
         };
         for end in [TryEnd::Exited(1), TryEnd::Signaled(9), TryEnd::Interrupted] {
             assert_eq!(verdict(end, 1, &once), Verdict::Failed);
+        }
+    }
+
+    #[test]
+    fn a_wait_of_nothing_stays_nothing() {
+        let backoff = Backoff {
+            first: Duration::ZERO,
+            ..BackoffSpec::default().rule()
+        };
+        for attempt in [0, 1, 2, 1_025, u32::MAX] {
+            assert_eq!(backoff.wait(attempt, 999), Duration::ZERO, "try {attempt}");
         }
     }
 

@@ -54,10 +54,13 @@ impl Wall {
     }
 }
 
+/// The first whole millisecond that there is: [`Wall::parse`] reads all that is printed.
+const FIRST: i64 = i64::MIN / 1_000_000 * 1_000_000;
+
 /// RFC 3339 in UTC with milliseconds: `2026-11-21T16:00:00.000Z`.
 impl std::fmt::Display for Wall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match Timestamp::from_nanosecond(i128::from(self.0)) {
+        match Timestamp::from_nanosecond(i128::from(self.0.max(FIRST))) {
             Ok(stamp) => write!(f, "{stamp:.3}"),
             Err(_) => f.write_str("9999-12-31T23:59:59.000Z"),
         }
@@ -80,6 +83,13 @@ mod tests {
         assert_eq!(Wall::parse(&wall.to_string()).unwrap(), wall);
         assert!(Wall::parse("tomorrow").unwrap_err().contains("tomorrow"));
         assert_eq!(Wall(i64::MAX).to_string().len(), 24);
+    }
+
+    #[test]
+    fn the_first_instant_is_read_as_printed() {
+        for wall in [Wall(i64::MIN), Wall(FIRST - 1), Wall(FIRST)] {
+            assert_eq!(Wall::parse(&wall.to_string()), Ok(Wall(FIRST)));
+        }
     }
 
     #[test]

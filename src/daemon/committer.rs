@@ -107,21 +107,37 @@ fn report(id: &JobId, outcome: io::Result<()>) {
     }
 }
 
-/// Does `work` until it succeeds: what a job did must be recorded, and a full disk does not stay full.
-fn insist<T>(id: &JobId, what: &str, mut work: impl FnMut() -> io::Result<T>) -> T {
+/// Does `work` until it succeeds: what a job did must be recorded. A full disk is helped by the reserve, and does
+/// not stay full; a disk that has failed to sync twice (the spool tries a new name first) is trouble for all.
+fn insist<T>(
+    shared: &Shared,
+    id: &JobId,
+    what: &str,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> T {
     let mut wait = Duration::from_millis(100);
     loop {
-        match work() {
+        let e = match work() {
             Ok(done) => return done,
-            Err(e) => {
-                log::error!(
-                    "{id}: {what} failed: {e}; trying again in {}",
-                    brief_span(wait)
-                );
-                std::thread::sleep(wait);
-                wait = (wait * 2).min(Duration::from_secs(10));
+            Err(e) => e,
+        };
+        match e.raw_os_error() {
+            Some(libc::ENOSPC | libc::EDQUOT) if shared.reserve.release(&shared.spool) => {
+                log::warn!("{id}: {what}: {e}; using the room that was kept for that");
+                continue;
             }
+            Some(libc::EIO) if shared.trouble.get().is_none() => {
+                let _ = shared.trouble.set(format!("{what} failed: {e}"));
+                shared.mail.send(Letter::Trouble);
+            }
+            Some(_) | None => {}
         }
+        log::error!(
+            "{id}: {what} failed: {e}; trying again in {}",
+            brief_span(wait)
+        );
+        std::thread::sleep(wait);
+        wait = (wait * 2).min(Duration::from_secs(10));
     }
 }
 
@@ -198,7 +214,7 @@ fn record_end(
             Target::Pending(run.queue.clone())
         }
     };
-    let placed = insist(id, "recording its end", || {
+    let placed = insist(shared, id, "recording its end", || {
         shared
             .spool
             .finish(id, &record, &target, |inode| run.put_back(inode))
@@ -213,7 +229,7 @@ fn record_end(
             record.retry_at = None;
             record.error =
                 Some("not tried again: something else has its name in pending/ by now".to_owned());
-            insist(id, "recording its end", || {
+            insist(shared, id, "recording its end", || {
                 shared.spool.finish(id, &record, &Target::Failed, |_| {})
             });
             Settled::Failed
@@ -388,15 +404,17 @@ fn fail(
     (reason, error): (Reason, &str),
 ) {
     let at = Where::Pending(queue.clone());
-    let loaded = insist(id, "reading it", || match shared.spool.load(id, &at) {
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
-        other => other,
+    let loaded = insist(shared, id, "reading it", || {
+        match shared.spool.load(id, &at) {
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
+            other => other,
+        }
     });
     let mut place = Settled::Gone;
     if let Some(mut record) = loaded {
         record.renew();
         end_unrun(&mut record, reason, error);
-        let placed = insist(id, "recording its end", || {
+        let placed = insist(shared, id, "recording its end", || {
             shared.spool.fail_waiting(id, queue, stamp, &record)
         });
         if placed == Placed::There {

@@ -18,9 +18,9 @@ use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
-use crate::spool::{self, Place, Spool};
+use crate::spool::{self, Place, Reserve, Spool};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 /// What other threads tell the engine.
@@ -30,6 +30,8 @@ pub enum Letter {
     Event(Event),
     /// A committer's task that the scheduler does not wait for is done.
     Done,
+    /// The disk does not keep what is written: see [`Shared::trouble`].
+    Trouble,
 }
 
 impl Letter {
@@ -66,7 +68,7 @@ pub struct Engine {
     wall_timer: clock::Timer,
     notifier: Notifier,
     lock: Option<SpoolLock>,
-    rescan_at: Boot,
+    pub(super) rescan_at: Boot,
     retain_at: Option<Boot>,
     space_at: Boot,
     held: bool,
@@ -101,6 +103,8 @@ impl Engine {
             mail: Mailbox::new().or_else(doing("eventfd"))?,
             children: children::Children::default(),
             spawning: Spawning::default(),
+            reserve: Reserve::default(),
+            trouble: OnceLock::new(),
             runs: Mutex::new(HashMap::new()),
             config: RwLock::new(config),
             home,
@@ -212,12 +216,25 @@ impl Engine {
             match letter {
                 Letter::Event(event) => self.heard(event),
                 Letter::Done => self.errands -= 1,
+                Letter::Trouble => self.in_trouble(),
             }
         }
         self.scan_some();
         self.look_again();
         self.periodic();
         self.feed(Event::Tick);
+    }
+
+    /// A sync has failed for good: nothing is started any more, and whoever asks is told. What runs may end.
+    fn in_trouble(&mut self) {
+        if let (Some(why), Some(lock)) = (self.shared.trouble.get(), &self.lock) {
+            log::error!("nothing is accepted or started any more: {why}");
+            if let Err(e) = lock.tell(why) {
+                log::error!("lock: {e}");
+            }
+        }
+        self.held = true;
+        self.feed(Event::Hold);
     }
 
     /// Takes in an event from another thread.
@@ -467,7 +484,7 @@ impl Engine {
     /// anything may start; looks at most once a second.
     pub(super) fn guard_space(&mut self) {
         let now = self.now().boot;
-        if now < self.space_at {
+        if now < self.space_at || self.shared.trouble.get().is_some() {
             return;
         }
         let low = spool::shortage(&self.shared.spool, &self.shared.config());
@@ -483,6 +500,11 @@ impl Engine {
                 self.feed(Event::Release);
             }
             (Some(_), true) | (None, false) => {}
+        }
+        if !self.held
+            && let Err(e) = self.shared.reserve.fill(&self.shared.spool)
+        {
+            log::warn!("no room can be kept aside for records: {e}");
         }
         self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
     }

@@ -15,6 +15,8 @@ use std::path::Path;
 pub struct Holder {
     /// Its pid; `None` when the file does not say.
     pub pid: Option<i32>,
+    /// What it has to say, if it is in trouble.
+    pub trouble: Option<String>,
 }
 
 impl fmt::Display for Holder {
@@ -85,6 +87,14 @@ impl SpoolLock {
         Ok(Some(Self(file)))
     }
 
+    /// Writes beside the pid what everybody should know.
+    pub fn tell(&self, trouble: &str) -> io::Result<()> {
+        let mut file = &self.0;
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{}\n{trouble}\n", std::process::id())
+    }
+
     /// Takes over the lock that the former image of this process held when it became this one.
     pub fn inherited(spool: &Path) -> Option<Self> {
         let number = std::env::var(PASSED).ok()?.parse().ok()?;
@@ -121,8 +131,10 @@ fn read_holder(mut file: &File) -> Holder {
     let mut text = String::new();
     let _ = file
         .rewind()
-        .and_then(|()| file.take(32).read_to_string(&mut text));
+        .and_then(|()| file.take(4096).read_to_string(&mut text));
+    let mut lines = text.lines();
     Holder {
-        pid: text.trim().parse().ok(),
+        pid: lines.next().and_then(|pid| pid.trim().parse().ok()),
+        trouble: lines.next().map(str::to_owned),
     }
 }

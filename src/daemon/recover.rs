@@ -5,14 +5,14 @@ use super::engine::Engine;
 use super::shared::{Book, Run};
 use super::sweep;
 use crate::core::id::JobId;
-use crate::core::record::{Reason, Record};
+use crate::core::record::Record;
 use crate::core::scheduler::{Event, Exit};
 use crate::core::time::Wall;
 use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::wait::PidFd;
 use crate::os::{clock, dir};
-use crate::spool::{Fs, Place, Target, Where};
+use crate::spool::{Fs, Left, Place, Where};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -28,20 +28,10 @@ impl Engine {
             ids.retain(|id| id == single);
         }
         for id in ids {
-            match self.shared.spool.load(&id, &Where::Active) {
-                Ok(Some(record)) if record.is_over() => self.move_on(&id, &record),
-                Ok(Some(record)) => self.take_over(id, record),
-                Ok(None) => {
-                    self.quarantine(&Place::Active, id.as_str().as_bytes(), "not a regular file")
-                }
-                Err(e) if e.kind() == io::ErrorKind::InvalidData => {
-                    self.quarantine(
-                        &Place::Active,
-                        id.as_str().as_bytes(),
-                        &format!("found in active/: {e}"),
-                    );
-                }
-                Err(e) => return Err(e),
+            match self.shared.spool.left(&id)? {
+                Left::Ended(record) => self.move_on(&id, &record),
+                Left::Begun(record) => self.take_over(id, *record)?,
+                Left::Bad(why) => self.quarantine(&Place::Active, id.as_str().as_bytes(), &why),
             }
         }
         Ok(())
@@ -49,24 +39,14 @@ impl Engine {
 
     /// The daemon was killed between writing the end and showing it.
     fn move_on(&self, id: &JobId, record: &Record) {
-        let complete = record.reason == Some(Reason::Exited) && record.exit_code == Some(0);
-        let target = if complete {
-            Target::Complete
-        } else {
-            Target::Failed
-        };
-        match self.shared.spool.place(id, &target) {
+        match self.shared.spool.move_on(id, record) {
             Ok(_) => log::info!("{id}: had ended under an earlier daemon"),
             Err(e) => log::error!("{id}: {e}"),
         }
     }
 
-    fn take_over(&mut self, id: JobId, mut record: Record) {
+    fn take_over(&mut self, id: JobId, mut record: Record) -> io::Result<()> {
         let queue = record.queue.clone().unwrap_or_default();
-        // Without a note the record is the one that was claimed: the try that it began is not counted in it yet.
-        if record.started_at.is_none() && !Fault::NoTryCount.is_on() {
-            record.attempt += 1;
-        }
         let leader = self
             .leader(&id, &record)
             .filter(|_| !Fault::NoAdoption.is_on());
@@ -106,7 +86,7 @@ impl Engine {
             ran,
         });
         match leader {
-            Some(stat) => self.adopt(&run, stat),
+            Some(stat) => self.adopt(&run, stat)?,
             None => {
                 let alone = Fault::NoAdoption.is_on()
                     || (!children::log_is_held(&self.shared, &id)
@@ -119,6 +99,7 @@ impl Engine {
                 });
             }
         }
+        Ok(())
     }
 
     /// The leader of a try that an earlier daemon began, if it lives, or if it is ours to reap (after an upgrade).
@@ -137,31 +118,29 @@ impl Engine {
             .find(|stat| stat.session == stat.pid && procfs::has_environment(stat.pid, &mark))
     }
 
-    fn adopt(&mut self, run: &Arc<Run>, stat: Stat) {
+    /// Waits for a job that an earlier daemon started. An error means that we cannot, though it runs.
+    fn adopt(&mut self, run: &Arc<Run>, stat: Stat) -> io::Result<()> {
         log::info!("{}: still running as process {}", run.id, stat.pid);
         if stat.parent == i32::try_from(std::process::id()).unwrap_or(0) {
             self.shared.children.expect();
             self.shared.children.enter(Some((stat.pid, run.id.clone())));
-            self.watch_log(&run.id);
-            return;
-        }
-        match PidFd::open(stat.pid)
-            .and_then(|pidfd| children::wait_for_foreign(&self.shared, run, pidfd))
-        {
-            Ok(()) => self.watch_log(&run.id),
-            Err(e) => {
-                log::warn!("{}: cannot wait for process {}: {e}", run.id, stat.pid);
-                let alone = children::is_alone(&self.shared, run);
-                self.feed(Event::Ended {
-                    id: run.id.clone(),
-                    exit: Exit::Lost,
-                    alone,
-                });
+        } else {
+            match PidFd::open(stat.pid) {
+                Ok(pidfd) => children::wait_for_foreign(&self.shared, run, pidfd)?,
+                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {
+                    let alone = children::is_alone(&self.shared, run);
+                    let (id, exit) = (run.id.clone(), Exit::Lost);
+                    self.feed(Event::Ended { id, exit, alone });
+                    return Ok(());
+                }
+                Err(e) => return Err(e),
             }
         }
+        self.watch_log(&run.id);
+        Ok(())
     }
 
-    /// Staging files that are older than an hour belong to nobody alive.
+    /// Removes staging files whose writers are gone: their names end in the writer's pid and a number.
     fn clear_staging(&self) -> io::Result<()> {
         let fs = self.shared.spool.fs();
         let mut staged = Vec::new();
@@ -172,14 +151,23 @@ impl Engine {
         })?;
         let now = clock::wall();
         for name in staged {
-            if let Some(look) = fs.look(&Place::Tmp, &name)?
-                && now.since(Wall(look.modified)) > Duration::from_secs(3600)
-            {
+            let Some(look) = fs.look(&Place::Tmp, &name)? else {
+                continue;
+            };
+            let old = now.since(Wall(look.modified)) > Duration::from_secs(3600);
+            if old || writer_of(&name).is_some_and(|pid| procfs::stat(pid).is_none()) {
                 fs.unlink(&Place::Tmp, &name)?;
             }
         }
         Ok(())
     }
+}
+
+/// The process that a staging file's name tells of (see `Spool::staging_name`).
+fn writer_of(name: &[u8]) -> Option<i32> {
+    let mut parts = std::str::from_utf8(name).ok()?.rsplit('.');
+    parts.next()?.parse::<u64>().ok()?;
+    parts.next()?.parse().ok()
 }
 
 /// How long ago a process started, from its start in clock ticks since boot.

@@ -10,10 +10,10 @@ use crate::core::record::Record;
 use crate::core::time::Wall;
 use crate::os::user::Account;
 use crate::os::wait::Usage;
-use crate::spool::Spool;
+use crate::spool::{Reserve, Spool};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 /// One try that is going on, or has just ended.
 #[derive(Debug)]
@@ -96,6 +96,10 @@ pub struct Shared {
     pub children: Children,
     /// Those of them that have not reached their exec.
     pub spawning: Spawning,
+    /// Room for what runs to finish.
+    pub reserve: Reserve,
+    /// Why nothing is accepted any more, once a sync has failed for good.
+    pub trouble: OnceLock<String>,
     /// The tries that are going on.
     pub runs: Mutex<HashMap<JobId, Arc<Run>>>,
     /// The settings.

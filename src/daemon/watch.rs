@@ -13,6 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
 
 /// The watches and what they are on.
 #[derive(Debug)]
@@ -32,6 +33,9 @@ pub struct Scan {
     place: Place,
     listing: Listing,
 }
+
+/// How soon what failed is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Names per turn: bounds how long a turn takes.
 const NAMES_PER_TURN: usize = 256;
@@ -160,17 +164,28 @@ impl Engine {
         self.watches.lost_events = true;
     }
 
+    /// Something could not be looked at (no descriptors left, perhaps): all is looked at again soon.
+    fn rescan_soon(&mut self) {
+        self.rescan_at = self.rescan_at.min(self.now().boot.after(RETRY_AFTER));
+    }
+
     fn scan(&mut self, place: Place) {
         match self.shared.spool.fs().with(&place, |fd| Listing::open(fd)) {
             Ok(listing) => self.scans.push_back(Scan { place, listing }),
-            Err(e) => log::error!("{}: {e}", self.shared.spool.path_of(&place).display()),
+            Err(e) => {
+                log::error!("{}: {e}", self.shared.spool.path_of(&place).display());
+                self.rescan_soon();
+            }
         }
     }
 
     fn open_queue(&mut self, queue: &QueueName) {
         match self.watch_queue(queue) {
             Ok(_) => self.scan(Place::of_queue(queue)),
-            Err(e) => log::error!("queue {queue}: {e}"),
+            Err(e) => {
+                log::error!("queue {queue}: {e}");
+                self.rescan_soon();
+            }
         }
     }
 
@@ -185,7 +200,7 @@ impl Engine {
                 Ok(None) => return,
                 Err(e) => {
                     log::error!("{}: {e}", self.shared.spool.path_of(&scan.place).display());
-                    return;
+                    return self.rescan_soon();
                 }
             }
         }
@@ -304,7 +319,10 @@ impl Engine {
             // The directory may be new, and its watch younger than the file.
             match self.watch_queue(queue) {
                 Ok(_) => self.take_in(&Place::of_queue(queue), id.as_str().as_bytes()),
-                Err(e) => log::error!("queue {queue}: {e}"),
+                Err(e) => {
+                    log::error!("queue {queue}: {e}");
+                    self.rescan_soon();
+                }
             }
         }
     }
@@ -337,7 +355,8 @@ impl Engine {
         match self.shared.spool.quarantine(place, name, reason) {
             Ok(target) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
             Err(e) => {
-                log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}")
+                log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}");
+                self.rescan_soon();
             }
         }
     }
@@ -362,17 +381,18 @@ impl Engine {
         if let Some(id) = self.watches.logs.get(&watch).cloned() {
             self.log_grew(&id);
         } else if let Some(place) = self.watches.places.get(&watch).cloned()
-            && (self.options.single.is_none() || self.concerns_single(name))
+            && (place == Place::Root || self.is_ours(name))
         {
             self.changed(watch, &place, name, event.change);
         }
     }
 
-    fn concerns_single(&self, name: &[u8]) -> bool {
+    /// A daemon for one job has no eyes for others.
+    fn is_ours(&self, name: &[u8]) -> bool {
         self.options
             .single
             .as_ref()
-            .is_some_and(|id| id.as_str().as_bytes() == name)
+            .is_none_or(|id| id.as_str().as_bytes() == name)
     }
 
     fn changed(&mut self, watch: Watch, place: &Place, name: &[u8], change: Change) {

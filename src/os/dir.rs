@@ -269,6 +269,15 @@ impl Listing {
     }
 }
 
+/// Gives a file that many bytes of disk, beyond its end. A file system that cannot do that has none to keep.
+pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    let flags = nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
+    match nix::fcntl::fallocate(file, flags, 0, i64::try_from(bytes).unwrap_or(i64::MAX)) {
+        Ok(()) | Err(nix::Error::EOPNOTSUPP) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
 /// Free bytes and free inodes, each with its total, of the file system a directory is on.
 pub fn free_space(dir: BorrowedFd<'_>) -> io::Result<Space> {
     let st = nix::sys::statvfs::fstatvfs(dir)?;

@@ -13,7 +13,9 @@ mod group;
 mod intake;
 mod place;
 mod real;
+mod recover;
 mod remove;
+mod reserve;
 mod seq;
 mod steer;
 mod view;
@@ -25,6 +27,8 @@ pub use fs::{Ask, Fs, Taken};
 pub use intake::{Intake, Limits};
 pub use place::Place;
 pub use real::RealFs;
+pub use recover::Left;
+pub use reserve::Reserve;
 pub use steer::{Steered, shortage};
 pub use view::{Found, Where};
 
@@ -114,27 +118,31 @@ impl<F: Fs> Spool<F> {
     /// Writes a new file in `tmp/`, synced. After a failed sync the file cannot be trusted any more, whatever a
     /// second sync says (measured on ext4): it is written once more under another name, and then it is an error.
     fn stage(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let name = self.staging_name(id);
+        self.write_staged(id, bytes).or_else(|first| {
+            if first.raw_os_error() != Some(libc::EIO) {
+                return Err(first);
+            }
+            log::warn!(
+                "{}: writing {id} to tmp/ failed ({first}); trying under a new name",
+                self.path.display()
+            );
+            self.write_staged(id, bytes)
+        })
+    }
+
+    fn write_staged(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let durable = self.durable && !Fault::NoFileSync.is_on();
-        match self.fs.write_new(&Place::Tmp, &name, bytes, durable) {
-            Ok(()) => Ok(name),
-            Err(first) => {
-                self.fs.unlink(&Place::Tmp, &name)?;
-                if first.raw_os_error() != Some(libc::EIO) {
-                    return Err(first);
+        loop {
+            let name = self.staging_name(id);
+            match self.fs.write_new(&Place::Tmp, &name, bytes, durable) {
+                Ok(()) => return Ok(name),
+                // Left by a crash under a pid that is ours now, or of a process in another pid namespace, where
+                // that may be usual (everybody's pid is 1 in a container): not ours to touch.
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => {
+                    let _ = self.fs.unlink(&Place::Tmp, &name);
+                    return Err(e);
                 }
-                log::warn!(
-                    "{}: writing {:?} failed ({first}); trying under a new name",
-                    self.path.display(),
-                    String::from_utf8_lossy(&name)
-                );
-                let name = self.staging_name(id);
-                self.fs
-                    .write_new(&Place::Tmp, &name, bytes, durable)
-                    .inspect_err(|_| {
-                        let _ = self.fs.unlink(&Place::Tmp, &name);
-                    })?;
-                Ok(name)
             }
         }
     }

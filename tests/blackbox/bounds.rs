@@ -29,7 +29,7 @@ fn keep_count_forgets_the_oldest_with_their_logs() {
     }
     spool.wait_for("three to be left", || finished(&spool) == ["4", "5", "6"]);
     spool.wait_for("their logs alone", || {
-        spool.ls("log").len() == 6 && spool.ls("tmp") == ["4", "5", "6"]
+        spool.ls("log").len() == 6 && spool.scratch() == ["4", "5", "6"]
     });
 }
 

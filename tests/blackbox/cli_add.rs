@@ -25,7 +25,7 @@ fn prints_the_id_and_nothing_else() {
         (0, "backup\n", "")
     );
     assert_eq!(spool.ls("pending"), ["1", "2", "3", "backup"]);
-    assert_eq!(spool.ls("tmp"), [""; 0]);
+    assert_eq!(spool.scratch(), [""; 0]);
 }
 
 #[test]

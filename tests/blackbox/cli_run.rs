@@ -4,6 +4,7 @@ use crate::spool::Spool;
 use crate::tools::Gate;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// Both ways: nobody on the spool, and a daemon.
 fn both() -> [Spool; 2] {
@@ -18,6 +19,21 @@ fn start(spool: &Spool, args: &[&str]) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+/// The end of a run in the background; one that hangs is killed.
+fn end(mut child: Child) -> (Option<i32>, String, String) {
+    let pid = i64::from(child.id());
+    let deadline = std::time::Instant::now() + crate::spool::DEADLINE;
+    while crate::spool::is_alive(pid) {
+        if std::time::Instant::now() > deadline {
+            let _ = child.kill();
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let out = child.wait_with_output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (out.status.code(), text(out.stdout), text(out.stderr))
 }
 
 fn kill(child: &Child, signal: &str) {
@@ -233,7 +249,7 @@ fn interrupting_it_while_the_job_waits() {
         u64::from_str_radix(&caught, 16).unwrap_or(0) & 0b10 != 0
     });
     kill(&child, "TERM");
-    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(125));
+    assert_eq!(end(child).0, Some(125));
     assert_eq!(spool.wait_record("failed/7")["reason"], "cancelled");
     gate.open(1);
     spool.settle();
@@ -246,9 +262,9 @@ fn a_job_removed_under_it() {
     let child = start(&spool, &["--id", "7", "echo begun; sleep 600"]);
     spool.wait_log("7", "begun");
     spool.rm("active/7");
-    let out = child.wait_with_output().unwrap();
-    assert_eq!(out.status.code(), Some(125));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("removed"));
+    let (code, _, stderr) = end(child);
+    assert_eq!(code, Some(125));
+    assert!(stderr.contains("removed"), "{stderr}");
 }
 
 #[test]
@@ -261,11 +277,8 @@ fn it_takes_over_when_the_daemon_goes() {
     spool.config("{\"paused\": true, \"keep\": null}");
     spool.stop();
     spool.config("{}");
-    let out = child.wait_with_output().unwrap();
-    assert_eq!(
-        (out.status.code(), out.stdout.as_slice()),
-        (Some(4), &b"after all\n"[..])
-    );
+    let (code, stdout, _) = end(child);
+    assert_eq!((code, stdout.as_str()), (Some(4), "after all\n"));
 }
 
 #[test]

@@ -239,7 +239,7 @@ fn tmp_and_what_is_left_of_it() {
         output(&spool, "yes", &job(json!(true))),
         format!("{}\n", path.display())
     );
-    assert_eq!(spool.ls("tmp"), [""; 0]);
+    assert_eq!(spool.scratch(), [""; 0]);
     output(&spool, "keep", &job(json!("keep")));
     assert_eq!(spool.read("tmp/keep/a/b/c"), "x\n");
     assert_eq!(

@@ -58,7 +58,7 @@ fn a_script_keeps_its_text_and_leaves_no_copy() {
         (&record["output"], &record["command"]),
         (&json!("bash 0\n"), &json!(script))
     );
-    assert_eq!(spool.ls("tmp"), [""; 0]);
+    assert_eq!(spool.scratch(), [""; 0]);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_missing_interpreter_is_said_and_not_tried_again() {
     );
     assert!(text(&record, "error").contains("/no/such/interpreter"));
     assert_eq!(record["attempts"].as_array().unwrap().len(), 1);
-    assert_eq!(spool.ls("tmp"), [""; 0]);
+    assert_eq!(spool.scratch(), [""; 0]);
     assert!(!spool.has("log/s"));
 }
 
@@ -263,10 +263,11 @@ fn the_spool_is_private() {
 #[test]
 fn a_job_named_like_its_queue() {
     let spool = Spool::serving(&[]);
-    spool.drop_json(
-        "mail",
-        &json!({"command": "echo $PIRN_ID in $PIRN_QUEUE", "queue": "mail"}),
-    );
+    // pending/ cannot have both a file and a directory of one name: said, not stuck.
+    spool.drop_json("mail", &json!({"command": "echo never", "queue": "mail"}));
+    assert!(spool.wait_bad("mail").contains("queue"));
+    fs::create_dir(spool.path().join("pending/mail")).unwrap();
+    spool.drop_file("mail/mail", "echo $PIRN_ID in $PIRN_QUEUE");
     assert_eq!(
         spool.wait_record("complete/mail")["output"],
         "mail in mail\n"
@@ -286,7 +287,7 @@ fn a_queue_made_with_the_name_of_a_running_job() {
     let (state, record) = spool.wait_end("mail");
     if state == "failed" {
         assert_eq!(record["attempts"].as_array().unwrap().len(), 1);
-        assert!(text(&record, "error").contains("queue"), "{record}");
+        assert!(text(&record, "error").contains("pending/"), "{record}");
     } else {
         assert_eq!(record["attempt"], 2);
     }

@@ -4,10 +4,13 @@
 mod spool;
 mod tools;
 
+mod abuse;
 mod basics;
 mod bounds;
 mod cli_add;
+mod cli_look;
 mod cli_run;
+mod cli_steer;
 mod config;
 mod drops;
 mod ends;
@@ -20,6 +23,7 @@ mod signals;
 mod singletons;
 mod steer;
 mod steer_running;
+mod storm;
 mod surroundings;
 mod workload;
 mod writers;

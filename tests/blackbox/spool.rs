@@ -3,9 +3,9 @@
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything that should happen may take. Generous: a slow machine is no failure.
@@ -150,20 +150,47 @@ impl Spool {
 
     /// Runs a pirn command to its end.
     pub fn pirn(&self, args: &[&str]) -> Done {
-        done(self.command(args).stdin(Stdio::null()).output().unwrap())
+        self.finish(self.command(args).stdin(Stdio::null()))
     }
 
     /// Runs a pirn command with this text on its standard input.
     pub fn pirn_with_input(&self, args: &[&str], input: &[u8]) -> Done {
-        let mut command = self.command(args);
+        let path = self.beside("input");
+        fs::write(&path, input).unwrap();
+        self.finish(self.command(args).stdin(fs::File::open(path).unwrap()))
+    }
+
+    /// Runs a command to its end; one that does not end in time is killed and fails the test.
+    pub fn finish(&self, command: &mut Command) -> Done {
+        let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(out.try_clone().unwrap())
+            .stderr(err.try_clone().unwrap())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        done(child.wait_with_output().unwrap())
+        let end = Instant::now() + DEADLINE;
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > end => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    panic!("did not end: {command:?}");
+                }
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        let text = |file: &mut fs::File| {
+            let mut bytes = Vec::new();
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            String::from_utf8_lossy(&bytes).into_owned()
+        };
+        Done {
+            code: status.code().unwrap_or(-1),
+            stdout: text(&mut out),
+            stderr: text(&mut err),
+        }
     }
 
     /// Adds a job and gives its id; fails the test if that fails.
@@ -249,12 +276,13 @@ impl Spool {
         noted().unwrap_or_else(|| self.record(&name))
     }
 
-    /// The names in a directory of the spool, sorted.
+    /// The names in a directory of the spool as ls(1) shows them: sorted, hidden ones left out.
     pub fn ls(&self, dir: &str) -> Vec<String> {
         let mut names: Vec<String> = fs::read_dir(self.path().join(dir))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
             .collect();
+        names.retain(|name| !name.starts_with('.'));
         names.sort();
         names
     }
@@ -322,12 +350,4 @@ pub fn is_alive(pid: i64) -> bool {
     };
     stat.rsplit_once(')')
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with(['Z', 'X']))
-}
-
-fn done(output: Output) -> Done {
-    Done {
-        code: output.status.code().unwrap_or(-1),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
 }

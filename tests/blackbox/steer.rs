@@ -221,3 +221,17 @@ fn steering_while_no_daemon_runs_is_seen_at_start() {
     );
     assert!(!spool.has("complete/8") && !spool.has("log/9"));
 }
+
+#[test]
+fn rm_between_two_tries_takes_the_log_along() {
+    let spool = Spool::serving(&[]);
+    let slow =
+        json!({"command": "echo x; false", "backoff": {"first": "1h", "max": "1h"}, "split": true});
+    spool.drop_json("7", &slow);
+    spool.wait_for("the backoff", || {
+        spool.has("pending/7") && spool.read("pending/7").contains("attempts")
+    });
+    assert_eq!(spool.read("log/7"), "x\n");
+    spool.rm("pending/7");
+    spool.wait_gone("log/7");
+}

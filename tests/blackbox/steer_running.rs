@@ -31,7 +31,7 @@ fn rm_kills_it_and_forgets_it() {
     for trace in ["pending/7", "active/7", "complete/7", "failed/7", "bad/7"] {
         assert!(!spool.has(trace), "{trace}");
     }
-    assert_eq!(spool.ls("tmp"), [""; 0]);
+    assert_eq!(spool.scratch(), [""; 0]);
 }
 
 #[test]

@@ -127,6 +127,13 @@ impl Spool {
         });
     }
 
+    /// What is in `tmp/`, without the space that the daemon keeps in reserve for records.
+    pub fn scratch(&self) -> Vec<String> {
+        let mut names = self.ls("tmp");
+        names.retain(|name| !name.starts_with(".reserve."));
+        names
+    }
+
     /// Runs jobs that prove the daemon has seen all that happened in `pending/` before.
     pub fn settle(&self) {
         for n in 0..2 {

@@ -184,7 +184,7 @@ fn a_hundred_real_jobs() {
         spool.ls("pending").len()
             + spool.ls("active").len()
             + spool.ls("bad").len()
-            + spool.ls("tmp").len(),
+            + spool.scratch().len(),
         0
     );
     if !has_cc {

@@ -1,0 +1,56 @@
+//! Room kept aside, so that what runs can finish on a full disk: its record must be written whatever happens.
+
+use super::place::Place;
+use super::real::RealFs;
+use super::{Fs, Spool};
+use crate::os::dir;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+/// Bytes kept: some hundred records, or a few large ones.
+const BYTES: u64 = 1 << 20;
+
+/// Inodes kept: one for each record that is being written at a time.
+const INODES: usize = 16;
+
+/// The reserve: one file with blocks, and some without, in `tmp/`.
+#[derive(Debug, Default)]
+pub struct Reserve {
+    held: Mutex<Vec<String>>,
+}
+
+impl Reserve {
+    /// Takes what is missing of the reserve. Fails when there is no room for it, and then holds what it got.
+    pub fn fill(&self, spool: &Spool<RealFs>) -> io::Result<()> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        for n in 0..=INODES {
+            let name = format!(".reserve.{n}");
+            if held.contains(&name) {
+                continue;
+            }
+            spool.fs().with(&Place::Tmp, |tmp| {
+                dir::unlink(tmp, name.as_bytes())?;
+                let file = dir::create(tmp, name.as_bytes())?;
+                held.push(name);
+                if n == 0 {
+                    dir::allocate(&file, BYTES)
+                } else {
+                    Ok(())
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Gives the reserve up, for somebody who needs it now. True if there was any.
+    pub fn release(&self, spool: &Spool<RealFs>) -> bool {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let had = !held.is_empty();
+        for name in held.drain(..) {
+            if let Err(e) = spool.fs().unlink(&Place::Tmp, name.as_bytes()) {
+                log::warn!("tmp/{name}: {e}");
+            }
+        }
+        had
+    }
+}

@@ -1,0 +1,462 @@
+//! The commands that look: ls, show, log, wait, status; and what all commands have in common.
+
+use crate::spool::{Done, Spool};
+use crate::tools::Gate;
+use serde_json::{Value, json};
+use std::process::Stdio;
+
+fn parsed(done: &Done) -> Value {
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {}", done.stdout))
+}
+
+/// One job in each state: `run` active, `wait` and `mail/post` pending, `good` complete, `bad` failed.
+fn one_of_each() -> (Spool, Gate) {
+    let spool = Spool::serving(&["--slots", "1"]);
+    let gate = Gate::new(&spool, "gate");
+    spool.run_json(
+        "good",
+        &json!({"command": "echo fine", "tags": ["nightly"], "env": {"SECRET": "hidden"}}),
+    );
+    spool.run_json(
+        "bad",
+        &json!({"command": "echo one; echo two; exit 9", "tries": 1, "queue": "mail"}),
+    );
+    spool.drop_json("run", &json!({"command": gate.wait(), "name": "label"}));
+    spool.wait_note("run");
+    spool.drop_json(
+        "wait",
+        &json!({"command": "true", "tags": ["nightly"], "priority": 2}),
+    );
+    spool.drop_json("post", &json!({"command": "true", "queue": "mail"}));
+    spool.wait_file("pending/mail/post");
+    (spool, gate)
+}
+
+fn ids(spool: &Spool, args: &[&str]) -> Vec<String> {
+    let done = spool.pirn(&[&["ls", "--ids"], args].concat());
+    assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    done.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn ls_lists_by_state_queue_and_tag() {
+    let (spool, _gate) = one_of_each();
+    assert_eq!(ids(&spool, &[]), ["run", "wait", "post", "bad", "good"]);
+    assert_eq!(ids(&spool, &["pending"]), ["wait", "post"]);
+    assert_eq!(ids(&spool, &["failed", "active"]), ["run", "bad"]);
+    assert_eq!(ids(&spool, &["-q", "mail"]), ["post", "bad"]);
+    assert_eq!(ids(&spool, &["-q", "default", "complete"]), ["good"]);
+    assert_eq!(ids(&spool, &["--tag", "nightly"]), ["wait", "good"]);
+    assert_eq!(ids(&spool, &["-n", "1", "pending"]), ["wait"]);
+    assert_eq!(ids(&spool, &["--all"]).len(), 5);
+    let list = parsed(&spool.pirn(&["ls", "--json"]));
+    let states: Vec<_> = list
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| (r["id"].as_str().unwrap(), r["state"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        states,
+        [
+            ("run", "active"),
+            ("wait", "pending"),
+            ("post", "pending"),
+            ("bad", "failed"),
+            ("good", "complete")
+        ]
+    );
+    let table = spool.pirn(&["ls"]).stdout;
+    for word in [
+        "run",
+        "active",
+        "label",
+        "wait",
+        "mail",
+        "exit 9",
+        "echo fine",
+    ] {
+        assert!(table.contains(word), "{word:?} is not in\n{table}");
+    }
+    assert_eq!(spool.pirn(&["ls", "running"]).code, 2);
+}
+
+#[test]
+fn ls_of_nothing() {
+    let spool = Spool::new();
+    let done = spool.pirn(&["ls"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""));
+    assert_eq!(parsed(&spool.pirn(&["ls", "--json"])), json!([]));
+    assert_eq!(parsed(&spool.pirn(&["status", "--json"]))["pending"], 0);
+}
+
+#[test]
+fn ls_shows_the_newest_of_the_finished() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    for n in 0..25 {
+        spool.drop_file(&format!("j{n}"), "true");
+        spool.wait_record(&format!("complete/j{n}"));
+    }
+    let shown = ids(&spool, &[]);
+    assert_eq!(
+        (shown.len(), shown[0].as_str(), shown[19].as_str()),
+        (20, "j5", "j24")
+    );
+    assert_eq!(ids(&spool, &["-a"]).len(), 25);
+    assert_eq!(ids(&spool, &["-n", "3"]), ["j22", "j23", "j24"]);
+    assert_eq!(ids(&spool, &["complete"]).len(), 25);
+}
+
+#[test]
+fn ls_of_files_that_are_no_records() {
+    let spool = Spool::new();
+    spool.pirn(&["status"]);
+    spool.drop_file("text", "echo plain\necho two");
+    spool.drop_file("broken", "{");
+    spool.drop_file("hidden.tmp", "x");
+    let done = spool.pirn(&["ls", "--json"]);
+    let list = parsed(&done);
+    assert_eq!(list[0]["command"], "echo plain\necho two");
+    assert!(
+        !done.stdout.contains("hidden") && done.stderr.contains("broken"),
+        "{}",
+        done.stderr
+    );
+    // Control characters of a job are shown, not obeyed.
+    spool.drop_file("esc", "echo '\u{1b}[31m'");
+    assert!(!spool.pirn(&["ls"]).stdout.contains('\u{1b}'));
+}
+
+#[test]
+fn show_gives_the_record() {
+    let (spool, _gate) = one_of_each();
+    for (id, state) in [
+        ("run", "active"),
+        ("wait", "pending"),
+        ("post", "pending"),
+        ("bad", "failed"),
+        ("good", "complete"),
+    ] {
+        let record = parsed(&spool.pirn(&["show", "--json", id]));
+        assert_eq!(
+            (record["id"].as_str(), record["state"].as_str()),
+            (Some(id), Some(state))
+        );
+    }
+    let shown = parsed(&spool.pirn(&["show", "good", "--json"]));
+    let mut expected = spool.record("complete/good");
+    expected["state"] = json!("complete");
+    assert_eq!(shown, expected);
+    let text = spool.pirn(&["show", "bad"]).stdout;
+    for word in ["exit_code", "9", "echo one", "mail", "failed"] {
+        assert!(text.contains(word), "{word:?} is not in\n{text}");
+    }
+    assert_eq!(
+        parsed(&spool.pirn(&["show", "post", "--json"]))["queue"],
+        "mail"
+    );
+}
+
+#[test]
+fn log_whole_last_lines_and_stderr() {
+    let spool = Spool::serving(&[]);
+    spool.run_json(
+        "7",
+        &json!({"command": "seq 5; printf end; echo err >&2", "split": true}),
+    );
+    let log = |args: &[&str]| {
+        let done = spool.pirn(&[&["log", "7"], args].concat());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        done.stdout
+    };
+    assert_eq!(log(&[]), "1\n2\n3\n4\n5\nend");
+    assert_eq!(log(&["-n", "2"]), "5\nend");
+    assert_eq!(log(&["-n", "99"]), log(&[]));
+    assert_eq!(log(&["-n", "0"]), "");
+    assert_eq!(log(&["--stderr"]), "err\n");
+    assert_eq!(log(&["-f"]), log(&[]));
+    spool.drop_file("quiet", "true");
+    spool.wait_record("complete/quiet");
+    let done = spool.pirn(&["log", "quiet"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""));
+    spool.drop_file("long", "seq 100000");
+    spool.wait_record("complete/long");
+    let expected: String = (99_001..=100_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(spool.pirn(&["log", "long", "-n", "1000"]).stdout, expected);
+}
+
+#[test]
+fn log_follows_until_the_job_ends() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_json("7", &json!({"command": format!("echo first; {}; echo second; [ $PIRN_ATTEMPT = 2 ]", gate.wait()), "backoff": {"first": "5ms"}}));
+    spool.wait_log("7", "first");
+    let child = spool
+        .command(["log", "-f", "7"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    gate.open(2);
+    // Through its second try.
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(
+        String::from_utf8(out.stdout).unwrap(),
+        "first\nsecond\nfirst\nsecond\n"
+    );
+    assert!(out.status.success());
+}
+
+#[test]
+fn wait_exits_as_the_jobs_did() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    for (id, end) in [
+        ("a", "true"),
+        ("b", "exit 3"),
+        ("c", "exit 4"),
+        ("d", "true"),
+    ] {
+        spool.drop_json(
+            id,
+            &json!({"command": format!("{}; {end}", gate.wait()), "tries": 1}),
+        );
+    }
+    for id in ["a", "b"] {
+        spool.wait_note(id);
+    }
+    let child = spool
+        .command(["wait", "a", "b", "c", "d"])
+        .stdin(Stdio::null())
+        .spawn();
+    let mut child = child.unwrap();
+    let done = spool.pirn(&["wait", "a", "--timeout", "50ms"]);
+    assert_eq!((done.code, done.stdout.as_str()), (75, ""));
+    assert!(child.try_wait().unwrap().is_none());
+    gate.open(4);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    for (id, code) in [("a", 0), ("b", 3), ("c", 4)] {
+        assert_eq!(spool.pirn(&["wait", id]).code, code, "{id}");
+    }
+    assert_eq!(spool.pirn(&["wait", "a", "d"]).code, 0);
+    assert_eq!(spool.pirn(&["wait", "a", "c", "b"]).code, 4);
+    spool.run_json("signal", &json!({"command": "kill -15 $$", "tries": 1}));
+    spool.run_json(
+        "slow",
+        &json!({"command": "sleep 600", "timeout": "50ms", "tries": 1}),
+    );
+    assert_eq!(spool.pirn(&["wait", "signal"]).code, 143);
+    assert_eq!(spool.pirn(&["wait", "slow"]).code, 124);
+}
+
+#[test]
+fn wait_for_a_job_that_is_removed() {
+    let spool = Spool::serving(&[]);
+    spool.drop_json(
+        "7",
+        &json!({"command": "true", "not_before": "2199-01-01T00:00:00Z"}),
+    );
+    spool.settle();
+    let mut child = spool
+        .command(["wait", "7"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Both before and after it has begun to watch, it must end.
+    spool.rm("pending/7");
+    let pid = i64::from(child.id());
+    crate::spool::wait_for("pirn wait to end", || !crate::spool::is_alive(pid));
+    assert_eq!(child.wait().unwrap().code(), Some(66));
+}
+
+#[test]
+fn status_counts_all() {
+    let (spool, _gate) = one_of_each();
+    spool.drop_file("broken", "{");
+    spool.wait_bad("broken");
+    let status = parsed(&spool.pirn(&["status", "--json"]));
+    for (key, value) in [
+        ("pending", 2),
+        ("active", 1),
+        ("complete", 1),
+        ("failed", 1),
+        ("bad", 1),
+    ] {
+        assert_eq!(status[key], value, "{key}");
+    }
+    assert_eq!(status["daemon"], spool.daemon_pid().unwrap());
+    assert_eq!(status["spool"], spool.path().to_str().unwrap());
+    let mail = status["queues"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|q| q["name"] == "mail")
+        .unwrap();
+    assert_eq!(
+        (&mail["waiting"], &mail["paused"]),
+        (&json!(1), &json!(false))
+    );
+    let text = spool.pirn(&["status"]).stdout;
+    assert!(
+        text.contains(&spool.daemon_pid().unwrap().to_string()) && text.contains("mail"),
+        "{text}"
+    );
+}
+
+#[test]
+fn status_without_a_daemon_says_so() {
+    let mut spool = Spool::serving(&[]);
+    spool.stop();
+    // The pid in `lock` is a note for people; whether it is held is what counts.
+    assert_eq!(
+        parsed(&spool.pirn(&["status", "--json"]))["daemon"],
+        Value::Null
+    );
+    assert!(spool.pirn(&["status"]).stdout.contains("none"));
+}
+
+#[test]
+fn unknown_ids_are_66() {
+    let spool = Spool::new();
+    for args in [
+        vec!["show", "nobody"],
+        vec!["show", "--json", "nobody"],
+        vec!["log", "nobody"],
+        vec!["log", "-f", "nobody"],
+        vec!["wait", "nobody"],
+        vec!["cancel", "nobody"],
+        vec!["retry", "nobody"],
+        vec!["rm", "nobody"],
+    ] {
+        let done = spool.pirn(&args);
+        assert_eq!((done.code, done.stdout.as_str()), (66, ""), "{args:?}");
+        assert!(done.stderr.contains("nobody"), "{args:?}: {}", done.stderr);
+    }
+}
+
+#[test]
+fn a_mistyped_word_names_the_nearest_right_one() {
+    let spool = Spool::new();
+    for (args, right) in [
+        (vec!["ad", "true"], "add"),
+        (vec!["add", "--prioriy", "3", "true"], "--priority"),
+        (vec!["run", "--timout", "3", "true"], "--timeout"),
+        (vec!["ls", "--jsn"], "--json"),
+        (vec!["ls", "pendin"], "pending"),
+        (vec!["statsu"], "status"),
+        (vec!["serve", "--slot", "3"], "--slots"),
+        (vec!["add", "--limit", "nofiles=3", "true"], "nofile"),
+    ] {
+        let done = spool.pirn(&args);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(
+            done.stderr.contains(&format!("{right}'"))
+                || done.stderr.contains(&format!("{right}\"")),
+            "{args:?}: {}",
+            done.stderr
+        );
+    }
+    for args in [
+        vec![],
+        vec!["add"],
+        vec!["run"],
+        vec!["show"],
+        vec!["add", ""],
+        vec!["add", "--tries", "0", "true"],
+        vec!["add", "--timeout", "soon", "true"],
+        vec!["add", "--at", "whenever", "true"],
+        vec!["add", "--nice", "99", "true"],
+        vec!["add", "--umask", "9", "true"],
+        vec!["add", "--retry-on", "300", "true"],
+        vec!["add", "-e", "=x", "true"],
+        vec!["wait"],
+        vec!["cancel"],
+        vec!["retry"],
+        vec!["rm"],
+        vec!["log", "-n", "x", "1"],
+        vec!["add", "--backoff", "fast", "true"],
+    ] {
+        let done = spool.pirn(&args);
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (2, ""),
+            "{args:?}: {}",
+            done.stderr
+        );
+        assert!(!done.stderr.is_empty());
+    }
+    assert!(!spool.has("pending/1"));
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let spool = Spool::new();
+    let help = spool.pirn(&["--help"]);
+    assert_eq!((help.code, help.stderr.as_str()), (0, ""));
+    for command in [
+        "serve", "add", "run", "ls", "show", "log", "wait", "cancel", "retry", "rm", "pause",
+        "resume", "status", "config",
+    ] {
+        assert!(help.stdout.contains(command), "{command}");
+        let done = spool.pirn(&[command, "--help"]);
+        assert_eq!(done.code, 0, "{command}");
+        assert!(done.stdout.contains("Usage"), "{command}");
+    }
+    let version = spool.pirn(&["--version"]);
+    assert_eq!(
+        (version.code, version.stdout),
+        (0, format!("pirn {}\n", env!("CARGO_PKG_VERSION")))
+    );
+}
+
+#[test]
+fn no_colour_where_nobody_sees_it() {
+    let (spool, _gate) = one_of_each();
+    // On a terminal, made by script(1), there is colour unless NO_COLOR or a dumb terminal forbids it.
+    let pirn = spool.command([""]).get_program().display().to_string();
+    let on_terminal = |args: &str, env: &[(&str, &str)]| {
+        let mut command = std::process::Command::new("script");
+        command
+            .args(["-qec", &format!("{pirn} {args}"), "/dev/null"])
+            .env("PIRN_SPOOL", spool.path())
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR");
+        command.envs(env.iter().copied()).stdin(Stdio::null());
+        spool.finish(&mut command).stdout
+    };
+    assert!(on_terminal("ls", &[]).contains('\u{1b}'));
+    for env in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        let shown = on_terminal("ls", &[env]);
+        assert!(
+            shown.contains("good") && !shown.contains('\u{1b}'),
+            "{env:?}: {shown:?}"
+        );
+    }
+    for args in [
+        vec!["ls"],
+        vec!["status"],
+        vec!["show", "good"],
+        vec!["--help"],
+    ] {
+        let done = spool.pirn(&args);
+        assert!(
+            !done.stdout.contains('\u{1b}') && !done.stderr.contains('\u{1b}'),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let spool = Spool::serving(&[]);
+    spool.drop_file("7", "seq 100000");
+    spool.wait_record("complete/7");
+    let pirn = spool.command([""]).get_program().display().to_string();
+    let mut command = std::process::Command::new("bash");
+    command
+        .args(["-c", &format!("set -o pipefail; {pirn} log 7 | head -n 1")])
+        .env("PIRN_SPOOL", spool.path());
+    let done = spool.finish(&mut command);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("1\n", ""));
+    assert!([0, 141].contains(&done.code), "{}", done.code);
+}

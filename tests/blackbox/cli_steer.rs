@@ -1,0 +1,249 @@
+//! The commands that steer: cancel, retry, rm, pause, resume; and the one daemon.
+
+use crate::spool::Spool;
+use serde_json::{Value, json};
+use std::fs;
+
+fn ok(spool: &Spool, args: &[&str]) {
+    let done = spool.pirn(args);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, "", ""),
+        "{args:?}"
+    );
+}
+
+#[test]
+fn cancel_a_waiting_job() {
+    // Without a daemon: it uses the files.
+    let spool = Spool::new();
+    spool.add(&["--name", "label", "-q", "mail", "true"]);
+    ok(&spool, &["cancel", "1"]);
+    let record = spool.record("failed/1");
+    assert_eq!(
+        (&record["reason"], &record["name"], &record["queue"]),
+        (&json!("cancelled"), &json!("label"), &json!("mail"))
+    );
+    assert!(record["finished_at"].is_string() && !spool.has("pending/mail/1"));
+    let done = spool.pirn(&["cancel", "1"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("failed"), "{}", done.stderr);
+}
+
+#[test]
+fn cancel_running_jobs() {
+    let spool = Spool::serving(&[]);
+    for id in ["6", "7"] {
+        spool.drop_file(id, "echo begun; sleep 600 & sleep 600");
+        spool.wait_log(id, "begun");
+    }
+    ok(&spool, &["cancel", "6", "7"]);
+    for id in ["6", "7"] {
+        assert_eq!(
+            spool.wait_record(&format!("failed/{id}"))["reason"],
+            "cancelled"
+        );
+        assert_eq!(spool.processes(id), [0; 0]);
+    }
+    // Each that can be done is done.
+    spool.drop_file("8", "sleep 600");
+    spool.wait_note("8");
+    let done = spool.pirn(&["cancel", "nobody", "8", "6"]);
+    assert_eq!(done.code, 66);
+    assert_eq!(spool.wait_record("failed/8")["reason"], "cancelled");
+}
+
+#[test]
+fn cancel_of_one_that_waits_for_its_next_try_keeps_what_it_did() {
+    let spool = Spool::serving(&[]);
+    spool.drop_json(
+        "7",
+        &json!({"command": "echo x; exit 5", "backoff": {"first": "1h", "max": "1h"}}),
+    );
+    spool.wait_for("the backoff", || {
+        spool.has("pending/7") && spool.read("pending/7").contains("attempts")
+    });
+    ok(&spool, &["cancel", "7"]);
+    let record = spool.wait_record("failed/7");
+    assert_eq!(
+        (&record["reason"], &record["attempts"][0]["exit_code"]),
+        (&json!("cancelled"), &json!(5))
+    );
+}
+
+#[test]
+fn retry_one_and_all() {
+    let mut spool = Spool::serving(&[]);
+    for id in ["a", "b"] {
+        spool.run_json(id, &json!({"command": format!("[ -e {} ]", spool.beside("now").display()), "tries": 1, "queue": "mail"}));
+    }
+    spool.run_json("c", &json!({"command": "echo x >> $PIRN_STORE/c"}));
+    fs::write(spool.beside("now"), "").unwrap();
+    ok(&spool, &["retry", "a"]);
+    let record = spool.wait_record("complete/a");
+    assert_eq!(
+        (&record["queue"], &record["attempt"]),
+        (&json!("mail"), &json!(1))
+    );
+    assert!(spool.has("failed/b"));
+    ok(&spool, &["retry", "--failed"]);
+    spool.wait_record("complete/b");
+    // One that completed may be run again, too.
+    ok(&spool, &["retry", "c"]);
+    spool.wait_for("the second run of c", || spool.read("store/c") == "x\nx\n");
+    spool.wait_record("complete/c");
+    spool.stop();
+    // Without a daemon it waits; in its own queue, though that was removed.
+    fs::remove_dir(spool.path().join("pending/mail")).unwrap();
+    ok(&spool, &["retry", "b"]);
+    assert!(spool.has("pending/mail/b") && !spool.has("complete/b"));
+    assert_eq!(spool.pirn(&["retry", "b"]).code, 1);
+    ok(&spool, &["retry", "--failed"]);
+    assert_eq!(spool.pirn(&["retry", "--failed", "b"]).code, 2);
+}
+
+#[test]
+fn rm_forgets_with_logs_and_spares_what_runs() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    spool.run_json(
+        "done",
+        &json!({"command": "echo out; echo err >&2", "split": true, "tmp": "keep"}),
+    );
+    spool.drop_file("run", "echo begun; exec sleep 600");
+    spool.wait_log("run", "begun");
+    spool.drop_file("wait", "true");
+    ok(&spool, &["rm", "done", "wait"]);
+    assert!(!spool.has("complete/done") && !spool.has("pending/wait"));
+    assert_eq!(
+        (spool.ls("log"), spool.scratch()),
+        (vec!["run".to_owned()], vec![])
+    );
+    let done = spool.pirn(&["rm", "run"]);
+    assert_eq!(done.code, 1);
+    assert!(
+        done.stderr.contains("--kill") && spool.has("active/run"),
+        "{}",
+        done.stderr
+    );
+    ok(&spool, &["rm", "--kill", "run"]);
+    spool.wait_no_process("run");
+    spool.wait_gone("log/run");
+    assert!(!spool.has("active/run") && !spool.has("failed/run"));
+}
+
+#[test]
+fn rm_of_a_job_without_a_daemon() {
+    let spool = Spool::new();
+    assert_eq!(spool.pirn(&["run", "echo x"]).code, 0);
+    ok(&spool, &["rm", "1"]);
+    assert_eq!((spool.ls("complete"), spool.ls("log")), (vec![], vec![]));
+}
+
+#[test]
+fn pause_and_resume_everything() {
+    let spool = Spool::serving(&[]);
+    ok(&spool, &["pause"]);
+    spool.wait_daemon_log("config: read");
+    let id = spool.add(&["true"]);
+    spool.drop_file("bad", "{");
+    spool.wait_bad("bad");
+    assert!(spool.has(&format!("pending/{id}")));
+    let status: Value = serde_json::from_str(&spool.pirn(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["paused"], true);
+    ok(&spool, &["resume"]);
+    spool.wait_record(&format!("complete/{id}"));
+}
+
+#[test]
+fn pause_one_queue() {
+    let spool = Spool::serving(&[]);
+    ok(&spool, &["pause", "mail"]);
+    spool.wait_daemon_log("config: read");
+    spool.add(&["-q", "mail", "true"]);
+    spool.add(&["true"]);
+    spool.wait_record("complete/2");
+    assert!(spool.has("pending/mail/1"));
+    assert!(spool.pirn(&["status"]).stdout.contains("paused"));
+    ok(&spool, &["resume", "mail"]);
+    spool.wait_record("complete/1");
+}
+
+#[test]
+fn pause_changes_nothing_else_in_the_config() {
+    let spool = Spool::new();
+    let text = r#"{
+  "queues": {"mail": {"slots": 1, "defaults": {"timeout": "1h 30m"}}},
+  "keep": "28d",   "slots": 4,
+  "min_free": 1048576.0e0
+}
+"#;
+    spool.config(&text.replace(",\n  \"min_free\": 1048576.0e0", ""));
+    let before: Value = serde_json::from_str(&spool.read("config.json")).unwrap();
+    ok(&spool, &["pause", "mail"]);
+    ok(&spool, &["pause", "web"]);
+    ok(&spool, &["resume", "mail"]);
+    let after = spool.read("config.json");
+    assert_eq!(spool.pirn(&["config", "check"]).code, 0);
+    let mut expected = before;
+    expected["queues"]["mail"]["paused"] = json!(false);
+    expected["queues"]["web"] = json!({"paused": true});
+    let mut parsed: Value = serde_json::from_str(&after).unwrap();
+    // Saying "not paused" and saying nothing are the same.
+    parsed["queues"]["mail"]["paused"] = json!(false);
+    assert_eq!(parsed, expected);
+    // The order and the words of the rest stay.
+    assert!(
+        after.find("queues").unwrap() < after.find("keep").unwrap(),
+        "{after}"
+    );
+    assert!(after.contains("\"timeout\": \"1h 30m\""), "{after}");
+}
+
+#[test]
+fn pause_does_not_touch_a_broken_config() {
+    let spool = Spool::new();
+    spool.config("{\"slots\": 4,,}");
+    let done = spool.pirn(&["pause"]);
+    assert_eq!((done.code, done.stdout.as_str()), (78, ""));
+    assert!(done.stderr.contains("line 1"));
+    assert_eq!(spool.read("config.json"), "{\"slots\": 4,,}");
+    assert_eq!(spool.pirn(&["pause", "a/b"]).code, 2);
+}
+
+#[test]
+fn a_second_daemon_says_who_has_the_spool() {
+    let spool = Spool::serving(&[]);
+    let pid = spool.daemon_pid().unwrap().to_string();
+    for args in [vec!["serve"], vec!["serve", "--drain"]] {
+        let done = spool.pirn(&args);
+        assert_eq!((done.code, done.stdout.as_str()), (75, ""));
+        assert!(done.stderr.contains(&pid), "{}", done.stderr);
+    }
+    spool.drop_file("1", "true");
+    spool.wait_record("complete/1");
+}
+
+#[test]
+fn the_spool_is_where_it_is_said_to_be() {
+    let spool = Spool::new();
+    let (here, home) = (spool.beside("other"), spool.beside("home"));
+    let run = |args: &[&str], env: &[(&str, &std::path::Path)]| {
+        let mut command = spool.command(args);
+        command.env_remove("PIRN_SPOOL").envs(env.iter().copied());
+        spool.finish(&mut command).code
+    };
+    assert_eq!(
+        run(&["--spool", here.to_str().unwrap(), "add", "true"], &[]),
+        0
+    );
+    assert_eq!(
+        run(
+            &["add", "-S", here.to_str().unwrap(), "true"],
+            &[("PIRN_SPOOL", &home)]
+        ),
+        0
+    );
+    assert!(here.join("pending/1").exists() && here.join("pending/2").exists() && !home.exists());
+    assert_eq!(run(&["add", "true"], &[("PIRN_SPOOL", &home)]), 0);
+    assert!(home.join("pending/1").exists());
+}

@@ -1,0 +1,141 @@
+//! Many hands at once: random moves and removals of many jobs while they run, then a look at what is left.
+
+use crate::spool::{Spool, is_alive};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+
+/// A small generator, so that a failure can be repeated with its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(n).unwrap()).unwrap()
+    }
+
+    fn pick<'l>(&mut self, list: &[&'l str]) -> &'l str {
+        list[self.below(list.len())]
+    }
+}
+
+const PLACES: [&str; 6] = [
+    "pending",
+    "pending/a",
+    "pending/b",
+    "active",
+    "complete",
+    "failed",
+];
+
+/// A user's command that may come too late: then the file is not there, which is no failure.
+fn try_to(result: io::Result<()>) {
+    if let Err(e) = result {
+        assert!(
+            matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists
+            ),
+            "{e}"
+        );
+    }
+}
+
+fn storm(seed: u64, jobs: usize, moves: usize) {
+    let spool = Spool::serving(&["--slots", "4"]);
+    let mut dice = Dice(seed);
+    for queue in ["a", "b"] {
+        fs::create_dir(spool.path().join("pending").join(queue)).unwrap();
+    }
+    // Every process of a run holds the lock: two runs at once are seen even if only a child is left of one.
+    let line = format!(
+        "exec 9> {0}/lock-$PIRN_ID; flock -n 9; [ $? != 1 ] || echo $PIRN_ID >> {0}/twice; \
+         echo ran; (exec sleep 0.0$((PIRN_ATTEMPT % 9))); exit $((PIRN_ATTEMPT % 2))",
+        spool.beside("").display()
+    );
+    let names: Vec<String> = (0..jobs).map(|n| format!("j{n}")).collect();
+    for name in &names {
+        let queue = dice.pick(&["", "a/", "b/"]);
+        let record = json!({"command": line, "tries": 2, "backoff": {"first": "5ms"}, "grace": "5s",
+            "split": dice.below(3) == 0, "group": dice.pick(&["g", "h"]), "tmp": dice.below(4) == 0});
+        spool.drop_json(&format!("{queue}{name}"), &record);
+    }
+    for _ in 0..moves {
+        let name = &names[dice.below(jobs)];
+        let (from, to) = (dice.pick(&PLACES), dice.pick(&PLACES));
+        let path = |place: &str| spool.path().join(place).join(name);
+        match dice.below(12) {
+            0 => try_to(fs::remove_file(path(from))),
+            // A finished record keeps its name: renaming it by hand is nobody's rule.
+            1 if !matches!(from, "complete" | "failed") => try_to(fs::rename(
+                path(from),
+                path(from).with_file_name(format!("{name}x")),
+            )),
+            // As mv does it: what is there is replaced. Only where that is no loss of a third one.
+            _ if !path(to).exists() => try_to(fs::rename(path(from), path(to))),
+            _ => {}
+        }
+        if dice.below(8) == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+    let busy = || {
+        ["pending", "pending/a", "pending/b", "active"]
+            .iter()
+            .any(|place| spool.ls(place).iter().any(|name| name.starts_with('j')))
+    };
+    spool.wait_for(&format!("the storm {seed} to calm"), || !busy());
+    spool.settle();
+    spool.wait_for("no process to be left", || {
+        spool.all_processes().iter().all(|pid| !is_alive(*pid))
+    });
+    let twice = fs::read_to_string(spool.beside("twice")).unwrap_or_default();
+    assert_eq!(
+        twice,
+        "",
+        "seed {seed}: these ran twice at once\n{}",
+        spool.daemon_log()
+    );
+    let (complete, failed) = (spool.ls("complete"), spool.ls("failed"));
+    let mut known = BTreeSet::new();
+    for (place, names) in [("complete", &complete), ("failed", &failed)] {
+        for name in names {
+            let text = fs::read(spool.path().join(place).join(name)).unwrap();
+            let record: serde_json::Value = serde_json::from_slice(&text).unwrap();
+            assert!(
+                record["finished_at"].is_string() && record["reason"].is_string(),
+                "seed {seed}: {place}/{name}: {record}"
+            );
+            assert_eq!(record["id"], name.as_str(), "seed {seed}: {place}/{name}");
+            assert!(
+                known.insert(name.clone()),
+                "seed {seed}: {name} is in two places"
+            );
+        }
+    }
+    // Every log belongs to a job that is there, and every scratch directory is gone.
+    spool.wait_for("logs of jobs that are there only", || {
+        spool
+            .ls("log")
+            .iter()
+            .all(|log| known.contains(log.trim_end_matches("~err").trim_end_matches(".err")))
+    });
+    assert_eq!(spool.scratch(), [""; 0], "seed {seed}");
+    assert!(
+        !spool.daemon_log().contains("panicked"),
+        "{}",
+        spool.daemon_log()
+    );
+}
+
+#[test]
+fn random_steering_leaves_a_spool_in_order() {
+    // More with PIRN_TEST_STORMS; a failure names its seed.
+    let storms: u64 = std::env::var("PIRN_TEST_STORMS").map_or(3, |n| n.parse().unwrap());
+    for seed in 1..=storms {
+        storm(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), 30, 600);
+    }
+}

@@ -1,0 +1,176 @@
+//! Rung C: the file system under the spool is cut off (shutdown ioctl, no log flush), right after an
+//! acknowledgement or at any moment; then mounted again, recovered, and compared with what was promised.
+//!
+//! A cut must be quiet: the sync of a busy neighbour would hide that our own is missing. So most moments have one
+//! job and nothing after the event that promises something.
+
+use crate::audit::{self, Broken, Findings, Known};
+use crate::host::{Dice, ready, setting, wait_for};
+use crate::image::{Image, KINDS, TOOLS};
+use crate::load::under_load;
+use crate::rig::Rig;
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// When the file system is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// `pirn add` has exited with 0; there is no daemon.
+    Added,
+    /// A finished record was seen.
+    Finished,
+    /// A `once` job has begun.
+    Begun,
+    /// Any moment, with jobs coming and going.
+    Load,
+}
+
+/// How many cuts one file system lives through, so that what a recovery leaves is crashed again.
+const CUTS_PER_IMAGE: u64 = 5;
+
+/// A spool on an image.
+pub struct Bench {
+    pub rig: Rig,
+    pub image: Image,
+    pub known: Known,
+    /// Tries that no record counts: pirn-spool(5) says when that may be.
+    pub uncounted: usize,
+}
+
+impl Bench {
+    /// Nothing in it yet. `None`, said aloud, if the machine cannot do it.
+    pub fn new((kind, size): (&'static str, u64), faults: &str) -> Option<Self> {
+        let image = Image::fresh(kind, size)?;
+        let rig = Rig::new(image.beside(), &image.mount_point().join("spool"), faults);
+        rig.make();
+        Some(Self {
+            rig,
+            image,
+            known: Known::default(),
+            uncounted: 0,
+        })
+    }
+
+    /// Works up to the moment, cuts, boots, recovers, and looks.
+    pub fn round(&mut self, moment: Moment, dice: &mut Dice) -> Findings {
+        let gate = format!("gate{}", self.image.cuts());
+        match moment {
+            Moment::Added => self.added(dice),
+            Moment::Finished => self.finished(dice),
+            Moment::Begun => self.begun(&gate),
+            Moment::Load => self.load(dice),
+        }
+        self.rig.kill_all();
+        self.image.reboot();
+        self.rig.ledger.open_gate(&gate);
+        let mut findings = audit::raw(&self.rig);
+        audit::age_staging(&self.rig);
+        if let Err(what) = self.rig.recover() {
+            findings.push((Broken::Stuck, what));
+        }
+        findings.extend(audit::settled(&self.rig, &self.known));
+        let all = findings.len();
+        findings.retain(|(broken, _)| *broken != Broken::Uncounted);
+        self.uncounted += all - findings.len();
+        findings.sort();
+        findings.dedup();
+        findings
+    }
+
+    fn added(&mut self, dice: &mut Dice) {
+        let named = format!("n{}", self.image.cuts());
+        let options: [&[&str]; 3] = [&[], &["--queue", "mail"], &["--id", &named]];
+        let options = options[dice.below(3) as usize];
+        for _ in 0..dice.below(3) {
+            let id = self.rig.add(&[], &["ok"]);
+            self.known.accept(&id);
+        }
+        let id = self.rig.add(options, &["ok"]);
+        self.known.accept(&id);
+        self.image.cut();
+    }
+
+    fn finished(&mut self, dice: &mut Dice) {
+        let jobs: [&[&str]; 3] = [&["ok"], &["fail"], &["nap", "0.3"]];
+        let words = jobs[dice.below(3) as usize];
+        self.rig.serve();
+        let id = self.rig.add(&["--tries", "1"], words);
+        self.known.accept(&id);
+        let end = Instant::now() + Duration::from_secs(20);
+        while !self.known.finished.contains_key(&id) {
+            assert!(Instant::now() < end, "{id} does not end");
+            self.known.see_finished(&self.rig);
+        }
+        self.image.cut();
+    }
+
+    fn begun(&mut self, gate: &str) {
+        self.rig.serve();
+        let id = self.rig.add(&["--once"], &["gate", gate]);
+        self.known.accept(&id);
+        self.known.once.insert(id.clone());
+        wait_for("a once job to begin", || self.rig.ledger.starts(&id) > 0);
+        self.image.cut();
+    }
+
+    fn load(&mut self, dice: &mut Dice) {
+        self.rig.serve();
+        let purpose = format!("load {}", dice.below(u64::MAX));
+        let moment = Duration::from_millis(20 + dice.below(400));
+        let (rig, image) = (&self.rig, &mut self.image);
+        under_load(rig, &purpose, &mut self.known, |late| {
+            std::thread::sleep(moment);
+            late.store(true, Ordering::SeqCst);
+            image.cut();
+        });
+    }
+}
+
+fn cut_again_and_again((kind, size): (&'static str, u64)) {
+    if !ready("rung C", &TOOLS, true) {
+        return;
+    }
+    let (cuts, mut dice) = (setting("PIRN_CUTS", 15), Dice::new(kind));
+    let moments = [Moment::Added, Moment::Finished, Moment::Load, Moment::Begun];
+    let (mut tried, mut found) = (BTreeMap::new(), Vec::new());
+    let (mut jobs, mut records, mut uncounted) = (0, 0, 0);
+    let mut bench: Option<Bench> = None;
+    for n in 0..cuts {
+        if n % CUTS_PER_IMAGE == 0 {
+            drop(bench.take());
+            bench = Bench::new((kind, size), "");
+        }
+        let Some(bench) = bench.as_mut() else { return };
+        // A load at last, so that no round looks at an account that others have filled.
+        let moment = moments[((n + n / CUTS_PER_IMAGE) % 4) as usize];
+        *tried.entry(moment).or_insert(0) += 1;
+        let before = (bench.known.acknowledged.len(), bench.known.finished.len());
+        let counted = bench.uncounted;
+        let findings = bench.round(moment, &mut dice);
+        jobs += bench.known.acknowledged.len() - before.0;
+        records += bench.known.finished.len() - before.1;
+        uncounted += bench.uncounted - counted;
+        let line = |(broken, what)| format!("cut {n} ({moment:?}): {broken:?}: {what}");
+        found.extend(findings.into_iter().map(line));
+        if found.len() > 20 {
+            println!("{}", bench.rig.log());
+            break;
+        }
+    }
+    let what = format!(
+        "{cuts} cuts {tried:?}, {jobs} acknowledged jobs, {records} finished records seen, \
+         {uncounted} tries not counted"
+    );
+    audit::conclude(&format!("rung C on {kind}"), &what, &found);
+}
+
+#[test]
+fn on_ext4_nothing_promised_is_lost() {
+    cut_again_and_again(KINDS[0]);
+}
+
+#[test]
+fn on_xfs_nothing_promised_is_lost() {
+    cut_again_and_again(KINDS[1]);
+}

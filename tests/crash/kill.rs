@@ -1,0 +1,183 @@
+//! Rung B: the daemon is killed at its n-th system call of each kind (`strace -e inject`), under load; then the next
+//! daemon, untraced, does the rest. Only the daemon is killed: its jobs go on, and are adopted or found dead.
+//!
+//! strace counts for each thread by itself, and lets go of jobs at their exec. How many calls a thread makes is
+//! measured first, and the points are spread over that.
+
+use crate::audit::{self, Broken, Findings, Known};
+use crate::host::{Dice, ready, setting};
+use crate::load::add_any;
+use crate::rig::Rig;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+/// What this rung needs.
+pub const TOOLS: [(&str, &str); 2] = [("strace", "strace"), ("flock", "util-linux")];
+
+/// The system calls, as strace calls them, by what they do.
+const CALLS: [&str; 6] = [
+    "rename,renameat,renameat2",
+    "unlink,unlinkat",
+    "fsync,fdatasync",
+    "open,openat",
+    "write,pwrite64,writev",
+    "clone,clone3,fork,vfork",
+];
+
+/// Jobs added before the daemon starts, and again while it runs.
+const JOBS: usize = 6;
+
+/// What came of one point.
+pub struct Outcome {
+    /// The daemon reached the call and was killed.
+    pub killed: bool,
+    pub jobs: usize,
+    pub findings: Findings,
+}
+
+/// The same load each time; the daemon is traced with these options of strace until it dies or has done it all.
+pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) -> Outcome {
+    let mut rig = Rig::new(home, &home.join("spool"), faults);
+    rig.make();
+    let (mut known, mut dice) = (Known::default(), Dice::new(purpose));
+    for words in [["nap", "0.5"], ["nap", "0.25"]] {
+        known.accept(&rig.add(&["--tries", "3"], &words));
+    }
+    let first = known.accept(&rig.add(&["--tries", "3"], &["second"]));
+    known.accept(&rig.add(&["--after", &first], &["ok"]));
+    known.accept(&rig.add(&["--after-any", &first], &["ok"]));
+    let stop = known.accept(&rig.add(&["--priority", "9"], &["nap", "60"]));
+    let (known, never) = (Mutex::new(known), AtomicBool::new(false));
+    (0..JOBS).for_each(|_| add_any(&rig, &mut dice, &known, &never));
+    let strace = [&["strace", "-f", "-b", "execve", "-qq"], options].concat();
+    let serve = rig.through(&strace, &["serve"]);
+    rig.serve_by(serve);
+    let mut more = JOBS;
+    let end = Instant::now() + Duration::from_secs(20);
+    while rig.is_serving() && Instant::now() < end {
+        let mut jobs = known.lock().unwrap();
+        if !jobs.cancelled.contains(&stop) && rig.ledger.starts(&stop) > 0 {
+            if rig.pirn(&["cancel", &stop]).ok {
+                jobs.cancelled.insert(stop.clone());
+            }
+        } else if rig.files("pending").is_empty() && rig.files("active").is_empty() && more == 0 {
+            break;
+        }
+        drop(jobs);
+        if more > 0 {
+            add_any(&rig, &mut dice, &known, &never);
+            more -= 1;
+        } else {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    let killed = !rig.is_serving();
+    let known = known.into_inner().unwrap();
+    // Had it not been reached, the daemon is killed at rest.
+    rig.kill_tracer();
+    if !known.cancelled.contains(&stop) {
+        // Its cancelling was not acknowledged: let it end by itself sooner.
+        rig.pirn(&["cancel", &stop]);
+    }
+    let mut findings = audit_between(&rig);
+    audit::age_staging(&rig);
+    if let Err(what) = rig.recover() {
+        findings.push((Broken::Stuck, what));
+        rig.kill_all();
+    }
+    findings.extend(audit::settled(&rig, &known));
+    findings.sort();
+    findings.dedup();
+    if !findings.is_empty() && faults.is_empty() {
+        println!("--- {options:?}: {findings:?}\n{}", rig.log());
+    }
+    Outcome {
+        killed,
+        jobs: known.acknowledged.len(),
+        findings,
+    }
+}
+
+/// Between the daemons, with jobs still running: what `ls` shows must be whole, and in one place.
+fn audit_between(rig: &Rig) -> Findings {
+    audit::raw(rig)
+}
+
+/// How many calls of this kind the busiest thread makes when nobody kills it.
+fn most_calls(calls: &str) -> u64 {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("trace").display().to_string();
+    let trace = format!("trace={calls}");
+    under_strace(home.path(), &["-o", &out, "-e", &trace], "", "measure");
+    let mut threads = BTreeMap::new();
+    for line in fs::read_to_string(&out).unwrap().lines() {
+        if line.contains('(') && !line.contains("resumed>") {
+            *threads
+                .entry(line.split(' ').next().unwrap().to_owned())
+                .or_insert(0) += 1;
+        }
+    }
+    threads.into_values().max().unwrap_or(0)
+}
+
+fn at_points_of(calls: &str) {
+    if !ready("rung B", &TOOLS, false) {
+        return;
+    }
+    let (points, most) = (setting("PIRN_POINTS", 12), most_calls(calls));
+    let (mut killed, mut jobs, mut found, mut tried) = (0, 0, Vec::new(), Vec::new());
+    for point in 0..points.min(most) {
+        // All of the first few, then ever further apart.
+        let spread = point * point * most / (points * points).max(1);
+        let when = spread.max(point) + 1;
+        let home = tempfile::tempdir().unwrap();
+        let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
+        let trace = format!("trace={calls}");
+        let options = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let outcome = under_strace(home.path(), &options, "", &format!("{calls} {when}"));
+        killed += u64::from(outcome.killed);
+        jobs += outcome.jobs;
+        tried.push(when);
+        let line = |(broken, what)| format!("at call {when}: {broken:?}: {what}");
+        found.extend(outcome.findings.into_iter().map(line));
+    }
+    let what = format!(
+        "{} points (of {most}) {tried:?}, {killed} killed, {jobs} jobs",
+        tried.len()
+    );
+    audit::conclude(&format!("rung B at {calls}"), &what, &found);
+}
+
+#[test]
+fn killed_at_a_rename() {
+    at_points_of(CALLS[0]);
+}
+
+#[test]
+fn killed_at_an_unlink() {
+    at_points_of(CALLS[1]);
+}
+
+#[test]
+fn killed_at_a_sync() {
+    at_points_of(CALLS[2]);
+}
+
+#[test]
+fn killed_at_an_open() {
+    at_points_of(CALLS[3]);
+}
+
+#[test]
+fn killed_at_a_write() {
+    at_points_of(CALLS[4]);
+}
+
+#[test]
+fn killed_at_a_clone() {
+    at_points_of(CALLS[5]);
+}

@@ -1,0 +1,105 @@
+//! Rung B for the commands: `pirn add` and `pirn run` killed at every system call of theirs that matters. What was
+//! not acknowledged may be there or not, but never in part.
+
+use crate::audit::{self, Broken, Known};
+use crate::host::{ready, setting};
+use crate::kill::TOOLS;
+use crate::rig::{Rig, run};
+use std::fs;
+
+const CALLS: [&str; 5] = [
+    "renameat2",
+    "unlinkat",
+    "fsync,fdatasync",
+    "openat",
+    "write",
+];
+
+/// How many calls of a kind a command makes, in its busiest thread.
+fn count(rig: &Rig, calls: &str, args: &[&str]) -> u64 {
+    let out = rig.spool.with_file_name("trace").display().to_string();
+    let trace = format!("trace={calls}");
+    let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", &out, "-e", &trace];
+    assert!(run(&mut rig.through(&strace, args)).ok, "{args:?}");
+    let text = fs::read_to_string(&out).unwrap();
+    let lines = || text.lines().filter(|line| line.contains('('));
+    let thread = |line: &str| line.split(' ').next().unwrap_or("").to_owned();
+    let of = |number: &String| lines().filter(|line| thread(line) == *number).count() as u64;
+    lines().map(|line| of(&thread(line))).max().unwrap_or(0)
+}
+
+/// Kills the command at each of its calls in turn, then lets a daemon do the rest.
+fn at_every_call_of(command: &str) {
+    if !ready("rung B", &TOOLS, false) {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(home.path(), &home.path().join("spool"), "");
+    rig.make();
+    let (mut known, mut found) = (Known::default(), Vec::new());
+    let (mut points, mut killed) = (0, 0);
+    let most_points = setting("PIRN_POINTS", 12) * 4;
+    for calls in CALLS {
+        let job = rig.ledger.job();
+        let args = [command, "--clean-env", "--queue", "q", "--tries", "2", &job, "ok"];
+        let most = count(&rig, calls, &args);
+        for when in (1..=most).take(most_points as usize) {
+            let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
+            let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null"];
+            let trace = format!("trace={calls}");
+            let strace = [&strace[..], &["-e", &trace, "-e", &inject]].concat();
+            let done = run(&mut rig.through(&strace, &args));
+            points += 1;
+            if !done.ok {
+                killed += 1;
+            } else if command == "add" {
+                known.accept(&done.text);
+            }
+            let raw = audit::raw(&rig).into_iter();
+            found.extend(raw.map(|(b, what)| format!("{calls} {when}: {b:?}: {what}")));
+        }
+    }
+    audit::age_staging(&rig);
+    let mut findings = Vec::new();
+    if let Err(what) = rig.recover() {
+        findings.push((Broken::Stuck, what));
+    }
+    findings.extend(audit::settled(&rig, &known));
+    found.extend(findings.iter().map(|(b, what)| format!("{b:?}: {what}")));
+    let ended = rig.names("complete").len() + rig.names("failed").len();
+    let what = format!(
+        "{points} points, {killed} killed, {} acknowledged, {ended} jobs in the end",
+        known.acknowledged.len()
+    );
+    audit::conclude(&format!("rung B: pirn {command}"), &what, &found);
+}
+
+#[test]
+fn add_killed() {
+    at_every_call_of("add");
+}
+
+#[test]
+fn run_killed() {
+    at_every_call_of("run");
+}
+
+/// A process id comes again, in a container at once: what a killed `add` has left in `tmp/` is in nobody's way.
+#[test]
+fn the_same_pid_again() {
+    if !ready("rung B in a pid namespace", &TOOLS, true) {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let rig = Rig::new(home.path(), &home.path().join("spool"), "");
+    rig.make();
+    let space = ["unshare", "--pid", "--fork", "--mount-proc"];
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2"];
+    let inject = ["-e", "inject=renameat2:signal=SIGKILL:when=1"];
+    let args = ["add", "--clean-env", "--id", "same", "true"];
+    let killed = run(&mut rig.through(&[&space[..], &strace, &inject].concat(), &args));
+    assert!(!killed.ok && rig.files("tmp").len() == 1, "{:?}", rig.files("tmp"));
+    let again = run(&mut rig.through(&[&space[..], &strace].concat(), &args));
+    assert!(again.ok && again.text == "same", "the second add was refused");
+    println!("rung B: an id added again by the same pid: accepted");
+}

@@ -1,0 +1,101 @@
+//! The jobs' own account of what ran, kept outside of the spool: a line for each start and each end, and a lock for
+//! each job that shows when it runs twice at once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// What the jobs run. File descriptor 9 is inherited by whatever they start, so that the lock says "some process of
+/// this job lives" as pirn's own does, independently of it.
+const JOB: &str = r#"#!/bin/sh
+L=${0%/*}
+exec 9>>"$L/lock.$PIRN_ID"
+flock -n 9 || echo "twice $PIRN_ID $PIRN_ATTEMPT $$" >>"$L/ledger"
+echo "start $PIRN_ID $PIRN_ATTEMPT $$" >>"$L/ledger"
+case $1 in
+ok) ;;
+fail) exit 1 ;;
+second) [ "$PIRN_ATTEMPT" -ge 2 ] || exit 1 ;;
+nap) sleep "$2" ;;
+gate) until [ -e "$L/$2" ]; do sleep 0.02; done ;;
+quiet) exec >/dev/null 2>&1; until [ -e "$L/$2" ]; do sleep 0.02; done ;;
+behind) sh -c 'echo "child $PIRN_ID $$" >>"$0/ledger"; exec sleep 300' "$L" & sleep "$2" ;;
+esac
+echo "end $PIRN_ID $PIRN_ATTEMPT $$" >>"$L/ledger"
+exit "${3:-0}"
+"#;
+
+/// A directory with the account in it.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    dir: PathBuf,
+}
+
+/// One line.
+#[derive(Debug, Clone)]
+pub struct Line {
+    pub word: String,
+    pub id: String,
+    pub rest: Vec<i64>,
+}
+
+impl Ledger {
+    /// An empty one.
+    pub fn new(dir: &Path) -> Self {
+        fs::create_dir_all(dir).unwrap();
+        let job = dir.join("job");
+        fs::write(&job, JOB).unwrap();
+        fs::set_permissions(&job, fs::Permissions::from_mode(0o755)).unwrap();
+        Self {
+            dir: dir.to_owned(),
+        }
+    }
+
+    /// The program for jobs.
+    pub fn job(&self) -> String {
+        self.dir.join("job").display().to_string()
+    }
+
+    /// Lets the jobs pass that wait at this gate.
+    pub fn open_gate(&self, name: &str) {
+        fs::write(self.dir.join(name), "").unwrap();
+    }
+
+    /// All that was written so far.
+    pub fn lines(&self) -> Vec<Line> {
+        let text = fs::read_to_string(self.dir.join("ledger")).unwrap_or_default();
+        let line = |text: &str| {
+            let mut words = text.split(' ').map(str::to_owned);
+            Some(Line {
+                word: words.next()?,
+                id: words.next()?,
+                rest: words.filter_map(|word| word.parse().ok()).collect(),
+            })
+        };
+        text.lines().filter_map(line).collect()
+    }
+
+    /// The lines that begin with this word, counted by job.
+    pub fn count(&self, word: &str) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for line in self.lines().into_iter().filter(|line| line.word == word) {
+            *counts.entry(line.id).or_insert(0) += 1;
+        }
+        counts
+    }
+
+    /// How often a job was started.
+    pub fn starts(&self, id: &str) -> u64 {
+        self.count("start").get(id).copied().unwrap_or(0)
+    }
+
+    /// The process in the last line with this word for this job.
+    pub fn pid(&self, word: &str, id: &str) -> Option<i64> {
+        let lines = self.lines();
+        let line = lines
+            .iter()
+            .rfind(|line| line.word == word && line.id == id)?;
+        line.rest.last().copied()
+    }
+}

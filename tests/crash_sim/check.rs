@@ -1,0 +1,334 @@
+//! The promises, judged on what is left of a spool and on what recovery makes of it.
+
+use super::daemon::Daemon;
+use super::dice::Dice;
+use super::disk::{Data, Disk, Node};
+use super::ledger::{End, Hand, Hold, Ledger, ask, token};
+use super::simfs::{Moment, SimFs};
+use pirn::core::record::{Record, Work};
+use pirn::spool::{NewId, Place, Submit};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How the world ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cut {
+    /// The processes were killed: nothing is lost.
+    Kill,
+    /// The power went.
+    Power,
+}
+
+/// A job's file, found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub place: Place,
+    pub name: String,
+    pub record: Record,
+}
+
+impl Found {
+    fn is_final(&self) -> bool {
+        matches!(self.place, Place::Complete | Place::Failed)
+    }
+}
+
+/// What is in a spool.
+pub struct Survey {
+    pub jobs: Vec<(String, Found)>,
+    /// Files in a state's directory that are no jobs.
+    broken: Vec<(Place, String)>,
+    /// State directories by name.
+    names: BTreeMap<String, Vec<Place>>,
+}
+
+impl Survey {
+    pub fn of(disk: &Disk) -> Self {
+        let mut survey = Self {
+            jobs: Vec::new(),
+            broken: Vec::new(),
+            names: BTreeMap::new(),
+        };
+        for ((place, name), ino) in &disk.live {
+            let is_state = place.queue().is_some()
+                || matches!(place, Place::Active | Place::Complete | Place::Failed);
+            if !is_state && *place != Place::Bad {
+                continue;
+            }
+            let Node::File { bytes, .. } = &disk.nodes[ino] else {
+                continue;
+            };
+            let name = String::from_utf8_lossy(name).into_owned();
+            if is_state {
+                let places = survey.names.entry(name.clone()).or_default();
+                places.push(place.clone());
+            }
+            match Record::from_bytes(bytes).map(|record| (token(&record), record)) {
+                Ok((Some(token), record)) => {
+                    let place = place.clone();
+                    let found = Found {
+                        place,
+                        name,
+                        record,
+                    };
+                    survey.jobs.push((token, found));
+                }
+                Ok((None, _)) | Err(_) => survey.broken.push((place.clone(), name)),
+            }
+        }
+        survey
+    }
+
+    pub fn find(&self, token: &str) -> Vec<&Found> {
+        let mine = self.jobs.iter().filter(|(t, _)| t == token);
+        mine.map(|(_, found)| found).collect()
+    }
+
+    /// The records with an end that anybody can see.
+    pub fn visible(&self) -> Vec<(String, Place, End)> {
+        let shown = self.jobs.iter().filter(|(_, found)| found.is_final());
+        shown
+            .filter_map(|(token, found)| {
+                Some((token.clone(), found.place.clone(), End::of(&found.record)?))
+            })
+            .collect()
+    }
+
+    /// For telling whether anything has changed.
+    fn listing(&self) -> BTreeSet<(String, Place, String, u32)> {
+        let listed = self.jobs.iter().map(|(token, found)| {
+            let (place, name) = (found.place.clone(), found.name.clone());
+            (token.clone(), place, name, found.record.attempt)
+        });
+        listed.collect()
+    }
+}
+
+/// What was promised at a moment.
+pub struct Promises<'a> {
+    pub ledger: &'a Ledger,
+    pub visible: Vec<(String, Place, End)>,
+    pub cut: Cut,
+    pub cuts: u32,
+}
+
+impl<'a> Promises<'a> {
+    pub fn at(moment: &'a Moment, cut: Cut) -> Self {
+        Self {
+            ledger: &moment.ledger,
+            visible: Survey::of(&moment.disk).visible(),
+            cut,
+            cuts: 1,
+        }
+    }
+
+    /// On the image, before anybody has touched it.
+    pub fn judge_image(&self, survey: &Survey) -> Result<(), String> {
+        for (token, found) in &survey.jobs {
+            let all = survey.find(token);
+            let in_states: Vec<_> = all.iter().filter(|f| f.place != Place::Bad).collect();
+            if in_states.len() > 1 {
+                return Err(format!("{token} is in two places: {}", places(&all)));
+            }
+            let is_shown = found.is_final() && End::of(&found.record).is_some();
+            if is_shown && self.ledger.jobs[token].ask != ask(&found.record) {
+                return Err(format!("{token} is shown with other content"));
+            }
+        }
+        for (place, name) in &survey.broken {
+            // A drop that a user moved on without syncing is the user's.
+            let is_users = self.ledger.jobs.values().any(|job| job.hand != Hand::Off);
+            if matches!(place, Place::Complete | Place::Failed) && !is_users {
+                return Err(format!("a torn record is shown: {place:?}/{name}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// After recovery.
+    pub fn judge(&self, survey: &Survey) -> Result<(), String> {
+        for (name, places) in &survey.names {
+            if places.len() > 1 {
+                return Err(format!("two files are called {name}: {places:?}"));
+            }
+            if places.contains(&Place::Active) {
+                return Err(format!("active/{name} was left behind"));
+            }
+        }
+        for (token, job) in &self.ledger.jobs {
+            let found = survey.find(token);
+            self.judge_job(token, job, &found)
+                .map_err(|what| format!("{token} {what}; found {}", places(&found)))?;
+        }
+        for (token, place, end) in &self.visible {
+            let found = survey.find(token);
+            self.judge_visible(token, place, end, &found)
+                .map_err(|what| {
+                    format!(
+                        "{token} was seen in {place:?}, {end:?}, {what}; found {}",
+                        places(&found)
+                    )
+                })?;
+        }
+        Ok(())
+    }
+
+    fn judge_job(
+        &self,
+        token: &str,
+        job: &super::ledger::Job,
+        found: &[&Found],
+    ) -> Result<(), String> {
+        let must_be = job.hold == Hold::Power || (job.hold == Hold::Kill && self.cut == Cut::Kill);
+        let Some(one) = found.first() else {
+            return match must_be {
+                true => Err("has vanished".to_owned()),
+                false => Ok(()),
+            };
+        };
+        if found.len() > 1 {
+            return Err("is in two places".to_owned());
+        }
+        if must_be && job.ask != ask(&one.record) {
+            return Err(format!("has other content than {token} was given"));
+        }
+        let waits = one.place.queue().is_some();
+        if job.started_once && waits {
+            return Err("would run twice, though it said once".to_owned());
+        }
+        if job.cancelled && one.place != Place::Failed {
+            return Err("runs again, though it was cancelled".to_owned());
+        }
+        if let (Some(ended), Some(end)) = (job.retried, End::of(&one.record))
+            && end.finished == ended
+        {
+            return Err("was to be run again and is not".to_owned());
+        }
+        if one.place == Place::Bad || job.hand != Hand::Off {
+            return Ok(());
+        }
+        let floor = match self.cut {
+            Cut::Kill => job.begun,
+            Cut::Power => job.counted,
+        };
+        if one.record.attempt < floor {
+            let counted = one.record.attempt;
+            return Err(format!("has begun {floor} tries, {counted} are counted"));
+        }
+        if one.record.attempt > job.most + self.cuts {
+            let (counted, most) = (one.record.attempt, job.most);
+            return Err(format!("has begun {most} tries, {counted} are counted"));
+        }
+        Ok(())
+    }
+
+    fn judge_visible(
+        &self,
+        token: &str,
+        place: &Place,
+        end: &End,
+        found: &[&Found],
+    ) -> Result<(), String> {
+        let hand = self.ledger.jobs[token].hand;
+        let Some(one) = found.first() else {
+            return Err("and has vanished".to_owned());
+        };
+        match (hand, End::of(&one.record)) {
+            (Hand::Ended, Some(now)) if now == *end => Ok(()),
+            (Hand::Ended, _) => Err("but not its end".to_owned()),
+            (Hand::Off | Hand::Unended, _) if one.place != *place => {
+                Err("but not there any more".to_owned())
+            }
+            (Hand::Off, Some(now)) if now == *end => Ok(()),
+            (Hand::Off, _) => Err("but not its end".to_owned()),
+            // The end is being written into a file that a user has put there: the place counts.
+            (Hand::Unended, _) => Ok(()),
+        }
+    }
+}
+
+fn places(found: &[&Found]) -> String {
+    let all = found.iter().map(|f| {
+        let end = End::of(&f.record);
+        format!("{:?}/{} try {} {end:?}", f.place, f.name, f.record.attempt)
+    });
+    format!("[{}]", all.collect::<Vec<_>>().join(", "))
+}
+
+/// Recovers a spool as the daemon would, twice; judges it; and asks for a new number.
+pub fn recover(image: Disk, promises: &Promises<'_>) -> Result<SimFs, String> {
+    promises.judge_image(&Survey::of(&image))?;
+    let fs = SimFs::over(image);
+    Daemon::new(&fs, true)
+        .recover()
+        .map_err(|e| format!("recovery failed: {e}"))?;
+    let survey = Survey::of(&fs.world().disk);
+    promises.judge(&survey)?;
+    let again = SimFs::over(fs.world().disk.clone());
+    Daemon::new(&again, true)
+        .recover()
+        .map_err(|e| format!("the second recovery failed: {e}"))?;
+    let second = Survey::of(&again.world().disk);
+    if survey.listing() != second.listing() {
+        return Err("the second recovery changed something".to_owned());
+    }
+    judge_numbers(&again, promises)?;
+    Ok(fs)
+}
+
+fn judge_numbers(fs: &SimFs, promises: &Promises<'_>) -> Result<(), String> {
+    let boot = match promises.cut {
+        Cut::Kill => "boot-1",
+        Cut::Power => "boot-2",
+    };
+    let daemon = Daemon::new(fs, true);
+    let mut record = Record::new(Work::Text(": new00".to_owned()));
+    let job = Submit {
+        record: &mut record,
+        queue: Default::default(),
+        id: NewId::Next,
+    };
+    let id = daemon
+        .spool
+        .submit(job, boot)
+        .map_err(|e| format!("nothing can be submitted after recovery: {e}"))?;
+    let number = id.as_str().parse().unwrap_or(0);
+    match promises.ledger.numbers.contains(&number) {
+        true => Err(format!("the number {number} was given twice")),
+        false => Ok(()),
+    }
+}
+
+/// The power goes during recovery, too.
+pub fn recover_from_recovery(
+    fs: &SimFs,
+    promises: &Promises<'_>,
+    dice: &mut Dice,
+) -> Result<(), String> {
+    let moment = {
+        let world = fs.world();
+        if world.moments.is_empty() {
+            return Ok(());
+        }
+        dice.pick(&world.moments).clone()
+    };
+    let open = moment.disk.open_questions();
+    let kept: BTreeSet<u64> = open.into_iter().filter(|_| dice.percent(50)).collect();
+    let survived = moment
+        .disk
+        .closure(|id| kept.contains(&id) || dice_of(id) % 2 == 0);
+    let image = moment.disk.image(&survived, Data::Mixed, dice);
+    let promises = Promises {
+        ledger: promises.ledger,
+        visible: promises.visible.clone(),
+        cut: Cut::Power,
+        cuts: promises.cuts + 1,
+    };
+    recover(image, &promises)
+        .map(drop)
+        .map_err(|what| format!("after a second cut during recovery: {what}"))
+}
+
+/// Staging names are not worth a question of their own: a coin for each.
+fn dice_of(id: u64) -> u64 {
+    Dice::new(id).roll()
+}

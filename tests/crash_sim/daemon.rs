@@ -1,0 +1,297 @@
+//! The daemon without its threads: which methods of the spool it calls, in which order, and what it makes of the
+//! answers, as `src/daemon` does (`watch`, `runner`, `committer`, `recover`).
+
+use super::ledger::{Hand, Hold, token};
+use super::simfs::SimFs;
+use pirn::core::config::Config;
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::policy::{StopReason, TryEnd, Verdict, verdict};
+use pirn::core::record::{Reason, Record, Try};
+use pirn::core::scheduler::Stamp;
+use pirn::core::time::{Boot, Now, Wall};
+use pirn::spool::{Claim, Fs, Intake, Left, Limits, Place, Placed, Spool, Target, Where};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+/// Far in the future: nothing found is young enough to wait for.
+const NOW: Wall = Wall(i64::MAX / 2);
+
+pub struct Run {
+    pub record: Record,
+    pub queue: QueueName,
+}
+
+pub struct Daemon {
+    pub fs: SimFs,
+    pub spool: Spool<SimFs>,
+    pub runs: BTreeMap<JobId, Run>,
+}
+
+impl Daemon {
+    pub fn new(fs: &SimFs, durable: bool) -> Self {
+        Self {
+            fs: fs.clone(),
+            spool: Spool::over(fs.clone(), Path::new("/sim"), durable),
+            runs: BTreeMap::new(),
+        }
+    }
+
+    /// What the daemon does first: `active/`, then all that waits.
+    pub fn recover(&mut self) -> io::Result<()> {
+        self.fs.during("recovery");
+        for id in self.spool.ids(&Where::Active)? {
+            match self.spool.left(&id)? {
+                Left::Ended(record) => {
+                    self.spool.move_on(&id, &record)?;
+                }
+                Left::Begun(record) => {
+                    let queue = record.queue.clone().unwrap_or_default();
+                    let record = *record;
+                    self.runs.insert(id.clone(), Run { record, queue });
+                    self.end(&id, TryEnd::Interrupted)?;
+                }
+                Left::Bad(why) => {
+                    self.spool
+                        .quarantine(&Place::Active, id.as_str().as_bytes(), &why)?;
+                }
+            }
+        }
+        self.scan(&Place::Pending)
+    }
+
+    /// Takes in everything that waits.
+    pub fn scan(&self, place: &Place) -> io::Result<()> {
+        let mut names = Vec::new();
+        self.spool
+            .fs()
+            .names(place, &mut |name| names.push(name.to_vec()))?;
+        for name in names {
+            self.take_in(place, &name)?;
+        }
+        Ok(())
+    }
+
+    pub fn take_in(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+        let limits = Limits {
+            max_job_bytes: 1 << 20,
+            uid: 0,
+        };
+        match self.spool.judge(place, name, limits, NOW)? {
+            Intake::Job(record, _) => {
+                let Ok(id) = JobId::from_bytes(name) else {
+                    return Ok(());
+                };
+                let asked = record.queue.as_ref().filter(|queue| !queue.is_default());
+                if let (Place::Pending, Some(queue)) = (place, asked) {
+                    self.spool.route(&id, &record)?;
+                    return self.take_in(&Place::of_queue(queue), name);
+                }
+                if !self.runs.contains_key(&id) {
+                    self.spool.make_room(&id)?;
+                }
+                Ok(())
+            }
+            Intake::Queue(queue) => self.scan(&Place::of_queue(&queue)),
+            Intake::Bad(why) => self.spool.quarantine(place, name, &why).map(drop),
+            Intake::Nothing | Intake::Open | Intake::Later(_) => Ok(()),
+        }
+    }
+
+    /// What is known of a file that waits.
+    fn stamp(&self, id: &JobId, queue: &QueueName) -> io::Result<Option<(Stamp, Record)>> {
+        let place = Place::of_queue(queue);
+        let look = self.spool.fs().look(&place, id.as_str().as_bytes())?;
+        let (Some(look), Ok(Some(record))) =
+            (look, self.spool.load(id, &Where::Pending(queue.clone())))
+        else {
+            return Ok(None);
+        };
+        let now = Now {
+            boot: Boot(0),
+            wall: NOW,
+        };
+        let ticket = self.spool.ticket(id, queue, &record, &look, now);
+        Ok(Some((ticket.stamp, record)))
+    }
+
+    /// Starts a job that waits. True if it runs.
+    pub fn start(&mut self, id: &JobId, queue: &QueueName) -> io::Result<bool> {
+        if self.runs.contains_key(id) {
+            return Ok(false);
+        }
+        let Some((stamp, _)) = self.stamp(id, queue)? else {
+            return Ok(false);
+        };
+        self.fs.during("claim");
+        let Claim::Claimed(claimed) = self.spool.claim(id, queue, stamp)? else {
+            return Ok(false);
+        };
+        let mut record = claimed.record;
+        record.attempt += 1;
+        let attempt = record.attempt;
+        if let Some(token) = token(&record) {
+            self.fs.learn(|ledger| {
+                ledger.job(&token, |job| {
+                    job.begun = attempt;
+                    job.most = job.most.max(attempt);
+                    job.started_once = job.once;
+                    job.hand = Hand::Off;
+                });
+            });
+        }
+        let queue = queue.clone();
+        self.runs.insert(id.clone(), Run { record, queue });
+        Ok(true)
+    }
+
+    /// The start was refused for now.
+    pub fn unstart(&mut self, id: &JobId) -> io::Result<()> {
+        let Some(run) = self.runs.remove(id) else {
+            return Ok(());
+        };
+        self.fs.during("unclaim");
+        if let Some(token) = token(&run.record) {
+            // It never began, whatever the ledger was told.
+            self.fs.learn(|ledger| {
+                ledger.job(&token, |job| {
+                    job.begun = job.counted;
+                    job.started_once = false;
+                });
+            });
+        }
+        self.spool.unclaim(id, &run.queue)
+    }
+
+    pub fn note(&mut self, id: &JobId) -> io::Result<()> {
+        let Some(run) = self.runs.get(id) else {
+            return Ok(());
+        };
+        self.fs.during("note");
+        let mut record = run.record.clone();
+        record.forget_try();
+        record.started_at = Some(pirn::os::clock::wall());
+        record.pid = Some(4711);
+        if self.spool.note(id, &record)?
+            && let Some(token) = token(&record)
+        {
+            let attempt = record.attempt;
+            self.fs
+                .learn(|ledger| ledger.job(&token, |job| job.counted = attempt));
+        }
+        Ok(())
+    }
+
+    /// The end of a try, as `committer::record_end`.
+    pub fn end(&mut self, id: &JobId, end: TryEnd) -> io::Result<()> {
+        let Some(run) = self.runs.remove(id) else {
+            return Ok(());
+        };
+        self.fs.during("finish");
+        let terms = Config::default().terms(&run.queue, &run.record);
+        let verdict = verdict(end, run.record.attempt, &terms.retry);
+        let requeued = matches!(
+            end,
+            TryEnd::Stopped {
+                why: StopReason::Requeued,
+                ..
+            }
+        );
+        if verdict == Verdict::Forget || requeued {
+            return Ok(());
+        }
+        let mut record = run.record.clone();
+        fill_in(&mut record, end);
+        let over = record.clone();
+        let target = match verdict {
+            Verdict::Complete => Target::Complete,
+            Verdict::Failed | Verdict::Forget => Target::Failed,
+            Verdict::Retry | Verdict::Requeue => {
+                record.forget_try();
+                Target::Pending(run.queue)
+            }
+        };
+        let placed = self.spool.finish(id, &record, &target, |_| {})?;
+        let counted = matches!(target, Target::Pending(_)) && placed == Placed::There;
+        if counted && let Some(token) = token(&record) {
+            let attempt = record.attempt;
+            self.fs
+                .learn(|ledger| ledger.job(&token, |job| job.counted = attempt));
+        }
+        if placed == Placed::Superseded {
+            self.spool.finish(id, &over, &Target::Failed, |_| {})?;
+        }
+        Ok(())
+    }
+
+    /// The end of a job that waits, as `committer::fail`.
+    pub fn fail(&mut self, id: &JobId, queue: &QueueName) -> io::Result<()> {
+        let Some((stamp, mut record)) = self.stamp(id, queue)? else {
+            return Ok(());
+        };
+        self.fs.during("fail");
+        record.renew();
+        end_unrun(&mut record, Reason::Expired);
+        self.spool.fail_waiting(id, queue, stamp, &record).map(drop)
+    }
+
+    /// A user has put a file that has no end into `failed/` or `complete/`.
+    pub fn by_hand(&mut self, id: &JobId, at: &Where) -> io::Result<()> {
+        let Ok(Some(mut record)) = self.spool.load(id, at) else {
+            return Ok(());
+        };
+        if record.is_over() {
+            return Ok(());
+        }
+        self.fs.during("by hand");
+        record.renew();
+        end_unrun(&mut record, Reason::Cancelled);
+        let done = self.spool.complete_by_hand(id, &at.place(), &record)?;
+        if done && let Some(token) = token(&record) {
+            self.fs.learn(|ledger| {
+                ledger.job(&token, |job| {
+                    job.hand = Hand::Off;
+                    // Now it is in the disk's care, like a job that pirn itself has put there.
+                    job.hold = job.hold.max_power();
+                });
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Hold {
+    fn max_power(self) -> Self {
+        match self {
+            Self::None => Self::None,
+            Self::Kill | Self::Power => Self::Power,
+        }
+    }
+}
+
+fn end_unrun(record: &mut Record, reason: Reason) {
+    record.forget_try();
+    record.finished_at = Some(pirn::os::clock::wall());
+    record.reason = Some(reason);
+}
+
+fn fill_in(record: &mut Record, end: TryEnd) {
+    let outcome = end.outcome();
+    let finished_at = pirn::os::clock::wall();
+    record.forget_try();
+    record.finished_at = Some(finished_at);
+    record.reason = Some(outcome.reason);
+    record.exit_code = outcome.exit_code;
+    record.signal = outcome.signal;
+    record.attempts.push(Try {
+        attempt: record.attempt,
+        started_at: None,
+        finished_at,
+        exit_code: outcome.exit_code,
+        signal: outcome.signal,
+        reason: outcome.reason,
+        error: None,
+        duration: 0.0,
+        log_offset: 0,
+    });
+}

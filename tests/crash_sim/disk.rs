@@ -1,0 +1,311 @@
+//! A disk with two truths: what a running system sees, and what is left of it after a power cut.
+//!
+//! Every change of names is one operation (create, rename, exchange, unlink, mkdir), atomic as a whole. Until a
+//! directory that it touched is synced, an operation may be on the disk or not, each on its own: a rename from
+//! last second may survive and one from last minute be lost. What restricts this, and why no more than this:
+//!
+//! - Operations on one and the same name keep their order, because a directory entry has one value at a time: that
+//!   a later value is on the disk and an earlier one "is not" has no meaning. Hence each operation has those as its
+//!   conditions that last touched its names.
+//! - A name within a queue's directory that nobody synced is only there if the directory is. But a sync of the
+//!   queue does not make the queue's own name in `pending/` durable; POSIX does not promise that. What was synced
+//!   into a directory whose name is lost is lost with it.
+//! - Syncing a directory makes whole operations durable, the other end of a rename included: all file systems
+//!   with rename-safe journals do (ext4, XFS, btrfs), and without that no queue of two directories is possible.
+//!
+//! Data is apart from names: a file that was not synced may be complete, torn or empty under a name that was, which
+//! is what XFS does (`reliability.md`, section 2). Syncing the data does not make the name durable.
+//!
+//! Real file systems lose a suffix of one journal: each of their states is among those tried here.
+
+use super::dice::Dice;
+use pirn::spool::Place;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+pub type Ino = u64;
+pub type Entry = (Place, Vec<u8>);
+
+#[derive(Debug, Clone)]
+pub enum Node {
+    Dir,
+    File {
+        bytes: Arc<[u8]>,
+        synced: bool,
+        modified: i64,
+    },
+}
+
+/// One change of names that is not on the disk for certain.
+#[derive(Debug, Clone)]
+pub struct Op {
+    id: u64,
+    changes: Vec<(Entry, Option<Ino>)>,
+    /// The operations that last touched the same names.
+    after: Vec<u64>,
+    /// Those that made the directories it is in.
+    within: Vec<u64>,
+}
+
+impl Op {
+    fn touches(&self, place: &Place) -> bool {
+        self.changes.iter().any(|((at, _), _)| at == place)
+    }
+
+    /// True if only staging names are concerned: nothing to be decided about those.
+    fn is_staging(&self) -> bool {
+        self.changes.iter().all(|((at, _), _)| *at == Place::Tmp)
+    }
+}
+
+/// What of the data that was not synced is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Data {
+    Full,
+    Empty,
+    Torn,
+    /// Each file for itself.
+    Mixed,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Disk {
+    pub nodes: BTreeMap<Ino, Node>,
+    pub live: BTreeMap<Entry, Ino>,
+    durable: BTreeMap<Entry, Ino>,
+    ops: Vec<Op>,
+    /// The texts that `seq` may have: the first is on the disk, the last is the one that is seen.
+    seq: Vec<String>,
+    next: u64,
+}
+
+impl Disk {
+    pub fn new() -> Self {
+        Self {
+            seq: vec![String::new()],
+            ..Self::default()
+        }
+    }
+
+    pub fn tick(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub fn file(&mut self, bytes: &[u8]) -> Ino {
+        let ino = self.tick();
+        let node = Node::File {
+            bytes: bytes.into(),
+            synced: false,
+            modified: ino as i64 * 1_000_000_000,
+        };
+        self.nodes.insert(ino, node);
+        ino
+    }
+
+    pub fn dir(&mut self) -> Ino {
+        let ino = self.tick();
+        self.nodes.insert(ino, Node::Dir);
+        ino
+    }
+
+    pub fn write(&mut self, ino: Ino, content: &[u8]) {
+        if let Some(Node::File { bytes, synced, .. }) = self.nodes.get_mut(&ino) {
+            *bytes = content.into();
+            *synced = false;
+        }
+    }
+
+    pub fn sync_data(&mut self, ino: Ino) {
+        if let Some(Node::File { synced, .. }) = self.nodes.get_mut(&ino) {
+            *synced = true;
+        }
+    }
+
+    /// Changes names, all of them or none.
+    pub fn change(&mut self, changes: Vec<(Entry, Option<Ino>)>) {
+        let last = |entry: &Entry| {
+            let touching = |op: &&Op| op.changes.iter().any(|(touched, _)| touched == entry);
+            self.ops.iter().rev().find(touching).map(|op| op.id)
+        };
+        let after = changes.iter().filter_map(|(entry, _)| last(entry));
+        let after = after.collect();
+        let within = changes.iter().filter_map(|((place, _), _)| match place {
+            Place::Queue(queue) => last(&(Place::Pending, queue.as_str().into())),
+            _ => None,
+        });
+        let within = within.collect();
+        for (entry, ino) in &changes {
+            set(&mut self.live, entry, *ino);
+        }
+        let id = self.tick();
+        self.ops.push(Op {
+            id,
+            changes,
+            after,
+            within,
+        });
+    }
+
+    /// Makes the names of a directory durable, with what they need.
+    pub fn sync(&mut self, place: &Place) {
+        let mut wanted: BTreeSet<u64> = BTreeSet::new();
+        for op in self.ops.iter().rev() {
+            if op.touches(place) || wanted.contains(&op.id) {
+                wanted.insert(op.id);
+                wanted.extend(&op.after);
+            }
+        }
+        self.settle(|op| wanted.contains(&op.id));
+    }
+
+    /// Makes everything durable, as the kernel does in the background every some seconds.
+    pub fn sync_all(&mut self) {
+        self.settle(|_| true);
+        for node in self.nodes.values_mut() {
+            if let Node::File { synced, .. } = node {
+                *synced = true;
+            }
+        }
+        self.sync_seq();
+    }
+
+    fn settle(&mut self, wanted: impl Fn(&Op) -> bool) {
+        let (now, later) = std::mem::take(&mut self.ops).into_iter().partition(wanted);
+        self.ops = later;
+        for op in now {
+            for (entry, ino) in &op.changes {
+                set(&mut self.durable, entry, *ino);
+            }
+        }
+    }
+
+    pub fn seq(&self) -> &str {
+        self.seq.last().map_or("", String::as_str)
+    }
+
+    pub fn set_seq(&mut self, text: String) {
+        self.seq.push(text);
+    }
+
+    pub fn sync_seq(&mut self) {
+        self.seq.drain(..self.seq.len() - 1);
+    }
+
+    /// The operations that decide what is found after a cut.
+    pub fn open_questions(&self) -> Vec<u64> {
+        let open = self.ops.iter().filter(|op| !op.is_staging());
+        open.map(|op| op.id).collect()
+    }
+
+    /// Those of the wanted operations, and of what they need, that there are.
+    pub fn closure(&self, wanted: impl Fn(u64) -> bool) -> BTreeSet<u64> {
+        let mut all: BTreeSet<u64> = BTreeSet::new();
+        for op in self.ops.iter().rev() {
+            if all.contains(&op.id) || wanted(op.id) {
+                all.insert(op.id);
+                all.extend(op.after.iter().chain(&op.within));
+            }
+        }
+        all.retain(|id| self.ops.iter().any(|op| op.id == *id));
+        all
+    }
+
+    /// The disk as it is found when the power is back and just these operations have reached it.
+    pub fn image(&self, survived: &BTreeSet<u64>, data: Data, dice: &mut Dice) -> Self {
+        let mut names = self.durable.clone();
+        for op in self.ops.iter().filter(|op| survived.contains(&op.id)) {
+            for (entry, ino) in &op.changes {
+                set(&mut names, entry, *ino);
+            }
+        }
+        let dirs: BTreeSet<Vec<u8>> = names
+            .iter()
+            .filter(|(_, ino)| matches!(self.nodes.get(ino), Some(Node::Dir)))
+            .map(|((_, name), _)| name.clone())
+            .collect();
+        names.retain(|(place, _), _| match place {
+            Place::Queue(queue) => dirs.contains(queue.as_str().as_bytes()),
+            _ => true,
+        });
+        let mut nodes = BTreeMap::new();
+        for ino in names.values() {
+            let mut node = self.nodes[ino].clone();
+            if let Node::File { bytes, synced, .. } = &mut node {
+                if !*synced {
+                    *bytes = left_of(bytes, data, dice);
+                }
+                *synced = true;
+            }
+            nodes.insert(*ino, node);
+        }
+        Self {
+            nodes,
+            live: names.clone(),
+            durable: names,
+            ops: Vec::new(),
+            seq: vec![self.left_of_seq(dice)],
+            next: self.next,
+        }
+    }
+
+    /// `seq` is written in place: any text that it had since its last sync, or one at the length of another.
+    fn left_of_seq(&self, dice: &mut Dice) -> String {
+        let (text, other) = (dice.pick(&self.seq), dice.pick(&self.seq));
+        let text = text.get(..other.len()).unwrap_or(text);
+        // The first sync makes the length durable; from then on it only grows.
+        if text.is_empty() || self.seq.len() == 1 {
+            self.seq[0].clone()
+        } else {
+            text.to_owned()
+        }
+    }
+
+    /// True if some file that has a name is not on the disk as it is seen.
+    pub fn has_unsynced_data(&self) -> bool {
+        let unsynced = |node: &Node| matches!(node, Node::File { synced: false, .. });
+        self.live
+            .iter()
+            .any(|((place, _), ino)| *place != Place::Tmp && unsynced(&self.nodes[ino]))
+            || self.ops.iter().any(|op| {
+                let inos = op.changes.iter().filter_map(|(_, ino)| *ino);
+                inos.into_iter().any(|ino| unsynced(&self.nodes[&ino]))
+            })
+    }
+
+    /// Tells images apart by what can be found in them.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for ((place, name), ino) in self.live.iter().filter(|((p, _), _)| *p != Place::Tmp) {
+            (place, name).hash(&mut hasher);
+            if let Node::File { bytes, .. } = &self.nodes[ino] {
+                bytes.hash(&mut hasher);
+            }
+        }
+        (&self.seq, self.ops.len()).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    pub fn bytes(&self, entry: &Entry) -> Option<Arc<[u8]>> {
+        match self.nodes.get(self.live.get(entry)?)? {
+            Node::File { bytes, .. } => Some(Arc::clone(bytes)),
+            Node::Dir => None,
+        }
+    }
+}
+
+fn set(names: &mut BTreeMap<Entry, Ino>, entry: &Entry, ino: Option<Ino>) {
+    match ino {
+        Some(ino) => names.insert(entry.clone(), ino),
+        None => names.remove(entry),
+    };
+}
+
+fn left_of(bytes: &Arc<[u8]>, data: Data, dice: &mut Dice) -> Arc<[u8]> {
+    match (data, dice.below(3)) {
+        (Data::Full, _) | (Data::Mixed, 0) => Arc::clone(bytes),
+        (Data::Empty, _) | (Data::Mixed, 1) => [].into(),
+        (Data::Torn | Data::Mixed, _) => bytes[..bytes.len() / 2].into(),
+    }
+}

@@ -1,0 +1,147 @@
+//! From a life to its images: every moment of it, cut in every way that is affordable.
+
+use super::check::{Cut, Promises, recover, recover_from_recovery};
+use super::dice::Dice;
+use super::disk::Data;
+use super::life::Life;
+use super::simfs::{Moment, SimFs};
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// How thorough.
+#[derive(Debug, Clone, Copy)]
+pub struct Effort {
+    /// All subsets of so many unsynced operations, samples of more.
+    pub all_of: usize,
+    /// How many samples.
+    pub samples: usize,
+    /// Percent of images with a second cut, during recovery.
+    pub second: u64,
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tried {
+    pub lives: u64,
+    pub steps: u64,
+    pub moments: u64,
+    /// Moments of which all subsets were tried.
+    pub exhausted: u64,
+    pub images: u64,
+    pub second_cuts: u64,
+}
+
+impl Tried {
+    pub fn add(&mut self, other: Self) {
+        self.lives += other.lives;
+        self.steps += other.steps;
+        self.moments += other.moments;
+        self.exhausted += other.exhausted;
+        self.images += other.images;
+        self.second_cuts += other.second_cuts;
+    }
+}
+
+/// Lives a life, then dies at each moment of it.
+pub fn explore(
+    fs: &SimFs,
+    durable: bool,
+    live: impl FnOnce(&mut Life),
+    effort: Effort,
+    dice: &mut Dice,
+) -> Result<Tried, String> {
+    live(&mut Life::new(fs.clone(), durable));
+    fs.no_deed();
+    let (moments, story, steps) = {
+        let mut world = fs.world();
+        let moments = std::mem::take(&mut world.moments);
+        (moments, world.story.clone(), world.steps)
+    };
+    let mut explorer = Explorer {
+        effort,
+        seen: HashSet::new(),
+        tried: Tried {
+            lives: 1,
+            steps: steps as u64,
+            moments: moments.len() as u64,
+            ..Tried::default()
+        },
+    };
+    for moment in &moments {
+        if let Err(what) = explorer.die_at(moment, dice) {
+            let told = &story[..moment.told.min(story.len())];
+            let last = &told[told.len().saturating_sub(25)..];
+            return Err(format!("{what}\n    {}", last.join("\n    ")));
+        }
+    }
+    Ok(explorer.tried)
+}
+
+struct Explorer {
+    effort: Effort,
+    /// Images of which the same was expected before.
+    seen: HashSet<u64>,
+    tried: Tried,
+}
+
+impl Explorer {
+    fn die_at(&mut self, moment: &Moment, dice: &mut Dice) -> Result<(), String> {
+        self.try_image(moment, None, Data::Full, dice)?;
+        let data = match moment.disk.has_unsynced_data() {
+            true => [Data::Full, Data::Empty, Data::Torn, Data::Mixed].as_slice(),
+            false => &[Data::Full],
+        };
+        let open = moment.disk.open_questions();
+        let mut survivors: BTreeSet<BTreeSet<u64>> = BTreeSet::new();
+        if open.len() <= self.effort.all_of {
+            self.tried.exhausted += 1;
+            for mask in 0..1u64 << open.len() {
+                let kept = |id| open.iter().position(|o| *o == id).is_some_and(|n| mask >> n & 1 == 1);
+                survivors.insert(moment.disk.closure(kept));
+            }
+        } else {
+            for sample in 0..self.effort.samples {
+                // Few, half or most of them; and what a journal would leave.
+                let share = [15, 50, 85][sample % 3];
+                let kept: HashSet<u64> = match sample % 4 {
+                    3 => open[..dice.index(open.len() + 1)].iter().copied().collect(),
+                    _ => open.iter().copied().filter(|_| dice.percent(share)).collect(),
+                };
+                survivors.insert(moment.disk.closure(|id| kept.contains(&id)));
+            }
+        }
+        for survived in &survivors {
+            for data in data {
+                self.try_image(moment, Some(survived), *data, dice)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn try_image(
+        &mut self,
+        moment: &Moment,
+        survived: Option<&BTreeSet<u64>>,
+        data: Data,
+        dice: &mut Dice,
+    ) -> Result<(), String> {
+        let (image, cut) = match survived {
+            None => (moment.disk.clone(), Cut::Kill),
+            Some(survived) => (moment.disk.image(survived, data, dice), Cut::Power),
+        };
+        let promises = Promises::at(moment, cut);
+        let mut hasher = DefaultHasher::new();
+        (image.fingerprint(), cut, promises.ledger, &promises.visible).hash(&mut hasher);
+        if !self.seen.insert(hasher.finish()) {
+            return Ok(());
+        }
+        self.tried.images += 1;
+        let explain = |what| format!("{cut:?}, {survived:?} of {:?} survived, data {data:?}: {what}", moment.disk.open_questions());
+        let fs = recover(image, &promises).map_err(explain)?;
+        if dice.percent(self.effort.second) {
+            self.tried.second_cuts += 1;
+            recover_from_recovery(&fs, &promises, dice).map_err(explain)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,347 @@
+//! What can happen to jobs: what doors, daemon and users do, with what each of it promises.
+
+use super::daemon::Daemon;
+use super::ledger::{End, Hand, Hold, Job, ask, token};
+use super::simfs::SimFs;
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::record::{Record, Work};
+use pirn::os::dir::How;
+use pirn::spool::{Fs, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
+use std::path::Path;
+
+pub const BOOT: &str = "boot-1";
+
+/// A spool, its daemon, a door, and a user at a shell.
+pub struct Life {
+    pub fs: SimFs,
+    pub daemon: Daemon,
+    pub door: Spool<SimFs>,
+    made: u32,
+}
+
+pub fn id(name: &str) -> JobId {
+    JobId::new(name).expect("a good id")
+}
+
+pub fn queue(name: &str) -> QueueName {
+    QueueName::new(name).expect("a good name")
+}
+
+/// What else is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wish {
+    pub once: bool,
+    pub tries: Option<u32>,
+    pub queue: Option<&'static str>,
+}
+
+impl Wish {
+    pub const PLAIN: Self = Self {
+        once: false,
+        tries: None,
+        queue: None,
+    };
+    pub const ONCE: Self = Self {
+        once: true,
+        ..Self::PLAIN
+    };
+    pub const MAIL: Self = Self {
+        queue: Some("mail"),
+        ..Self::PLAIN
+    };
+}
+
+impl Life {
+    pub fn new(fs: SimFs, durable: bool) -> Self {
+        fs.world().picture();
+        Self {
+            daemon: Daemon::new(&fs, durable),
+            door: Spool::over(fs.clone(), Path::new("/sim"), durable),
+            fs,
+            made: 0,
+        }
+    }
+
+    /// A record like no other.
+    fn make(&mut self, wish: Wish) -> (String, Record) {
+        self.made += 1;
+        let token = format!("job{:02}", self.made);
+        let mut record = Record::new(Work::Text(format!(": {token} and some more")));
+        record.once = wish.once;
+        record.tries = wish.tries;
+        record.comment = Some(format!("what {token} is for, at some length"));
+        let job = Job {
+            ask: ask(&record),
+            once: wish.once,
+            ..Job::default()
+        };
+        self.fs.learn(|ledger| {
+            ledger.jobs.insert(token.clone(), job);
+        });
+        (token, record)
+    }
+
+    /// A door takes a job. Gives its id.
+    pub fn submit(&mut self, new: NewId, wish: Wish) -> Option<JobId> {
+        let (token, mut record) = self.make(wish);
+        let queue = wish.queue.map(queue).unwrap_or_default();
+        if let NewId::Replace(id) = &new {
+            let old = self.fs.token_at(&Place::of_queue(&queue), id.as_str());
+            self.fs.let_go(old.as_deref());
+        }
+        self.fs.during("submit");
+        let numbered = new == NewId::Next;
+        let job = Submit {
+            record: &mut record,
+            queue,
+            id: new,
+        };
+        match self.door.submit(job, BOOT) {
+            Ok(id) => {
+                self.fs.learn(|ledger| {
+                    if numbered {
+                        ledger.numbers.extend(id.as_str().parse::<u64>());
+                    }
+                    ledger.job(&token, |job| {
+                        // Somebody may have withdrawn it by now.
+                        if job.hand == Hand::Off {
+                            job.hold = Hold::Power;
+                        }
+                    });
+                });
+                Some(id)
+            }
+            Err(SubmitError::Taken(_)) => None,
+            Err(SubmitError::Io(e)) => panic!("submit: {e}"),
+        }
+    }
+
+    pub fn number(&mut self, wish: Wish) -> JobId {
+        self.submit(NewId::Next, wish).expect("accepted")
+    }
+
+    /// A user drops a file, as text, complete; synced or not.
+    pub fn drop_file(&mut self, place: &Place, name: &str, wish: Wish, synced: bool) {
+        let (token, record) = self.make(wish);
+        self.fs.during("a user drops a file");
+        let old = self.fs.token_at(place, name);
+        self.fs.let_go(old.as_deref());
+        let mut record = record;
+        record.queue = wish.queue.map(queue);
+        self.fs
+            .write_new(&Place::Store, b"draft", record.to_json().as_bytes(), synced)
+            .expect("a draft");
+        let into = place.clone();
+        self.fs
+            .rename(
+                &Place::Store,
+                b"draft",
+                &into,
+                name.as_bytes(),
+                How::Replace,
+            )
+            .expect("dropped");
+        self.fs
+            .learn(|ledger| ledger.job(&token, |job| job.hold = Hold::Kill));
+        if synced {
+            self.fs.sync(place).expect("synced");
+            self.fs
+                .learn(|ledger| ledger.job(&token, |job| job.hold = job.hold.max_of_drop()));
+        }
+    }
+
+    /// `pirn cancel`.
+    pub fn cancel(&mut self, id: &JobId) -> Steered {
+        let found = self.door.find(id).expect("looked");
+        let token = found
+            .as_ref()
+            .and_then(|at| self.fs.token_at(&at.place(), id.as_str()));
+        self.fs.during("cancel");
+        let was_active = found == Some(Where::Active);
+        if let Some(token) = &token
+            && !matches!(found, Some(Where::Complete | Where::Failed))
+        {
+            self.fs.learn(|ledger| {
+                ledger.job(token, |job| {
+                    job.hand = Hand::Unended;
+                    (job.begun, job.counted) = (0, 0);
+                });
+            });
+        }
+        let done = self.door.cancel(id).expect("cancelled");
+        if let (Some(token), Steered::Done) = (&token, &done) {
+            self.fs.learn(|ledger| {
+                ledger.job(token, |job| {
+                    job.cancelled = true;
+                    if !was_active {
+                        job.hand = Hand::Off;
+                    }
+                });
+            });
+        }
+        done
+    }
+
+    /// The daemon has killed a job that a user moved out of `active/`, and writes its end.
+    pub fn killed(&mut self, id: &JobId, why: pirn::core::policy::StopReason) {
+        let stopped = pirn::core::policy::TryEnd::Stopped {
+            why,
+            code: None,
+            signal: Some(15),
+        };
+        self.daemon.end(id, stopped).expect("recorded");
+    }
+
+    /// `pirn retry`.
+    pub fn retry(&mut self, id: &JobId) {
+        let Some(at @ (Where::Complete | Where::Failed)) = self.door.find(id).expect("looked")
+        else {
+            return;
+        };
+        let token = self.fs.token_at(&at.place(), id.as_str());
+        let ended = self
+            .door
+            .load(id, &at)
+            .ok()
+            .flatten()
+            .and_then(|record| End::of(&record));
+        self.fs.during("retry");
+        self.fs.afresh(token.as_deref());
+        self.door.retry(id).expect("retried");
+        if let (Some(token), Some(ended)) = (token, ended) {
+            self.fs
+                .learn(|ledger| ledger.job(&token, |job| job.retried = Some(ended.finished)));
+        }
+    }
+
+    /// `pirn rm`.
+    pub fn forget(&mut self, id: &JobId) {
+        if let Some(at) = self.door.find(id).expect("looked") {
+            let token = self.fs.token_at(&at.place(), id.as_str());
+            self.fs.let_go(token.as_deref());
+            self.fs.during("forget");
+            self.door.forget(id).expect("forgotten");
+        }
+    }
+
+    /// The daemon is killed and started again.
+    pub fn restart(&mut self) {
+        self.daemon = Daemon::new(&self.fs, true);
+        self.daemon.recover().expect("recovered");
+    }
+
+    /// An orderly stop, and the start after it.
+    pub fn stop_and_start(&mut self) {
+        self.fs.during("stop");
+        self.daemon.spool.settle_numbers(BOOT).expect("settled");
+        self.restart();
+    }
+}
+
+/// A user at a shell: no spool, no sync.
+impl SimFs {
+    pub fn token_at(&self, place: &Place, name: &str) -> Option<String> {
+        let entry = (place.clone(), name.as_bytes().to_vec());
+        let bytes = self.world().disk.bytes(&entry)?;
+        token(&Record::from_bytes(&bytes).ok()?)
+    }
+
+    fn is_over(&self, place: &Place, name: &str) -> bool {
+        let entry = (place.clone(), name.as_bytes().to_vec());
+        let bytes = self.world().disk.bytes(&entry);
+        bytes
+            .and_then(|bytes| Record::from_bytes(&bytes).ok())
+            .is_some_and(|record| record.is_over())
+    }
+
+    /// Nobody promises anything about this job any more.
+    pub fn let_go(&self, token: Option<&str>) {
+        if let Some(token) = token {
+            self.learn(|ledger| {
+                ledger.job(token, |job| {
+                    job.hold = Hold::None;
+                    job.hand = Hand::Unended;
+                    job.cancelled = false;
+                });
+            });
+        }
+    }
+
+    /// The job is to run again, from its first try.
+    fn afresh(&self, token: Option<&str>) {
+        if let Some(token) = token {
+            self.learn(|ledger| {
+                ledger.job(token, |job| {
+                    (job.begun, job.counted) = (0, 0);
+                    job.started_once = false;
+                    job.cancelled = false;
+                    job.retried = None;
+                });
+            });
+        }
+    }
+
+    pub fn user_mv(&self, from: &Place, name: &str, to: &Place, new_name: &str) {
+        let token = self.token_at(from, name);
+        let replaced = self.token_at(to, new_name);
+        self.during("a user moves a file");
+        self.let_go(replaced.as_deref().filter(|_| replaced != token));
+        let hand = match self.is_over(from, name) {
+            true => Hand::Ended,
+            false => Hand::Unended,
+        };
+        if let Some(token) = &token {
+            self.learn(|ledger| ledger.job(token, |job| job.hand = hand));
+        }
+        self.afresh(token.as_deref());
+        // The user may be too late.
+        let _ = self.rename(from, name.as_bytes(), to, new_name.as_bytes(), How::Replace);
+    }
+
+    pub fn user_rm(&self, place: &Place, name: &str) {
+        self.let_go(self.token_at(place, name).as_deref());
+        self.during("a user removes a file");
+        let _ = self.unlink(place, name.as_bytes());
+    }
+
+    pub fn user_mkdir(&self, name: &str) {
+        self.during("a user makes a queue");
+        self.make_queue(&queue(name)).expect("made");
+    }
+
+    /// A user drops a newer file over or beside another. It has a token of its own.
+    pub fn user_drop(&self, place: &Place, name: &str, token: &str) {
+        let record = Record::new(Work::Text(format!(": {token} dropped in between")));
+        let job = Job {
+            ask: ask(&record),
+            ..Job::default()
+        };
+        self.learn(|ledger| {
+            ledger.jobs.insert(token.to_owned(), job);
+        });
+        self.let_go(self.token_at(place, name).as_deref());
+        self.during("a user drops a file in between");
+        let text = record.to_json();
+        self.write_new(&Place::Store, b"other", text.as_bytes(), false)
+            .expect("written");
+        let dropped = self.rename(
+            &Place::Store,
+            b"other",
+            place,
+            name.as_bytes(),
+            How::Replace,
+        );
+        if dropped.is_ok() {
+            self.learn(|ledger| ledger.job(token, |job| job.hold = Hold::Kill));
+        }
+    }
+}
+
+impl Hold {
+    fn max_of_drop(self) -> Self {
+        match self {
+            Self::Kill => Self::Power,
+            Self::None | Self::Power => self,
+        }
+    }
+}

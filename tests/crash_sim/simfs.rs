@@ -1,0 +1,388 @@
+//! The simulated file system as the spool sees it. It takes a picture at every step, the steps within a write
+//! included, so that one run of a life gives all the moments at which the power could have gone.
+
+use super::disk::{Disk, Entry, Ino, Node};
+use super::ledger::Ledger;
+use pirn::core::id::QueueName;
+use pirn::os::dir::{How, Kind, Look};
+use pirn::os::lease::Writers;
+use pirn::spool::{Ask, Fs, Place, Taken};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A moment at which everything may end.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    pub disk: Disk,
+    pub ledger: Ledger,
+    /// How much of the story had been told.
+    pub told: usize,
+}
+
+type Deed = Box<dyn FnOnce(&SimFs) + Send>;
+
+#[derive(Default)]
+pub struct World {
+    pub disk: Disk,
+    pub ledger: Ledger,
+    pub moments: Vec<Moment>,
+    pub story: Vec<String>,
+    /// What is going on: names the syncs.
+    pub during: String,
+    /// The syncs that were asked for, in order.
+    pub syncs: Vec<String>,
+    /// This one is not done.
+    pub lost_sync: Option<usize>,
+    /// Operations so far.
+    pub steps: usize,
+    /// What somebody else does just before an operation.
+    deed: Option<(usize, Deed)>,
+}
+
+#[derive(Clone)]
+pub struct SimFs(Arc<Mutex<World>>);
+
+impl fmt::Debug for SimFs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SimFs")
+    }
+}
+
+impl SimFs {
+    pub fn over(disk: Disk) -> Self {
+        Self(Arc::new(Mutex::new(World {
+            disk,
+            ..World::default()
+        })))
+    }
+
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `deed` happen just before the operation that is `steps` from now.
+    pub fn interject(&self, steps: usize, deed: impl FnOnce(&Self) + Send + 'static) {
+        let mut world = self.world();
+        let at = world.steps + steps;
+        world.deed = Some((at, Box::new(deed)));
+    }
+
+    /// Forgets a deed whose time did not come. True if there was one.
+    pub fn no_deed(&self) -> bool {
+        self.world().deed.take().is_some()
+    }
+
+    /// What is known outside of the spool changes.
+    pub fn learn(&self, change: impl FnOnce(&mut Ledger)) {
+        let mut world = self.world();
+        let before = world.ledger.clone();
+        change(&mut world.ledger);
+        if world.ledger != before {
+            world.picture();
+        }
+    }
+
+    pub fn during(&self, what: &str) {
+        let mut world = self.world();
+        world.during = what.to_owned();
+        world.story.push(format!("-- {what}"));
+    }
+
+    /// One operation: who interferes does so first.
+    fn step<T>(
+        &self,
+        story: impl FnOnce() -> String,
+        work: impl FnOnce(&mut World) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deed = {
+            let mut world = self.world();
+            world.steps += 1;
+            let now = world.steps;
+            world.deed.take_if(|(at, _)| *at <= now)
+        };
+        if let Some((_, deed)) = deed {
+            let during = self.world().during.clone();
+            deed(self);
+            self.world().during = during;
+        }
+        let mut world = self.world();
+        let done = work(&mut world);
+        let mut line = story();
+        if let Err(e) = &done {
+            line = format!("{line}: {}", e.kind());
+        }
+        world.story.push(line);
+        if done.is_ok() {
+            world.picture();
+        }
+        done
+    }
+}
+
+impl World {
+    pub fn picture(&mut self) {
+        self.moments.push(Moment {
+            disk: self.disk.clone(),
+            ledger: self.ledger.clone(),
+            told: self.story.len() + 1,
+        });
+    }
+
+    /// Counts a sync. False if it is the one that is left out.
+    fn may_sync(&mut self, what: &str) -> bool {
+        let name = format!("{}: {what}", self.during);
+        self.syncs.push(name);
+        self.lost_sync != Some(self.syncs.len() - 1)
+    }
+
+    fn dir(&self, place: &Place) -> io::Result<()> {
+        match place {
+            Place::Queue(queue) => {
+                let entry = (Place::Pending, queue.as_str().into());
+                match self.disk.live.get(&entry).map(|ino| &self.disk.nodes[ino]) {
+                    Some(Node::Dir) => Ok(()),
+                    Some(Node::File { .. }) => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+                    None => Err(io::ErrorKind::NotFound.into()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn get(&self, place: &Place, name: &[u8]) -> io::Result<Option<Ino>> {
+        self.dir(place)?;
+        Ok(self
+            .disk
+            .live
+            .get(&(place.clone(), name.to_vec()))
+            .copied())
+    }
+
+    fn look(&self, ino: Ino) -> Look {
+        let (kind, size, modified) = match &self.disk.nodes[&ino] {
+            Node::Dir => (Kind::Directory, 0, 0),
+            Node::File {
+                bytes, modified, ..
+            } => (Kind::File, bytes.len() as u64, *modified),
+        };
+        Look {
+            kind,
+            inode: ino,
+            modified,
+            size,
+            links: 1,
+            uid: 0,
+        }
+    }
+}
+
+fn entry(place: &Place, name: &[u8]) -> Entry {
+    (place.clone(), name.to_vec())
+}
+
+fn show(place: &Place, name: &[u8]) -> String {
+    format!(
+        "{}/{}",
+        place.relative().display(),
+        String::from_utf8_lossy(name)
+    )
+}
+
+impl Fs for SimFs {
+    fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
+        let shown = show(place, name);
+        let ino = self.step(
+            || format!("create {shown}"),
+            |world| {
+                if world.get(place, name)?.is_some() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                let ino = world.disk.file(b"");
+                world.disk.change(vec![(entry(place, name), Some(ino))]);
+                Ok(ino)
+            },
+        )?;
+        for (end, how) in [(bytes.len() / 2, "half of "), (bytes.len(), "")] {
+            self.step(
+                || format!("write {how}{shown}"),
+                |world| {
+                    world.disk.write(ino, &bytes[..end]);
+                    Ok(())
+                },
+            )?;
+        }
+        if durable {
+            self.step(
+                || format!("fdatasync {shown}"),
+                |world| {
+                    if world.may_sync(&format!("fdatasync {}", place.relative().display())) {
+                        world.disk.sync_data(ino);
+                    }
+                    Ok(())
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    fn rename(
+        &self,
+        from: &Place,
+        name: &[u8],
+        to: &Place,
+        new_name: &[u8],
+        how: How,
+    ) -> io::Result<()> {
+        let story = || {
+            format!(
+                "rename {} {} {how:?}",
+                show(from, name),
+                show(to, new_name)
+            )
+        };
+        self.step(story, |world| {
+            let source = world.get(from, name)?;
+            let target = world.get(to, new_name)?;
+            let source = source.ok_or(io::ErrorKind::NotFound)?;
+            let (left, right) = (entry(from, name), entry(to, new_name));
+            let is_dir = |ino: &Ino| matches!(world.disk.nodes[ino], Node::Dir);
+            let changes = match (how, target) {
+                (How::NoReplace, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
+                (How::Exchange, None) => return Err(io::ErrorKind::NotFound.into()),
+                (How::Exchange, Some(target)) => vec![(left, Some(target)), (right, Some(source))],
+                (How::Replace, Some(target)) if is_dir(&target) => {
+                    return Err(io::ErrorKind::IsADirectory.into());
+                }
+                (How::Replace | How::NoReplace, _) => vec![(left, None), (right, Some(source))],
+            };
+            world.disk.change(changes);
+            Ok(())
+        })
+    }
+
+    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+        if self.world().get(place, name)?.is_none() {
+            return Ok(());
+        }
+        self.step(
+            || format!("unlink {}", show(place, name)),
+            |world| {
+                if world.get(place, name)?.is_some() {
+                    world.disk.change(vec![(entry(place, name), None)]);
+                }
+                Ok(())
+            },
+        )
+    }
+
+    /// Only queues are directories here; a scratch directory is never made.
+    fn remove_tree(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+        self.unlink(place, name)
+    }
+
+    fn sync(&self, place: &Place) -> io::Result<()> {
+        let name = place.queue().filter(|queue| !queue.is_default());
+        let shown = name.map_or_else(
+            || place.relative().display().to_string(),
+            |_| "a queue".to_owned(),
+        );
+        self.step(
+            || format!("fsync {}", place.relative().display()),
+            |world| {
+                world.dir(place)?;
+                if world.may_sync(&format!("fsync {shown}")) {
+                    world.disk.sync(place);
+                }
+                Ok(())
+            },
+        )
+    }
+
+    fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>> {
+        let world = self.world();
+        if *place == Place::Root && name == b"pending" {
+            let is_queue = |ino: &&Ino| matches!(world.disk.nodes[ino], Node::Dir);
+            let queues = world.disk.live.values().filter(is_queue).count();
+            return Ok(Some(Look {
+                kind: Kind::Directory,
+                inode: 1,
+                modified: 0,
+                size: 0,
+                links: 2 + queues as u64,
+                uid: 0,
+            }));
+        }
+        Ok(world.get(place, name)?.map(|ino| world.look(ino)))
+    }
+
+    fn take(&self, place: &Place, name: &[u8], limit: u64, _: Ask) -> io::Result<Taken> {
+        let world = self.world();
+        let Some(ino) = world.get(place, name)? else {
+            return Ok(Taken::Missing);
+        };
+        let look = world.look(ino);
+        Ok(match &world.disk.nodes[&ino] {
+            Node::Dir => Taken::Strange(look),
+            Node::File { bytes, .. } if bytes.len() as u64 > limit => Taken::TooLarge(look),
+            Node::File { bytes, .. } => Taken::File {
+                look,
+                writers: Writers::None,
+                bytes: bytes.to_vec(),
+            },
+        })
+    }
+
+    fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        let names: Vec<Vec<u8>> = {
+            let world = self.world();
+            world.dir(place)?;
+            let here = world.disk.live.keys().filter(|(at, _)| at == place);
+            here.map(|(_, name)| name.clone()).collect()
+        };
+        names.iter().for_each(|name| each(name));
+        Ok(())
+    }
+
+    fn make_queue(&self, queue: &QueueName) -> io::Result<()> {
+        let name = queue.as_str().as_bytes();
+        if self.world().get(&Place::Pending, name)?.is_some() {
+            return Ok(());
+        }
+        self.step(
+            || format!("mkdir pending/{queue}"),
+            |world| {
+                let ino = world.disk.dir();
+                world
+                    .disk
+                    .change(vec![(entry(&Place::Pending, name), Some(ino))]);
+                Ok(())
+            },
+        )
+    }
+
+    /// The sync makes the file's own name durable too, as the trait asks for.
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()> {
+        let text = self.world().disk.seq().to_owned();
+        let (text, sync) = edit(&text);
+        self.step(
+            || format!("write seq: {}", text.trim_end()),
+            |world| {
+                world.disk.set_seq(text.clone());
+                Ok(())
+            },
+        )?;
+        if sync {
+            self.step(
+                || "fdatasync seq".to_owned(),
+                |world| {
+                    if world.may_sync("fdatasync seq") {
+                        world.disk.sync_seq();
+                    }
+                    Ok(())
+                },
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! The documentation against the source: what one of them names and the other does not is an error.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+fn read(path: &str) -> String {
+    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&full).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn none(what: &str, missing: Vec<String>) {
+    assert!(missing.is_empty(), "{what}:\n  {}", missing.join("\n  "));
+}
+
+fn help(words: &[String]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_pirn"))
+        .args(words)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "pirn {words:?} --help");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The lines of a help text under `heading`, each cut to its first word.
+fn commands_of(help: &str) -> Vec<String> {
+    help.lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.trim().is_empty())
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| *word != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The long options that a help text describes: those that begin a line, or follow a short one.
+fn options_of(help: &str) -> BTreeSet<String> {
+    help.lines()
+        .map(str::trim_start)
+        .filter(|line| line.starts_with('-'))
+        .filter_map(|line| line[line.find("--")?..].split([' ', ',']).next())
+        .map(|option| option.trim_start_matches('-').to_owned())
+        .collect()
+}
+
+/// Every command with its help, the program itself first, `config check` as two words.
+fn all_commands() -> Vec<(Vec<String>, String)> {
+    let mut todo = vec![Vec::new()];
+    let mut all = Vec::new();
+    while let Some(words) = todo.pop() {
+        let text = help(&words);
+        for command in commands_of(&text) {
+            let mut longer: Vec<String> = words.clone();
+            longer.push(command);
+            todo.push(longer);
+        }
+        all.push((words, text));
+    }
+    assert!(all.len() > 10, "only {} commands were found", all.len());
+    all
+}
+
+/// The words of the macro lines of a man page, without the markup of dashes.
+fn macro_words(page: &str) -> BTreeSet<String> {
+    page.lines()
+        .filter(|line| line.starts_with('.') && !line.starts_with(".\\\""))
+        .flat_map(str::split_whitespace)
+        .map(|word| {
+            word.replace("\\-", "-")
+                .trim_matches(['"', ',', ';'])
+                .to_owned()
+        })
+        .collect()
+}
+
+/// The long options that a page names: `Fl -name`, or `Fl a , Fl -name`.
+fn page_options(page: &str) -> BTreeSet<String> {
+    let mut options = BTreeSet::new();
+    for line in page.lines().filter(|line| line.starts_with('.')) {
+        let line = line.replace("\\-", "-");
+        let mut is_flag = false;
+        for word in line.trim_start_matches('.').split_whitespace() {
+            match word {
+                "Fl" => is_flag = true,
+                "Ar" | "Op" | "Cm" | "Pq" | "Nm" | "No" | "Va" | "It" => is_flag = false,
+                _ if is_flag => options.extend(word.strip_prefix('-').map(str::to_owned)),
+                _ => {}
+            }
+        }
+    }
+    options
+}
+
+/// The quoted words that `line` of the source has before `=>`: `"a" | "b" =>`.
+fn arms(source: &str) -> BTreeSet<String> {
+    let name = |word: &str| {
+        let inner = word.strip_prefix('"')?.strip_suffix('"')?;
+        let is_name = inner
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        (is_name && !inner.is_empty()).then(|| inner.to_owned())
+    };
+    source
+        .lines()
+        .filter_map(|line| line.split_once("=>"))
+        .flat_map(|(head, _)| head.split('|').map(str::trim).filter_map(name))
+        .collect()
+}
+
+/// The words of `const NAME: [&str; N] = [...]`.
+fn list(source: &str, name: &str) -> BTreeSet<String> {
+    let head = format!("const {name}: [&str;");
+    let rest = source
+        .split_once(&head)
+        .unwrap_or_else(|| panic!("there is no {name}"))
+        .1;
+    let body = rest.split_once("= [").unwrap().1.split_once(']').unwrap().0;
+    body.split('"')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What is not among the words of the page.
+fn missing(page: &BTreeSet<String>, words: &BTreeSet<String>) -> Vec<String> {
+    words.difference(page).cloned().collect()
+}
+
+/// The code before its tests.
+fn shipped(source: &str) -> &str {
+    source.split("#[cfg(test)]").next().unwrap()
+}
+
+#[test]
+fn every_option_is_in_the_manual() {
+    let page = read("doc/pirn.1");
+    let named = page_options(&page);
+    let mut gaps = Vec::new();
+    let mut real = BTreeSet::new();
+    for (words, help) in all_commands() {
+        let options = options_of(&help);
+        let command = words.join(" ");
+        gaps.extend(
+            options
+                .difference(&named)
+                .map(|option| format!("pirn {command} --{option}")),
+        );
+        let is_named = command.is_empty()
+            || page
+                .lines()
+                .filter(|line| line.starts_with(".Ss") || line.starts_with(".Cm"))
+                .any(|line| line.contains(&command));
+        if !is_named {
+            gaps.push(format!("pirn {command}"));
+        }
+        real.extend(options);
+    }
+    none("not in doc/pirn.1", gaps);
+    none(
+        "in doc/pirn.1, but no option",
+        named.difference(&real).cloned().collect(),
+    );
+}
+
+#[test]
+fn every_exit_code_is_in_the_manual() {
+    let page = read("doc/pirn.1");
+    let codes: BTreeSet<String> = read("src/cli/exit.rs")
+        .lines()
+        .filter(|line| line.contains("const ") && line.contains(": u8 ="))
+        .filter_map(|line| line.rsplit_once("= "))
+        .map(|(_, code)| code.trim_end_matches(';').to_owned())
+        .collect();
+    assert!(codes.len() > 5);
+    let documented: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix(".It "))
+        .map(str::to_owned)
+        .collect();
+    none("exit codes", missing(&documented, &codes));
+}
+
+#[test]
+fn every_variable_of_a_job_is_in_the_manual() {
+    let page = macro_words(&read("doc/pirn.1"));
+    let launch = read("src/daemon/launch.rs");
+    let variables: BTreeSet<String> = launch
+        .match_indices("put(\"")
+        .filter_map(|(i, head)| launch[i + head.len()..].split('"').next())
+        .map(str::to_owned)
+        .collect();
+    assert!(variables.contains("PIRN_ID"));
+    none("variables", missing(&page, &variables));
+}
+
+#[test]
+fn every_record_field_is_in_the_manual() {
+    let page = macro_words(&read("doc/pirn-spool.5"));
+    let source = read("src/core/record/read.rs");
+    let source = shipped(&source);
+    let mut fields = arms(source);
+    fields.extend(list(source, "UNSUPPORTED"));
+    assert!(fields.contains("not_before") && fields.contains("log_offset"));
+    none("record fields", missing(&page, &fields));
+
+    let record = read("src/core/record/mod.rs");
+    none("limits", missing(&page, &list(&record, "LIMIT_NAMES")));
+    let words: BTreeSet<String> = record
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Self::"))
+        .filter_map(|line| line.split_once("=> \""))
+        .filter_map(|(_, word)| word.split('"').next())
+        .map(str::to_owned)
+        .collect();
+    assert!(words.contains("log_limit") && words.contains("pending"));
+    none("reasons and states", missing(&page, &words));
+}
+
+#[test]
+fn every_setting_is_in_the_manual() {
+    let page = macro_words(&read("doc/pirn-spool.5"));
+    let source = read("src/core/config.rs");
+    let source = shipped(&source);
+    let mut fields = arms(source);
+    for name in ["FIELDS", "QUEUE_FIELDS", "DEFAULTS_FIELDS"] {
+        fields.extend(list(source, name));
+    }
+    assert!(fields.contains("keep_bytes") && fields.contains("max_log"));
+    none("settings", missing(&page, &fields));
+}
+
+fn files_under(dir: &Path, root: &Path, found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_under(&path, root, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.insert(path.strip_prefix(root).unwrap().display().to_string());
+        }
+    }
+}
+
+#[test]
+fn every_file_is_on_the_map() {
+    let map = read("doc/ARCHITECTURE.md");
+    let quoted: BTreeSet<String> = map
+        .lines()
+        .flat_map(|line| line.split('`').skip(1).step_by(2))
+        .filter(|word| word.ends_with(".rs") && !word.starts_with("tests/"))
+        .map(str::to_owned)
+        .collect();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = BTreeSet::new();
+    files_under(&root, &root, &mut files);
+    none("not in doc/ARCHITECTURE.md", missing(&quoted, &files));
+    none(
+        "in doc/ARCHITECTURE.md, but not there",
+        missing(&files, &quoted),
+    );
+}
+
+#[test]
+fn every_dependency_says_why() {
+    let map = read("doc/ARCHITECTURE.md");
+    let explained: BTreeSet<String> = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("- `")?.split_once("`:"))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    let manifest = read("Cargo.toml");
+    let mut section = "";
+    let mut names = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        } else if section.ends_with("dependencies]")
+            && let Some((name, _)) = line.split_once('=')
+        {
+            names.insert(name.trim().to_owned());
+        }
+    }
+    assert!(names.len() > 5);
+    none("dependencies", missing(&explained, &names));
+    none("no dependency any more", missing(&names, &explained));
+}
+
+/// The manual pages are well formed, as far as there is a program here that can tell.
+#[test]
+fn the_manual_is_well_formed() {
+    for page in ["doc/pirn.1", "doc/pirn-spool.5"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+        let output = Command::new("mandoc")
+            .args(["-Tlint", "-Wwarning"])
+            .arg(&path)
+            .stdin(Stdio::null())
+            .output();
+        match output {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stdout).into_owned();
+                assert!(output.status.success() && said.is_empty(), "{said}");
+            }
+            Err(_) => eprintln!("skipped: mandoc is not installed"),
+        }
+    }
+}
+
+#[test]
+fn ci_tests_as_the_readme_says() {
+    let readme = read("README.md");
+    let block = readme.split("```sh\n").nth(1).unwrap();
+    let block = block.split("```").next().unwrap();
+    let command = block.lines().rfind(|line| !line.starts_with('#')).unwrap();
+    let ci = read(".ci/run");
+    assert!(
+        ci.contains(&format!("test_command='{command}'")),
+        "{command}"
+    );
+}
+
+#[test]
+fn the_checks_find_what_is_missing() {
+    let help = "Options:\n  -q, --queue <NAME>  Text --not-this\n      --only <PATTERN>  Text\n";
+    let options = options_of(help);
+    assert_eq!(options.into_iter().collect::<Vec<_>>(), ["only", "queue"]);
+    let page = ".It Fl q , Fl -queue Ar name\n.Op Fl -only Ar -x\nFl -text\n";
+    let options = page_options(page);
+    assert_eq!(options.into_iter().collect::<Vec<_>>(), ["only", "queue"]);
+    let source = "match key {\n \"a\" | \"b_c\" => 1,\n \"D\" => 2,\n _ => 3 }";
+    assert_eq!(arms(source).into_iter().collect::<Vec<_>>(), ["a", "b_c"]);
+}

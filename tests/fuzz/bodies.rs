@@ -1,0 +1,556 @@
+//! What the fuzz targets check: each takes any bytes and panics if a law is broken.
+//!
+//! Shared by `fuzz_targets/`, where libFuzzer looks for the bytes, and by `tests/fuzz_corpus.rs`, which goes through
+//! the corpus. A new finding is minimised and kept in `corpus/TARGET/`.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
+
+#[path = "seq_text.rs"]
+mod seq_text;
+#[path = "when.rs"]
+mod when;
+
+use pirn::core::config::{Config, MinFree, Terms};
+use pirn::core::id::{JobId, MAX_ID_BYTES, QueueName, is_foreign, matches, natural_order};
+use pirn::core::json::{JsonError, Object};
+use pirn::core::policy::{Backoff, BackoffSpec, RetryRule, TryEnd, Verdict, verdict};
+use pirn::core::record::{LIMIT_NAMES, Record, RecordError, Setting, State, Work, parse_umask};
+use pirn::core::time::{Boot, Wall};
+use pirn::core::units::{
+    MAX_SPAN, brief_span, parse_size, parse_span, show_span, span_from_secs,
+};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// All of them, by name.
+pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+    ("job_file", job_file),
+    ("record", record),
+    ("config", config),
+    ("id", id),
+    ("time_span", time_span),
+    ("seq", seq),
+];
+
+/// The keys that are pirn's own; every other is kept as it is.
+const KEYS: [&str; 54] = [
+    "after",
+    "after_any",
+    "args",
+    "attempt",
+    "attempts",
+    "backoff",
+    "callback_url",
+    "command",
+    "comment",
+    "cpu",
+    "created_at",
+    "cwd",
+    "duration",
+    "env",
+    "error",
+    "exit_code",
+    "expires",
+    "fail_on",
+    "files",
+    "finished_at",
+    "grace",
+    "group",
+    "id",
+    "limits",
+    "log_bytes",
+    "max_log",
+    "max_rss",
+    "name",
+    "nice",
+    "not_before",
+    "once",
+    "output",
+    "pid",
+    "priority",
+    "proc",
+    "queue",
+    "reason",
+    "result",
+    "retry_at",
+    "retry_on",
+    "sandbox",
+    "script",
+    "signal",
+    "split",
+    "started_at",
+    "state",
+    "stdin",
+    "stdin_base64",
+    "tags",
+    "timeout",
+    "tmp",
+    "tries",
+    "umask",
+    "url",
+];
+
+/// A dropped file.
+pub fn job_file(data: &[u8]) {
+    let record = match Record::from_bytes(data) {
+        Ok(record) => record,
+        Err(e) => return refusal(&e, data),
+    };
+    let text = std::str::from_utf8(data).expect("a job that is no text");
+    if text.starts_with('{') {
+        json_record(&record, text);
+    } else {
+        assert_eq!(record.work, Work::Text(text.to_owned()));
+        any_record(&record);
+    }
+}
+
+/// A record whose fields are the lines: a key, a space, and a value; a value that is not JSON is meant as a string.
+/// A record in JSON is taken as it is.
+pub fn record(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if text.starts_with('{') {
+        return job_file(text.as_bytes());
+    }
+    let mut seen = BTreeSet::new();
+    let mut fields = Vec::new();
+    for line in text.split('\n') {
+        let (key, value) = line.split_once(' ').unwrap_or((line, ""));
+        if seen.insert(key) {
+            let value = match serde_json::from_str::<&RawValue>(value) {
+                Ok(raw) => raw.get().to_owned(),
+                Err(_) => Value::from(value).to_string(),
+            };
+            fields.push(format!("{}: {value}", Value::from(key)));
+        }
+    }
+    if !(seen.contains("command") || seen.contains("script")) {
+        fields.push("\"command\": \"true\"".to_owned());
+    }
+    job_file(format!("{{{}}}", fields.join(",\n")).as_bytes());
+}
+
+fn refusal(e: &RecordError, data: &[u8]) {
+    let text = e.to_string();
+    assert!(!text.is_empty());
+    assert!(
+        !text.contains(char::is_control),
+        "the reason goes into a log: {text:?}"
+    );
+    match e {
+        RecordError::Json(e) => json_error(e, std::str::from_utf8(data).unwrap()),
+        RecordError::NotText => {
+            assert!(data.contains(&0) || std::str::from_utf8(data).is_err());
+        }
+        RecordError::Empty | RecordError::Work(_) | RecordError::Unsupported(_) => {}
+    }
+}
+
+fn json_error(e: &JsonError, text: &str) {
+    assert!(!e.what.is_empty());
+    assert!(e.line <= 1 + text.matches('\n').count(), "line {}", e.line);
+    for kind in ["a string", "an object", "a list", "a number"] {
+        assert_ne!(e.what, format!("expected {kind}, got {kind}"));
+    }
+}
+
+/// Nothing of what the text says is lost.
+fn json_record(record: &Record, text: &str) {
+    let printed = any_record(record);
+    let given = Object::parse(text).expect("read once already");
+    let kept = Object::parse(&printed).unwrap();
+    let unknown = |object: &Object<'_>| -> Vec<(String, String)> {
+        let fields = object.fields().filter(|(key, _)| !KEYS.contains(key));
+        fields
+            .map(|(key, raw)| (key.to_owned(), raw.get().to_owned()))
+            .collect()
+    };
+    assert_eq!(unknown(&given), unknown(&kept), "unknown fields are kept");
+    for (key, raw) in given.fields() {
+        let is_kept = kept
+            .fields()
+            .any(|(other, _)| other == key || (key == "stdin_base64" && other == "stdin"));
+        // These are checked leniently, because nothing hangs on them.
+        let may_go = ["state", "id", "result", "proc"].contains(&key);
+        let says_nothing = ["null", "0", "false"].contains(&raw.get())
+            || raw
+                .get()
+                .chars()
+                .all(|c| c.is_ascii_whitespace() || "{}[]".contains(c));
+        assert!(
+            is_kept || may_go || says_nothing,
+            "{key} is lost: {}",
+            raw.get()
+        );
+    }
+}
+
+/// What is printed reads the same, and what was read is within its limits. Gives what was printed.
+fn any_record(record: &Record) -> String {
+    let printed = record.to_json();
+    let again = reread(&printed);
+    assert_eq!(printed, again.to_json(), "printed differently");
+    let third = reread(&again.to_json_in(State::Failed));
+    assert_eq!(format!("{again:?}"), format!("{third:?}"));
+
+    let mut plain = record.clone();
+    plain.extra.clear();
+    let value: Value = serde_json::from_str(&plain.to_json()).expect("other programs can read it");
+    let fields = value.as_object().unwrap();
+    assert!(fields.values().all(|value| !value.is_null()));
+    assert!(fields.keys().all(|key| KEYS.contains(&key.as_str())));
+
+    limits(record);
+    lives(record);
+    printed
+}
+
+fn reread(text: &str) -> Record {
+    Record::from_bytes(text.as_bytes()).unwrap_or_else(|e| panic!("printed, but not read: {e}\n{text}"))
+}
+
+/// What the rest of pirn takes for granted about a record.
+fn limits(r: &Record) {
+    let no_nul = |text: &String| !text.contains('\0');
+    match &r.work {
+        Work::Text(text) => assert!(no_nul(text) && !text.trim().is_empty()),
+        Work::Argv(argv) => assert!(argv.iter().all(no_nul) && !argv[0].is_empty()),
+        Work::Script { name, args } => {
+            assert!(args.iter().all(no_nul));
+            safe_name(name.as_str());
+        }
+    }
+    let ids = [&r.after, &r.after_any];
+    for id in ids.into_iter().flatten().chain(&r.id) {
+        safe_name(id.as_str());
+    }
+    r.queue.iter().for_each(|queue| safe_name(queue.as_str()));
+    r.files.keys().for_each(|name| safe_name(name));
+    assert!(r.cwd.iter().all(no_nul));
+    for (key, value) in &r.env {
+        assert!(!key.is_empty() && !key.contains(['=', '\0']) && no_nul(value));
+    }
+    assert!(r.umask.is_none_or(|mask| mask <= 0o777));
+    assert!(r.nice.is_none_or(|nice| (-20..=19).contains(&nice)));
+    assert!(r.tries.is_none_or(|n| (1..=1_000_000).contains(&n)));
+    assert!(r.pid.is_none_or(|pid| pid > 0));
+    assert!(r.proc.iter().all(|proc| proc.pid > 0));
+    assert!(r.limits.keys().all(|name| LIMIT_NAMES.contains(&name.as_str())));
+    assert!(r.duration.is_none_or(f64::is_finite) && r.cpu.is_none_or(f64::is_finite));
+    let ends = r.attempts.iter().map(|t| (t.exit_code, t.signal));
+    for (code, signal) in ends.chain([(r.exit_code, r.signal)]) {
+        assert!(code.is_none_or(|code| (0..=255).contains(&code)));
+        assert!(signal.is_none_or(|signal| (1..=127).contains(&signal)));
+    }
+    let codes = r.rules.retry_on().into_iter().flatten();
+    for code in codes.chain(r.rules.fail_on()) {
+        assert!((0..=255).contains(code));
+    }
+    assert_ne!(r.timeout, Setting::Set(Duration::ZERO));
+    assert_ne!(r.max_log, Setting::Set(0));
+    let timeout = r.timeout.or(None);
+    for span in [timeout, r.grace, r.backoff.first, r.backoff.max] {
+        assert!(span.is_none_or(|span| span <= MAX_SPAN));
+    }
+    assert!(r.backoff.factor.is_none_or(|f| (1.0..=1000.0).contains(&f)));
+    assert!(!r.work.summary().contains(char::is_control));
+}
+
+/// A record goes through a life.
+fn lives(record: &Record) {
+    let mut fresh = record.clone();
+    fresh.renew();
+    assert!(!fresh.is_over() && (fresh.attempt > 0 || fresh.attempts.is_empty()));
+    any_print(&fresh);
+    fresh.make_fresh();
+    assert_eq!((fresh.attempt, fresh.attempts.len()), (0, 0));
+    any_print(&fresh);
+    terms(&Config::default().terms(&QueueName::default(), record));
+}
+
+fn any_print(record: &Record) {
+    let printed = record.to_json();
+    assert_eq!(reread(&printed).to_json(), printed);
+}
+
+/// Every try leads somewhere and every wait ends.
+fn terms(terms: &Terms) {
+    let started = Boot(u64::MAX / 2);
+    assert!(terms.deadline(started).is_none_or(|end| end >= started));
+    backoff(&terms.backoff.rule());
+    let rule = &terms.retry;
+    for attempt in [1, 2, rule.tries.saturating_sub(1), rule.tries, u32::MAX] {
+        assert_eq!(verdict(TryEnd::Exited(0), attempt, rule), Verdict::Complete);
+        assert_eq!(verdict(TryEnd::Exited(100), attempt, rule), Verdict::Failed);
+        for code in [1, 75, 111, 255] {
+            let again = verdict(TryEnd::Exited(code), attempt, rule) == Verdict::Retry;
+            assert!(!again || may_retry(rule, attempt));
+        }
+        let lost = verdict(TryEnd::Interrupted, attempt, rule);
+        assert_eq!(lost == Verdict::Requeue, may_retry(rule, attempt));
+    }
+}
+
+fn may_retry(rule: &RetryRule, attempt: u32) -> bool {
+    attempt < rule.tries && !rule.once
+}
+
+/// Waits grow up to the longest; a wait of nothing stays nothing.
+fn backoff(rule: &Backoff) {
+    let mut before = Duration::ZERO;
+    for attempt in [0, 1, 2, 3, 10, 100, 1_000, 10_000, 1_000_000, u32::MAX] {
+        let (shortest, longest) = (rule.wait(attempt, 0), rule.wait(attempt, 999));
+        assert!(shortest <= longest && longest <= rule.max);
+        assert!(shortest >= before, "{rule:?}: {shortest:?} after {before:?}");
+        assert!(!rule.first.is_zero() || longest.is_zero(), "{rule:?}: {longest:?}");
+        before = shortest;
+    }
+}
+
+/// `config.json`.
+pub fn config(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let config = match Config::parse(text) {
+        Ok(config) => config,
+        Err(e) => {
+            assert!(!e.to_string().contains(char::is_control), "{e}");
+            return json_error(&e, text);
+        }
+    };
+    assert!(config.slots.is_none_or(|n| n <= 10_000));
+    assert!((1024..=1 << 30).contains(&config.max_job_bytes));
+    assert!(config.keep.is_none_or(|span| span <= MAX_SPAN));
+    match config.min_free {
+        MinFree::Bytes(_) => {}
+        MinFree::Percent(share) => assert!((0.0..100.0).contains(&share)),
+    }
+    let job = Record::new(Work::Text("true".to_owned()));
+    let other = QueueName::new("other").unwrap();
+    for queue in config.queues.keys().chain([&QueueName::default(), &other]) {
+        safe_name(queue.as_str());
+        let here = config.terms(queue, &job);
+        assert!(here.nice.is_none_or(|nice| (-20..=19).contains(&nice)));
+        assert!((1..=1_000_000).contains(&here.retry.tries));
+        assert!(here.grace <= MAX_SPAN);
+        assert!(here.timeout.is_none_or(|span| span <= MAX_SPAN && !span.is_zero()));
+        assert_ne!(here.max_log, Some(0));
+        terms(&here);
+        assert!(config.is_paused(queue) || !config.paused);
+    }
+    // The order of the fields means nothing.
+    let object = Object::parse(text).unwrap();
+    let mut fields: Vec<String> = object
+        .fields()
+        .map(|(key, raw)| format!("{} :\n{}", Value::from(key), raw.get()))
+        .collect();
+    fields.reverse();
+    let reversed = format!(" {{{}\n}} ", fields.join(","));
+    assert_eq!(Config::parse(&reversed).as_ref(), Ok(&config), "{reversed}");
+}
+
+/// Names, one a line.
+pub fn id(data: &[u8]) {
+    for name in data.split(|b| *b == b'\n') {
+        let id = JobId::from_bytes(name);
+        assert_eq!(id.is_ok(), QueueName::from_bytes(name).is_ok());
+        assert_eq!(id.is_ok(), is_good_name(name), "{}", name.escape_ascii());
+        match id {
+            Ok(id) => older(&id),
+            Err(e) => assert!(!e.to_string().is_empty()),
+        }
+    }
+    let text = String::from_utf8_lossy(data);
+    let mut words: Vec<&str> = text.split('\n').take(12).collect();
+    for a in &words {
+        assert!(matches("*", a) && (matches(a, a) || a.ends_with('*')));
+        for b in &words {
+            order_of_two(a, b);
+            assert_eq!(matches(&format!("{a}*"), b), b.starts_with(a));
+            for c in words.iter().take(8) {
+                if natural_order(a, b).is_le() && natural_order(b, c).is_le() {
+                    assert!(natural_order(a, c).is_le(), "{a:?} {b:?} {c:?}");
+                }
+            }
+        }
+    }
+    words.sort_by(|a, b| natural_order(a, b));
+    assert!(words.is_sorted_by(|a, b| natural_order(a, b).is_le()));
+}
+
+/// The rule of DESIGN section 3, said another way.
+fn is_good_name(name: &[u8]) -> bool {
+    std::str::from_utf8(name).is_ok_and(|text| {
+        let reserved = ["~", "~err", ".tmp", ".part", ".swp"];
+        (1..=MAX_ID_BYTES).contains(&name.len())
+            && !text.starts_with(['.', '-'])
+            && !text.chars().any(|c| c == '/' || c.is_control())
+            && !reserved.iter().any(|end| text.ends_with(end))
+    })
+}
+
+fn safe_name(name: &str) {
+    assert!(is_good_name(name.as_bytes()) && !is_foreign(name.as_bytes()), "{name:?}");
+    let mut parts = std::path::Path::new(name).components();
+    assert!(matches!(
+        (parts.next(), parts.next()),
+        (Some(std::path::Component::Normal(part)), None) if part == name
+    ));
+}
+
+fn older(id: &JobId) {
+    safe_name(id.as_str());
+    assert_eq!(id.to_string().parse(), Ok(id.clone()));
+    let mut before = id.clone();
+    for n in [1, 2, 9, 10, 99, 100, u32::MAX] {
+        let fits = id.as_str().len() + 1 + n.to_string().len() <= MAX_ID_BYTES;
+        match id.older(n) {
+            Ok(older) => {
+                assert!(fits && natural_order(before.as_str(), older.as_str()).is_lt());
+                safe_name(older.as_str());
+                before = older;
+            }
+            Err(_) => assert!(!fits, "{id}~{n}"),
+        }
+    }
+}
+
+fn order_of_two(a: &str, b: &str) {
+    let order = natural_order(a, b);
+    assert_eq!(order, natural_order(b, a).reverse(), "{a:?} {b:?}");
+    assert_eq!(order.is_eq(), a == b, "{a:?} {b:?}");
+    let number = |text: &str| {
+        let plain = !text.starts_with(['0', '+']);
+        text.parse::<u128>().ok().filter(|_| plain)
+    };
+    if let (Some(x), Some(y)) = (number(a), number(b)) {
+        assert_eq!(order, x.cmp(&y));
+    }
+    // What comes first decides, whatever follows, unless a number goes on.
+    let joins = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
+    if order == Ordering::Less && !b.starts_with(a) && !joins(a) && !joins(b) {
+        assert_eq!(natural_order(&format!("{a}z"), &format!("{b}0")), order);
+    }
+}
+
+/// Durations, sizes and dates: as text, and as the numbers that the first bytes are.
+pub fn time_span(data: &[u8]) {
+    let word = |at: usize| {
+        let mut bytes = [0; 8];
+        let part = data.get(at..).unwrap_or(&[]);
+        let len = part.len().min(8);
+        bytes[..len].copy_from_slice(&part[..len]);
+        u64::from_le_bytes(bytes)
+    };
+    numbers([word(0), word(8), word(16)]);
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    if let Ok(read) = parse_span(text) {
+        span(read);
+        assert_eq!(parse_span(&format!("\t{text} ")), Ok(read));
+        let due = when::parse_or_within(text).unwrap();
+        assert!(due.since(Wall(0)) >= read);
+    }
+    if let Ok(size) = parse_size(text) {
+        assert_eq!(parse_size(&size.to_string()), Ok(size));
+        assert_eq!(parse_size(&format!(" {text}\n")), Ok(size));
+    }
+    if let Ok(wall) = Wall::parse(text) {
+        date(wall);
+        assert_eq!(when::parse(text), Ok(wall));
+    }
+    if let Ok(wall) = when::parse(text) {
+        date(wall);
+    }
+    if let Ok(mask) = parse_umask(text) {
+        assert!(mask <= 0o777);
+        assert_eq!(parse_umask(&format!("{mask:03o}")), Ok(mask));
+    }
+}
+
+fn numbers([a, b, c]: [u64; 3]) {
+    let seconds = f64::from_bits(a);
+    match span_from_secs(seconds) {
+        Ok(read) => {
+            assert!((0.0..=MAX_SPAN.as_secs_f64()).contains(&seconds));
+            span(read);
+        }
+        Err(e) => assert!(!e.is_empty()),
+    }
+    span(Duration::from_nanos(a).min(MAX_SPAN));
+    let most = MAX_SPAN.as_nanos() as u64;
+    let (first, max) = (Duration::from_nanos(a % most), Duration::from_nanos(b % most));
+    let factor = Some(f64::from_bits(c)).filter(|f| (1.0..=1000.0).contains(f));
+    let spec = BackoffSpec {
+        first: Some(first),
+        factor,
+        max: Some(max),
+    };
+    backoff(&spec.rule());
+    assert!(spec.rule().wait(b as u32, c) <= max);
+
+    date(Wall(a as i64));
+    let (x, y) = (Wall(a as i64), Wall(b as i64));
+    assert_eq!(x.after(first).since(x), first.min(Wall(i64::MAX).since(x)));
+    assert!(x.since(y).is_zero() || y.since(x).is_zero());
+    let (x, y) = (Boot(a), Boot(b));
+    assert!(x.after(max) >= x && x.since(y).is_zero() == (x <= y));
+}
+
+fn span(read: Duration) {
+    assert!(read <= MAX_SPAN);
+    assert_eq!(parse_span(&show_span(read)), Ok(read));
+    assert!(!brief_span(read).is_empty());
+    assert!(Boot(7).after(read) >= Boot(7) && Wall(7).after(read) >= Wall(7));
+}
+
+/// A date is cut to the millisecond when it is printed, and no more after that.
+fn date(wall: Wall) {
+    let text = wall.to_string();
+    assert_eq!(text.len(), "2026-11-21T16:00:00.000Z".len());
+    let cut = Wall::parse(&text).unwrap_or_else(|e| panic!("{wall:?}: {e}"));
+    assert!(cut.0.abs_diff(wall.0) < 1_000_000, "{wall:?} became {cut:?}");
+    assert_eq!(cut.to_string(), text);
+    assert_eq!(Wall::parse(&cut.to_string()), Ok(cut));
+}
+
+/// The file `seq`: what was in it at first, then a line of events. A number is never given twice.
+pub fn seq(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (content, events) = text.split_once('\n').unwrap_or((&text, "1c1s1c1"));
+    // No more than this is read of the file.
+    let content = content.get(..256).unwrap_or(content);
+    // Near the end of the numbers there is nothing to promise.
+    let is_near_end = |word: &str| word.parse::<u64>().is_ok_and(|n| n > u64::MAX / 2);
+    if content.split_ascii_whitespace().any(is_near_end) {
+        return;
+    }
+    let spool = seq_text::spool(content);
+    // The content may name the first boot, but none that is still to come.
+    let later = "boot".repeat(content.len());
+    let (mut boots, mut least) = (0, 1);
+    for event in events.bytes().take(200) {
+        let boot = match boots {
+            0 => "boot-0".to_owned(),
+            n => format!("{later}-{n}"),
+        };
+        match event {
+            b'c' => {
+                spool.cut();
+                boots += 1;
+            }
+            b'r' => boots += 1,
+            b's' => spool.settle(&boot),
+            b => {
+                let count = u64::from(b).max(1);
+                let first = spool.take(count, &boot);
+                assert!(first >= least, "{first} was given before");
+                least = first + count;
+            }
+        }
+    }
+}

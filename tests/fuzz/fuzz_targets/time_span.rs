@@ -1,0 +1,8 @@
+//! See `bodies::time_span`.
+#![no_main]
+
+#[path = "../bodies.rs"]
+mod bodies;
+use pirn::{core, os};
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::time_span(data));
