@@ -6,16 +6,33 @@ use crate::core::id::JobId;
 use crate::os::dir;
 use crate::os::inotify::{Interest, Watch, Watcher};
 use crate::os::poll::Poller;
-use crate::spool::{Found, Place, Spool, Where, stderr_log};
+use crate::spool::{Found, Fs, Place, Spool, Where, stderr_log};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 
 /// One log being shown.
 struct Stream {
     name: String,
+    /// What an earlier run of this name has left, which is not to be shown: the log's inode and size.
+    old: Option<(u64, u64)>,
     is_error: bool,
     file: Option<(File, Option<Watch>)>,
+}
+
+/// The logs of a name before a job is given it: inode and size of each.
+pub type OldLogs = [Option<(u64, u64)>; 2];
+
+/// Looks at the logs of a name that is about to be used again.
+pub fn old_logs(spool: &Spool, id: &JobId) -> OldLogs {
+    [id.as_str().to_owned(), stderr_log(id)].map(|name| {
+        let look = spool
+            .fs()
+            .look(&Place::Log, name.as_bytes())
+            .ok()
+            .flatten()?;
+        Some((look.inode, look.size))
+    })
 }
 
 /// Shows a job's logs from the beginning until the job has ended.
@@ -49,6 +66,7 @@ impl<'s> Follower<'s> {
         poller.add(&watcher, WATCHES)?;
         let stream = |name, is_error| Stream {
             name,
+            old: None,
             is_error,
             file: None,
         };
@@ -63,6 +81,14 @@ impl<'s> Follower<'s> {
             poller,
             streams,
         })
+    }
+
+    /// Leaves out what is in these logs by now (see [`old_logs`]).
+    pub fn without(mut self, old: OldLogs) -> Self {
+        for (stream, old) in self.streams.iter_mut().zip(old) {
+            stream.old = old;
+        }
+        self
     }
 
     /// Also wakes up for this descriptor. The caller reads what is there.
@@ -102,7 +128,12 @@ impl<'s> Follower<'s> {
                 let open = self.spool.fs().with(&Place::Log, |log| {
                     dir::open_read(log, stream.name.as_bytes())
                 });
-                if let Ok(file) = open {
+                if let Ok(mut file) = open {
+                    if let Some((inode, size)) = stream.old
+                        && dir::look_at(&file)?.inode == inode
+                    {
+                        file.seek(SeekFrom::Start(size))?;
+                    }
                     let watch = self.watcher.add(&file, Interest::Growth).ok();
                     stream.file = Some((file, watch));
                 }

@@ -159,6 +159,11 @@ const OWN_VARIABLES: [&str; 9] = [
 ];
 
 impl JobArgs {
+    /// The id that was asked for.
+    pub fn id(&self) -> Option<&JobId> {
+        self.id.as_ref()
+    }
+
     /// Limits the tries unless the user did.
     pub fn default_tries(&mut self, tries: u32) {
         self.endurance.tries.get_or_insert(tries);
@@ -166,7 +171,7 @@ impl JobArgs {
 
     /// Accepts the job into the spool.
     pub fn submit(self, spool: &Spool) -> Result<JobId, Failure> {
-        admit(spool)?;
+        let config = admit(spool)?;
         for id in self.schedule.after.iter().chain(&self.schedule.after_any) {
             if spool.find(id)?.is_none() {
                 return Err(Failure::new(
@@ -182,6 +187,12 @@ impl JobArgs {
         };
         let queue = self.schedule.queue.clone().unwrap_or_default();
         let mut record = self.record()?;
+        let size = record.to_json().len() as u64;
+        if size > config.max_job_bytes {
+            let most = config.max_job_bytes;
+            let what = format!("the job's record would be {size} bytes; max_job_bytes is {most}");
+            return Err(Failure::new(BAD_DATA, what));
+        }
         match spool.submit(
             Submit {
                 record: &mut record,
@@ -424,7 +435,7 @@ fn parse_limit(text: &str) -> Result<(String, Option<u64>), String> {
 }
 
 /// Refuses new work while there is too little room for it, or too much of it.
-fn admit(spool: &Spool) -> Result<(), Failure> {
+fn admit(spool: &Spool) -> Result<Config, Failure> {
     let config = match std::fs::read_to_string(spool.path().join("config.json")) {
         Ok(text) => Config::parse(&text).unwrap_or_default(),
         Err(_) => Config::default(),
@@ -449,5 +460,5 @@ fn admit(spool: &Spool) -> Result<(), Failure> {
             ));
         }
     }
-    Ok(())
+    Ok(config)
 }

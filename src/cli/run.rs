@@ -1,7 +1,7 @@
 //! `pirn run`: add, follow, exit as the job did. With no daemon on the spool it runs the job itself.
 
 use super::exit::{self, Failure, NO_CODE, Outcome};
-use super::follow::Follower;
+use super::follow::{self, Follower};
 use super::job::JobArgs;
 use super::serve;
 use crate::core::id::JobId;
@@ -35,10 +35,15 @@ fn run_job(path: &Path, mut job: JobArgs) -> Outcome {
     serve::start_logging("warn");
     job.default_tries(1);
     let spool = super::open(path)?;
+    let old = job
+        .id()
+        .map(|id| follow::old_logs(&spool, id))
+        .unwrap_or_default();
     let id = job.submit(&spool)?;
+    let follower = Follower::new(&spool, &id)?.without(old);
     let found = match SpoolLock::try_take(path)? {
-        Ok(lock) => alone(&spool, path, &id, lock)?,
-        Err(_) => with_daemon(&spool, path, &id)?,
+        Ok(lock) => serve_one(follower, path, &id, lock)?,
+        Err(_) => with_daemon(follower, &spool, path, &id)?,
     };
     match found {
         Some(found) => {
@@ -55,17 +60,7 @@ fn run_job(path: &Path, mut job: JobArgs) -> Outcome {
     }
 }
 
-/// There is no daemon: be one, for this job only.
-fn alone(
-    spool: &Spool,
-    path: &Path,
-    id: &JobId,
-    lock: SpoolLock,
-) -> Result<Option<Found>, Failure> {
-    serve_one(Follower::new(spool, id)?, path, id, lock)
-}
-
-/// Runs the job in this process, which shows its output meanwhile.
+/// There is no daemon: runs this one job in this process, which shows its output meanwhile.
 fn serve_one(
     mut follower: Follower<'_>,
     path: &Path,
@@ -88,8 +83,12 @@ fn serve_one(
 }
 
 /// A daemon (or another `pirn run`) has the spool: it runs the job. Should it go away, we take its place.
-fn with_daemon(spool: &Spool, path: &Path, id: &JobId) -> Result<Option<Found>, Failure> {
-    let mut follower = Follower::new(spool, id)?;
+fn with_daemon(
+    mut follower: Follower<'_>,
+    spool: &Spool,
+    path: &Path,
+    id: &JobId,
+) -> Result<Option<Found>, Failure> {
     let mut signals = Signals::install()?;
     follower.also_wait_for(&signals)?;
     let bell = Arc::new(Bell::new()?);

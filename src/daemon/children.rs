@@ -11,7 +11,7 @@ use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Exit, Stop};
 use crate::os::fault::Fault;
 use crate::os::wait::PidFd;
-use crate::os::{clock, signals, wait};
+use crate::os::{clock, procfs, signals, wait};
 use crate::spool::{Fs, Place};
 use std::collections::HashMap;
 use std::io;
@@ -44,12 +44,14 @@ impl Children {
         self.state().starting += 1;
     }
 
-    /// The expected child is there (or, without a pid, was not made).
-    pub fn enter(&self, child: Option<(i32, JobId)>) {
+    /// The expected child is there (or, without a pid, was not made). `announce` is called before its end can be,
+    /// and when it returns the child can be signalled: who hears of the start may act on it at once.
+    pub fn enter(&self, child: Option<(i32, JobId)>, announce: impl FnOnce()) {
         let mut state = self.state();
         state.starting -= 1;
         state.leaders.extend(child);
         state.generation += 1;
+        announce();
         drop(state);
         self.changed.notify_all();
     }
@@ -146,8 +148,9 @@ pub fn log_is_held(shared: &Shared, id: &JobId) -> bool {
     }
 }
 
-/// How long after a process's end its parent may take to reap it. Only then does the kernel tell how it ended.
-const REAPED_WITHIN: Duration = Duration::from_secs(1);
+/// How long after a process's end its parent may take to reap it: only then does the kernel tell how it ended.
+/// Some init processes of containers take seconds, and some never do it.
+const REAPED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Waits, in a thread of its own, for a process that is not our child: a job of an earlier daemon.
 pub fn wait_for_foreign(shared: &Arc<Shared>, run: &Arc<Run>, pidfd: PidFd) -> io::Result<()> {
@@ -159,8 +162,16 @@ pub fn wait_for_foreign(shared: &Arc<Shared>, run: &Arc<Run>, pidfd: PidFd) -> i
         pidfd.wait();
         let ended = clock::now();
         let mut exit = pidfd.exit();
-        while exit == Exit::Lost && clock::now().boot.since(ended.boot) < REAPED_WITHIN {
+        let is_zombie = || procfs::stat(run.pid).is_some_and(|stat| !stat.is_alive());
+        while exit == Exit::Lost
+            && is_zombie()
+            && clock::now().boot.since(ended.boot) < REAPED_WITHIN
+        {
             std::thread::sleep(Duration::from_millis(5));
+            exit = pidfd.exit();
+        }
+        if exit == Exit::Lost {
+            // Reaped between the two looks.
             exit = pidfd.exit();
         }
         run.book().ended = Some(ended.wall);

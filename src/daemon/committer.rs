@@ -55,10 +55,8 @@ pub enum Task {
         /// How long they may take.
         grace: Duration,
     },
-    /// A user put a job that never ran into `failed/` or `complete/`.
-    ByHand(JobId, Place),
-    /// A user removed a finished record.
-    Removed(JobId),
+    /// A user moved or removed the file of a job that does not run.
+    ByHand(JobId),
     /// Time to look at what may be forgotten.
     Retain,
     /// The daemon has just started: some records may have been removed while there was none.
@@ -92,8 +90,7 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
             } => return fail(&shared, &id, &queue, stamp, (reason, &error)),
             Task::Sweep { id, grace } => return sweep::sweep(&shared, &id, grace),
             Task::Note(id) => note(&shared, &id),
-            Task::ByHand(id, place) => by_hand(&shared, &id, &place),
-            Task::Removed(id) => retain::forget_belongings(&shared, &id),
+            Task::ByHand(id) => by_hand(&shared, &id),
             Task::Retain => retain::retain(&shared),
             Task::Orphans => retain::orphans(&shared),
         }
@@ -326,9 +323,13 @@ fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<()> {
         }
         if is_main {
             record.log_bytes = Some(size);
-            let from = size
-                .saturating_sub(OUTPUT_BYTES)
-                .max(run.log_offset.min(size));
+            // A job may truncate its log: then the offset means nothing.
+            let begin = if run.log_offset <= size {
+                run.log_offset
+            } else {
+                0
+            };
+            let from = size.saturating_sub(OUTPUT_BYTES).max(begin);
             let mut tail = vec![0; usize::try_from(size - from).unwrap_or(0)];
             let n = file.read_at(&mut tail, from)?;
             tail.truncate(n);
@@ -436,22 +437,32 @@ fn end_unrun(record: &mut Record, reason: Reason, error: &str) {
     record.error = Some(error.to_owned());
 }
 
-fn by_hand(shared: &Shared, id: &JobId, place: &Place) {
-    let at = if *place == Place::Complete {
-        Where::Complete
-    } else {
-        Where::Failed
+/// A job left its queue, or its file was put somewhere by hand: writes its end if it is in `failed/` or
+/// `complete/` without one, and forgets its log if it is nowhere.
+fn by_hand(shared: &Shared, id: &JobId) {
+    let at = match shared.spool.find(id) {
+        Ok(Some(at @ (Where::Failed | Where::Complete))) => at,
+        Ok(Some(Where::Pending(_) | Where::Active)) => return,
+        Ok(None) => return retain::forget_belongings(shared, id),
+        Err(e) => return log::error!("{id}: {e}"),
     };
-    let Ok(Some(mut record)) = shared.spool.load(id, &at) else {
-        return;
-    };
-    if !record.is_over() {
-        record.renew();
-        end_unrun(&mut record, Reason::Cancelled, "withdrawn before it ran");
-        report(
-            id,
-            shared.spool.complete_by_hand(id, place, &record).map(drop),
-        );
-        log::info!("{id}: cancelled: moved to {} by hand", at.state());
+    match end_withdrawn(shared, id, &at) {
+        Ok(true) => log::info!("{id}: cancelled: moved to {} by hand", at.state()),
+        Ok(false) => {}
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
+        Err(e) => log::error!("{id}: {e}"),
     }
+}
+
+/// Gives the record of a job that was put there before it ran its end. False if it has one, or is gone.
+fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
+    let Some(mut record) = shared.spool.load(id, at)? else {
+        return Ok(false);
+    };
+    if record.is_over() || record.started_at.is_some() {
+        return Ok(false);
+    }
+    record.renew();
+    end_unrun(&mut record, Reason::Cancelled, "withdrawn before it ran");
+    shared.spool.complete_by_hand(id, &at.place(), &record)
 }

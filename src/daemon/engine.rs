@@ -1,6 +1,7 @@
 //! The thread that owns the truth: it takes in what happened, asks the scheduler, and hands out what to do.
 
 use super::children;
+use super::chores::RESCAN_EVERY;
 use super::committer;
 use super::lock::SpoolLock;
 use super::mailbox::Mailbox;
@@ -12,13 +13,13 @@ use super::spawning::Spawning;
 use super::watch::Watches;
 use super::{Options, ServeError, doing};
 use crate::core::id::{JobId, QueueName};
-use crate::core::scheduler::{Action, Event, Scheduler, Stop};
+use crate::core::scheduler::{Action, Event, Place as Settled, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
-use crate::spool::{self, Place, Reserve, Spool};
+use crate::spool::{Place, Reserve, Spool};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub enum Letter {
     Event(Event),
     /// A committer's task that the scheduler does not wait for is done.
     Done,
+    /// Processes hold the log of this job, which may not be in `active/` any more.
+    Held(JobId),
     /// The disk does not keep what is written: see [`Shared::trouble`].
     Trouble,
 }
@@ -47,9 +50,6 @@ const INOTIFY: u64 = 2;
 const BOOT_TIMER: u64 = 3;
 const WALL_TIMER: u64 = 4;
 
-/// Everything is looked at again this often, should an event ever have been missed.
-const RESCAN_EVERY: Duration = Duration::from_secs(600);
-
 /// The engine.
 pub struct Engine {
     pub(super) options: Options,
@@ -58,7 +58,7 @@ pub struct Engine {
     pub(super) watches: Watches,
     /// Names to judge again, by when.
     pub(super) later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
-    pub(super) scans: VecDeque<super::watch::Scan>,
+    pub(super) scans: VecDeque<super::taking::Scan>,
     committers: Pool<committer::Task>,
     runners: Pool<runner::Task>,
     actions: Vec<Action>,
@@ -66,19 +66,19 @@ pub struct Engine {
     signals: Signals,
     boot_timer: clock::Timer,
     wall_timer: clock::Timer,
-    notifier: Notifier,
-    lock: Option<SpoolLock>,
+    pub(super) notifier: Notifier,
+    pub(super) lock: Option<SpoolLock>,
     pub(super) rescan_at: Boot,
-    retain_at: Option<Boot>,
-    space_at: Boot,
-    held: bool,
+    pub(super) retain_at: Option<Boot>,
+    pub(super) space_at: Boot,
+    pub(super) held: bool,
     stopping: bool,
-    upgrade: bool,
-    status: String,
+    pub(super) upgrade: bool,
+    pub(super) status: String,
     /// Starts that were not answered yet.
-    starting: usize,
+    pub(super) starting: usize,
     /// Committers' tasks that the scheduler does not wait for.
-    errands: usize,
+    pub(super) errands: usize,
 }
 
 impl Engine {
@@ -153,6 +153,8 @@ impl Engine {
     /// Arms the watches, then looks at what is there: in this order nothing is missed.
     fn begin(&mut self) -> Result<(), ServeError> {
         self.watch_fixed().or_else(doing("watching the spool"))?;
+        // It may have been edited between the first reading and the watch.
+        self.reload();
         self.recover().or_else(doing("recovering the spool"))?;
         let shared = Arc::clone(&self.shared);
         let reaper = std::thread::Builder::new()
@@ -162,7 +164,7 @@ impl Engine {
             .spawn(move || children::reap_for_ever(&shared))
             .or_else(doing("starting a thread"))?;
         match self.options.single.clone() {
-            Some(id) => self.take_in(&Place::Pending, id.as_str().as_bytes()),
+            Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
             None => {
                 self.rescan();
                 self.plan_retention();
@@ -217,6 +219,7 @@ impl Engine {
                 Letter::Event(event) => self.heard(event),
                 Letter::Done => self.errands -= 1,
                 Letter::Trouble => self.in_trouble(),
+                Letter::Held(id) => self.found_held(id),
             }
         }
         self.scan_some();
@@ -225,32 +228,34 @@ impl Engine {
         self.feed(Event::Tick);
     }
 
-    /// A sync has failed for good: nothing is started any more, and whoever asks is told. What runs may end.
-    fn in_trouble(&mut self) {
-        if let (Some(why), Some(lock)) = (self.shared.trouble.get(), &self.lock) {
-            log::error!("nothing is accepted or started any more: {why}");
-            if let Err(e) = lock.tell(why) {
-                log::error!("lock: {e}");
-            }
-        }
-        self.held = true;
-        self.feed(Event::Hold);
-    }
-
     /// Takes in an event from another thread.
     fn heard(&mut self, event: Event) {
-        if matches!(event, Event::Started { .. } | Event::Refused { .. }) {
-            self.starting -= 1;
+        match &event {
+            Event::Started { id, .. } => {
+                let id = id.clone();
+                self.starting -= 1;
+                self.watch_log(&id);
+                self.feed(event);
+                // Whether a user took the file away while the start was under way is looked at only now: until now
+                // it may have been the runner that put it back.
+                self.check_active(&id);
+            }
+            Event::Refused { .. } => {
+                self.starting -= 1;
+                self.feed(event);
+            }
+            Event::Committed { id, place } => {
+                let gone = matches!(place, Settled::Gone).then(|| id.clone());
+                self.shared.leave(id);
+                self.unwatch_log(&id.clone());
+                self.retain_soon();
+                self.feed(event);
+                if let Some(id) = gone {
+                    self.look_for(&id);
+                }
+            }
+            _ => self.feed(event),
         }
-        if let Event::Started { id, .. } = &event {
-            self.watch_log(id);
-        }
-        if let Event::Committed { id, .. } = &event {
-            self.shared.leave(id);
-            self.unwatch_log(id);
-            self.retain_soon();
-        }
-        self.feed(event);
     }
 
     /// Steps the scheduler and hands out what it asks for.
@@ -337,6 +342,9 @@ impl Engine {
             return;
         };
         log::debug!("{id}: {how:?} to group {}", run.pid);
+        if how == Stop::Term {
+            super::sweep::remember(&self.shared, &run);
+        }
         if self.shared.children.signal(run.pid, how) {
             return;
         }
@@ -411,123 +419,11 @@ impl Engine {
             Told::Upgrade => {
                 log::info!(
                     "upgrade: becoming {} once what is being started or recorded is",
-                    program().display()
+                    super::upgrade::program().display()
                 );
                 self.upgrade = true;
                 self.feed(Event::Hold);
             }
-        }
-    }
-
-    fn running(&self) -> Vec<JobId> {
-        let runs = self
-            .shared
-            .runs
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        runs.keys().cloned().collect()
-    }
-
-    /// True when nothing is being started or written, and every running job has its note.
-    fn is_settled(&mut self) -> bool {
-        if self.starting > 0 || self.errands > 0 || self.scheduler.counts().ending > 0 {
-            return false;
-        }
-        let unnoted: Vec<JobId> = self
-            .running()
-            .into_iter()
-            .filter(|id| self.is_unnoted(id))
-            .collect();
-        let settled = unnoted.is_empty();
-        unnoted
-            .into_iter()
-            .for_each(|id| self.errand(committer::Task::Note(id)));
-        settled
-    }
-
-    fn is_unnoted(&self, id: &JobId) -> bool {
-        self.shared.run(id).is_some_and(|run| {
-            let book = run.book();
-            !book.noted && book.ended.is_none()
-        })
-    }
-
-    /// Execs the binary that is there now. Children stay ours, the lock stays locked; the next image finds the
-    /// running jobs by their notes. Returns only on failure.
-    fn become_new(&self) -> std::io::Error {
-        let program = program();
-        let Some(lock) = &self.lock else {
-            return std::io::ErrorKind::NotFound.into();
-        };
-        let argv: Vec<_> = std::env::args_os().collect();
-        log::info!("upgrade: becoming {}", program.display());
-        spawn::replace_process(&program.to_string_lossy(), &argv, &[lock.pass_on()])
-    }
-
-    /// What is done every so often.
-    fn periodic(&mut self) {
-        let now = clock::now().boot;
-        if now >= self.rescan_at && self.options.single.is_none() {
-            self.rescan_at = now.after(RESCAN_EVERY);
-            self.rescan();
-        }
-        if self.retain_at.is_some_and(|at| now >= at) {
-            self.retain_at = Some(now.after(Duration::from_secs(3600)));
-            self.errand(committer::Task::Retain);
-        }
-        if self.held || self.scheduler.counts().waiting > 0 {
-            self.guard_space();
-        }
-    }
-
-    /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish. To be asked before
-    /// anything may start; looks at most once a second.
-    pub(super) fn guard_space(&mut self) {
-        let now = self.now().boot;
-        if now < self.space_at || self.shared.trouble.get().is_some() {
-            return;
-        }
-        let low = spool::shortage(&self.shared.spool, &self.shared.config());
-        match (low, self.held) {
-            (Some(why), false) => {
-                log::warn!("nothing is started: {why}");
-                self.held = true;
-                self.feed(Event::Hold);
-            }
-            (None, true) => {
-                log::info!("there is room again");
-                self.held = false;
-                self.feed(Event::Release);
-            }
-            (Some(_), true) | (None, false) => {}
-        }
-        if !self.held
-            && let Err(e) = self.shared.reserve.fill(&self.shared.spool)
-        {
-            log::warn!("no room can be kept aside for records: {e}");
-        }
-        self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
-    }
-
-    /// The bound has changed: the last look does not count.
-    pub(super) fn look_at_space_now(&mut self) {
-        self.space_at = self.now().boot;
-        self.guard_space();
-    }
-
-    /// Retention runs now, and then every hour.
-    pub(super) fn plan_retention(&mut self) {
-        if self.options.single.is_none() {
-            self.retain_at = Some(clock::now().boot);
-        }
-    }
-
-    /// With a bound on count or bytes, every finished job may be one too many.
-    fn retain_soon(&mut self) {
-        let config = self.shared.config();
-        if config.keep_count.is_some() || config.keep_bytes.is_some() {
-            let soon = clock::now().boot.after(Duration::from_secs(1));
-            self.retain_at = self.retain_at.map(|at| at.min(soon));
         }
     }
 
@@ -543,21 +439,6 @@ impl Engine {
         self.boot_timer.set(next.map(|at| at.0))?;
         self.wall_timer
             .set(wall.map(|at| u64::try_from(at.0).unwrap_or(0)))
-    }
-
-    fn tell_status(&mut self) {
-        if !self.notifier.is_on() {
-            return;
-        }
-        let counts = self.scheduler.counts();
-        let status = format!(
-            "STATUS={} running, {} waiting",
-            counts.running, counts.waiting
-        );
-        if status != self.status {
-            self.notifier.send(&status);
-            self.status = status;
-        }
     }
 
     /// True when it is time to exit.
@@ -585,14 +466,6 @@ impl Engine {
     pub(super) fn now(&self) -> Now {
         clock::now()
     }
-}
-
-/// The binary to become: the file that this process was started from, or what has replaced it.
-fn program() -> std::path::PathBuf {
-    let exe = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
-    let text = exe.to_string_lossy();
-    text.strip_suffix(" (deleted)")
-        .map_or_else(|| exe.clone(), Into::into)
 }
 
 fn home(options: &Options, umask: u32) -> std::io::Result<Home> {

@@ -1,6 +1,7 @@
 //! The daemon: one thread that owns the truth (`engine`), and those that wait at its door.
 
 mod children;
+mod chores;
 mod committer;
 mod engine;
 mod launch;
@@ -14,6 +15,8 @@ mod settings;
 mod shared;
 mod spawning;
 mod sweep;
+mod taking;
+mod upgrade;
 mod watch;
 
 pub use lock::{Holder, SpoolLock};

@@ -30,6 +30,9 @@ impl Engine {
         for id in ids {
             match self.shared.spool.left(&id)? {
                 Left::Ended(record) => self.move_on(&id, &record),
+                Left::Between(record) => {
+                    self.shared.spool.put_back(&id, *record)?;
+                }
                 Left::Begun(record) => self.take_over(id, *record)?,
                 Left::Bad(why) => self.quarantine(&Place::Active, id.as_str().as_bytes(), &why),
             }
@@ -45,7 +48,7 @@ impl Engine {
         }
     }
 
-    fn take_over(&mut self, id: JobId, mut record: Record) -> io::Result<()> {
+    pub(super) fn take_over(&mut self, id: JobId, mut record: Record) -> io::Result<()> {
         let queue = record.queue.clone().unwrap_or_default();
         let leader = self
             .leader(&id, &record)
@@ -70,6 +73,7 @@ impl Engine {
                 .or_else(|| leader.map(|_| Wall(clock::wall().0 - nanos(ran)))),
             log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
             inode: AtomicU64::new(0),
+            known: Mutex::default(),
             book: Mutex::new(Book {
                 record,
                 ended: None,
@@ -123,7 +127,9 @@ impl Engine {
         log::info!("{}: still running as process {}", run.id, stat.pid);
         if stat.parent == i32::try_from(std::process::id()).unwrap_or(0) {
             self.shared.children.expect();
-            self.shared.children.enter(Some((stat.pid, run.id.clone())));
+            self.shared
+                .children
+                .enter(Some((stat.pid, run.id.clone())), || {});
         } else {
             match PidFd::open(stat.pid) {
                 Ok(pidfd) => children::wait_for_foreign(&self.shared, run, pidfd)?,
@@ -155,6 +161,12 @@ impl Engine {
                 continue;
             };
             let old = now.since(Wall(look.modified)) > Duration::from_secs(3600);
+            let copy_of = name.strip_prefix(b".script.").map(JobId::from_bytes);
+            if let Some(Ok(id)) = copy_of
+                && children::is_active(&self.shared, &id)
+            {
+                continue;
+            }
             if old || writer_of(&name).is_some_and(|pid| procfs::stat(pid).is_none()) {
                 fs.unlink(&Place::Tmp, &name)?;
             }

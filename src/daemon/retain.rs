@@ -1,6 +1,7 @@
 //! Retention: forgetting finished records, oldest first, as the config says.
 
 use super::children;
+use super::engine::Letter;
 use super::shared::Shared;
 use crate::core::id::JobId;
 use crate::os::clock;
@@ -24,6 +25,9 @@ pub fn retain(shared: &Shared) {
 /// Removes the logs whose records were removed while no daemon was there to see it: a log lives as long as its
 /// record is in the spool.
 pub fn orphans(shared: &Shared) {
+    if let Err(e) = shared.spool.separate_twins() {
+        log::error!("names that have ended both ways: {e}");
+    }
     let mut ids = Vec::new();
     let listed = shared.spool.fs().names(&Place::Log, &mut |name| {
         let name = name.strip_suffix(b"~err").unwrap_or(name);
@@ -32,8 +36,17 @@ pub fn orphans(shared: &Shared) {
     if let Err(e) = listed {
         return log::error!("log/: {e}");
     }
+    ids.sort();
+    ids.dedup();
     for id in ids {
-        if shared.spool.find(&id).is_ok_and(|at| at.is_none()) {
+        if children::log_is_held(shared, &id) {
+            shared.mail.send(Letter::Held(id));
+        } else if shared.spool.find(&id).is_ok_and(|at| at.is_none())
+            && !shared.spool.reunite(&id).unwrap_or_else(|e| {
+                log::error!("log/{id}: {e}");
+                true
+            })
+        {
             forget_belongings(shared, &id);
         }
     }

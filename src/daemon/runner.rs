@@ -9,7 +9,8 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::core::scheduler::{Event, Refusal, Stamp};
 use crate::os::clock;
-use crate::spool::Claim;
+use crate::spool::{Claim, Target};
+use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -46,7 +47,14 @@ fn start(shared: &Shared, task: Task) {
         }
     };
     let mut record = claimed.record;
+    let before = record.clone();
     record.attempt += 1;
+    if before.attempt > 0
+        && let Err(e) = begin_again(shared, &task.id, &record)
+    {
+        log::warn!("{}: not started for now: {e}", task.id);
+        return put_back(shared, task, &before, Refusal::Resources);
+    }
     let terms = shared.config().terms(&task.queue, &record);
     shared.children.expect();
     let outcome = {
@@ -77,22 +85,27 @@ fn start(shared: &Shared, task: Task) {
                 task.slot
             );
             shared.enter(run);
-            shared.mail.send(Letter::Event(Event::Started {
-                id: task.id.clone(),
-                attempt,
-                terms: Box::new(terms),
-            }));
-            // Only now may its end be reported: the engine hears of the start first.
-            shared.children.enter(Some((launched.pid, task.id)));
+            let id = task.id.clone();
+            let terms = Box::new(terms);
+            let started = Event::Started { id, attempt, terms };
+            shared.children.enter(Some((launched.pid, task.id)), || {
+                shared.mail.send(Letter::Event(started));
+            });
         }
         Err(why) => {
-            shared.children.enter(None);
-            not_now(shared, task, record, terms, why);
+            shared.children.enter(None, || {});
+            not_now(shared, task, (before, record), terms, why);
         }
     }
 }
 
-fn not_now(shared: &Shared, task: Task, record: Record, terms: Terms, why: NotNow) {
+fn not_now(
+    shared: &Shared,
+    task: Task,
+    (before, record): (Record, Record),
+    terms: Terms,
+    why: NotNow,
+) {
     let refusal = match why {
         NotNow::Impossible { error, code } => {
             let attempt = record.attempt;
@@ -118,7 +131,28 @@ fn not_now(shared: &Shared, task: Task, record: Record, terms: Terms, why: NotNo
             Refusal::Resources
         }
     };
-    if let Err(e) = shared.spool.unclaim(&task.id, &task.queue) {
+    put_back(shared, task, &before, refusal);
+}
+
+/// A further try is noted before it begins. Its record looks just like one that was put back for that try, and
+/// only the note tells after a crash that the try is to be counted.
+fn begin_again(shared: &Shared, id: &JobId, record: &Record) -> io::Result<()> {
+    let mut note = record.clone();
+    note.forget_try();
+    note.started_at = Some(clock::wall());
+    shared.spool.note(id, &note).map(drop)
+}
+
+/// Puts a job that could not be started back as it was.
+fn put_back(shared: &Shared, task: Task, before: &Record, refusal: Refusal) {
+    let spool = &shared.spool;
+    let done = if before.attempt > 0 {
+        let target = Target::Pending(task.queue.clone());
+        spool.finish(&task.id, before, &target, |_| {}).map(drop)
+    } else {
+        spool.unclaim(&task.id, &task.queue)
+    };
+    if let Err(e) = done {
         log::error!("{}: cannot be put back to pending: {e}", task.id);
     }
     refuse(shared, task.id, refusal);
@@ -144,6 +178,7 @@ fn make_run(
         started: (pid != 0).then(clock::wall),
         log_offset,
         inode: AtomicU64::new(0),
+        known: Mutex::default(),
         book: Mutex::new(Book {
             record,
             ended: None,

@@ -32,6 +32,8 @@ pub struct Run {
     pub log_offset: u64,
     /// The inode of the record that goes back to `pending/` for the next try; 0 when none does.
     pub inode: AtomicU64,
+    /// Its processes with their starts, as they were when it was told to end.
+    pub known: Mutex<Vec<(i32, u64)>>,
     /// The record, and what is learnt about the try. The lock also keeps the note and the end apart.
     pub book: Mutex<Book>,
 }
@@ -60,6 +62,19 @@ impl Run {
     /// True for the file that [`Self::put_back`] was told of.
     pub fn has_put_back(&self, inode: u64) -> bool {
         self.inode.load(Ordering::SeqCst) == inode
+    }
+
+    /// Its processes, as far as they were noted.
+    pub fn tree(&self) -> Vec<(i32, u64)> {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Notes its processes.
+    pub fn remember(&self, tree: Vec<(i32, u64)>) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = tree;
     }
 
     /// The changing part.

@@ -8,6 +8,8 @@ use crate::core::scheduler::{Event, Stop};
 use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::{clock, signals};
+use crate::spool::Place;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// Ends every process of the job, by force after `grace`; reports when none is left.
@@ -18,9 +20,12 @@ pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
     let mut told = Vec::new();
     let mut pause = Duration::from_millis(2);
     loop {
-        let left = members(shared, &run);
-        if left.is_empty() && !children::log_is_held(shared, id) {
-            break;
+        let mut left = members(shared, &run);
+        if left.is_empty() {
+            if !children::log_is_held(shared, id) {
+                break;
+            }
+            left = holders(shared, id);
         }
         if clock::now().boot.since(began) >= grace {
             how = Stop::Kill;
@@ -41,16 +46,25 @@ pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
         .send(Letter::Event(Event::Swept { id: id.clone() }));
 }
 
+/// Notes who belongs to the job while its leader still holds the tree together: once it is gone, a process that
+/// hid its mark can no longer be told from others'.
+pub fn remember(shared: &Shared, run: &Run) {
+    let tree = members(shared, run);
+    run.remember(tree.iter().map(|stat| (stat.pid, stat.start)).collect());
+}
+
 /// The live processes that belong to the job: in its leader's session or group, or with its mark in the
 /// environment they were started with, or descended from such.
 pub fn members(shared: &Shared, run: &Run) -> Vec<Stat> {
     let mark = mark(&shared.home.spool, &run.id);
     let us = i32::try_from(std::process::id()).unwrap_or(0);
     let all = procfs::all().unwrap_or_default();
+    let known = run.tree();
     let mut mine: Vec<Stat> = Vec::new();
     let belongs = |stat: &Stat| {
         stat.pid != us
             && ((run.pid != 0 && (stat.session == run.pid || stat.group == run.pid))
+                || known.contains(&(stat.pid, stat.start))
                 || procfs::has_environment(stat.pid, &mark))
             && !Fault::NoSweep.is_on()
     };
@@ -69,6 +83,18 @@ pub fn members(shared: &Shared, run: &Run) -> Vec<Stat> {
         }
         mine.extend(more);
     }
+}
+
+/// The live processes that have the job's log open: who took the mark out of its environment, left the session
+/// and lost its parent is still found by that.
+fn holders(shared: &Shared, id: &JobId) -> Vec<Stat> {
+    let Ok(log) = std::fs::metadata(shared.spool.path_of(&Place::Log).join(id.as_str())) else {
+        return Vec::new();
+    };
+    let us = i32::try_from(std::process::id()).unwrap_or(0);
+    let mut all = procfs::all().unwrap_or_default();
+    all.retain(|stat| stat.pid != us && procfs::has_open(stat.pid, log.dev(), log.ino()));
+    all
 }
 
 /// What every process of the job has in its environment, unless it took it out.

@@ -5,15 +5,13 @@ use super::committer;
 use super::engine::Engine;
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Event, MovedTo};
-use crate::core::time::Boot;
-use crate::os::dir::{self, Listing};
+use crate::os::dir;
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
-use crate::spool::{Fs, Intake, Limits, Place, Where};
+use crate::spool::{Fs, Place, Where};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
 
 /// The watches and what they are on.
 #[derive(Debug)]
@@ -22,23 +20,10 @@ pub struct Watches {
     places: HashMap<Watch, Place>,
     logs: HashMap<Watch, JobId>,
     /// Files that somebody has open for writing.
-    open: BTreeSet<(Place, Vec<u8>)>,
+    pub(super) open: BTreeSet<(Place, Vec<u8>)>,
     /// Jobs to look for in all queues once the scans are through: events were lost.
-    lost_events: bool,
+    pub(super) lost_events: bool,
 }
-
-/// A directory that is being looked through, some names a turn.
-#[derive(Debug)]
-pub struct Scan {
-    place: Place,
-    listing: Listing,
-}
-
-/// How soon what failed is tried again.
-const RETRY_AFTER: Duration = Duration::from_secs(2);
-
-/// Names per turn: bounds how long a turn takes.
-const NAMES_PER_TURN: usize = 256;
 
 /// Reads of inotify per turn, each of about a hundred events; the queue holds 16,384 by default.
 const READS_PER_TURN: usize = 200;
@@ -72,7 +57,7 @@ impl Engine {
         let interests = [
             (Place::Root, Interest::Everything),
             (Place::Pending, Interest::Everything),
-            (Place::Active, Interest::Moves),
+            (Place::Active, Interest::Everything),
             (Place::Complete, Interest::Moves),
             (Place::Failed, Interest::Moves),
         ];
@@ -88,7 +73,7 @@ impl Engine {
     }
 
     /// Watches a queue's directory; true if it was not watched before.
-    fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
+    pub(super) fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
         let fd = self.shared.spool.fs().open_queue(queue)?;
         let watch = self.watches.watcher.add(&*fd, Interest::Everything)?;
         let place = Place::of_queue(queue);
@@ -156,211 +141,6 @@ impl Engine {
         }
     }
 
-    /// Looks at all of `pending/` again, a part each turn.
-    pub(super) fn rescan(&mut self) {
-        // Queues are found, watched and scanned on the way.
-        self.scans.clear();
-        self.scan(Place::Pending);
-        self.watches.lost_events = true;
-    }
-
-    /// Something could not be looked at (no descriptors left, perhaps): all is looked at again soon.
-    fn rescan_soon(&mut self) {
-        self.rescan_at = self.rescan_at.min(self.now().boot.after(RETRY_AFTER));
-    }
-
-    fn scan(&mut self, place: Place) {
-        match self.shared.spool.fs().with(&place, |fd| Listing::open(fd)) {
-            Ok(listing) => self.scans.push_back(Scan { place, listing }),
-            Err(e) => {
-                log::error!("{}: {e}", self.shared.spool.path_of(&place).display());
-                self.rescan_soon();
-            }
-        }
-    }
-
-    fn open_queue(&mut self, queue: &QueueName) {
-        match self.watch_queue(queue) {
-            Ok(_) => self.scan(Place::of_queue(queue)),
-            Err(e) => {
-                log::error!("queue {queue}: {e}");
-                self.rescan_soon();
-            }
-        }
-    }
-
-    /// One turn's part of the scans.
-    pub(super) fn scan_some(&mut self) {
-        let Some(mut scan) = self.scans.pop_front() else {
-            return self.after_scans();
-        };
-        for _ in 0..NAMES_PER_TURN {
-            match scan.listing.next_name() {
-                Ok(Some(name)) => self.seen(&scan.place, &name),
-                Ok(None) => return,
-                Err(e) => {
-                    log::error!("{}: {e}", self.shared.spool.path_of(&scan.place).display());
-                    return self.rescan_soon();
-                }
-            }
-        }
-        self.scans.push_front(scan);
-    }
-
-    fn after_scans(&mut self) {
-        if !std::mem::take(&mut self.watches.lost_events) {
-            return;
-        }
-        let known: Vec<_> = self
-            .scheduler
-            .all_waiting()
-            .map(|(id, queue)| (id.clone(), queue.clone()))
-            .collect();
-        for (id, queue) in known {
-            self.check_withdrawn(id, queue);
-        }
-    }
-
-    /// A name met: one that is known with the same content is not read again.
-    fn seen(&mut self, place: &Place, name: &[u8]) {
-        if let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name))
-            && let Some(stamp) = self.scheduler.waiting(&id, &queue)
-            && let Ok(Some(look)) = self.shared.spool.fs().look(place, name)
-            && look.inode == stamp.inode
-            && look.modified == stamp.modified
-            && look.size == u64::from(stamp.size)
-        {
-            return;
-        }
-        self.take_in(place, name);
-    }
-
-    /// Judges a name in `pending/` or a queue, and does what follows.
-    pub(super) fn take_in(&mut self, place: &Place, name: &[u8]) {
-        let limits = Limits {
-            max_job_bytes: self.shared.config().max_job_bytes,
-            uid: self.shared.home.account.uid,
-        };
-        let now = self.now();
-        let judgement = self.shared.spool.judge(place, name, limits, now.wall);
-        if matches!(judgement, Ok(Intake::Open)) {
-            self.watches.open.insert((place.clone(), name.to_vec()));
-        } else if !self.watches.open.is_empty() {
-            self.watches.open.remove(&(place.clone(), name.to_vec()));
-        }
-        match judgement {
-            Ok(Intake::Job(record, look)) => {
-                let (Ok(id), Some(queue)) = (JobId::from_bytes(name), place.queue()) else {
-                    return;
-                };
-                if self
-                    .shared
-                    .run(&id)
-                    .is_some_and(|run| run.has_put_back(look.inode))
-                {
-                    return;
-                }
-                if *place == Place::Pending
-                    && record
-                        .queue
-                        .as_ref()
-                        .is_some_and(|queue| !queue.is_default())
-                {
-                    return self.route(&id, &record);
-                }
-                if !self.scheduler.knows(&id)
-                    && let Err(e) = self.shared.spool.make_room(&id)
-                {
-                    log::error!("{id}: an older run could not be kept: {e}");
-                }
-                let ticket = self.shared.spool.ticket(&id, &queue, &record, &look, now);
-                self.guard_space();
-                log::debug!("{id}: waiting in queue {queue}");
-                self.feed(Event::Arrived(Box::new(ticket)));
-            }
-            Ok(Intake::Nothing | Intake::Open) => {}
-            Ok(Intake::Later(wait)) => {
-                self.judge_later(now.boot.after(wait), place.clone(), name.to_vec())
-            }
-            Ok(Intake::Queue(queue)) => self.open_queue(&queue),
-            Ok(Intake::Bad(reason)) => self.quarantine(place, name, &reason),
-            Err(e) => {
-                log::error!(
-                    "{}: {e}",
-                    self.shared
-                        .spool
-                        .path_of(place)
-                        .join(String::from_utf8_lossy(name).as_ref())
-                        .display()
-                );
-                self.judge_later(
-                    now.boot.after(std::time::Duration::from_secs(5)),
-                    place.clone(),
-                    name.to_vec(),
-                );
-            }
-        }
-    }
-
-    /// A record dropped into `pending/` that asks for a queue goes to that queue's directory.
-    fn route(&mut self, id: &JobId, record: &crate::core::record::Record) {
-        if record
-            .queue
-            .as_ref()
-            .is_some_and(|queue| queue.as_str() == id.as_str())
-        {
-            let why = "its queue has its own name: pending/ cannot have both a file and a directory of that name; put it into the queue's directory";
-            return self.quarantine(&Place::Pending, id.as_str().as_bytes(), why);
-        }
-        if let Err(e) = self.shared.spool.route(id, record) {
-            log::error!("{id}: {e}");
-        }
-        if let Some(queue) = &record.queue {
-            // The directory may be new, and its watch younger than the file.
-            match self.watch_queue(queue) {
-                Ok(_) => self.take_in(&Place::of_queue(queue), id.as_str().as_bytes()),
-                Err(e) => {
-                    log::error!("queue {queue}: {e}");
-                    self.rescan_soon();
-                }
-            }
-        }
-    }
-
-    /// Judges a name again at this time.
-    pub(super) fn judge_later(&mut self, at: Boot, place: Place, name: Vec<u8>) {
-        let mut tie = 0;
-        while self.later.contains_key(&(at, tie)) {
-            tie += 1;
-        }
-        if !self.later.values().any(|(p, n)| *p == place && *n == name) {
-            self.later.insert((at, tie), (place, name));
-        }
-    }
-
-    /// Judges the names whose time has come.
-    pub(super) fn look_again(&mut self) {
-        let now = self.now().boot;
-        while let Some(entry) = self.later.first_entry()
-            && entry.key().0 <= now
-        {
-            let (place, name) = entry.remove();
-            self.take_in(&place, &name);
-        }
-    }
-
-    /// Moves what is no job to `bad/`.
-    pub(super) fn quarantine(&mut self, place: &Place, name: &[u8], reason: &str) {
-        let shown = String::from_utf8_lossy(name).into_owned();
-        match self.shared.spool.quarantine(place, name, reason) {
-            Ok(target) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
-            Err(e) => {
-                log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}");
-                self.rescan_soon();
-            }
-        }
-    }
-
     /// Reads what inotify has, more than its queue can hold: who drops without pause does not keep us here.
     pub(super) fn read_watches(&mut self) {
         for _ in 0..READS_PER_TURN {
@@ -375,6 +155,7 @@ impl Engine {
     fn noticed(&mut self, event: crate::os::inotify::Event) {
         let Some(watch) = event.watch else {
             log::debug!("inotify dropped events: looking at everything");
+            self.audit();
             return self.rescan();
         };
         let name = event.name.as_bytes();
@@ -473,14 +254,18 @@ impl Engine {
     }
 
     /// Withdraws a job whose file is gone.
-    fn check_withdrawn(&mut self, id: JobId, queue: QueueName) {
+    pub(super) fn check_withdrawn(&mut self, id: JobId, queue: QueueName) {
         let place = Place::of_queue(&queue);
         match self.shared.spool.fs().look(&place, id.as_str().as_bytes()) {
             Ok(Some(_)) => {}
             Err(e) if e.kind() != io::ErrorKind::NotFound => log::error!("{id}: {e}"),
             Ok(None) | Err(_) => {
                 log::debug!("{id}: left queue {queue}");
-                self.feed(Event::Withdrawn { id, queue });
+                self.feed(Event::Withdrawn {
+                    id: id.clone(),
+                    queue,
+                });
+                self.errand(committer::Task::ByHand(id));
             }
         }
     }
@@ -489,33 +274,37 @@ impl Engine {
         let Ok(id) = JobId::from_bytes(name) else {
             return;
         };
-        let is_there = super::children::is_active(&self.shared, &id);
+        // Most such events are our own doing; the directory says which are not.
         match change {
-            // Most such events are our own doing; the directory says which are not.
-            Change::MovedAway | Change::Removed if self.scheduler.is_running(&id) && !is_there => {
-                let to = match self.shared.spool.find(&id) {
-                    Ok(Some(Where::Pending(_))) => MovedTo::Pending,
-                    Ok(Some(Where::Complete | Where::Failed)) => MovedTo::Ended,
-                    Ok(Some(Where::Active)) | Err(_) => return,
-                    Ok(None) => MovedTo::Gone,
-                };
-                log::info!("{id}: its file was taken out of active/: ending it");
-                self.feed(Event::ActiveMoved { id, to });
-            }
-            Change::Came if is_there && !self.scheduler.knows(&id) => {
-                log::warn!(
-                    "{id}: was put into active/ by hand; moved to pending/, from where jobs are started"
-                );
-                if let Err(e) = self.shared.spool.unclaim(&id, &QueueName::default()) {
-                    log::error!("{id}: {e}");
-                }
-            }
-            Change::MovedAway
-            | Change::Removed
-            | Change::Came
-            | Change::Grew
-            | Change::Lost
-            | Change::Overflow => {}
+            Change::MovedAway | Change::Removed => self.check_active(&id),
+            Change::Came => self.check_stranger(id),
+            Change::Grew | Change::Lost | Change::Overflow => {}
+        }
+    }
+
+    /// Ends a running job whose file is not in `active/` any more.
+    pub(super) fn check_active(&mut self, id: &JobId) {
+        if !self.scheduler.is_started(id) || super::children::is_active(&self.shared, id) {
+            return;
+        }
+        let to = match self.shared.spool.find(id) {
+            Ok(Some(Where::Pending(_))) => MovedTo::Pending,
+            Ok(Some(Where::Complete | Where::Failed)) => MovedTo::Ended,
+            Ok(Some(Where::Active)) | Err(_) => return,
+            Ok(None) => MovedTo::Gone,
+        };
+        log::info!("{id}: its file was taken out of active/: ending it");
+        self.feed(Event::ActiveMoved { id: id.clone(), to });
+    }
+
+    /// Puts a file that somebody put into `active/` where jobs are started from.
+    pub(super) fn check_stranger(&mut self, id: JobId) {
+        if self.scheduler.knows(&id) || !super::children::is_active(&self.shared, &id) {
+            return;
+        }
+        log::warn!("{id}: was put into active/ by hand; moved to pending/, where jobs are started");
+        if let Err(e) = self.shared.spool.unclaim(&id, &QueueName::default()) {
+            log::error!("{id}: {e}");
         }
     }
 
@@ -524,11 +313,11 @@ impl Engine {
             return;
         };
         match change {
-            Change::Removed | Change::MovedAway => self.errand(committer::Task::Removed(id)),
+            Change::Removed | Change::MovedAway => self.errand(committer::Task::ByHand(id)),
             Change::Came => {
                 // What a commit puts there is known until the engine has heard of the commit, which is after this.
                 if !self.scheduler.knows(&id) {
-                    self.errand(committer::Task::ByHand(id.clone(), place.clone()));
+                    self.errand(committer::Task::ByHand(id.clone()));
                 }
                 if self.scheduler.has_children(&id) {
                     let complete = *place == Place::Complete;

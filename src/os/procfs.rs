@@ -3,6 +3,7 @@
 use crate::core::record::Proc;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 
 /// The parts of /proc/PID/stat that we look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,17 @@ pub fn all() -> io::Result<Vec<Stat>> {
         }
     }
     Ok(found)
+}
+
+/// True when a process has this file open.
+pub fn has_open(pid: i32, device: u64, inode: u64) -> bool {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+        return false;
+    };
+    let is_it = |meta: fs::Metadata| meta.ino() == inode && meta.dev() == device;
+    entries
+        .flatten()
+        .any(|entry| fs::metadata(entry.path()).is_ok_and(is_it))
 }
 
 /// True when a process was started with all of these in its environment.

@@ -39,6 +39,24 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
+    /// Gives a log named like an older run that has no record back to the run that lost it: a crash came between
+    /// the two renames of an archiving. False if it is nobody's.
+    pub fn reunite(&self, older: &JobId) -> io::Result<bool> {
+        let Some((name, number)) = older.as_str().rsplit_once('~') else {
+            return Ok(false);
+        };
+        let (Ok(id), Ok(_)) = (JobId::new(name), number.parse::<u32>()) else {
+            return Ok(false);
+        };
+        let has_log = self.fs.look(&Place::Log, name.as_bytes())?.is_some();
+        if has_log || self.find(&id)?.is_none() {
+            return Ok(false);
+        }
+        self.move_log(older.as_str().as_bytes(), name.as_bytes())?;
+        self.move_log(stderr_log(older).as_bytes(), stderr_log(&id).as_bytes())?;
+        Ok(true)
+    }
+
     fn is_taken(&self, id: &JobId) -> io::Result<bool> {
         for place in [
             Place::Complete,

@@ -54,14 +54,16 @@ impl<F: Fs> Spool<F> {
         let Ok(mut record) = Record::from_bytes(&bytes) else {
             return Ok(Claim::Changed);
         };
+        let stale = record.is_over() || record.started_at.is_some();
         record.renew();
         record.created_at.get_or_insert(Wall(look.modified));
         record.id = Some(id.clone());
         let mut inode = look.inode;
         let homeless = !queue.is_default() && record.queue.as_ref() != Some(queue);
         record.queue = (!queue.is_default()).then(|| queue.clone());
-        if homeless {
-            // In `active/` nothing but the record says which queue a job is of.
+        if homeless || stale {
+            // In `active/` nothing but the record says which queue a job is of, and one that carries the end of an
+            // earlier run (`mv failed/7 pending/`) would be taken for ended by whoever finds it there.
             let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
             match self
                 .fs

@@ -2,6 +2,17 @@
 //!
 //! The order: stage and sync the record; exchange it with the file that is there, which fails when a user has
 //! taken that file away; sync the directory, so that the end is on the disk; only then the rename that shows it.
+//! That rename is not synced: whatever is left of it, the record is in one of the two places, and one with an end
+//! in `active/` can only mean that it was to be shown ([`Spool::move_on`]).
+//!
+//! `active/` is the only place where that holds. An end in `pending/` asks for another run (`mv failed/7 pending/`),
+//! so that a job which is failed while it waits goes through `active/` too: were its end synced in `pending/` and
+//! then shown by a rename to `failed/`, a power cut would undo the rename and run what people have seen as failed.
+//!
+//! Where a *user* has put a file into `failed/` or `complete/`, its end can only be written into it there. First the
+//! directory is synced: the user's rename is not, and may be lost, together with an end that had been seen. Then
+//! the exchange, and a second sync before anybody is told. A cut between these two may take the end away
+//! again, never the place; so much is not in our hands once the file is where it is to be shown.
 
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
@@ -79,11 +90,15 @@ impl<F: Fs> Spool<F> {
 
     /// Moves a file in `active/` that says all there is to say.
     pub fn place(&self, id: &JobId, target: &Target) -> io::Result<Placed> {
+        self.place_from(&Place::Active, id, target)
+    }
+
+    fn place_from(&self, from: &Place, id: &JobId, target: &Target) -> io::Result<Placed> {
         let name = id.as_str().as_bytes();
         loop {
             match self
                 .fs
-                .rename(&Place::Active, name, &target.place(), name, How::NoReplace)
+                .rename(from, name, &target.place(), name, How::NoReplace)
             {
                 Ok(()) => return Ok(Placed::There),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match target {
@@ -91,7 +106,7 @@ impl<F: Fs> Spool<F> {
                     Target::Pending(_) => return Ok(Placed::Superseded),
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => match target {
-                    Target::Pending(queue) if self.fs.look(&Place::Active, name)?.is_some() => {
+                    Target::Pending(queue) if self.fs.look(from, name)?.is_some() => {
                         // The queue's directory was removed while its job ran.
                         self.fs.make_queue(queue)?;
                     }
@@ -104,8 +119,9 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Records the end of a job that never ran, and moves it from its queue to `failed/`. A file that is not the
-    /// one seen as `expected` is left alone.
+    /// Records the end of a job that never ran, and moves it from its queue to `failed/`, by way of `active/` (see
+    /// above). A file that is not the one seen as `expected` is left alone. For the daemon only, which knows of
+    /// the job: it would take a file that somebody else puts into `active/` for a mistake.
     pub fn fail_waiting(
         &self,
         id: &JobId,
@@ -136,25 +152,37 @@ impl<F: Fs> Spool<F> {
             return Ok(Placed::UserMoved);
         }
         self.fs.unlink(&Place::Tmp, &staged)?;
-        self.sync(&from)?;
-        loop {
-            match self
-                .fs
-                .rename(&from, name, &Place::Failed, name, How::NoReplace)
-            {
-                Ok(()) => return Ok(Placed::There),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    self.archive(id, &Place::Failed)?
-                }
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Placed::UserMoved),
-                Err(e) => return Err(e),
+        match self
+            .fs
+            .rename(&from, name, &Place::Active, name, How::NoReplace)
+        {
+            Ok(()) => {
+                self.sync_active()?;
+                self.place(id, &Target::Failed)
             }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Placed::UserMoved),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                // Somebody has put a file of that name into `active/`, where it will not stay.
+                let placed = self.place_from(&from, id, &Target::Failed)?;
+                self.sync(&Place::Failed)?;
+                Ok(placed)
+            }
+            Err(e) => Err(e),
         }
     }
 
-    /// Gives a record that a user put into `failed/` or `complete/` its end.
+    /// Gives a record that a user put into `failed/` or `complete/` its end, and makes both durable. False if it is
+    /// not there any more.
     pub fn complete_by_hand(&self, id: &JobId, place: &Place, record: &Record) -> io::Result<bool> {
-        self.replace(place, id, record)
+        if self.fs.look(place, id.as_str().as_bytes())?.is_none() {
+            return Ok(false);
+        }
+        self.sync(place)?;
+        let done = self.replace(place, id, record)?;
+        if done {
+            self.sync(place)?;
+        }
+        Ok(done)
     }
 
     /// Swaps the file of this name for the record, if there still is one. False if not.
@@ -179,8 +207,8 @@ impl<F: Fs> Spool<F> {
     fn follow(&self, id: &JobId, record: &Record) -> io::Result<()> {
         if record.is_over() {
             for place in [Place::Failed, Place::Complete] {
-                if self.replace(&place, id, record)? {
-                    return self.sync(&place);
+                if self.complete_by_hand(id, &place, record)? {
+                    return Ok(());
                 }
             }
         }

@@ -232,6 +232,9 @@ fn rest_of_backoff(record: &Record, now: Wall) -> Option<Duration> {
 fn strange(place: &Place, name: &[u8], look: &Look) -> Intake {
     match (look.kind, place) {
         (Kind::Directory, Place::Pending) => match QueueName::from_bytes(name) {
+            Ok(queue) if queue.is_default() => Intake::Bad(
+                "the queue default is pending/ itself and has no directory of its own".to_owned(),
+            ),
             Ok(queue) => Intake::Queue(queue),
             Err(e) => Intake::Bad(format!("no queue can be called that: the name {e}")),
         },
@@ -272,6 +275,7 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall
     }
     match (Record::from_bytes(bytes), young) {
         (Ok(mut record), _) => {
+            record.is_placed = record.id.is_some() && !record.is_over();
             record.renew();
             Intake::Job(Box::new(record), look)
         }

@@ -45,9 +45,17 @@ pub struct Spool<F: Fs = RealFs> {
     fs: F,
     path: PathBuf,
     durable: bool,
-    active: GroupSync,
+    groups: [GroupSync; GROUPED.len()],
     staged: AtomicU64,
 }
+
+/// The directories whose syncs are shared among those who want them at the same time.
+const GROUPED: [Place; 4] = [
+    Place::Active,
+    Place::Pending,
+    Place::Complete,
+    Place::Failed,
+];
 
 impl Spool<RealFs> {
     /// Opens a spool, making what is missing of it. `durable: false` leaves out every sync.
@@ -68,7 +76,7 @@ impl<F: Fs> Spool<F> {
             fs,
             path: path.to_owned(),
             durable,
-            active: GroupSync::default(),
+            groups: Default::default(),
             staged: AtomicU64::new(0),
         }
     }
@@ -88,22 +96,23 @@ impl<F: Fs> Spool<F> {
         self.path.join(place.relative())
     }
 
-    /// Makes the names in a directory durable, unless syncs are off.
+    /// Makes the names in a directory durable, unless syncs are off; together with whoever else wants that now.
     fn sync(&self, place: &Place) -> io::Result<()> {
-        if self.durable {
-            self.fs.sync(place)
-        } else {
-            Ok(())
+        if !self.durable {
+            return Ok(());
+        }
+        match GROUPED.iter().zip(&self.groups).find(|(p, _)| *p == place) {
+            Some((_, group)) => group.run(|| self.fs.sync(place)),
+            None => self.fs.sync(place),
         }
     }
 
-    /// Makes the names in `active/` durable, together with whoever else wants that now.
+    /// Makes the names in `active/` durable.
     fn sync_active(&self) -> io::Result<()> {
-        if self.durable && !Fault::NoActiveSync.is_on() {
-            self.active.run(|| self.fs.sync(&Place::Active))
-        } else {
-            Ok(())
+        if Fault::NoActiveSync.is_on() {
+            return Ok(());
         }
+        self.sync(&Place::Active)
     }
 
     /// A staging name in `tmp/` that nobody else uses.

@@ -199,12 +199,16 @@ impl Fs for RealFs {
         FileExt::lock_exclusive(&file)?;
         let mut text = String::new();
         (&file).take(256).read_to_string(&mut text)?;
+        let is_new = text.is_empty();
         let (text, sync) = edit(&text);
         file.rewind()?;
         file.write_all(text.as_bytes())?;
         file.set_len(text.len() as u64)?;
         if sync {
             file.sync_data()?;
+            if is_new {
+                dir::sync(&self.root)?;
+            }
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What is found in `active/` when nobody has the spool: after a kill or a power cut.
 
-use super::{Fs, Placed, Spool, Target, Where};
+use super::{Fs, Place, Placed, Spool, Target, Where};
 use crate::core::id::JobId;
 use crate::core::record::{Reason, Record};
 use crate::os::fault::Fault;
@@ -11,6 +11,8 @@ use std::io;
 pub enum Left {
     /// Its record carries its end: it is only to be moved on, see [`Spool::move_on`].
     Ended(Box<Record>),
+    /// The record that was to go back to `pending/` for its next try, and belongs there.
+    Between(Box<Record>),
     /// A try that began and did not report, counted in `attempt`.
     Begun(Box<Record>),
     /// No job, with the reason.
@@ -35,11 +37,61 @@ impl<F: Fs> Spool<F> {
         if record.is_over() {
             return Ok(Left::Ended(record));
         }
+        // A further try is noted before it begins: without the note it has not.
+        let tried = record.attempts.last().map(|last| last.attempt);
+        if record.started_at.is_none() && record.attempt > 0 && tried == Some(record.attempt) {
+            return Ok(Left::Between(record));
+        }
         // Without a note the record is the one that was claimed: the try that it began is not counted in it yet.
         if record.started_at.is_none() && !Fault::NoTryCount.is_on() {
             record.attempt += 1;
         }
         Ok(Left::Begun(record))
+    }
+
+    /// Puts a job back for its next try. If a newer file of its name waits there by now, its last try was the last.
+    pub fn put_back(&self, id: &JobId, mut record: Record) -> io::Result<Placed> {
+        let queue = record.queue.clone().unwrap_or_default();
+        let placed = self.place(id, &Target::Pending(queue))?;
+        if placed != Placed::Superseded {
+            return Ok(placed);
+        }
+        if let Some(last) = record.attempts.last() {
+            record.started_at = last.started_at;
+            record.finished_at = Some(last.finished_at);
+            record.reason = Some(last.reason);
+            record.exit_code = last.exit_code;
+            record.signal = last.signal;
+            record.duration = Some(last.duration);
+        }
+        record.retry_at = None;
+        record.error =
+            Some("not tried again: something else has its name in pending/ by now".to_owned());
+        self.finish(id, &record, &Target::Failed, |_| {})
+    }
+
+    /// Names that are both in `complete/` and in `failed/`: the older run gets an older name.
+    ///
+    /// An older run is put out of the way when a new one of its name is taken in. That rename may be lost in a
+    /// power cut though the new run's last one is not; syncing each would cost every reused name a sync, at once.
+    pub fn separate_twins(&self) -> io::Result<()> {
+        let mut twins = Vec::new();
+        self.fs.names(&Place::Failed, &mut |name| {
+            let other = self.fs.look(&Place::Complete, name);
+            if other.is_ok_and(|look| look.is_some()) {
+                twins.extend(JobId::from_bytes(name));
+            }
+        })?;
+        for id in twins {
+            let ended = |at| Ok::<_, io::Error>(self.load(&id, &at)?.and_then(|r| r.finished_at));
+            let older = if ended(Where::Complete)? < ended(Where::Failed)? {
+                Place::Complete
+            } else {
+                Place::Failed
+            };
+            self.archive(&id, &older)?;
+        }
+        Ok(())
     }
 
     /// Shows an end that was written but not shown.

@@ -22,8 +22,8 @@ pub enum Steered {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Cancels a job: a waiting one is recorded as cancelled, a running one has its file moved to `failed/`, upon
-    /// which the daemon ends it and writes the record.
+    /// Cancels a job, for good: its file is moved to `failed/`, durably. The record of a waiting one gets its end
+    /// there; a running one is ended by the daemon, which then writes its record.
     pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
         for _ in 0..5 {
             match self.find(id)? {
@@ -32,24 +32,16 @@ impl<F: Fs> Spool<F> {
                 Some(Where::Failed) => return Ok(Steered::Wrong(State::Failed)),
                 Some(Where::Active) => {
                     if self.move_file(id, &Place::Active, &Place::Failed)? {
+                        self.sync(&Place::Failed)?;
                         return Ok(Steered::Done);
                     }
                 }
-                Some(Where::Pending(queue)) => {
-                    let look = self
-                        .fs
-                        .look(&Place::of_queue(&queue), id.as_str().as_bytes())?;
-                    let loaded = self.load(id, &Where::Pending(queue.clone()))?;
-                    let (Some(look), Some(mut record)) = (look, loaded) else {
-                        continue;
-                    };
-                    record.renew();
-                    record.forget_try();
-                    record.finished_at = Some(clock::wall());
-                    record.reason = Some(Reason::Cancelled);
-                    record.error = Some("withdrawn before it ran".to_owned());
-                    let seen = super::intake::stamp(&look);
-                    if self.fail_waiting(id, &queue, seen, &record)? == super::Placed::There {
+                Some(at @ Where::Pending(_)) => {
+                    // What cannot be read is an error before it has been moved.
+                    if self.load(id, &at)?.is_some()
+                        && self.move_file(id, &at.place(), &Place::Failed)?
+                    {
+                        self.end_cancelled(id, &at)?;
                         return Ok(Steered::Done);
                     }
                 }
@@ -59,6 +51,23 @@ impl<F: Fs> Spool<F> {
             io::ErrorKind::ResourceBusy,
             format!("{id} keeps changing its state; try again"),
         ))
+    }
+
+    /// Writes its end into a file that waited as `was` and has just been moved to `failed/`. The end is not written
+    /// before the move: see [`Self::fail_waiting`], whose way through `active/` is the daemon's alone.
+    fn end_cancelled(&self, id: &JobId, was: &Where) -> io::Result<()> {
+        let Some(mut record) = self.load(id, &Where::Failed)? else {
+            return Ok(());
+        };
+        if let Where::Pending(queue) = was {
+            record.queue = (!queue.is_default()).then(|| queue.clone());
+        }
+        record.renew();
+        record.forget_try();
+        record.finished_at = Some(clock::wall());
+        record.reason = Some(Reason::Cancelled);
+        record.error = Some("withdrawn before it ran".to_owned());
+        self.complete_by_hand(id, &Place::Failed, &record).map(drop)
     }
 
     /// Runs a finished job again: its file goes back to its queue.
@@ -77,6 +86,7 @@ impl<F: Fs> Spool<F> {
             .unwrap_or_default();
         if !queue.is_default() {
             self.fs.make_queue(&queue)?;
+            self.sync(&Place::Pending)?;
         }
         if !self.move_file(id, &from.place(), &Place::of_queue(&queue))? {
             return Ok(Steered::Missing);

@@ -297,10 +297,12 @@ impl Spool {
                     .output()
                     .map(|o| o.stdout)
                     .unwrap_or_default();
+                let log = self.daemon_log();
+                let last: Vec<&str> = log.lines().rev().take(60).collect();
                 panic!(
                     "waited in vain for {what}\n{}\n{}",
                     String::from_utf8_lossy(&tree),
-                    self.daemon_log()
+                    last.into_iter().rev().collect::<Vec<_>>().join("\n")
                 );
             }
             std::thread::sleep(Duration::from_millis(2));

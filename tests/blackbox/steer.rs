@@ -179,7 +179,13 @@ fn mv_failed_to_complete_releases_its_children() {
     // By hand before the child comes: the child sees a parent that completed.
     spool.mv("failed/parent", "complete");
     let child = json!({"command": "echo child", "after": ["parent"]});
-    assert_eq!(spool.run_json("child", &child).1["output"], "child\n");
+    let (_, child) = spool.run_json("child", &child);
+    assert_eq!(
+        child["output"],
+        "child\n",
+        "{child}\n{}",
+        spool.daemon_log()
+    );
 }
 
 #[test]

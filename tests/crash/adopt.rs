@@ -13,7 +13,9 @@ pub fn place(faults: &str) -> Option<Rig> {
 /// True where the kernel tells how a process ended that is not our child (Linux 6.15).
 fn kernel_tells() -> bool {
     let release = crate::host::tool("uname", &["-r"]);
-    let mut numbers = release.split(['.', '-']).map_while(|n| n.parse::<u32>().ok());
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|n| n.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
@@ -48,13 +50,20 @@ fn ends_truly(noted: bool, code: &str, dir: &str) {
     assert_eq!(rig.ledger.starts(&id), 1, "{record}");
     assert_eq!(record["attempt"], 1, "{record}");
     if kernel_tells() {
-        assert_eq!((at, record["reason"].as_str()), (dir, Some("exited")), "{record}");
+        assert_eq!(
+            (at, record["reason"].as_str()),
+            (dir, Some("exited")),
+            "{record}"
+        );
         assert_eq!(record["exit_code"].to_string(), code, "{record}");
     } else {
         println!("adoption: the kernel does not tell the exit status: {record}");
         assert_eq!(record["reason"], "interrupted");
     }
-    println!("adoption: killed {} the note, exit {code}: recorded as such", if noted { "after" } else { "before" });
+    println!(
+        "adoption: killed {} the note, exit {code}: recorded as such",
+        if noted { "after" } else { "before" }
+    );
 }
 
 #[test]
@@ -105,7 +114,11 @@ fn what_ended_meanwhile_was_interrupted() {
     wait_for("the job to end", || rig.processes().is_empty());
     rig.serve();
     let (at, record) = end(&rig, &id);
-    assert_eq!((at, &record["attempt"]), ("complete", &Value::from(2)), "{record}");
+    assert_eq!(
+        (at, &record["attempt"]),
+        ("complete", &Value::from(2)),
+        "{record}"
+    );
     assert_eq!(record["attempts"][0]["reason"], "interrupted", "{record}");
     assert_eq!(rig.ledger.starts(&id), 2);
     println!("adoption: ended while there was no daemon: interrupted, and tried again");
@@ -125,8 +138,17 @@ fn its_timeout_goes_on() {
     assert_eq!(record["reason"], "timeout", "{record}");
     // Counted from its start, not from the adoption.
     assert!(took >= Duration::from_millis(1900), "{took:?}");
-    assert!(record["duration"].as_f64().is_some_and(|s| (1.9..12.0).contains(&s)), "{record}");
-    assert!(comes(|| rig.processes().is_empty()), "{:?}", rig.processes());
+    assert!(
+        record["duration"]
+            .as_f64()
+            .is_some_and(|s| (1.9..12.0).contains(&s)),
+        "{record}"
+    );
+    assert!(
+        comes(|| rig.processes().is_empty()),
+        "{:?}",
+        rig.processes()
+    );
     println!("adoption: timeout after {took:.1?} with a daemon killed in between");
 }
 
@@ -162,12 +184,19 @@ fn child_left_behind(noted: bool) {
     assert!(is_alive(child));
     rig.serve();
     wait_for("the next try", || rig.ledger.starts(&id) == 2);
-    assert!(!is_alive(child), "the child of the first try lives beside the second");
+    assert!(
+        !is_alive(child),
+        "the child of the first try lives beside the second"
+    );
     assert!(rig.ledger.count("twice").is_empty());
     assert!(rig.pirn(&["cancel", &id]).ok);
     let (_, record) = end(&rig, &id);
     assert_eq!(record["attempts"][0]["reason"], "interrupted", "{record}");
-    assert!(comes(|| rig.processes().is_empty()), "{:?}", rig.processes());
+    assert!(
+        comes(|| rig.processes().is_empty()),
+        "{:?}",
+        rig.processes()
+    );
     println!("adoption: a child of a dead leader was ended before the next try");
 }
 

@@ -33,7 +33,11 @@ fn is_cancelled(rig: &Rig, id: &str) {
     is_dead(rig);
     let end = rig.end_of(id);
     let (dir, record) = end.unwrap_or_else(|| panic!("{id} has no end\n{}", rig.log()));
-    assert_eq!((dir, record["reason"].as_str()), ("failed", Some("cancelled")), "{record}");
+    assert_eq!(
+        (dir, record["reason"].as_str()),
+        ("failed", Some("cancelled")),
+        "{record}"
+    );
     assert_eq!(rig.ledger.starts(id), 1);
 }
 
@@ -115,7 +119,11 @@ fn queued_again_while_there_is_no_daemon() {
 /// The first run is ended; the second begins after that, with fresh tries.
 fn runs_again(rig: &Rig, id: &str) {
     let first = rig.ledger.pid("start", id).unwrap();
-    assert!(comes(|| rig.ledger.starts(id) == 2), "not started again\n{}", rig.log());
+    assert!(
+        comes(|| rig.ledger.starts(id) == 2),
+        "not started again\n{}",
+        rig.log()
+    );
     assert!(!crate::rig::is_alive(first));
     assert!(rig.ledger.count("twice").is_empty());
     let lines = rig.ledger.lines();

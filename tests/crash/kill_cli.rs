@@ -19,7 +19,9 @@ const CALLS: [&str; 5] = [
 fn count(rig: &Rig, calls: &str, args: &[&str]) -> u64 {
     let out = rig.spool.with_file_name("trace").display().to_string();
     let trace = format!("trace={calls}");
-    let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", &out, "-e", &trace];
+    let strace = [
+        "strace", "-f", "-b", "execve", "-qq", "-o", &out, "-e", &trace,
+    ];
     assert!(run(&mut rig.through(&strace, args)).ok, "{args:?}");
     let text = fs::read_to_string(&out).unwrap();
     let lines = || text.lines().filter(|line| line.contains('('));
@@ -41,7 +43,16 @@ fn at_every_call_of(command: &str) {
     let most_points = setting("PIRN_POINTS", 12) * 4;
     for calls in CALLS {
         let job = rig.ledger.job();
-        let args = [command, "--clean-env", "--queue", "q", "--tries", "2", &job, "ok"];
+        let args = [
+            command,
+            "--clean-env",
+            "--queue",
+            "q",
+            "--tries",
+            "2",
+            &job,
+            "ok",
+        ];
         let most = count(&rig, calls, &args);
         for when in (1..=most).take(most_points as usize) {
             let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
@@ -94,12 +105,27 @@ fn the_same_pid_again() {
     let rig = Rig::new(home.path(), &home.path().join("spool"), "");
     rig.make();
     let space = ["unshare", "--pid", "--fork", "--mount-proc"];
-    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2"];
+    let strace = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        "trace=renameat2",
+    ];
     let inject = ["-e", "inject=renameat2:signal=SIGKILL:when=1"];
     let args = ["add", "--clean-env", "--id", "same", "true"];
     let killed = run(&mut rig.through(&[&space[..], &strace, &inject].concat(), &args));
-    assert!(!killed.ok && rig.files("tmp").len() == 1, "{:?}", rig.files("tmp"));
+    assert!(
+        !killed.ok && rig.files("tmp").len() == 1,
+        "{:?}",
+        rig.files("tmp")
+    );
     let again = run(&mut rig.through(&[&space[..], &strace].concat(), &args));
-    assert!(again.ok && again.text == "same", "the second add was refused");
+    assert!(
+        again.ok && again.text == "same",
+        "the second add was refused"
+    );
     println!("rung B: an id added again by the same pid: accepted");
 }

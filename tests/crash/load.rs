@@ -40,7 +40,12 @@ pub fn add_any(rig: &Rig, dice: &mut Dice, known: &Mutex<Known>, late: &AtomicBo
 
 /// Adds jobs and looks at what is finished, from three threads, while `meanwhile` runs. It is
 /// given the flag to raise before it cuts anything off.
-pub fn under_load(rig: &Rig, purpose: &str, known: &mut Known, meanwhile: impl FnOnce(&AtomicBool)) {
+pub fn under_load(
+    rig: &Rig,
+    purpose: &str,
+    known: &mut Known,
+    meanwhile: impl FnOnce(&AtomicBool),
+) {
     let late = AtomicBool::new(false);
     let (shared, over) = (Mutex::new(std::mem::take(known)), AtomicBool::new(false));
     std::thread::scope(|scope| {

@@ -199,6 +199,7 @@ impl<'a> Promises<'a> {
             return Err("runs again, though it was cancelled".to_owned());
         }
         if let (Some(ended), Some(end)) = (job.retried, End::of(&one.record))
+            && one.is_final()
             && end.finished == ended
         {
             return Err("was to be run again and is not".to_owned());

@@ -45,6 +45,9 @@ impl Daemon {
                 Left::Ended(record) => {
                     self.spool.move_on(&id, &record)?;
                 }
+                Left::Between(record) => {
+                    self.spool.put_back(&id, *record)?;
+                }
                 Left::Begun(record) => {
                     let queue = record.queue.clone().unwrap_or_default();
                     let record = *record;
@@ -57,7 +60,8 @@ impl Daemon {
                 }
             }
         }
-        self.scan(&Place::Pending)
+        self.scan(&Place::Pending)?;
+        self.spool.separate_twins()
     }
 
     /// Takes in everything that waits.
@@ -130,6 +134,9 @@ impl Daemon {
         let mut record = claimed.record;
         record.attempt += 1;
         let attempt = record.attempt;
+        if attempt > 1 {
+            self.note_as(id, &record)?;
+        }
         if let Some(token) = token(&record) {
             self.fs.learn(|ledger| {
                 ledger.job(&token, |job| {
@@ -151,27 +158,37 @@ impl Daemon {
             return Ok(());
         };
         self.fs.during("unclaim");
+        let before = run.record.attempt - 1;
         if let Some(token) = token(&run.record) {
             // It never began, whatever the ledger was told.
             self.fs.learn(|ledger| {
                 ledger.job(&token, |job| {
-                    job.begun = job.counted;
+                    (job.begun, job.counted) = (before, job.counted.min(before));
                     job.started_once = false;
                 });
             });
         }
-        self.spool.unclaim(id, &run.queue)
+        if before == 0 {
+            return self.spool.unclaim(id, &run.queue);
+        }
+        let mut record = run.record;
+        record.attempt = before;
+        let target = Target::Pending(run.queue);
+        self.spool.finish(id, &record, &target, |_| {}).map(drop)
     }
 
     pub fn note(&mut self, id: &JobId) -> io::Result<()> {
-        let Some(run) = self.runs.get(id) else {
-            return Ok(());
-        };
+        match self.runs.get(id) {
+            Some(run) => self.note_as(id, &run.record),
+            None => Ok(()),
+        }
+    }
+
+    fn note_as(&self, id: &JobId, record: &Record) -> io::Result<()> {
         self.fs.during("note");
-        let mut record = run.record.clone();
+        let mut record = record.clone();
         record.forget_try();
-        record.started_at = Some(pirn::os::clock::wall());
-        record.pid = Some(4711);
+        record.started_at = Some(self.fs.now());
         if self.spool.note(id, &record)?
             && let Some(token) = token(&record)
         {
@@ -201,7 +218,7 @@ impl Daemon {
             return Ok(());
         }
         let mut record = run.record.clone();
-        fill_in(&mut record, end);
+        fill_in(&mut record, end, self.fs.now());
         let over = record.clone();
         let target = match verdict {
             Verdict::Complete => Target::Complete,
@@ -231,7 +248,7 @@ impl Daemon {
         };
         self.fs.during("fail");
         record.renew();
-        end_unrun(&mut record, Reason::Expired);
+        end_unrun(&mut record, Reason::Expired, self.fs.now());
         self.spool.fail_waiting(id, queue, stamp, &record).map(drop)
     }
 
@@ -240,12 +257,12 @@ impl Daemon {
         let Ok(Some(mut record)) = self.spool.load(id, at) else {
             return Ok(());
         };
-        if record.is_over() {
+        if record.is_over() || record.started_at.is_some() {
             return Ok(());
         }
         self.fs.during("by hand");
         record.renew();
-        end_unrun(&mut record, Reason::Cancelled);
+        end_unrun(&mut record, Reason::Cancelled, self.fs.now());
         let done = self.spool.complete_by_hand(id, &at.place(), &record)?;
         if done && let Some(token) = token(&record) {
             self.fs.learn(|ledger| {
@@ -269,15 +286,14 @@ impl Hold {
     }
 }
 
-fn end_unrun(record: &mut Record, reason: Reason) {
+fn end_unrun(record: &mut Record, reason: Reason, finished_at: Wall) {
     record.forget_try();
-    record.finished_at = Some(pirn::os::clock::wall());
+    record.finished_at = Some(finished_at);
     record.reason = Some(reason);
 }
 
-fn fill_in(record: &mut Record, end: TryEnd) {
+fn fill_in(record: &mut Record, end: TryEnd, finished_at: Wall) {
     let outcome = end.outcome();
-    let finished_at = pirn::os::clock::wall();
     record.forget_try();
     record.finished_at = Some(finished_at);
     record.reason = Some(outcome.reason);

@@ -96,7 +96,11 @@ impl Explorer {
         if open.len() <= self.effort.all_of {
             self.tried.exhausted += 1;
             for mask in 0..1u64 << open.len() {
-                let kept = |id| open.iter().position(|o| *o == id).is_some_and(|n| mask >> n & 1 == 1);
+                let kept = |id| {
+                    open.iter()
+                        .position(|o| *o == id)
+                        .is_some_and(|n| mask >> n & 1 == 1)
+                };
                 survivors.insert(moment.disk.closure(kept));
             }
         } else {
@@ -105,11 +109,21 @@ impl Explorer {
                 let share = [15, 50, 85][sample % 3];
                 let kept: HashSet<u64> = match sample % 4 {
                     3 => open[..dice.index(open.len() + 1)].iter().copied().collect(),
-                    _ => open.iter().copied().filter(|_| dice.percent(share)).collect(),
+                    _ => open
+                        .iter()
+                        .copied()
+                        .filter(|_| dice.percent(share))
+                        .collect(),
                 };
                 survivors.insert(moment.disk.closure(|id| kept.contains(&id)));
             }
         }
+        // Where there are many, each gets one of the ways in which data can be lost.
+        let data = if survivors.len() > 100 {
+            &[Data::Mixed]
+        } else {
+            data
+        };
         for survived in &survivors {
             for data in data {
                 self.try_image(moment, Some(survived), *data, dice)?;
@@ -136,7 +150,12 @@ impl Explorer {
             return Ok(());
         }
         self.tried.images += 1;
-        let explain = |what| format!("{cut:?}, {survived:?} of {:?} survived, data {data:?}: {what}", moment.disk.open_questions());
+        let explain = |what| {
+            format!(
+                "{cut:?}, {survived:?} of {:?} survived, data {data:?}: {what}",
+                moment.disk.open_questions()
+            )
+        };
         let fs = recover(image, &promises).map_err(explain)?;
         if dice.percent(self.effort.second) {
             self.tried.second_cuts += 1;

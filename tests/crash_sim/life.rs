@@ -5,6 +5,7 @@ use super::ledger::{End, Hand, Hold, Job, ask, token};
 use super::simfs::SimFs;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
+use pirn::core::time::Wall;
 use pirn::os::dir::How;
 use pirn::spool::{Fs, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
 use std::path::Path;
@@ -161,9 +162,12 @@ impl Life {
         if let Some(token) = &token
             && !matches!(found, Some(Where::Complete | Where::Failed))
         {
+            let at = found.as_ref().map_or(Place::Active, Where::place);
+            let hand = self.fs.hand(&at, id.as_str());
             self.fs.learn(|ledger| {
                 ledger.job(token, |job| {
-                    job.hand = Hand::Unended;
+                    job.hand = hand;
+                    job.retried = None;
                     (job.begun, job.counted) = (0, 0);
                 });
             });
@@ -246,12 +250,20 @@ impl SimFs {
         token(&Record::from_bytes(&bytes).ok()?)
     }
 
-    fn is_over(&self, place: &Place, name: &str) -> bool {
+    /// What it means that somebody moves this file now.
+    fn hand(&self, place: &Place, name: &str) -> Hand {
         let entry = (place.clone(), name.as_bytes().to_vec());
         let bytes = self.world().disk.bytes(&entry);
-        bytes
-            .and_then(|bytes| Record::from_bytes(&bytes).ok())
-            .is_some_and(|record| record.is_over())
+        let record = bytes.and_then(|bytes| Record::from_bytes(&bytes).ok());
+        match record.is_some_and(|record| record.is_over()) {
+            true => Hand::Ended,
+            false => Hand::Unended,
+        }
+    }
+
+    /// A clock on which no two things happen at a time.
+    pub fn now(&self) -> Wall {
+        Wall(self.world().disk.tick() as i64 * 1_000_000_000)
     }
 
     /// Nobody promises anything about this job any more.
@@ -286,10 +298,7 @@ impl SimFs {
         let replaced = self.token_at(to, new_name);
         self.during("a user moves a file");
         self.let_go(replaced.as_deref().filter(|_| replaced != token));
-        let hand = match self.is_over(from, name) {
-            true => Hand::Ended,
-            false => Hand::Unended,
-        };
+        let hand = self.hand(from, name);
         if let Some(token) = &token {
             self.learn(|ledger| ledger.job(token, |job| job.hand = hand));
         }

@@ -18,14 +18,20 @@ pub const ALL: [(&str, Script); 19] = [
     ("a used name that ends the other way", other_end),
     ("replaced while it waits", replaced),
     ("a job in a queue", in_queue),
-    ("drops into a queue, by directory and by field", dropped_into_queue),
+    (
+        "drops into a queue, by directory and by field",
+        dropped_into_queue,
+    ),
     ("once", once),
     ("once, in a queue that a user has made", once_in_queue),
     ("noted, and cancelled while it runs", cancel_running),
     ("cancelled while it waits", cancel_waiting),
     ("expired", expired),
     ("steered by hand while it runs", by_hand_running),
-    ("steered by hand while it waits or has ended", by_hand_waiting),
+    (
+        "steered by hand while it waits or has ended",
+        by_hand_waiting,
+    ),
     ("superseded by a newer file", superseded),
     ("claimed and put back", put_back),
     ("no jobs", no_jobs),
@@ -149,10 +155,15 @@ fn once_in_queue(life: &mut Life) {
     let mail = Place::Queue(queue("mail"));
     life.number(Wish::PLAIN);
     life.fs.user_mv(&Place::Pending, "1", &mail, "1");
-    life.drop_file(&Place::Pending, "a", Wish {
-        once: true,
-        ..Wish::MAIL
-    }, true);
+    life.drop_file(
+        &Place::Pending,
+        "a",
+        Wish {
+            once: true,
+            ..Wish::MAIL
+        },
+        true,
+    );
     life.scan();
     life.run_in("a", &queue("mail"), OK);
     life.run_in("1", &queue("mail"), OK);
@@ -215,7 +226,9 @@ fn by_hand_waiting(life: &mut Life) {
         life.number(Wish::PLAIN);
     }
     life.fs.user_mv(&Place::Pending, "1", &Place::Failed, "1");
-    life.daemon.by_hand(&id("1"), &Where::Failed).expect("ended");
+    life.daemon
+        .by_hand(&id("1"), &Where::Failed)
+        .expect("ended");
     life.fs.user_mv(&Place::Pending, "2", &Place::Complete, "2");
     let done = life.daemon.by_hand(&id("2"), &Where::Complete);
     done.expect("ended");

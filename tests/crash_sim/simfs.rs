@@ -152,11 +152,7 @@ impl World {
 
     fn get(&self, place: &Place, name: &[u8]) -> io::Result<Option<Ino>> {
         self.dir(place)?;
-        Ok(self
-            .disk
-            .live
-            .get(&(place.clone(), name.to_vec()))
-            .copied())
+        Ok(self.disk.live.get(&(place.clone(), name.to_vec())).copied())
     }
 
     fn look(&self, ino: Ino) -> Look {
@@ -234,13 +230,7 @@ impl Fs for SimFs {
         new_name: &[u8],
         how: How,
     ) -> io::Result<()> {
-        let story = || {
-            format!(
-                "rename {} {} {how:?}",
-                show(from, name),
-                show(to, new_name)
-            )
-        };
+        let story = || format!("rename {} {} {how:?}", show(from, name), show(to, new_name));
         self.step(story, |world| {
             let source = world.get(from, name)?;
             let target = world.get(to, new_name)?;

@@ -15,9 +15,7 @@ use pirn::core::json::{JsonError, Object};
 use pirn::core::policy::{Backoff, BackoffSpec, RetryRule, TryEnd, Verdict, verdict};
 use pirn::core::record::{LIMIT_NAMES, Record, RecordError, Setting, State, Work, parse_umask};
 use pirn::core::time::{Boot, Wall};
-use pirn::core::units::{
-    MAX_SPAN, brief_span, parse_size, parse_span, show_span, span_from_secs,
-};
+use pirn::core::units::{MAX_SPAN, brief_span, parse_size, parse_span, show_span, span_from_secs};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
@@ -208,7 +206,8 @@ fn any_record(record: &Record) -> String {
 }
 
 fn reread(text: &str) -> Record {
-    Record::from_bytes(text.as_bytes()).unwrap_or_else(|e| panic!("printed, but not read: {e}\n{text}"))
+    Record::from_bytes(text.as_bytes())
+        .unwrap_or_else(|e| panic!("printed, but not read: {e}\n{text}"))
 }
 
 /// What the rest of pirn takes for granted about a record.
@@ -237,7 +236,11 @@ fn limits(r: &Record) {
     assert!(r.tries.is_none_or(|n| (1..=1_000_000).contains(&n)));
     assert!(r.pid.is_none_or(|pid| pid > 0));
     assert!(r.proc.iter().all(|proc| proc.pid > 0));
-    assert!(r.limits.keys().all(|name| LIMIT_NAMES.contains(&name.as_str())));
+    assert!(
+        r.limits
+            .keys()
+            .all(|name| LIMIT_NAMES.contains(&name.as_str()))
+    );
     assert!(r.duration.is_none_or(f64::is_finite) && r.cpu.is_none_or(f64::is_finite));
     let ends = r.attempts.iter().map(|t| (t.exit_code, t.signal));
     for (code, signal) in ends.chain([(r.exit_code, r.signal)]) {
@@ -303,8 +306,14 @@ fn backoff(rule: &Backoff) {
     for attempt in [0, 1, 2, 3, 10, 100, 1_000, 10_000, 1_000_000, u32::MAX] {
         let (shortest, longest) = (rule.wait(attempt, 0), rule.wait(attempt, 999));
         assert!(shortest <= longest && longest <= rule.max);
-        assert!(shortest >= before, "{rule:?}: {shortest:?} after {before:?}");
-        assert!(!rule.first.is_zero() || longest.is_zero(), "{rule:?}: {longest:?}");
+        assert!(
+            shortest >= before,
+            "{rule:?}: {shortest:?} after {before:?}"
+        );
+        assert!(
+            !rule.first.is_zero() || longest.is_zero(),
+            "{rule:?}: {longest:?}"
+        );
         before = shortest;
     }
 }
@@ -336,7 +345,10 @@ pub fn config(data: &[u8]) {
         assert!(here.nice.is_none_or(|nice| (-20..=19).contains(&nice)));
         assert!((1..=1_000_000).contains(&here.retry.tries));
         assert!(here.grace <= MAX_SPAN);
-        assert!(here.timeout.is_none_or(|span| span <= MAX_SPAN && !span.is_zero()));
+        assert!(
+            here.timeout
+                .is_none_or(|span| span <= MAX_SPAN && !span.is_zero())
+        );
         assert_ne!(here.max_log, Some(0));
         terms(&here);
         assert!(config.is_paused(queue) || !config.paused);
@@ -393,7 +405,10 @@ fn is_good_name(name: &[u8]) -> bool {
 }
 
 fn safe_name(name: &str) {
-    assert!(is_good_name(name.as_bytes()) && !is_foreign(name.as_bytes()), "{name:?}");
+    assert!(
+        is_good_name(name.as_bytes()) && !is_foreign(name.as_bytes()),
+        "{name:?}"
+    );
     let mut parts = std::path::Path::new(name).components();
     assert!(matches!(
         (parts.next(), parts.next()),
@@ -483,7 +498,10 @@ fn numbers([a, b, c]: [u64; 3]) {
     }
     span(Duration::from_nanos(a).min(MAX_SPAN));
     let most = MAX_SPAN.as_nanos() as u64;
-    let (first, max) = (Duration::from_nanos(a % most), Duration::from_nanos(b % most));
+    let (first, max) = (
+        Duration::from_nanos(a % most),
+        Duration::from_nanos(b % most),
+    );
     let factor = Some(f64::from_bits(c)).filter(|f| (1.0..=1000.0).contains(f));
     let spec = BackoffSpec {
         first: Some(first),
@@ -513,7 +531,10 @@ fn date(wall: Wall) {
     let text = wall.to_string();
     assert_eq!(text.len(), "2026-11-21T16:00:00.000Z".len());
     let cut = Wall::parse(&text).unwrap_or_else(|e| panic!("{wall:?}: {e}"));
-    assert!(cut.0.abs_diff(wall.0) < 1_000_000, "{wall:?} became {cut:?}");
+    assert!(
+        cut.0.abs_diff(wall.0) < 1_000_000,
+        "{wall:?} became {cut:?}"
+    );
     assert_eq!(cut.to_string(), text);
     assert_eq!(Wall::parse(&cut.to_string()), Ok(cut));
 }

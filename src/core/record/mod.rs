@@ -337,6 +337,9 @@ pub struct Record {
     /// The running try's process.
     pub proc: Option<Proc>,
 
+    /// True for a record that pirn wrote and that still waits: its directory says its queue. Not printed.
+    pub is_placed: bool,
+
     /// Keys that pirn does not know, in the order and the words they were given.
     pub extra: Vec<(String, Box<RawValue>)>,
 }
@@ -391,6 +394,7 @@ impl Record {
             attempts: Vec::new(),
             retry_at: None,
             proc: None,
+            is_placed: false,
             extra: Vec::new(),
         }
     }

@@ -197,6 +197,20 @@ impl Scheduler {
         live.and_then(|live| live.successor.as_ref()) == Some(queue)
     }
 
+    /// True when this job's program was started and its file should be in `active/`, pirn not being about to move
+    /// it. While a start is under way the file may still be put back.
+    pub fn is_started(&self, id: &JobId) -> bool {
+        let live = self
+            .table
+            .find(id)
+            .and_then(|ix| self.table.get(ix))
+            .and_then(|job| job.live());
+        live.is_some_and(|live| match live.stage {
+            Stage::Running | Stage::Stopping { .. } | Stage::Sweeping { .. } => true,
+            Stage::Starting { .. } | Stage::Ending => false,
+        })
+    }
+
     /// True when this job's file should be in `active/` and pirn is not about to move it.
     pub fn is_running(&self, id: &JobId) -> bool {
         let live = self
@@ -221,6 +235,12 @@ impl Scheduler {
     /// True when another job comes after this one.
     pub fn has_children(&self, id: &JobId) -> bool {
         self.children.contains_key(id)
+    }
+
+    /// The jobs that others come after and that are not known otherwise.
+    pub fn awaited(&self) -> Vec<JobId> {
+        let unknown = |id: &&JobId| self.table.find(id).is_none();
+        self.children.keys().filter(unknown).cloned().collect()
     }
 
     /// The ids of all waiting jobs with their queues, in no order.

@@ -1,0 +1,182 @@
+//! What the engine does beside its jobs: the disk guard, retention, and looking for what was missed.
+
+use super::committer;
+use super::engine::Engine;
+use super::taking::RETRY_AFTER;
+use crate::core::id::JobId;
+use crate::core::record::{Record, Work};
+use crate::core::scheduler::{Event, MovedTo};
+use crate::os::clock;
+use crate::spool::{self, Fs, Place, Where};
+use std::time::Duration;
+
+/// Everything is looked at again this often, should an event ever have been missed.
+pub(super) const RESCAN_EVERY: Duration = Duration::from_secs(600);
+
+impl Engine {
+    /// What is done every so often.
+    pub(super) fn periodic(&mut self) {
+        let now = clock::now().boot;
+        if now >= self.rescan_at && self.options.single.is_none() {
+            self.rescan_at = now.after(RESCAN_EVERY);
+            self.audit();
+            self.rescan();
+        }
+        if self.retain_at.is_some_and(|at| now >= at) {
+            self.retain_at = Some(now.after(Duration::from_secs(3600)));
+            self.errand(committer::Task::Retain);
+        }
+        if self.held || self.scheduler.counts().waiting > 0 {
+            self.guard_space();
+        }
+    }
+
+    /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish. To be asked before
+    /// anything may start; looks at most once a second.
+    pub(super) fn guard_space(&mut self) {
+        let now = self.now().boot;
+        if now < self.space_at || self.shared.trouble.get().is_some() {
+            return;
+        }
+        let low = spool::shortage(&self.shared.spool, &self.shared.config());
+        match (low, self.held) {
+            (Some(why), false) => {
+                log::warn!("nothing is started: {why}");
+                self.held = true;
+                self.feed(Event::Hold);
+            }
+            (None, true) => {
+                log::info!("there is room again");
+                self.held = false;
+                self.feed(Event::Release);
+            }
+            (Some(_), true) | (None, false) => {}
+        }
+        if !self.held
+            && let Err(e) = self.shared.reserve.fill(&self.shared.spool)
+        {
+            log::warn!("no room can be kept aside for records: {e}");
+        }
+        self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
+    }
+
+    /// The bound has changed: the last look does not count.
+    pub(super) fn look_at_space_now(&mut self) {
+        self.space_at = self.now().boot;
+        self.guard_space();
+    }
+
+    /// Retention runs now, and then every hour.
+    pub(super) fn plan_retention(&mut self) {
+        if self.options.single.is_none() {
+            self.retain_at = Some(clock::now().boot);
+        }
+    }
+
+    /// With a bound on count or bytes, every finished job may be one too many.
+    pub(super) fn retain_soon(&mut self) {
+        let config = self.shared.config();
+        if config.keep_count.is_some() || config.keep_bytes.is_some() {
+            let soon = clock::now().boot.after(Duration::from_secs(1));
+            self.retain_at = self.retain_at.map(|at| at.min(soon));
+        }
+    }
+
+    pub(super) fn tell_status(&mut self) {
+        if !self.notifier.is_on() {
+            return;
+        }
+        let counts = self.scheduler.counts();
+        let status = format!(
+            "STATUS={} running, {} waiting",
+            counts.running, counts.waiting
+        );
+        if status != self.status {
+            self.notifier.send(&status);
+            self.status = status;
+        }
+    }
+
+    /// A sync has failed for good: nothing is started any more, and whoever asks is told. What runs may end.
+    pub(super) fn in_trouble(&mut self) {
+        if let (Some(why), Some(lock)) = (self.shared.trouble.get(), &self.lock) {
+            log::error!("nothing is accepted or started any more: {why}");
+            if let Err(e) = lock.tell(why) {
+                log::error!("lock: {e}");
+            }
+        }
+        self.held = true;
+        self.feed(Event::Hold);
+    }
+
+    /// Looks at everything that an event may have told of and been lost.
+    pub(super) fn audit(&mut self) {
+        if self.options.config.is_none() {
+            self.reload();
+        }
+        for id in self.running() {
+            self.check_active(&id);
+        }
+        match self.shared.spool.ids(&Where::Active) {
+            Ok(ids) => ids.into_iter().for_each(|id| self.check_stranger(id)),
+            Err(e) => log::error!("active/: {e}"),
+        }
+        for id in self.scheduler.awaited() {
+            self.check_parent(id);
+        }
+        self.errand(committer::Task::Orphans);
+    }
+
+    /// Tells the children of a job that is in `complete/` or `failed/` and not known otherwise.
+    fn check_parent(&mut self, id: JobId) {
+        for (place, complete) in [(Place::Complete, true), (Place::Failed, false)] {
+            let look = self.shared.spool.fs().look(&place, id.as_str().as_bytes());
+            if look.is_ok_and(|look| look.is_some()) {
+                return self.feed(Event::ParentMoved { id, complete });
+            }
+        }
+    }
+
+    /// A commit found that the user had moved the job's file: goes on from where that is now.
+    pub(super) fn look_for(&mut self, id: &JobId) {
+        match self.shared.spool.find(id) {
+            Ok(Some(Where::Active)) => self.check_stranger(id.clone()),
+            Ok(Some(Where::Pending(queue))) => {
+                self.take_in(&Place::of_queue(&queue), id.as_str().as_bytes());
+            }
+            Ok(Some(Where::Complete | Where::Failed) | None) => {
+                self.errand(committer::Task::ByHand(id.clone()));
+            }
+            Err(e) => {
+                log::error!("{id}: {e}");
+                self.rescan_at = self.rescan_at.min(clock::now().boot.after(RETRY_AFTER));
+            }
+        }
+    }
+
+    /// Processes hold the log of a job. If it runs, or has ended well and left them behind, that is as it should be;
+    /// if its file was taken out of `active/` while no daemon was there to see it, they are ended now.
+    pub(super) fn found_held(&mut self, id: JobId) {
+        if self.scheduler.is_running(&id) {
+            return;
+        }
+        let (record, to) = match self.shared.spool.get(&id) {
+            Ok(Some(found)) => match found.at {
+                Where::Complete | Where::Failed if !found.record.is_over() => {
+                    (found.record, MovedTo::Ended)
+                }
+                Where::Pending(_) if found.record.started_at.is_some() => {
+                    (found.record, MovedTo::Pending)
+                }
+                Where::Complete | Where::Failed | Where::Pending(_) | Where::Active => return,
+            },
+            Ok(None) => (Record::new(Work::Text(String::new())), MovedTo::Gone),
+            Err(e) => return log::error!("{id}: {e}"),
+        };
+        log::info!("{id}: its file was taken out of active/ while no daemon ran: ending it");
+        match self.take_over(id.clone(), record) {
+            Ok(()) => self.feed(Event::ActiveMoved { id, to }),
+            Err(e) => log::error!("{id}: {e}"),
+        }
+    }
+}

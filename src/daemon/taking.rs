@@ -1,0 +1,264 @@
+//! Taking in what is dropped: looking through the directories, judging names, and doing what follows.
+
+use super::engine::Engine;
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::Record;
+use crate::core::scheduler::Event;
+use crate::core::time::Boot;
+use crate::os::dir::Listing;
+use crate::spool::{Fs, Intake, Limits, Place, Where};
+use std::io;
+use std::time::Duration;
+
+/// A directory that is being looked through, some names a turn.
+#[derive(Debug)]
+pub struct Scan {
+    place: Place,
+    listing: Listing,
+}
+
+/// Names per turn: bounds how long a turn takes.
+const NAMES_PER_TURN: usize = 256;
+
+/// How soon what failed is tried again.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Looks at all of `pending/` again, a part each turn.
+    pub(super) fn rescan(&mut self) {
+        // Queues are found, watched and scanned on the way.
+        self.scans.clear();
+        self.scan(Place::Pending);
+        self.watches.lost_events = true;
+    }
+
+    /// Something could not be looked at (no descriptors left, perhaps): all is looked at again soon.
+    pub(super) fn rescan_soon(&mut self) {
+        self.rescan_at = self.rescan_at.min(self.now().boot.after(RETRY_AFTER));
+    }
+
+    pub(super) fn scan(&mut self, place: Place) {
+        match self.shared.spool.fs().with(&place, |fd| Listing::open(fd)) {
+            Ok(listing) => self.scans.push_back(Scan { place, listing }),
+            Err(e) => {
+                log::error!("{}: {e}", self.shared.spool.path_of(&place).display());
+                self.rescan_soon();
+            }
+        }
+    }
+
+    pub(super) fn open_queue(&mut self, queue: &QueueName) {
+        match self.watch_queue(queue) {
+            Ok(_) => self.scan(Place::of_queue(queue)),
+            Err(e) => {
+                log::error!("queue {queue}: {e}");
+                self.rescan_soon();
+            }
+        }
+    }
+
+    /// One turn's part of the scans.
+    pub(super) fn scan_some(&mut self) {
+        let Some(mut scan) = self.scans.pop_front() else {
+            return self.after_scans();
+        };
+        for _ in 0..NAMES_PER_TURN {
+            match scan.listing.next_name() {
+                Ok(Some(name)) => self.seen(&scan.place, &name),
+                Ok(None) => return,
+                Err(e) => {
+                    log::error!("{}: {e}", self.shared.spool.path_of(&scan.place).display());
+                    return self.rescan_soon();
+                }
+            }
+        }
+        self.scans.push_front(scan);
+    }
+
+    pub(super) fn after_scans(&mut self) {
+        if !std::mem::take(&mut self.watches.lost_events) {
+            return;
+        }
+        let known: Vec<_> = self
+            .scheduler
+            .all_waiting()
+            .map(|(id, queue)| (id.clone(), queue.clone()))
+            .collect();
+        for (id, queue) in known {
+            self.check_withdrawn(id, queue);
+        }
+    }
+
+    /// A name met: one that is known with the same content is not read again.
+    pub(super) fn seen(&mut self, place: &Place, name: &[u8]) {
+        if let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name))
+            && let Some(stamp) = self.scheduler.waiting(&id, &queue)
+            && let Ok(Some(look)) = self.shared.spool.fs().look(place, name)
+            && look.inode == stamp.inode
+            && look.modified == stamp.modified
+            && look.size == u64::from(stamp.size)
+        {
+            return;
+        }
+        self.take_in(place, name);
+    }
+
+    /// Judges a name in `pending/` or a queue, and does what follows.
+    pub(super) fn take_in(&mut self, place: &Place, name: &[u8]) {
+        let limits = Limits {
+            max_job_bytes: self.shared.config().max_job_bytes,
+            uid: self.shared.home.account.uid,
+        };
+        let now = self.now();
+        let judgement = self.shared.spool.judge(place, name, limits, now.wall);
+        if matches!(judgement, Ok(Intake::Open)) {
+            self.watches.open.insert((place.clone(), name.to_vec()));
+        } else if !self.watches.open.is_empty() {
+            self.watches.open.remove(&(place.clone(), name.to_vec()));
+        }
+        match judgement {
+            Ok(Intake::Job(record, look)) => {
+                let (Ok(id), Some(queue)) = (JobId::from_bytes(name), place.queue()) else {
+                    return;
+                };
+                if self
+                    .shared
+                    .run(&id)
+                    .is_some_and(|run| run.has_put_back(look.inode))
+                {
+                    return;
+                }
+                if *place == Place::Pending && self.asks_for_queue(&record) {
+                    return self.route(&id, &record);
+                }
+                if !self.scheduler.knows(&id) && self.lives_on(&id) {
+                    // Never two at once: an earlier run of this name has left processes behind.
+                    return self.judge_later(
+                        now.boot.after(RETRY_AFTER),
+                        place.clone(),
+                        name.to_vec(),
+                    );
+                }
+                if !self.scheduler.knows(&id)
+                    && let Err(e) = self.shared.spool.make_room(&id)
+                {
+                    log::error!("{id}: an older run could not be kept: {e}");
+                }
+                let ticket = self.shared.spool.ticket(&id, &queue, &record, &look, now);
+                self.guard_space();
+                log::debug!("{id}: waiting in queue {queue}");
+                self.feed(Event::Arrived(Box::new(ticket)));
+            }
+            Ok(Intake::Nothing | Intake::Open) => {}
+            Ok(Intake::Later(wait)) => {
+                self.judge_later(now.boot.after(wait), place.clone(), name.to_vec())
+            }
+            Ok(Intake::Queue(queue)) => self.open_queue(&queue),
+            Ok(Intake::Bad(reason)) => self.quarantine(place, name, &reason),
+            Err(e) => {
+                log::error!(
+                    "{}: {e}",
+                    self.shared
+                        .spool
+                        .path_of(place)
+                        .join(String::from_utf8_lossy(name).as_ref())
+                        .display()
+                );
+                self.judge_later(
+                    now.boot.after(Duration::from_secs(5)),
+                    place.clone(),
+                    name.to_vec(),
+                );
+            }
+        }
+    }
+
+    /// True when a run of this name that has ended left processes behind, which have its log.
+    pub(super) fn lives_on(&self, id: &JobId) -> bool {
+        let has_ended = [Place::Complete, Place::Failed].iter().any(|place| {
+            let look = self.shared.spool.fs().look(place, id.as_str().as_bytes());
+            look.is_ok_and(|look| look.is_some())
+        });
+        has_ended && super::children::log_is_held(&self.shared, id)
+    }
+
+    /// Takes in the one job of a daemon for one job, wherever it waits.
+    pub(super) fn take_in_single(&mut self, id: &JobId) -> io::Result<()> {
+        if let Some(Where::Pending(queue)) = self.shared.spool.find(id)? {
+            if !queue.is_default() {
+                self.watch_queue(&queue)?;
+            }
+            self.take_in(&Place::of_queue(&queue), id.as_str().as_bytes());
+        }
+        Ok(())
+    }
+
+    /// True for a record in `pending/` itself that belongs into a queue's directory: one that a user wrote, or a
+    /// finished one that is to run again. One that pirn wrote and that still waits was moved there on purpose.
+    pub(super) fn asks_for_queue(&self, record: &Record) -> bool {
+        record
+            .queue
+            .as_ref()
+            .is_some_and(|queue| !queue.is_default())
+            && !record.is_placed
+    }
+
+    /// A record dropped into `pending/` that asks for a queue goes to that queue's directory.
+    pub(super) fn route(&mut self, id: &JobId, record: &Record) {
+        if record
+            .queue
+            .as_ref()
+            .is_some_and(|queue| queue.as_str() == id.as_str())
+        {
+            let why = "its queue has its own name: pending/ cannot have both a file and a directory of that name; put it into the queue's directory";
+            return self.quarantine(&Place::Pending, id.as_str().as_bytes(), why);
+        }
+        if let Err(e) = self.shared.spool.route(id, record) {
+            log::error!("{id}: {e}");
+        }
+        if let Some(queue) = &record.queue {
+            // The directory may be new, and its watch younger than the file.
+            match self.watch_queue(queue) {
+                Ok(_) => self.take_in(&Place::of_queue(queue), id.as_str().as_bytes()),
+                Err(e) => {
+                    log::error!("queue {queue}: {e}");
+                    self.rescan_soon();
+                }
+            }
+        }
+    }
+
+    /// Judges a name again at this time.
+    pub(super) fn judge_later(&mut self, at: Boot, place: Place, name: Vec<u8>) {
+        let mut tie = 0;
+        while self.later.contains_key(&(at, tie)) {
+            tie += 1;
+        }
+        if !self.later.values().any(|(p, n)| *p == place && *n == name) {
+            self.later.insert((at, tie), (place, name));
+        }
+    }
+
+    /// Judges the names whose time has come.
+    pub(super) fn look_again(&mut self) {
+        let now = self.now().boot;
+        while let Some(entry) = self.later.first_entry()
+            && entry.key().0 <= now
+        {
+            let (place, name) = entry.remove();
+            self.take_in(&place, &name);
+        }
+    }
+
+    /// Moves what is no job to `bad/`.
+    pub(super) fn quarantine(&mut self, place: &Place, name: &[u8], reason: &str) {
+        let shown = String::from_utf8_lossy(name).into_owned();
+        match self.shared.spool.quarantine(place, name, reason) {
+            Ok(target) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
+            Err(e) => {
+                log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}");
+                self.rescan_soon();
+            }
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Lives by lot: doors, daemon and users do what they can to a handful of jobs, and now and then somebody gets
+//! in between.
+
+use super::dice::Dice;
+use super::life::{Life, Wish, id, queue};
+use super::simfs::SimFs;
+use pirn::core::id::JobId;
+use pirn::core::policy::{StopReason, TryEnd};
+use pirn::spool::{Fs, NewId, Place, Where};
+
+const NAMES: [&str; 3] = ["a", "b", "1"];
+const ENDS: [TryEnd; 4] = [
+    TryEnd::Exited(0),
+    TryEnd::Exited(1),
+    TryEnd::Exited(100),
+    TryEnd::Signaled(9),
+];
+
+/// What a user does to a file of this name, at any moment.
+pub const DEEDS: [fn(&SimFs, &str); 11] = [
+    |fs, name| fs.user_rm(&Place::Active, name),
+    |fs, name| fs.user_mv(&Place::Active, name, &Place::Pending, name),
+    |fs, name| fs.user_mv(&Place::Active, name, &Place::Failed, name),
+    |fs, name| fs.user_mv(&Place::Active, name, &Place::Complete, name),
+    |fs, name| fs.user_mv(&Place::Pending, name, &Place::Failed, name),
+    |fs, name| fs.user_rm(&Place::Pending, name),
+    |fs, name| fs.user_mv(&Place::Failed, name, &Place::Pending, name),
+    |fs, name| fs.user_mv(&Place::Complete, name, &Place::Pending, name),
+    |fs, name| fs.user_rm(&Place::Failed, name),
+    |fs, name| fs.user_drop(&Place::Pending, name, "new01"),
+    |fs, name| {
+        fs.user_mkdir("mail");
+        let mail = Place::Queue(queue("mail"));
+        fs.user_mv(&Place::Pending, name, &mail, name);
+    },
+];
+
+/// A life of a name that meets most of the protocol, whatever a user does to it on the way.
+pub fn busy(life: &mut Life, disturb: impl FnOnce(&SimFs)) {
+    let a = id("a");
+    disturb(&life.fs);
+    life.submit(NewId::Exact(a.clone()), Wish::PLAIN);
+    life.go(&a, Some(TryEnd::Exited(1)), true);
+    life.go(&a, Some(TryEnd::Exited(0)), false);
+    life.drop_file(&Place::Pending, "a", Wish::PLAIN, true);
+    life.look();
+    if let Ok(Some(Where::Pending(queue))) = life.door.find(&a) {
+        life.daemon.fail(&a, &queue).expect("failed");
+    }
+    life.tidy(&a);
+}
+
+impl Life {
+    /// The daemon looks at everything, as if events had told it to.
+    pub fn look(&mut self) {
+        self.fs.during("take in");
+        self.daemon.scan(&Place::Pending).expect("scanned");
+    }
+
+    /// Runs the job if it waits.
+    fn go(&mut self, job: &JobId, end: Option<TryEnd>, note: bool) {
+        self.look();
+        if let Ok(Some(Where::Pending(queue))) = self.door.find(job) {
+            self.daemon.start(job, &queue).expect("claimed");
+        }
+        if note {
+            self.daemon.note(job).expect("noted");
+        }
+        if let Some(end) = end {
+            self.daemon.end(job, end).expect("recorded");
+        }
+        self.tidy(job);
+    }
+
+    /// What the daemon does about a file that a user has put somewhere.
+    fn tidy(&mut self, job: &JobId) {
+        for at in [Where::Failed, Where::Complete] {
+            self.daemon.by_hand(job, &at).expect("ended");
+        }
+    }
+
+    /// The daemon sees that a user took the file of a running job.
+    fn notice(&mut self, job: &JobId) {
+        let why = match self.door.find(job).expect("looked") {
+            Some(Where::Active) => return,
+            Some(Where::Pending(_)) => StopReason::Requeued,
+            Some(Where::Complete | Where::Failed) => StopReason::Cancelled,
+            None => StopReason::Forgotten,
+        };
+        self.killed(job, why);
+    }
+
+    pub fn act(&mut self, dice: &mut Dice) {
+        let name = *dice.pick(&NAMES);
+        let job = id(name);
+        let wish = Wish {
+            once: dice.percent(15),
+            tries: dice.percent(30).then_some(1 + dice.below(3) as u32),
+            queue: dice.percent(20).then_some("mail"),
+        };
+        if dice.percent(20) {
+            let (deed, steps) = (*dice.pick(&DEEDS[..9]), dice.index(9));
+            self.fs.interject(steps, move |fs| deed(fs, name));
+        }
+        match dice.below(20) {
+            0 | 1 => {
+                self.submit(NewId::Next, wish);
+            }
+            2 => {
+                self.submit(NewId::Exact(job.clone()), wish);
+            }
+            3 => {
+                self.submit(NewId::Replace(job.clone()), wish);
+            }
+            4 => self.drop_file(&Place::Pending, name, wish, dice.percent(50)),
+            5..9 => {
+                let end = dice.percent(60).then(|| *dice.pick(&ENDS));
+                self.go(&job, end, dice.percent(30));
+            }
+            9 | 10 => self.daemon.end(&job, *dice.pick(&ENDS)).expect("recorded"),
+            11 => self.daemon.unstart(&job).expect("put back"),
+            12 => {
+                if let Ok(Some(Where::Pending(queue))) = self.door.find(&job) {
+                    self.daemon.fail(&job, &queue).expect("failed");
+                }
+            }
+            13 => drop(self.cancel(&job)),
+            14 => self.retry(&job),
+            15 => self.forget(&job),
+            16 => dice.pick(&DEEDS[..9])(&self.fs, name),
+            17 => self.restart(),
+            18 => self.stop_and_start(),
+            _ => {
+                self.fs.during("the kernel writes back");
+                self.fs.world().disk.sync_all();
+            }
+        }
+        self.fs.no_deed();
+        self.notice(&job);
+        self.tidy(&job);
+    }
+}
+
+pub fn random(life: &mut Life, seed: u64) {
+    let mut dice = Dice::new(seed);
+    for _ in 0..6 + dice.below(10) {
+        life.act(&mut dice);
+    }
+}
