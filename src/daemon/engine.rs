@@ -19,7 +19,7 @@ use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
-use crate::spool::{Place, Reserve, Spool};
+use crate::spool::{Place, Reserve, Spool, Where};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
@@ -230,31 +230,38 @@ impl Engine {
 
     /// Takes in an event from another thread.
     fn heard(&mut self, event: Event) {
-        match &event {
-            Event::Started { id, .. } => {
-                let id = id.clone();
-                self.starting -= 1;
-                self.watch_log(&id);
-                self.feed(event);
-                // Whether a user took the file away while the start was under way is looked at only now: until now
-                // it may have been the runner that put it back.
-                self.check_active(&id);
+        if let Event::Started { id, .. } = &event {
+            let id = id.clone();
+            self.starting -= 1;
+            self.watch_log(&id);
+            self.feed(event);
+            // Whether a user took the file away while the start was under way is looked at only now: until now it
+            // may have been the runner that put it back.
+            self.check_active(&id);
+        } else if let Event::Committed { id, place } = event {
+            self.committed(id, place);
+        } else {
+            self.starting -= usize::from(matches!(event, Event::Refused { .. }));
+            self.feed(event);
+        }
+    }
+
+    fn committed(&mut self, id: JobId, mut place: Settled) {
+        self.shared.leave(&id);
+        self.unwatch_log(&id);
+        self.retain_soon();
+        if self.scheduler.has_children(&id) {
+            // A user may have moved it since; the children go by what is there.
+            match self.shared.spool.find_ended(&id) {
+                Ok(Some(Where::Complete)) => place = Settled::Complete,
+                Ok(Some(Where::Failed)) => place = Settled::Failed,
+                Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => {}
             }
-            Event::Refused { .. } => {
-                self.starting -= 1;
-                self.feed(event);
-            }
-            Event::Committed { id, place } => {
-                let gone = matches!(place, Settled::Gone).then(|| id.clone());
-                self.shared.leave(id);
-                self.unwatch_log(&id.clone());
-                self.retain_soon();
-                self.feed(event);
-                if let Some(id) = gone {
-                    self.look_for(&id);
-                }
-            }
-            _ => self.feed(event),
+        }
+        let gone = matches!(place, Settled::Gone).then(|| id.clone());
+        self.feed(Event::Committed { id, place });
+        if let Some(id) = gone {
+            self.look_for(&id);
         }
     }
 

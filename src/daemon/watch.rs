@@ -287,11 +287,19 @@ impl Engine {
         if !self.scheduler.is_started(id) || super::children::is_active(&self.shared, id) {
             return;
         }
-        let to = match self.shared.spool.find(id) {
-            Ok(Some(Where::Pending(_))) => MovedTo::Pending,
-            Ok(Some(Where::Complete | Where::Failed)) => MovedTo::Ended,
-            Ok(Some(Where::Active)) | Err(_) => return,
-            Ok(None) => MovedTo::Gone,
+        // Older runs of the name were put out of the way before this one began: what is there now is this one.
+        let to = match self.shared.spool.find_ended(id) {
+            Ok(Some(_)) => MovedTo::Ended,
+            Ok(None) => match self.shared.spool.find(id) {
+                Ok(Some(Where::Pending(queue))) if self.scheduler.has_successor(id, &queue) => {
+                    MovedTo::Gone
+                }
+                Ok(Some(Where::Pending(_))) => MovedTo::Pending,
+                Ok(Some(Where::Complete | Where::Failed)) => MovedTo::Ended,
+                Ok(Some(Where::Active)) | Err(_) => return,
+                Ok(None) => MovedTo::Gone,
+            },
+            Err(_) => return,
         };
         log::info!("{id}: its file was taken out of active/: ending it");
         self.feed(Event::ActiveMoved { id: id.clone(), to });

@@ -117,7 +117,12 @@ impl<F: Fs> Spool<F> {
         loop {
             let number = self.take_numbers(1, boot)?.to_string();
             let mut free = true;
-            for place in [Place::Active, Place::Complete, Place::Failed] {
+            for place in [
+                Place::Pending,
+                Place::Active,
+                Place::Complete,
+                Place::Failed,
+            ] {
                 free &= self.fs.look(&place, number.as_bytes())?.is_none();
             }
             if let (true, Ok(id)) = (free, JobId::new(&number)) {

@@ -65,6 +65,16 @@ impl<F: Fs> Spool<F> {
         }
     }
 
+    /// Finds a job's end, whether or not another job of its name waits.
+    pub fn find_ended(&self, id: &JobId) -> io::Result<Option<Where>> {
+        for at in [Where::Complete, Where::Failed] {
+            if self.fs.look(&at.place(), id.as_str().as_bytes())?.is_some() {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
     fn find_once(&self, id: &JobId) -> io::Result<Option<Where>> {
         let name = id.as_str().as_bytes();
         let is_job = |place: &Place| {

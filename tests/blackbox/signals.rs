@@ -63,6 +63,9 @@ fn hup_reads_the_config_again() {
     let config = spool.beside("settings.json");
     fs::write(&config, r#"{"slots": 1}"#).unwrap();
     spool.serve(&["--config", config.to_str().unwrap()]);
+    // It reads the config once more when it has begun to watch: be past that.
+    spool.drop_file("first", "true");
+    spool.wait_record("complete/first");
     fs::write(&config, r#"{"slots": 2}"#).unwrap();
     spool.signal("HUP");
     spool.wait_for("the config to be read", || {

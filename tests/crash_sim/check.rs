@@ -3,7 +3,7 @@
 use super::daemon::Daemon;
 use super::dice::Dice;
 use super::disk::{Data, Disk, Node};
-use super::ledger::{End, Hand, Hold, Ledger, ask, token};
+use super::ledger::{End, Hand, Hold, Job, Ledger, ask, token};
 use super::simfs::{Moment, SimFs};
 use pirn::core::record::{Record, Work};
 use pirn::spool::{NewId, Place, Submit};
@@ -147,7 +147,9 @@ impl<'a> Promises<'a> {
     /// After recovery.
     pub fn judge(&self, survey: &Survey) -> Result<(), String> {
         for (name, places) in &survey.names {
-            if places.len() > 1 {
+            // Which of two that wait in different queues is the newer is for the scheduler to say.
+            let wait = places.iter().all(|place| place.queue().is_some());
+            if places.len() > 1 && !wait {
                 return Err(format!("two files are called {name}: {places:?}"));
             }
             if places.contains(&Place::Active) {
@@ -172,12 +174,7 @@ impl<'a> Promises<'a> {
         Ok(())
     }
 
-    fn judge_job(
-        &self,
-        token: &str,
-        job: &super::ledger::Job,
-        found: &[&Found],
-    ) -> Result<(), String> {
+    fn judge_job(&self, token: &str, job: &Job, found: &[&Found]) -> Result<(), String> {
         let must_be = job.hold == Hold::Power || (job.hold == Hold::Kill && self.cut == Cut::Kill);
         let Some(one) = found.first() else {
             return match must_be {
@@ -231,11 +228,16 @@ impl<'a> Promises<'a> {
     ) -> Result<(), String> {
         let hand = self.ledger.jobs[token].hand;
         let Some(one) = found.first() else {
-            return Err("and has vanished".to_owned());
+            // A drop that its user has not synced and then moved: the file is there, what was in it is not.
+            let Job { hold, hand, .. } = &self.ledger.jobs[token];
+            return match (hold, hand) {
+                (Hold::None | Hold::Kill, Hand::Unended | Hand::Ended) => Ok(()),
+                _ => Err("and has vanished".to_owned()),
+            };
         };
         match (hand, End::of(&one.record)) {
-            (Hand::Ended, Some(now)) if now == *end => Ok(()),
-            (Hand::Ended, _) => Err("but not its end".to_owned()),
+            // It was shown by a user, who has not synced it.
+            (Hand::Ended, _) => Ok(()),
             (Hand::Off | Hand::Unended, _) if one.place != *place => {
                 Err("but not there any more".to_owned())
             }

@@ -134,19 +134,22 @@ impl Daemon {
         let mut record = claimed.record;
         record.attempt += 1;
         let attempt = record.attempt;
+        let token = token(&record).unwrap_or_default();
+        self.fs.learn(|ledger| {
+            ledger.job(&token, |job| {
+                job.most = job.most.max(attempt);
+                job.hand = Hand::Off;
+            });
+        });
         if attempt > 1 {
             self.note_as(id, &record)?;
         }
-        if let Some(token) = token(&record) {
-            self.fs.learn(|ledger| {
-                ledger.job(&token, |job| {
-                    job.begun = attempt;
-                    job.most = job.most.max(attempt);
-                    job.started_once = job.once;
-                    job.hand = Hand::Off;
-                });
+        self.fs.learn(|ledger| {
+            ledger.undisturbed(&token, |job| {
+                job.begun = attempt;
+                job.started_once = job.once;
             });
-        }
+        });
         let queue = queue.clone();
         self.runs.insert(id.clone(), Run { record, queue });
         Ok(true)
@@ -194,7 +197,7 @@ impl Daemon {
         {
             let attempt = record.attempt;
             self.fs
-                .learn(|ledger| ledger.job(&token, |job| job.counted = attempt));
+                .learn(|ledger| ledger.undisturbed(&token, |job| job.counted = attempt));
         }
         Ok(())
     }
@@ -233,7 +236,7 @@ impl Daemon {
         if counted && let Some(token) = token(&record) {
             let attempt = record.attempt;
             self.fs
-                .learn(|ledger| ledger.job(&token, |job| job.counted = attempt));
+                .learn(|ledger| ledger.undisturbed(&token, |job| job.counted = attempt));
         }
         if placed == Placed::Superseded {
             self.spool.finish(id, &over, &Target::Failed, |_| {})?;

@@ -70,7 +70,8 @@ pub fn explore(
     for moment in &moments {
         if let Err(what) = explorer.die_at(moment, dice) {
             let told = &story[..moment.told.min(story.len())];
-            let last = &told[told.len().saturating_sub(25)..];
+            let lines = std::env::var("PIRN_SIM_LINES").map_or(25, |n| n.parse().unwrap());
+            let last = &told[told.len().saturating_sub(lines)..];
             return Err(format!("{what}\n    {}", last.join("\n    ")));
         }
     }

@@ -65,6 +65,22 @@ impl Ledger {
             change(job);
         }
     }
+
+    /// Nobody promises anything about this job any more.
+    pub fn let_go(&mut self, token: &str) {
+        self.job(token, |job| {
+            job.hold = Hold::None;
+            job.hand = Hand::Unended;
+            job.cancelled = false;
+        });
+    }
+
+    /// As `job`, unless a user has had a hand in it meanwhile.
+    pub fn undisturbed(&mut self, token: &str, change: impl FnOnce(&mut Job)) {
+        if let Some(job) = self.jobs.get_mut(token).filter(|job| job.hand == Hand::Off) {
+            change(job);
+        }
+    }
 }
 
 /// The token in a record, which is the second word of its command.

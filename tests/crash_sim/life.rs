@@ -86,10 +86,6 @@ impl Life {
     pub fn submit(&mut self, new: NewId, wish: Wish) -> Option<JobId> {
         let (token, mut record) = self.make(wish);
         let queue = wish.queue.map(queue).unwrap_or_default();
-        if let NewId::Replace(id) = &new {
-            let old = self.fs.token_at(&Place::of_queue(&queue), id.as_str());
-            self.fs.let_go(old.as_deref());
-        }
         self.fs.during("submit");
         let numbered = new == NewId::Next;
         let job = Submit {
@@ -125,8 +121,6 @@ impl Life {
     pub fn drop_file(&mut self, place: &Place, name: &str, wish: Wish, synced: bool) {
         let (token, record) = self.make(wish);
         self.fs.during("a user drops a file");
-        let old = self.fs.token_at(place, name);
-        self.fs.let_go(old.as_deref());
         let mut record = record;
         record.queue = wish.queue.map(queue);
         self.fs
@@ -173,7 +167,9 @@ impl Life {
             });
         }
         let done = self.door.cancel(id).expect("cancelled");
-        if let (Some(token), Steered::Done) = (&token, &done) {
+        // Unless somebody has moved it on.
+        let is_there = self.door.find(id).expect("looked") == Some(Where::Failed);
+        if let (Some(token), Steered::Done, true) = (&token, &done, is_there) {
             self.fs.learn(|ledger| {
                 ledger.job(token, |job| {
                     job.cancelled = true;
@@ -266,16 +262,9 @@ impl SimFs {
         Wall(self.world().disk.tick() as i64 * 1_000_000_000)
     }
 
-    /// Nobody promises anything about this job any more.
-    pub fn let_go(&self, token: Option<&str>) {
+    fn let_go(&self, token: Option<&str>) {
         if let Some(token) = token {
-            self.learn(|ledger| {
-                ledger.job(token, |job| {
-                    job.hold = Hold::None;
-                    job.hand = Hand::Unended;
-                    job.cancelled = false;
-                });
-            });
+            self.learn(|ledger| ledger.let_go(token));
         }
     }
 
@@ -295,9 +284,7 @@ impl SimFs {
 
     pub fn user_mv(&self, from: &Place, name: &str, to: &Place, new_name: &str) {
         let token = self.token_at(from, name);
-        let replaced = self.token_at(to, new_name);
         self.during("a user moves a file");
-        self.let_go(replaced.as_deref().filter(|_| replaced != token));
         let hand = self.hand(from, name);
         if let Some(token) = &token {
             self.learn(|ledger| ledger.job(token, |job| job.hand = hand));
@@ -328,7 +315,6 @@ impl SimFs {
         self.learn(|ledger| {
             ledger.jobs.insert(token.to_owned(), job);
         });
-        self.let_go(self.token_at(place, name).as_deref());
         self.during("a user drops a file in between");
         let text = record.to_json();
         self.write_new(&Place::Store, b"other", text.as_bytes(), false)

@@ -2,8 +2,9 @@
 //! included, so that one run of a life gives all the moments at which the power could have gone.
 
 use super::disk::{Disk, Entry, Ino, Node};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, token};
 use pirn::core::id::QueueName;
+use pirn::core::record::Record;
 use pirn::os::dir::{How, Kind, Look};
 use pirn::os::lease::Writers;
 use pirn::spool::{Ask, Fs, Place, Taken};
@@ -129,6 +130,15 @@ impl World {
         });
     }
 
+    /// What is replaced on purpose is nobody's any more.
+    fn let_go(&mut self, entry: &Entry) {
+        let bytes = self.disk.bytes(entry);
+        let record = bytes.and_then(|bytes| Record::from_bytes(&bytes).ok());
+        if let Some(token) = record.as_ref().and_then(token) {
+            self.ledger.let_go(&token);
+        }
+    }
+
     /// Counts a sync. False if it is the one that is left out.
     fn may_sync(&mut self, what: &str) -> bool {
         let name = format!("{}: {what}", self.during);
@@ -236,6 +246,9 @@ impl Fs for SimFs {
             let target = world.get(to, new_name)?;
             let source = source.ok_or(io::ErrorKind::NotFound)?;
             let (left, right) = (entry(from, name), entry(to, new_name));
+            if how == How::Replace && (*from != Place::Tmp || world.during == "submit") {
+                world.let_go(&right);
+            }
             let is_dir = |ino: &Ino| matches!(world.disk.nodes[ino], Node::Dir);
             let changes = match (how, target) {
                 (How::NoReplace, Some(_)) => return Err(io::ErrorKind::AlreadyExists.into()),
