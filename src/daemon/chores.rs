@@ -157,7 +157,7 @@ impl Engine {
     /// Processes hold the log of a job. If it runs, or has ended well and left them behind, that is as it should be;
     /// if its file was taken out of `active/` while no daemon was there to see it, they are ended now.
     pub(super) fn found_held(&mut self, id: JobId) {
-        if self.scheduler.is_running(&id) {
+        if self.scheduler.is_live(&id) {
             return;
         }
         let (record, to) = match self.shared.spool.get(&id) {

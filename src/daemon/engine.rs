@@ -13,7 +13,7 @@ use super::spawning::Spawning;
 use super::watch::Watches;
 use super::{Options, ServeError, doing};
 use crate::core::id::{JobId, QueueName};
-use crate::core::scheduler::{Action, Event, Place as Settled, Scheduler, Stop};
+use crate::core::scheduler::{Action, Event, Place as Settled, Refusal, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
@@ -240,8 +240,14 @@ impl Engine {
             self.check_active(&id);
         } else if let Event::Committed { id, place } = event {
             self.committed(id, place);
+        } else if let Event::Refused { id, why } = event {
+            self.starting -= 1;
+            let held = (why == Refusal::Busy).then(|| id.clone());
+            self.feed(Event::Refused { id, why });
+            if let Some(id) = held {
+                self.found_held(id);
+            }
         } else {
-            self.starting -= usize::from(matches!(event, Event::Refused { .. }));
             self.feed(event);
         }
     }

@@ -52,14 +52,32 @@ pub struct Start<'a> {
     pub slot: usize,
 }
 
-/// Starts the job. `expect` and `enter` of [`super::children`] are the caller's.
-pub fn launch(shared: &Shared, start: &Start<'_>) -> Result<Launched, NotNow> {
-    let stdout = open_log(shared, start.id.as_str())?;
-    let log_offset = dir::look_at(&stdout).map_err(NotNow::Resources)?.size;
-    let stderr = match start.record.split {
-        true => Some(open_log(shared, &spool::stderr_log(start.id))?),
+/// The logs of a job, open and locked.
+#[derive(Debug)]
+pub struct Logs {
+    stdout: File,
+    stderr: Option<File>,
+    /// Where this try's output begins.
+    offset: u64,
+}
+
+/// Opens and locks the logs: who gets them knows that no process of an earlier try is left.
+pub fn open_logs(shared: &Shared, id: &JobId, split: bool) -> Result<Logs, NotNow> {
+    let stdout = open_log(shared, id.as_str())?;
+    let offset = dir::look_at(&stdout).map_err(NotNow::Resources)?.size;
+    let stderr = match split {
+        true => Some(open_log(shared, &spool::stderr_log(id))?),
         false => None,
     };
+    Ok(Logs {
+        stdout,
+        stderr,
+        offset,
+    })
+}
+
+/// Starts the job. `expect` and `enter` of [`super::children`] are the caller's.
+pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launched, NotNow> {
     let scratch = make_scratch(shared, start)?;
     let env = environment(&shared.home, start, scratch.as_deref());
     let cwd = start
@@ -81,13 +99,16 @@ pub fn launch(shared: &Shared, start: &Start<'_>) -> Result<Launched, NotNow> {
         .collect();
     let launch = spawn::Launch::new(&program, &argv, &env, &cwd)
         .map_err(|e| impossible(&e, e.to_string()))?;
-    let errors = stderr.as_ref().unwrap_or(&stdout);
+    let errors = logs.stderr.as_ref().unwrap_or(&logs.stdout);
     let started = {
         let _spawn = shared.spawning.begin();
-        launch.start(stdin.as_fd(), stdout.as_fd(), errors.as_fd())
+        launch.start(stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd())
     };
     match started {
-        Ok(pid) => Ok(Launched { pid, log_offset }),
+        Ok(pid) => Ok(Launched {
+            pid,
+            log_offset: logs.offset,
+        }),
         Err(e) if is_shortage(&e) => Err(NotNow::Resources(e)),
         Err(e) => Err(explain(&e, &program, &cwd)),
     }

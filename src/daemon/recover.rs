@@ -168,7 +168,7 @@ impl Engine {
                 continue;
             }
             if old || writer_of(&name).is_some_and(|pid| procfs::stat(pid).is_none()) {
-                fs.unlink(&Place::Tmp, &name)?;
+                self.shared.spool.discard_staged(&name)?;
             }
         }
         Ok(())

@@ -47,13 +47,16 @@ fn start(shared: &Shared, task: Task) {
         }
     };
     let mut record = claimed.record;
-    let before = record.clone();
+    let logs = match launch::open_logs(shared, &task.id, record.split) {
+        Ok(logs) => logs,
+        Err(why) => return not_now(shared, task, None, why),
+    };
+    let before = (record.attempt > 0).then(|| record.clone());
     record.attempt += 1;
-    if before.attempt > 0
+    if before.is_some()
         && let Err(e) = begin_again(shared, &task.id, &record)
     {
-        log::warn!("{}: not started for now: {e}", task.id);
-        return put_back(shared, task, &before, Refusal::Resources);
+        return not_now(shared, task, before, NotNow::Resources(e));
     }
     let terms = shared.config().terms(&task.queue, &record);
     shared.children.expect();
@@ -65,8 +68,10 @@ fn start(shared: &Shared, task: Task) {
             terms: &terms,
             slot: task.slot,
         };
-        launch::launch(shared, &start)
+        launch::launch(shared, &start, &logs)
     };
+    // From here on the job alone holds its logs.
+    drop(logs);
     match outcome {
         Ok(launched) => {
             let run = make_run(
@@ -92,33 +97,24 @@ fn start(shared: &Shared, task: Task) {
                 shared.mail.send(Letter::Event(started));
             });
         }
+        Err(NotNow::Impossible { error, code }) => {
+            shared.children.enter(None, || {});
+            let attempt = record.attempt;
+            let error = Some((error, code));
+            shared.enter(make_run(&task, record, &terms, 0, 0, error));
+            let terms = Box::new(terms);
+            refuse(shared, task.id, Refusal::Impossible { attempt, terms });
+        }
         Err(why) => {
             shared.children.enter(None, || {});
-            not_now(shared, task, (before, record), terms, why);
+            not_now(shared, task, before, why);
         }
     }
 }
 
-fn not_now(
-    shared: &Shared,
-    task: Task,
-    (before, record): (Record, Record),
-    terms: Terms,
-    why: NotNow,
-) {
+/// Puts a job back as it was before its claim: `before`, if its record was touched since.
+fn not_now(shared: &Shared, task: Task, before: Option<Record>, why: NotNow) {
     let refusal = match why {
-        NotNow::Impossible { error, code } => {
-            let attempt = record.attempt;
-            shared.enter(make_run(&task, record, &terms, 0, 0, Some((error, code))));
-            return refuse(
-                shared,
-                task.id,
-                Refusal::Impossible {
-                    attempt,
-                    terms: Box::new(terms),
-                },
-            );
-        }
         NotNow::Busy => {
             log::warn!(
                 "{}: not started: processes of an earlier run still hold its log",
@@ -130,8 +126,23 @@ fn not_now(
             log::warn!("{}: not started for now: {e}", task.id);
             Refusal::Resources
         }
+        NotNow::Impossible { error, .. } => {
+            log::error!("{}: {error}", task.id);
+            Refusal::Resources
+        }
     };
-    put_back(shared, task, &before, refusal);
+    let spool = &shared.spool;
+    let done = match before {
+        Some(before) => {
+            let target = Target::Pending(task.queue.clone());
+            spool.finish(&task.id, &before, &target, |_| {}).map(drop)
+        }
+        None => spool.unclaim(&task.id, &task.queue),
+    };
+    if let Err(e) = done {
+        log::error!("{}: cannot be put back to pending: {e}", task.id);
+    }
+    refuse(shared, task.id, refusal);
 }
 
 /// A further try is noted before it begins. Its record looks just like one that was put back for that try, and
@@ -141,21 +152,6 @@ fn begin_again(shared: &Shared, id: &JobId, record: &Record) -> io::Result<()> {
     note.forget_try();
     note.started_at = Some(clock::wall());
     shared.spool.note(id, &note).map(drop)
-}
-
-/// Puts a job that could not be started back as it was.
-fn put_back(shared: &Shared, task: Task, before: &Record, refusal: Refusal) {
-    let spool = &shared.spool;
-    let done = if before.attempt > 0 {
-        let target = Target::Pending(task.queue.clone());
-        spool.finish(&task.id, before, &target, |_| {}).map(drop)
-    } else {
-        spool.unclaim(&task.id, &task.queue)
-    };
-    if let Err(e) = done {
-        log::error!("{}: cannot be put back to pending: {e}", task.id);
-    }
-    refuse(shared, task.id, refusal);
 }
 
 fn refuse(shared: &Shared, id: JobId, why: Refusal) {

@@ -2,7 +2,7 @@
 
 use super::engine::Engine;
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::Record;
+use crate::core::record::{Origin, Record};
 use crate::core::scheduler::Event;
 use crate::core::time::Boot;
 use crate::os::dir::Listing;
@@ -117,7 +117,7 @@ impl Engine {
             self.watches.open.remove(&(place.clone(), name.to_vec()));
         }
         match judgement {
-            Ok(Intake::Job(record, look)) => {
+            Ok(Intake::Job(record, look, origin)) => {
                 let (Ok(id), Some(queue)) = (JobId::from_bytes(name), place.queue()) else {
                     return;
                 };
@@ -128,8 +128,12 @@ impl Engine {
                 {
                     return;
                 }
-                if *place == Place::Pending && self.asks_for_queue(&record) {
+                if *place == Place::Pending && asks_for_queue(&record, origin) {
                     return self.route(&id, &record);
+                }
+                if origin == Origin::Running && super::children::log_is_held(&self.shared, &id) {
+                    // Moved here while no daemon ran: its processes are still to be ended.
+                    self.found_held(id.clone());
                 }
                 if !self.scheduler.knows(&id) && self.lives_on(&id) {
                     // Never two at once: an earlier run of this name has left processes behind.
@@ -193,16 +197,6 @@ impl Engine {
         Ok(())
     }
 
-    /// True for a record in `pending/` itself that belongs into a queue's directory: one that a user wrote, or a
-    /// finished one that is to run again. One that pirn wrote and that still waits was moved there on purpose.
-    pub(super) fn asks_for_queue(&self, record: &Record) -> bool {
-        record
-            .queue
-            .as_ref()
-            .is_some_and(|queue| !queue.is_default())
-            && !record.is_placed
-    }
-
     /// A record dropped into `pending/` that asks for a queue goes to that queue's directory.
     pub(super) fn route(&mut self, id: &JobId, record: &Record) {
         if record
@@ -261,4 +255,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// True for a record in `pending/` itself that belongs into a queue's directory. One that pirn wrote and that still
+/// waits was moved there on purpose.
+fn asks_for_queue(record: &Record, origin: Origin) -> bool {
+    let named = record
+        .queue
+        .as_ref()
+        .is_some_and(|queue| !queue.is_default());
+    named && origin != Origin::Waiting
 }

@@ -14,7 +14,8 @@
 //! the exchange, and a second sync before anybody is told. A cut between these two may take the end away
 //! again, never the place; so much is not in our hands once the file is where it is to be shown.
 
-use super::{Fs, Place, Spool};
+use super::claim::{Brought, is_stale};
+use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::core::scheduler::Stamp;
@@ -90,15 +91,11 @@ impl<F: Fs> Spool<F> {
 
     /// Moves a file in `active/` that says all there is to say.
     pub fn place(&self, id: &JobId, target: &Target) -> io::Result<Placed> {
-        self.place_from(&Place::Active, id, target)
-    }
-
-    fn place_from(&self, from: &Place, id: &JobId, target: &Target) -> io::Result<Placed> {
         let name = id.as_str().as_bytes();
         loop {
             match self
                 .fs
-                .rename(from, name, &target.place(), name, How::NoReplace)
+                .rename(&Place::Active, name, &target.place(), name, How::NoReplace)
             {
                 Ok(()) => return Ok(Placed::There),
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => match target {
@@ -106,7 +103,7 @@ impl<F: Fs> Spool<F> {
                     Target::Pending(_) => return Ok(Placed::Superseded),
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => match target {
-                    Target::Pending(queue) if self.fs.look(from, name)?.is_some() => {
+                    Target::Pending(queue) if self.fs.look(&Place::Active, name)?.is_some() => {
                         // The queue's directory was removed while its job ran.
                         self.fs.make_queue(queue)?;
                     }
@@ -122,6 +119,9 @@ impl<F: Fs> Spool<F> {
     /// Records the end of a job that never ran, and moves it from its queue to `failed/`, by way of `active/` (see
     /// above). A file that is not the one seen as `expected` is left alone. For the daemon only, which knows of
     /// the job: it would take a file that somebody else puts into `active/` for a mistake.
+    ///
+    /// As in a claim, what is there is moved first and looked at then: an exchange in `pending/` would take a newer
+    /// file that somebody drops meanwhile into `tmp/`, and a crash would leave it there.
     pub fn fail_waiting(
         &self,
         id: &JobId,
@@ -129,46 +129,17 @@ impl<F: Fs> Spool<F> {
         expected: Stamp,
         record: &Record,
     ) -> io::Result<Placed> {
-        let from = Place::of_queue(queue);
-        let name = id.as_str().as_bytes();
-        let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
-        match self
-            .fs
-            .rename(&Place::Tmp, &staged, &from, name, How::Exchange)
-        {
-            Ok(()) => {}
-            Err(e) => {
-                self.fs.unlink(&Place::Tmp, &staged)?;
-                return match e.kind() {
-                    io::ErrorKind::NotFound => Ok(Placed::UserMoved),
-                    _ => Err(e),
-                };
-            }
-        }
-        if self.fs.look(&Place::Tmp, &staged)?.map(|look| look.inode) != Some(expected.inode) {
-            // Somebody dropped a newer file of that name: it gets its place back.
-            self.fs
-                .rename(&Place::Tmp, &staged, &from, name, How::Replace)?;
+        let at = Where::Pending(queue.clone());
+        let Some(mut found) = self.load(id, &at)? else {
             return Ok(Placed::UserMoved);
+        };
+        let stale = is_stale(&found);
+        found.renew();
+        match self.bring(id, queue, expected.inode, stale.then_some(&found))? {
+            Brought::Active => {}
+            Brought::Gone | Brought::Changed => return Ok(Placed::UserMoved),
         }
-        self.fs.unlink(&Place::Tmp, &staged)?;
-        match self
-            .fs
-            .rename(&from, name, &Place::Active, name, How::NoReplace)
-        {
-            Ok(()) => {
-                self.sync_active()?;
-                self.place(id, &Target::Failed)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Placed::UserMoved),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                // Somebody has put a file of that name into `active/`, where it will not stay.
-                let placed = self.place_from(&from, id, &Target::Failed)?;
-                self.sync(&Place::Failed)?;
-                Ok(placed)
-            }
-            Err(e) => Err(e),
-        }
+        self.finish(id, record, &Target::Failed, |_| {})
     }
 
     /// Gives a record that a user put into `failed/` or `complete/` its end, and makes both durable. False if it is

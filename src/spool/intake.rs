@@ -5,7 +5,7 @@ use super::place::Place;
 use super::{Spool, Where};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::policy::BackoffSpec;
-use crate::core::record::{Record, RecordError};
+use crate::core::record::{Origin, Record, RecordError};
 use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
 use crate::core::time::{Now, Wall};
 use crate::os::dir::{How, Kind, Look};
@@ -29,7 +29,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub enum Intake {
     /// A job.
-    Job(Box<Record>, Look),
+    Job(Box<Record>, Look, Origin),
     /// Somebody else's file, or nothing: leave it alone.
     Nothing,
     /// Being written: an event will tell when that is over.
@@ -275,9 +275,9 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall
     }
     match (Record::from_bytes(bytes), young) {
         (Ok(mut record), _) => {
-            record.is_placed = record.id.is_some() && !record.is_over();
+            let origin = record.origin();
             record.renew();
-            Intake::Job(Box::new(record), look)
+            Intake::Job(Box::new(record), look, origin)
         }
         (Err(RecordError::Empty), Some(rest)) => Intake::Later(rest),
         (Err(e), _) => Intake::Bad(e.to_string()),

@@ -78,7 +78,7 @@ pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) 
     let killed = !rig.is_serving();
     let known = known.into_inner().unwrap();
     // Had it not been reached, the daemon is killed at rest.
-    rig.kill_tracer();
+    rig.kill_traced();
     if !known.cancelled.contains(&stop) {
         // Its cancelling was not acknowledged: let it end by itself sooner.
         rig.pirn(&["cancel", &stop]);

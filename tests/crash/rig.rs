@@ -135,16 +135,19 @@ impl Rig {
         }
     }
 
-    /// Kills a daemon that runs under another program, and that program.
-    pub fn kill_tracer(&mut self) {
+    /// Kills a daemon that runs under another program, which ends with it.
+    pub fn kill_traced(&mut self) {
         let lock = fs::read_to_string(self.spool.join("lock")).unwrap_or_default();
-        if self.is_serving() && lock.trim().parse::<i64>().is_ok_and(is_alive) {
+        if self.is_serving() {
             crate::host::try_tool("kill", &["-KILL", lock.trim()]);
         }
-        wait_for("the traced daemon to die", || {
-            !is_alive(lock.trim().parse().unwrap_or(0))
+        let child = std::cell::RefCell::new(self.daemon.take());
+        wait_for("the tracer to end", || {
+            let mut child = child.borrow_mut();
+            child
+                .as_mut()
+                .is_none_or(|child| child.try_wait().unwrap().is_some())
         });
-        self.kill_daemon();
     }
 
     /// A new daemon does all there is to do. What went wrong, if something did.

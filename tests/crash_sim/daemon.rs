@@ -40,6 +40,14 @@ impl Daemon {
     /// What the daemon does first: `active/`, then all that waits.
     pub fn recover(&mut self) -> io::Result<()> {
         self.fs.during("recovery");
+        let mut staged = Vec::new();
+        let spool = &self.spool;
+        spool
+            .fs()
+            .names(&Place::Tmp, &mut |name| staged.push(name.to_vec()))?;
+        staged
+            .iter()
+            .try_for_each(|name| spool.discard_staged(name))?;
         for id in self.spool.ids(&Where::Active)? {
             match self.spool.left(&id)? {
                 Left::Ended(record) => {
@@ -82,7 +90,7 @@ impl Daemon {
             uid: 0,
         };
         match self.spool.judge(place, name, limits, NOW)? {
-            Intake::Job(record, _) => {
+            Intake::Job(record, _, _) => {
                 let Ok(id) = JobId::from_bytes(name) else {
                     return Ok(());
                 };

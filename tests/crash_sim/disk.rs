@@ -10,8 +10,9 @@
 //! - A name within a queue's directory that nobody synced is only there if the directory is. But a sync of the
 //!   queue does not make the queue's own name in `pending/` durable; POSIX does not promise that. What was synced
 //!   into a directory whose name is lost is lost with it.
-//! - Syncing a directory makes whole operations durable, the other end of a rename included: all file systems
-//!   with rename-safe journals do (ext4, XFS, btrfs), and without that no queue of two directories is possible.
+//! - Syncing a directory makes whole operations durable, the other end of a rename included, and that other end's
+//!   directory: file systems whose renames are atomic do (ext4, XFS, btrfs), and a queue of two directories cannot
+//!   be made without. Only the directory that is synced itself may be one without a name.
 //!
 //! Data is apart from names: a file that was not synced may be complete, torn or empty under a name that was, which
 //! is what XFS does (`reliability.md`, section 2). Syncing the data does not make the name durable.
@@ -44,8 +45,8 @@ pub struct Op {
     changes: Vec<(Entry, Option<Ino>)>,
     /// The operations that last touched the same names.
     after: Vec<u64>,
-    /// Those that made the directories it is in.
-    within: Vec<u64>,
+    /// Those that made the queues it is in.
+    within: Vec<(Place, u64)>,
 }
 
 impl Op {
@@ -132,7 +133,10 @@ impl Disk {
         let after = changes.iter().filter_map(|(entry, _)| last(entry));
         let after = after.collect();
         let within = changes.iter().filter_map(|((place, _), _)| match place {
-            Place::Queue(queue) => last(&(Place::Pending, queue.as_str().into())),
+            Place::Queue(queue) => {
+                let made = last(&(Place::Pending, queue.as_str().into()))?;
+                Some((place.clone(), made))
+            }
             _ => None,
         });
         let within = within.collect();
@@ -155,6 +159,8 @@ impl Disk {
             if op.touches(place) || wanted.contains(&op.id) {
                 wanted.insert(op.id);
                 wanted.extend(&op.after);
+                let elsewhere = op.within.iter().filter(|(queue, _)| queue != place);
+                wanted.extend(elsewhere.map(|(_, made)| made));
             }
         }
         self.settle(|op| wanted.contains(&op.id));
@@ -205,7 +211,8 @@ impl Disk {
         for op in self.ops.iter().rev() {
             if all.contains(&op.id) || wanted(op.id) {
                 all.insert(op.id);
-                all.extend(op.after.iter().chain(&op.within));
+                all.extend(&op.after);
+                all.extend(op.within.iter().map(|(_, made)| made));
             }
         }
         all.retain(|id| self.ops.iter().any(|op| op.id == *id));

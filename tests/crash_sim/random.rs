@@ -112,7 +112,14 @@ impl Life {
             3 => {
                 self.submit(NewId::Replace(job.clone()), wish);
             }
-            4 => self.drop_file(&Place::Pending, name, wish, dice.percent(50)),
+            4 => {
+                // Which of two in different queues is the newer, the scheduler says; there is none here.
+                let wish = Wish {
+                    queue: None,
+                    ..wish
+                };
+                self.drop_file(&Place::Pending, name, wish, dice.percent(50));
+            }
             5..9 => {
                 let end = dice.percent(60).then(|| *dice.pick(&ENDS));
                 self.go(&job, end, dice.percent(30));

@@ -238,6 +238,19 @@ pub struct Proc {
     pub boot: String,
 }
 
+/// Where a file in `pending/` comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A user wrote it.
+    Dropped,
+    /// pirn wrote it, and it has been waiting.
+    Waiting,
+    /// It was running, and somebody moved it.
+    Running,
+    /// It had ended, and is to run again.
+    Finished,
+}
+
 /// A job record.
 #[derive(Debug, Clone)]
 pub struct Record {
@@ -337,9 +350,6 @@ pub struct Record {
     /// The running try's process.
     pub proc: Option<Proc>,
 
-    /// True for a record that pirn wrote and that still waits: its directory says its queue. Not printed.
-    pub is_placed: bool,
-
     /// Keys that pirn does not know, in the order and the words they were given.
     pub extra: Vec<(String, Box<RawValue>)>,
 }
@@ -394,7 +404,6 @@ impl Record {
             attempts: Vec::new(),
             retry_at: None,
             proc: None,
-            is_placed: false,
             extra: Vec::new(),
         }
     }
@@ -414,6 +423,19 @@ impl Record {
         self.forget_try();
         self.attempt = 0;
         self.attempts.clear();
+    }
+
+    /// What a record found in `pending/` has behind it. To be asked before [`Self::renew`].
+    pub fn origin(&self) -> Origin {
+        if self.is_over() {
+            Origin::Finished
+        } else if self.started_at.is_some() {
+            Origin::Running
+        } else if self.id.is_some() {
+            Origin::Waiting
+        } else {
+            Origin::Dropped
+        }
     }
 
     /// Makes a record that was found waiting ready to run. One that pirn itself put back for its next try keeps its

@@ -3,7 +3,7 @@
 use super::Scheduler;
 use super::queues::ReadyKey;
 use super::table::{Ix, Job, More, Phase};
-use super::types::{Action, Need, Parent, ParentState, Ticket};
+use super::types::{Action, Need, Parent, ParentState, Stage, Ticket};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
 use crate::core::time::Now;
@@ -32,7 +32,12 @@ impl Scheduler {
             let Some(job) = self.table.get_mut(ix) else {
                 return;
             };
+            let same = job.stamp == ticket.stamp && self.queues.get(job.queue).name == ticket.queue;
             if let Some(live) = job.live_mut() {
+                if same && matches!(live.stage, Stage::Starting { .. }) {
+                    // The very file that is being claimed, or was put back because it could not be started.
+                    return;
+                }
                 let earlier = live.successor.replace(ticket.queue.clone());
                 if let Some(earlier) = earlier.filter(|queue| *queue != ticket.queue) {
                     actions.push(superseded(ticket.id, earlier, &ticket.queue));

@@ -227,6 +227,12 @@ impl Scheduler {
         })
     }
 
+    /// True when the job is being started, run or recorded.
+    pub fn is_live(&self, id: &JobId) -> bool {
+        let job = self.table.find(id).and_then(|ix| self.table.get(ix));
+        job.is_some_and(|job| job.live().is_some())
+    }
+
     /// True when the job is known, waiting or live.
     pub fn knows(&self, id: &JobId) -> bool {
         self.table.find(id).is_some()
