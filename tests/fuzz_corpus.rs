@@ -236,7 +236,7 @@ fn a_hostile_megabyte_is_read_at_once() {
         ("tries", of("\"attempts\":[", &same("{},"), "]}")),
         (
             "broken tries",
-            of("\"attempts\":[", &same("{},"), "{\"signal\":0}]}"),
+            of("\"attempts\":[", &same("{},"), ",{\"signal\":0}]}"),
         ),
         (
             "files",

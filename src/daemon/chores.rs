@@ -160,7 +160,7 @@ impl Engine {
         if self.scheduler.is_live(&id) {
             return;
         }
-        let (record, to) = match self.shared.spool.get(&id) {
+        let (mut record, to) = match self.shared.spool.get(&id) {
             Ok(Some(found)) => match found.at {
                 Where::Complete | Where::Failed if !found.record.is_over() => {
                     (found.record, MovedTo::Ended)
@@ -174,6 +174,10 @@ impl Engine {
             Err(e) => return log::error!("{id}: {e}"),
         };
         log::info!("{id}: its file was taken out of active/ while no daemon ran: ending it");
+        if record.started_at.is_none() {
+            // It was started, and killed daemons leave no note: the try counts.
+            record.attempt += 1;
+        }
         match self.take_over(id.clone(), record) {
             Ok(()) => self.feed(Event::ActiveMoved { id, to }),
             Err(e) => log::error!("{id}: {e}"),

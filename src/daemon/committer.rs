@@ -60,8 +60,10 @@ pub enum Task {
     ByHand(JobId),
     /// Time to look at what may be forgotten.
     Retain,
-    /// The daemon has just started: some records may have been removed while there was none.
+    /// Some records may have been removed while nobody looked.
     Orphans,
+    /// The daemon has just started: some jobs may have been moved to `failed/` or `complete/` before.
+    Unended,
 }
 
 /// Output kept in the record: the end of the log.
@@ -94,6 +96,11 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
             Task::ByHand(id) => by_hand(&shared, &id),
             Task::Retain => retain::retain(&shared),
             Task::Orphans => retain::orphans(&shared),
+            Task::Unended => {
+                for id in retain::unended(&shared) {
+                    by_hand(&shared, &id);
+                }
+            }
         }
         shared.mail.send(Letter::Done);
     })
@@ -137,6 +144,18 @@ fn insist<T>(
         std::thread::sleep(wait);
         wait = (wait * 2).min(Duration::from_secs(10));
     }
+}
+
+/// Repeats what fails for want of descriptors or memory: what a job wrote is not given up for that.
+fn while_short<T>(
+    shared: &Shared,
+    id: &JobId,
+    mut work: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    insist(shared, id, "reading what it wrote", || match work() {
+        Err(e) if launch::is_shortage(&e) => Err(e),
+        other => Ok(other),
+    })
 }
 
 fn note(shared: &Shared, id: &JobId) {
@@ -202,7 +221,7 @@ fn record_end(
     let ended = book.ended.unwrap_or_else(clock::wall);
     let mut record = book.record.clone();
     fill_in(shared, run, book, &mut record, end, ended);
-    tell(&record, run, verdict, wait);
+    let line = tell(&record, run, verdict, wait);
     let target = match verdict {
         Verdict::Complete => Target::Complete,
         Verdict::Failed | Verdict::Forget => Target::Failed,
@@ -212,15 +231,17 @@ fn record_end(
             Target::Pending(run.queue.clone())
         }
     };
+    let longest = run.terms.backoff.rule().max;
     let placed = insist(shared, id, "recording its end", || {
         shared
             .spool
             .finish(id, &record, &target, |inode| run.put_back(inode))
     });
+    log::info!("{line}");
     match (target, placed) {
         (Target::Complete, Placed::There) => Settled::Complete,
         (Target::Failed, Placed::There) => Settled::Failed,
-        (Target::Pending(queue), Placed::There) => again(shared, id, &queue, &record),
+        (Target::Pending(queue), Placed::There) => again(shared, id, &queue, &record, longest),
         (Target::Pending(_), Placed::Superseded) => {
             fill_in(shared, run, book, &mut record, end, ended);
             record.attempts.pop();
@@ -244,7 +265,13 @@ fn record_end(
 }
 
 /// The ticket of a job that waits for its next try.
-fn again(shared: &Shared, id: &JobId, queue: &QueueName, record: &Record) -> Settled {
+fn again(
+    shared: &Shared,
+    id: &JobId,
+    queue: &QueueName,
+    record: &Record,
+    longest: Duration,
+) -> Settled {
     match shared
         .spool
         .fs()
@@ -256,6 +283,7 @@ fn again(shared: &Shared, id: &JobId, queue: &QueueName, record: &Record) -> Set
             record,
             &look,
             clock::now(),
+            longest,
         ))),
         Ok(None) | Err(_) => Settled::Gone,
     }
@@ -278,7 +306,8 @@ fn fill_in(shared: &Shared, run: &Run, book: &Book, record: &mut Record, end: Tr
         .map(|started| (ended.since(started).as_secs_f64() * 1e6).round() / 1e6);
     record.cpu = book.usage.map(|usage| usage.cpu);
     record.max_rss = book.usage.map(|usage| usage.max_rss);
-    if let Err(e) = take_log(shared, run, record) {
+    let taken = while_short(shared, &run.id, || take_log(shared, run, record));
+    if let Err(e) = taken {
         log::warn!("{}: its log could not be read: {e}", run.id);
     }
     take_scratch(shared, run, record);
@@ -345,9 +374,11 @@ fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
     let id = run.id.as_str().as_bytes();
     let fs = shared.spool.fs();
     if record.wants_scratch() {
-        let read = fs.with(&Place::Tmp, |tmp| {
-            let file = dir::open_read(dir::open_dir(tmp, id)?, OUT.as_bytes())?;
-            dir::read_up_to(&file, 0, RESULT_BYTES)
+        let read = while_short(shared, &run.id, || {
+            fs.with(&Place::Tmp, |tmp| {
+                let file = dir::open_read(dir::open_dir(tmp, id)?, OUT.as_bytes())?;
+                dir::read_up_to(&file, 0, RESULT_BYTES)
+            })
         });
         record.result = read
             .ok()
@@ -366,7 +397,7 @@ fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
 }
 
 /// One line for each try that ended.
-fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) {
+fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) -> String {
     let took = record.duration.map_or_else(String::new, |s| {
         format!(" after {}", brief_span(Duration::from_secs_f64(s)))
     });
@@ -384,16 +415,16 @@ fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) {
     };
     let (id, attempt, tries) = (&run.id, record.attempt, run.terms.retry.tries);
     match verdict {
-        Verdict::Complete => log::info!("{id}: complete{took}"),
+        Verdict::Complete => format!("{id}: complete{took}"),
         Verdict::Failed | Verdict::Forget => {
-            log::info!("{id}: failed{took}: {how} (try {attempt} of {tries})")
+            format!("{id}: failed{took}: {how} (try {attempt} of {tries})")
         }
         Verdict::Retry | Verdict::Requeue => {
             let when = wait.map_or_else(
                 || "at once".to_owned(),
                 |wait| format!("in {}", brief_span(wait)),
             );
-            log::info!("{id}: try {attempt} of {tries} ended{took}: {how}; again {when}");
+            format!("{id}: try {attempt} of {tries} ended{took}: {how}; again {when}")
         }
     }
 }
@@ -455,16 +486,30 @@ fn by_hand(shared: &Shared, id: &JobId) {
     }
 }
 
-/// Gives the record of a job that was put there before it ran its end. False if it has one, or is gone.
+/// Gives the record of a job that was put there before it had one its end. False if it has one, or is gone.
 fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
     let Some(mut record) = shared.spool.load(id, at)? else {
         return Ok(false);
     };
     // One that was running and may still be is given its end when its processes have met theirs.
-    if record.is_over() || (record.started_at.is_some() && children::log_is_held(shared, id)) {
+    if record.is_over() || children::log_is_held(shared, id) {
         return Ok(false);
     }
-    record.renew();
-    end_unrun(&mut record, Reason::Cancelled, "withdrawn by hand");
+    let log = shared
+        .spool
+        .fs()
+        .look(&Place::Log, id.as_str().as_bytes())?;
+    let started_at = record.started_at;
+    let error = match (started_at, log) {
+        (Some(_), _) => "ended by hand while no daemon ran",
+        (None, Some(_)) if record.attempt == 0 => {
+            // It has written something, so that it was started: that try is to be counted.
+            record.attempt = 1;
+            "ended by hand while no daemon ran"
+        }
+        (None, _) => "withdrawn by hand",
+    };
+    end_unrun(&mut record, Reason::Cancelled, error);
+    record.started_at = started_at;
     shared.spool.complete_by_hand(id, &at.place(), &record)
 }

@@ -169,6 +169,7 @@ impl Engine {
                 self.rescan();
                 self.plan_retention();
                 self.errand(committer::Task::Orphans);
+                self.errand(committer::Task::Unended);
             }
         }
         self.notifier.send("READY=1");
@@ -204,7 +205,10 @@ impl Engine {
             log::warn!("seq: {e}");
         }
         log::debug!("done");
-        Ok(())
+        match self.shared.trouble.get() {
+            Some(why) => doing(why)(std::io::ErrorKind::Other.into()),
+            None => Ok(()),
+        }
     }
 
     /// One turn: a bounded part of whatever there is to do.
@@ -443,7 +447,8 @@ impl Engine {
     fn set_timers(&mut self) -> std::io::Result<()> {
         let (boot, wall) = self.scheduler.next_wake();
         let later = self.later.keys().next().map(|(at, _)| *at);
-        let space = self.held.then_some(self.space_at);
+        let waits = self.held && self.shared.trouble.get().is_none();
+        let space = waits.then_some(self.space_at);
         let rescan = self.options.single.is_none().then_some(self.rescan_at);
         let next = [boot, later, rescan, self.retain_at, space]
             .into_iter()
@@ -456,6 +461,10 @@ impl Engine {
 
     /// True when it is time to exit.
     fn is_done(&self) -> bool {
+        if self.stopping && self.shared.trouble.get().is_some() {
+            // What ended cannot be recorded; it stays in active/ for the next daemon.
+            return self.scheduler.counts().running == 0;
+        }
         if !self.scheduler.is_quiet() || self.errands > 0 {
             return false;
         }
@@ -487,8 +496,13 @@ fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
         .collect();
     let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
     let spool = std::fs::canonicalize(&options.spool)?;
+    let mut account = user::account();
+    if !std::path::Path::new(&account.home).is_dir() {
+        // As cron(8) does: service users often have a home that is not there.
+        "/".clone_into(&mut account.home);
+    }
     Ok(Home {
-        account: user::account(),
+        account,
         path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
         locale,
         umask,

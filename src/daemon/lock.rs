@@ -81,9 +81,17 @@ impl SpoolLock {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         }
-        file.set_len(0)?;
-        file.rewind()?;
-        writeln!(file, "{}", std::process::id())?;
+        // The pid is for people: on a full disk the lock holds without it.
+        let noted = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        if let Err(e) = noted {
+            log::warn!(
+                "{}: the pid could not be written: {e}",
+                spool.join("lock").display()
+            );
+        }
         Ok(Some(Self(file)))
     }
 

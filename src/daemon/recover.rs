@@ -56,10 +56,14 @@ impl Engine {
         let terms = self.shared.config().terms(&queue, &record);
         let attempt = record.attempt;
         let ran = leader.map_or(Duration::ZERO, |stat| age(stat.start));
-        let ticket = self
-            .shared
-            .spool
-            .ticket(&id, &queue, &record, &unseen(&record), clock::now());
+        let ticket = self.shared.spool.ticket(
+            &id,
+            &queue,
+            &record,
+            &unseen(&record),
+            clock::now(),
+            terms.backoff.rule().max,
+        );
         if let Some(stat) = leader {
             record.proc = procfs::identify(stat.pid, &self.shared.home.boot);
         }

@@ -5,7 +5,7 @@ use super::engine::Letter;
 use super::shared::Shared;
 use crate::core::id::JobId;
 use crate::os::clock;
-use crate::spool::{Fs, Place, stderr_log};
+use crate::spool::{Ask, Fs, Place, Taken, Where, stderr_log};
 use std::io;
 
 struct Old {
@@ -50,6 +50,32 @@ pub fn orphans(shared: &Shared) {
             forget_belongings(shared, &id);
         }
     }
+}
+
+/// Records in `failed/` and `complete/` that have no end: put there while no daemon was there to write it.
+pub fn unended(shared: &Shared) -> Vec<JobId> {
+    let mut ids = Vec::new();
+    for at in [Where::Failed, Where::Complete] {
+        let listed = shared.spool.ids(&at).unwrap_or_default();
+        ids.extend(listed.into_iter().filter(|id| {
+            let taken = shared.spool.fs().take(
+                &at.place(),
+                id.as_str().as_bytes(),
+                MAX_UNENDED,
+                Ask::Nothing,
+            );
+            // Cheaper than to parse every record that was ever finished.
+            matches!(taken, Ok(Taken::File { bytes, .. }) if !contains(&bytes, b"\"finished_at\""))
+        }));
+    }
+    ids
+}
+
+/// A record without an end is not larger than a job may be, which is 1 GiB at the very most; this is generous.
+const MAX_UNENDED: u64 = 64 << 20;
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
 }
 
 /// Removes what belonged to a job that is gone, unless processes of it still write there.

@@ -135,7 +135,11 @@ fn not_now(shared: &Shared, task: Task, before: Option<Record>, why: NotNow) {
     let done = match before {
         Some(before) => {
             let target = Target::Pending(task.queue.clone());
-            spool.finish(&task.id, &before, &target, |_| {}).map(drop)
+            spool
+                .finish(&task.id, &before, &target, |_| {})
+                .map(drop)
+                // Better with its tries forgotten than in active/ for ever: a plain rename needs nothing.
+                .or_else(|_| spool.unclaim(&task.id, &task.queue))
         }
         None => spool.unclaim(&task.id, &task.queue),
     };

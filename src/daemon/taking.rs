@@ -48,13 +48,12 @@ impl Engine {
     }
 
     pub(super) fn open_queue(&mut self, queue: &QueueName) {
-        match self.watch_queue(queue) {
-            Ok(_) => self.scan(Place::of_queue(queue)),
-            Err(e) => {
-                log::error!("queue {queue}: {e}");
-                self.rescan_soon();
-            }
+        if let Err(e) = self.watch_queue(queue) {
+            // Not to be watched (fs.inotify.max_user_watches?): then it is looked at every so often.
+            log::error!("queue {queue}: {e}");
+            self.rescan_soon();
         }
+        self.scan(Place::of_queue(queue));
     }
 
     /// One turn's part of the scans.
@@ -148,7 +147,17 @@ impl Engine {
                 {
                     log::error!("{id}: an older run could not be kept: {e}");
                 }
-                let ticket = self.shared.spool.ticket(&id, &queue, &record, &look, now);
+                let longest = self
+                    .shared
+                    .config()
+                    .terms(&queue, &record)
+                    .backoff
+                    .rule()
+                    .max;
+                let ticket = self
+                    .shared
+                    .spool
+                    .ticket(&id, &queue, &record, &look, now, longest);
                 self.guard_space();
                 log::debug!("{id}: waiting in queue {queue}");
                 self.feed(Event::Arrived(Box::new(ticket)));

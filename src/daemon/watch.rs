@@ -72,6 +72,27 @@ impl Engine {
         Ok(())
     }
 
+    /// Goes on with the directory that has this name now; one is made if none has.
+    fn renew(&mut self, place: &Place) -> io::Result<()> {
+        let interest = match place {
+            Place::Complete | Place::Failed => Interest::Moves,
+            Place::Root
+            | Place::Pending
+            | Place::Queue(_)
+            | Place::Active
+            | Place::Bad
+            | Place::Log
+            | Place::Tmp
+            | Place::Store
+            | Place::Scripts => Interest::Everything,
+        };
+        let fs = self.shared.spool.fs();
+        fs.renew(place)?;
+        let watch = fs.with(place, |fd| self.watches.watcher.add(fd, interest))?;
+        self.watches.places.insert(watch, place.clone());
+        Ok(())
+    }
+
     /// Watches a queue's directory; true if it was not watched before.
     pub(super) fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
         let fd = self.shared.spool.fs().open_queue(queue)?;
@@ -365,8 +386,12 @@ impl Engine {
                 self.watches.places.remove(&watch);
                 self.queue_gone(queue);
             }
-            Place::Root
-            | Place::Pending
+            // Moved as a whole, the spool goes on where it is: its directories are held by descriptor.
+            Place::Root => log::warn!(
+                "{}: was moved or removed under the daemon",
+                self.shared.spool.path().display()
+            ),
+            Place::Pending
             | Place::Active
             | Place::Complete
             | Place::Failed
@@ -375,10 +400,15 @@ impl Engine {
             | Place::Tmp
             | Place::Store
             | Place::Scripts => {
-                log::warn!(
-                    "{}: was moved or removed under the daemon",
-                    self.shared.spool.path_of(place).display()
-                );
+                let shown = self.shared.spool.path_of(place);
+                log::warn!("{}: was moved or removed under the daemon", shown.display());
+                self.watches.watcher.remove(watch);
+                self.watches.places.remove(&watch);
+                if let Err(e) = self.renew(place) {
+                    log::error!("{}: {e}", shown.display());
+                }
+                self.audit();
+                self.rescan();
             }
         }
     }

@@ -51,6 +51,9 @@ impl Signals {
             unsafe { signal_hook::low_level::register(signal, handler)? };
             unblock.add(Signal::try_from(signal)?);
         }
+        // A parent may have left it ignored, and then children vanish without a word (wait(2)).
+        // SAFETY: SIG_DFL runs no code of ours.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         for ignored in [libc::SIGIO, libc::SIGPIPE] {
             // SAFETY: SIG_IGN runs no code of ours.
             unsafe { libc::signal(ignored, libc::SIG_IGN) };

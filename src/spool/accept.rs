@@ -92,8 +92,10 @@ impl<F: Fs> Spool<F> {
                 Ok(()) => {
                     if !Fault::NoPendingSync.is_on() {
                         self.sync(&place).inspect_err(|_| {
-                            // Not accepted: take it back, unless it runs by now.
-                            let _ = self.fs.unlink(&place, id.as_str().as_bytes());
+                            // Not accepted: take it back, unless it runs by now, or there is nothing to go back to.
+                            if how == How::NoReplace {
+                                let _ = self.fs.unlink(&place, id.as_str().as_bytes());
+                            }
                         })?;
                     }
                     return Ok(id);

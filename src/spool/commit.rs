@@ -92,6 +92,7 @@ impl<F: Fs> Spool<F> {
     /// Moves a file in `active/` that says all there is to say.
     pub fn place(&self, id: &JobId, target: &Target) -> io::Result<Placed> {
         let name = id.as_str().as_bytes();
+        let mut renewed = false;
         loop {
             match self
                 .fs
@@ -102,15 +103,16 @@ impl<F: Fs> Spool<F> {
                     Target::Complete | Target::Failed => self.archive(id, &target.place())?,
                     Target::Pending(_) => return Ok(Placed::Superseded),
                 },
-                Err(e) if e.kind() == io::ErrorKind::NotFound => match target {
-                    Target::Pending(queue) if self.fs.look(&Place::Active, name)?.is_some() => {
-                        // The queue's directory was removed while its job ran.
-                        self.fs.make_queue(queue)?;
-                    }
-                    Target::Pending(_) | Target::Complete | Target::Failed => {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    if self.fs.look(&Place::Active, name)?.is_none() {
                         return Ok(Placed::UserMoved);
                     }
-                },
+                    // The directory it is to go to was removed under us.
+                    if std::mem::replace(&mut renewed, true) {
+                        return Err(e);
+                    }
+                    self.fs.renew(&target.place())?;
+                }
                 Err(e) => return Err(e),
             }
         }
@@ -121,7 +123,7 @@ impl<F: Fs> Spool<F> {
     /// the job: it would take a file that somebody else puts into `active/` for a mistake.
     ///
     /// As in a claim, what is there is moved first and looked at then: an exchange in `pending/` would take a newer
-    /// file that somebody drops meanwhile into `tmp/`, and a crash would leave it there.
+    /// file that somebody drops meanwhile into `tmp/`.
     pub fn fail_waiting(
         &self,
         id: &JobId,
@@ -130,8 +132,12 @@ impl<F: Fs> Spool<F> {
         record: &Record,
     ) -> io::Result<Placed> {
         let at = Where::Pending(queue.clone());
-        let Some(mut found) = self.load(id, &at)? else {
-            return Ok(Placed::UserMoved);
+        let mut found = match self.load(id, &at) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(Placed::UserMoved),
+            // Not what was seen: that was a job.
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(Placed::UserMoved),
+            Err(e) => return Err(e),
         };
         let stale = is_stale(&found);
         found.renew();

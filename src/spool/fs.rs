@@ -64,6 +64,11 @@ pub trait Fs: Debug + Send + Sync {
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
     /// Makes a queue's directory unless it is there.
     fn make_queue(&self, queue: &QueueName) -> io::Result<()>;
+    /// Makes a directory of the spool again, or finds the one that has its name by now: it was removed or replaced.
+    /// Not every file system has directories that can be lost.
+    fn renew(&self, _place: &Place) -> io::Result<()> {
+        Err(io::ErrorKind::NotFound.into())
+    }
     /// Hands the text of `seq` to `edit` while nobody else can, and stores what it gives back; synced if it says so,
     /// with its name.
     fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()>;

@@ -4,7 +4,6 @@ use super::fs::{Ask, Fs, Taken};
 use super::place::Place;
 use super::{Spool, Where};
 use crate::core::id::{JobId, QueueName, is_foreign};
-use crate::core::policy::BackoffSpec;
 use crate::core::record::{Origin, Record, RecordError};
 use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
 use crate::core::time::{Now, Wall};
@@ -78,7 +77,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// What the scheduler needs to know of a waiting job.
+    /// What the scheduler needs to know of a waiting job. `longest` is the longest that its backoff may be.
     pub fn ticket(
         &self,
         id: &JobId,
@@ -86,6 +85,7 @@ impl<F: Fs> Spool<F> {
         record: &Record,
         look: &Look,
         now: Now,
+        longest: Duration,
     ) -> Ticket {
         let need = |ids: &[JobId], need| {
             ids.iter()
@@ -102,7 +102,7 @@ impl<F: Fs> Spool<F> {
             priority: record.priority,
             made: record.created_at.unwrap_or(Wall(look.modified)),
             not_before: record.not_before,
-            wait: rest_of_backoff(record, now.wall),
+            wait: rest_of_backoff(record, now.wall, longest),
             expires: record.expires,
             group: record.group.as_deref().map(Into::into),
             parents: parents
@@ -221,8 +221,7 @@ pub(super) fn stamp(look: &Look) -> Stamp {
 }
 
 /// The clock may have jumped since `retry_at` was written: never wait longer than the longest backoff.
-fn rest_of_backoff(record: &Record, now: Wall) -> Option<Duration> {
-    let longest = record.backoff.or(BackoffSpec::default()).rule().max;
+fn rest_of_backoff(record: &Record, now: Wall, longest: Duration) -> Option<Duration> {
     record
         .retry_at
         .map(|at| at.since(now).min(longest))

@@ -17,19 +17,38 @@ use std::sync::{Arc, PoisonError, RwLock};
 #[derive(Debug)]
 pub struct RealFs {
     root: OwnedFd,
-    fixed: HashMap<Place, OwnedFd>,
+    fixed: RwLock<HashMap<Place, Arc<OwnedFd>>>,
     queues: RwLock<HashMap<QueueName, Arc<OwnedFd>>>,
 }
 
 impl RealFs {
-    /// Opens a spool, making the directories that are missing with mode 0700.
+    /// Opens a spool, making the directories that are missing with mode 0700. What was made is made durable: a job
+    /// is no safer than the directory it is in.
     pub fn create(path: &Path) -> io::Result<Self> {
+        let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+        let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(path)?;
         let root = dir::open_path(path)?;
+        let mut made = false;
         for place in &Place::FIXED {
-            dir::make_dir(&root, name_of(place).as_bytes())?;
+            let name = name_of(place);
+            made |= dir::look(&root, name.as_bytes())?.is_none();
+            dir::make_dir(&root, name.as_bytes())?;
+        }
+        if made {
+            dir::sync(&root)?;
+        }
+        for parent in missing.into_iter().filter_map(Path::parent) {
+            let parent = match parent.as_os_str().is_empty() {
+                true => Path::new("."),
+                false => parent,
+            };
+            // Where we may make a directory but not read, we cannot do more.
+            if let Ok(parent) = dir::open_path(parent) {
+                dir::sync(parent)?;
+            }
         }
         Self::with_root(root)
     }
@@ -44,11 +63,11 @@ impl RealFs {
         for place in Place::FIXED {
             let fd = dir::open_dir(&root, name_of(&place).as_bytes())
                 .map_err(|e| io::Error::new(e.kind(), format!("{}/: {e}", name_of(&place))))?;
-            fixed.insert(place, fd);
+            fixed.insert(place, Arc::new(fd));
         }
         Ok(Self {
             root,
-            fixed,
+            fixed: RwLock::new(fixed),
             queues: RwLock::new(HashMap::new()),
         })
     }
@@ -70,10 +89,12 @@ impl RealFs {
             | Place::Log
             | Place::Tmp
             | Place::Store
-            | Place::Scripts => match self.fixed.get(place) {
-                Some(fd) => f(fd),
-                None => Err(io::ErrorKind::NotFound.into()),
-            },
+            | Place::Scripts => {
+                let fixed = self.fixed.read().unwrap_or_else(PoisonError::into_inner);
+                let fd = fixed.get(place).cloned();
+                drop(fixed);
+                f(&*fd.ok_or(io::ErrorKind::NotFound)?)
+            }
         }
     }
 
@@ -188,6 +209,21 @@ impl Fs for RealFs {
         self.with(&Place::Pending, |pending| {
             dir::make_dir(pending, queue.as_str().as_bytes())
         })
+    }
+
+    fn renew(&self, place: &Place) -> io::Result<()> {
+        if let Place::Queue(queue) = place {
+            self.make_queue(queue)?;
+            return self.open_queue(queue).map(drop);
+        }
+        let name = name_of(place);
+        dir::make_dir(&self.root, name.as_bytes())?;
+        let fd = Arc::new(dir::open_dir(&self.root, name.as_bytes())?);
+        self.fixed
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(place.clone(), fd);
+        Ok(())
     }
 
     fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()> {

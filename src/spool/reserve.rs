@@ -31,12 +31,12 @@ impl Reserve {
             spool.fs().with(&Place::Tmp, |tmp| {
                 dir::unlink(tmp, name.as_bytes())?;
                 let file = dir::create(tmp, name.as_bytes())?;
-                held.push(name);
                 if n == 0 {
                     dir::allocate(&file, BYTES)
-                } else {
-                    Ok(())
+                        .inspect_err(|_| drop(dir::unlink(tmp, name.as_bytes())))?;
                 }
+                held.push(name);
+                Ok(())
             })?;
         }
         Ok(())

@@ -43,7 +43,7 @@ fn ends_truly(noted: bool, code: &str, dir: &str) {
         return;
     };
     let id = orphan(&mut rig, &["--tries", "1"], &["gate", "go", code], noted);
-    rig.serve();
+    rig.serve_adopting(&id);
     rig.wait_note(&id);
     rig.ledger.open_gate("go");
     let (at, record) = end(&rig, &id);
@@ -92,7 +92,7 @@ fn a_killing_signal_is_recorded() {
         return;
     };
     let id = orphan(&mut rig, &["--tries", "1"], &["nap", "300"], true);
-    rig.serve();
+    rig.serve_adopting(&id);
     let pid = rig.ledger.pid("start", &id).unwrap();
     crate::host::tool("kill", &["-USR1", &pid.to_string()]);
     let (at, record) = end(&rig, &id);
@@ -157,11 +157,15 @@ fn a_timeout_that_passed_meanwhile() {
     let Some(mut rig) = place("") else {
         return;
     };
-    let options = ["--tries", "1", "--timeout", "500ms", "--grace", "1s"];
+    let options = ["--tries", "1", "--timeout", "3s", "--grace", "1s"];
+    let began = Instant::now();
     let id = orphan(&mut rig, &options, &["nap", "300"], true);
     let pid = rig.ledger.pid("start", &id).unwrap();
-    std::thread::sleep(Duration::from_millis(600));
+    // Its note came after 200 ms: nobody has ended it, and its time passes.
     assert!(is_alive(pid));
+    wait_for("the time to pass", || {
+        began.elapsed() > Duration::from_secs(4)
+    });
     rig.serve();
     let (_, record) = end(&rig, &id);
     assert_eq!(record["reason"], "timeout", "{record}");
@@ -216,7 +220,7 @@ fn without_output(noted: bool) {
         return;
     };
     let id = orphan(&mut rig, &["--tries", "2"], &["quiet", "go", "3"], noted);
-    rig.serve();
+    rig.serve_adopting(&id);
     rig.wait_note(&id);
     assert_eq!(rig.ledger.starts(&id), 1);
     rig.ledger.open_gate("go");

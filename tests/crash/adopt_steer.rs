@@ -47,7 +47,7 @@ fn cancelled_under_the_next_daemon() {
         return;
     };
     let id = orphan(&mut rig);
-    rig.serve();
+    rig.serve_adopting(&id);
     mv(&rig, &id, "failed");
     is_cancelled(&rig, &id);
     println!("adoption: mv active/ID failed/ under the next daemon: ended and recorded");
@@ -71,7 +71,7 @@ fn removed_under_the_next_daemon() {
         return;
     };
     let id = orphan(&mut rig);
-    rig.serve();
+    rig.serve_adopting(&id);
     fs::remove_file(rig.spool.join("active").join(&id)).unwrap();
     is_dead(&rig);
     wait_for("its log to go", || rig.files("log").is_empty());
@@ -98,7 +98,7 @@ fn queued_again_under_the_next_daemon() {
         return;
     };
     let id = orphan(&mut rig);
-    rig.serve();
+    rig.serve_adopting(&id);
     mv(&rig, &id, "pending");
     runs_again(&rig, &id);
     println!("adoption: mv active/ID pending/ under the next daemon: killed and run again");

@@ -107,7 +107,8 @@ impl Bench {
 
     fn begun(&mut self, gate: &str) {
         self.rig.serve();
-        let id = self.rig.add(&["--once"], &["gate", gate]);
+        // Later than now: so that the sync of its acceptance is over when it begins.
+        let id = self.rig.add(&["--once", "--in", "200ms"], &["gate", gate]);
         self.known.accept(&id);
         self.known.once.insert(id.clone());
         wait_for("a once job to begin", || self.rig.ledger.starts(&id) > 0);

@@ -21,5 +21,6 @@ mod adopt_steer;
 mod cut;
 mod cut_controls;
 mod kill;
+mod kill_archive;
 mod kill_cli;
 mod kill_controls;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The directories that say a job's state.
 pub const STATES: [&str; 4] = ["pending", "active", "complete", "failed"];
@@ -121,6 +121,14 @@ impl Rig {
         });
     }
 
+    /// Starts a daemon and waits until it has taken this running job over.
+    pub fn serve_adopting(&mut self, id: &str) {
+        let before = self.log().len();
+        self.serve();
+        let word = format!("{id}: still running");
+        wait_for("the adoption", || self.log()[before..].contains(&word));
+    }
+
     /// True while the daemon (or what it was started by) lives.
     pub fn is_serving(&mut self) -> bool {
         let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
@@ -141,26 +149,28 @@ impl Rig {
         if self.is_serving() {
             crate::host::try_tool("kill", &["-KILL", lock.trim()]);
         }
-        let child = std::cell::RefCell::new(self.daemon.take());
-        wait_for("the tracer to end", || {
-            let mut child = child.borrow_mut();
-            child
-                .as_mut()
-                .is_none_or(|child| child.try_wait().unwrap().is_some())
-        });
+        self.wait_exit();
+    }
+
+    /// Waits until the daemon, or what it was started by, has ended by itself; false if that takes too long.
+    pub fn wait_exit(&mut self) -> bool {
+        let end = Instant::now() + DEADLINE;
+        while self.is_serving() {
+            if Instant::now() > end {
+                self.kill_daemon();
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
     }
 
     /// A new daemon does all there is to do. What went wrong, if something did.
     pub fn recover(&mut self) -> Result<(), String> {
         self.kill_daemon();
         self.serve_by(self.command(&["serve", "--drain"]));
-        let end = Instant::now() + DEADLINE;
-        while self.is_serving() {
-            if Instant::now() > end {
-                self.kill_daemon();
-                return Err("the next daemon does not come to an end".to_owned());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
+        if !self.wait_exit() {
+            return Err("the next daemon does not come to an end".to_owned());
         }
         let code = self.daemon.take().unwrap().wait().unwrap().code();
         match code {
@@ -269,9 +279,19 @@ pub fn is_alive(pid: i64) -> bool {
     state.is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
-/// Runs a command to its end.
+/// Runs a command to its end, which must come.
 pub fn run(command: &mut Command) -> Done {
-    let output = command.output().unwrap();
+    command.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let end = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > end {
+            let _ = child.kill();
+            panic!("{command:?} does not end");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let output = child.wait_with_output().unwrap();
     Done {
         ok: output.status.success(),
         text: String::from_utf8_lossy(&output.stdout).trim().to_owned(),

@@ -2,12 +2,14 @@
 
 use super::daemon::Daemon;
 use super::dice::Dice;
-use super::disk::{Data, Disk, Node};
-use super::ledger::{End, Hand, Hold, Job, Ledger, ask, token};
-use super::simfs::{Moment, SimFs};
+use super::disk::{Data, Disk};
+use super::ledger::{End, Hand, Hold, Job, Ledger, ask};
+use super::simfs::SimFs;
+use super::survey::{Found, Survey, places};
+use super::world::Moment;
 use pirn::core::record::{Record, Work};
 use pirn::spool::{NewId, Place, Submit};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// How the world ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -16,96 +18,6 @@ pub enum Cut {
     Kill,
     /// The power went.
     Power,
-}
-
-/// A job's file, found.
-#[derive(Debug, Clone)]
-pub struct Found {
-    pub place: Place,
-    pub name: String,
-    pub record: Record,
-}
-
-impl Found {
-    fn is_final(&self) -> bool {
-        matches!(self.place, Place::Complete | Place::Failed)
-    }
-}
-
-/// What is in a spool.
-pub struct Survey {
-    pub jobs: Vec<(String, Found)>,
-    /// Files in a state's directory that are no jobs.
-    broken: Vec<(Place, String)>,
-    /// State directories by name.
-    names: BTreeMap<String, Vec<Place>>,
-}
-
-impl Survey {
-    pub fn of(disk: &Disk) -> Self {
-        let mut survey = Self {
-            jobs: Vec::new(),
-            broken: Vec::new(),
-            names: BTreeMap::new(),
-        };
-        for ((place, name), ino) in &disk.live {
-            let is_state = place.queue().is_some()
-                || matches!(place, Place::Active | Place::Complete | Place::Failed);
-            if !is_state && *place != Place::Bad {
-                continue;
-            }
-            let Node::File { bytes, .. } = &disk.nodes[ino] else {
-                continue;
-            };
-            let name = String::from_utf8_lossy(name).into_owned();
-            if is_state {
-                let places = survey.names.entry(name.clone()).or_default();
-                places.push(place.clone());
-            }
-            match Record::from_bytes(bytes).map(|record| (token(&record), record)) {
-                Ok((Some(token), record)) => {
-                    let place = place.clone();
-                    let found = Found {
-                        place,
-                        name,
-                        record,
-                    };
-                    survey.jobs.push((token, found));
-                }
-                Ok((None, _)) | Err(_) => survey.broken.push((place.clone(), name)),
-            }
-        }
-        survey
-    }
-
-    pub fn find(&self, token: &str) -> Vec<&Found> {
-        let mine = self.jobs.iter().filter(|(t, _)| t == token);
-        let mut mine: Vec<&Found> = mine.map(|(_, found)| found).collect();
-        // `bad/` may hold copies; what counts is where there is none.
-        if mine.iter().any(|found| found.place != Place::Bad) {
-            mine.retain(|found| found.place != Place::Bad);
-        }
-        mine
-    }
-
-    /// The records with an end that anybody can see.
-    pub fn visible(&self) -> Vec<(String, Place, End)> {
-        let shown = self.jobs.iter().filter(|(_, found)| found.is_final());
-        shown
-            .filter_map(|(token, found)| {
-                Some((token.clone(), found.place.clone(), End::of(&found.record)?))
-            })
-            .collect()
-    }
-
-    /// For telling whether anything has changed.
-    fn listing(&self) -> BTreeSet<(String, Place, String, u32)> {
-        let listed = self.jobs.iter().map(|(token, found)| {
-            let (place, name) = (found.place.clone(), found.name.clone());
-            (token.clone(), place, name, found.record.attempt)
-        });
-        listed.collect()
-    }
 }
 
 /// What was promised at a moment.
@@ -253,14 +165,6 @@ impl<'a> Promises<'a> {
     }
 }
 
-fn places(found: &[&Found]) -> String {
-    let all = found.iter().map(|f| {
-        let end = End::of(&f.record);
-        format!("{:?}/{} try {} {end:?}", f.place, f.name, f.record.attempt)
-    });
-    format!("[{}]", all.collect::<Vec<_>>().join(", "))
-}
-
 /// Recovers a spool as the daemon would, twice; judges it; and asks for a new number.
 pub fn recover(image: Disk, promises: &Promises<'_>) -> Result<SimFs, String> {
     promises.judge_image(&Survey::of(&image))?;
@@ -322,7 +226,7 @@ pub fn recover_from_recovery(
     let kept: BTreeSet<u64> = open.into_iter().filter(|_| dice.percent(50)).collect();
     let survived = moment
         .disk
-        .closure(|id| kept.contains(&id) || dice_of(id) % 2 == 0);
+        .closure(|id| kept.contains(&id) || dice_of(id).is_multiple_of(2));
     let image = moment.disk.image(&survived, Data::Mixed, dice);
     let promises = Promises {
         ledger: promises.ledger,

@@ -13,6 +13,7 @@ use pirn::spool::{Claim, Fs, Intake, Left, Limits, Place, Placed, Spool, Target,
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// Far in the future: nothing found is young enough to wait for.
 const NOW: Wall = Wall(i64::MAX / 2);
@@ -123,7 +124,9 @@ impl Daemon {
             boot: Boot(0),
             wall: NOW,
         };
-        let ticket = self.spool.ticket(id, queue, &record, &look, now);
+        let ticket = self
+            .spool
+            .ticket(id, queue, &record, &look, now, Duration::ZERO);
         Ok(Some((ticket.stamp, record)))
     }
 

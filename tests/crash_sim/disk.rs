@@ -28,7 +28,7 @@ use std::sync::Arc;
 pub type Ino = u64;
 pub type Entry = (Place, Vec<u8>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub enum Node {
     Dir,
     File {
@@ -39,7 +39,7 @@ pub enum Node {
 }
 
 /// One change of names that is not on the disk for certain.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub struct Op {
     id: u64,
     changes: Vec<(Entry, Option<Ino>)>,
@@ -54,9 +54,9 @@ impl Op {
         self.changes.iter().any(|((at, _), _)| at == place)
     }
 
-    /// True if only staging names are concerned: nothing to be decided about those.
+    /// True if only names are concerned that recovery throws away.
     fn is_staging(&self) -> bool {
-        self.changes.iter().all(|((at, _), _)| *at == Place::Tmp)
+        self.changes.iter().all(|(entry, _)| is_staging(entry))
     }
 }
 
@@ -70,7 +70,7 @@ pub enum Data {
     Mixed,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Hash)]
 pub struct Disk {
     pub nodes: BTreeMap<Ino, Node>,
     pub live: BTreeMap<Entry, Ino>,
@@ -79,6 +79,8 @@ pub struct Disk {
     /// The texts that `seq` may have: the first is on the disk, the last is the one that is seen.
     seq: Vec<String>,
     next: u64,
+    /// Times told so far.
+    clock: i64,
 }
 
 impl Disk {
@@ -92,6 +94,12 @@ impl Disk {
     pub fn tick(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// A clock on which no two things happen at a time.
+    pub fn now(&mut self) -> i64 {
+        self.clock += 1;
+        self.clock * 1_000_000_000
     }
 
     pub fn file(&mut self, bytes: &[u8]) -> Ino {
@@ -215,7 +223,7 @@ impl Disk {
                 all.extend(op.within.iter().map(|(_, made)| made));
             }
         }
-        all.retain(|id| self.ops.iter().any(|op| op.id == *id));
+        all.retain(|id| self.ops.binary_search_by_key(id, |op| op.id).is_ok());
         all
     }
 
@@ -254,6 +262,7 @@ impl Disk {
             ops: Vec::new(),
             seq: vec![self.left_of_seq(dice)],
             next: self.next,
+            clock: self.clock,
         }
     }
 
@@ -284,8 +293,8 @@ impl Disk {
     /// Tells images apart by what can be found in them.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        for ((place, name), ino) in self.live.iter().filter(|((p, _), _)| *p != Place::Tmp) {
-            (place, name).hash(&mut hasher);
+        for (entry, ino) in self.live.iter().filter(|(entry, _)| !is_staging(entry)) {
+            entry.hash(&mut hasher);
             if let Node::File { bytes, .. } = &self.nodes[ino] {
                 bytes.hash(&mut hasher);
             }
@@ -300,6 +309,11 @@ impl Disk {
             Node::Dir => None,
         }
     }
+}
+
+/// A name in `tmp/`, unless it belongs to a claim: that one may be kept.
+fn is_staging((place, name): &Entry) -> bool {
+    *place == Place::Tmp && !name.starts_with(b".swap.")
 }
 
 fn set(names: &mut BTreeMap<Entry, Ino>, entry: &Entry, ino: Option<Ino>) {

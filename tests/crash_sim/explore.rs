@@ -4,8 +4,10 @@ use super::check::{Cut, Promises, recover, recover_from_recovery};
 use super::dice::Dice;
 use super::disk::Data;
 use super::life::Life;
-use super::simfs::{Moment, SimFs};
+use super::simfs::SimFs;
+use super::world::Moment;
 use std::collections::{BTreeSet, HashSet};
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How thorough.
@@ -19,6 +21,9 @@ pub struct Effort {
     pub second: u64,
 }
 
+/// Images that were tried, with what was expected of them.
+pub type Seen = HashSet<u64>;
+
 /// What was tried.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tried {
@@ -29,6 +34,24 @@ pub struct Tried {
     pub exhausted: u64,
     pub images: u64,
     pub second_cuts: u64,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            lives,
+            steps,
+            moments,
+            exhausted,
+            images,
+            second_cuts,
+        } = self;
+        write!(
+            f,
+            "{lives} lives, {steps} operations, {moments} moments to die ({exhausted} in every way), \
+             {images} images recovered, {second_cuts} of them cut again"
+        )
+    }
 }
 
 impl Tried {
@@ -49,9 +72,13 @@ pub fn explore(
     live: impl FnOnce(&mut Life),
     effort: Effort,
     dice: &mut Dice,
+    seen: &mut Seen,
 ) -> Result<Tried, String> {
     live(&mut Life::new(fs.clone(), durable));
-    fs.no_deed();
+    if fs.no_deed() {
+        // Whoever was to interfere came too late: a life as any other.
+        return Ok(Tried::default());
+    }
     let (moments, story, steps) = {
         let mut world = fs.world();
         let moments = std::mem::take(&mut world.moments);
@@ -59,18 +86,17 @@ pub fn explore(
     };
     let mut explorer = Explorer {
         effort,
-        seen: HashSet::new(),
+        seen,
         tried: Tried {
             lives: 1,
             steps: steps as u64,
-            moments: moments.len() as u64,
             ..Tried::default()
         },
     };
     for moment in &moments {
         if let Err(what) = explorer.die_at(moment, dice) {
             let told = &story[..moment.told.min(story.len())];
-            let lines = std::env::var("PIRN_SIM_LINES").map_or(25, |n| n.parse().unwrap());
+            let lines = super::from_env("PIRN_CRASH_SIM_LINES").unwrap_or(25) as usize;
             let last = &told[told.len().saturating_sub(lines)..];
             return Err(format!("{what}\n    {}", last.join("\n    ")));
         }
@@ -78,15 +104,20 @@ pub fn explore(
     Ok(explorer.tried)
 }
 
-struct Explorer {
+struct Explorer<'a> {
     effort: Effort,
-    /// Images of which the same was expected before.
-    seen: HashSet<u64>,
+    seen: &'a mut Seen,
     tried: Tried,
 }
 
-impl Explorer {
+impl Explorer<'_> {
     fn die_at(&mut self, moment: &Moment, dice: &mut Dice) -> Result<(), String> {
+        let mut hasher = DefaultHasher::new();
+        (&moment.disk, &moment.ledger).hash(&mut hasher);
+        if !self.seen.insert(hasher.finish()) {
+            return Ok(());
+        }
+        self.tried.moments += 1;
         self.try_image(moment, None, Data::Full, dice)?;
         let data = match moment.disk.has_unsynced_data() {
             true => [Data::Full, Data::Empty, Data::Torn, Data::Mixed].as_slice(),

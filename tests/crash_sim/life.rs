@@ -1,11 +1,10 @@
 //! What can happen to jobs: what doors, daemon and users do, with what each of it promises.
 
 use super::daemon::Daemon;
-use super::ledger::{End, Hand, Hold, Job, ask, token};
+use super::ledger::{End, Hand, Hold, Job, ask};
 use super::simfs::SimFs;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
-use pirn::core::time::Wall;
 use pirn::os::dir::How;
 use pirn::spool::{Fs, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
 use std::path::Path;
@@ -235,100 +234,6 @@ impl Life {
         self.fs.during("stop");
         self.daemon.spool.settle_numbers(BOOT).expect("settled");
         self.restart();
-    }
-}
-
-/// A user at a shell: no spool, no sync.
-impl SimFs {
-    pub fn token_at(&self, place: &Place, name: &str) -> Option<String> {
-        let entry = (place.clone(), name.as_bytes().to_vec());
-        let bytes = self.world().disk.bytes(&entry)?;
-        token(&Record::from_bytes(&bytes).ok()?)
-    }
-
-    /// What it means that somebody moves this file now.
-    fn hand(&self, place: &Place, name: &str) -> Hand {
-        let entry = (place.clone(), name.as_bytes().to_vec());
-        let bytes = self.world().disk.bytes(&entry);
-        let record = bytes.and_then(|bytes| Record::from_bytes(&bytes).ok());
-        match record.is_some_and(|record| record.is_over()) {
-            true => Hand::Ended,
-            false => Hand::Unended,
-        }
-    }
-
-    /// A clock on which no two things happen at a time.
-    pub fn now(&self) -> Wall {
-        Wall(self.world().disk.tick() as i64 * 1_000_000_000)
-    }
-
-    fn let_go(&self, token: Option<&str>) {
-        if let Some(token) = token {
-            self.learn(|ledger| ledger.let_go(token));
-        }
-    }
-
-    /// The job is to run again, from its first try.
-    fn afresh(&self, token: Option<&str>) {
-        if let Some(token) = token {
-            self.learn(|ledger| {
-                ledger.job(token, |job| {
-                    (job.begun, job.counted) = (0, 0);
-                    job.started_once = false;
-                    job.cancelled = false;
-                    job.retried = None;
-                });
-            });
-        }
-    }
-
-    pub fn user_mv(&self, from: &Place, name: &str, to: &Place, new_name: &str) {
-        let token = self.token_at(from, name);
-        self.during("a user moves a file");
-        let hand = self.hand(from, name);
-        if let Some(token) = &token {
-            self.learn(|ledger| ledger.job(token, |job| job.hand = hand));
-        }
-        self.afresh(token.as_deref());
-        // The user may be too late.
-        let _ = self.rename(from, name.as_bytes(), to, new_name.as_bytes(), How::Replace);
-    }
-
-    pub fn user_rm(&self, place: &Place, name: &str) {
-        self.let_go(self.token_at(place, name).as_deref());
-        self.during("a user removes a file");
-        let _ = self.unlink(place, name.as_bytes());
-    }
-
-    pub fn user_mkdir(&self, name: &str) {
-        self.during("a user makes a queue");
-        self.make_queue(&queue(name)).expect("made");
-    }
-
-    /// A user drops a newer file over or beside another. It has a token of its own.
-    pub fn user_drop(&self, place: &Place, name: &str, token: &str) {
-        let record = Record::new(Work::Text(format!(": {token} dropped in between")));
-        let job = Job {
-            ask: ask(&record),
-            ..Job::default()
-        };
-        self.learn(|ledger| {
-            ledger.jobs.insert(token.to_owned(), job);
-        });
-        self.during("a user drops a file in between");
-        let text = record.to_json();
-        self.write_new(&Place::Store, b"other", text.as_bytes(), false)
-            .expect("written");
-        let dropped = self.rename(
-            &Place::Store,
-            b"other",
-            place,
-            name.as_bytes(),
-            How::Replace,
-        );
-        if dropped.is_ok() {
-            self.learn(|ledger| ledger.job(token, |job| job.hold = Hold::Kill));
-        }
     }
 }
 

@@ -266,7 +266,7 @@ fn put_back(life: &mut Life) {
 fn no_jobs(life: &mut Life) {
     life.number(Wish::PLAIN);
     life.fs.during("a user drops what is no job");
-    for (name, text) in [("-x", "true"), ("y", "{\"command\""), ("z", "")] {
+    for (name, text) in [("-x", "true"), ("y", "{\"command\"")] {
         let written = life
             .fs
             .write_new(&Place::Pending, name.as_bytes(), text.as_bytes(), true);

@@ -3,9 +3,13 @@
 //! Lives of jobs are lived through the real [`pirn::spool::Spool`] on [`simfs::SimFs`]; at every operation, and within
 //! every write, the power goes (or all processes are killed). Of what is left, in every combination that the model of
 //! `disk` allows, a spool is recovered as the daemon would do it, and judged by the promises of DESIGN section 2.
+//!
+//! `PIRN_CRASH_SIM_LIVES=n` tries more random lives, `PIRN_CRASH_SIM_SEED=n` just that one, and
+//! `PIRN_CRASH_SIM_LINES=n` tells more of what led to a broken promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod check;
+mod controls;
 mod daemon;
 mod dice;
 mod disk;
@@ -15,10 +19,14 @@ mod life;
 mod lives;
 mod random;
 mod simfs;
+mod survey;
+mod user;
+mod world;
 
 use dice::Dice;
 use disk::Disk;
-use explore::{Effort, Tried, explore};
+use explore::{Effort, Seen, Tried, explore};
+use life::Life;
 use simfs::SimFs;
 use std::time::Instant;
 
@@ -28,63 +36,108 @@ const EFFORT: Effort = Effort {
     second: 20,
 };
 
-#[test]
-fn scripted_lives() {
+const LIVES: u64 = 100;
+
+fn from_env(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().expect("a whole number"))
+}
+
+/// Lives all of these, on all processors, and tells what was tried.
+fn live_all<T: Sync>(
+    what: &str,
+    all: &[T],
+    live: impl Fn(&T, &mut Seen) -> Result<Tried, String> + Sync,
+) -> Tried {
     let began = Instant::now();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let outcomes: Vec<Result<Tried, String>> = std::thread::scope(|scope| {
+        let workers = (0..threads).map(|worker| {
+            let mine = all.iter().skip(worker).step_by(threads);
+            let live = &live;
+            scope.spawn(move || {
+                let mut seen = Seen::new();
+                mine.map(|one| live(one, &mut seen)).collect::<Vec<_>>()
+            })
+        });
+        let workers: Vec<_> = workers.collect();
+        let joined = workers.into_iter().map(|w| w.join().expect("no panic"));
+        joined.flatten().collect()
+    });
     let mut tried = Tried::default();
     let mut broken = Vec::new();
-    for (name, live) in lives::ALL {
-        let fs = SimFs::over(Disk::new());
-        let t = Instant::now();
-        match explore(&fs, true, live, EFFORT, &mut Dice::new(1)) {
-            Ok(more) => {
-                println!("{name}: {more:?} {:?}", t.elapsed());
-                tried.add(more)
-            }
-            Err(what) => broken.push(format!("{name}: {what}")),
+    for outcome in outcomes {
+        match outcome {
+            Ok(more) => tried.add(more),
+            Err(what) => broken.push(what),
         }
     }
-    println!("{tried:?} in {:.1?}", began.elapsed());
-    broken.iter().for_each(|what| println!("{what}\n"));
+    println!(
+        "{what}: {tried}, {} violations, in {:.1?}",
+        broken.len(),
+        began.elapsed()
+    );
+    broken.iter().take(8).for_each(|what| println!("{what}\n"));
     assert!(broken.is_empty(), "{} lives broke a promise", broken.len());
+    tried
 }
 
 #[test]
+fn scripted_lives() {
+    live_all("scripted lives", &lives::ALL, |(name, live), seen| {
+        let fs = SimFs::over(Disk::new());
+        explore(&fs, true, live, EFFORT, &mut Dice::new(1), seen)
+            .map_err(|what| format!("{name}: {what}"))
+    });
+}
+
+/// A user gets in between at each step of a life, with each thing that a user can do.
+#[test]
 fn disturbed_lives() {
-    let began = Instant::now();
-    let mut tried = Tried::default();
-    let mut broken = Vec::new();
-    for (n, deed) in random::DEEDS.into_iter().enumerate() {
-        for step in 1..75 {
-            let fs = SimFs::over(Disk::new());
-            let live = |life: &mut life::Life| {
-                random::busy(life, |fs| fs.interject(step, move |fs| deed(fs, "a")));
-            };
-            match explore(&fs, true, live, EFFORT, &mut Dice::new(step as u64)) {
-                Ok(more) => tried.add(more),
-                Err(what) => broken.push(format!("deed {n} at step {step}: {what}")),
-            }
-        }
+    let deeds = 0..random::DEEDS.len();
+    let all: Vec<_> = deeds
+        .flat_map(|n| (1..75).map(move |step| (n, step)))
+        .collect();
+    live_all("disturbed lives", &all, |(n, step), seen| {
+        let (n, step) = (*n, *step);
+        let fs = SimFs::over(Disk::new());
+        let effort = Effort {
+            second: 5,
+            ..EFFORT
+        };
+        explore(
+            &fs,
+            true,
+            disturbed(n, step),
+            effort,
+            &mut Dice::new(step as u64),
+            seen,
+        )
+        .map_err(|what| format!("deed {n} at step {step}: {what}"))
+    });
+}
+
+fn disturbed(deed: usize, step: usize) -> impl Fn(&mut Life) {
+    move |life| {
+        random::busy(life, |fs| {
+            fs.interject(step, move |fs| random::DEEDS[deed](fs, "a"))
+        })
     }
-    println!("{tried:?} in {:.1?}", began.elapsed());
-    broken.iter().take(8).for_each(|what| println!("{what}\n"));
-    assert!(broken.is_empty(), "{} lives broke a promise", broken.len());
 }
 
 #[test]
 fn random_lives() {
-    let began = Instant::now();
-    let mut tried = Tried::default();
-    let mut broken = Vec::new();
-    for seed in 0..300 {
+    let lives = from_env("PIRN_CRASH_SIM_LIVES").unwrap_or(LIVES);
+    let seeds: Vec<u64> = match from_env("PIRN_CRASH_SIM_SEED") {
+        Some(seed) => vec![seed],
+        None => (0..lives).collect(),
+    };
+    let tried = live_all("random lives", &seeds, |seed, seen| {
         let fs = SimFs::over(Disk::new());
-        let live = |life: &mut life::Life| random::random(life, seed);
-        match explore(&fs, true, live, EFFORT, &mut Dice::new(seed)) {
-            Ok(more) => tried.add(more),
-            Err(what) => broken.push(format!("seed {seed}: {what}")),
-        }
-    }
-    println!("{tried:?} in {:.1?}", began.elapsed());
-    broken.iter().take(8).for_each(|what| println!("{what}\n"));
-    assert!(broken.is_empty(), "{} lives broke a promise", broken.len());
+        let live = |life: &mut Life| random::random(life, *seed);
+        explore(&fs, true, live, EFFORT, &mut Dice::new(*seed), seen)
+            .map_err(|what| format!("PIRN_CRASH_SIM_SEED={seed}: {what}"))
+    });
+    // Lives in which nothing happens prove nothing.
+    assert!(tried.moments > tried.lives * 10 && tried.images > tried.lives * 10);
 }

@@ -6,7 +6,7 @@ use super::life::{Life, Wish, id, queue};
 use super::simfs::SimFs;
 use pirn::core::id::JobId;
 use pirn::core::policy::{StopReason, TryEnd};
-use pirn::spool::{Fs, NewId, Place, Where};
+use pirn::spool::{NewId, Place, Where};
 
 const NAMES: [&str; 3] = ["a", "b", "1"];
 const ENDS: [TryEnd; 4] = [

@@ -2,44 +2,15 @@
 //! included, so that one run of a life gives all the moments at which the power could have gone.
 
 use super::disk::{Disk, Entry, Ino, Node};
-use super::ledger::{Ledger, token};
+use super::ledger::Ledger;
+use super::world::World;
 use pirn::core::id::QueueName;
-use pirn::core::record::Record;
 use pirn::os::dir::{How, Kind, Look};
 use pirn::os::lease::Writers;
 use pirn::spool::{Ask, Fs, Place, Taken};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// A moment at which everything may end.
-#[derive(Debug, Clone)]
-pub struct Moment {
-    pub disk: Disk,
-    pub ledger: Ledger,
-    /// How much of the story had been told.
-    pub told: usize,
-}
-
-type Deed = Box<dyn FnOnce(&SimFs) + Send>;
-
-#[derive(Default)]
-pub struct World {
-    pub disk: Disk,
-    pub ledger: Ledger,
-    pub moments: Vec<Moment>,
-    pub story: Vec<String>,
-    /// What is going on: names the syncs.
-    pub during: String,
-    /// The syncs that were asked for, in order.
-    pub syncs: Vec<String>,
-    /// This one is not done.
-    pub lost_sync: Option<usize>,
-    /// Operations so far.
-    pub steps: usize,
-    /// What somebody else does just before an operation.
-    deed: Option<(usize, Deed)>,
-}
 
 #[derive(Clone)]
 pub struct SimFs(Arc<Mutex<World>>);
@@ -118,68 +89,6 @@ impl SimFs {
             world.picture();
         }
         done
-    }
-}
-
-impl World {
-    pub fn picture(&mut self) {
-        self.moments.push(Moment {
-            disk: self.disk.clone(),
-            ledger: self.ledger.clone(),
-            told: self.story.len() + 1,
-        });
-    }
-
-    /// What is replaced on purpose is nobody's any more.
-    fn let_go(&mut self, entry: &Entry) {
-        let bytes = self.disk.bytes(entry);
-        let record = bytes.and_then(|bytes| Record::from_bytes(&bytes).ok());
-        if let Some(token) = record.as_ref().and_then(token) {
-            self.ledger.let_go(&token);
-        }
-    }
-
-    /// Counts a sync. False if it is the one that is left out.
-    fn may_sync(&mut self, what: &str) -> bool {
-        let name = format!("{}: {what}", self.during);
-        self.syncs.push(name);
-        self.lost_sync != Some(self.syncs.len() - 1)
-    }
-
-    fn dir(&self, place: &Place) -> io::Result<()> {
-        match place {
-            Place::Queue(queue) => {
-                let entry = (Place::Pending, queue.as_str().into());
-                match self.disk.live.get(&entry).map(|ino| &self.disk.nodes[ino]) {
-                    Some(Node::Dir) => Ok(()),
-                    Some(Node::File { .. }) => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
-                    None => Err(io::ErrorKind::NotFound.into()),
-                }
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn get(&self, place: &Place, name: &[u8]) -> io::Result<Option<Ino>> {
-        self.dir(place)?;
-        Ok(self.disk.live.get(&(place.clone(), name.to_vec())).copied())
-    }
-
-    fn look(&self, ino: Ino) -> Look {
-        let (kind, size, modified) = match &self.disk.nodes[&ino] {
-            Node::Dir => (Kind::Directory, 0, 0),
-            Node::File {
-                bytes, modified, ..
-            } => (Kind::File, bytes.len() as u64, *modified),
-        };
-        Look {
-            kind,
-            inode: ino,
-            modified,
-            size,
-            links: 1,
-            uid: 0,
-        }
     }
 }
 
@@ -362,6 +271,13 @@ impl Fs for SimFs {
                 Ok(())
             },
         )
+    }
+
+    fn renew(&self, place: &Place) -> io::Result<()> {
+        match place {
+            Place::Queue(queue) => self.make_queue(queue),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
     }
 
     /// The sync makes the file's own name durable too, as the trait asks for.

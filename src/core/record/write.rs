@@ -146,11 +146,9 @@ impl Record {
         out.maybe("log_bytes", self.log_bytes);
         out.maybe("output", self.output.as_ref());
         out.maybe("result", self.result.as_ref());
-        out.unless(
-            "attempts",
-            self.attempts.iter().map(attempt).collect::<Vec<_>>(),
-            self.attempts.is_empty(),
-        );
+        if !self.attempts.is_empty() {
+            out.raw("attempts", &attempts(&self.attempts));
+        }
     }
 }
 
@@ -202,6 +200,12 @@ impl Out {
 /// JSON text of a value that has string keys and finite numbers only, so that printing cannot fail.
 fn print(value: impl Serialize) -> String {
     serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// A list that may be long: only one of its objects is in memory at a time.
+fn attempts(tries: &[Try]) -> String {
+    let list: Vec<String> = tries.iter().map(|t| print(attempt(t))).collect();
+    format!("[{}]", list.join(","))
 }
 
 fn attempt(t: &Try) -> serde_json::Map<String, serde_json::Value> {

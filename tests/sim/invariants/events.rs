@@ -129,6 +129,11 @@ impl Checker {
     fn arrived(&mut self, ticket: &Ticket, now: Now) {
         let id = &ticket.id;
         match self.jobs.get_mut(id) {
+            // The very file that is being claimed is no news.
+            Some(b)
+                if matches!(b.life, Life::Starting { .. })
+                    && b.ticket.stamp == ticket.stamp
+                    && b.ticket.queue == ticket.queue => {}
             Some(b) if !b.waits() => {
                 let earlier = b.successor.replace(ticket.queue.clone());
                 if let Some(queue) = earlier.filter(|q| *q != ticket.queue) {

@@ -1,0 +1,358 @@
+//! A disk that fails to sync (EIO through strace): nothing is acknowledged or shown that is not on it, nothing is
+//! synced a second time in the hope that it helps, and everybody is told.
+
+use crate::spool::{Done, Spool};
+use crate::tools::Gate;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// True when this program is there, installed if need be; says so if it is not.
+pub fn has_tool(program: &str, package: &str) -> bool {
+    let is_there = || {
+        let found = Command::new("sh")
+            .args(["-c", &format!("command -v {program}")])
+            .output()
+            .unwrap();
+        found.status.success()
+    };
+    if is_there() {
+        return true;
+    }
+    let _ = Command::new("timeout")
+        .args(["120", "apt-get", "install", "-y", package])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    let there = is_there();
+    if !there {
+        eprintln!("skipped: there is no {program}");
+    }
+    there
+}
+
+/// Fails a running process's system calls until this is dropped.
+pub struct Injection {
+    strace: Child,
+    pid: u32,
+}
+
+impl Injection {
+    /// `what` is as in `strace -e inject=`; `path` narrows it to one file.
+    pub fn new(spool: &Spool, pid: u32, what: &str, path: Option<&str>) -> Self {
+        let mut command = Command::new("strace");
+        command.args(["-f", "-p", &pid.to_string(), "-o"]);
+        command.arg(spool.beside("strace.out"));
+        let calls = what.split(':').next().unwrap();
+        command.args(["-e", &format!("trace={calls}")]);
+        command.args(["-e", &format!("inject={what}")]);
+        if let Some(path) = path {
+            command.arg("-P").arg(spool.path().join(path));
+        }
+        let strace = command.stderr(Stdio::null()).spawn().unwrap();
+        let this = Self { strace, pid };
+        spool.wait_for("strace to attach", || this.is_attached());
+        this
+    }
+
+    fn is_attached(&self) -> bool {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
+            return false;
+        };
+        tasks.flatten().all(|task| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            !status.contains("TracerPid:\t0\n")
+        })
+    }
+
+    /// The disk works again.
+    pub fn end(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Injection {
+    fn drop(&mut self) {
+        let strace = self.strace.id().to_string();
+        let _ = Command::new("kill").args(["-INT", &strace]).status();
+        let _ = self.strace.wait();
+    }
+}
+
+/// `pirn add` with failing system calls and switches for faults.
+fn add(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str]) -> Done {
+    let pirn = spool.command([""]).get_program().to_owned();
+    let calls = what.split(':').next().unwrap();
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-y", "-o"])
+        .arg(spool.beside("strace.add"));
+    command.args(["-e", &format!("trace={calls}")]);
+    command.args(["-e", &format!("inject={what}")]);
+    if let Some(path) = path {
+        command.arg("-P").arg(spool.path().join(path));
+    }
+    command.arg(pirn).arg("add").args(args);
+    command
+        .env("PIRN_SPOOL", spool.path())
+        .env("PIRN_FAULTS", faults);
+    spool.finish(command.stdin(Stdio::null()))
+}
+
+/// Everything in the spool but the files that are always there.
+fn tree(spool: &Spool) -> Vec<String> {
+    let found = Command::new("find")
+        .arg(spool.path())
+        .args(["-type", "f", "-printf", "%P\\n"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(found.stdout).unwrap();
+    let mut names: Vec<String> = text.lines().map(str::to_owned).collect();
+    names.retain(|name| !["lock", "seq"].contains(&name.as_str()));
+    names.sort();
+    names
+}
+
+#[test]
+fn add_takes_a_new_name_when_the_first_sync_fails() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    spool.add(&["true"]);
+    let once = "fdatasync:error=EIO:when=1";
+    let done = add(&spool, once, None, "", &["echo second"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(tree(&spool), ["pending/1", "pending/2"]);
+    let trace = fs::read_to_string(spool.beside("strace.add")).unwrap();
+    let synced: Vec<&str> = trace
+        .lines()
+        .filter(|line| line.contains("/tmp/.2."))
+        .map(|line| line.split_once('(').unwrap().1)
+        .collect();
+    assert_eq!(synced.len(), 2, "{trace}");
+    let name = |line: &str| line.split(')').next().unwrap().to_owned();
+    assert_ne!(name(synced[0]), name(synced[1]), "a new name");
+    assert_eq!(spool.record("pending/2")["command"], "echo second");
+    // What is not synced cannot fail: the test sees the sync.
+    let done = add(&spool, once, None, "no-file-sync", &["true"]);
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn add_does_not_accept_what_cannot_be_synced() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    spool.add(&["true"]);
+    for (what, path, fault) in [
+        ("fdatasync:error=EIO", None, "no-file-sync"),
+        ("fsync:error=EIO", Some("pending"), "no-pending-sync"),
+    ] {
+        for args in [&["true"][..], &["--id", "named", "true"]] {
+            let done = add(&spool, what, path, "", args);
+            assert_eq!(done.code, 74, "{what} {args:?}: {}", done.stderr);
+            assert!(done.stdout.is_empty(), "{}", done.stdout);
+            assert!(
+                done.stderr.to_lowercase().contains("input/output error"),
+                "{}",
+                done.stderr
+            );
+            assert_eq!(tree(&spool), ["pending/1"], "{what} {args:?}");
+        }
+        let done = add(&spool, what, path, fault, &["--id", "control", "true"]);
+        assert_eq!(done.code, 0, "{what} {fault}: {}", done.stderr);
+        spool.rm("pending/control");
+    }
+}
+
+#[test]
+fn the_first_number_of_all_is_not_given_when_it_cannot_be_kept() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    spool.pirn(&["status"]);
+    assert_eq!(
+        add(&spool, "fdatasync:error=EIO", None, "", &["true"]).code,
+        74
+    );
+    assert!(tree(&spool).is_empty());
+    let first = spool.add(&["true"]);
+    assert_ne!(first, spool.add(&["true"]));
+}
+
+#[test]
+fn replacing_does_not_cost_the_job_that_was_accepted() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    spool.add(&["--id", "x", "echo old"]);
+    let args = ["--id", "x", "--replace", "echo new"];
+    let done = add(&spool, "fsync:error=EIO", Some("pending"), "", &args);
+    assert_eq!(done.code, 74, "{}", done.stderr);
+    // Which of the two is there is open; that one is, is promised to who added the first.
+    let command = spool.record("pending/x")["command"].clone();
+    assert!(command == "echo old" || command == "echo new", "{command}");
+}
+
+#[test]
+fn an_end_is_recorded_under_a_new_name_when_the_first_sync_fails() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    for fault in ["", "no-file-sync"] {
+        let mut spool = Spool::new();
+        let mut command = spool.command(["serve", "--slots", "1"]);
+        command.env("PIRN_FAULTS", fault);
+        spool.serve_with(command);
+        let pid = spool.daemon_pid().unwrap();
+        // Counted by thread, and each that commits is new.
+        let broken = Injection::new(&spool, pid, "fdatasync:error=EIO:when=1", None);
+        spool.drop_file("1", "echo out; exit 4");
+        let mut gate = Gate::new(&spool, "gate");
+        spool.drop_json(
+            "2",
+            &serde_json::json!({"command": gate.wait(), "tries": 1}),
+        );
+        if fault.is_empty() {
+            spool.wait_daemon_log("under a new name");
+        }
+        gate.open(1);
+        spool.wait_record("complete/2");
+        broken.end();
+        spool.wait_for("the retry of 1", || {
+            spool.has("pending/1") || spool.has("active/1") || spool.has("failed/1")
+        });
+        let log = spool.daemon_log();
+        assert_eq!(log.contains("under a new name"), fault.is_empty(), "{log}");
+        assert!(!log.contains("nothing is accepted"), "{log}");
+        assert_eq!(spool.scratch(), [""; 0]);
+        spool.add(&["true"]);
+    }
+}
+
+/// How often a process has called read(2): a timer that expires without end shows in it.
+fn reads(pid: u32) -> u64 {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let line = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+    line.unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_cannot_be_synced_is_not_shown_and_nothing_more_is_started() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    for (what, path, fault) in [
+        ("fdatasync:error=EIO", None, "no-file-sync"),
+        ("fsync:error=EIO", Some("active"), "no-active-sync"),
+    ] {
+        let mut spool = Spool::new();
+        spool.serve(&["--slots", "2"]);
+        let pid = spool.daemon_pid().unwrap();
+        let mut gate = Gate::new(&spool, "gate");
+        spool.drop_file("long", format!("{}; echo done", gate.wait()));
+        spool.wait_note("long");
+        let broken = Injection::new(&spool, pid, what, path);
+        spool.drop_file("first", "echo out");
+        spool.wait_daemon_log("nothing is accepted or started any more");
+        spool.drop_file("second", "echo too late");
+        // What runs may end; its end is not shown.
+        gate.open(1);
+        spool.wait_log("long", "done");
+        let done = spool.pirn(&["add", "true"]);
+        assert_eq!(done.code, 75, "{}", done.stderr);
+        assert!(done.stderr.contains("trouble"), "{}", done.stderr);
+        let status = spool.pirn(&["status"]).stdout;
+        assert!(
+            status.contains("trouble") && status.contains("nput/output error"),
+            "{status}"
+        );
+        let before = reads(pid);
+        std::thread::sleep(Duration::from_secs(1));
+        let done = reads(pid) - before;
+        assert!(done < 100, "{what}: {done} reads in a second of trouble");
+        assert!(spool.ls("complete").is_empty(), "{what}");
+        assert_eq!(spool.ls("pending"), ["second"], "{what}");
+        assert_eq!(spool.ls("active"), ["first", "long"], "{what}");
+        assert!(!spool.has("log/second"));
+        // The machine is looked after and a new daemon started.
+        spool.crash();
+        drop(broken);
+        spool.serve(&[]);
+        for (id, output) in [
+            ("first", "out\n"),
+            ("long", "done\n"),
+            ("second", "too late\n"),
+        ] {
+            spool.wait_log(id, output.trim());
+            gate.open(1);
+            spool.wait_end(id);
+        }
+        assert_eq!(spool.add(&["true"]), "1");
+        assert!(!spool.pirn(&["status"]).stdout.contains("trouble"));
+        spool.stop();
+        // Without the sync nothing fails: the test sees it.
+        let mut command = spool.command(["serve"]);
+        command.env("PIRN_FAULTS", fault);
+        spool.serve_with(command);
+        let broken = Injection::new(&spool, spool.daemon_pid().unwrap(), what, path);
+        spool.drop_file("control", "echo out");
+        spool.wait_record("complete/control");
+        broken.end();
+    }
+}
+
+#[test]
+fn all_goes_on_by_itself_to_the_end_that_could_not_be_written() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let mut spool = Spool::serving(&[]);
+    let broken = Injection::new(
+        &spool,
+        spool.daemon_pid().unwrap(),
+        "fdatasync:error=EIO",
+        None,
+    );
+    spool.drop_file("1", "echo out");
+    spool.wait_daemon_log("nothing is accepted or started any more");
+    assert!(!spool.has("complete/1"));
+    broken.end();
+    let record = spool.wait_record("complete/1");
+    assert_eq!(
+        (&record["output"], &record["attempt"]),
+        (&"out\n".into(), &1.into())
+    );
+    // A disk that has failed once is not trusted again by this daemon.
+    assert_eq!(spool.pirn(&["add", "true"]).code, 75);
+    spool.stop();
+    spool.serve(&[]);
+    spool.add(&["true"]);
+    spool.wait_record("complete/1");
+}
+
+#[test]
+fn a_daemon_in_trouble_can_be_told_to_end() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let mut spool = Spool::serving(&[]);
+    let broken = Injection::new(
+        &spool,
+        spool.daemon_pid().unwrap(),
+        "fdatasync:error=EIO",
+        None,
+    );
+    spool.drop_file("1", "echo out");
+    spool.wait_daemon_log("nothing is accepted or started any more");
+    spool.signal("TERM");
+    spool.signal("TERM");
+    spool.wait_exit();
+    drop(broken);
+    spool.serve(&[]);
+    spool.wait_end("1");
+}

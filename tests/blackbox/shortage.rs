@@ -1,0 +1,434 @@
+//! No room, no inodes, no descriptors, no processes: acceptance stops with a clear error and leaves nothing behind,
+//! what runs is recorded, and all goes on by itself when there is room again.
+
+use crate::broken_disk::{Injection, has_tool};
+use crate::spool::Spool;
+use crate::tools::Gate;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A small file system of its own, as the spool.
+struct Disk {
+    at: PathBuf,
+}
+
+/// What there is to be short of.
+const DISKS: [&str; 3] = ["tmpfs", "tmpfs with few inodes", "ext4"];
+
+impl Disk {
+    /// Mounts it where the spool is to be; says so if that is not possible.
+    fn mount(spool: &Spool, kind: &str) -> Option<Self> {
+        let at = spool.path();
+        fs::create_dir(&at).unwrap();
+        let dir = at.display();
+        let image = spool.beside("image").display().to_string();
+        let line = match kind {
+            "ext4" => format!(
+                "truncate -s 16M {image} && mkfs.ext4 -q -m 0 {image} && mount -o loop {image} {dir}"
+            ),
+            "tmpfs" => format!("mount -t tmpfs -o size=6M,nr_inodes=400 none {dir}"),
+            _ => format!("mount -t tmpfs -o size=32M,nr_inodes=120 none {dir}"),
+        };
+        let made = Command::new("sh").args(["-c", &line]).output().unwrap();
+        if made.status.success() {
+            return Some(Self { at });
+        }
+        let why = String::from_utf8_lossy(&made.stderr).into_owned();
+        eprintln!("skipped: no {kind} to be had: {why}");
+        None
+    }
+
+    /// Uses up all there is, to the last byte or inode; what is written for ballast is in `store/`.
+    fn fill(&self, kind: &str) {
+        let store = self.at.join("store");
+        for n in 0.. {
+            let path = store.join(format!("fill-{n}"));
+            let done = if kind.contains("inodes") {
+                fs::File::create(&path).map(drop)
+            } else {
+                fill_one(&path)
+            };
+            match done {
+                Ok(()) if n < 3 || kind.contains("inodes") => {}
+                Ok(()) => break,
+                Err(e) if e.raw_os_error() == Some(28) => break,
+                Err(e) => panic!("{path:?}: {e}"),
+            }
+        }
+    }
+
+    /// There is room again.
+    fn empty(&self) {
+        for entry in fs::read_dir(self.at.join("store")).unwrap() {
+            fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+}
+
+/// Writes until there is no room for a further byte.
+fn fill_one(path: &Path) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut file = fs::File::create(path)?;
+    for size in [65536, 4096, 1] {
+        while file.write_all(&vec![b'x'; size]).is_ok() {}
+    }
+    Ok(())
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.at).status();
+    }
+}
+
+/// Drops a file from within the spool's file system.
+pub fn drop_inside(spool: &Spool, name: &str, content: &str) {
+    let staged = spool.path().join("pending/.staged");
+    fs::write(&staged, content).unwrap();
+    fs::rename(staged, spool.path().join("pending").join(name)).unwrap();
+}
+
+fn set_min_free(spool: &Spool, bytes: u64) {
+    fs::write(
+        spool.path().join("config.json"),
+        format!("{{\"min_free\": {bytes}}}"),
+    )
+    .unwrap();
+}
+
+#[test]
+fn a_full_disk_accepts_nothing_and_keeps_nothing() {
+    for kind in DISKS {
+        let spool = Spool::new();
+        let Some(disk) = Disk::mount(&spool, kind) else {
+            continue;
+        };
+        // Too small for the default: refused by rule.
+        let done = spool.pirn(&["add", "true"]);
+        if !kind.contains("inodes") {
+            assert_eq!(done.code, 75, "{kind}: {}", done.stderr);
+            assert!(done.stderr.contains("min_free"), "{kind}: {}", done.stderr);
+        }
+        // Without the rule: by the system, when there really is no room.
+        set_min_free(&spool, 0);
+        let first = spool.add(&["echo first"]);
+        disk.fill(kind);
+        for args in [
+            &["add", "true"][..],
+            &["add", "--id", "x", "true"],
+            &["add", "-q", "mail", "true"],
+        ] {
+            let done = spool.pirn(args);
+            assert_eq!(done.code, 75, "{kind} {args:?}: {}", done.stderr);
+            assert!(done.stdout.is_empty());
+            assert!(
+                done.stderr.contains("No space") || done.stderr.contains("inodes are free"),
+                "{kind}: {}",
+                done.stderr
+            );
+        }
+        let mut left = spool.ls("pending");
+        // An empty queue is no job.
+        left.retain(|name| name != "mail" || !spool.ls("pending/mail").is_empty());
+        assert_eq!(left, [first.as_str()], "{kind}");
+        assert_eq!(fs::read_dir(spool.path().join("tmp")).unwrap().count(), 0);
+        disk.empty();
+        let next = spool.add(&["echo next"]);
+        assert_ne!(first, next);
+    }
+}
+
+#[test]
+fn what_runs_on_a_full_disk_is_recorded() {
+    for kind in DISKS {
+        let mut spool = Spool::new();
+        let Some(disk) = Disk::mount(&spool, kind) else {
+            continue;
+        };
+        fs::create_dir_all(spool.path().join("store")).unwrap();
+        set_min_free(&spool, 100_000);
+        spool.serve(&["--slots", "3"]);
+        let mut gate = Gate::new(&spool, "gate");
+        let ids = ["a", "b", "c"];
+        for id in ids {
+            drop_inside(&spool, id, &format!("echo {id}; {}; exit 100", gate.wait()));
+            spool.wait_note(id);
+            spool.wait_log(id, id);
+        }
+        drop_inside(&spool, "later", "echo later");
+        disk.fill(kind);
+        // The daemon looks at most once a second.
+        std::thread::sleep(Duration::from_millis(1200));
+        gate.open(3);
+        for id in ids {
+            let record = spool.wait_record(&format!("failed/{id}"));
+            assert_eq!(record["exit_code"], 100, "{kind} {record}");
+            assert_eq!(record["output"], format!("{id}\n"), "{kind}");
+        }
+        assert!(
+            spool.has("pending/later") && !spool.has("log/later"),
+            "{kind}"
+        );
+        spool.wait_daemon_log("nothing is started");
+        assert_eq!(spool.pirn(&["add", "true"]).code, 75, "{kind}");
+        disk.empty();
+        assert_eq!(spool.wait_record("complete/later")["output"], "later\n");
+        spool.add(&["true"]);
+    }
+}
+
+#[test]
+fn without_its_reserve_an_end_waits_for_room() {
+    // The control of the test above.
+    let mut spool = Spool::new();
+    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+        return;
+    };
+    fs::create_dir_all(spool.path().join("store")).unwrap();
+    set_min_free(&spool, 0);
+    spool.serve(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    drop_inside(&spool, "a", &format!("{}; exit 100", gate.wait()));
+    spool.wait_note("a");
+    crate::tools::sh(&format!("rm {}/tmp/.reserve.*", spool.path().display()));
+    disk.fill("tmpfs");
+    gate.open(1);
+    spool.wait_daemon_log("recording its end failed");
+    assert!(!spool.has("failed/a"));
+    disk.empty();
+    assert_eq!(spool.wait_record("failed/a")["exit_code"], 100);
+}
+
+#[test]
+fn the_reserve_is_taken_when_there_is_room_again() {
+    let mut spool = Spool::new();
+    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+        return;
+    };
+    fs::create_dir_all(spool.path().join("store")).unwrap();
+    set_min_free(&spool, 0);
+    // Room for jobs, not for the reserve.
+    let ballast = |mib: u64| {
+        let file = fs::File::create(spool.path().join("store/ballast")).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &vec![1; (mib as usize) << 20], 0).unwrap();
+    };
+    ballast(5);
+    let half = vec![1; 600 << 10];
+    fs::write(spool.path().join("store/half"), half).unwrap();
+    let serve = spool.command(["serve"]);
+    spool.serve_with(serve);
+    drop_inside(&spool, "first", "true");
+    spool.wait_record("complete/first");
+    disk.empty();
+    let kept =
+        || fs::metadata(spool.path().join("tmp/.reserve.0")).map_or(0, |meta| meta.blocks() * 512);
+    let end = Instant::now() + Duration::from_secs(15);
+    for n in 0.. {
+        if kept() >= 1 << 20 {
+            return;
+        }
+        assert!(Instant::now() < end, "kept aside: {}", kept());
+        std::thread::sleep(Duration::from_millis(600));
+        drop_inside(&spool, &format!("more-{n}"), "true");
+    }
+}
+
+#[test]
+fn a_job_that_fills_the_disk_itself() {
+    for kind in ["tmpfs", "ext4"] {
+        let mut spool = Spool::new();
+        let Some(disk) = Disk::mount(&spool, kind) else {
+            continue;
+        };
+        fs::create_dir_all(spool.path().join("store")).unwrap();
+        set_min_free(&spool, 0);
+        spool.serve(&["--slots", "1"]);
+        let fill = "dd if=/dev/zero of=$PIRN_STORE/fill bs=4K 2>/dev/null; exit 3";
+        let record = json!({"command": fill, "tries": 1}).to_string();
+        drop_inside(&spool, "store", &record);
+        assert_eq!(spool.wait_record("failed/store")["exit_code"], 3, "{kind}");
+        disk.empty();
+        // And by its log. With a second try, for which there is no room at first.
+        let line = "[ $PIRN_ATTEMPT = 1 ] || exit 0; yes; exit 4";
+        let record = json!({"command": line, "tries": 2, "backoff": {"first": "10ms"}});
+        drop_inside(&spool, "log", &record.to_string());
+        spool.wait_for("a first try of log", || {
+            spool.daemon_log().contains("log: try 1 of 2")
+        });
+        std::thread::sleep(Duration::from_secs(2));
+        fs::File::options()
+            .write(true)
+            .open(spool.path().join("log/log"))
+            .unwrap()
+            .set_len(0)
+            .unwrap();
+        let (state, record) = spool.wait_end("log");
+        assert_eq!(
+            (state.as_str(), &record["attempt"]),
+            ("complete", &json!(2))
+        );
+        assert_eq!(record["attempts"][0]["exit_code"], 4, "{kind} {record}");
+    }
+}
+
+/// Thirty jobs that fail once and tell who they are.
+fn drop_thirty(spool: &Spool) {
+    for n in 0..30 {
+        let line = "echo $PIRN_ID.$PIRN_ATTEMPT; echo $PIRN_ID > $PIRN_OUT; sleep 0.05; exit $((2 - PIRN_ATTEMPT))";
+        spool.drop_json(
+            &format!("j{n}"),
+            &json!({"command": line, "tmp": true, "tries": 2, "backoff": {"first": "20ms", "max": "50ms"}}),
+        );
+    }
+}
+
+fn check_thirty(spool: &Spool) {
+    for n in 0..30 {
+        let (state, record) = spool.wait_end(&format!("j{n}"));
+        assert_eq!(state, "complete", "{record}");
+        assert_eq!(
+            record["attempts"].as_array().map(Vec::len),
+            Some(2),
+            "{record}"
+        );
+        assert_eq!(record["output"], format!("j{n}.2\n"), "{record}");
+        assert_eq!(record["result"], format!("j{n}\n"), "{record}");
+    }
+    assert!(spool.ls("active").is_empty() && spool.ls("pending").is_empty());
+    assert_eq!(spool.scratch(), [""; 0]);
+}
+
+#[test]
+fn short_of_descriptors_all_jobs_end_as_they_should() {
+    let mut spool = Spool::new();
+    let mut command = Command::new("prlimit");
+    let pirn = spool.command([""]).get_program().to_owned();
+    command
+        .arg("--nofile=30")
+        .arg(pirn)
+        .args(["serve", "--slots", "12"]);
+    command.env("PIRN_SPOOL", spool.path());
+    spool.serve_with(command);
+    drop_thirty(&spool);
+    check_thirty(&spool);
+}
+
+#[test]
+fn more_queues_than_descriptors() {
+    let mut spool = Spool::new();
+    let mut command = Command::new("prlimit");
+    let pirn = spool.command([""]).get_program().to_owned();
+    command.arg("--nofile=48").arg(pirn).arg("serve");
+    command.env("PIRN_SPOOL", spool.path());
+    spool.serve_with(command);
+    for n in 0..60 {
+        fs::create_dir(spool.path().join(format!("pending/q{n}"))).unwrap();
+        spool.drop_file(&format!("q{n}/j{n}"), "true");
+    }
+    for n in 0..60 {
+        spool.wait_record(&format!("complete/j{n}"));
+    }
+}
+
+/// A spool and a copy of the program that user 65534 can use.
+fn for_nobody(spool: &Spool) -> PathBuf {
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(spool.beside(""), open.clone()).unwrap();
+    fs::create_dir_all(spool.path()).unwrap();
+    chown(spool.path(), Some(65534), Some(65534)).unwrap();
+    let pirn = spool.beside("pirn");
+    fs::copy(spool.command([""]).get_program(), &pirn).unwrap();
+    fs::set_permissions(&pirn, open).unwrap();
+    pirn
+}
+
+#[test]
+fn short_of_processes_all_jobs_run_in_the_end() {
+    let mut spool = Spool::new();
+    if !nix::unistd::geteuid().is_root() || !has_tool("setpriv", "util-linux") {
+        eprintln!("skipped: needs to become another user");
+        return;
+    }
+    let pirn = for_nobody(&spool);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.args(["prlimit", "--nproc=14"]).arg(pirn);
+    command.args(["serve", "--slots", "12"]);
+    command
+        .env("PIRN_SPOOL", spool.path())
+        .env("HOME", "/")
+        .current_dir("/");
+    spool.serve_with(command);
+    for n in 0..24 {
+        let path = spool.path().join(format!("pending/.j{n}"));
+        fs::write(&path, r#"{"command": "exec sleep 0.3", "cwd": "/"}"#).unwrap();
+        fs::rename(path, spool.path().join(format!("pending/j{n}"))).unwrap();
+    }
+    for n in 0..24 {
+        let record = spool.wait_record(&format!("complete/j{n}"));
+        assert_eq!(record["attempt"], 1, "{record}");
+        assert_eq!(record["attempts"].as_array().map(Vec::len), Some(1));
+    }
+    spool.wait_daemon_log("not started for now");
+}
+
+#[test]
+fn a_spawn_that_fails_is_no_try() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    for error in ["EAGAIN", "ENOMEM"] {
+        let spool = Spool::serving(&["--slots", "4"]);
+        // The threads that start jobs are there.
+        for n in 0..6 {
+            spool.drop_file(&format!("warm{n}"), "sleep 0.05");
+        }
+        for n in 0..6 {
+            spool.wait_record(&format!("complete/warm{n}"));
+        }
+        spool.drop_json(
+            "again",
+            &json!({"command": "exit $((2 - PIRN_ATTEMPT))", "tries": 2, "backoff": {"first": "1s"}}),
+        );
+        spool.wait_for("its first try", || {
+            spool.daemon_log().contains("again: try 1 of 2")
+        });
+        let pid = spool.daemon_pid().unwrap();
+        let what = format!("clone,clone3,vfork,fork:error={error}");
+        let broken = Injection::new(&spool, pid, &what, None);
+        for n in 0..4 {
+            spool.drop_json(&format!("j{n}"), &json!({"command": "true", "tries": 1}));
+        }
+        spool.drop_json("once", &json!({"command": "true", "once": true}));
+        spool.wait_daemon_log("not started for now");
+        std::thread::sleep(Duration::from_secs(2));
+        for id in ["j0", "j1", "j2", "j3", "once", "again"] {
+            assert!(spool.has(&format!("pending/{id}")), "{error} {id}");
+        }
+        broken.end();
+        let tries = |record: &Value| record["attempts"].as_array().map(Vec::len);
+        for id in ["j0", "j1", "j2", "j3", "once"] {
+            let (state, record) = spool.wait_end(id);
+            assert_eq!(
+                (state.as_str(), tries(&record)),
+                ("complete", Some(1)),
+                "{record}"
+            );
+        }
+        let (state, record) = spool.wait_end("again");
+        assert_eq!(
+            (state.as_str(), tries(&record)),
+            ("complete", Some(2)),
+            "{record}"
+        );
+        // The control: what fails for another reason is a try.
+        let broken = Injection::new(&spool, pid, "execve:error=EACCES", None);
+        spool.drop_json("denied", &json!({"command": "true", "tries": 1}));
+        assert_eq!(spool.wait_record("failed/denied")["reason"], "not_started");
+        broken.end();
+    }
+}

@@ -1,0 +1,100 @@
+//! All that the simulation knows: the disk, what was promised, and every moment so far.
+
+use super::disk::{Disk, Entry, Ino, Node};
+use super::ledger::{Ledger, token};
+use super::simfs::SimFs;
+use pirn::core::record::Record;
+use pirn::os::dir::{Kind, Look};
+use pirn::spool::Place;
+use std::io;
+
+/// A moment at which everything may end.
+#[derive(Debug, Clone)]
+pub struct Moment {
+    pub disk: Disk,
+    pub ledger: Ledger,
+    /// How much of the story had been told.
+    pub told: usize,
+}
+
+pub type Deed = Box<dyn FnOnce(&SimFs) + Send>;
+
+#[derive(Default)]
+pub struct World {
+    pub disk: Disk,
+    pub ledger: Ledger,
+    pub moments: Vec<Moment>,
+    pub story: Vec<String>,
+    /// What is going on: names the syncs.
+    pub during: String,
+    /// The syncs that were asked for, in order.
+    pub syncs: Vec<String>,
+    /// This one is not done.
+    pub lost_sync: Option<usize>,
+    /// Operations so far.
+    pub steps: usize,
+    /// What somebody else does just before an operation.
+    pub deed: Option<(usize, Deed)>,
+}
+
+impl World {
+    pub fn picture(&mut self) {
+        self.moments.push(Moment {
+            disk: self.disk.clone(),
+            ledger: self.ledger.clone(),
+            told: self.story.len() + 1,
+        });
+    }
+
+    /// What is replaced on purpose is nobody's any more.
+    pub fn let_go(&mut self, entry: &Entry) {
+        let bytes = self.disk.bytes(entry);
+        let record = bytes.and_then(|bytes| Record::from_bytes(&bytes).ok());
+        if let Some(token) = record.as_ref().and_then(token) {
+            self.ledger.let_go(&token);
+        }
+    }
+
+    /// Counts a sync. False if it is the one that is left out.
+    pub fn may_sync(&mut self, what: &str) -> bool {
+        let name = format!("{}: {what}", self.during);
+        self.syncs.push(name);
+        self.lost_sync != Some(self.syncs.len() - 1)
+    }
+
+    pub fn dir(&self, place: &Place) -> io::Result<()> {
+        match place {
+            Place::Queue(queue) => {
+                let entry = (Place::Pending, queue.as_str().into());
+                match self.disk.live.get(&entry).map(|ino| &self.disk.nodes[ino]) {
+                    Some(Node::Dir) => Ok(()),
+                    Some(Node::File { .. }) => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+                    None => Err(io::ErrorKind::NotFound.into()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub fn get(&self, place: &Place, name: &[u8]) -> io::Result<Option<Ino>> {
+        self.dir(place)?;
+        Ok(self.disk.live.get(&(place.clone(), name.to_vec())).copied())
+    }
+
+    pub fn look(&self, ino: Ino) -> Look {
+        let (kind, size, modified) = match &self.disk.nodes[&ino] {
+            Node::Dir => (Kind::Directory, 0, 0),
+            Node::File {
+                bytes, modified, ..
+            } => (Kind::File, bytes.len() as u64, *modified),
+        };
+        Look {
+            kind,
+            inode: ino,
+            modified,
+            size,
+            links: 1,
+            uid: 0,
+        }
+    }
+}
