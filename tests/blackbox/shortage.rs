@@ -150,7 +150,7 @@ fn what_runs_on_a_full_disk_is_recorded() {
             continue;
         };
         fs::create_dir_all(spool.path().join("store")).unwrap();
-        set_min_free(&spool, 100_000);
+        set_min_free(&spool, 2 << 20);
         spool.serve(&["--slots", "3"]);
         let mut gate = Gate::new(&spool, "gate");
         let ids = ["a", "b", "c"];

@@ -141,7 +141,7 @@ fn its_timeout_goes_on() {
     assert!(
         record["duration"]
             .as_f64()
-            .is_some_and(|s| (1.9..12.0).contains(&s)),
+            .is_some_and(|s| (1.9..40.0).contains(&s)),
         "{record}"
     );
     assert!(

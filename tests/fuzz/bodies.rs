@@ -6,7 +6,8 @@
 
 #[path = "seq_text.rs"]
 mod seq_text;
-#[path = "when.rs"]
+// The command line's points in time; the library does not show them. The crate's root must have `core` and `os`.
+#[path = "../../src/cli/when.rs"]
 mod when;
 
 use pirn::core::config::{Config, MinFree, Terms};
@@ -22,8 +23,11 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+/// One target.
+pub type Body = fn(&[u8]);
+
 /// All of them, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Body); 6] = [
     ("job_file", job_file),
     ("record", record),
     ("config", config),

@@ -133,7 +133,10 @@ impl Checker {
             Some(b)
                 if matches!(b.life, Life::Starting { .. })
                     && b.ticket.stamp == ticket.stamp
-                    && b.ticket.queue == ticket.queue => {}
+                    && b.ticket.queue == ticket.queue =>
+            {
+                return;
+            }
             Some(b) if !b.waits() => {
                 let earlier = b.successor.replace(ticket.queue.clone());
                 if let Some(queue) = earlier.filter(|q| *q != ticket.queue) {

@@ -1,0 +1,195 @@
+//! Clocks that differ from one daemon to the next: no job is lost, no timeout fires wrongly, no retry waits longer
+//! than its longest backoff. (Jumps while a daemon runs are in tests/sim.)
+
+use crate::spool::{Spool, is_alive};
+use serde_json::json;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A record as a daemon leaves it that ended a first try and put the job back for a second.
+fn waits_for_retry(retry_at: &str) -> serde_json::Value {
+    json!({
+        "command": "echo $PIRN_ATTEMPT", "tries": 3, "backoff": {"first": "200ms", "max": "1s"},
+        "attempt": 1, "created_at": "2026-01-01T00:00:00Z", "retry_at": retry_at,
+        "attempts": [{"attempt": 1, "started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:00:01Z",
+                      "exit_code": 1, "reason": "exited", "duration": 1.0, "log_offset": 0}],
+    })
+}
+
+#[test]
+fn a_retry_waits_no_longer_than_its_longest_backoff() {
+    let mut spool = Spool::new();
+    spool.pirn(&["status"]);
+    // As if the clock had been ten years ahead, a day ahead, or years behind when they were written.
+    for (id, at) in [
+        ("decade", "2036-11-21T00:00:00Z"),
+        ("far", "2261-12-31T23:59:59Z"),
+        ("past", "2001-01-01T00:00:00Z"),
+        ("ancient", "1970-01-01T00:00:00Z"),
+    ] {
+        spool.drop_json(id, &waits_for_retry(at));
+    }
+    let began = Instant::now();
+    spool.serve(&[]);
+    for id in ["decade", "far", "past", "ancient"] {
+        let record = spool.wait_record(&format!("complete/{id}"));
+        assert_eq!(record["attempt"], 2, "{record}");
+        assert_eq!(record["output"], "2\n", "{record}");
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[test]
+fn the_longest_backoff_may_come_from_the_settings() {
+    let mut spool = Spool::new();
+    spool.pirn(&["status"]);
+    spool.config(r#"{"defaults": {"backoff": {"first": "100ms", "max": "1s"}}}"#);
+    let mut record = waits_for_retry("2036-11-21T00:00:00Z");
+    record.as_object_mut().unwrap().remove("backoff");
+    spool.drop_json("1", &record);
+    spool.serve(&[]);
+    assert_eq!(spool.wait_record("complete/1")["attempt"], 2);
+}
+
+#[test]
+fn a_date_is_the_users_and_is_kept() {
+    let spool = Spool::serving(&[]);
+    let command = |at: &str| json!({"command": "true", "not_before": at});
+    spool.drop_json("past", &command("2001-01-01T00:00:00Z"));
+    spool.drop_json("future", &command("2096-01-01T00:00:00Z"));
+    spool.drop_json("endless", &command("2261-12-31T23:59:59Z"));
+    spool.drop_json(
+        "over",
+        &json!({"command": "true", "expires": "2001-01-01T00:00:00Z"}),
+    );
+    spool.wait_record("complete/past");
+    assert_eq!(spool.wait_record("failed/over")["reason"], "expired");
+    spool.settle();
+    assert_eq!(spool.ls("pending"), ["endless", "future"]);
+    // The user thinks better of it.
+    spool.drop_json("future", &command("2001-01-01T00:00:00Z"));
+    spool.wait_record("complete/future");
+}
+
+#[test]
+fn times_that_make_no_sense_cost_no_job() {
+    let mut spool = Spool::new();
+    spool.pirn(&["status"]);
+    // A file from the future, one from before the epoch, and a record that began after now.
+    spool.drop_file("new", "true");
+    spool.drop_file("old", "true");
+    for (id, date) in [("new", "2099-01-01"), ("old", "1901-12-14")] {
+        let path = spool.path().join("pending").join(id);
+        crate::tools::sh(&format!("touch -d {date} {}", path.display()));
+    }
+    let began = json!({"command": "true", "attempt": 1, "started_at": "2098-01-01T00:00:00Z",
+        "created_at": "2097-01-01T00:00:00Z", "proc": {"pid": 1, "start": 1, "boot": "x"}});
+    spool.drop_json("began", &began);
+    spool.mv("pending/began", "active");
+    spool.serve(&[]);
+    for id in ["new", "old", "began"] {
+        let (state, record) = spool.wait_end(id);
+        assert_eq!(state, "complete", "{record}");
+        assert!(record["duration"].as_f64().unwrap() >= 0.0, "{record}");
+    }
+    // And empty files that look young for years are judged in the end.
+    let path = spool.path().join("pending/empty");
+    std::fs::write(&path, "").unwrap();
+    crate::tools::sh(&format!("touch -d 2099-01-01 {}", path.display()));
+    spool.wait_bad("empty");
+}
+
+/// A daemon for which the machine has been up that much longer.
+fn serve_in_time(spool: &Spool, seconds: i64) -> Command {
+    let pirn = spool.command([""]).get_program().to_owned();
+    let offset = seconds.to_string();
+    let mut command = Command::new("unshare");
+    command.args(["-T", "--boottime", &offset, "--monotonic", &offset]);
+    command.arg("--").arg(pirn).arg("serve");
+    command.env("PIRN_SPOOL", spool.path());
+    command
+}
+
+fn has_time_namespaces() -> bool {
+    let tried = Command::new("unshare")
+        .args(["-T", "--boottime", "1000", "true"])
+        .status();
+    let works = tried.is_ok_and(|status| status.success());
+    if !works {
+        eprintln!("skipped: no time namespaces");
+    }
+    works
+}
+
+#[test]
+fn another_boot_clock_after_a_restart_neither_kills_nor_spares() {
+    if !has_time_namespaces() {
+        return;
+    }
+    for seconds in [1_000_000, -60] {
+        let mut spool = Spool::serving(&["--slots", "8"]);
+        // Two that sleep longer than the offset would allow, one that is to be ended, one that waits for its retry.
+        let long = json!({"command": "echo begun; sleep 3", "timeout": "1h", "once": true});
+        spool.drop_json("long", &long);
+        let short = json!({"command": "echo begun; sleep 600", "timeout": "4s", "tries": 1});
+        spool.drop_json("short", &short);
+        let again = json!({"command": "exit $((2 - PIRN_ATTEMPT))", "backoff": {"first": "3s", "max": "4s"}});
+        spool.drop_json("again", &again);
+        let pid = spool.wait_note("short")["pid"].as_i64().unwrap();
+        spool.wait_note("long");
+        spool.wait_for("the first try", || {
+            spool.daemon_log().contains("again: try 1 of 3")
+        });
+        spool.crash();
+        let began = Instant::now();
+        let command = serve_in_time(&spool, seconds);
+        spool.serve_with(command);
+        let (_, record) = spool.wait_end("short");
+        let reason = record["reason"].as_str().unwrap();
+        assert!(reason == "timeout" || reason == "interrupted", "{record}");
+        assert!(!is_alive(pid));
+        assert!(began.elapsed() < Duration::from_secs(15), "{record}");
+        let (_, record) = spool.wait_end("long");
+        assert_ne!(record["reason"], "timeout", "{seconds}: {record}");
+        let (state, record) = spool.wait_end("again");
+        assert_eq!(state, "complete", "{record}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{record}");
+    }
+}
+
+#[test]
+fn a_boot_clock_of_its_own_changes_nothing() {
+    if !has_time_namespaces() {
+        return;
+    }
+    // Started in, killed in and started again in a place where the machine has been up for a month.
+    let mut spool = Spool::new();
+    let command = serve_in_time(&spool, 2_600_000);
+    spool.serve_with(command);
+    spool.drop_json(
+        "short",
+        &json!({"command": "sleep 600", "timeout": "3s", "tries": 1}),
+    );
+    spool.drop_json(
+        "long",
+        &json!({"command": "sleep 2; exit 9", "timeout": "1h", "tries": 1}),
+    );
+    spool.wait_note("short");
+    spool.wait_note("long");
+    spool.crash();
+    let command = serve_in_time(&spool, 2_600_000);
+    spool.serve_with(command);
+    let record = spool.wait_record("failed/short");
+    assert_eq!(record["reason"], "timeout", "{record}");
+    let took = record["duration"].as_f64().unwrap();
+    assert!((2.9..15.0).contains(&took), "{record}");
+    let record = spool.wait_record("failed/long");
+    assert!(
+        record["exit_code"] == 9 || record["reason"] == "interrupted",
+        "{record}"
+    );
+}
