@@ -48,7 +48,8 @@ impl Wall {
         let stamp: Timestamp = text.parse().map_err(|_| {
             format!("expected a time such as 2026-11-21T16:00:00Z (RFC 3339), got {text:?}")
         })?;
-        i64::try_from(stamp.as_nanosecond())
+        let nanos = stamp.as_nanosecond().min(i128::from(i64::MAX));
+        i64::try_from(nanos)
             .map(Self)
             .map_err(|_| format!("{text:?} is out of range"))
     }

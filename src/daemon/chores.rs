@@ -38,7 +38,14 @@ impl Engine {
         if now < self.space_at || self.shared.trouble.get().is_some() {
             return;
         }
-        let low = spool::shortage(&self.shared.spool, &self.shared.config());
+        let spool = &self.shared.spool;
+        // What is kept aside for records must be there again before anything new may use the room.
+        let low = spool::shortage(spool, &self.shared.config()).or_else(|| {
+            let filled = self.shared.reserve.fill(spool);
+            filled
+                .err()
+                .map(|e| format!("no room can be kept aside for records: {e}"))
+        });
         match (low, self.held) {
             (Some(why), false) => {
                 log::warn!("nothing is started: {why}");
@@ -51,11 +58,6 @@ impl Engine {
                 self.feed(Event::Release);
             }
             (Some(_), true) | (None, false) => {}
-        }
-        if !self.held
-            && let Err(e) = self.shared.reserve.fill(&self.shared.spool)
-        {
-            log::warn!("no room can be kept aside for records: {e}");
         }
         self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
     }

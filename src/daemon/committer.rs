@@ -233,9 +233,12 @@ fn record_end(
     };
     let longest = run.terms.backoff.rule().max;
     let placed = insist(shared, id, "recording its end", || {
-        shared
-            .spool
-            .finish(id, &record, &target, |inode| run.put_back(inode))
+        shared.spool.finish(id, &record, &target, |inode| {
+            if matches!(target, Target::Pending(_)) {
+                run.put_back(inode);
+            }
+            drop_empty_logs(shared, &record, id);
+        })
     });
     log::info!("{line}");
     match (target, placed) {
@@ -324,7 +327,7 @@ fn fill_in(shared: &Shared, run: &Run, book: &Book, record: &mut Record, end: Tr
     });
 }
 
-/// Puts the end of the log into the record. A log that says nothing is removed, unless somebody may still write.
+/// Puts the end of the log into the record.
 fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<()> {
     let fs = shared.spool.fs();
     for (name, is_main) in [
@@ -348,9 +351,6 @@ fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<()> {
             })?;
             size = size.min(run.log_offset + most);
         }
-        if size == 0 && launch::lock(shared, &file)? {
-            fs.unlink(&Place::Log, name.as_bytes())?;
-        }
         if is_main {
             record.log_bytes = Some(size);
             // A job may truncate its log: then the offset means nothing.
@@ -367,6 +367,27 @@ fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A log that says nothing is removed, unless somebody may still write. Not before the end is recorded: until then
+/// the log shows that the job was started.
+fn drop_empty_logs(shared: &Shared, record: &Record, id: &JobId) {
+    let fs = shared.spool.fs();
+    let mut names = vec![id.as_str().to_owned()];
+    names.extend(record.split.then(|| spool::stderr_log(id)));
+    for name in names {
+        let drop_it = || -> io::Result<()> {
+            let file = fs.with(&Place::Log, |log| dir::open_read(log, name.as_bytes()))?;
+            if dir::look_at(&file)?.size == 0 && launch::lock(shared, &file)? {
+                fs.unlink(&Place::Log, name.as_bytes())?;
+            }
+            Ok(())
+        };
+        match drop_it() {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => report(id, Err(e)),
+            Ok(()) | Err(_) => {}
+        }
+    }
 }
 
 /// Takes the result out of the scratch directory and removes that, unless it is to be kept.

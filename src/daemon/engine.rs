@@ -85,6 +85,10 @@ impl Engine {
     /// Takes the spool, recovers what an earlier daemon left, and is ready to run.
     pub fn start(options: Options, lock: Option<SpoolLock>) -> Result<Self, ServeError> {
         let umask = limits::current_umask();
+        if umask & 0o700 != 0 {
+            // What we make must be ours to read, whatever we were started with.
+            limits::set_umask(umask & 0o077);
+        }
         let spool = Spool::create(&options.spool, !options.no_sync)
             .or_else(doing(options.spool.display()))?;
         let lock = match lock {
@@ -506,6 +510,7 @@ fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
         path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
         locale,
         umask,
+        own_umask: limits::current_umask(),
         boot: procfs::boot_id(),
         spool: spawn::path_text(&spool),
     })

@@ -312,7 +312,8 @@ fn through_stub(
     argv: Vec<String>,
 ) -> (String, Vec<String>) {
     let mut options = Vec::new();
-    if let Some(umask) = start.record.umask.filter(|umask| *umask != home.umask) {
+    let umask = start.record.umask.unwrap_or(home.umask);
+    if umask != home.own_umask {
         options.extend(["--umask".to_owned(), format!("{umask:03o}")]);
     }
     if let Some(nice) = start.terms.nice.filter(|nice| *nice != 0) {

@@ -23,6 +23,7 @@ impl Engine {
     /// interrupted. Also clears `tmp/` of staging files that nobody can be writing any more.
     pub(super) fn recover(&mut self) -> io::Result<()> {
         self.clear_staging()?;
+        super::retain::reunite(&self.shared)?;
         let mut ids = self.shared.spool.ids(&Where::Active)?;
         if let Some(single) = &self.options.single {
             ids.retain(|id| id == single);

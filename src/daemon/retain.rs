@@ -41,15 +41,26 @@ pub fn orphans(shared: &Shared) {
     for id in ids {
         if children::log_is_held(shared, &id) {
             shared.mail.send(Letter::Held(id));
-        } else if shared.spool.find(&id).is_ok_and(|at| at.is_none())
-            && !shared.spool.reunite(&id).unwrap_or_else(|e| {
-                log::error!("log/{id}: {e}");
-                true
-            })
-        {
+        } else if shared.spool.find(&id).is_ok_and(|at| at.is_none()) {
             forget_belongings(shared, &id);
         }
     }
+}
+
+/// Finishes what an archiving left half done: see `Spool::reunite`. Before anything else is archived.
+pub fn reunite(shared: &Shared) -> io::Result<()> {
+    let mut older = Vec::new();
+    shared.spool.fs().names(&Place::Log, &mut |name| {
+        if name.contains(&b'~') {
+            older.extend(JobId::from_bytes(name));
+        }
+    })?;
+    for id in older {
+        if shared.spool.find(&id)?.is_none() {
+            shared.spool.reunite(&id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Records in `failed/` and `complete/` that have no end: put there while no daemon was there to write it.

@@ -92,8 +92,10 @@ pub struct Home {
     pub path: String,
     /// Variables that describe the place rather than the session: LANG, LC_*, TZ.
     pub locale: Vec<(String, String)>,
-    /// The umask that a job gets unless it says otherwise.
+    /// The umask that a job gets unless it says otherwise: the one we were started with.
     pub umask: u32,
+    /// The umask of this process, which a job has unless it is set.
+    pub own_umask: u32,
     /// Which boot this is.
     pub boot: String,
     /// The spool's path as the jobs see it.

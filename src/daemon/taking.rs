@@ -50,7 +50,14 @@ impl Engine {
     pub(super) fn open_queue(&mut self, queue: &QueueName) {
         if let Err(e) = self.watch_queue(queue) {
             // Not to be watched (fs.inotify.max_user_watches?): then it is looked at every so often.
-            log::error!("queue {queue}: {e}");
+            if e.kind() == io::ErrorKind::NotFound {
+                return;
+            }
+            if self.watches.unwatched.insert(queue.clone()) {
+                log::error!(
+                    "queue {queue}: cannot be watched, and is looked at every few seconds: {e}"
+                );
+            }
             self.rescan_soon();
         }
         self.scan(Place::of_queue(queue));
@@ -163,6 +170,8 @@ impl Engine {
                 self.feed(Event::Arrived(Box::new(ticket)));
             }
             Ok(Intake::Nothing | Intake::Open) => {}
+            // Its directory is gone, and with it the job.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Ok(Intake::Later(wait)) => {
                 self.judge_later(now.boot.after(wait), place.clone(), name.to_vec())
             }

@@ -19,6 +19,8 @@ pub struct Watches {
     watcher: Watcher,
     places: HashMap<Watch, Place>,
     logs: HashMap<Watch, JobId>,
+    /// Queues beyond the limit of watches.
+    pub(super) unwatched: BTreeSet<QueueName>,
     /// Files that somebody has open for writing.
     pub(super) open: BTreeSet<(Place, Vec<u8>)>,
     /// Jobs to look for in all queues once the scans are through: events were lost.
@@ -35,6 +37,7 @@ impl Watches {
             watcher: Watcher::new()?,
             places: HashMap::new(),
             logs: HashMap::new(),
+            unwatched: BTreeSet::new(),
             open: BTreeSet::new(),
             lost_events: false,
         })
@@ -70,6 +73,15 @@ impl Engine {
             self.watches.places.insert(watch, place);
         }
         Ok(())
+    }
+
+    /// True when the directory that is held still has its name.
+    fn is_in_place(&self, place: &Place) -> bool {
+        let fs = self.shared.spool.fs();
+        let held = fs.with(place, |fd| dir::look_at(fd)).map(|look| look.inode);
+        let name = place.relative();
+        let named = fs.look(&Place::Root, name.as_os_str().as_bytes());
+        matches!((held, named), (Ok(held), Ok(Some(named))) if held == named.inode)
     }
 
     /// Goes on with the directory that has this name now; one is made if none has.
@@ -205,6 +217,14 @@ impl Engine {
             Place::Root => {
                 if name == b"config.json" && self.options.config.is_none() {
                     self.reload();
+                }
+                let fixed = Place::FIXED
+                    .iter()
+                    .find(|place| place.relative().as_os_str().as_bytes() == name);
+                if let Some(place) = fixed
+                    && !self.is_in_place(place)
+                {
+                    self.directory_lost(watch, place);
                 }
             }
             Place::Pending | Place::Queue(_) => self.pending_changed(place, name, change),
@@ -400,10 +420,22 @@ impl Engine {
             | Place::Tmp
             | Place::Store
             | Place::Scripts => {
+                if self.is_in_place(place) {
+                    return;
+                }
                 let shown = self.shared.spool.path_of(place);
                 log::warn!("{}: was moved or removed under the daemon", shown.display());
-                self.watches.watcher.remove(watch);
-                self.watches.places.remove(&watch);
+                let old: Vec<Watch> = self
+                    .watches
+                    .places
+                    .iter()
+                    .filter(|(_, watched)| *watched == place)
+                    .map(|(watch, _)| *watch)
+                    .collect();
+                for watch in old {
+                    self.watches.watcher.remove(watch);
+                    self.watches.places.remove(&watch);
+                }
                 if let Err(e) = self.renew(place) {
                     log::error!("{}: {e}", shown.display());
                 }

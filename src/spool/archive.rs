@@ -4,6 +4,7 @@ use super::{Fs, Place, Spool, stderr_log};
 use crate::core::id::JobId;
 use crate::os::dir::How;
 use std::io;
+use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
     /// Gives the record of `id` in `place` (`complete/` or `failed/`), and its logs, the next free older name.
@@ -11,6 +12,7 @@ impl<F: Fs> Spool<F> {
     /// The log goes first: after a crash in between, the next call picks the same name again, since that depends
     /// on the records only.
     pub(super) fn archive(&self, id: &JobId, place: &Place) -> io::Result<()> {
+        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         for n in 1u32.. {
             let Ok(older) = id.older(n) else {
                 self.quarantine(
@@ -42,6 +44,7 @@ impl<F: Fs> Spool<F> {
     /// Gives a log named like an older run that has no record back to the run that lost it: a crash came between
     /// the two renames of an archiving. False if it is nobody's.
     pub fn reunite(&self, older: &JobId) -> io::Result<bool> {
+        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((name, number)) = older.as_str().rsplit_once('~') else {
             return Ok(false);
         };

@@ -68,8 +68,8 @@ impl<F: Fs> Spool<F> {
     /// Records the end of a job that is in `active/` and moves its file. The record must carry its end, or be
     /// ready for the next try.
     ///
-    /// `announce` is told the inode of the record before it is shown, so that it can be told from a file that a
-    /// user drops under the same name.
+    /// `announce` is called when the record is safe and before it is shown, with its inode: by that it can be told
+    /// from a file that a user drops under the same name.
     pub fn finish(
         &self,
         id: &JobId,
@@ -82,10 +82,8 @@ impl<F: Fs> Spool<F> {
             return Ok(Placed::UserMoved);
         }
         self.sync_active()?;
-        if matches!(target, Target::Pending(_)) {
-            let look = self.fs.look(&Place::Active, id.as_str().as_bytes())?;
-            look.iter().for_each(|look| announce(look.inode));
-        }
+        let look = self.fs.look(&Place::Active, id.as_str().as_bytes())?;
+        look.iter().for_each(|look| announce(look.inode));
         self.place(id, target)
     }
 

@@ -37,6 +37,7 @@ use crate::os::fault::Fault;
 use group::GroupSync;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 /// A spool, opened.
@@ -47,6 +48,8 @@ pub struct Spool<F: Fs = RealFs> {
     durable: bool,
     groups: [GroupSync; GROUPED.len()],
     staged: AtomicU64,
+    /// Held while older runs get their names, and while belongings of vanished jobs are removed.
+    naming: Mutex<()>,
 }
 
 /// The directories whose syncs are shared among those who want them at the same time.
@@ -78,6 +81,7 @@ impl<F: Fs> Spool<F> {
             durable,
             groups: Default::default(),
             staged: AtomicU64::new(0),
+            naming: Mutex::new(()),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Fs, Place, Spool, script_copy, stderr_log};
 use crate::core::id::JobId;
 use std::io;
+use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
     /// Removes a finished record with all that belongs to it.
@@ -13,6 +14,7 @@ impl<F: Fs> Spool<F> {
 
     /// Removes logs and scratch of a job whose record is gone, unless another of that name is about.
     pub fn remove_belongings(&self, id: &JobId) -> io::Result<()> {
+        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         if self.find(id)?.is_some() {
             return Ok(());
         }

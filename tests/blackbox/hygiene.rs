@@ -177,6 +177,8 @@ fn an_odd_umask_shuts_nobody_out() {
     fs::set_permissions(spool.beside(""), open).unwrap();
     let pirn = spool.beside("pirn");
     fs::copy(spool.command([""]).get_program(), &pirn).unwrap();
+    spool.pirn(&["status"]);
+    crate::tools::sh(&format!("chown -R 65534:65534 {}", spool.path().display()));
     let pirn = pirn.display();
     let line =
         format!("umask 0777; exec setpriv --reuid=65534 --regid=65534 --clear-groups {pirn} serve");

@@ -146,10 +146,12 @@ impl Daemon {
         record.attempt += 1;
         let attempt = record.attempt;
         let token = token(&record).unwrap_or_default();
+        // A user may have been as quick.
+        let is_here = self.fs.token_at(&Place::Active, id.as_str()).as_ref() == Some(&token);
         self.fs.learn(|ledger| {
             ledger.job(&token, |job| {
                 job.most = job.most.max(attempt);
-                job.hand = Hand::Off;
+                job.hand = if is_here { Hand::Off } else { job.hand };
             });
         });
         if attempt > 1 {
@@ -268,6 +270,9 @@ impl Daemon {
 
     /// A user has put a file that has no end into `failed/` or `complete/`.
     pub fn by_hand(&mut self, id: &JobId, at: &Where) -> io::Result<()> {
+        if self.runs.contains_key(id) {
+            return Ok(());
+        }
         let Ok(Some(mut record)) = self.spool.load(id, at) else {
             return Ok(());
         };

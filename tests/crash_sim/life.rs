@@ -206,8 +206,8 @@ impl Life {
             .and_then(|record| End::of(&record));
         self.fs.during("retry");
         self.fs.afresh(token.as_deref());
-        self.door.retry(id).expect("retried");
-        if let (Some(token), Some(ended)) = (token, ended) {
+        let done = self.door.retry(id).expect("retried");
+        if let (Some(token), Some(ended), Steered::Done) = (token, ended, done) {
             self.fs
                 .learn(|ledger| ledger.job(&token, |job| job.retried = Some(ended.finished)));
         }

@@ -203,8 +203,11 @@ impl Scheduler {
         self.free_slot(ix);
         if why == Refusal::Resources {
             let pause = Duration::from_millis(500 << self.shortages.min(6));
-            self.resume_at = Some(now.boot.after(pause));
-            self.shortages += 1;
+            // Of several refusals of one round, the first counts.
+            if self.resume_at.is_none() {
+                self.resume_at = Some(now.boot.after(pause));
+                self.shortages += 1;
+            }
         }
         match why {
             Refusal::Busy | Refusal::Resources if stopped.is_none() && successor.is_none() => {
@@ -275,6 +278,8 @@ impl Scheduler {
             },
             Stage::Sweeping { .. } | Stage::Ending => return,
         };
+        // What it used is free for others now.
+        self.resume_at = None;
         // A job that did well may leave a daemon behind; one that did not must be gone before its next try; and of
         // one that was stopped nothing may be left at all, not even what let go of the log.
         let stopped = matches!(end, TryEnd::Stopped { .. });
