@@ -6,8 +6,9 @@ use super::taking::RETRY_AFTER;
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
-use crate::os::clock;
+use crate::os::{clock, dir};
 use crate::spool::{self, Fs, Place, Where};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// Everything is looked at again this often, should an event ever have been missed.
@@ -35,12 +36,15 @@ impl Engine {
     /// anything may start; looks at most once a second.
     pub(super) fn guard_space(&mut self) {
         let now = self.now().boot;
-        if now < self.space_at || self.shared.trouble.get().is_some() {
+        let looked = now < self.space_at && (self.held || self.shared.reserve.is_full());
+        if looked || self.shared.trouble.get().is_some() {
             return;
         }
         let spool = &self.shared.spool;
+        let displaced = (!self.is_at_home()).then(|| "the spool was moved away".to_owned());
         // What is kept aside for records must be there again before anything new may use the room.
-        let low = spool::shortage(spool, &self.shared.config()).or_else(|| {
+        let low = displaced.or_else(|| spool::shortage(spool, &self.shared.config()));
+        let low = low.or_else(|| {
             let filled = self.shared.reserve.fill(spool);
             filled
                 .err()
@@ -60,6 +64,17 @@ impl Engine {
             (Some(_), true) | (None, false) => {}
         }
         self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
+    }
+
+    /// True when the spool is where it was when we started: jobs are told paths.
+    fn is_at_home(&self) -> bool {
+        let held = self
+            .shared
+            .spool
+            .fs()
+            .with(&Place::Root, |fd| dir::look_at(fd));
+        let named = std::fs::symlink_metadata(&self.shared.home.spool);
+        matches!((held, named), (Ok(held), Ok(named)) if held.inode == named.ino())
     }
 
     /// The bound has changed: the last look does not count.
@@ -130,7 +145,7 @@ impl Engine {
     }
 
     /// Tells the children of a job that is in `complete/` or `failed/` and not known otherwise.
-    fn check_parent(&mut self, id: JobId) {
+    pub(super) fn check_parent(&mut self, id: JobId) {
         for (place, complete) in [(Place::Complete, true), (Place::Failed, false)] {
             let look = self.shared.spool.fs().look(&place, id.as_str().as_bytes());
             if look.is_ok_and(|look| look.is_some()) {

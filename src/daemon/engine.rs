@@ -222,6 +222,10 @@ impl Engine {
             // What a user did to a file before its commit must not be taken for something done to the next run.
             self.read_watches();
         }
+        if !letters.is_empty() {
+            // A slot may become free.
+            self.guard_space();
+        }
         for letter in letters {
             match letter {
                 Letter::Event(event) => self.heard(event),

@@ -91,7 +91,10 @@ impl Engine {
             .map(|(id, queue)| (id.clone(), queue.clone()))
             .collect();
         for (id, queue) in known {
-            self.check_withdrawn(id, queue);
+            self.check_withdrawn(id.clone(), queue);
+            if self.scheduler.has_children(&id) && !self.scheduler.knows(&id) {
+                self.check_parent(id);
+            }
         }
     }
 

@@ -406,11 +406,13 @@ impl Engine {
                 self.watches.places.remove(&watch);
                 self.queue_gone(queue);
             }
-            // Moved as a whole, the spool goes on where it is: its directories are held by descriptor.
-            Place::Root => log::warn!(
-                "{}: was moved or removed under the daemon",
-                self.shared.spool.path().display()
-            ),
+            // What runs goes on, its directories being held by descriptor; nothing new is started before it is back,
+            // because jobs are told paths.
+            Place::Root => {
+                let shown = self.shared.spool.path();
+                log::warn!("{}: was moved or removed under the daemon", shown.display());
+                self.look_at_space_now();
+            }
             Place::Pending
             | Place::Active
             | Place::Complete

@@ -209,6 +209,20 @@ impl<F: Fs> Spool<F> {
         }
         Ok(())
     }
+
+    /// As [`Self::make_room`], for a job that is in `active/`: what is in `complete/` or `failed/` is an older run
+    /// only if the job is still in `active/` after it was seen there. A user may be moving it at this moment.
+    pub fn make_room_for_active(&self, id: &JobId) -> io::Result<()> {
+        let name = id.as_str().as_bytes();
+        for place in [Place::Complete, Place::Failed] {
+            if self.fs.look(&place, name)?.is_some()
+                && self.fs.look(&Place::Active, name)?.is_some()
+            {
+                self.archive(id, &place)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Tells this file from a later one of the same name.

@@ -5,6 +5,7 @@ use super::place::Place;
 use crate::core::id::QueueName;
 use crate::os::dir::{self, How, Kind, Look};
 use crate::os::lease::{self, Writers};
+use crate::os::limits;
 use fs2::FileExt;
 use std::collections::HashMap;
 use std::io::{self, Read, Seek, Write};
@@ -19,6 +20,7 @@ pub struct RealFs {
     root: OwnedFd,
     fixed: RwLock<HashMap<Place, Arc<OwnedFd>>>,
     queues: RwLock<HashMap<QueueName, Arc<OwnedFd>>>,
+    most_queues: usize,
 }
 
 impl RealFs {
@@ -69,6 +71,7 @@ impl RealFs {
             root,
             fixed: RwLock::new(fixed),
             queues: RwLock::new(HashMap::new()),
+            most_queues: usize::try_from(limits::descriptors() / 8).unwrap_or(0),
         })
     }
 
@@ -116,10 +119,11 @@ impl RealFs {
         let fd = Arc::new(self.with(&Place::Pending, |pending| {
             dir::open_dir(pending, queue.as_str().as_bytes())
         })?);
-        self.queues
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(queue.clone(), Arc::clone(&fd));
+        let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
+        // Beyond that many, a queue's directory is opened anew each time: descriptors are needed for jobs.
+        if queues.len() < self.most_queues || queues.contains_key(queue) {
+            queues.insert(queue.clone(), Arc::clone(&fd));
+        }
         Ok(fd)
     }
 

@@ -42,6 +42,15 @@ impl Reserve {
         Ok(())
     }
 
+    /// True when nothing is missing of it.
+    pub fn is_full(&self) -> bool {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
+            > INODES
+    }
+
     /// Gives the reserve up, for somebody who needs it now. True if there was any.
     pub fn release(&self, spool: &Spool<RealFs>) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,83 +1,15 @@
 //! A disk that fails to sync (EIO through strace): nothing is acknowledged or shown that is not on it, nothing is
 //! synced a second time in the hope that it helps, and everybody is told.
 
+mod strace;
+
+pub use strace::{Injection, has_tool};
+
 use crate::spool::{Done, Spool};
 use crate::tools::Gate;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
-
-/// True when this program is there, installed if need be; says so if it is not.
-pub fn has_tool(program: &str, package: &str) -> bool {
-    let is_there = || {
-        let found = Command::new("sh")
-            .args(["-c", &format!("command -v {program}")])
-            .output()
-            .unwrap();
-        found.status.success()
-    };
-    if is_there() {
-        return true;
-    }
-    let _ = Command::new("timeout")
-        .args(["120", "apt-get", "install", "-y", package])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    let there = is_there();
-    if !there {
-        eprintln!("skipped: there is no {program}");
-    }
-    there
-}
-
-/// Fails a running process's system calls until this is dropped.
-pub struct Injection {
-    strace: Child,
-    pid: u32,
-}
-
-impl Injection {
-    /// `what` is as in `strace -e inject=`; `path` narrows it to one file.
-    pub fn new(spool: &Spool, pid: u32, what: &str, path: Option<&str>) -> Self {
-        let mut command = Command::new("strace");
-        command.args(["-f", "-p", &pid.to_string(), "-o"]);
-        command.arg(spool.beside("strace.out"));
-        let calls = what.split(':').next().unwrap();
-        command.args(["-e", &format!("trace={calls}")]);
-        command.args(["-e", &format!("inject={what}")]);
-        if let Some(path) = path {
-            command.arg("-P").arg(spool.path().join(path));
-        }
-        let strace = command.stderr(Stdio::null()).spawn().unwrap();
-        let this = Self { strace, pid };
-        spool.wait_for("strace to attach", || this.is_attached());
-        this
-    }
-
-    fn is_attached(&self) -> bool {
-        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
-            return false;
-        };
-        tasks.flatten().all(|task| {
-            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-            !status.contains("TracerPid:\t0\n")
-        })
-    }
-
-    /// The disk works again.
-    pub fn end(self) {
-        drop(self);
-    }
-}
-
-impl Drop for Injection {
-    fn drop(&mut self) {
-        let strace = self.strace.id().to_string();
-        let _ = Command::new("kill").args(["-INT", &strace]).status();
-        let _ = self.strace.wait();
-    }
-}
 
 /// `pirn add` with failing system calls and switches for faults.
 fn add(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str]) -> Done {
@@ -329,7 +261,8 @@ fn all_goes_on_by_itself_to_the_end_that_could_not_be_written() {
     );
     // A disk that has failed once is not trusted again by this daemon.
     assert_eq!(spool.pirn(&["add", "true"]).code, 75);
-    spool.stop();
+    spool.signal("TERM");
+    spool.wait_exit();
     spool.serve(&[]);
     spool.add(&["true"]);
     spool.wait_record("complete/1");
