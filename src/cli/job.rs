@@ -441,11 +441,12 @@ fn admit(spool: &Spool) -> Result<Config, Failure> {
         Err(_) => Config::default(),
     };
     let holder = SpoolLock::holder(spool.path())?;
+    let served = holder.is_some();
     if let Some(trouble) = holder.and_then(|holder| holder.trouble) {
         let message = format!("not accepted: the daemon is in trouble: {trouble}");
         return Err(Failure::new(NOT_NOW, message));
     }
-    if let Some(why) = shortage(spool, &config) {
+    if let Some(why) = shortage(spool, &config, served) {
         return Err(Failure::new(NOT_NOW, format!("not accepted: {why}")));
     }
     if let Some(most) = config.max_pending {

@@ -40,7 +40,7 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
     spool.fs().names(&Place::Bad, &mut |name| {
         bad += usize::from(!name.ends_with(b".reason"))
     })?;
-    let shortage = shortage(&spool, &config);
+    let shortage = shortage(&spool, &config, holder.is_some());
     if args.json {
         let queues: Vec<_> = queues
             .iter()

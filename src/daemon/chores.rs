@@ -43,7 +43,7 @@ impl Engine {
         let spool = &self.shared.spool;
         let displaced = (!self.is_at_home()).then(|| "the spool was moved away".to_owned());
         // What is kept aside for records must be there again before anything new may use the room.
-        let low = displaced.or_else(|| spool::shortage(spool, &self.shared.config()));
+        let low = displaced.or_else(|| spool::shortage(spool, &self.shared.config(), true));
         let low = low.or_else(|| {
             let filled = self.shared.reserve.fill(spool);
             filled

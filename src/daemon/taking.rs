@@ -14,7 +14,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Scan {
     place: Place,
-    listing: Listing,
+    /// Opened when its turn comes: many directories may wait to be looked through, and descriptors are few.
+    listing: Option<Listing>,
 }
 
 /// Names per turn: bounds how long a turn takes.
@@ -38,12 +39,15 @@ impl Engine {
     }
 
     pub(super) fn scan(&mut self, place: Place) {
-        match self.shared.spool.fs().with(&place, |fd| Listing::open(fd)) {
-            Ok(listing) => self.scans.push_back(Scan { place, listing }),
-            Err(e) => {
-                log::error!("{}: {e}", self.shared.spool.path_of(&place).display());
-                self.rescan_soon();
-            }
+        if !self
+            .scans
+            .iter()
+            .any(|scan| scan.place == place && scan.listing.is_none())
+        {
+            self.scans.push_back(Scan {
+                place,
+                listing: None,
+            });
         }
     }
 
@@ -65,20 +69,34 @@ impl Engine {
 
     /// One turn's part of the scans.
     pub(super) fn scan_some(&mut self) {
-        let Some(mut scan) = self.scans.pop_front() else {
+        let Some(Scan { place, listing }) = self.scans.pop_front() else {
             return self.after_scans();
         };
+        let opened = match listing {
+            Some(listing) => Ok(listing),
+            None => self.shared.spool.fs().with(&place, |fd| Listing::open(fd)),
+        };
+        let mut listing = match opened {
+            Ok(listing) => listing,
+            Err(e) => return self.cannot_scan(&place, &e),
+        };
         for _ in 0..NAMES_PER_TURN {
-            match scan.listing.next_name() {
-                Ok(Some(name)) => self.seen(&scan.place, &name),
+            match listing.next_name() {
+                Ok(Some(name)) => self.seen(&place, &name),
                 Ok(None) => return,
-                Err(e) => {
-                    log::error!("{}: {e}", self.shared.spool.path_of(&scan.place).display());
-                    return self.rescan_soon();
-                }
+                Err(e) => return self.cannot_scan(&place, &e),
             }
         }
-        self.scans.push_front(scan);
+        let listing = Some(listing);
+        self.scans.push_front(Scan { place, listing });
+    }
+
+    fn cannot_scan(&mut self, place: &Place, e: &io::Error) {
+        // A queue may be gone by now.
+        if e.kind() != io::ErrorKind::NotFound {
+            log::error!("{}: {e}", self.shared.spool.path_of(place).display());
+            self.rescan_soon();
+        }
     }
 
     pub(super) fn after_scans(&mut self) {

@@ -7,12 +7,6 @@ use crate::os::dir;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes kept: some hundred records, or a few large ones.
-const BYTES: u64 = 1 << 20;
-
-/// Inodes kept: one for each record that is being written at a time.
-const INODES: usize = 16;
-
 /// The reserve: one file with blocks, and some without, in `tmp/`.
 #[derive(Debug, Default)]
 pub struct Reserve {
@@ -20,10 +14,19 @@ pub struct Reserve {
 }
 
 impl Reserve {
+    /// Bytes kept: some hundred records, or a few large ones.
+    pub const BYTES: u64 = 1 << 20;
+
+    /// Inodes kept: one for each record that is being written at a time, and one for the bytes.
+    pub const INODES: u64 = 17;
+
+    /// The file that is there while the reserve is.
+    pub const MARK: &[u8] = b".reserve.0";
+
     /// Takes what is missing of the reserve. Fails when there is no room for it, and then holds what it got.
     pub fn fill(&self, spool: &Spool<RealFs>) -> io::Result<()> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        for n in 0..=INODES {
+        for n in 0..Self::INODES {
             let name = format!(".reserve.{n}");
             if held.contains(&name) {
                 continue;
@@ -32,7 +35,7 @@ impl Reserve {
                 dir::unlink(tmp, name.as_bytes())?;
                 let file = dir::create(tmp, name.as_bytes())?;
                 if n == 0 {
-                    dir::allocate(&file, BYTES)
+                    dir::allocate(&file, Self::BYTES)
                         .inspect_err(|_| drop(dir::unlink(tmp, name.as_bytes())))?;
                 }
                 held.push(name);
@@ -47,8 +50,8 @@ impl Reserve {
         self.held
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .len()
-            > INODES
+            .len() as u64
+            >= Self::INODES
     }
 
     /// Gives the reserve up, for somebody who needs it now. True if there was any.

@@ -6,7 +6,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Reason, State};
 use crate::os::clock;
 use crate::os::dir::{self, How};
-use crate::spool::RealFs;
+use crate::spool::{RealFs, Reserve};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -136,8 +136,9 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// Why nothing new should be accepted or started, if the disk is nearly full.
-pub fn shortage(spool: &Spool<RealFs>, config: &Config) -> Option<String> {
+/// Why nothing new should be accepted or started, if the disk is nearly full. `served`: a daemon has the spool, which
+/// keeps room aside.
+pub fn shortage(spool: &Spool<RealFs>, config: &Config, served: bool) -> Option<String> {
     let space = spool
         .fs()
         .with(&Place::Root, |fd| dir::free_space(fd.as_fd()))
@@ -149,6 +150,14 @@ pub fn shortage(spool: &Spool<RealFs>, config: &Config) -> Option<String> {
             (of(space.total_bytes), of(space.total_inodes))
         }
     };
+    // The room that is kept aside for records is not for new work, nor is what it was given up for.
+    let reserved = !served || spool.fs().look(&Place::Tmp, Reserve::MARK).ok()?.is_some();
+    let (kept_bytes, kept_inodes) = if reserved {
+        (0, 0)
+    } else {
+        (Reserve::BYTES, Reserve::INODES)
+    };
+    let (bytes, inodes) = (bytes + kept_bytes, inodes.max(8) + kept_inodes);
     if space.free_bytes < bytes {
         return Some(format!(
             "{} bytes are free on the spool's file system, min_free is {bytes}",
@@ -156,11 +165,10 @@ pub fn shortage(spool: &Spool<RealFs>, config: &Config) -> Option<String> {
         ));
     }
     // Some file systems make inodes as they need them and report none.
-    if space.total_inodes > 0 && space.free_inodes < inodes.max(8) {
+    if space.total_inodes > 0 && space.free_inodes < inodes {
         return Some(format!(
             "{} inodes are free on the spool's file system, at least {} are wanted",
-            space.free_inodes,
-            inodes.max(8)
+            space.free_inodes, inodes
         ));
     }
     None

@@ -152,18 +152,21 @@ impl Life {
             .and_then(|at| self.fs.token_at(&at.place(), id.as_str()));
         self.fs.during("cancel");
         let was_active = found == Some(Where::Active);
-        if let Some(token) = &token
-            && !matches!(found, Some(Where::Complete | Where::Failed))
-        {
-            let at = found.as_ref().map_or(Place::Active, Where::place);
-            let hand = self.fs.hand(&at, id.as_str());
-            self.fs.learn(|ledger| {
-                ledger.job(token, |job| {
-                    job.hand = hand;
-                    job.retried = None;
-                    (job.begun, job.counted) = (0, 0);
+        // Another that waits under this name is next, should a user take this one away.
+        let other = Place::Queue(queue("mail"));
+        let at = found.map_or(Place::Active, |at| at.place());
+        let ended = matches!(at, Place::Complete | Place::Failed);
+        for at in [other, at].iter().filter(|_| !ended) {
+            let hand = self.fs.hand(at, id.as_str());
+            if let Some(token) = self.fs.token_at(at, id.as_str()) {
+                self.fs.learn(|ledger| {
+                    ledger.job(&token, |job| {
+                        job.hand = hand;
+                        job.retried = None;
+                        (job.begun, job.counted) = (0, 0);
+                    });
                 });
-            });
+            }
         }
         let done = self.door.cancel(id).expect("cancelled");
         // Unless somebody has moved it on.
