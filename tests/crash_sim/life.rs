@@ -170,7 +170,7 @@ impl Life {
         }
         let done = self.door.cancel(id).expect("cancelled");
         // Unless somebody has moved it on.
-        let is_there = self.door.find(id).expect("looked") == Some(Where::Failed);
+        let is_there = self.fs.token_at(&Place::Failed, id.as_str()) == token;
         if let (Some(token), Steered::Done, true) = (&token, &done, is_there) {
             self.fs.learn(|ledger| {
                 ledger.job(token, |job| {

@@ -2,6 +2,7 @@
 
 use crate::spool::Spool;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -53,11 +54,17 @@ fn what_is_edited_after_its_acceptance_runs_as_one_version() {
         n += 1;
         let id = format!("e{n}");
         let versions = ["a", "b"].map(|v| format!("echo {v}{n}; echo {}", v.repeat(200)));
-        spool.drop_file(&id, &versions[0]);
-        // In place, same length, by somebody who found it in pending/ or active/.
+        let staged = spool.beside("edited");
+        fs::write(&staged, &versions[0]).unwrap();
+        let mine = fs::metadata(&staged).unwrap().ino();
+        fs::rename(staged, spool.path().join("pending").join(&id)).unwrap();
+        // In place, same length, by somebody who found it in pending/ or active/; not in the record that takes
+        // its place there.
         for dir in ["pending", "active"] {
             let path = spool.path().join(dir).join(&id);
-            if let Ok(file) = fs::File::options().write(true).open(path) {
+            let open = fs::File::options().write(true).open(path);
+            let is_mine = |file: &fs::File| file.metadata().unwrap().ino() == mine;
+            if let Some(file) = open.ok().filter(is_mine) {
                 let half = versions[1].len() / 2;
                 let bytes = versions[1].as_bytes();
                 let write = std::os::unix::fs::FileExt::write_all_at;
