@@ -198,7 +198,13 @@ impl Checker {
         }
         if *why == Refusal::Resources {
             let (from, to) = (now.boot.after(SHORTEST_RESUME), now.boot.after(LONGEST));
-            self.resume = Some((from, to));
+            self.resume = match self.resume {
+                // Of several refusals of one pause, the first counts.
+                Some((earlier, end)) if earlier > now.boot => Some((earlier, end)),
+                // It may be over by now, or not: then either holds.
+                Some((earlier, end)) if end > now.boot => Some((earlier, to)),
+                Some(_) | None => Some((from, to)),
+            };
         }
     }
 
@@ -220,6 +226,8 @@ impl Checker {
             },
             _ => return,
         };
+        // What it used is free for others.
+        self.resume = None;
         b.succeeded = end == TryEnd::Exited(0);
         // Of a job that was stopped nothing may be left: it is swept even if nobody holds its log.
         let stopped = matches!(end, TryEnd::Stopped { .. });
