@@ -255,7 +255,14 @@ impl Engine {
         } else if let Event::Refused { id, why } = event {
             self.starting -= 1;
             let held = (why == Refusal::Busy).then(|| id.clone());
+            let gone = matches!(why, Refusal::Gone | Refusal::Changed).then(|| id.clone());
             self.feed(Event::Refused { id, why });
+            if let Some(id) = gone
+                && self.scheduler.has_children(&id)
+                && !self.scheduler.knows(&id)
+            {
+                self.check_parent(id);
+            }
             if let Some(id) = held {
                 self.found_held(id);
             }

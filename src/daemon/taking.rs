@@ -171,7 +171,7 @@ impl Engine {
                     );
                 }
                 if !self.scheduler.knows(&id)
-                    && let Err(e) = self.shared.spool.make_room(&id)
+                    && let Err(e) = self.shared.spool.make_room(&id, place)
                 {
                     log::error!("{id}: an older run could not be kept: {e}");
                 }

@@ -1,8 +1,8 @@
 //! Judging what was dropped: a job, not yet a job, or never one.
 
+use super::Spool;
 use super::fs::{Ask, Fs, Taken};
 use super::place::Place;
-use super::{Spool, Where};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Origin, Record, RecordError};
 use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
@@ -11,6 +11,17 @@ use crate::os::dir::{How, Kind, Look};
 use crate::os::lease::Writers;
 use std::io;
 use std::time::Duration;
+
+/// How much larger than a dropped file the record of a job may be that has run before: its output, its result and
+/// its history are added to what was dropped.
+const GROWTH: u64 = 16 << 20;
+
+fn too_large(size: u64, limits: Limits) -> Intake {
+    let most = limits.max_job_bytes;
+    Intake::Bad(format!(
+        "the file is {size} bytes long; max_job_bytes is {most}"
+    ))
+}
 
 /// How long an odd state (empty, two links, no lease to be had) may last before it is judged.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -58,17 +69,11 @@ impl<F: Fs> Spool<F> {
         }
         match self
             .fs
-            .take(place, name, limits.max_job_bytes, Ask::Writers)?
+            .take(place, name, limits.max_job_bytes + GROWTH, Ask::Writers)?
         {
             Taken::Missing => Ok(Intake::Nothing),
             Taken::Strange(look) => Ok(strange(place, name, &look)),
-            Taken::TooLarge(look) => {
-                let limit = limits.max_job_bytes;
-                Ok(Intake::Bad(format!(
-                    "the file is {} bytes long; max_job_bytes is {limit}",
-                    look.size
-                )))
-            }
+            Taken::TooLarge(look) => Ok(too_large(look.size, limits)),
             Taken::File {
                 look,
                 writers,
@@ -196,28 +201,13 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Keeps the record of an earlier run of this name out of the way of a new one.
-    pub fn make_room(&self, id: &JobId) -> io::Result<()> {
-        for place in [Where::Complete, Where::Failed] {
-            if self
-                .fs
-                .look(&place.place(), id.as_str().as_bytes())?
-                .is_some()
-            {
-                self.archive(id, &place.place())?;
-            }
-        }
-        Ok(())
-    }
-
-    /// As [`Self::make_room`], for a job that is in `active/`: what is in `complete/` or `failed/` is an older run
-    /// only if the job is still in `active/` after it was seen there. A user may be moving it at this moment.
-    pub fn make_room_for_active(&self, id: &JobId) -> io::Result<()> {
+    /// Keeps the record of an earlier run of this name out of the way of the job that is in `now_in`: what is in
+    /// `complete/` or `failed/` is an older run only if the job is still in its place after that was seen. A user may
+    /// be moving it there at this moment.
+    pub fn make_room(&self, id: &JobId, now_in: &Place) -> io::Result<()> {
         let name = id.as_str().as_bytes();
         for place in [Place::Complete, Place::Failed] {
-            if self.fs.look(&place, name)?.is_some()
-                && self.fs.look(&Place::Active, name)?.is_some()
-            {
+            if self.fs.look(&place, name)?.is_some() && self.fs.look(now_in, name)?.is_some() {
                 self.archive(id, &place)?;
             }
         }
@@ -291,6 +281,9 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall
     match (Record::from_bytes(bytes), young) {
         (Ok(mut record), _) => {
             let origin = record.origin();
+            if origin == Origin::Dropped && look.size > limits.max_job_bytes {
+                return too_large(look.size, limits);
+            }
             record.renew();
             Intake::Job(Box::new(record), look, origin)
         }

@@ -33,7 +33,7 @@ impl<F: Fs> Spool<F> {
             }
             Err(e) => return Err(e),
         };
-        self.make_room_for_active(id)?;
+        self.make_room(id, &Place::Active)?;
         if record.is_over() {
             return Ok(Left::Ended(record));
         }

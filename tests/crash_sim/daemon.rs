@@ -101,7 +101,7 @@ impl Daemon {
                     return self.take_in(&Place::of_queue(queue), name);
                 }
                 if !self.runs.contains_key(&id) {
-                    self.spool.make_room(&id)?;
+                    self.spool.make_room(&id, place)?;
                 }
                 Ok(())
             }
