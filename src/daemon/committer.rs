@@ -467,7 +467,7 @@ fn fail(
     let mut place = Settled::Gone;
     if let Some(mut record) = loaded {
         record.renew();
-        end_unrun(&mut record, reason, error);
+        record.end_unrun(clock::wall(), reason, error);
         let placed = insist(shared, id, "recording its end", || {
             shared.spool.fail_waiting(id, queue, stamp, &record)
         });
@@ -480,14 +480,6 @@ fn fail(
         id: id.clone(),
         place,
     }));
-}
-
-/// Gives the record of a job that did not run its end.
-fn end_unrun(record: &mut Record, reason: Reason, error: &str) {
-    record.forget_try();
-    record.finished_at = Some(clock::wall());
-    record.reason = Some(reason);
-    record.error = Some(error.to_owned());
 }
 
 /// A job left its queue, or its file was put somewhere by hand: writes its end if it is in `failed/` or
@@ -530,7 +522,7 @@ fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
         }
         (None, _) => "withdrawn by hand",
     };
-    end_unrun(&mut record, Reason::Cancelled, error);
+    record.end_unrun(clock::wall(), Reason::Cancelled, error);
     record.started_at = started_at;
     shared.spool.complete_by_hand(id, &at.place(), &record)
 }

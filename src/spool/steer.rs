@@ -63,10 +63,7 @@ impl<F: Fs> Spool<F> {
             record.queue = (!queue.is_default()).then(|| queue.clone());
         }
         record.renew();
-        record.forget_try();
-        record.finished_at = Some(clock::wall());
-        record.reason = Some(Reason::Cancelled);
-        record.error = Some("withdrawn before it ran".to_owned());
+        record.end_unrun(clock::wall(), Reason::Cancelled, "withdrawn before it ran");
         self.complete_by_hand(id, &Place::Failed, &record).map(drop)
     }
 

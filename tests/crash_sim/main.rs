@@ -11,6 +11,7 @@
 mod check;
 mod controls;
 mod daemon;
+#[path = "../sim/dice.rs"]
 mod dice;
 mod disk;
 mod explore;

@@ -446,6 +446,14 @@ impl Record {
         }
     }
 
+    /// Gives the record of a job that did not run, or not to its own end, its end.
+    pub fn end_unrun(&mut self, at: Wall, reason: Reason, error: &str) {
+        self.forget_try();
+        self.finished_at = Some(at);
+        self.reason = Some(reason);
+        self.error = Some(error.to_owned());
+    }
+
     /// Forgets what came of the last try, before the next one or its outcome.
     pub fn forget_try(&mut self) {
         self.started_at = None;
