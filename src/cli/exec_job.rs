@@ -3,12 +3,17 @@
 
 use super::exit::{Failure, Outcome};
 use crate::core::record::parse_umask;
+use crate::os::cgroup::Cgroup;
 use crate::os::{limits, spawn};
 use std::ffi::OsString;
 use std::io;
+use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
+    /// The control group to enter.
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
     #[arg(long, value_parser = parse_umask)]
     umask: Option<u32>,
     #[arg(long, allow_negative_numbers = true)]
@@ -26,6 +31,12 @@ const NOT_FOUND: u8 = 127;
 
 pub fn exec_job(args: Args) -> Outcome {
     let refused = |what: String, e: io::Error| Failure::new(NOT_EXECUTABLE, format!("{what}: {e}"));
+    if let Some(path) = args.cgroup
+        && let Err(e) = Cgroup::at(path).enter()
+    {
+        // It can be ended without, only less surely.
+        eprintln!("pirn: this job gets no control group: {e}");
+    }
     if let Some(nice) = args.nice {
         limits::set_nice(nice).map_err(|e| refused(format!("nice {nice}"), e))?;
     }

@@ -22,6 +22,7 @@ impl Engine {
             self.rescan_at = now.after(RESCAN_EVERY);
             self.audit();
             self.rescan();
+            self.clear_groups();
         }
         if self.retain_at.is_some_and(|at| now >= at) {
             self.retain_at = Some(now.after(Duration::from_secs(3600)));
@@ -29,6 +30,13 @@ impl Engine {
         }
         if self.held || self.scheduler.counts().waiting > 0 {
             self.guard_space();
+        }
+    }
+
+    /// Removes the control groups of jobs that had left processes behind, which have ended since.
+    pub(super) fn clear_groups(&self) {
+        if let Some(groups) = &self.shared.home.cgroups {
+            groups.remove_empty();
         }
     }
 

@@ -203,6 +203,9 @@ fn finish(shared: &Shared, id: &JobId, end: TryEnd, verdict: Verdict, wait: Opti
             }
         }
     };
+    if let Some(group) = &run.cgroup {
+        group.remove();
+    }
     shared.mail.send(Letter::Event(Event::Committed {
         id: id.clone(),
         place,

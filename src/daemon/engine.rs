@@ -15,12 +15,14 @@ use super::{Options, ServeError, doing};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Action, Event, Place as Settled, Refusal, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
+use crate::os::cgroup::Delegated;
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
 use crate::spool::{Place, Reserve, Spool, Where};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
@@ -160,6 +162,7 @@ impl Engine {
         // It may have been edited between the first reading and the watch.
         self.reload();
         self.recover().or_else(doing("recovering the spool"))?;
+        self.clear_groups();
         let shared = Arc::clone(&self.shared);
         let reaper = std::thread::Builder::new()
             .name("reaper".to_owned())
@@ -523,6 +526,7 @@ fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
         umask,
         own_umask: limits::current_umask(),
         boot: procfs::boot_id(),
+        cgroups: Delegated::find(format!("pirn.{:x}.", std::fs::metadata(&spool)?.ino())),
         spool: spawn::path_text(&spool),
     })
 }

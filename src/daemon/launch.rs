@@ -4,6 +4,7 @@ use super::shared::{Home, Shared};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, Work};
+use crate::os::cgroup::Cgroup;
 use crate::os::fault::Fault;
 use crate::os::{dir, spawn};
 use crate::spool::{self, Fs, Place};
@@ -35,6 +36,8 @@ pub struct Launched {
     pub pid: i32,
     /// Where its output begins.
     pub log_offset: u64,
+    /// What its processes are in.
+    pub cgroup: Option<Cgroup>,
 }
 
 /// What one start is about.
@@ -87,7 +90,8 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
         .or_else(|| scratch.clone())
         .unwrap_or_else(|| shared.home.account.home.clone());
     let (program, argv) = program(shared, start, &env, &cwd)?;
-    let (program, argv) = through_stub(&shared.home, start, program, argv);
+    let cgroup = shared.home.group(start.id);
+    let (program, argv) = through_stub(&shared.home, start, cgroup.as_ref(), program, argv);
     let stdin = match &start.record.stdin {
         Some(bytes) => spawn::memory_file(bytes),
         None => File::open("/dev/null"),
@@ -108,6 +112,7 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
         Ok(pid) => Ok(Launched {
             pid,
             log_offset: logs.offset,
+            cgroup,
         }),
         Err(e) if is_shortage(&e) => Err(NotNow::Resources(e)),
         Err(e) => Err(explain(&e, &program, &cwd)),
@@ -308,10 +313,14 @@ pub fn runs_from_copy(work: &Work) -> bool {
 fn through_stub(
     home: &Home,
     start: &Start<'_>,
+    cgroup: Option<&Cgroup>,
     program: String,
     argv: Vec<String>,
 ) -> (String, Vec<String>) {
     let mut options = Vec::new();
+    if let Some(group) = cgroup {
+        options.extend(["--cgroup".to_owned(), spawn::path_text(group.path())]);
+    }
     let umask = start.record.umask.unwrap_or(home.umask);
     if umask != home.own_umask {
         options.extend(["--umask".to_owned(), format!("{umask:03o}")]);

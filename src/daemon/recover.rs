@@ -77,6 +77,7 @@ impl Engine {
                 .started_at
                 .or_else(|| leader.map(|_| Wall(clock::wall().0 - nanos(ran)))),
             log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
+            cgroup: self.shared.home.group(&id),
             inode: AtomicU64::new(0),
             known: Mutex::default(),
             book: Mutex::new(Book {

@@ -1,7 +1,7 @@
 //! The threads that start jobs: claim, launch, enter.
 
 use super::engine::Letter;
-use super::launch::{self, NotNow, Start};
+use super::launch::{self, Launched, NotNow, Start};
 use super::pool::Pool;
 use super::shared::{Book, Run, Shared};
 use crate::core::config::Terms;
@@ -74,26 +74,20 @@ fn start(shared: &Shared, task: Task) {
     drop(logs);
     match outcome {
         Ok(launched) => {
-            let run = make_run(
-                &task,
-                record,
-                &terms,
-                launched.pid,
-                launched.log_offset,
-                None,
-            );
+            let pid = launched.pid;
+            let run = make_run(&task, record, &terms, Some(launched), None);
             let attempt = run.book().record.attempt;
             log::debug!(
                 "{}: started as process {} in slot {}",
                 task.id,
-                launched.pid,
+                pid,
                 task.slot
             );
             shared.enter(run);
             let id = task.id.clone();
             let terms = Box::new(terms);
             let started = Event::Started { id, attempt, terms };
-            shared.children.enter(Some((launched.pid, task.id)), || {
+            shared.children.enter(Some((pid, task.id)), || {
                 shared.mail.send(Letter::Event(started));
             });
         }
@@ -101,7 +95,7 @@ fn start(shared: &Shared, task: Task) {
             shared.children.enter(None, || {});
             let attempt = record.attempt;
             let error = Some((error, code));
-            shared.enter(make_run(&task, record, &terms, 0, 0, error));
+            shared.enter(make_run(&task, record, &terms, None, error));
             let terms = Box::new(terms);
             refuse(shared, task.id, Refusal::Impossible { attempt, terms });
         }
@@ -166,17 +160,17 @@ fn make_run(
     task: &Task,
     record: Record,
     terms: &Terms,
-    pid: i32,
-    log_offset: u64,
+    launched: Option<Launched>,
     error: Option<(String, i32)>,
 ) -> Arc<Run> {
     Arc::new(Run {
         id: task.id.clone(),
         queue: task.queue.clone(),
         terms: terms.clone(),
-        pid,
-        started: (pid != 0).then(clock::wall),
-        log_offset,
+        pid: launched.as_ref().map_or(0, |job| job.pid),
+        started: launched.is_some().then(clock::wall),
+        log_offset: launched.as_ref().map_or(0, |job| job.log_offset),
+        cgroup: launched.and_then(|job| job.cgroup),
         inode: AtomicU64::new(0),
         known: Mutex::default(),
         book: Mutex::new(Book {

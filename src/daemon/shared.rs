@@ -8,6 +8,7 @@ use crate::core::config::{Config, Terms};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::core::time::Wall;
+use crate::os::cgroup::{Cgroup, Delegated};
 use crate::os::user::Account;
 use crate::os::wait::Usage;
 use crate::spool::{Reserve, Spool};
@@ -30,6 +31,8 @@ pub struct Run {
     pub started: Option<Wall>,
     /// Where in the log its output begins.
     pub log_offset: u64,
+    /// What its processes are in, where we may make such groups.
+    pub cgroup: Option<Cgroup>,
     /// The inode of the record that goes back to `pending/` for the next try; 0 when none does.
     pub inode: AtomicU64,
     /// Its processes with their starts, as they were when it was told to end.
@@ -100,6 +103,17 @@ pub struct Home {
     pub boot: String,
     /// The spool's path as the jobs see it.
     pub spool: String,
+    /// Where jobs get control groups of their own.
+    pub cgroups: Option<Delegated>,
+}
+
+impl Home {
+    /// The control group of a job, where it can have one.
+    pub fn group(&self, id: &JobId) -> Option<Cgroup> {
+        self.cgroups
+            .as_ref()
+            .map(|groups| groups.group(id.as_str()))
+    }
 }
 
 /// Everything.

@@ -5,6 +5,7 @@ use super::engine::Letter;
 use super::shared::{Run, Shared};
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Stop};
+use crate::os::cgroup::Cgroup;
 use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::{clock, signals};
@@ -29,6 +30,7 @@ pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
         }
         if clock::now().boot.since(began) >= grace {
             how = Stop::Kill;
+            kill_group(&run);
         }
         for member in left {
             // TERM once each, KILL as long as it takes.
@@ -53,18 +55,20 @@ pub fn remember(shared: &Shared, run: &Run) {
     run.remember(tree.iter().map(|stat| (stat.pid, stat.start)).collect());
 }
 
-/// The live processes that belong to the job: in its leader's session or group, or with its mark in the
-/// environment they were started with, or descended from such.
+/// The live processes that belong to the job: in its leader's session or group, in its control group, or with its
+/// mark in the environment they were started with, or descended from such.
 pub fn members(shared: &Shared, run: &Run) -> Vec<Stat> {
     let mark = mark(&shared.home.spool, &run.id);
     let us = i32::try_from(std::process::id()).unwrap_or(0);
     let all = procfs::all().unwrap_or_default();
     let known = run.tree();
+    let confined = run.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes);
     let mut mine: Vec<Stat> = Vec::new();
     let belongs = |stat: &Stat| {
         stat.pid != us
             && ((run.pid != 0 && (stat.session == run.pid || stat.group == run.pid))
                 || known.contains(&(stat.pid, stat.start))
+                || confined.contains(&stat.pid)
                 || procfs::has_environment(stat.pid, &mark))
             && !Fault::NoSweep.is_on()
     };
@@ -82,6 +86,16 @@ pub fn members(shared: &Shared, run: &Run) -> Vec<Stat> {
             return mine;
         }
         mine.extend(more);
+    }
+}
+
+/// Kills what is in the job's control group, and while it forks.
+fn kill_group(run: &Run) {
+    if let Some(group) = &run.cgroup
+        && !Fault::NoSweep.is_on()
+        && let Err(e) = group.kill()
+    {
+        log::debug!("{}: its control group cannot be killed: {e}", run.id);
     }
 }
 

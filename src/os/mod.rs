@@ -3,6 +3,7 @@
 //! Thin wrappers that take and give safe types. No policy lives here.
 #![allow(unsafe_code)]
 
+pub mod cgroup;
 pub mod clock;
 pub mod dir;
 pub mod fault;

@@ -22,6 +22,7 @@ mod ends;
 mod escape;
 mod fields;
 mod files;
+mod groups;
 mod hostile;
 mod hygiene;
 mod kept;
