@@ -180,6 +180,11 @@ impl Fs for RealFs {
                 Ok(file) => file,
                 Err(e) => return unopened(fd, name, e),
             };
+            // What is looked at and read under the lease is one version of the file.
+            let settled = match ask {
+                Ask::Writers => Some(lease::settle(&file)?),
+                Ask::Nothing => None,
+            };
             let look = dir::look_at(&file)?;
             if look.kind != Kind::File {
                 return Ok(Taken::Strange(look));
@@ -187,13 +192,9 @@ impl Fs for RealFs {
             if look.size > limit {
                 return Ok(Taken::TooLarge(look));
             }
-            let writers = match ask {
-                Ask::Writers => lease::writers(&file)?,
-                Ask::Nothing => Writers::None,
-            };
             let bytes = dir::read_up_to(&file, look.size, limit)?;
             let writers = if bytes.len() as u64 == look.size {
-                writers
+                settled.map_or(Writers::None, |settled| settled.writers)
             } else {
                 Writers::Open
             };

@@ -1,11 +1,8 @@
 //! A disk that fails to sync (EIO through strace): nothing is acknowledged or shown that is not on it, nothing is
 //! synced a second time in the hope that it helps, and everybody is told.
 
-mod strace;
-
-pub use strace::{Injection, has_tool};
-
 use crate::spool::{Done, Spool};
+use crate::strace::{Injection, has_tool};
 use crate::tools::Gate;
 use std::fs;
 use std::process::{Command, Stdio};

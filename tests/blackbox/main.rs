@@ -36,6 +36,7 @@ mod steer;
 mod steer_down;
 mod steer_running;
 mod storm;
+mod strace;
 mod surroundings;
 mod workload;
 mod writers;

@@ -1,7 +1,7 @@
 //! No descriptors, no processes, no memory for a fork.
 
-use crate::broken_disk::{Injection, has_tool};
 use crate::spool::Spool;
+use crate::strace::{Injection, has_tool};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
