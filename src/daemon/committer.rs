@@ -181,6 +181,8 @@ fn finish(shared: &Shared, id: &JobId, end: TryEnd, verdict: Verdict, wait: Opti
         let mut book = run.book();
         match verdict {
             Verdict::Forget => {
+                // Its scratch goes even if another job has its name by now: that one has not begun.
+                report(id, shared.spool.remove_scratch(id));
                 report(id, shared.spool.remove_belongings(id));
                 log::info!("{id}: killed and forgotten: its file was removed");
                 Settled::Gone
@@ -248,25 +250,38 @@ fn record_end(
         (Target::Complete, Placed::There) => Settled::Complete,
         (Target::Failed, Placed::There) => Settled::Failed,
         (Target::Pending(queue), Placed::There) => again(shared, id, &queue, &record, longest),
-        (Target::Pending(_), Placed::Superseded) => {
+        (Target::Pending(_), why @ (Placed::Superseded | Placed::UserMoved)) => {
             fill_in(shared, run, book, &mut record, end, ended);
             record.attempts.pop();
             record.retry_at = None;
-            record.error =
-                Some("not tried again: something else has its name in pending/ by now".to_owned());
-            insist(shared, id, "recording its end", || {
+            record.error = Some(match why {
+                Placed::Superseded => {
+                    "not tried again: something else has its name in pending/ by now".to_owned()
+                }
+                Placed::UserMoved | Placed::There => {
+                    "not tried again: its file was moved by hand".to_owned()
+                }
+            });
+            let placed = insist(shared, id, "recording its end", || {
                 shared.spool.finish(id, &record, &Target::Failed, |_| {})
             });
-            Settled::Failed
+            match placed {
+                Placed::There => Settled::Failed,
+                Placed::UserMoved | Placed::Superseded => where_it_ended(shared, id),
+            }
         }
-        (
-            Target::Complete | Target::Failed | Target::Pending(_),
-            Placed::UserMoved | Placed::Superseded,
-        ) => match shared.spool.find_ended(id) {
-            Ok(Some(Where::Complete)) => Settled::Complete,
-            Ok(Some(Where::Failed)) => Settled::Failed,
-            Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => Settled::Gone,
-        },
+        (Target::Complete | Target::Failed, Placed::UserMoved | Placed::Superseded) => {
+            where_it_ended(shared, id)
+        }
+    }
+}
+
+/// Where a user has put a job that is over.
+fn where_it_ended(shared: &Shared, id: &JobId) -> Settled {
+    match shared.spool.find_ended(id) {
+        Ok(Some(Where::Complete)) => Settled::Complete,
+        Ok(Some(Where::Failed)) => Settled::Failed,
+        Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => Settled::Gone,
     }
 }
 

@@ -257,14 +257,21 @@ impl Engine {
             self.committed(id, place);
         } else if let Event::Refused { id, why } = event {
             self.starting -= 1;
+            log::debug!("{id}: not started: {why:?}");
             let held = (why == Refusal::Busy).then(|| id.clone());
-            let gone = matches!(why, Refusal::Gone | Refusal::Changed).then(|| id.clone());
+            let other = matches!(why, Refusal::Gone | Refusal::Changed).then(|| id.clone());
+            let is_gone = why == Refusal::Gone;
             self.feed(Event::Refused { id, why });
-            if let Some(id) = gone
-                && self.scheduler.has_children(&id)
+            if let Some(id) = other
                 && !self.scheduler.knows(&id)
             {
-                self.check_parent(id);
+                if is_gone {
+                    // What happened to it may have been taken for our own doing: it was being put back then.
+                    self.look_for(&id);
+                }
+                if self.scheduler.has_children(&id) {
+                    self.check_parent(id);
+                }
             }
             if let Some(id) = held {
                 self.found_held(id);
@@ -286,10 +293,14 @@ impl Engine {
                 Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => {}
             }
         }
-        let gone = matches!(place, Settled::Gone).then(|| id.clone());
+        let is_gone = matches!(place, Settled::Gone);
+        let ended = id.clone();
         self.feed(Event::Committed { id, place });
-        if let Some(id) = gone {
-            self.look_for(&id);
+        if is_gone {
+            self.look_for(&ended);
+        } else {
+            // Somebody may have put it into active/ again before we knew that it was over.
+            self.check_stranger(ended);
         }
     }
 

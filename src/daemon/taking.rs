@@ -1,5 +1,6 @@
 //! Taking in what is dropped: looking through the directories, judging names, and doing what follows.
 
+use super::committer;
 use super::engine::Engine;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
@@ -190,9 +191,10 @@ impl Engine {
                 log::debug!("{id}: waiting in queue {queue}");
                 self.feed(Event::Arrived(Box::new(ticket)));
             }
-            Ok(Intake::Nothing | Intake::Open) => {}
+            Ok(Intake::Nothing) => self.vanished(name),
+            Ok(Intake::Open) => {}
             // Its directory is gone, and with it the job.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(name),
             Ok(Intake::Later(wait)) => {
                 self.judge_later(now.boot.after(wait), place.clone(), name.to_vec())
             }
@@ -213,6 +215,15 @@ impl Engine {
                     name.to_vec(),
                 );
             }
+        }
+    }
+
+    /// A file came and went before it was looked at. It may have been an ended job's, whose log goes with it.
+    fn vanished(&mut self, name: &[u8]) {
+        if let Ok(id) = JobId::from_bytes(name)
+            && !self.scheduler.knows(&id)
+        {
+            self.errand(committer::Task::ByHand(id));
         }
     }
 

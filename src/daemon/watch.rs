@@ -317,7 +317,11 @@ impl Engine {
         };
         // Most such events are our own doing; the directory says which are not.
         match change {
-            Change::MovedAway | Change::Removed => self.check_active(&id),
+            Change::MovedAway | Change::Removed if self.scheduler.knows(&id) => {
+                self.check_active(&id);
+            }
+            // Somebody had put it there.
+            Change::MovedAway | Change::Removed => self.errand(committer::Task::ByHand(id)),
             Change::Came => self.check_stranger(id),
             Change::Grew | Change::Lost | Change::Overflow => {}
         }

@@ -167,7 +167,7 @@ fn what_a_good_job_leaves_behind_lives_on_in_its_group() {
     spool.drop_file(
         "7",
         format!(
-            "setsid sh -c 'exec >/dev/null 2>&1; sleep 600' & echo $! > {}",
+            "setsid sh -c 'exec >/dev/null 2>&1; exec sleep 600' & echo $! > {}",
             note.display()
         ),
     );

@@ -298,7 +298,7 @@ impl Spool {
                     .map(|o| o.stdout)
                     .unwrap_or_default();
                 let log = self.daemon_log();
-                let last: Vec<&str> = log.lines().rev().take(60).collect();
+                let last: Vec<&str> = log.lines().rev().take(400).collect();
                 panic!(
                     "waited in vain for {what}\n{}\n{}",
                     String::from_utf8_lossy(&tree),
