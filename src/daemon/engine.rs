@@ -260,13 +260,14 @@ impl Engine {
             log::debug!("{id}: not started: {why:?}");
             let held = (why == Refusal::Busy).then(|| id.clone());
             let other = matches!(why, Refusal::Gone | Refusal::Changed).then(|| id.clone());
-            let is_gone = why == Refusal::Gone;
             self.feed(Event::Refused { id, why });
             if let Some(id) = other
                 && !self.scheduler.knows(&id)
             {
-                if is_gone {
-                    // What happened to it may have been taken for our own doing: it was being put back then.
+                // What happened to it may have been taken for our own doing, when it was put back or taken in. What
+                // somebody has put into active/ meanwhile is in its way.
+                self.check_stranger(id.clone());
+                if !super::children::is_active(&self.shared, &id) {
                     self.look_for(&id);
                 }
                 if self.scheduler.has_children(&id) {

@@ -5,8 +5,9 @@ use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, Work};
 use crate::os::cgroup::Cgroup;
+use crate::os::dir::{self, Kind};
 use crate::os::fault::Fault;
-use crate::os::{dir, spawn};
+use crate::os::spawn;
 use crate::spool::{self, Fs, Place};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -121,11 +122,29 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
 
 /// The log, with the lock that says "some process of this job lives" (DESIGN section 3).
 fn open_log(shared: &Shared, name: &str) -> Result<File, NotNow> {
-    let file = shared
-        .spool
-        .fs()
-        .with(&Place::Log, |log| dir::open_append(log, name.as_bytes()))
-        .map_err(NotNow::Resources)?;
+    let open = || {
+        let fs = shared.spool.fs();
+        fs.with(&Place::Log, |log| dir::open_append(log, name.as_bytes()))
+    };
+    // Whatever is there and not a file is not ours, and must not hold up the job, nor all those behind it.
+    let is_strange = |opened: &io::Result<File>| match opened {
+        Ok(file) => dir::look_at(file).is_ok_and(|look| look.kind != Kind::File),
+        Err(e) => matches!(
+            e.raw_os_error(),
+            Some(libc::EISDIR | libc::ELOOP | libc::ENXIO)
+        ),
+    };
+    let mut opened = open();
+    if is_strange(&opened) {
+        let why = "in the place of a job's log, and not a file";
+        let moved = shared
+            .spool
+            .quarantine(&Place::Log, name.as_bytes(), why)
+            .map_err(NotNow::Resources)?;
+        log::warn!("log/{name}: {why}: moved to bad/{moved}");
+        opened = open();
+    }
+    let file = opened.map_err(NotNow::Resources)?;
     if lock(shared, &file).map_err(NotNow::Resources)? {
         Ok(file)
     } else {

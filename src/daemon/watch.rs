@@ -5,7 +5,7 @@ use super::committer;
 use super::engine::Engine;
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Event, MovedTo};
-use crate::os::dir;
+use crate::os::dir::{self, Kind};
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
 use crate::spool::{Fs, Place, Where};
 use std::collections::{BTreeSet, HashMap};
@@ -354,6 +354,15 @@ impl Engine {
     pub(super) fn check_stranger(&mut self, id: JobId) {
         if self.scheduler.knows(&id) || !super::children::is_active(&self.shared, &id) {
             return;
+        }
+        let look = self
+            .shared
+            .spool
+            .fs()
+            .look(&Place::Active, id.as_str().as_bytes());
+        if look.is_ok_and(|look| look.is_some_and(|look| look.kind != Kind::File)) {
+            let why = "it is not a file";
+            return self.quarantine(&Place::Active, id.as_str().as_bytes(), why);
         }
         log::warn!("{id}: was put into active/ by hand; moved to pending/, where jobs are started");
         if let Err(e) = self.shared.spool.unclaim(&id, &QueueName::default()) {

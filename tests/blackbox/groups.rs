@@ -68,6 +68,7 @@ impl Group {
             .arg(&self.0)
             .arg(env!("CARGO_BIN_EXE_pirn"))
             .arg("serve")
+            .env("PIRN_LOG", "debug")
             .env("PIRN_SPOOL", spool.path());
         spool.serve_with(command);
     }
@@ -152,7 +153,11 @@ fn a_group_outlives_its_daemon() {
     group.serve(&mut spool);
     spool.mv("active/7", "failed");
     assert_eq!(spool.wait_record("failed/7")["reason"], "cancelled");
-    assert!(!is_alive(escaped), "a process was left");
+    assert!(
+        !is_alive(escaped),
+        "a process was left\n{}",
+        spool.daemon_log()
+    );
     spool.wait_for("its group to be gone", || group.jobs().is_empty());
 }
 
