@@ -2,6 +2,7 @@
 //! tests that forgets what was not synced.
 
 use super::place::Place;
+use super::seq::NewSeq;
 use crate::core::id::QueueName;
 use crate::os::dir::{How, Look};
 use crate::os::lease::Writers;
@@ -69,7 +70,7 @@ pub trait Fs: Debug + Send + Sync {
     fn renew(&self, _place: &Place) -> io::Result<()> {
         Err(io::ErrorKind::NotFound.into())
     }
-    /// Hands the text of `seq` to `edit` while nobody else can, and stores what it gives back; synced if it says so,
-    /// with its name.
-    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()>;
+    /// Hands the text of `seq`, empty if there is none, to `edit` while nobody else can, and stores what it gives
+    /// back. A sync that fails ends it before the second text is stored.
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()>;
 }

@@ -29,6 +29,7 @@ pub use place::Place;
 pub use real::RealFs;
 pub use recover::Left;
 pub use reserve::Reserve;
+pub use seq::NewSeq;
 pub use steer::{Steered, shortage};
 pub use view::{Found, Where};
 

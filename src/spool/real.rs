@@ -2,12 +2,14 @@
 
 use super::fs::{Ask, Fs, Taken};
 use super::place::Place;
+use super::seq::NewSeq;
 use crate::core::id::QueueName;
 use crate::os::dir::{self, How, Kind, Look};
 use crate::os::lease::{self, Writers};
 use crate::os::limits;
 use fs2::FileExt;
 use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -231,28 +233,33 @@ impl Fs for RealFs {
         Ok(())
     }
 
-    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()> {
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()> {
         let path = format!(
             "/proc/self/fd/{}/seq",
             std::os::fd::AsRawFd::as_raw_fd(&self.root)
         );
         let mut file = dir::open_lock(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())))?;
         FileExt::lock_exclusive(&file)?;
-        let mut text = String::new();
-        (&file).take(256).read_to_string(&mut text)?;
-        let is_new = text.is_empty();
-        let (text, sync) = edit(&text);
-        file.rewind()?;
-        file.write_all(text.as_bytes())?;
-        file.set_len(text.len() as u64)?;
-        if sync {
+        let mut bytes = Vec::new();
+        (&file).take(256).read_to_end(&mut bytes)?;
+        let new = edit(&String::from_utf8_lossy(&bytes))?;
+        if let Some(text) = &new.synced {
+            store(&mut file, text)?;
             file.sync_data()?;
-            if is_new {
-                dir::sync(&self.root)?;
-            }
+            // Its name may be as new as its text, or a sync of that may have failed.
+            dir::sync(&self.root)?;
+        }
+        if new.synced.as_ref() != Some(&new.text) {
+            store(&mut file, &new.text)?;
         }
         Ok(())
     }
+}
+
+fn store(file: &mut File, text: &str) -> io::Result<()> {
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
 }
 
 /// What could not be opened: a link (ELOOP), a socket or a device without driver (ENXIO), or nothing at all.

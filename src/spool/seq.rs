@@ -2,7 +2,11 @@
 //!
 //! `seq` holds the next number, and behind it what makes that safe without a sync for each job: a bound that is
 //! on the disk, and the boot during which the number itself can be believed. After a crash of the machine the
-//! count goes on from the bound.
+//! count goes on from the bound. The boot is written when the bound has been synced, and not before: after a sync
+//! that failed, or a kill during it, the bound is not believed but synced anew.
+//!
+//! What is not such a text (`seq` was removed, or somebody wrote something else into it) says nothing: the count
+//! goes on after the highest number that any file in the spool has.
 
 use super::{Fs, Spool};
 use std::io;
@@ -10,19 +14,48 @@ use std::io;
 /// How many numbers are reserved at a time: as many may be skipped after a power cut.
 const BLOCK: u64 = 100;
 
+/// The highest number that is given.
+pub(super) const MOST: u64 = 1 << 63;
+
+/// In the place of the boot: the bound may not be on the disk.
+const UNSYNCED: &str = "-";
+
+/// What is to become of the text of `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSeq {
+    /// Stored first, and synced with the name of the file.
+    pub synced: Option<String>,
+    /// What it says in the end.
+    pub text: String,
+}
+
 impl<F: Fs> Spool<F> {
     /// Takes `count` consecutive numbers and gives the first.
     pub(super) fn take_numbers(&self, count: u64, boot: &str) -> io::Result<u64> {
         let mut first = 1;
         self.fs.edit_seq(&mut |text| {
-            let (next, bound) = read(text, boot);
-            first = next;
-            let next = next + count;
-            if next <= bound {
-                (format!("{next} {bound} {boot}\n"), false)
+            let (number, bound) = self.next_number(text, boot)?;
+            first = number;
+            let next = first
+                .checked_add(count)
+                .filter(|next| *next <= MOST - BLOCK)
+                .ok_or_else(|| {
+                    io::Error::other(
+                        "seq: the job numbers are used up; write a lower one that is free into it",
+                    )
+                })?;
+            Ok(if next <= bound || !self.durable {
+                NewSeq {
+                    synced: None,
+                    text: format!("{next} {bound} {boot}\n"),
+                }
             } else {
-                (format!("{next} {} {boot}\n", next + BLOCK), self.durable)
-            }
+                let bound = next + BLOCK;
+                NewSeq {
+                    synced: Some(format!("{next} {bound} {UNSYNCED}\n")),
+                    text: format!("{next} {bound} {boot}\n"),
+                }
+            })
         })?;
         Ok(first)
     }
@@ -30,23 +63,40 @@ impl<F: Fs> Spool<F> {
     /// Makes the next number durable, so that no numbers are skipped after a clean shutdown.
     pub fn settle_numbers(&self, boot: &str) -> io::Result<()> {
         self.fs.edit_seq(&mut |text| {
-            let (next, _) = read(text, boot);
-            (format!("{next} {next} {boot}\n"), self.durable)
+            let (next, _) = self.next_number(text, boot)?;
+            let text = format!("{next} {next} {boot}\n");
+            Ok(NewSeq {
+                synced: self.durable.then(|| text.clone()),
+                text,
+            })
         })
+    }
+
+    /// The next number and the durable bound.
+    fn next_number(&self, text: &str, boot: &str) -> io::Result<(u64, u64)> {
+        if let Some(read) = read(text, boot) {
+            return Ok(read);
+        }
+        let next = self.highest_number()? + 1;
+        if !text.is_empty() {
+            log::warn!("seq does not hold a job number; going on with {next}");
+        }
+        Ok((next, next))
     }
 }
 
-/// The next number and the durable bound. A file that somebody edited to a plain number is taken at its word.
-fn read(text: &str, boot: &str) -> (u64, u64) {
+/// The next number and the durable bound, if that is what the text says. A file that somebody edited to a plain
+/// number is taken at its word.
+fn read(text: &str, boot: &str) -> Option<(u64, u64)> {
+    let number = |word: &str| word.parse::<u64>().ok().filter(|number| *number <= MOST);
     let mut words = text.split_ascii_whitespace();
-    let mut number = || words.next().and_then(|word| word.parse::<u64>().ok());
-    let next = number().unwrap_or(1).max(1);
-    let bound = number().unwrap_or(next);
-    if words.next() == Some(boot) {
-        (next, bound)
-    } else {
-        (next.max(bound), bound)
-    }
+    let next = number(words.next()?)?.max(1);
+    let bound = words.next().map_or(Some(next), number)?;
+    let next_at_most = next.max(bound);
+    Some(match words.next() == Some(boot) {
+        true => (next, bound),
+        false => (next_at_most, next_at_most),
+    })
 }
 
 #[cfg(test)]
@@ -55,10 +105,24 @@ mod tests {
 
     #[test]
     fn the_bound_counts_after_another_boot() {
-        assert_eq!(read("", "b"), (1, 1));
-        assert_eq!(read("7 100 b", "b"), (7, 100));
-        assert_eq!(read("7 100 a", "b"), (100, 100));
-        assert_eq!(read("42", "b"), (42, 42));
-        assert_eq!(read("junk", "b"), (1, 1));
+        assert_eq!(read("7 100 b", "b"), Some((7, 100)));
+        assert_eq!(read("7 100 a", "b"), Some((100, 100)));
+        assert_eq!(read("7 100 -", "b"), Some((100, 100)));
+        assert_eq!(read("42", "b"), Some((42, 42)));
+    }
+
+    #[test]
+    fn what_is_no_number_says_nothing() {
+        for junk in [
+            "",
+            "junk",
+            "7 junk",
+            "-1",
+            "18446744073709551615",
+            "9223372036854775809 1 b",
+            "1 9223372036854775809",
+        ] {
+            assert_eq!(read(junk, "b"), None, "{junk:?}");
+        }
     }
 }

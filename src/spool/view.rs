@@ -1,5 +1,6 @@
 //! Looking: which state a job is in, its record, its log.
 
+use super::seq::MOST;
 use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Record, State};
@@ -173,6 +174,38 @@ impl<F: Fs> Spool<F> {
             }
         }
         Ok(None)
+    }
+
+    /// The highest job number that any file of a job has, older runs and logs included; 0 if none has.
+    pub(super) fn highest_number(&self) -> io::Result<u64> {
+        let mut highest = 0;
+        let states = [
+            Place::Pending,
+            Place::Active,
+            Place::Complete,
+            Place::Failed,
+            Place::Log,
+            Place::Bad,
+        ];
+        let queues = self.queues()?;
+        for place in queues.iter().map(Place::of_queue).chain(states) {
+            let names = self.fs.names(&place, &mut |name| {
+                let digits = name.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let (digits, rest) = name.split_at(digits);
+                let number = std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|n| n.parse().ok());
+                if rest.is_empty() || rest.starts_with(b"~") {
+                    highest = highest.max(number.filter(|n| *n < MOST).unwrap_or(0));
+                }
+            });
+            match names {
+                // A queue may be gone by now.
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(highest)
     }
 
     /// The ids in one state, in no order.

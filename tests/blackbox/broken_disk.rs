@@ -112,6 +112,39 @@ fn the_first_number_of_all_is_not_given_when_it_cannot_be_kept() {
     assert_ne!(first, spool.add(&["true"]));
 }
 
+/// How often a command has synced this file.
+fn syncs(spool: &Spool, of: &str) -> usize {
+    let trace = fs::read_to_string(spool.beside("strace.add")).unwrap();
+    let path = spool.path().join(of);
+    let ends = format!("{}>", path.display());
+    trace.lines().filter(|line| line.contains(&ends)).count()
+}
+
+#[test]
+fn a_bound_of_numbers_that_was_not_synced_is_not_relied_on() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    spool.add(&["true"]);
+    fs::write(spool.path().join("seq"), "100\n").unwrap();
+    let harmless = "fdatasync:delay_enter=1";
+    for what in [
+        "fdatasync:error=EIO:when=1",
+        "fdatasync:signal=SIGKILL:when=1",
+    ] {
+        let path = Some("seq");
+        assert_ne!(add(&spool, what, path, "", &["true"]).code, 0);
+        // Whoever comes next syncs it again, and only then are numbers free.
+        for expected in [1, 0] {
+            let done = add(&spool, harmless, None, "", &["true"]);
+            assert_eq!(done.code, 0, "{what}: {}", done.stderr);
+            assert_eq!(syncs(&spool, "seq"), expected, "{what}");
+        }
+        fs::write(spool.path().join("seq"), "1000\n").unwrap();
+    }
+}
+
 #[test]
 fn replacing_does_not_cost_the_job_that_was_accepted() {
     if !has_tool("strace", "strace") {

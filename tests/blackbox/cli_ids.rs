@@ -2,6 +2,7 @@
 
 use crate::spool::Spool;
 use serde_json::Value;
+use std::fs;
 
 fn pending(spool: &Spool, id: &str) -> Value {
     spool.record(&format!("pending/{id}"))
@@ -86,6 +87,46 @@ fn numbers_are_never_given_twice() {
     assert_eq!(spool.add(&["true"]), "81");
     let next: u32 = spool.add(&["true"]).parse().unwrap();
     assert!(next > 82, "{next}");
+}
+
+/// A `seq` that says nothing: no number that a job has had is given again, wherever that job is.
+#[test]
+fn a_seq_that_is_no_number() {
+    let spool = Spool::new();
+    spool.add(&["true"]);
+    for (content, name) in [
+        (&b"junk"[..], "pending/12"),
+        (b"\xff\xfe7", "complete/20~3"),
+        (b"18446744073709551615", "failed/31"),
+        (
+            b"18446744073709551615 18446744073709551615 x\n",
+            "log/40~err",
+        ),
+        (b"5 99999999999999999999", "active/55"),
+        (b"", "pending/mail/60"),
+    ] {
+        let path = spool.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "true").unwrap();
+        fs::write(spool.path().join("seq"), content).unwrap();
+        let highest: u64 = name.rsplit('/').next().unwrap()[..2].parse().unwrap();
+        for n in 1..=2 {
+            assert_eq!(
+                spool.add(&["true"]),
+                (highest + n).to_string(),
+                "{content:?}"
+            );
+        }
+    }
+    spool.rm("seq");
+    assert_eq!(spool.add(&["true"]), "63");
+    // A plain number is taken at its word, within reason.
+    fs::write(spool.path().join("seq"), "100").unwrap();
+    assert_eq!(spool.add(&["true"]), "100");
+    fs::write(spool.path().join("seq"), "9223372036854775800").unwrap();
+    let done = spool.pirn(&["add", "true"]);
+    assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+    assert!(done.stderr.contains("seq"), "{}", done.stderr);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::world::World;
 use pirn::core::id::QueueName;
 use pirn::os::dir::{How, Kind, Look};
 use pirn::os::lease::Writers;
-use pirn::spool::{Ask, Fs, Place, Taken};
+use pirn::spool::{Ask, Fs, NewSeq, Place, Taken};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -281,17 +281,20 @@ impl Fs for SimFs {
     }
 
     /// The sync makes the file's own name durable too, as the trait asks for.
-    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()> {
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()> {
         let text = self.world().disk.seq().to_owned();
-        let (text, sync) = edit(&text);
-        self.step(
-            || format!("write seq: {}", text.trim_end()),
-            |world| {
-                world.disk.set_seq(text.clone());
-                Ok(())
-            },
-        )?;
-        if sync {
+        let new = edit(&text)?;
+        let store = |text: &str| {
+            self.step(
+                || format!("write seq: {}", text.trim_end()),
+                |world| {
+                    world.disk.set_seq(text.to_owned());
+                    Ok(())
+                },
+            )
+        };
+        if let Some(text) = &new.synced {
+            store(text)?;
             self.step(
                 || "fdatasync seq".to_owned(),
                 |world| {
@@ -302,6 +305,6 @@ impl Fs for SimFs {
                 },
             )?;
         }
-        Ok(())
+        store(&new.text)
     }
 }

@@ -549,11 +549,6 @@ pub fn seq(data: &[u8]) {
     let (content, events) = text.split_once('\n').unwrap_or((&text, "1c1s1c1"));
     // No more than this is read of the file.
     let content = content.get(..256).unwrap_or(content);
-    // Near the end of the numbers there is nothing to promise.
-    let is_near_end = |word: &str| word.parse::<u64>().is_ok_and(|n| n > u64::MAX / 2);
-    if content.split_ascii_whitespace().any(is_near_end) {
-        return;
-    }
     let spool = seq_text::spool(content);
     // The content may name the first boot, but none that is still to come.
     let later = "boot".repeat(content.len());
@@ -570,11 +565,13 @@ pub fn seq(data: &[u8]) {
             }
             b'r' => boots += 1,
             b's' => spool.settle(&boot),
+            b'f' => spool.fail_next_sync(),
             b => {
                 let count = u64::from(b).max(1);
-                let first = spool.take(count, &boot);
-                assert!(first >= least, "{first} was given before");
-                least = first + count;
+                if let Some(first) = spool.take(count, &boot) {
+                    assert!(first >= least, "{first} was given before");
+                    least = first + count;
+                }
             }
         }
     }

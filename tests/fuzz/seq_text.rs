@@ -8,7 +8,7 @@ use std::io;
 
 /// The one operation that `seq.rs` needs.
 pub trait Fs {
-    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()>;
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<seq::NewSeq>) -> io::Result<()>;
 }
 
 /// What `seq.rs` looks for above itself.
@@ -22,17 +22,30 @@ pub struct Spool<F> {
 pub struct File {
     pub text: String,
     pub on_disk: String,
+    /// The next sync fails.
+    pub broken: bool,
 }
 
 impl Fs for RefCell<File> {
-    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> (String, bool)) -> io::Result<()> {
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<seq::NewSeq>) -> io::Result<()> {
         let mut file = self.borrow_mut();
-        let (text, sync) = edit(&file.text);
-        if sync {
-            file.on_disk.clone_from(&text);
+        let new = edit(&file.text)?;
+        if let Some(text) = new.synced {
+            file.text.clone_from(&text);
+            if std::mem::take(&mut file.broken) {
+                return Err(io::Error::other("not synced"));
+            }
+            file.on_disk = text;
         }
-        file.text = text;
+        file.text = new.text;
         Ok(())
+    }
+}
+
+impl<F> Spool<F> {
+    /// The same for numbers that files have: there are none.
+    fn highest_number(&self) -> io::Result<u64> {
+        Ok(0)
     }
 }
 
@@ -41,6 +54,7 @@ pub fn spool(text: &str) -> Spool<RefCell<File>> {
     let file = File {
         text: text.to_owned(),
         on_disk: text.to_owned(),
+        broken: false,
     };
     Spool {
         fs: RefCell::new(file),
@@ -49,14 +63,19 @@ pub fn spool(text: &str) -> Spool<RefCell<File>> {
 }
 
 impl Spool<RefCell<File>> {
-    /// `count` numbers; gives the first.
-    pub fn take(&self, count: u64, boot: &str) -> u64 {
-        self.take_numbers(count, boot).unwrap()
+    /// `count` numbers; gives the first, if there are so many.
+    pub fn take(&self, count: u64, boot: &str) -> Option<u64> {
+        self.take_numbers(count, boot).ok()
     }
 
     /// A clean shutdown.
     pub fn settle(&self, boot: &str) {
-        self.settle_numbers(boot).unwrap();
+        let _ = self.settle_numbers(boot);
+    }
+
+    /// The disk is about to fail.
+    pub fn fail_next_sync(&self) {
+        self.fs.borrow_mut().broken = true;
     }
 
     /// The machine goes down.
