@@ -10,10 +10,14 @@ use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use super::quote::{cut, cut_to};
 use super::units;
 
 /// Deeper nesting than this is refused: no job needs it, and readers (jq among them) have limits of their own.
 pub const MAX_DEPTH: usize = 100;
+
+/// How many characters of a message are shown: more than any of ours has, unless it quotes what was written.
+const MAX_WHAT: usize = 400;
 
 /// What is wrong with a JSON text, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +36,10 @@ impl fmt::Display for JsonError {
             write!(f, "line {}: ", self.line)?;
         }
         if !self.field.is_empty() {
-            write_line(f, &self.field)?;
+            write_line(f, &cut(&self.field))?;
             f.write_str(": ")?;
         }
-        write_line(f, &self.what)
+        write_line(f, &cut_to(&self.what, MAX_WHAT))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The two clocks: deadlines are counted on one that never jumps, dates are shown on one that may.
 
+use super::quote::quoted;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -46,12 +47,15 @@ impl Wall {
     /// Reads an RFC 3339 date and time with an offset or `Z`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let stamp: Timestamp = text.parse().map_err(|_| {
-            format!("expected a time such as 2026-11-21T16:00:00Z (RFC 3339), got {text:?}")
+            format!(
+                "expected a time such as 2026-11-21T16:00:00Z (RFC 3339), got {}",
+                quoted(text)
+            )
         })?;
         let nanos = stamp.as_nanosecond().min(i128::from(i64::MAX));
         i64::try_from(nanos)
             .map(Self)
-            .map_err(|_| format!("{text:?} is out of range"))
+            .map_err(|_| format!("{} is out of range", quoted(text)))
     }
 }
 

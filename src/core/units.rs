@@ -1,5 +1,6 @@
 //! Durations and sizes as people write them.
 
+use super::quote::quoted;
 use std::time::Duration;
 
 /// The longest duration taken: a hundred years. Longer ones are typing errors, and sums must not overflow.
@@ -32,7 +33,8 @@ pub fn span_from_secs(seconds: f64) -> Result<Duration, String> {
 
 fn not_a_span(got: &str) -> String {
     format!(
-        "expected a duration such as \"90s\" or \"1h 30m\", or a number of seconds, got {got:?}"
+        "expected a duration such as \"90s\" or \"1h 30m\", or a number of seconds, got {}",
+        quoted(got)
     )
 }
 
@@ -59,7 +61,12 @@ pub fn brief_span(span: Duration) -> String {
 
 /// Reads `4096`, `64K`, `1.5M`, `2GiB`; letters are powers of 1024 (as systemd has it), `kB MB GB` powers of 1000.
 pub fn parse_size(text: &str) -> Result<u64, String> {
-    let bad = || format!("expected a size such as 4096, 64K or 1.5GiB, got {text:?}");
+    let bad = || {
+        format!(
+            "expected a size such as 4096, 64K or 1.5GiB, got {}",
+            quoted(text)
+        )
+    };
     let trimmed = text.trim();
     let split = trimmed
         .find(|c: char| !c.is_ascii_digit() && c != '.')

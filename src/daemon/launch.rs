@@ -3,6 +3,7 @@
 use super::shared::{Home, Shared};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
+use crate::core::quote::cut_to;
 use crate::core::record::{Record, Work};
 use crate::os::cgroup::Cgroup;
 use crate::os::dir::{self, Kind};
@@ -264,7 +265,11 @@ fn program(
                 Ok(program) => Ok((program, argv.clone())),
                 Err(e) => Err(impossible(
                     &e,
-                    format!("cannot execute {name}: {e} (looked in {path})"),
+                    format!(
+                        "cannot execute {}: {e} (looked in {})",
+                        cut_to(name, MAX_PATH),
+                        cut_to(path, MAX_PATH)
+                    ),
                 )),
             }
         }
@@ -380,9 +385,14 @@ fn impossible(e: &io::Error, error: String) -> NotNow {
     }
 }
 
+/// How many characters of a path are shown.
+const MAX_PATH: usize = 1000;
+
 /// posix_spawn says only one thing for a directory and a program that are not there: find out which.
 fn explain(e: &io::Error, program: &str, cwd: &str) -> NotNow {
-    match std::fs::metadata(cwd) {
+    let there = std::fs::metadata(cwd);
+    let (program, cwd) = (cut_to(program, MAX_PATH), cut_to(cwd, MAX_PATH));
+    match there {
         Err(cause) => impossible(
             e,
             format!("cannot enter the working directory {cwd}: {cause}"),

@@ -26,6 +26,7 @@ mod groups;
 mod hostile;
 mod hygiene;
 mod kept;
+mod odd_texts;
 mod order;
 mod parents;
 mod record;

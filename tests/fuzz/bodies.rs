@@ -101,6 +101,7 @@ pub fn job_file(data: &[u8]) {
         Err(e) => return refusal(&e, data),
     };
     let text = std::str::from_utf8(data).expect("a job that is no text");
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     if text.starts_with('{') {
         json_record(&record, text);
     } else {

@@ -4,6 +4,7 @@ use super::{LIMIT_NAMES, Proc, Reason, Record, Scratch, Setting, Try, Work};
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::{self, JsonError, Object, expected, is_null};
 use crate::core::policy::{BackoffSpec, ExitRules};
+use crate::core::quote::quoted;
 use crate::core::time::Wall;
 use base64::Engine as _;
 use serde_json::value::RawValue;
@@ -65,9 +66,11 @@ impl From<JsonError> for RecordError {
 const UNSUPPORTED: [&str; 3] = ["url", "callback_url", "sandbox"];
 
 impl Record {
-    /// Reads a job file.
+    /// Reads a job file. A byte order mark, which some editors put before UTF-8, is no part of it (RFC 8259, section
+    /// 8.1, lets readers ignore it).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
         let text = std::str::from_utf8(bytes).map_err(|_| RecordError::NotText)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match kind_of(text)? {
             FileKind::Json => Self::from_json(text),
             FileKind::Text => Ok(Self::new(Work::Text(text.to_owned()))),
@@ -299,7 +302,7 @@ fn no_nul(text: String) -> Result<String, String> {
 
 fn id(raw: &RawValue) -> Result<JobId, String> {
     let text = json::string(raw)?;
-    JobId::new(&text).map_err(|e| format!("the name {text:?} {e}"))
+    JobId::new(&text).map_err(|e| format!("the name {} {e}", quoted(&text)))
 }
 
 fn ids(raw: &RawValue) -> Result<Vec<JobId>, String> {
@@ -310,13 +313,13 @@ fn ids(raw: &RawValue) -> Result<Vec<JobId>, String> {
         }
     };
     list.iter()
-        .map(|text| JobId::new(text).map_err(|e| format!("the name {text:?} {e}")))
+        .map(|text| JobId::new(text).map_err(|e| format!("the name {} {e}", quoted(text))))
         .collect()
 }
 
 fn queue(raw: &RawValue) -> Result<QueueName, String> {
     let text = json::string(raw)?;
-    QueueName::new(&text).map_err(|e| format!("the name {text:?} {e}"))
+    QueueName::new(&text).map_err(|e| format!("the name {} {e}", quoted(&text)))
 }
 
 fn date(raw: &RawValue) -> Result<Wall, String> {
@@ -336,7 +339,7 @@ fn number(raw: &RawValue) -> Result<f64, String> {
 
 fn reason(raw: &RawValue) -> Result<Reason, String> {
     let word = json::string(raw)?;
-    Reason::parse(&word).ok_or_else(|| format!("{word:?} is no reason"))
+    Reason::parse(&word).ok_or_else(|| format!("{} is no reason", quoted(&word)))
 }
 
 fn int<T: TryFrom<i64>>(
@@ -362,7 +365,7 @@ fn environment(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonErro
     let mut env = BTreeMap::new();
     for (key, raw) in object.fields() {
         if key.is_empty() || key.contains(['=', '\0']) {
-            let what = format!("{key:?} cannot be a variable's name");
+            let what = format!("{} cannot be a variable's name", quoted(key));
             return Err(object.error(key, Some(raw), what));
         }
         let value = object.read(key, raw, |r| no_nul(json::string(r)?))?;
@@ -378,7 +381,8 @@ pub fn parse_umask(text: &str) -> Result<u32, String> {
     match u32::from_str_radix(text, 8) {
         Ok(mask) if octal && mask <= 0o777 => Ok(mask),
         Ok(_) | Err(_) => Err(format!(
-            "expected octal digits such as \"022\", got {text:?}"
+            "expected octal digits such as \"022\", got {}",
+            quoted(text)
         )),
     }
 }
@@ -402,7 +406,7 @@ fn files(object: &Object<'_>) -> Result<BTreeMap<String, Vec<u8>>, JsonError> {
     let mut files = BTreeMap::new();
     for (key, raw) in object.fields() {
         if let Err(e) = JobId::new(key) {
-            return Err(object.error(key, Some(raw), format!("the file name {key:?} {e}")));
+            return Err(object.error(key, Some(raw), format!("the file name {} {e}", quoted(key))));
         }
         let content = if raw.get().starts_with('{') {
             let inner = object.child(key, raw)?;
