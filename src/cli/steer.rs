@@ -3,7 +3,8 @@
 use super::exit::{FAILURE, Failure, OK, Outcome};
 use crate::core::id::JobId;
 use crate::core::record::State;
-use crate::spool::{Spool, Steered, Where};
+use crate::spool::{Place, Spool, Steered, Where};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
@@ -35,7 +36,7 @@ pub struct RmArgs {
 
 pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
     let spool = super::open(spool)?;
-    each(&args.ids, |id| match spool.cancel(id)? {
+    each(&spool, &args.ids, |id, _| match spool.cancel(id)? {
         Steered::Done => Ok(()),
         Steered::Missing => Err(Failure::no_job(id)),
         Steered::Wrong(state) => Err(Failure::new(
@@ -52,26 +53,35 @@ pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
     } else {
         args.ids.clone()
     };
-    each(&ids, |id| match spool.retry(id)? {
-        Steered::Done => Ok(()),
-        Steered::Missing => Err(Failure::no_job(id)),
-        Steered::Wrong(state) => Err(Failure::new(
-            FAILURE,
-            format!("job {id} has not ended yet: it is in {state}/"),
-        )),
+    each(&spool, &ids, |id, changed| {
+        match spool.retry(id, changed)? {
+            Steered::Done => Ok(()),
+            Steered::Missing => Err(Failure::no_job(id)),
+            Steered::Wrong(state) => Err(Failure::new(
+                FAILURE,
+                format!("job {id} has not ended yet: it is in {state}/"),
+            )),
+        }
     })
 }
 
 pub fn rm(spool: &Path, args: &RmArgs) -> Outcome {
     let spool = super::open(spool)?;
-    each(&args.ids, |id| remove(&spool, id, args.kill))
+    each(&spool, &args.ids, |id, changed| {
+        remove(&spool, id, args.kill, changed)
+    })
 }
 
-fn remove(spool: &Spool, id: &JobId, kill: bool) -> Result<(), Failure> {
-    match spool.forget(id)? {
+fn remove(
+    spool: &Spool,
+    id: &JobId,
+    kill: bool,
+    changed: &mut BTreeSet<Place>,
+) -> Result<(), Failure> {
+    match spool.forget(id, changed)? {
         Steered::Done => Ok(()),
         Steered::Missing => Err(Failure::no_job(id)),
-        Steered::Wrong(State::Active) if kill => Ok(spool.kill_and_forget(id)?),
+        Steered::Wrong(State::Active) if kill => Ok(spool.kill_and_forget(id, changed)?),
         Steered::Wrong(_) => Err(Failure::new(
             FAILURE,
             format!("job {id} is running; --kill ends and removes it"),
@@ -79,14 +89,19 @@ fn remove(spool: &Spool, id: &JobId, kill: bool) -> Result<(), Failure> {
     }
 }
 
-/// Does it for all, reports each that failed, and exits as the first of them says.
-fn each(ids: &[JobId], mut work: impl FnMut(&JobId) -> Result<(), Failure>) -> Outcome {
-    let mut code = OK;
+/// Does it for all, reports each that failed, and exits as the first of them says. What was done is durable then.
+fn each(
+    spool: &Spool,
+    ids: &[JobId],
+    mut work: impl FnMut(&JobId, &mut BTreeSet<Place>) -> Result<(), Failure>,
+) -> Outcome {
+    let (mut code, mut changed) = (OK, BTreeSet::new());
     for id in ids {
-        if let Err(failure) = work(id) {
+        if let Err(failure) = work(id, &mut changed) {
             eprintln!("pirn: {}", failure.message);
             code = if code == OK { failure.code } else { code };
         }
     }
+    spool.sync_all(&changed)?;
     Ok(code)
 }

@@ -257,8 +257,10 @@ impl Engine {
             let why = "its queue has its own name: pending/ cannot have both a file and a directory of that name; put it into the queue's directory";
             return self.quarantine(&Place::Pending, id.as_str().as_bytes(), why);
         }
-        if let Err(e) = self.shared.spool.route(id, record) {
-            log::error!("{id}: {e}");
+        match self.shared.spool.route(id, record) {
+            Ok(None) => {}
+            Ok(Some((target, why))) => log::warn!("{id}: moved to bad/{target}: {why}"),
+            Err(e) => log::error!("{id}: {e}"),
         }
         if let Some(queue) = &record.queue {
             // The directory may be new, and its watch younger than the file.

@@ -106,12 +106,18 @@ pub fn open_dir(base: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(openat(base, name, flags, Mode::empty())?)
 }
 
-/// Makes a sub-directory with mode 0700 unless it is there.
-pub fn make_dir(base: impl AsFd, name: &[u8]) -> io::Result<()> {
+/// Makes a sub-directory with mode 0700 unless it is there. True if it was not.
+pub fn make_dir(base: impl AsFd, name: &[u8]) -> io::Result<bool> {
     match mkdirat(base, name, Mode::S_IRWXU) {
-        Ok(()) | Err(nix::Error::EEXIST) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(nix::Error::EEXIST) => Ok(false),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Removes an empty sub-directory.
+pub fn remove_dir(base: impl AsFd, name: &[u8]) -> io::Result<()> {
+    Ok(unlinkat(base, name, UnlinkatFlags::RemoveDir)?)
 }
 
 /// Makes a file of mode 0600 that must not exist yet.

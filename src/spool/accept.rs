@@ -3,7 +3,7 @@
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
-use crate::os::dir::How;
+use crate::os::dir::{How, Kind};
 use crate::os::fault::Fault;
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ pub enum NewId {
     Next,
     /// This, unless it is taken.
     Exact(JobId),
-    /// This; a waiting job of that name is replaced.
+    /// This; a waiting job of that name is replaced, in whichever queue it waits.
     Replace(JobId),
 }
 
@@ -62,11 +62,6 @@ impl From<io::Error> for SubmitError {
 impl<F: Fs> Spool<F> {
     /// Stages, syncs, renames into `pending/`, syncs that: accepted. `boot` is the boot id of this machine.
     pub fn submit(&self, job: Submit<'_>, boot: &str) -> Result<JobId, SubmitError> {
-        let place = Place::of_queue(&job.queue);
-        if !job.queue.is_default() {
-            self.fs.make_queue(&job.queue)?;
-            self.sync(&Place::Pending)?;
-        }
         job.record.queue = (!job.queue.is_default()).then(|| job.queue.clone());
         let (exact, how) = match job.id {
             NewId::Next => (None, How::NoReplace),
@@ -85,21 +80,8 @@ impl<F: Fs> Spool<F> {
             };
             job.record.id = Some(id.clone());
             let staged = self.stage(id.as_str(), job.record.to_json().as_bytes())?;
-            match self
-                .fs
-                .rename(&Place::Tmp, &staged, &place, id.as_str().as_bytes(), how)
-            {
-                Ok(()) => {
-                    if !Fault::NoPendingSync.is_on() {
-                        self.sync(&place).inspect_err(|_| {
-                            // Not accepted: take it back, unless it runs by now, or there is nothing to go back to.
-                            if how == How::NoReplace {
-                                let _ = self.fs.unlink(&place, id.as_str().as_bytes());
-                            }
-                        })?;
-                    }
-                    return Ok(id);
-                }
+            match self.enter(&staged, &id, &job.queue, how) {
+                Ok(()) => return Ok(id),
                 Err(e) => {
                     self.fs.unlink(&Place::Tmp, &staged)?;
                     match (e.kind(), &exact) {
@@ -112,6 +94,66 @@ impl<F: Fs> Spool<F> {
                 }
             }
         }
+    }
+
+    /// Renames a staged job into its queue, durably. The queue is made last, and not left behind if that fails.
+    fn enter(&self, staged: &[u8], id: &JobId, queue: &QueueName, how: How) -> io::Result<()> {
+        let made = !queue.is_default() && self.fs.make_queue(queue)?;
+        let entered = self.enter_queue(staged, id, queue, how);
+        if entered.is_err() && made {
+            // Somebody may have put something into it by now.
+            let _ = self.fs.remove_queue(queue);
+        }
+        entered
+    }
+
+    fn enter_queue(
+        &self,
+        staged: &[u8],
+        id: &JobId,
+        queue: &QueueName,
+        how: How,
+    ) -> io::Result<()> {
+        let (place, name) = (Place::of_queue(queue), id.as_str().as_bytes());
+        if !queue.is_default() {
+            self.sync(&Place::Pending)?;
+        }
+        if how == How::Replace {
+            self.gather(id, queue)?;
+        }
+        self.fs.rename(&Place::Tmp, staged, &place, name, how)?;
+        if Fault::NoPendingSync.is_on() {
+            return Ok(());
+        }
+        self.sync(&place).inspect_err(|_| {
+            // Not accepted: take it back, unless it runs by now, or there is nothing to go back to.
+            if how == How::NoReplace {
+                let _ = self.fs.unlink(&place, name);
+            }
+        })
+    }
+
+    /// Moves a waiting job of this name to this queue, where it is about to be replaced: a name is a singleton, in
+    /// whichever queue it waits. Replaced there it is gone from the other queue, too, at the same moment.
+    fn gather(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
+        let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
+        let mut queues = self.queues()?;
+        queues.push(QueueName::default());
+        for from in queues.iter().filter(|other| *other != queue) {
+            let from = Place::of_queue(from);
+            let waits = match self.fs.look(&from, name) {
+                Ok(look) => look.is_some_and(|look| look.kind != Kind::Directory),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+                Err(e) => return Err(e),
+            };
+            if waits {
+                match self.fs.rename(&from, name, &to, name, How::Replace) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                    Ok(()) | Err(_) => self.sync(&from)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The next number that no file has yet: somebody may have dropped a file named `57` by hand.

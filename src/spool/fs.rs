@@ -63,8 +63,10 @@ pub trait Fs: Debug + Send + Sync {
     fn take(&self, place: &Place, name: &[u8], limit: u64, ask: Ask) -> io::Result<Taken>;
     /// Calls `each` with every name in a directory.
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
-    /// Makes a queue's directory unless it is there.
-    fn make_queue(&self, queue: &QueueName) -> io::Result<()>;
+    /// Makes a queue's directory unless it is there. True if it was not.
+    fn make_queue(&self, queue: &QueueName) -> io::Result<bool>;
+    /// Removes a queue's directory, which must be empty.
+    fn remove_queue(&self, queue: &QueueName) -> io::Result<()>;
     /// Makes a directory of the spool again, or finds the one that has its name by now: it was removed or replaced.
     /// Not every file system has directories that can be lost.
     fn renew(&self, _place: &Place) -> io::Result<()> {

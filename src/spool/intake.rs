@@ -178,10 +178,12 @@ impl<F: Fs> Spool<F> {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Puts a job where its record's `queue` says, if it was dropped into `pending/` itself. True if it moved.
-    pub fn route(&self, id: &JobId, record: &Record) -> io::Result<bool> {
+    /// Puts a job where its record's `queue` says, if it was dropped into `pending/` itself. If a job of its name
+    /// waits there already, neither is to be lost, and which of them is wanted is not for us to say: the one in
+    /// `pending/` goes to `bad/`, and its name there and the reason are given back.
+    pub fn route(&self, id: &JobId, record: &Record) -> io::Result<Option<(String, String)>> {
         let Some(queue) = record.queue.as_ref().filter(|queue| !queue.is_default()) else {
-            return Ok(false);
+            return Ok(None);
         };
         self.fs.make_queue(queue)?;
         let (name, to) = (id.as_str().as_bytes(), Place::of_queue(queue));
@@ -189,13 +191,14 @@ impl<F: Fs> Spool<F> {
             .fs
             .rename(&Place::Pending, name, &to, name, How::NoReplace)
         {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Ok(()) => Ok(None),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                // A job of that name waits there already; the newer one replaces it, as in one directory.
-                self.fs
-                    .rename(&Place::Pending, name, &to, name, How::Replace)?;
-                Ok(true)
+                let why = format!(
+                    "a job of that name waits in queue {queue}, which its record asks for; to replace that one, drop it into pending/{queue}/"
+                );
+                let target = self.quarantine(&Place::Pending, name, &why)?;
+                Ok(Some((target, why)))
             }
             Err(e) => Err(e),
         }

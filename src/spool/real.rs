@@ -37,9 +37,7 @@ impl RealFs {
         let root = dir::open_path(path)?;
         let mut made = false;
         for place in &Place::FIXED {
-            let name = name_of(place);
-            made |= dir::look(&root, name.as_bytes())?.is_none();
-            dir::make_dir(&root, name.as_bytes())?;
+            made |= dir::make_dir(&root, name_of(place).as_bytes())?;
         }
         if made {
             dir::sync(&root)?;
@@ -212,10 +210,18 @@ impl Fs for RealFs {
         self.with(place, |fd| dir::names(fd, each))
     }
 
-    fn make_queue(&self, queue: &QueueName) -> io::Result<()> {
+    fn make_queue(&self, queue: &QueueName) -> io::Result<bool> {
         self.with(&Place::Pending, |pending| {
             dir::make_dir(pending, queue.as_str().as_bytes())
         })
+    }
+
+    fn remove_queue(&self, queue: &QueueName) -> io::Result<()> {
+        self.with(&Place::Pending, |pending| {
+            dir::remove_dir(pending, queue.as_str().as_bytes())
+        })?;
+        self.close_queue(queue);
+        Ok(())
     }
 
     fn renew(&self, place: &Place) -> io::Result<()> {

@@ -2,11 +2,12 @@
 
 use super::{Fs, Place, Spool, Where};
 use crate::core::config::{Config, MinFree};
-use crate::core::id::{JobId, QueueName};
+use crate::core::id::JobId;
 use crate::core::record::{Reason, State};
 use crate::os::clock;
 use crate::os::dir::{self, How};
 use crate::spool::{RealFs, Reserve};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -25,23 +26,25 @@ impl<F: Fs> Spool<F> {
     /// Cancels a job, for good: its file is moved to `failed/`, durably. The record of a waiting one gets its end
     /// there; a running one is ended by the daemon, which then writes its record.
     pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
+        let mut changed = BTreeSet::new();
         for _ in 0..5 {
             match self.find(id)? {
                 None => return Ok(Steered::Missing),
                 Some(Where::Complete) => return Ok(Steered::Wrong(State::Complete)),
                 Some(Where::Failed) => return Ok(Steered::Wrong(State::Failed)),
                 Some(Where::Active) => {
-                    if self.move_file(id, &Place::Active, &Place::Failed)? {
-                        self.sync(&Place::Failed)?;
+                    if self.move_file(id, &Place::Active, &Place::Failed, &mut changed)? {
+                        self.sync_all(&changed)?;
                         return Ok(Steered::Done);
                     }
                 }
                 Some(at @ Where::Pending(_)) => {
                     // What cannot be read is an error before it has been moved.
                     if self.load(id, &at)?.is_some()
-                        && self.move_file(id, &at.place(), &Place::Failed)?
+                        && self.move_file(id, &at.place(), &Place::Failed, &mut changed)?
                     {
                         self.end_cancelled(id, &at)?;
+                        self.sync_all(&changed)?;
                         return Ok(Steered::Done);
                     }
                 }
@@ -67,8 +70,9 @@ impl<F: Fs> Spool<F> {
         self.complete_by_hand(id, &Place::Failed, &record).map(drop)
     }
 
-    /// Runs a finished job again: its file goes back to its queue.
-    pub fn retry(&self, id: &JobId) -> io::Result<Steered> {
+    /// Runs a finished job again: its file goes back to its queue. `changed` gets the directories that are to be
+    /// synced ([`Self::sync_all`]) before anybody is told: once for many jobs.
+    pub fn retry(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
         let from = match self.find(id)? {
             None => return Ok(Steered::Missing),
             Some(Where::Complete) => Where::Complete,
@@ -85,41 +89,56 @@ impl<F: Fs> Spool<F> {
             self.fs.make_queue(&queue)?;
             self.sync(&Place::Pending)?;
         }
-        if !self.move_file(id, &from.place(), &Place::of_queue(&queue))? {
-            return Ok(Steered::Missing);
+        match self.move_file(id, &from.place(), &Place::of_queue(&queue), changed)? {
+            true => Ok(Steered::Done),
+            false => Ok(Steered::Missing),
         }
-        self.sync(&Place::of_queue(&queue))?;
-        Ok(Steered::Done)
     }
 
-    /// Withdraws a waiting job or forgets a finished one, with its log.
-    pub fn forget(&self, id: &JobId) -> io::Result<Steered> {
+    /// Withdraws a waiting job or forgets a finished one, with its log. `changed` is as for [`Self::retry`].
+    pub fn forget(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
         match self.find(id)? {
             None => Ok(Steered::Missing),
             Some(Where::Active) => Ok(Steered::Wrong(State::Active)),
             Some(at @ (Where::Pending(_) | Where::Complete | Where::Failed)) => {
                 self.remove_finished(id, &at.place())?;
+                changed.insert(at.place());
                 Ok(Steered::Done)
             }
         }
     }
 
-    /// Ends a running job and forgets it: as `rm active/ID` does.
-    pub fn kill_and_forget(&self, id: &JobId) -> io::Result<()> {
+    /// Ends a running job and forgets it: as `rm active/ID` does. `changed` is as for [`Self::retry`].
+    pub fn kill_and_forget(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<()> {
+        changed.insert(Place::Active);
         self.fs.unlink(&Place::Active, id.as_str().as_bytes())
     }
 
-    /// Moves a job to another queue. False if it was gone.
-    pub fn requeue(&self, id: &JobId, from: &QueueName, to: &QueueName) -> io::Result<bool> {
-        self.fs.make_queue(to)?;
-        self.move_file(id, &Place::of_queue(from), &Place::of_queue(to))
+    /// Makes the names in all these directories durable. One that is gone has taken them along.
+    pub fn sync_all(&self, changed: &BTreeSet<Place>) -> io::Result<()> {
+        for place in changed {
+            match self.sync(place) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
-    fn move_file(&self, id: &JobId, from: &Place, to: &Place) -> io::Result<bool> {
+    fn move_file(
+        &self,
+        id: &JobId,
+        from: &Place,
+        to: &Place,
+        changed: &mut BTreeSet<Place>,
+    ) -> io::Result<bool> {
         let name = id.as_str().as_bytes();
         loop {
             match self.fs.rename(from, name, to, name, How::NoReplace) {
-                Ok(()) => return Ok(true),
+                Ok(()) => {
+                    changed.extend([from.clone(), to.clone()]);
+                    return Ok(true);
+                }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(e)
                     if e.kind() == io::ErrorKind::AlreadyExists

@@ -10,6 +10,11 @@ use std::time::Duration;
 
 /// `pirn add` with failing system calls and switches for faults.
 fn add(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str]) -> Done {
+    traced(spool, what, path, faults, &[&["add"], args].concat())
+}
+
+/// The same for any command.
+fn traced(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str]) -> Done {
     let pirn = spool.command([""]).get_program().to_owned();
     let calls = what.split(':').next().unwrap();
     let mut command = Command::new("strace");
@@ -21,7 +26,7 @@ fn add(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str
     if let Some(path) = path {
         command.arg("-P").arg(spool.path().join(path));
     }
-    command.arg(pirn).arg("add").args(args);
+    command.arg(pirn).args(args);
     command
         .env("PIRN_SPOOL", spool.path())
         .env("PIRN_FAULTS", faults);
@@ -142,6 +147,56 @@ fn a_bound_of_numbers_that_was_not_synced_is_not_relied_on() {
             assert_eq!(syncs(&spool, "seq"), expected, "{what}");
         }
         fs::write(spool.path().join("seq"), "1000\n").unwrap();
+    }
+}
+
+#[test]
+fn a_job_that_is_refused_leaves_no_queue_behind() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    spool.add(&["-q", "old", "true"]);
+    for (what, path, code) in [
+        ("fdatasync:error=ENOSPC", None, 75),
+        ("renameat2:error=ENOSPC", None, 75),
+        ("fsync:error=EIO", Some("pending"), 74),
+    ] {
+        for queue in ["new", "old"] {
+            let done = add(&spool, what, path, "", &["-q", queue, "true"]);
+            assert_eq!(done.code, code, "{what}: {}", done.stderr);
+        }
+        assert_eq!(spool.ls("pending"), ["old"], "{what}");
+        assert_eq!(tree(&spool), ["pending/old/1"], "{what}");
+    }
+    spool.add(&["-q", "new", "true"]);
+}
+
+/// What a command has done when it exits with 0, it has synced.
+#[test]
+fn steering_is_not_done_before_it_is_synced() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    for (command, from, at) in [
+        (&["rm", "1"][..], "pending", "pending"),
+        (&["rm", "1"], "pending/mail", "pending/mail"),
+        (&["rm", "1"], "failed", "failed"),
+        (&["rm", "--kill", "1"], "active", "active"),
+        (&["retry", "1"], "failed", "failed"),
+        (&["retry", "1"], "failed", "pending"),
+        (&["cancel", "1"], "pending", "pending"),
+        (&["cancel", "1"], "pending", "failed"),
+        (&["cancel", "1"], "active", "active"),
+    ] {
+        let spool = Spool::new();
+        spool.add(&["-q", "mail", "true"]);
+        spool.add(&["--id", "other", "true"]);
+        let place = spool.path().join(from).join("1");
+        fs::rename(spool.path().join("pending/mail/1"), &place).unwrap();
+        fs::write(&place, "true").unwrap();
+        let done = traced(&spool, "fsync:error=EIO", Some(at), "", command);
+        assert_eq!(done.code, 74, "{command:?} {at}: {}", done.stderr);
     }
 }
 

@@ -246,3 +246,46 @@ fn mv_back_while_a_newer_one_has_ended() {
     assert_eq!(spool.record("complete/backup~1")["name"], "new");
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
+
+#[test]
+fn add_replace_finds_the_waiting_one_in_another_queue() {
+    let mut spool = Spool::new();
+    spool.add(&["--id", "backup", "-q", "mail", "echo first"]);
+    spool.add(&["--id", "backup", "--replace", "-q", "web", "echo second"]);
+    assert!(!spool.has("pending/mail/backup"));
+    assert_eq!(spool.record("pending/web/backup")["command"], "echo second");
+    spool.add(&["--id", "backup", "--replace", "echo third"]);
+    assert!(!spool.has("pending/web/backup"));
+    spool.add(&["--id", "backup", "--replace", "echo fourth"]);
+    assert_eq!(spool.record("pending/backup")["command"], "echo fourth");
+    // A queue of that name is no job.
+    spool.add(&["-q", "other", "true"]);
+    spool.add(&["--id", "other", "--replace", "-q", "mail", "echo other"]);
+    assert_eq!(spool.record("pending/mail/other")["command"], "echo other");
+    spool.serve(&["--drain"]);
+    assert_eq!(spool.wait_exit(), 0);
+    assert_eq!(spool.record("complete/backup")["output"], "fourth\n");
+    assert_eq!(spool.ls("bad"), [""; 0]);
+    assert_eq!(spool.ls("complete").len(), 3);
+}
+
+#[test]
+fn what_waits_in_the_queue_that_a_drop_asks_for_is_not_lost() {
+    let spool = Spool::serving(&["--only", "default"]);
+    let job = |line: &str| json!({"command": line, "queue": "mail"});
+    spool.drop_json("backup", &job("echo first"));
+    spool.wait_file("pending/mail/backup");
+    spool.drop_json("backup", &job("echo second"));
+    let reason = spool.wait_bad("backup");
+    assert!(
+        reason.contains("a job of that name waits in queue mail"),
+        "{reason}"
+    );
+    assert_eq!(spool.record("bad/backup")["command"], "echo second");
+    assert_eq!(spool.record("pending/mail/backup")["command"], "echo first");
+    // Dropped into the queue itself it replaces it.
+    spool.drop_json("mail/backup", &job("echo third"));
+    assert_eq!(spool.record("pending/mail/backup")["command"], "echo third");
+    spool.settle();
+    assert_eq!(spool.ls("bad"), ["backup", "backup.reason"]);
+}

@@ -101,6 +101,10 @@ impl<'a> Promises<'a> {
         if found.len() > 1 {
             return Err("is in two places".to_owned());
         }
+        // A copy that is kept in `bad/` is not run.
+        if job.gone && one.place != Place::Bad {
+            return Err("is there again, though it was removed".to_owned());
+        }
         if must_be && job.ask != ask(&one.record) {
             return Err(format!("has other content than {token} was given"));
         }

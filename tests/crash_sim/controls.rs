@@ -29,10 +29,17 @@ const FAULTS: [&str; 7] = [
 ];
 
 /// Syncs that no life misses, and why they are there all the same.
-const SPARE: [(&str, &str); 4] = [
+const SPARE: [(&str, &str); 11] = [
     ("claim: fsync pending", ONCE),
     ("claim: fsync a queue", ONCE),
     ("claim: fsync active", ONCE),
+    ("cancel: fsync pending", BOTH),
+    ("cancel: fsync a queue", BOTH),
+    ("cancel: fsync active", BOTH),
+    ("retry: fsync pending", BOTH),
+    ("retry: fsync a queue", BOTH),
+    ("retry: fsync failed", BOTH),
+    ("retry: fsync complete", BOTH),
     (
         "stop: fdatasync seq",
         "only saves numbers from being skipped",
@@ -41,6 +48,9 @@ const SPARE: [(&str, &str); 4] = [
 
 /// Renames are atomic here: one of the two would do. Without both it is noticed (`no-once-sync`).
 const ONCE: &str = "a start that must not be repeated is made durable at both ends of its rename";
+
+/// As with [`ONCE`]. Not every file system has to make a rename durable that is synced at one end only.
+const BOTH: &str = "what somebody is told is done is made durable at both ends of its rename";
 
 /// Set in a child that lives with a fault: those are read once in a process.
 const CHILD: &str = "PIRN_CRASH_SIM_CHILD";

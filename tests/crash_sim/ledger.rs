@@ -47,6 +47,8 @@ pub struct Job {
     pub hand: Hand,
     /// Somebody was told that it is cancelled.
     pub cancelled: bool,
+    /// Somebody was told that it is removed.
+    pub gone: bool,
     /// Somebody was told that it runs again; until then it had ended at this time.
     pub retried: Option<i64>,
 }

@@ -3,10 +3,12 @@
 use super::daemon::Daemon;
 use super::ledger::{End, Hand, Hold, Job, ask};
 use super::simfs::SimFs;
+use super::survey::Survey;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
 use pirn::os::dir::How;
 use pirn::spool::{Fs, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 pub const BOOT: &str = "boot-1";
@@ -209,7 +211,9 @@ impl Life {
             .and_then(|record| End::of(&record));
         self.fs.during("retry");
         self.fs.afresh(token.as_deref());
-        let done = self.door.retry(id).expect("retried");
+        let mut changed = BTreeSet::new();
+        let done = self.door.retry(id, &mut changed).expect("retried");
+        self.door.sync_all(&changed).expect("synced");
         if let (Some(token), Some(ended), Steered::Done) = (token, ended, done) {
             self.fs
                 .learn(|ledger| ledger.job(&token, |job| job.retried = Some(ended.finished)));
@@ -222,7 +226,15 @@ impl Life {
             let token = self.fs.token_at(&at.place(), id.as_str());
             self.fs.let_go(token.as_deref());
             self.fs.during("forget");
-            self.door.forget(id).expect("forgotten");
+            let mut changed = BTreeSet::new();
+            self.door.forget(id, &mut changed).expect("forgotten");
+            self.door.sync_all(&changed).expect("synced");
+            // Unless somebody has moved it meanwhile, so that it was another file that was removed, or none.
+            let token = token.filter(|t| Survey::of(&self.fs.world().disk).find(t).is_empty());
+            if let Some(token) = token {
+                self.fs
+                    .learn(|ledger| ledger.job(&token, |job| job.gone = true));
+            }
         }
     }
 

@@ -295,9 +295,9 @@ fn moved_and_forgotten(life: &mut Life) {
     for _ in 0..3 {
         life.number(Wish::PLAIN);
     }
-    life.fs.during("requeue");
-    let moved = life.door.requeue(&id("1"), &default(), &queue("web"));
-    assert!(moved.expect("moved"));
+    life.fs.user_mkdir("web");
+    life.fs
+        .user_mv(&Place::Pending, "1", &Place::Queue(queue("web")), "1");
     life.forget(&id("2"));
     life.run_in("1", &queue("web"), OK);
     life.forget(&id("1"));

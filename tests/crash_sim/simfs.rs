@@ -256,10 +256,10 @@ impl Fs for SimFs {
         Ok(())
     }
 
-    fn make_queue(&self, queue: &QueueName) -> io::Result<()> {
+    fn make_queue(&self, queue: &QueueName) -> io::Result<bool> {
         let name = queue.as_str().as_bytes();
         if self.world().get(&Place::Pending, name)?.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         self.step(
             || format!("mkdir pending/{queue}"),
@@ -268,14 +268,22 @@ impl Fs for SimFs {
                 world
                     .disk
                     .change(vec![(entry(&Place::Pending, name), Some(ino))]);
-                Ok(())
+                Ok(true)
             },
         )
     }
 
+    fn remove_queue(&self, queue: &QueueName) -> io::Result<()> {
+        let place = Place::Queue(queue.clone());
+        if self.world().disk.live.keys().any(|(at, _)| *at == place) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.unlink(&Place::Pending, queue.as_str().as_bytes())
+    }
+
     fn renew(&self, place: &Place) -> io::Result<()> {
         match place {
-            Place::Queue(queue) => self.make_queue(queue),
+            Place::Queue(queue) => self.make_queue(queue).map(drop),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }

@@ -53,16 +53,6 @@ impl SimFs {
     pub fn user_mv(&self, from: &Place, name: &str, to: &Place, new_name: &str) {
         let token = self.token_at(from, name);
         self.during("a user moves a file");
-        if *to == Place::Pending {
-            // It goes to the queue that it names, and there it replaces what has its name.
-            let entry = (from.clone(), name.as_bytes().to_vec());
-            let bytes = self.world().disk.bytes(&entry);
-            let record = bytes.and_then(|bytes| Record::from_bytes(&bytes).ok());
-            if let Some(queue) = record.and_then(|record| record.queue) {
-                let there = self.token_at(&Place::Queue(queue), new_name);
-                self.let_go(there.as_deref().filter(|_| there != token));
-            }
-        }
         let hand = self.hand(from, name);
         if let Some(token) = &token {
             self.learn(|ledger| ledger.job(token, |job| job.hand = hand));
