@@ -57,14 +57,14 @@ impl Watches {
 impl Engine {
     /// Watches the directories that are always there.
     pub(super) fn watch_fixed(&mut self) -> io::Result<()> {
-        let interests = [
-            (Place::Root, Interest::Everything),
-            (Place::Pending, Interest::Everything),
-            (Place::Active, Interest::Everything),
-            (Place::Complete, Interest::Moves),
-            (Place::Failed, Interest::Moves),
-        ];
-        for (place, interest) in interests {
+        for place in [
+            Place::Root,
+            Place::Pending,
+            Place::Active,
+            Place::Complete,
+            Place::Failed,
+        ] {
+            let interest = interest(&place);
             let watch = self
                 .shared
                 .spool
@@ -86,18 +86,7 @@ impl Engine {
 
     /// Goes on with the directory that has this name now; one is made if none has.
     fn renew(&mut self, place: &Place) -> io::Result<()> {
-        let interest = match place {
-            Place::Complete | Place::Failed => Interest::Moves,
-            Place::Root
-            | Place::Pending
-            | Place::Queue(_)
-            | Place::Active
-            | Place::Bad
-            | Place::Log
-            | Place::Tmp
-            | Place::Store
-            | Place::Scripts => Interest::Everything,
-        };
+        let interest = interest(place);
         let fs = self.shared.spool.fs();
         fs.renew(place)?;
         let watch = fs.with(place, |fd| self.watches.watcher.add(fd, interest))?;
@@ -414,49 +403,50 @@ impl Engine {
     /// A watched directory was removed or moved. Queues come and go; the others are held by descriptor, and what
     /// is done goes on where they are now.
     fn directory_lost(&mut self, watch: Watch, place: &Place) {
-        match place {
-            Place::Queue(queue) => {
-                self.watches.places.remove(&watch);
-                self.queue_gone(queue);
-            }
+        if let Place::Queue(queue) = place {
+            self.watches.places.remove(&watch);
+            self.queue_gone(queue);
+        } else if place.is_fixed() {
+            self.fixed_lost(place);
+        } else {
             // What runs goes on, its directories being held by descriptor; nothing new is started before it is back,
             // because jobs are told paths.
-            Place::Root => {
-                let shown = self.shared.spool.path();
-                log::warn!("{}: was moved or removed under the daemon", shown.display());
-                self.look_at_space_now();
-            }
-            Place::Pending
-            | Place::Active
-            | Place::Complete
-            | Place::Failed
-            | Place::Bad
-            | Place::Log
-            | Place::Tmp
-            | Place::Store
-            | Place::Scripts => {
-                if self.is_in_place(place) {
-                    return;
-                }
-                let shown = self.shared.spool.path_of(place);
-                log::warn!("{}: was moved or removed under the daemon", shown.display());
-                let old: Vec<Watch> = self
-                    .watches
-                    .places
-                    .iter()
-                    .filter(|(_, watched)| *watched == place)
-                    .map(|(watch, _)| *watch)
-                    .collect();
-                for watch in old {
-                    self.watches.watcher.remove(watch);
-                    self.watches.places.remove(&watch);
-                }
-                if let Err(e) = self.renew(place) {
-                    log::error!("{}: {e}", shown.display());
-                }
-                self.audit();
-                self.rescan();
-            }
+            let shown = self.shared.spool.path();
+            log::warn!("{}: was moved or removed under the daemon", shown.display());
+            self.look_at_space_now();
         }
+    }
+
+    fn fixed_lost(&mut self, place: &Place) {
+        if self.is_in_place(place) {
+            return;
+        }
+        let shown = self.shared.spool.path_of(place);
+        log::warn!("{}: was moved or removed under the daemon", shown.display());
+        let old: Vec<Watch> = self
+            .watches
+            .places
+            .iter()
+            .filter(|(_, watched)| *watched == place)
+            .map(|(watch, _)| *watch)
+            .collect();
+        for watch in old {
+            self.watches.watcher.remove(watch);
+            self.watches.places.remove(&watch);
+        }
+        if let Err(e) = self.renew(place) {
+            log::error!("{}: {e}", shown.display());
+        }
+        self.audit();
+        self.rescan();
+    }
+}
+
+/// What matters in a directory: finished records are not written to any more.
+fn interest(place: &Place) -> Interest {
+    if matches!(place, Place::Complete | Place::Failed) {
+        Interest::Moves
+    } else {
+        Interest::Everything
     }
 }

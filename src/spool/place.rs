@@ -45,6 +45,22 @@ impl Place {
         Self::Scripts,
     ];
 
+    /// True for a directory that every spool has, by the same name: neither the spool itself nor a queue's.
+    pub fn is_fixed(&self) -> bool {
+        match self {
+            Self::Root | Self::Queue(_) => false,
+            Self::Pending
+            | Self::Active
+            | Self::Complete
+            | Self::Failed
+            | Self::Bad
+            | Self::Log
+            | Self::Tmp
+            | Self::Store
+            | Self::Scripts => true,
+        }
+    }
+
     /// Where jobs of this queue wait. The default queue is `pending/` itself.
     pub fn of_queue(queue: &QueueName) -> Self {
         if queue.is_default() {

@@ -81,23 +81,15 @@ impl RealFs {
         place: &Place,
         f: impl FnOnce(&OwnedFd) -> io::Result<T>,
     ) -> io::Result<T> {
-        match place {
-            Place::Root => f(&self.root),
-            Place::Queue(queue) => f(&*self.queue(queue)?),
-            Place::Pending
-            | Place::Active
-            | Place::Complete
-            | Place::Failed
-            | Place::Bad
-            | Place::Log
-            | Place::Tmp
-            | Place::Store
-            | Place::Scripts => {
-                let fixed = self.fixed.read().unwrap_or_else(PoisonError::into_inner);
-                let fd = fixed.get(place).cloned();
-                drop(fixed);
-                f(&*fd.ok_or(io::ErrorKind::NotFound)?)
-            }
+        if let Place::Queue(queue) = place {
+            f(&*self.queue(queue)?)
+        } else if place.is_fixed() {
+            let fixed = self.fixed.read().unwrap_or_else(PoisonError::into_inner);
+            let fd = fixed.get(place).cloned();
+            drop(fixed);
+            f(&*fd.ok_or(io::ErrorKind::NotFound)?)
+        } else {
+            f(&self.root)
         }
     }
 

@@ -187,10 +187,7 @@ impl Scheduler {
         now: Now,
         actions: &mut Vec<Action>,
     ) {
-        let Some(ix) = self.table.find(id) else {
-            return;
-        };
-        let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) else {
+        let Some((ix, live)) = self.table.find_live_mut(id) else {
             return;
         };
         let stopped = match live.stage {
@@ -258,10 +255,7 @@ impl Scheduler {
         now: Now,
         actions: &mut Vec<Action>,
     ) {
-        let Some(ix) = self.table.find(id) else {
-            return;
-        };
-        let Some(live) = self.table.get(ix).and_then(|job| job.live()) else {
+        let Some((ix, live)) = self.table.find_live(id) else {
             return;
         };
         let (code, signal) = match exit {
@@ -304,15 +298,8 @@ impl Scheduler {
     }
 
     pub(super) fn swept(&mut self, id: &JobId, actions: &mut Vec<Action>) {
-        let Some(ix) = self.table.find(id) else {
-            return;
-        };
-        if let Some(Stage::Sweeping { end }) = self
-            .table
-            .get(ix)
-            .and_then(|job| job.live())
-            .map(|live| live.stage)
-        {
+        let live = self.table.find_live(id);
+        if let Some((ix, Stage::Sweeping { end })) = live.map(|(ix, live)| (ix, live.stage)) {
             self.finish(ix, end, actions);
         }
     }
@@ -382,10 +369,7 @@ impl Scheduler {
         now: Now,
         actions: &mut Vec<Action>,
     ) {
-        let Some(ix) = self.table.find(id) else {
-            return;
-        };
-        let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) else {
+        let Some((ix, live)) = self.table.find_live_mut(id) else {
             return;
         };
         if live.stage != Stage::Ending {

@@ -189,48 +189,23 @@ impl Scheduler {
 
     /// True when a newer file of this live job's name waits in this queue's directory.
     pub fn has_successor(&self, id: &JobId, queue: &QueueName) -> bool {
-        let live = self
-            .table
-            .find(id)
-            .and_then(|ix| self.table.get(ix))
-            .and_then(|job| job.live());
-        live.and_then(|live| live.successor.as_ref()) == Some(queue)
+        let live = self.table.find_live(id);
+        live.and_then(|(_, live)| live.successor.as_ref()) == Some(queue)
     }
 
     /// True when this job's program was started and its file should be in `active/`, pirn not being about to move
     /// it. While a start is under way the file may still be put back.
     pub fn is_started(&self, id: &JobId) -> bool {
-        let live = self
-            .table
-            .find(id)
-            .and_then(|ix| self.table.get(ix))
-            .and_then(|job| job.live());
-        live.is_some_and(|live| match live.stage {
+        let live = self.table.find_live(id);
+        live.is_some_and(|(_, live)| match live.stage {
             Stage::Running | Stage::Stopping { .. } | Stage::Sweeping { .. } => true,
             Stage::Starting { .. } | Stage::Ending => false,
         })
     }
 
-    /// True when this job's file should be in `active/` and pirn is not about to move it.
-    pub fn is_running(&self, id: &JobId) -> bool {
-        let live = self
-            .table
-            .find(id)
-            .and_then(|ix| self.table.get(ix))
-            .and_then(|job| job.live());
-        live.is_some_and(|live| match live.stage {
-            Stage::Starting { .. }
-            | Stage::Running
-            | Stage::Stopping { .. }
-            | Stage::Sweeping { .. } => true,
-            Stage::Ending => false,
-        })
-    }
-
     /// True when the job is being started, run or recorded.
     pub fn is_live(&self, id: &JobId) -> bool {
-        let job = self.table.find(id).and_then(|ix| self.table.get(ix));
-        job.is_some_and(|job| job.live().is_some())
+        self.table.find_live(id).is_some()
     }
 
     /// True when the job is known, waiting or live.

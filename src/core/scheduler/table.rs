@@ -153,6 +153,18 @@ impl Table {
             .map(|&n| Ix(n))
     }
 
+    /// The job of this id, if it is live.
+    pub fn find_live(&self, id: &JobId) -> Option<(Ix, &Live)> {
+        let ix = self.find(id)?;
+        Some((ix, self.get(ix)?.live()?))
+    }
+
+    /// As [`Self::find_live`], to change it.
+    pub fn find_live_mut(&mut self, id: &JobId) -> Option<(Ix, &mut Live)> {
+        let ix = self.find(id)?;
+        Some((ix, self.get_mut(ix)?.live_mut()?))
+    }
+
     pub fn insert(&mut self, mut job: Job) -> Ix {
         self.generation = self.generation.wrapping_add(1);
         job.generation = self.generation;

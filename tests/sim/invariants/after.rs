@@ -94,7 +94,8 @@ impl Checker {
             let stamp = b.waits().then_some(b.ticket.stamp);
             let answers = (
                 scheduler.waiting(id, &b.ticket.queue) == stamp,
-                scheduler.is_running(id) == b.runs(),
+                scheduler.is_live(id) != b.waits(),
+                scheduler.is_started(id) == b.has_started(),
                 b.successor
                     .iter()
                     .all(|queue| scheduler.has_successor(id, queue)),
@@ -104,7 +105,7 @@ impl Checker {
                     .iter()
                     .all(|p| scheduler.has_children(&p.id)),
             );
-            if answers != (true, true, true, true, true) {
+            if answers != (true, true, true, true, true, true) {
                 return Err(format!("questions about {id}: {answers:?}"));
             }
         }

@@ -87,6 +87,11 @@ impl Belief {
         matches!(self.life, Life::Ending)
     }
 
+    /// Its program was started, and nothing that was decided about its end is under way.
+    pub fn has_started(&self) -> bool {
+        self.runs() && !matches!(self.life, Life::Starting { .. })
+    }
+
     /// Holds a slot.
     pub fn runs(&self) -> bool {
         !self.waits() && !self.ends()
