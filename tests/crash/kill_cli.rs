@@ -1,5 +1,5 @@
-//! Rung B for the commands: `pirn add` and `pirn run` killed at every system call of theirs that matters. What was
-//! not acknowledged may be there or not, but never in part.
+//! Rung B for the commands: those that add and those that steer, killed at every system call of theirs that matters.
+//! What was not acknowledged may be there or not, but never in part.
 
 use crate::audit::{self, Broken, Known};
 use crate::host::{ready, setting};
@@ -93,6 +93,96 @@ fn add_killed() {
 #[test]
 fn run_killed() {
     at_every_call_of("run");
+}
+
+/// A job that is ready to be steered: it waits in a queue, or has failed without having run.
+fn steerable(rig: &Rig, known: &mut Known, has_failed: bool) -> String {
+    let id = known.accept(&rig.add(&["--queue", "q", "--tries", "2"], &["ok"]));
+    if has_failed {
+        assert!(rig.pirn(&["cancel", &id]).ok);
+    }
+    id
+}
+
+/// Kills a command that steers at each of its calls in turn: what it acknowledged is so, and what it did not is as it
+/// was or as it was to be.
+fn steering_killed(command: &str, has_failed: bool) {
+    if !ready("rung B", &TOOLS, false) {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(home.path(), &home.path().join("spool"), "");
+    rig.make();
+    let (mut known, mut found) = (Known::default(), Vec::new());
+    let mut removed = Vec::new();
+    let (mut points, mut killed) = (0, 0);
+    for calls in CALLS {
+        let id = steerable(&rig, &mut known, has_failed);
+        let most = count(&rig, calls, &[command, &id]);
+        if command == "rm" {
+            known.acknowledged.pop();
+            removed.push(id);
+        }
+        for when in 1..=most {
+            let id = steerable(&rig, &mut known, has_failed);
+            let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
+            let trace = format!("trace={calls}");
+            let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null"];
+            let strace = [&strace[..], &["-e", &trace, "-e", &inject]].concat();
+            let done = run(&mut rig.through(&strace, &[command, &id]));
+            points += 1;
+            killed += u32::from(!done.ok);
+            match (command, done.ok) {
+                ("cancel", true) => drop(known.cancelled.insert(id)),
+                ("rm", acknowledged) => {
+                    known.acknowledged.pop();
+                    removed.extend(acknowledged.then_some(id));
+                }
+                ("retry", true) if rig.names("failed").contains(&id) => {
+                    found.push(format!("{calls} {when}: {id} is still in failed/"));
+                }
+                _ => {}
+            }
+            let raw = audit::raw(&rig).into_iter();
+            found.extend(raw.map(|(b, what)| format!("{calls} {when}: {b:?}: {what}")));
+        }
+    }
+    audit::age_staging(&rig);
+    let mut findings = Vec::new();
+    if let Err(what) = rig.recover() {
+        findings.push((Broken::Stuck, what));
+    }
+    findings.extend(audit::settled(&rig, &known));
+    for id in &removed {
+        let there = ["complete", "failed", "log"].map(|dir| rig.names(dir).contains(id));
+        if there.contains(&true) || rig.ledger.starts(id) > 0 {
+            findings.push((Broken::LeftBehind, format!("{id} was removed")));
+        }
+    }
+    found.extend(findings.iter().map(|(b, what)| format!("{b:?}: {what}")));
+    let what = format!("{points} points, {killed} killed");
+    assert!(killed > 3, "{what}");
+    audit::conclude(&format!("rung B: pirn {command}"), &what, &found);
+}
+
+#[test]
+fn cancel_killed() {
+    steering_killed("cancel", false);
+}
+
+#[test]
+fn retry_killed() {
+    steering_killed("retry", true);
+}
+
+#[test]
+fn rm_of_a_waiting_job_killed() {
+    steering_killed("rm", false);
+}
+
+#[test]
+fn rm_of_a_finished_job_killed() {
+    steering_killed("rm", true);
 }
 
 /// A process id comes again, in a container at once: what a killed `add` has left in `tmp/` is in nobody's way.
