@@ -24,6 +24,7 @@ mod fields;
 mod files;
 mod groups;
 mod hostile;
+mod hostile_race;
 mod hygiene;
 mod kept;
 mod odd_texts;

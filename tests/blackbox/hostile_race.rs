@@ -1,0 +1,140 @@
+//! Files that are large, deep or changed under the daemon's eyes: nothing is followed, nothing runs that was not
+//! judged, and nothing is lost.
+
+use crate::spool::Spool;
+use crate::tools::Gate;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[test]
+fn a_directory_with_files_in_a_queue_is_kept_whole() {
+    let spool = Spool::serving(&[]);
+    fs::create_dir(spool.path().join("pending/mail")).unwrap();
+    let staged = spool.beside("tree");
+    fs::create_dir_all(staged.join("deeper")).unwrap();
+    fs::write(staged.join("1"), "echo never").unwrap();
+    fs::write(staged.join("deeper/2"), "echo never").unwrap();
+    fs::rename(&staged, spool.path().join("pending/mail/tree")).unwrap();
+    assert!(spool.wait_bad("tree").contains("queues are not nested"));
+    assert_eq!(spool.read("bad/tree/1"), "echo never");
+    assert_eq!(spool.read("bad/tree/deeper/2"), "echo never");
+    spool.settle();
+    assert_eq!(spool.ls("log"), [""; 0]);
+}
+
+#[test]
+fn two_gigabytes_are_not_read() {
+    let spool = Spool::serving(&[]);
+    let staged = spool.beside("staged");
+    let size = 2 << 30;
+    fs::File::create(&staged).unwrap().set_len(size).unwrap();
+    fs::rename(&staged, spool.path().join("pending/sparse")).unwrap();
+    let reason = spool.wait_bad("sparse");
+    assert!(reason.contains(&size.to_string()), "{reason}");
+    let moved = fs::metadata(spool.path().join("bad/sparse")).unwrap();
+    assert_eq!(moved.len(), size);
+    let status = format!("/proc/{}/status", spool.daemon_pid().unwrap());
+    let status = fs::read_to_string(status).unwrap();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kib: u64 = peak
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(kib < 100 << 10, "{kib} KiB");
+}
+
+#[test]
+fn json_a_hundred_thousand_levels_deep() {
+    let spool = Spool::serving(&[]);
+    let levels = 100_000;
+    for (name, open, close) in [("lists", "[", "]"), ("objects", "{\"a\":", "}")] {
+        let deep = format!("{}1{}", open.repeat(levels), close.repeat(levels));
+        spool.drop_file(name, format!("{{\"command\": \"true\", \"x\": {deep}}}"));
+        assert!(spool.wait_bad(name).contains("nested deeper"), "{name}");
+    }
+    spool.drop_file("after", "echo alive");
+    assert_eq!(spool.wait_record("complete/after")["output"], "alive\n");
+}
+
+/// Somebody swaps the file for a link to another, back and forth, as fast as that goes.
+#[test]
+fn a_file_swapped_for_a_symlink_in_a_loop() {
+    let spool = Spool::serving(&[]);
+    let (pending, over) = (spool.path().join("pending"), AtomicBool::new(false));
+    let secret = spool.beside("secret");
+    let traces = spool.beside("traces");
+    fs::write(&secret, format!("echo followed >> {}", traces.display())).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0;
+            while !over.load(Ordering::SeqCst) {
+                let name = format!("swapped{}", n % 20);
+                n += 1;
+                let (file, link) = (spool.beside("file"), spool.beside("link"));
+                fs::write(&file, format!("echo judged >> {}", traces.display())).unwrap();
+                fs::rename(&file, pending.join(&name)).unwrap();
+                symlink(&secret, &link).unwrap();
+                fs::rename(&link, pending.join(&name)).unwrap();
+            }
+        });
+        spool.wait_for("many swaps to be judged", || spool.ls("bad").len() > 100);
+        over.store(true, Ordering::SeqCst);
+    });
+    spool.wait_for("all to be judged", || spool.ls("pending").is_empty());
+    spool.settle();
+    let traces = fs::read_to_string(&traces).unwrap_or_default();
+    assert!(!traces.contains("followed"), "a link was followed");
+    // The links themselves were moved, and what they point at was not.
+    assert!(secret.exists());
+    for name in spool.ls("bad").iter().filter(|n| !n.ends_with(".reason")) {
+        let look = fs::symlink_metadata(spool.path().join("bad").join(name)).unwrap();
+        assert!(look.is_symlink(), "{name}");
+    }
+    let ended = [spool.ls("complete"), spool.ls("failed")].concat();
+    assert!(ended.iter().all(|id| id.starts_with("swapped")));
+}
+
+/// Who keeps the file open may write into it when it has been taken, and again when it runs.
+#[test]
+fn a_writer_that_edits_after_acceptance() {
+    use std::io::{Seek, Write};
+    let spool = Spool::serving(&["--slots", "1"]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_file("blocker", gate.wait());
+    spool.wait_note("blocker");
+    // Written again while it waits: what is there last is run, whole.
+    spool.drop_file("waits", "echo first");
+    fs::write(spool.path().join("pending/waits"), "echo second; echo line").unwrap();
+    // Written again while it runs: what was taken runs, and its record is not what was written.
+    spool.drop_json(
+        "runs",
+        &json!({"command": format!("echo taken; {}", gate.wait()), "priority": 1}),
+    );
+    let path = spool.path().join("pending/runs");
+    gate.open(1);
+    spool.wait_log("runs", "taken");
+    assert!(!path.exists());
+    let mut file = fs::File::options()
+        .write(true)
+        .open(spool.path().join("active/runs"))
+        .unwrap();
+    file.write_all(b"{\"command\": \"echo edited\"}").unwrap();
+    gate.open(1);
+    let record = spool.wait_record("complete/runs");
+    assert_eq!(record["output"], "taken\n");
+    assert_eq!(
+        spool.wait_record("complete/waits")["output"],
+        "second\nline\n"
+    );
+    // Nor is it when it has ended.
+    file.rewind().unwrap();
+    file.write_all(b"{\"command\": \"echo edited again\"}")
+        .unwrap();
+    assert_eq!(spool.record("complete/runs"), record);
+    assert_eq!(spool.ls("bad"), [""; 0]);
+}
