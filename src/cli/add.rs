@@ -1,18 +1,30 @@
 //! `pirn add`.
 
+use super::batch;
 use super::exit::{OK, Outcome};
 use super::job::JobArgs;
 use super::output;
+use clap::ArgGroup;
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("what").args(["command", "script", "batch"]).required(true).multiple(true))]
 pub struct Args {
+    /// Jobs on standard input, one a line: shell lines, or records as JSON
+    #[arg(long, conflicts_with_all = ["command", "script", "id"])]
+    batch: bool,
+    /// Sync nothing: a power cut may lose the job
+    #[arg(long)]
+    no_sync: bool,
     #[command(flatten)]
     job: JobArgs,
 }
 
 pub fn add(spool: &Path, args: Args) -> Outcome {
-    let spool = super::open(spool)?;
+    let spool = super::open(spool, !args.no_sync)?;
+    if args.batch {
+        return batch::add(&spool, args.job, !args.no_sync);
+    }
     let id = args.job.submit(&spool)?;
     output::line(&id)?;
     Ok(OK)

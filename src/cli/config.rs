@@ -58,7 +58,7 @@ fn check(path: &Path, text: &str) -> Result<Config, Failure> {
 
 /// Writes the pause into `config.json`, where everybody can see it.
 pub fn pause(path: &Path, args: &QueueArgs, paused: bool) -> Outcome {
-    let spool = super::open(path)?;
+    let spool = super::open(path, true)?;
     let file = path.join("config.json");
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,

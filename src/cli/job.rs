@@ -137,11 +137,7 @@ pub struct JobArgs {
     #[arg(long, value_name = "NAME")]
     script: Option<JobId>,
     /// One word: a shell line; several: a program and its arguments; "-": a script on standard input
-    #[arg(
-        value_name = "CMD",
-        trailing_var_arg = true,
-        required_unless_present = "script"
-    )]
+    #[arg(value_name = "CMD", trailing_var_arg = true)]
     command: Vec<String>,
 }
 
@@ -172,14 +168,8 @@ impl JobArgs {
     /// Accepts the job into the spool.
     pub fn submit(self, spool: &Spool) -> Result<JobId, Failure> {
         let config = admit(spool)?;
-        for id in self.schedule.after.iter().chain(&self.schedule.after_any) {
-            if spool.find(id)?.is_none() {
-                return Err(Failure::new(
-                    super::exit::NO_JOB,
-                    format!("there is no job {id} to come after"),
-                ));
-            }
-        }
+        room(spool, &config)?;
+        self.schedule.check_parents(spool)?;
         let id = match (self.id.clone(), self.replace) {
             (None, _) => NewId::Next,
             (Some(id), false) => NewId::Exact(id),
@@ -202,13 +192,30 @@ impl JobArgs {
             &procfs::boot_id(),
         ) {
             Ok(id) => Ok(id),
-            Err(e @ SubmitError::Taken(_)) => Err(Failure::new(FAILURE, e.to_string())),
-            Err(SubmitError::Io(e)) => Err(e.into()),
+            Err(e) => Err(e.into()),
         }
     }
 
-    fn record(self) -> Result<Record, Failure> {
-        let work = work(self.script, self.command)?;
+    /// A record that asks for all that the options ask for, and runs nothing yet.
+    pub fn template(self, spool: &Spool) -> Result<Record, Failure> {
+        if self.surroundings.stdin.as_deref() == Some("-") {
+            let what = "--stdin -: the jobs themselves are on standard input";
+            return Err(Failure::new(USAGE, what));
+        }
+        self.schedule.check_parents(spool)?;
+        let queue = self.schedule.queue.clone();
+        let mut record = self.with(Work::Text(String::new()))?;
+        record.queue = queue.filter(|queue| !queue.is_default());
+        Ok(record)
+    }
+
+    fn record(mut self) -> Result<Record, Failure> {
+        let command = std::mem::take(&mut self.command);
+        let work = work(self.script.take(), command)?;
+        self.with(work)
+    }
+
+    fn with(self, work: Work) -> Result<Record, Failure> {
         let mut record = Record::new(work);
         record.name = self.name;
         record.comment = self.comment;
@@ -221,7 +228,29 @@ impl JobArgs {
     }
 }
 
+impl From<SubmitError> for Failure {
+    fn from(e: SubmitError) -> Self {
+        match e {
+            SubmitError::Taken(_) => Self::new(FAILURE, e.to_string()),
+            SubmitError::NoJob(why) => Self::new(BAD_DATA, why),
+            SubmitError::Io(e) => e.into(),
+        }
+    }
+}
+
 impl Schedule {
+    fn check_parents(&self, spool: &Spool) -> Result<(), Failure> {
+        for id in self.after.iter().chain(&self.after_any) {
+            if spool.find(id)?.is_none() {
+                return Err(Failure::new(
+                    super::exit::NO_JOB,
+                    format!("there is no job {id} to come after"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn fill(self, record: &mut Record) {
         record.priority = self.priority.unwrap_or(0);
         record.after = self.after;
@@ -434,8 +463,8 @@ fn parse_limit(text: &str) -> Result<(String, Option<u64>), String> {
     Ok((name.to_owned(), value))
 }
 
-/// Refuses new work while there is too little room for it, or too much of it.
-fn admit(spool: &Spool) -> Result<Config, Failure> {
+/// Refuses new work while there is too little room for it on the disk, or the disk has failed.
+pub fn admit(spool: &Spool) -> Result<Config, Failure> {
     let config = match std::fs::read_to_string(spool.path().join("config.json")) {
         Ok(text) => Config::parse(&text).unwrap_or_default(),
         Err(_) => Config::default(),
@@ -449,17 +478,23 @@ fn admit(spool: &Spool) -> Result<Config, Failure> {
     if let Some(why) = shortage(spool, &config, served) {
         return Err(Failure::new(NOT_NOW, format!("not accepted: {why}")));
     }
-    if let Some(most) = config.max_pending {
-        let mut waiting = spool.ids(&Where::Pending(QueueName::default()))?.len() as u64;
-        for queue in spool.queues()? {
-            waiting += spool.ids(&Where::Pending(queue))?.len() as u64;
-        }
-        if waiting >= most {
-            return Err(Failure::new(
-                NOT_NOW,
-                format!("not accepted: {waiting} jobs wait, max_pending is {most}"),
-            ));
-        }
-    }
     Ok(config)
+}
+
+/// How many more jobs may wait. Refuses new work when that is none.
+pub fn room(spool: &Spool, config: &Config) -> Result<u64, Failure> {
+    let Some(most) = config.max_pending else {
+        return Ok(u64::MAX);
+    };
+    let mut waiting = spool.ids(&Where::Pending(QueueName::default()))?.len() as u64;
+    for queue in spool.queues()? {
+        waiting += spool.ids(&Where::Pending(queue))?.len() as u64;
+    }
+    if waiting >= most {
+        return Err(Failure::new(
+            NOT_NOW,
+            format!("not accepted: {waiting} jobs wait, max_pending is {most}"),
+        ));
+    }
+    Ok(most - waiting)
 }

@@ -70,7 +70,7 @@ impl Row {
 }
 
 pub fn ls(spool: &Path, args: &Args) -> Outcome {
-    let spool = super::open(spool)?;
+    let spool = super::open(spool, true)?;
     let all = [
         StateArg::Active,
         StateArg::Pending,

@@ -1,6 +1,7 @@
 //! The command line. Whatever it does to the spool, a shell script could do with `printf`, `mv` and `rm`.
 
 mod add;
+mod batch;
 mod config;
 mod exec_job;
 mod exit;
@@ -113,9 +114,9 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
     }
 }
 
-/// Opens the spool, making it if it is not there.
-fn open(path: &std::path::Path) -> Result<Spool, Failure> {
-    Spool::create(path, true).map_err(|e| {
+/// Opens the spool, making it if it is not there. What is not `durable` syncs nothing.
+fn open(path: &std::path::Path, durable: bool) -> Result<Spool, Failure> {
+    Spool::create(path, durable).map_err(|e| {
         let failure = Failure::from(e);
         Failure {
             message: format!("{}: {}", path.display(), failure.message),

@@ -9,11 +9,13 @@ use crate::daemon::{self, Options, SpoolLock};
 use crate::os::poll::Bell;
 use crate::os::signals::{Signals, Told};
 use crate::spool::{Found, Spool};
+use clap::ArgGroup;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc;
 
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("what").args(["command", "script"]).required(true).multiple(true))]
 pub struct Args {
     #[command(flatten)]
     job: JobArgs,
@@ -34,7 +36,7 @@ pub fn run(path: &Path, args: Args) -> Outcome {
 fn run_job(path: &Path, mut job: JobArgs) -> Outcome {
     serve::start_logging("warn");
     job.default_tries(1);
-    let spool = super::open(path)?;
+    let spool = super::open(path, true)?;
     let old = job
         .id()
         .map(|id| follow::old_logs(&spool, id))

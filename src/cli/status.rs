@@ -23,7 +23,7 @@ struct Queue {
 }
 
 pub fn status(path: &Path, args: &Args) -> Outcome {
-    let spool = super::open(path)?;
+    let spool = super::open(path, true)?;
     let (config, config_error) = read_config(path);
     let holder = SpoolLock::holder(path)?;
     let trouble = holder.as_ref().and_then(|holder| holder.trouble.clone());

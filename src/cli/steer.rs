@@ -35,7 +35,7 @@ pub struct RmArgs {
 }
 
 pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
-    let spool = super::open(spool)?;
+    let spool = super::open(spool, true)?;
     each(&spool, &args.ids, |id, _| match spool.cancel(id)? {
         Steered::Done => Ok(()),
         Steered::Missing => Err(Failure::no_job(id)),
@@ -47,7 +47,7 @@ pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
 }
 
 pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
-    let spool = super::open(spool)?;
+    let spool = super::open(spool, true)?;
     let ids = if args.failed {
         spool.ids(&Where::Failed)?
     } else {
@@ -66,7 +66,7 @@ pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
 }
 
 pub fn rm(spool: &Path, args: &RmArgs) -> Outcome {
-    let spool = super::open(spool)?;
+    let spool = super::open(spool, true)?;
     each(&spool, &args.ids, |id, changed| {
         remove(&spool, id, args.kill, changed)
     })

@@ -24,7 +24,7 @@ pub struct Args {
 
 /// Exits with the first code that is not 0, in the order the jobs were named.
 pub fn wait(spool: &Path, args: &Args) -> Outcome {
-    let spool = super::open(spool)?;
+    let spool = super::open(spool, true)?;
     let watcher = Watcher::new()?;
     for place in [
         Place::Pending,

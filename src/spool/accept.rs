@@ -35,6 +35,8 @@ pub struct Submit<'a> {
 pub enum SubmitError {
     /// The id is taken.
     Taken(JobId),
+    /// There is no job in what was given, for this reason.
+    NoJob(String),
     /// The spool could not be written.
     Io(io::Error),
 }
@@ -46,6 +48,7 @@ impl fmt::Display for SubmitError {
                 f,
                 "there is a job {id} already; choose another id, or use --replace"
             ),
+            Self::NoJob(why) => f.write_str(why),
             Self::Io(e) => write!(f, "{e}"),
         }
     }
@@ -157,21 +160,27 @@ impl<F: Fs> Spool<F> {
     }
 
     /// The next number that no file has yet: somebody may have dropped a file named `57` by hand.
-    fn fresh_number(&self, boot: &str) -> io::Result<JobId> {
+    pub(super) fn fresh_number(&self, boot: &str) -> io::Result<JobId> {
         loop {
-            let number = self.take_numbers(1, boot)?.to_string();
-            let mut free = true;
-            for place in [
-                Place::Pending,
-                Place::Active,
-                Place::Complete,
-                Place::Failed,
-            ] {
-                free &= self.fs.look(&place, number.as_bytes())?.is_none();
-            }
-            if let (true, Ok(id)) = (free, JobId::new(&number)) {
+            if let Some(id) = self.free_number(self.take_numbers(1, boot)?)? {
                 return Ok(id);
             }
         }
+    }
+
+    /// The id that is this number, if no file has it.
+    pub(super) fn free_number(&self, number: u64) -> io::Result<Option<JobId>> {
+        let number = number.to_string();
+        for place in [
+            Place::Pending,
+            Place::Active,
+            Place::Complete,
+            Place::Failed,
+        ] {
+            if self.fs.look(&place, number.as_bytes())?.is_some() {
+                return Ok(None);
+            }
+        }
+        Ok(JobId::new(&number).ok())
     }
 }

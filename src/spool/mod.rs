@@ -6,6 +6,7 @@
 
 mod accept;
 mod archive;
+mod batch;
 mod claim;
 mod commit;
 mod fs;
@@ -21,6 +22,7 @@ mod steer;
 mod view;
 
 pub use accept::{NewId, Submit, SubmitError};
+pub use batch::{Batch, Draft};
 pub use claim::{Claim, Claimed};
 pub use commit::{Placed, Target};
 pub use fs::{Ask, Fs, Taken};

@@ -7,6 +7,7 @@ mod tools;
 mod abuse;
 mod bad_records;
 mod basics;
+mod batch;
 mod bounds;
 mod broken_disk;
 mod cli_add;

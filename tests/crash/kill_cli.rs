@@ -95,6 +95,61 @@ fn run_killed() {
     at_every_call_of("run");
 }
 
+/// `pirn add --batch` killed at each call: every id that it has printed is a job's, and no line is there in part.
+#[test]
+fn batch_killed() {
+    if !ready("rung B", &TOOLS, false) {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(home.path(), &home.path().join("spool"), "");
+    rig.make();
+    let input = home.path().join("input");
+    let job = rig.ledger.job();
+    let record = serde_json::json!({"command": [&job, "ok"], "queue": "q"});
+    let lines = [format!("{job} ok"), record.to_string(), format!("{job} ok")];
+    fs::write(&input, lines.join("\n")).unwrap();
+    let batch = |strace: &[&str]| {
+        let args = ["add", "--batch", "--clean-env", "--tries", "2"];
+        run(rig
+            .through(strace, &args)
+            .stdin(fs::File::open(&input).unwrap()))
+    };
+    let (mut known, mut found) = (Known::default(), Vec::new());
+    let (mut points, mut killed) = (0, 0);
+    for calls in CALLS {
+        let trace = format!("trace={calls}");
+        // Until it is not reached any more.
+        for when in 1.. {
+            let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
+            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace];
+            let done = batch(&[&strace[..], &["-e", &inject]].concat());
+            points += 1;
+            killed += u32::from(!done.ok);
+            let ids: Vec<&str> = done.text.lines().collect();
+            ids.iter().for_each(|id| drop(known.accept(id)));
+            let raw = audit::raw(&rig).into_iter();
+            found.extend(raw.map(|(b, what)| format!("{calls} {when}: {b:?}: {what}")));
+            if done.ok {
+                assert_eq!(ids.len(), lines.len());
+                break;
+            }
+        }
+    }
+    audit::age_staging(&rig);
+    let mut findings = Vec::new();
+    if let Err(what) = rig.recover() {
+        findings.push((Broken::Stuck, what));
+    }
+    findings.extend(audit::settled(&rig, &known));
+    found.extend(findings.iter().map(|(b, what)| format!("{b:?}: {what}")));
+    let what = format!(
+        "{points} points, {killed} killed, {} acknowledged",
+        known.acknowledged.len()
+    );
+    audit::conclude("rung B: pirn add --batch", &what, &found);
+}
+
 /// A job that is ready to be steered: it waits in a queue, or has failed without having run.
 fn steerable(rig: &Rig, known: &mut Known, has_failed: bool) -> String {
     let id = known.accept(&rig.add(&["--queue", "q", "--tries", "2"], &["ok"]));

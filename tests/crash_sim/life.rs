@@ -7,7 +7,7 @@ use super::survey::Survey;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
 use pirn::os::dir::How;
-use pirn::spool::{Fs, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
+use pirn::spool::{Draft, Fs, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -110,8 +110,36 @@ impl Life {
                 Some(id)
             }
             Err(SubmitError::Taken(_)) => None,
-            Err(SubmitError::Io(e)) => panic!("submit: {e}"),
+            Err(e @ (SubmitError::Io(_) | SubmitError::NoJob(_))) => panic!("submit: {e}"),
         }
+    }
+
+    /// A door takes several jobs at once, by one thread.
+    pub fn batch(&mut self, wishes: &[Wish]) {
+        let made: Vec<_> = wishes.iter().map(|wish| self.make(*wish)).collect();
+        self.fs.during("batch");
+        let maker = || {
+            |n: usize, id: &JobId| {
+                let mut record: Record = made[n].1.clone();
+                let queue = wishes[n].queue.map(queue).unwrap_or_default();
+                record.id = Some(id.clone());
+                record.queue = (!queue.is_default()).then(|| queue.clone());
+                let text = record.to_json();
+                Ok(Draft { text, queue })
+            }
+        };
+        let batch = self.door.submit_all(wishes.len(), 1, BOOT, maker);
+        assert!(batch.failed.is_none() && batch.ids.len() == wishes.len());
+        self.fs.learn(|ledger| {
+            for (id, (token, _)) in batch.ids.iter().zip(&made) {
+                ledger.numbers.extend(id.as_str().parse::<u64>());
+                ledger.job(token, |job| {
+                    if job.hand == Hand::Off {
+                        job.hold = Hold::Power;
+                    }
+                });
+            }
+        });
     }
 
     pub fn number(&mut self, wish: Wish) -> JobId {

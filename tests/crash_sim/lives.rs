@@ -11,7 +11,7 @@ const OK: TryEnd = TryEnd::Exited(0);
 const FAIL: TryEnd = TryEnd::Exited(1);
 const FINAL: TryEnd = TryEnd::Exited(100);
 
-pub const ALL: [(&str, Script); 19] = [
+pub const ALL: [(&str, Script); 21] = [
     ("numbered jobs, each end", each_end),
     ("an exact id, used again", exact),
     ("a drop under a used name", singleton),
@@ -37,6 +37,8 @@ pub const ALL: [(&str, Script); 19] = [
     ("no jobs", no_jobs),
     ("restarts", restarts),
     ("moved between queues, and forgotten", moved_and_forgotten),
+    ("many at once", many_at_once),
+    ("replaced from another queue", replaced_from_another_queue),
 ];
 
 fn default() -> QueueName {
@@ -303,4 +305,22 @@ fn moved_and_forgotten(life: &mut Life) {
     life.forget(&id("1"));
     life.run("3", OK);
     life.number(Wish::PLAIN);
+}
+
+fn many_at_once(life: &mut Life) {
+    life.fs.user_mkdir("web");
+    life.number(Wish::PLAIN);
+    life.batch(&[Wish::PLAIN, Wish::MAIL, Wish::ONCE]);
+    life.run("2", OK);
+    life.batch(&[Wish::MAIL]);
+    life.run_in("3", &queue("mail"), FAIL);
+    life.number(Wish::PLAIN);
+}
+
+fn replaced_from_another_queue(life: &mut Life) {
+    let a = || NewId::Replace(id("a"));
+    life.submit(a(), Wish::MAIL);
+    life.submit(a(), Wish::PLAIN);
+    life.submit(a(), Wish::MAIL);
+    life.run_in("a", &queue("mail"), OK);
 }

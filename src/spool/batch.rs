@@ -1,0 +1,216 @@
+//! Accepting many jobs together: staged by several threads, whose syncs share commits of the journal; renamed in
+//! order while others are still being staged; each directory synced once. Only then is any of them accepted.
+
+use super::accept::SubmitError;
+use super::{Fs, Place, Spool};
+use crate::core::id::{JobId, QueueName};
+use crate::os::dir::How;
+use crate::os::fault::Fault;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+/// What a job's file is to say, and where it is to wait.
+#[derive(Debug)]
+pub struct Draft {
+    /// The record as JSON; it names the queue.
+    pub text: String,
+    /// Where it waits.
+    pub queue: QueueName,
+}
+
+/// What came of many jobs.
+#[derive(Debug)]
+pub struct Batch {
+    /// The ids of those that were accepted, which are the first.
+    pub ids: Vec<JobId>,
+    /// Why there are no more: the number of the job, from 0, that was not accepted.
+    pub failed: Option<(usize, SubmitError)>,
+}
+
+/// A job in `tmp/`.
+struct Staged {
+    id: JobId,
+    queue: QueueName,
+    name: Vec<u8>,
+}
+
+/// Jobs with their files in their queues, not yet synced.
+#[derive(Default)]
+struct Shown {
+    jobs: Vec<(JobId, QueueName)>,
+    /// The queues, and whether their directories were made for them.
+    queues: BTreeMap<QueueName, bool>,
+}
+
+impl<F: Fs> Spool<F> {
+    /// Accepts `count` jobs under the next numbers, in order, up to the first that cannot be. `maker` gives each of
+    /// the `threads` what writes the n-th job, or says why that is none.
+    pub fn submit_all<M>(
+        &self,
+        count: usize,
+        threads: usize,
+        boot: &str,
+        maker: impl Fn() -> M + Sync,
+    ) -> Batch
+    where
+        M: FnMut(usize, &JobId) -> Result<Draft, String>,
+    {
+        let first = match self.take_numbers(count as u64, boot) {
+            Ok(first) => first,
+            Err(e) => return Batch::refused(e.into()),
+        };
+        let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (sender, receiver) = mpsc::channel();
+        let work = |sender: mpsc::Sender<_>| {
+            let mut make = maker();
+            while !over.load(Ordering::Relaxed) {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= count {
+                    return;
+                }
+                let staged = self.stage_numbered(first + n as u64, boot, |id| make(n, id));
+                if sender.send((n, staged)).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let start = |_: &usize| {
+                let (sender, work) = (sender.clone(), &work);
+                let thread = std::thread::Builder::new();
+                thread.spawn_scoped(scope, move || work(sender)).is_ok()
+            };
+            // One is enough, and need be no other than this one.
+            if threads < 2 || (0..threads.min(count)).filter(start).count() == 0 {
+                work(sender.clone());
+            }
+            drop(sender);
+            let results = receiver.iter().inspect(|(_, staged)| {
+                if staged.is_err() {
+                    over.store(true, Ordering::Relaxed);
+                }
+            });
+            self.show_all(results, count, |n| {
+                self.stage_numbered(self.take_numbers(1, boot)?, boot, |id| maker()(n, id))
+            })
+        })
+    }
+
+    /// Renames what comes out of order in order, and makes it durable.
+    fn show_all(
+        &self,
+        results: impl Iterator<Item = (usize, Result<Staged, SubmitError>)>,
+        count: usize,
+        again: impl Fn(usize) -> Result<Staged, SubmitError>,
+    ) -> Batch {
+        let mut waiting: Vec<_> = (0..count).map(|_| None).collect();
+        let (mut next, mut failed, mut shown) = (0, None, Shown::default());
+        for (n, staged) in results {
+            waiting[n] = Some(staged);
+            while failed.is_none()
+                && let Some(staged) = waiting.get_mut(next).and_then(Option::take)
+            {
+                let done = staged.and_then(|staged| self.show(staged, &mut shown, || again(next)));
+                failed = done.err().map(|e| (next, e));
+                next += 1;
+            }
+        }
+        for staged in waiting.into_iter().flatten().flatten() {
+            let _ = self.fs.unlink(&Place::Tmp, &staged.name);
+        }
+        if let Err(e) = self.sync_shown(&shown) {
+            // Not accepted: take them back, unless they run by now.
+            for (id, queue) in shown.jobs.drain(..) {
+                let name = id.as_str().as_bytes();
+                let _ = self.fs.unlink(&Place::of_queue(&queue), name);
+            }
+            failed = Some((0, e.into()));
+        }
+        if failed.is_some() {
+            for (queue, _) in shown.queues.iter().filter(|(_, made)| **made) {
+                // Not if there is anything in it.
+                let _ = self.fs.remove_queue(queue);
+            }
+        }
+        let ids = shown.jobs.into_iter().map(|(id, _)| id).collect();
+        Batch { ids, failed }
+    }
+
+    /// Stages a job under this number, or under the next that is free.
+    fn stage_numbered(
+        &self,
+        number: u64,
+        boot: &str,
+        mut make: impl FnMut(&JobId) -> Result<Draft, String>,
+    ) -> Result<Staged, SubmitError> {
+        let id = match self.free_number(number)? {
+            Some(id) => id,
+            None => self.fresh_number(boot)?,
+        };
+        let Draft { text, queue } = make(&id).map_err(SubmitError::NoJob)?;
+        let name = self.stage(id.as_str(), text.as_bytes())?;
+        Ok(Staged { id, queue, name })
+    }
+
+    /// Renames a job into its queue. If somebody has taken its number meanwhile, it gets another one.
+    fn show(
+        &self,
+        mut staged: Staged,
+        shown: &mut Shown,
+        again: impl Fn() -> Result<Staged, SubmitError>,
+    ) -> Result<(), SubmitError> {
+        loop {
+            let Staged { id, queue, name } = &staged;
+            let renamed = self.prepare(queue, shown).and_then(|()| {
+                let (place, new_name) = (Place::of_queue(queue), id.as_str().as_bytes());
+                self.fs
+                    .rename(&Place::Tmp, name, &place, new_name, How::NoReplace)
+            });
+            match renamed {
+                Ok(()) => {
+                    shown.jobs.push((staged.id, staged.queue));
+                    return Ok(());
+                }
+                Err(e) => {
+                    self.fs.unlink(&Place::Tmp, name)?;
+                    if e.kind() != io::ErrorKind::AlreadyExists {
+                        return Err(e.into());
+                    }
+                }
+            }
+            staged = again()?;
+        }
+    }
+
+    fn prepare(&self, queue: &QueueName, shown: &mut Shown) -> io::Result<()> {
+        if !shown.queues.contains_key(queue) {
+            let made = !queue.is_default() && self.fs.make_queue(queue)?;
+            shown.queues.insert(queue.clone(), made);
+        }
+        Ok(())
+    }
+
+    fn sync_shown(&self, shown: &Shown) -> io::Result<()> {
+        if Fault::NoPendingSync.is_on() {
+            return Ok(());
+        }
+        if shown.queues.is_empty() {
+            return Ok(());
+        }
+        // The queues' own names are in pending/, which comes first.
+        let mut places: BTreeSet<Place> = shown.queues.keys().map(Place::of_queue).collect();
+        places.insert(Place::Pending);
+        places.iter().try_for_each(|place| self.sync(place))
+    }
+}
+
+impl Batch {
+    fn refused(e: SubmitError) -> Self {
+        Self {
+            ids: Vec::new(),
+            failed: Some((0, e)),
+        }
+    }
+}
