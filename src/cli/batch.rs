@@ -27,6 +27,9 @@ const PIECE: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
+/// Threads that write without syncing: more would wait for each other at the lock of `tmp/`.
+const WRITERS: usize = 2;
+
 /// A line that is not blank.
 struct Line {
     /// From 1.
@@ -38,7 +41,7 @@ pub fn add(spool: &Spool, args: JobArgs, durable: bool) -> Outcome {
     let common = Common::new(args.template(spool)?)?;
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut lines = Lines::new(input);
-    let threads = if durable { SYNCERS } else { processors() };
+    let threads = if durable { SYNCERS } else { WRITERS };
     let mut batch = Adding {
         spool,
         common,
@@ -54,10 +57,6 @@ pub fn add(spool: &Spool, args: JobArgs, durable: bool) -> Outcome {
     let what =
         format!("line {line}: {message}; accepted before it: {accepted}, from there on: none");
     Err(Failure::new(code, what))
-}
-
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 struct Adding<'a> {
