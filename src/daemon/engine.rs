@@ -13,14 +13,14 @@ use super::spawning::Spawning;
 use super::watch::Watches;
 use super::{Options, ServeError, doing};
 use crate::core::id::{JobId, QueueName};
-use crate::core::scheduler::{Action, Event, Place as Settled, Refusal, Scheduler, Stop};
+use crate::core::scheduler::{Action, Event, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
 use crate::os::cgroup::Delegated;
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
-use crate::spool::{Place, Reserve, Spool, Where};
+use crate::spool::{Place, Reserve, Spool};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
@@ -241,68 +241,6 @@ impl Engine {
         self.look_again();
         self.periodic();
         self.feed(Event::Tick);
-    }
-
-    /// Takes in an event from another thread.
-    fn heard(&mut self, event: Event) {
-        if let Event::Started { id, .. } = &event {
-            let id = id.clone();
-            self.starting -= 1;
-            self.watch_log(&id);
-            self.feed(event);
-            // Whether a user took the file away while the start was under way is looked at only now: until now it
-            // may have been the runner that put it back.
-            self.check_active(&id);
-        } else if let Event::Committed { id, place } = event {
-            self.committed(id, place);
-        } else if let Event::Refused { id, why } = event {
-            self.starting -= 1;
-            log::debug!("{id}: not started: {why:?}");
-            let held = (why == Refusal::Busy).then(|| id.clone());
-            let other = matches!(why, Refusal::Gone | Refusal::Changed).then(|| id.clone());
-            self.feed(Event::Refused { id, why });
-            if let Some(id) = other
-                && !self.scheduler.knows(&id)
-            {
-                // What happened to it may have been taken for our own doing, when it was put back or taken in. What
-                // somebody has put into active/ meanwhile is in its way.
-                self.check_stranger(id.clone());
-                if !super::children::is_active(&self.shared, &id) {
-                    self.look_for(&id);
-                }
-                if self.scheduler.has_children(&id) {
-                    self.check_parent(id);
-                }
-            }
-            if let Some(id) = held {
-                self.found_held(id);
-            }
-        } else {
-            self.feed(event);
-        }
-    }
-
-    fn committed(&mut self, id: JobId, mut place: Settled) {
-        self.shared.leave(&id);
-        self.unwatch_log(&id);
-        self.retain_soon();
-        if self.scheduler.has_children(&id) {
-            // A user may have moved it since; the children go by what is there.
-            match self.shared.spool.find_ended(&id) {
-                Ok(Some(Where::Complete)) => place = Settled::Complete,
-                Ok(Some(Where::Failed)) => place = Settled::Failed,
-                Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => {}
-            }
-        }
-        let is_gone = matches!(place, Settled::Gone);
-        let ended = id.clone();
-        self.feed(Event::Committed { id, place });
-        if is_gone {
-            self.look_for(&ended);
-        } else {
-            // Somebody may have put it into active/ again before we knew that it was over.
-            self.check_stranger(ended);
-        }
     }
 
     /// Steps the scheduler and hands out what it asks for.

@@ -4,6 +4,7 @@ mod children;
 mod chores;
 mod committer;
 mod engine;
+mod hearing;
 mod launch;
 mod lock;
 mod mailbox;

@@ -1,7 +1,7 @@
 //! `pirn add --batch`: a job a line, ids in order, and nothing of what was accepted is lost.
 
-use crate::broken_disk::has_tool;
 use crate::spool::{Spool, wait_for};
+use crate::strace::has_tool;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,0 +1,91 @@
+//! What other threads tell the engine: a job was started, or could not be, or its end has been written down.
+//!
+//! Between what they do and what the engine hears of it, a user may do something to the same file; the events of that
+//! are then taken for our own doing, and so it is looked for here.
+
+use super::children;
+use super::engine::Engine;
+use crate::core::id::JobId;
+use crate::core::scheduler::{Event, Place as Settled, Refusal, Ticket};
+use crate::spool::{Fs, Place, Where};
+
+impl Engine {
+    /// Takes in an event from another thread.
+    pub(super) fn heard(&mut self, event: Event) {
+        if let Event::Started { id, .. } = &event {
+            let id = id.clone();
+            self.starting -= 1;
+            self.watch_log(&id);
+            self.feed(event);
+            // Whether a user took the file away while the start was under way is looked at only now: until now it
+            // may have been the runner that put it back.
+            self.check_active(&id);
+        } else if let Event::Committed { id, place } = event {
+            self.committed(id, place);
+        } else if let Event::Refused { id, why } = event {
+            self.starting -= 1;
+            log::debug!("{id}: not started: {why:?}");
+            let held = (why == Refusal::Busy).then(|| id.clone());
+            let other = matches!(why, Refusal::Gone | Refusal::Changed).then(|| id.clone());
+            self.feed(Event::Refused { id, why });
+            if let Some(id) = other
+                && !self.scheduler.knows(&id)
+            {
+                // What happened to it may have been taken for our own doing, when it was put back or taken in. What
+                // somebody has put into active/ meanwhile is in its way.
+                self.check_stranger(id.clone());
+                if !children::is_active(&self.shared, &id) {
+                    self.look_for(&id);
+                }
+                if self.scheduler.has_children(&id) {
+                    self.check_parent(id);
+                }
+            }
+            if let Some(id) = held {
+                self.found_held(id);
+            }
+        } else {
+            self.feed(event);
+        }
+    }
+
+    fn committed(&mut self, id: JobId, mut place: Settled) {
+        self.shared.leave(&id);
+        self.unwatch_log(&id);
+        self.retain_soon();
+        if self.scheduler.has_children(&id) {
+            // A user may have moved it since; the children go by what is there.
+            match self.shared.spool.find_ended(&id) {
+                Ok(Some(Where::Complete)) => place = Settled::Complete,
+                Ok(Some(Where::Failed)) => place = Settled::Failed,
+                Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => {}
+            }
+        }
+        if let Settled::Pending(ticket) = &place
+            && !self.is_still_there(ticket)
+        {
+            // Taken away before we knew that it was there: that was not heard of as its withdrawal.
+            place = Settled::Gone;
+        }
+        let is_gone = matches!(place, Settled::Gone);
+        let ended = id.clone();
+        self.feed(Event::Committed { id, place });
+        if is_gone {
+            self.look_for(&ended);
+        } else {
+            // Somebody may have put it into active/ again before we knew that it was over.
+            self.check_stranger(ended);
+        }
+    }
+
+    /// True when the file that a ticket is about is in its queue.
+    fn is_still_there(&self, ticket: &Ticket) -> bool {
+        let place = Place::of_queue(&ticket.queue);
+        let look = self
+            .shared
+            .spool
+            .fs()
+            .look(&place, ticket.id.as_str().as_bytes());
+        look.is_ok_and(|look| look.is_some_and(|look| look.inode == ticket.stamp.inode))
+    }
+}
