@@ -59,8 +59,8 @@ fn traced(pid: u32, seconds: u64) -> io::Result<usize> {
         .stderr(Stdio::piped())
         .output()?;
     let text = String::from_utf8_lossy(&out.stderr).into_owned();
-    Ok(text
-        .lines()
-        .filter(|l| l.contains(" = ") && !l.contains("resuming") && !l.contains("restart_syscall"))
-        .count())
+    let is_call = |line: &&str| {
+        line.contains(" = ") && !line.contains("resum") && !line.contains("restart_syscall")
+    };
+    Ok(text.lines().filter(is_call).count())
 }

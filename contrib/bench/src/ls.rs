@@ -31,6 +31,7 @@ pub fn measure(c: &Context, spool: &Spool, limit: f64, rows: &mut [Row]) -> io::
             .arg(&spool.dir)
             .args(*words)
             .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()?;
         let mut buffer = vec![0; 1 << 16];
         let mut first = None;

@@ -226,31 +226,34 @@ pub fn report(c: &Context) -> io::Result<()> {
     for rep in 0..c.reps {
         for &k in slots {
             progress(&format!("peers: {k} slots {}/{}", rep + 1, c.reps));
-            let limit = spawn_rate(k, c.scaled(600))?;
             let jobs = k.to_string();
+            // The limit before and after each, so that each is compared with its own seconds.
+            let mut before = spawn_rate(k, c.scaled(500))?;
+            let mut note = |what: String, rate: f64| -> io::Result<()> {
+                let after = spawn_rate(k, c.scaled(500))?;
+                note(what, rate, (before + after) / 2.0);
+                before = after;
+                Ok(())
+            };
             let s = if k == 1 { "" } else { "s" };
             for (sync, how) in [(true, "durable"), (false, "`--no-sync`")] {
                 let rate =
                     crate::drain::once(c, ground, k, sync, c.scaled(1000), crate::daemon::NO_OP)?;
-                note(format!("pirn, {how}, {k} slot{s}"), rate, limit);
+                note(format!("pirn, {how}, {k} slot{s}"), rate)?;
             }
             if c.has("tsp") {
                 let rate = TaskSpooler::start(&ground.fresh("tsp")?, k)?.drain(c, c.scaled(600))?;
-                note(format!("task-spooler, {k} slot{s}"), rate, limit);
+                note(format!("task-spooler, {k} slot{s}"), rate)?;
             }
             if c.has("nq") && k == 1 {
                 let rate = NqQueue::start(&ground.fresh("nq")?)?.drain(c, c.scaled(200))?;
-                note("nq".to_owned(), rate, limit);
+                note("nq".to_owned(), rate)?;
             }
             if c.has("beanstalkd") {
                 for (binlog, how) in [(false, "in memory"), (true, "binlog, every write synced")] {
                     let dir = binlog.then(|| ground.fresh("beanstalkd")).transpose()?;
                     let rate = beanstalkd::drain(dir.as_deref(), k, c.scaled(1000))?;
-                    note(
-                        format!("beanstalkd {how}, bare worker, {k} slot{s}"),
-                        rate,
-                        limit,
-                    );
+                    note(format!("beanstalkd {how}, bare worker, {k} slot{s}"), rate)?;
                 }
             }
             let dir = ground.fresh("list")?;
@@ -259,18 +262,14 @@ pub fn report(c: &Context) -> io::Result<()> {
                 &["xargs", "-P", &jobs, "-n", "1", "/bin/true"],
                 c.scaled(600),
             )?;
-            note(format!("xargs -n 1, {k} at a time (no queue)"), rate, limit);
+            note(format!("xargs -n 1, {k} at a time (no queue)"), rate)?;
             if c.has("parallel") {
                 let rate = from_list(&dir, &["parallel", "-j", &jobs, "/bin/true"], c.scaled(200))?;
-                note(
-                    format!("GNU parallel, {k} at a time (no queue)"),
-                    rate,
-                    limit,
-                );
+                note(format!("GNU parallel, {k} at a time (no queue)"), rate)?;
             }
             if at_is_free && k == 1 {
                 let rate = at(c, &ground.fresh("at")?, c.scaled(100))?;
-                note("at (no slots: all at once)".to_owned(), rate, limit);
+                note("at (no slots: all at once)".to_owned(), rate)?;
             }
         }
     }
