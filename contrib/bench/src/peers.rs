@@ -48,6 +48,14 @@ impl Gate {
         drop(File::options().write(true).open(&self.0)?);
         Ok(start)
     }
+
+    /// Lets go whoever still waits: a gate that was never opened would leave its jobs behind.
+    fn leave_open(&self) {
+        if let Ok(gate) = File::options().read(true).write(true).open(&self.0) {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(gate);
+        }
+    }
 }
 
 fn quiet(command: &mut Command) -> io::Result<()> {
@@ -97,6 +105,7 @@ impl TaskSpooler {
 
 impl Drop for TaskSpooler {
     fn drop(&mut self) {
+        self.gate.leave_open();
         let _ = quiet(Command::new("tsp").arg("-K"));
     }
 }
@@ -134,11 +143,7 @@ impl NqQueue {
 
 impl Drop for NqQueue {
     fn drop(&mut self) {
-        // Lets the jobs that still wait go on, if the gate was not opened.
-        if let Ok(gate) = File::options().read(true).write(true).open(&self.gate.0) {
-            std::thread::sleep(Duration::from_millis(50));
-            drop(gate);
-        }
+        self.gate.leave_open();
         let _ = quiet(Command::new("nq").arg("-w"));
     }
 }

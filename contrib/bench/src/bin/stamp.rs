@@ -3,6 +3,7 @@
 //! takes until a program runs, not how long that program takes to get ready.
 #![no_std]
 #![no_main]
+#![allow(clippy::empty_loop)]
 
 use core::arch::{asm, global_asm};
 
