@@ -52,12 +52,9 @@ fn with_and_without(c: &Context, ground: &Ground) -> io::Result<()> {
     ];
     let mut rows = cases.map(|(name, _)| Row::new(name));
     let count = c.scaled(1000);
-    for rep in 0..c.reps.min(3) {
-        progress(&format!(
-            "features: with and without {}/{}",
-            rep + 1,
-            c.reps.min(3)
-        ));
+    let reps = if c.quick { 1 } else { c.reps.min(3) };
+    for rep in 0..reps {
+        progress(&format!("features: with and without {}/{}", rep + 1, reps));
         for (row, (_, job)) in rows.iter_mut().zip(cases) {
             let plain = drain::once(c, ground, c.cpus, true, count, NO_OP)?;
             let failing = job.contains("/bin/false");

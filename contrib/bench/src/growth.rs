@@ -45,10 +45,11 @@ pub fn report(c: &Context) -> io::Result<()> {
         tables.memory.push(idle);
         let mut rates = Vec::new();
         // The image is too small for a million.
+        let most = if c.quick { 10_000 } else { 100_000 };
         let depths = c
             .depths
             .iter()
-            .filter(|depth| number == 0 || **depth <= 100_000);
+            .filter(|depth| number == 0 || **depth <= most);
         for &depth in depths {
             let row = one_depth(c, ground, depth, base, &mut tables)?;
             rates.push((depth, row));
@@ -133,7 +134,7 @@ fn one_depth(
         let resident = daemon.status("VmRSS:", false) as f64 / 1024.0;
         whole.push(resident);
         each.push((resident - base) * 1_048_576.0 / depth as f64);
-        if depth >= 100_000 {
+        if depth >= 100_000 && (depth < 1_000_000 || rep < 3) {
             ls::measure(c, &spool, limit, &mut listing)?;
         }
         // Refilled first, so that so many wait even behind the last job that is drained.

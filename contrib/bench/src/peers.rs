@@ -216,7 +216,7 @@ pub fn report(c: &Context) -> io::Result<()> {
         .filter(|(_, program)| !c.has(program))
         .map(|(package, _)| *package)
         .collect();
-    let slots: &[usize] = &[1, 2, 4];
+    let slots: &[usize] = if c.quick { &[1, 2] } else { &[1, 2, 4] };
     let mut rows: Vec<Row> = Vec::new();
     let mut note =
         |what: String, rate: f64, limit: f64| match rows.iter_mut().find(|row| row.what == what) {
