@@ -171,7 +171,12 @@ fn measure(args: Args) -> io::Result<()> {
         }
     }
     progress("");
-    report::remark(&format!("Took {:.0} minutes.", sys::since(begun) / 60.0));
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    report::remark(&format!(
+        "Took {:.0} minutes; load {} at the end.",
+        sys::since(begun) / 60.0,
+        load.split(' ').next().unwrap_or("")
+    ));
     Ok(())
 }
 

@@ -1,0 +1,1 @@
+wrk.method="POST"; wrk.body="{\"command\":[\"/bin/true\"]}"
