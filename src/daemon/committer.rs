@@ -1,22 +1,20 @@
-//! The threads that write down what came of jobs. Many of them, because concurrent syncs share one journal
-//! commit (measured: 16 threads sync 4,000 to 7,000 files a second where one syncs 400 to 900).
+//! The threads for what takes long, or may: notes, sweeps, retention, ends that cannot be written at once. Many of them,
+//! so that one that waits for a disk or for processes holds up no other.
 
 use super::children;
+use super::ending::{self, Unwritten};
 use super::engine::Letter;
-use super::launch::{self, OUT};
+use super::launch;
 use super::pool::Pool;
-use super::shared::{Book, Run, Shared};
+use super::shared::Shared;
 use super::{retain, sweep};
 use crate::core::id::{JobId, QueueName};
-use crate::core::policy::{StopReason, TryEnd, Verdict};
-use crate::core::record::{Reason, Record, Scratch, Try};
+use crate::core::record::Reason;
 use crate::core::scheduler::{Event, Place as Settled, Stamp};
-use crate::core::time::Wall;
 use crate::core::units::brief_span;
-use crate::os::{clock, dir, procfs};
-use crate::spool::{self, Fs, Place, Placed, Target, Where};
+use crate::os::{clock, procfs};
+use crate::spool::{Fs, Place, Placed, Where};
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,17 +23,8 @@ use std::time::Duration;
 pub enum Task {
     /// The note of a running job.
     Note(JobId),
-    /// The end of a try.
-    Finish {
-        /// Which job.
-        id: JobId,
-        /// How it ended.
-        end: TryEnd,
-        /// What follows.
-        verdict: Verdict,
-        /// The backoff before a retry.
-        wait: Option<Duration>,
-    },
+    /// The end of a try whose record could not be written at once.
+    Finish(Box<Unwritten>),
     /// The end of a job that never ran.
     Fail {
         /// Which job.
@@ -66,24 +55,13 @@ pub enum Task {
     Unended,
 }
 
-/// Output kept in the record: the end of the log.
-const OUTPUT_BYTES: u64 = 4096;
-
-/// Most of a `$PIRN_OUT` that is kept in the record.
-const RESULT_BYTES: u64 = 256 * 1024;
-
 /// The threads.
 pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
     let shared = Arc::clone(shared);
     Pool::new("commit", 16, move |task| {
         match task {
             // These are answered by an event of their own.
-            Task::Finish {
-                id,
-                end,
-                verdict,
-                wait,
-            } => return finish(&shared, &id, end, verdict, wait),
+            Task::Finish(unwritten) => return ending::insist_on(&shared, *unwritten),
             Task::Fail {
                 id,
                 queue,
@@ -106,7 +84,7 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
     })
 }
 
-fn report(id: &JobId, outcome: io::Result<()>) {
+pub(super) fn report(id: &JobId, outcome: io::Result<()>) {
     if let Err(e) = outcome {
         log::error!("{id}: {e}");
     }
@@ -114,7 +92,7 @@ fn report(id: &JobId, outcome: io::Result<()>) {
 
 /// Does `work` until it succeeds: what a job did must be recorded. A full disk is helped by the reserve, and does
 /// not stay full; a disk that has failed to sync twice (the spool tries a new name first) is trouble for all.
-fn insist<T>(
+pub(super) fn insist<T>(
     shared: &Shared,
     id: &JobId,
     what: &str,
@@ -147,7 +125,7 @@ fn insist<T>(
 }
 
 /// Repeats what fails for want of descriptors or memory: what a job wrote is not given up for that.
-fn while_short<T>(
+pub(super) fn while_short<T>(
     shared: &Shared,
     id: &JobId,
     mut work: impl FnMut() -> io::Result<T>,
@@ -172,299 +150,6 @@ fn note(shared: &Shared, id: &JobId) {
     match shared.spool.note(id, &record) {
         Ok(_) => book.noted = true,
         Err(e) => log::warn!("{id}: its note could not be written: {e}"),
-    }
-}
-
-fn finish(shared: &Shared, id: &JobId, end: TryEnd, verdict: Verdict, wait: Option<Duration>) {
-    let Some(run) = shared.run(id) else { return };
-    let place = {
-        let mut book = run.book();
-        match verdict {
-            Verdict::Forget => {
-                // Its scratch goes even if another job has its name by now: that one has not begun.
-                report(id, shared.spool.remove_scratch(id));
-                report(id, shared.spool.remove_belongings(id));
-                log::info!("{id}: killed and forgotten: its file was removed");
-                Settled::Gone
-            }
-            Verdict::Requeue
-                if matches!(
-                    end,
-                    TryEnd::Stopped {
-                        why: StopReason::Requeued,
-                        ..
-                    }
-                ) =>
-            {
-                report(id, shared.spool.remove_scratch(id));
-                log::info!("{id}: killed and queued again by hand");
-                Settled::Gone
-            }
-            Verdict::Complete | Verdict::Failed | Verdict::Retry | Verdict::Requeue => {
-                record_end(shared, &run, &mut book, end, verdict, wait)
-            }
-        }
-    };
-    if let Some(group) = &run.cgroup {
-        group.remove();
-    }
-    shared.mail.send(Letter::Event(Event::Committed {
-        id: id.clone(),
-        place,
-    }));
-}
-
-fn record_end(
-    shared: &Shared,
-    run: &Run,
-    book: &mut Book,
-    end: TryEnd,
-    verdict: Verdict,
-    wait: Option<Duration>,
-) -> Settled {
-    let id = &run.id;
-    let ended = book.ended.unwrap_or_else(clock::wall);
-    let mut record = book.record.clone();
-    fill_in(shared, run, book, &mut record, end, ended);
-    let line = tell(&record, run, verdict, wait);
-    let target = match verdict {
-        Verdict::Complete => Target::Complete,
-        Verdict::Failed | Verdict::Forget => Target::Failed,
-        Verdict::Retry | Verdict::Requeue => {
-            record.forget_try();
-            record.retry_at = wait.map(|wait| clock::wall().after(wait));
-            Target::Pending(run.queue.clone())
-        }
-    };
-    let longest = run.terms.backoff.rule().max;
-    let placed = insist(shared, id, "recording its end", || {
-        shared.spool.finish(id, &record, &target, |inode| {
-            if matches!(target, Target::Pending(_)) {
-                run.put_back(inode);
-            }
-            drop_empty_logs(shared, &record, id);
-        })
-    });
-    log::info!("{line}");
-    match (target, placed) {
-        (Target::Complete, Placed::There) => Settled::Complete,
-        (Target::Failed, Placed::There) => Settled::Failed,
-        (Target::Pending(queue), Placed::There) => again(shared, id, &queue, &record, longest),
-        (Target::Pending(_), why @ (Placed::Superseded | Placed::UserMoved)) => {
-            fill_in(shared, run, book, &mut record, end, ended);
-            record.attempts.pop();
-            record.retry_at = None;
-            record.error = Some(match why {
-                Placed::Superseded => {
-                    "not tried again: something else has its name in pending/ by now".to_owned()
-                }
-                Placed::UserMoved | Placed::There => {
-                    "not tried again: its file was moved by hand".to_owned()
-                }
-            });
-            let placed = insist(shared, id, "recording its end", || {
-                shared.spool.finish(id, &record, &Target::Failed, |_| {})
-            });
-            match placed {
-                Placed::There => Settled::Failed,
-                Placed::UserMoved | Placed::Superseded => where_it_ended(shared, id),
-            }
-        }
-        (Target::Complete | Target::Failed, Placed::UserMoved | Placed::Superseded) => {
-            where_it_ended(shared, id)
-        }
-    }
-}
-
-/// Where a user has put a job that is over.
-fn where_it_ended(shared: &Shared, id: &JobId) -> Settled {
-    match shared.spool.find_ended(id) {
-        Ok(Some(Where::Complete)) => Settled::Complete,
-        Ok(Some(Where::Failed)) => Settled::Failed,
-        Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => Settled::Gone,
-    }
-}
-
-/// The ticket of a job that waits for its next try.
-fn again(
-    shared: &Shared,
-    id: &JobId,
-    queue: &QueueName,
-    record: &Record,
-    longest: Duration,
-) -> Settled {
-    match shared
-        .spool
-        .fs()
-        .look(&Place::of_queue(queue), id.as_str().as_bytes())
-    {
-        Ok(Some(look)) => Settled::Pending(Box::new(shared.spool.ticket(
-            id,
-            queue,
-            record,
-            &look,
-            clock::now(),
-            longest,
-        ))),
-        Ok(None) | Err(_) => Settled::Gone,
-    }
-}
-
-/// Writes into the record all there is to say about a try, and removes what the try leaves behind.
-fn fill_in(shared: &Shared, run: &Run, book: &Book, record: &mut Record, end: TryEnd, ended: Wall) {
-    let outcome = end.outcome();
-    record.forget_try();
-    record.started_at = run.started;
-    record.finished_at = Some(ended);
-    record.reason = Some(outcome.reason);
-    record.exit_code = outcome
-        .exit_code
-        .or(book.error.as_ref().map(|(_, code)| *code));
-    record.signal = outcome.signal;
-    record.error = book.error.as_ref().map(|(error, _)| error.clone());
-    record.duration = run
-        .started
-        .map(|started| (ended.since(started).as_secs_f64() * 1e6).round() / 1e6);
-    record.cpu = book.usage.map(|usage| usage.cpu);
-    record.max_rss = book.usage.map(|usage| usage.max_rss);
-    let taken = while_short(shared, &run.id, || take_log(shared, run, record));
-    if let Err(e) = taken {
-        log::warn!("{}: its log could not be read: {e}", run.id);
-    }
-    take_scratch(shared, run, record);
-    record.attempts.push(Try {
-        attempt: record.attempt,
-        started_at: record.started_at,
-        finished_at: ended,
-        exit_code: record.exit_code,
-        signal: record.signal,
-        reason: outcome.reason,
-        error: record.error.clone(),
-        duration: record.duration.unwrap_or(0.0),
-        log_offset: run.log_offset,
-    });
-}
-
-/// Puts the end of the log into the record.
-fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<()> {
-    let fs = shared.spool.fs();
-    for (name, is_main) in [
-        (run.id.as_str().to_owned(), true),
-        (spool::stderr_log(&run.id), false),
-    ] {
-        if !is_main && !record.split {
-            continue;
-        }
-        let file = match fs.with(&Place::Log, |log| dir::open_read(log, name.as_bytes())) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(e),
-        };
-        let mut size = dir::look_at(&file)?.size;
-        if record.reason == Some(Reason::LogLimit)
-            && let Some(most) = run.terms.max_log
-        {
-            fs.with(&Place::Log, |log| {
-                dir::open_append(log, name.as_bytes())?.set_len(size.min(run.log_offset + most))
-            })?;
-            size = size.min(run.log_offset + most);
-        }
-        if is_main {
-            record.log_bytes = Some(size);
-            // A job may truncate its log: then the offset means nothing.
-            let begin = if run.log_offset <= size {
-                run.log_offset
-            } else {
-                0
-            };
-            let from = size.saturating_sub(OUTPUT_BYTES).max(begin);
-            let mut tail = vec![0; usize::try_from(size - from).unwrap_or(0)];
-            let n = file.read_at(&mut tail, from)?;
-            tail.truncate(n);
-            record.output = (n > 0).then(|| String::from_utf8_lossy(&tail).into_owned());
-        }
-    }
-    Ok(())
-}
-
-/// A log that says nothing is removed, unless somebody may still write. Not before the end is recorded: until then
-/// the log shows that the job was started.
-fn drop_empty_logs(shared: &Shared, record: &Record, id: &JobId) {
-    let fs = shared.spool.fs();
-    let mut names = vec![id.as_str().to_owned()];
-    names.extend(record.split.then(|| spool::stderr_log(id)));
-    for name in names {
-        let drop_it = || -> io::Result<()> {
-            let file = fs.with(&Place::Log, |log| dir::open_read(log, name.as_bytes()))?;
-            if dir::look_at(&file)?.size == 0 && launch::lock(shared, &file)? {
-                fs.unlink(&Place::Log, name.as_bytes())?;
-            }
-            Ok(())
-        };
-        match drop_it() {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => report(id, Err(e)),
-            Ok(()) | Err(_) => {}
-        }
-    }
-}
-
-/// Takes the result out of the scratch directory and removes that, unless it is to be kept.
-fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
-    let id = run.id.as_str().as_bytes();
-    let fs = shared.spool.fs();
-    if record.wants_scratch() {
-        let read = while_short(shared, &run.id, || {
-            fs.with(&Place::Tmp, |tmp| {
-                let file = dir::open_read(dir::open_dir(tmp, id)?, OUT.as_bytes())?;
-                dir::read_up_to(&file, 0, RESULT_BYTES)
-            })
-        });
-        record.result = read
-            .ok()
-            .filter(|bytes| !bytes.is_empty())
-            .map(|b| String::from_utf8_lossy(&b).into_owned());
-        if record.tmp != Scratch::Keep {
-            report(&run.id, fs.remove_tree(&Place::Tmp, id));
-        }
-    }
-    if launch::runs_from_copy(&record.work) {
-        report(
-            &run.id,
-            fs.unlink(&Place::Tmp, spool::script_copy(&run.id).as_bytes()),
-        );
-    }
-}
-
-/// One line for each try that ended.
-fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) -> String {
-    let took = record.duration.map_or_else(String::new, |s| {
-        format!(" after {}", brief_span(Duration::from_secs_f64(s)))
-    });
-    let how = match (
-        record.reason,
-        record.exit_code,
-        record.signal,
-        &record.error,
-    ) {
-        (Some(Reason::Exited), Some(code), _, _) => format!("exit {code}"),
-        (Some(Reason::Signaled), _, Some(signal), _) => format!("signal {signal}"),
-        (Some(reason), _, _, Some(error)) => format!("{reason}: {error}"),
-        (Some(reason), _, _, None) => reason.to_string(),
-        (None, _, _, _) => String::new(),
-    };
-    let (id, attempt, tries) = (&run.id, record.attempt, run.terms.retry.tries);
-    match verdict {
-        Verdict::Complete => format!("{id}: complete{took}"),
-        Verdict::Failed | Verdict::Forget => {
-            format!("{id}: failed{took}: {how} (try {attempt} of {tries})")
-        }
-        Verdict::Retry | Verdict::Requeue => {
-            let when = wait.map_or_else(
-                || "at once".to_owned(),
-                |wait| format!("in {}", brief_span(wait)),
-            );
-            format!("{id}: try {attempt} of {tries} ended{took}: {how}; again {when}")
-        }
     }
 }
 

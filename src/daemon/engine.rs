@@ -3,6 +3,7 @@
 use super::children;
 use super::chores::RESCAN_EVERY;
 use super::committer;
+use super::ending::{self, End};
 use super::lock::SpoolLock;
 use super::mailbox::Mailbox;
 use super::pool::Pool;
@@ -61,7 +62,8 @@ pub struct Engine {
     /// Names to judge again, by when.
     pub(super) later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
     pub(super) scans: VecDeque<super::taking::Scan>,
-    committers: Pool<committer::Task>,
+    committers: Arc<Pool<committer::Task>>,
+    recorders: Pool<End>,
     runners: Pool<runner::Task>,
     actions: Vec<Action>,
     poller: Poller,
@@ -115,6 +117,7 @@ impl Engine {
             config: RwLock::new(config),
             home,
         });
+        let committers = Arc::new(committer::pool(&shared));
         let now = clock::now();
         let seed = now.boot.0 ^ u64::from(std::process::id()).rotate_left(32);
         let mut engine = Self {
@@ -122,7 +125,8 @@ impl Engine {
             watches: Watches::new().or_else(doing("inotify"))?,
             later: BTreeMap::new(),
             scans: VecDeque::new(),
-            committers: committer::pool(&shared),
+            recorders: ending::pool(&shared, &committers),
+            committers,
             runners: runner::pool(&shared),
             actions: Vec::new(),
             poller: Poller::new().or_else(doing("epoll"))?,
@@ -280,7 +284,7 @@ impl Engine {
                 verdict,
                 wait,
             } => {
-                self.committers.submit(committer::Task::Finish {
+                self.recorders.submit(End {
                     id,
                     end,
                     verdict,

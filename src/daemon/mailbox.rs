@@ -36,6 +36,20 @@ impl<T> Mailbox<T> {
         }
     }
 
+    /// Leaves several messages.
+    pub fn send_all(&self, letters: Vec<T>) {
+        if letters.is_empty() {
+            return;
+        }
+        self.letters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(letters);
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            self.bell.ring();
+        }
+    }
+
     /// Takes all messages.
     pub fn take(&self) -> VecDeque<T> {
         std::mem::take(&mut *self.letters.lock().unwrap_or_else(PoisonError::into_inner))

@@ -3,11 +3,13 @@
 mod children;
 mod chores;
 mod committer;
+mod ending;
 mod engine;
 mod hearing;
 mod launch;
 mod lock;
 mod mailbox;
+mod outcome;
 mod pool;
 mod recover;
 mod retain;

@@ -6,7 +6,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -134,12 +134,25 @@ pub fn create(base: impl AsFd, name: &[u8]) -> io::Result<File> {
 
 /// Makes a file of mode 0600 with these bytes, synced to the disk if `durable`.
 pub fn write_new(base: impl AsFd, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
-    let mut file = create(base, name)?;
-    file.write_all(bytes)?;
+    let file = write_unsynced(base, name, bytes)?;
     if durable {
         file.sync_data()?;
     }
     Ok(())
+}
+
+/// As [`write_new`], still to be synced.
+pub fn write_unsynced(base: impl AsFd, name: &[u8], bytes: &[u8]) -> io::Result<File> {
+    let mut file = create(base, name)?;
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// Sends what was written to a file on its way to the disk. That makes nothing durable: a sync has to follow, and
+/// tells of errors too (sync_file_range(2)).
+pub fn start_writing(file: &File) {
+    // SAFETY: an open descriptor and integers; 0 for the length means to the end.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Opens a log for appending, making it with mode 0600 if needed.

@@ -24,7 +24,7 @@ mod view;
 pub use accept::{NewId, Submit, SubmitError};
 pub use batch::{Batch, Draft};
 pub use claim::{Claim, Claimed};
-pub use commit::{Placed, Target};
+pub use commit::{Ending, Placed, Target};
 pub use fs::{Ask, Fs, Taken};
 pub use intake::{Intake, Limits};
 pub use place::Place;
@@ -134,16 +134,47 @@ impl<F: Fs> Spool<F> {
     /// Writes a new file in `tmp/`, synced. After a failed sync the file cannot be trusted any more, whatever a
     /// second sync says (measured on ext4): it is written once more under another name, and then it is an error.
     fn stage(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        self.write_staged(id, bytes).or_else(|first| {
-            if first.raw_os_error() != Some(libc::EIO) {
-                return Err(first);
-            }
-            log::warn!(
-                "{}: writing {id} to tmp/ failed ({first}); trying under a new name",
-                self.path.display()
-            );
-            self.write_staged(id, bytes)
-        })
+        self.write_staged(id, bytes)
+            .or_else(|first| self.once_more(id, bytes, first))
+    }
+
+    /// Stages several texts, synced together; says what came of each.
+    fn stage_all(&self, texts: &[(&str, &[u8])]) -> Vec<io::Result<Vec<u8>>> {
+        if let [(id, bytes)] = texts {
+            return vec![self.stage(id, bytes)];
+        }
+        let durable = self.durable && !Fault::NoFileSync.is_on();
+        let names: Vec<Vec<u8>> = texts.iter().map(|(id, _)| self.staging_name(id)).collect();
+        let files: Vec<(&[u8], &[u8])> = names
+            .iter()
+            .zip(texts)
+            .map(|(name, (_, bytes))| (name.as_slice(), *bytes))
+            .collect();
+        let written = self.fs.write_all_new(&Place::Tmp, &files, durable);
+        let mut staged = Vec::with_capacity(texts.len());
+        for ((name, (id, bytes)), written) in names.into_iter().zip(texts).zip(written) {
+            staged.push(match written {
+                Ok(()) => Ok(name),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.stage(id, bytes),
+                Err(e) => {
+                    let _ = self.fs.unlink(&Place::Tmp, &name);
+                    self.once_more(id, bytes, e)
+                }
+            });
+        }
+        staged
+    }
+
+    /// What follows a staging that failed.
+    fn once_more(&self, id: &str, bytes: &[u8], first: io::Error) -> io::Result<Vec<u8>> {
+        if first.raw_os_error() != Some(libc::EIO) {
+            return Err(first);
+        }
+        log::warn!(
+            "{}: writing {id} to tmp/ failed ({first}); trying under a new name",
+            self.path.display()
+        );
+        self.write_staged(id, bytes)
     }
 
     fn write_staged(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {

@@ -1,0 +1,314 @@
+//! Writing down how tries ended: several at a time, so that they share their syncs.
+
+use super::committer;
+use super::committer::{insist, report};
+use super::engine::Letter;
+use super::launch;
+use super::outcome::{Silent, fill_in};
+use super::pool::Pool;
+use super::shared::{Book, Run, Shared};
+use crate::core::id::{JobId, QueueName};
+use crate::core::policy::{StopReason, TryEnd, Verdict};
+use crate::core::record::{Reason, Record};
+use crate::core::scheduler::{Event, Place as Settled};
+use crate::core::time::Wall;
+use crate::core::units::brief_span;
+use crate::os::{clock, dir};
+use crate::spool::{Ending, Fs, Place, Placed, Target, Where};
+use std::io;
+use std::sync::{Arc, MutexGuard};
+use std::time::Duration;
+
+/// The end of a try.
+#[derive(Debug)]
+pub struct End {
+    /// Which job.
+    pub id: JobId,
+    /// How it ended.
+    pub end: TryEnd,
+    /// What follows.
+    pub verdict: Verdict,
+    /// The backoff before a retry.
+    pub wait: Option<Duration>,
+}
+
+/// What is to be written about an end.
+#[derive(Debug)]
+struct Draft {
+    record: Record,
+    target: Target,
+    /// The line for our own log.
+    line: String,
+    silent: Silent,
+    end: TryEnd,
+    ended: Wall,
+}
+
+/// What could not be written at once: the disk is full, or fails.
+#[derive(Debug)]
+pub struct Unwritten {
+    run: Arc<Run>,
+    draft: Draft,
+    why: io::Error,
+}
+
+/// More ends than this are not written together: who waits for the first would wait for the last.
+const BATCH: usize = 32;
+
+/// While one thread waits for its syncs, another prepares what comes next. Measured with no-op jobs: more threads make
+/// smaller batches, more syncs and more context switches.
+const THREADS: usize = 2;
+
+/// The threads that write ends. What cannot be written at once goes to `others`, so that it holds up none but itself.
+pub fn pool(shared: &Arc<Shared>, others: &Arc<Pool<committer::Task>>) -> Pool<End> {
+    let (shared, others) = (Arc::clone(shared), Arc::clone(others));
+    Pool::batched("record", THREADS, BATCH, move |ends| {
+        write_down(&shared, ends, |unwritten| {
+            others.submit(committer::Task::Finish(Box::new(unwritten)));
+        });
+    })
+}
+
+fn write_down(shared: &Shared, ends: Vec<End>, give_up: impl Fn(Unwritten)) {
+    let runs: Vec<(Arc<Run>, End)> = ends
+        .into_iter()
+        .filter_map(|end| Some((shared.run(&end.id)?, end)))
+        .collect();
+    let mut letters = Vec::with_capacity(runs.len());
+    let mut drafts: Vec<(&Arc<Run>, MutexGuard<'_, Book>, Draft)> = Vec::new();
+    for (run, end) in &runs {
+        let book = run.book();
+        match draft(shared, run, &book, end) {
+            Some(draft) => drafts.push((run, book, draft)),
+            None => letters.push(over(run, Settled::Gone)),
+        }
+    }
+    let endings: Vec<Ending<'_>> = drafts
+        .iter()
+        .map(|(run, _, draft)| Ending {
+            id: &run.id,
+            record: &draft.record,
+            target: &draft.target,
+        })
+        .collect();
+    let placed = shared.spool.finish_all(&endings, |n, inode| {
+        if let Some((run, _, draft)) = drafts.get(n) {
+            announce(shared, run, draft, inode);
+        }
+    });
+    drop(endings);
+    for ((run, book, draft), placed) in drafts.into_iter().zip(placed) {
+        match placed {
+            Ok(placed) => letters.push(over(run, settle(shared, run, &book, draft, placed))),
+            Err(why) => {
+                let run = Arc::clone(run);
+                give_up(Unwritten { run, draft, why });
+            }
+        }
+    }
+    shared.mail.send_all(letters);
+}
+
+/// Writes an end, however long that takes.
+pub fn insist_on(shared: &Shared, unwritten: Unwritten) {
+    let Unwritten { run, draft, why } = unwritten;
+    let book = run.book();
+    let mut first = Some(why);
+    let placed = insist(shared, &run.id, "recording its end", || {
+        if let Some(why) = first.take() {
+            return Err(why);
+        }
+        let tell = |inode| announce(shared, &run, &draft, inode);
+        shared
+            .spool
+            .finish(&run.id, &draft.record, &draft.target, tell)
+    });
+    let place = settle(shared, &run, &book, draft, placed);
+    shared.mail.send(over(&run, place));
+}
+
+/// What the engine is told when an end is written down.
+fn over(run: &Run, place: Settled) -> Letter {
+    if let Some(group) = &run.cgroup {
+        group.remove();
+    }
+    let id = run.id.clone();
+    Letter::Event(Event::Committed { id, place })
+}
+
+/// What is to be written; `None` for a job whose file a user has taken away.
+fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> {
+    let (id, end, wait) = (&run.id, ended.end, ended.wait);
+    let target = match ended.verdict {
+        Verdict::Forget => {
+            // Its scratch goes even if another job has its name by now: that one has not begun.
+            report(id, shared.spool.remove_scratch(id));
+            report(id, shared.spool.remove_belongings(id));
+            log::info!("{id}: killed and forgotten: its file was removed");
+            return None;
+        }
+        Verdict::Requeue if is_requeued(end) => {
+            report(id, shared.spool.remove_scratch(id));
+            log::info!("{id}: killed and queued again by hand");
+            return None;
+        }
+        Verdict::Complete => Target::Complete,
+        Verdict::Failed => Target::Failed,
+        Verdict::Retry | Verdict::Requeue => Target::Pending(run.queue.clone()),
+    };
+    let when = book.ended.unwrap_or_else(clock::wall);
+    let mut record = book.record.clone();
+    let silent = fill_in(shared, run, book, &mut record, end, when);
+    let line = tell(&record, run, ended.verdict, wait);
+    if matches!(target, Target::Pending(_)) {
+        record.forget_try();
+        record.retry_at = wait.map(|wait| clock::wall().after(wait));
+    }
+    Some(Draft {
+        record,
+        target,
+        line,
+        silent,
+        end,
+        ended: when,
+    })
+}
+
+fn is_requeued(end: TryEnd) -> bool {
+    let why = StopReason::Requeued;
+    matches!(end, TryEnd::Stopped { why: stopped, .. } if stopped == why)
+}
+
+/// The record is safe, and about to be shown.
+fn announce(shared: &Shared, run: &Run, draft: &Draft, inode: u64) {
+    if matches!(draft.target, Target::Pending(_)) {
+        run.put_back(inode);
+    }
+    drop_empty_logs(shared, &run.id, &draft.silent);
+}
+
+/// A log that says nothing is removed, unless somebody may still write. Not before the end is recorded: until then
+/// the log shows that the job was started.
+fn drop_empty_logs(shared: &Shared, id: &JobId, silent: &Silent) {
+    for (name, file) in silent {
+        let drop_it = || -> io::Result<()> {
+            if dir::look_at(file)?.size == 0 && launch::lock(shared, file)? {
+                shared.spool.fs().unlink(&Place::Log, name.as_bytes())?;
+            }
+            Ok(())
+        };
+        report(id, drop_it());
+    }
+}
+
+/// Tells people, and the scheduler where the job is now.
+fn settle(shared: &Shared, run: &Run, book: &Book, draft: Draft, placed: Placed) -> Settled {
+    let Draft {
+        mut record,
+        target,
+        line,
+        silent: _,
+        end,
+        ended,
+    } = draft;
+    let id = &run.id;
+    log::info!("{line}");
+    match (target, placed) {
+        (Target::Complete, Placed::There) => Settled::Complete,
+        (Target::Failed, Placed::There) => Settled::Failed,
+        (Target::Pending(queue), Placed::There) => {
+            let longest = run.terms.backoff.rule().max;
+            again(shared, id, &queue, &record, longest)
+        }
+        (Target::Pending(_), why @ (Placed::Superseded | Placed::UserMoved)) => {
+            fill_in(shared, run, book, &mut record, end, ended);
+            record.attempts.pop();
+            record.retry_at = None;
+            record.error = Some(match why {
+                Placed::Superseded => {
+                    "not tried again: something else has its name in pending/ by now".to_owned()
+                }
+                Placed::UserMoved | Placed::There => {
+                    "not tried again: its file was moved by hand".to_owned()
+                }
+            });
+            let placed = insist(shared, id, "recording its end", || {
+                shared.spool.finish(id, &record, &Target::Failed, |_| {})
+            });
+            match placed {
+                Placed::There => Settled::Failed,
+                Placed::UserMoved | Placed::Superseded => where_it_ended(shared, id),
+            }
+        }
+        (Target::Complete | Target::Failed, Placed::UserMoved | Placed::Superseded) => {
+            where_it_ended(shared, id)
+        }
+    }
+}
+
+/// Where a user has put a job that is over.
+fn where_it_ended(shared: &Shared, id: &JobId) -> Settled {
+    match shared.spool.find_ended(id) {
+        Ok(Some(Where::Complete)) => Settled::Complete,
+        Ok(Some(Where::Failed)) => Settled::Failed,
+        Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => Settled::Gone,
+    }
+}
+
+/// The ticket of a job that waits for its next try.
+fn again(
+    shared: &Shared,
+    id: &JobId,
+    queue: &QueueName,
+    record: &Record,
+    longest: Duration,
+) -> Settled {
+    match shared
+        .spool
+        .fs()
+        .look(&Place::of_queue(queue), id.as_str().as_bytes())
+    {
+        Ok(Some(look)) => Settled::Pending(Box::new(shared.spool.ticket(
+            id,
+            queue,
+            record,
+            &look,
+            clock::now(),
+            longest,
+        ))),
+        Ok(None) | Err(_) => Settled::Gone,
+    }
+}
+
+/// One line for each try that ended.
+fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) -> String {
+    let took = record.duration.map_or_else(String::new, |s| {
+        format!(" after {}", brief_span(Duration::from_secs_f64(s)))
+    });
+    let how = match (
+        record.reason,
+        record.exit_code,
+        record.signal,
+        &record.error,
+    ) {
+        (Some(Reason::Exited), Some(code), _, _) => format!("exit {code}"),
+        (Some(Reason::Signaled), _, Some(signal), _) => format!("signal {signal}"),
+        (Some(reason), _, _, Some(error)) => format!("{reason}: {error}"),
+        (Some(reason), _, _, None) => reason.to_string(),
+        (None, _, _, _) => String::new(),
+    };
+    let (id, attempt, tries) = (&run.id, record.attempt, run.terms.retry.tries);
+    match verdict {
+        Verdict::Complete => format!("{id}: complete{took}"),
+        Verdict::Failed | Verdict::Forget => {
+            format!("{id}: failed{took}: {how} (try {attempt} of {tries})")
+        }
+        Verdict::Retry | Verdict::Requeue => {
+            let when = wait.map_or_else(
+                || "at once".to_owned(),
+                |wait| format!("in {}", brief_span(wait)),
+            );
+            format!("{id}: try {attempt} of {tries} ended{took}: {how}; again {when}")
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! What came of a try: from its end, its log and its scratch directory to its record.
+
+use super::committer::{report, while_short};
+use super::launch::{self, OUT};
+use super::shared::{Book, Run, Shared};
+use crate::core::policy::TryEnd;
+use crate::core::record::{Reason, Record, Scratch, Try};
+use crate::core::time::Wall;
+use crate::os::dir;
+use crate::spool::{self, Fs, Place};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Logs that were empty when they were looked at, by name.
+pub type Silent = Vec<(String, File)>;
+
+/// Output kept in the record: the end of the log.
+const OUTPUT_BYTES: u64 = 4096;
+
+/// Most of a `$PIRN_OUT` that is kept in the record.
+const RESULT_BYTES: u64 = 256 * 1024;
+
+/// Writes into the record all there is to say about a try, and removes what the try leaves behind. Gives the logs that
+/// say nothing, which are to be removed as well, later.
+pub fn fill_in(
+    shared: &Shared,
+    run: &Run,
+    book: &Book,
+    record: &mut Record,
+    end: TryEnd,
+    ended: Wall,
+) -> Silent {
+    let outcome = end.outcome();
+    record.forget_try();
+    record.started_at = run.started;
+    record.finished_at = Some(ended);
+    record.reason = Some(outcome.reason);
+    record.exit_code = outcome
+        .exit_code
+        .or(book.error.as_ref().map(|(_, code)| *code));
+    record.signal = outcome.signal;
+    record.error = book.error.as_ref().map(|(error, _)| error.clone());
+    record.duration = run
+        .started
+        .map(|started| (ended.since(started).as_secs_f64() * 1e6).round() / 1e6);
+    record.cpu = book.usage.map(|usage| usage.cpu);
+    record.max_rss = book.usage.map(|usage| usage.max_rss);
+    let taken = while_short(shared, &run.id, || take_log(shared, run, record));
+    let silent = taken.unwrap_or_else(|e| {
+        log::warn!("{}: its log could not be read: {e}", run.id);
+        Silent::new()
+    });
+    take_scratch(shared, run, record);
+    record.attempts.push(Try {
+        attempt: record.attempt,
+        started_at: record.started_at,
+        finished_at: ended,
+        exit_code: record.exit_code,
+        signal: record.signal,
+        reason: outcome.reason,
+        error: record.error.clone(),
+        duration: record.duration.unwrap_or(0.0),
+        log_offset: run.log_offset,
+    });
+    silent
+}
+
+/// Puts the end of the log into the record. Gives the logs that say nothing.
+fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<Silent> {
+    let fs = shared.spool.fs();
+    let mut silent = Silent::new();
+    for (name, is_main) in [
+        (run.id.as_str().to_owned(), true),
+        (spool::stderr_log(&run.id), false),
+    ] {
+        if !is_main && !record.split {
+            continue;
+        }
+        let file = match fs.with(&Place::Log, |log| dir::open_read(log, name.as_bytes())) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
+        let mut size = dir::look_at(&file)?.size;
+        if record.reason == Some(Reason::LogLimit)
+            && let Some(most) = run.terms.max_log
+        {
+            fs.with(&Place::Log, |log| {
+                dir::open_append(log, name.as_bytes())?.set_len(size.min(run.log_offset + most))
+            })?;
+            size = size.min(run.log_offset + most);
+        }
+        if is_main {
+            record.log_bytes = Some(size);
+            // A job may truncate its log: then the offset means nothing.
+            let begin = if run.log_offset <= size {
+                run.log_offset
+            } else {
+                0
+            };
+            let from = size.saturating_sub(OUTPUT_BYTES).max(begin);
+            let mut tail = vec![0; usize::try_from(size - from).unwrap_or(0)];
+            let n = file.read_at(&mut tail, from)?;
+            tail.truncate(n);
+            record.output = (n > 0).then(|| String::from_utf8_lossy(&tail).into_owned());
+        }
+        if size == 0 {
+            silent.push((name, file));
+        }
+    }
+    Ok(silent)
+}
+
+/// Takes the result out of the scratch directory and removes that, unless it is to be kept.
+fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
+    let id = run.id.as_str().as_bytes();
+    let fs = shared.spool.fs();
+    if record.wants_scratch() {
+        let read = while_short(shared, &run.id, || {
+            fs.with(&Place::Tmp, |tmp| {
+                let file = dir::open_read(dir::open_dir(tmp, id)?, OUT.as_bytes())?;
+                dir::read_up_to(&file, 0, RESULT_BYTES)
+            })
+        });
+        record.result = read
+            .ok()
+            .filter(|bytes| !bytes.is_empty())
+            .map(|b| String::from_utf8_lossy(&b).into_owned());
+        if record.tmp != Scratch::Keep {
+            report(&run.id, fs.remove_tree(&Place::Tmp, id));
+        }
+    }
+    if launch::runs_from_copy(&record.work) {
+        report(
+            &run.id,
+            fs.unlink(&Place::Tmp, spool::script_copy(&run.id).as_bytes()),
+        );
+    }
+}
