@@ -190,14 +190,19 @@ fn announce(shared: &Shared, run: &Run, draft: &Draft, inode: u64) {
 /// A log that says nothing is removed, unless somebody may still write. Not before the end is recorded: until then
 /// the log shows that the job was started.
 fn drop_empty_logs(shared: &Shared, id: &JobId, silent: &Silent) {
-    for (name, file) in silent {
+    let fs = shared.spool.fs();
+    for name in silent {
         let drop_it = || -> io::Result<()> {
-            if dir::look_at(file)?.size == 0 && launch::lock(shared, file)? {
-                shared.spool.fs().unlink(&Place::Log, name.as_bytes())?;
+            let file = fs.with(&Place::Log, |log| dir::open_read(log, name.as_bytes()))?;
+            if dir::look_at(&file)?.size == 0 && launch::lock(shared, &file)? {
+                fs.unlink(&Place::Log, name.as_bytes())?;
             }
             Ok(())
         };
-        report(id, drop_it());
+        match drop_it() {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => report(id, Err(e)),
+            Ok(()) | Err(_) => {}
+        }
     }
 }
 

@@ -8,12 +8,11 @@ use crate::core::record::{Reason, Record, Scratch, Try};
 use crate::core::time::Wall;
 use crate::os::dir;
 use crate::spool::{self, Fs, Place};
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Logs that were empty when they were looked at, by name.
-pub type Silent = Vec<(String, File)>;
+/// Names of logs that were empty when they were looked at. Not kept open: descriptors may be what is short.
+pub type Silent = Vec<String>;
 
 /// Output kept in the record: the end of the log.
 const OUTPUT_BYTES: u64 = 4096;
@@ -106,7 +105,7 @@ fn take_log(shared: &Shared, run: &Run, record: &mut Record) -> io::Result<Silen
             record.output = (n > 0).then(|| String::from_utf8_lossy(&tail).into_owned());
         }
         if size == 0 {
-            silent.push((name, file));
+            silent.push(name);
         }
     }
     Ok(silent)
