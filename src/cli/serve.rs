@@ -2,7 +2,10 @@
 
 use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome};
 use crate::core::config::Only;
-use crate::daemon::{self, Options, ServeError, SpoolLock};
+use crate::daemon::{self, Opening, Options, ServeError, Service, SpoolLock};
+use crate::http::wire::listen::{Address, Listener};
+use crate::http::{Door, Server};
+use crate::spool::Spool;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -26,6 +29,9 @@ pub struct Args {
     /// Sync nothing: faster, and a power cut may lose jobs
     #[arg(long)]
     no_sync: bool,
+    /// Answer HTTP requests there: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
+    #[arg(long, value_name = "ADDR")]
+    http: Vec<Address>,
 }
 
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
@@ -41,8 +47,32 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
         no_sync: args.no_sync,
         single: None,
     };
-    daemon::serve(options, lock).map_err(failure)?;
+    let opening = opening(&options, &args.http)?;
+    daemon::serve(options, lock, opening).map_err(failure)?;
     Ok(OK)
+}
+
+/// Listens, so that a daemon that cannot does not start; requests are answered once it has the spool.
+fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, Failure> {
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let listen = |address| {
+        Listener::open(address).map_err(|e| Failure::new(FAILURE, format!("--http {address}: {e}")))
+    };
+    let listeners = addresses
+        .iter()
+        .map(listen)
+        .collect::<Result<Vec<_>, _>>()?;
+    let (path, durable) = (options.spool.clone(), !options.no_sync);
+    let config = options
+        .config
+        .clone()
+        .unwrap_or_else(|| path.join("config.json"));
+    Ok(Some(Box::new(move || {
+        let door = Door::new(Spool::create(&path, durable)?, config);
+        Ok(Box::new(Server::open(door, listeners)?) as Box<dyn Service>)
+    })))
 }
 
 /// What a daemon that did not run means for the exit code.

@@ -4,10 +4,12 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod http;
 pub mod id;
 pub mod json;
 pub mod policy;
 pub mod record;
+pub mod rights;
 pub mod scheduler;
 pub mod time;
 pub mod units;

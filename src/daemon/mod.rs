@@ -1,5 +1,6 @@
 //! The daemon: one thread that owns the truth (`engine`), and those that wait at its door.
 
+mod admit;
 mod children;
 mod chores;
 mod committer;
@@ -19,7 +20,10 @@ mod taking;
 mod upgrade;
 mod watch;
 
+pub use admit::{NotNow, admit};
 pub use lock::{Holder, SpoolLock};
+pub use mailbox::Mailbox;
+pub use pool::Pool;
 
 use crate::core::config::Only;
 use crate::core::id::JobId;
@@ -74,7 +78,31 @@ fn doing<T>(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Result<T, Serv
     move |e| Err(ServeError::Io(what.to_string(), e))
 }
 
+/// Something that is open to others while the daemon serves: the HTTP door.
+pub trait Service {
+    /// The daemon was told to stop: take nothing new.
+    fn drain(&mut self);
+    /// The daemon is about to become its new image: let go of everything. Gives the variables that tell the next
+    /// image what was kept open for it.
+    fn pass_on(&mut self) -> Vec<(&'static str, String)>;
+    /// It did not become the new image: go on as before.
+    fn resume(&mut self);
+    /// The daemon is about to exit: finish, within a few seconds.
+    fn close(&mut self);
+}
+
+/// Starts a [`Service`] once the daemon has the spool.
+pub type Opening = Box<dyn FnOnce() -> io::Result<Box<dyn Service>>>;
+
 /// Serves a spool until told to stop (or drained). Takes the spool's lock unless `lock` holds it already.
-pub fn serve(options: Options, lock: Option<SpoolLock>) -> Result<(), ServeError> {
-    engine::Engine::start(options, lock)?.run()
+pub fn serve(
+    options: Options,
+    lock: Option<SpoolLock>,
+    opening: Option<Opening>,
+) -> Result<(), ServeError> {
+    let mut engine = engine::Engine::start(options, lock)?;
+    if let Some(open) = opening {
+        engine.service = Some(open().or_else(doing("opening the HTTP door"))?);
+    }
+    engine.run()
 }

@@ -1,0 +1,148 @@
+//! Accepting a job from a client: what the caller may ask for, and whether there is room for it.
+
+use super::answer::Response;
+use super::{Door, problem};
+use crate::core::id::JobId;
+use crate::core::record::{Record, Work};
+use crate::core::rights::{Caller, Right};
+use crate::daemon::{self, NotNow};
+use crate::os::clock;
+use crate::spool::{NewId, Submit, SubmitError};
+use std::fmt;
+use std::io;
+
+/// Why a job was not accepted.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The caller may not ask for this.
+    Forbidden(Caller, String),
+    /// The id is taken.
+    Taken(JobId),
+    /// It is no job that could run.
+    Invalid(String),
+    /// It is too large.
+    TooLarge(String),
+    /// Not just now.
+    NotNow(NotNow),
+    /// The spool could not be written.
+    Io(io::Error),
+}
+
+impl Refusal {
+    /// The status that says so.
+    pub fn status(&self) -> u16 {
+        match self {
+            // Whoever shows no token may have one.
+            Self::Forbidden(caller, _) if caller.name.is_none() => 401,
+            Self::Forbidden(..) => 403,
+            Self::Taken(_) => 409,
+            Self::Invalid(_) => 422,
+            Self::TooLarge(_) => 413,
+            Self::NotNow(NotNow::Shortage(_)) => 507,
+            Self::NotNow(NotNow::Trouble(_) | NotNow::Full { .. }) => 503,
+            Self::NotNow(NotNow::Io(e)) | Self::Io(e) => status_of(e),
+        }
+    }
+
+    /// As RFC 9457 has it.
+    pub fn problem(&self) -> Response {
+        let response = problem::new(self.status(), self);
+        match response.status {
+            401 => response.header("WWW-Authenticate", "Bearer"),
+            503 => response.header("Retry-After", 10),
+            507 => response.header("Retry-After", 60),
+            _ => response,
+        }
+    }
+}
+
+/// The status for what the system refused.
+pub fn status_of(e: &io::Error) -> u16 {
+    match e.raw_os_error() {
+        Some(libc::ENOSPC | libc::EDQUOT) => 507,
+        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM) => 503,
+        Some(_) | None => 500,
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden(_, why) | Self::Invalid(why) | Self::TooLarge(why) => f.write_str(why),
+            Self::Taken(id) => write!(f, "there is a job {id} already"),
+            Self::NotNow(why) => write!(f, "{why}"),
+            Self::Io(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(e: SubmitError) -> Self {
+        match e {
+            SubmitError::Taken(id) => Self::Taken(id),
+            SubmitError::Io(e) => Self::Io(e),
+        }
+    }
+}
+
+impl Door {
+    /// Accepts a job into the queue that its record names. When this returns, the job survives a power cut. What pirn
+    /// itself writes into records is taken out before.
+    pub fn submit(&self, caller: &Caller, mut record: Record, id: NewId) -> Result<JobId, Refusal> {
+        may_ask_for(caller, &record)?;
+        let config = self.config();
+        daemon::admit(self.spool(), &config).map_err(Refusal::NotNow)?;
+        for parent in record.after.iter().chain(&record.after_any) {
+            if self.spool().find(parent).map_err(Refusal::Io)?.is_none() {
+                return Err(Refusal::Invalid(format!(
+                    "there is no job {parent} to come after"
+                )));
+            }
+        }
+        record.make_fresh();
+        record.id = None;
+        record.created_at = Some(clock::wall());
+        let size = record.to_json().len() as u64;
+        if size > config.max_job_bytes {
+            let most = config.max_job_bytes;
+            let what = format!("the job's record would be {size} bytes; max_job_bytes is {most}");
+            return Err(Refusal::TooLarge(what));
+        }
+        let queue = record.queue.clone().unwrap_or_default();
+        let submit = Submit {
+            record: &mut record,
+            queue,
+            id,
+        };
+        Ok(self.spool().submit(submit, self.boot())?)
+    }
+}
+
+/// `push` starts what is in `scripts/`, as it is there; whoever chooses the program's surroundings chooses the program.
+fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
+    let needed = match &record.work {
+        Work::Script { .. } => Right::Push,
+        Work::Text(_) | Work::Argv(_) => Right::Run,
+    };
+    let forbidden = |what: &str, right: Right| {
+        let what = format!("{what} needs the right {:?}", right.as_str());
+        Err(Refusal::Forbidden(caller.clone(), what))
+    };
+    if !caller.may(needed) {
+        return match needed {
+            Right::Run => forbidden("a command", Right::Run),
+            Right::Read | Right::Push | Right::Admin => forbidden("starting a job", needed),
+        };
+    }
+    let surroundings = [
+        ("env", !record.env.is_empty()),
+        ("cwd", record.cwd.is_some()),
+        ("umask", record.umask.is_some()),
+        ("nice", record.nice.is_some()),
+        ("limits", !record.limits.is_empty()),
+    ];
+    match surroundings.iter().find(|(_, is_set)| *is_set) {
+        Some((field, _)) if !caller.may(Right::Run) => forbidden(field, Right::Run),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,365 @@
+//! The one thread that has all connections: it waits in epoll, reads requests, hands them to the workers and writes
+//! what they answer. It never blocks on a client, and never touches the disk for one.
+
+use super::conn::{Again, Conn};
+use super::hub::Hub;
+use super::listen::{Listener, Stream};
+use super::send::{self, Manner};
+use super::table::{FIRST_KEY, Key, Table};
+use super::work::{Letter, Work};
+use super::{Limits, Wire};
+use crate::core::time::Boot;
+use crate::http::answer::{Response, Source, Woken};
+use crate::http::problem;
+use crate::http::request::Peer;
+use crate::os::clock;
+use crate::os::poll::{Poller, Ready, Want};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+const BELL: u64 = 0;
+const HUB: u64 = 1;
+const LISTENERS: u64 = 2;
+
+const READING: Want = Want {
+    read: true,
+    write: false,
+    hangup: false,
+};
+
+/// How long no connection is accepted when the system has no descriptor for one.
+const BREATHER: Duration = Duration::from_millis(100);
+
+/// Connections that are accepted in one go.
+const AT_ONCE: usize = 64;
+
+/// How far the end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Not in sight.
+    Open,
+    /// No new requests; what is being answered goes on.
+    Draining,
+    /// What is being answered must be done by then.
+    Closing(Boot),
+}
+
+/// The thread's state.
+pub struct Reactor {
+    poller: Poller,
+    pub(super) wire: Arc<Wire>,
+    pub(super) limits: Limits,
+    listeners: Vec<Listener>,
+    pub(super) table: Table,
+    pub(super) hub: Hub<Key>,
+    hub_known: u64,
+    pub(super) mode: Mode,
+    accept_again: Option<Boot>,
+    buffer: Vec<u8>,
+}
+
+impl Reactor {
+    /// Takes over the listeners.
+    pub fn new(wire: Arc<Wire>, listeners: Vec<Listener>) -> io::Result<Self> {
+        let poller = Poller::new()?;
+        poller.watch(&wire.mail, BELL, READING)?;
+        for (listener, number) in listeners.iter().zip(LISTENERS..) {
+            poller.watch(listener, number, READING)?;
+        }
+        let spool = Arc::clone(wire.door.spool());
+        let hub = Hub::new(spool, Arc::clone(wire.door.events()));
+        Ok(Self {
+            poller,
+            limits: wire.limits,
+            wire,
+            listeners,
+            table: Table::default(),
+            hub,
+            hub_known: 0,
+            mode: Mode::Open,
+            accept_again: None,
+            buffer: vec![0; 64 * 1024],
+        })
+    }
+
+    /// Runs until told to close. Gives the listeners back, unless it was told to drain before.
+    pub fn run(mut self) -> Vec<Listener> {
+        while !self.is_closed() {
+            let wait = match self.wire.mail.may_sleep() {
+                true => self.next_deadline().map(|at| at.since(clock::now().boot)),
+                false => Some(Duration::ZERO),
+            };
+            let ready = match self.poller.wait_for(wait) {
+                Ok(ready) => ready,
+                Err(e) => {
+                    log::error!("http: epoll: {e}; no more requests are answered");
+                    break;
+                }
+            };
+            self.wire.mail.awake(ready.iter().any(|r| r.number == BELL));
+            for letter in self.wire.mail.take() {
+                self.take_in(letter);
+            }
+            for ready in ready {
+                self.on_ready(ready);
+            }
+            self.on_time(clock::now().boot);
+            self.watch_hub();
+        }
+        self.listeners
+    }
+
+    fn is_closed(&self) -> bool {
+        match self.mode {
+            Mode::Open | Mode::Draining => false,
+            Mode::Closing(until) => self.table.len() == 0 || until <= clock::now().boot,
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Boot> {
+        let closing = match self.mode {
+            Mode::Open | Mode::Draining => None,
+            Mode::Closing(until) => Some(until),
+        };
+        let deadlines = [
+            self.table.next_deadline(),
+            self.accept_again,
+            self.hub.rests_at(),
+            closing,
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn take_in(&mut self, letter: Letter) {
+        match letter {
+            Letter::Answer(key, answer) => self.answer(key, answer),
+            Letter::Piece {
+                key,
+                source,
+                bytes,
+                next,
+            } => self.piece(key, source, bytes, next),
+            Letter::Drain => {
+                self.mode = Mode::Draining;
+                self.stop_listening();
+                self.listeners.clear();
+                self.close_idle();
+            }
+            Letter::Close(until) => {
+                self.mode = Mode::Closing(until);
+                self.stop_listening();
+                self.close_idle();
+                for key in self.table.keys() {
+                    self.come_to_an_end(key);
+                }
+            }
+        }
+    }
+
+    fn stop_listening(&mut self) {
+        for listener in &self.listeners {
+            let _ = self.poller.remove(listener);
+        }
+        self.accept_again = None;
+    }
+
+    fn close_idle(&mut self) {
+        for key in self.table.keys() {
+            if self.table.get(key).is_some_and(|conn| conn.is_idle()) {
+                self.close(key);
+            }
+        }
+    }
+
+    fn on_ready(&mut self, ready: Ready) {
+        match ready.number {
+            BELL => {}
+            HUB => {
+                for key in self.hub.read() {
+                    self.wake(key);
+                }
+            }
+            number if number < FIRST_KEY => self.accept(number),
+            number => {
+                let key = Key(number);
+                if ready.gone || ready.hangup {
+                    return self.close(key);
+                }
+                if ready.write {
+                    self.flush(key);
+                }
+                if ready.read {
+                    self.read(key);
+                }
+                self.settle(key);
+            }
+        }
+    }
+
+    fn on_time(&mut self, now: Boot) {
+        while let Some(key) = self.table.overdue(now) {
+            self.out_of_time(key);
+            self.settle(key);
+        }
+        if self.accept_again.is_some_and(|at| at <= now) {
+            self.accept_again = None;
+            self.want_connections(READING);
+        }
+        self.hub.rest(now);
+    }
+
+    fn want_connections(&self, want: Want) {
+        for (listener, number) in self.listeners.iter().zip(LISTENERS..) {
+            if let Err(e) = self.poller.change(listener, number, want) {
+                log::error!("http: {}: {e}", listener.address);
+            }
+        }
+    }
+
+    fn accept(&mut self, number: u64) {
+        let index = usize::try_from(number - LISTENERS).unwrap_or(usize::MAX);
+        for _ in 0..AT_ONCE {
+            let Some(listener) = self.listeners.get(index) else {
+                return;
+            };
+            let local = listener.address.is_local();
+            match listener.accept() {
+                Ok((stream, peer)) => self.welcome(stream, peer, local),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) => {
+                    let shortage = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+                    if e.raw_os_error()
+                        .is_some_and(|code| shortage.contains(&code))
+                    {
+                        log::warn!("http: {}: {e}; connections have to wait", listener.address);
+                        self.accept_again = Some(clock::now().boot.after(BREATHER));
+                        return self.want_connections(Want::default());
+                    }
+                    // Else it is of this one connection, which is gone (accept(2)).
+                }
+            }
+        }
+    }
+
+    /// Takes a connection in. When there are too many, the one that has been idle for longest has to go; when none
+    /// is idle, the new one is turned away.
+    fn welcome(&mut self, stream: Stream, peer: Peer, local: bool) {
+        if self.table.len() >= self.limits.connections {
+            let idle = self.table.iter().filter(|(_, conn)| conn.is_idle());
+            match idle
+                .min_by_key(|(_, conn)| conn.idle_since)
+                .map(|(key, _)| key)
+            {
+                Some(key) => self.close(key),
+                None => return self.turn_away(&stream),
+            }
+        }
+        let now = clock::now().boot;
+        let key = self.table.add(Conn::new(stream, peer, local, now));
+        if let Some(conn) = self.table.get(key) {
+            conn.want = READING;
+            conn.deadline = Some(now.after(self.limits.idle));
+            if let Err(e) = self.poller.watch(&conn.stream, key.0, READING) {
+                log::warn!("http: epoll: {e}");
+                return self.close(key);
+            }
+        }
+        self.settle(key);
+    }
+
+    fn turn_away(&mut self, stream: &Stream) {
+        let full = problem::new(503, "too many connections").header("Retry-After", 1);
+        let mut out = Vec::new();
+        send::full(&mut out, &full, Manner::REFUSAL, clock::wall());
+        // What was sent already is read, lest closing resets the connection before the answer is seen.
+        let _ = stream.read(&mut self.buffer);
+        let _ = stream.write(&out);
+        stream.finish();
+    }
+
+    fn read(&mut self, key: Key) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        if !conn.wants().read {
+            return;
+        }
+        let n = match conn.stream.read(&mut self.buffer) {
+            Ok(0) => return self.close(key),
+            Ok(n) => n,
+            Err(e) => match e.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return,
+                _ => return self.close(key),
+            },
+        };
+        if !matches!(conn.phase, super::conn::Phase::Lingering) {
+            conn.input.extend_from_slice(&self.buffer[..n]);
+            self.advance(key);
+        }
+    }
+
+    /// Gives a worker something to do.
+    pub(super) fn submit(&self, work: Work) {
+        self.wire.pool.submit(work);
+    }
+
+    pub(super) fn submit_again(&self, key: Key, again: Again, woken: Woken) {
+        self.submit(Work::Again(key, again, woken));
+    }
+
+    pub(super) fn submit_fill(&self, key: Key, source: Box<dyn Source>) {
+        self.submit(Work::Fill(key, source));
+    }
+
+    /// Ends a connection, whatever it is doing.
+    pub(super) fn close(&mut self, key: Key) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        let (scheduled, topics) = (conn.scheduled.take(), std::mem::take(&mut conn.topics));
+        conn.log(clock::now().boot);
+        self.table.reschedule(key, scheduled, None);
+        for topic in &topics {
+            self.hub.remove(key, topic);
+        }
+        // Closing the socket takes it out of the poller.
+        self.table.remove(key);
+    }
+
+    /// Tells the poller and the table what a connection waits for now.
+    pub(super) fn settle(&mut self, key: Key) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        let want = conn.wants();
+        if want != conn.want {
+            conn.want = want;
+            if self.poller.change(&conn.stream, key.0, want).is_err() {
+                return self.close(key);
+            }
+        }
+        let (old, new) = (conn.scheduled, conn.deadline);
+        conn.scheduled = new;
+        self.table.reschedule(key, old, new);
+    }
+
+    /// Waits for the hub's watches too, which may be others than before.
+    fn watch_hub(&mut self) {
+        if self.hub_known != self.hub.armings {
+            self.hub_known = self.hub.armings;
+            if let Some(fd) = self.hub.fd()
+                && let Err(e) = self.poller.watch(fd, HUB, READING)
+            {
+                log::error!("http: epoll: {e}; nobody is woken by events");
+            }
+        }
+    }
+}
+
+impl Response {
+    /// What clients are told while the daemon ends or is replaced.
+    pub(super) fn not_any_more() -> Self {
+        problem::new(503, "the daemon is stopping").header("Retry-After", 5)
+    }
+}

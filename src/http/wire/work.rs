@@ -1,0 +1,60 @@
+//! What the loop has the workers do, and what they send back.
+
+use super::conn::Again;
+use super::table::Key;
+use crate::core::time::Boot;
+use crate::http::answer::{Answer, Next, PIECE, Source, Woken};
+use crate::http::request::Request;
+use crate::http::{Door, Router};
+use std::sync::Arc;
+
+/// A task for a worker.
+pub enum Work {
+    /// Answer this.
+    Handle(Key, Box<Request>),
+    /// Go on with an answer that has waited.
+    Again(Key, Again, Woken),
+    /// Make the next piece of a body.
+    Fill(Key, Box<dyn Source>),
+}
+
+/// What the loop is told.
+pub enum Letter {
+    /// The answer to a request.
+    Answer(Key, Answer),
+    /// A piece of a body.
+    Piece {
+        /// For whom.
+        key: Key,
+        /// Where it comes from.
+        source: Box<dyn Source>,
+        /// The piece.
+        bytes: Vec<u8>,
+        /// What follows it.
+        next: Next,
+    },
+    /// Take no new requests, and listen no more.
+    Drain,
+    /// Finish what is being answered until then, and end.
+    Close(Boot),
+}
+
+impl Work {
+    /// Does it.
+    pub fn carry_out(self, door: &Arc<Door>, router: &Router) -> Letter {
+        match self {
+            Self::Handle(key, request) => Letter::Answer(key, router.answer(&request, door)),
+            Self::Again(key, again, woken) => Letter::Answer(key, again(woken)),
+            Self::Fill(key, mut source) => {
+                let mut bytes = Vec::with_capacity(PIECE);
+                let next = source.fill(&mut bytes);
+                Letter::Piece {
+                    key,
+                    source,
+                    bytes,
+                    next,
+                }
+            }
+        }
+    }
+}
