@@ -1,13 +1,14 @@
 //! `pirn serve`.
 
 use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome};
-use crate::core::config::Only;
+use crate::core::config::{Config, Only};
 use crate::daemon::{self, Opening, Options, ServeError, Service, SpoolLock};
+use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
 use crate::spool::Spool;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -69,10 +70,26 @@ fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, 
         .config
         .clone()
         .unwrap_or_else(|| path.join("config.json"));
+    if let Some(open) = addresses.iter().find(|address| !address.is_local())
+        && !has_tokens(&path, &config)
+    {
+        let what = format!(
+            "--http {open}: others can reach this address, and there are no tokens; make one with pirn token new"
+        );
+        return Err(Failure::new(BAD_CONFIG, what));
+    }
     Ok(Some(Box::new(move || {
         let door = Door::new(Spool::create(&path, durable)?, config);
         Ok(Box::new(Server::open(door, listeners)?) as Box<dyn Service>)
     })))
+}
+
+/// A config with a mistake in it is reported by the daemon.
+fn has_tokens(spool: &Path, config: &Path) -> bool {
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let config = Config::parse(&read(config)).unwrap_or_default();
+    let tokens = Tokens::parse(&read(&spool.join(config.http.tokens)));
+    tokens.is_ok_and(|tokens| !tokens.is_empty())
 }
 
 /// What a daemon that did not run means for the exit code.

@@ -3,6 +3,8 @@
 use super::answer::Response;
 use super::events::Events;
 use super::gate;
+use super::problem;
+use super::tokens::Tokens;
 use super::wire::head::Head;
 use crate::core::config::Config;
 use crate::core::rights::Caller;
@@ -19,6 +21,7 @@ pub struct Door {
     spool: Arc<Spool>,
     events: Arc<Events>,
     config: Live<Arc<Config>>,
+    tokens: Mutex<Option<Arc<Live<Arc<Tokens>>>>>,
     boot: String,
 }
 
@@ -26,6 +29,7 @@ pub struct Door {
 #[derive(Debug)]
 pub struct Live<T> {
     path: PathBuf,
+    missing: T,
     state: Mutex<(Option<Stamp>, T)>,
 }
 
@@ -37,7 +41,8 @@ impl<T: Clone> Live<T> {
     pub fn new(path: PathBuf, missing: T) -> Self {
         Self {
             path,
-            state: Mutex::new((None, missing)),
+            state: Mutex::new((None, missing.clone())),
+            missing,
         }
     }
 
@@ -52,11 +57,15 @@ impl<T: Clone> Live<T> {
             .map(|m| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
             .ok();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 != stamp && stamp.is_some() {
+        if state.0 != stamp {
             state.0 = stamp;
-            let text = std::fs::read_to_string(&self.path).map_err(|e| e.to_string());
+            let text = match stamp {
+                Some(_) => std::fs::read_to_string(&self.path).map_err(|e| e.to_string()),
+                None => Err(String::new()),
+            };
             match text.and_then(|text| parse(&text)) {
                 Ok(value) => state.1 = value,
+                Err(_) if stamp.is_none() => state.1 = self.missing.clone(),
                 Err(e) => log::error!("http: {}: not used: {e}", self.path.display()),
             }
         }
@@ -71,6 +80,7 @@ impl Door {
             spool: Arc::new(spool),
             events: Arc::default(),
             config: Live::new(config, Arc::default()),
+            tokens: Mutex::new(None),
             boot: procfs::boot_id(),
         }
     }
@@ -89,6 +99,19 @@ impl Door {
     pub fn config(&self) -> Arc<Config> {
         self.config
             .get(|text| Config::parse(text).map(Arc::new).map_err(|e| e.to_string()))
+    }
+
+    /// The tokens as they are now.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        let path = self.spool.path().join(&self.config().http.tokens);
+        let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|live| live.path() != path) {
+            *known = Some(Arc::new(Live::new(path, Arc::default())));
+        }
+        let live = known.clone();
+        drop(known);
+        live.map(|live| live.get(|text| Tokens::parse(text).map(Arc::new)))
+            .unwrap_or_default()
     }
 
     /// This boot of the machine, which job numbers are told with.
@@ -111,6 +134,14 @@ impl Door {
     ) -> Result<Caller, Response> {
         let config = self.config();
         gate::check_site(head, local_ip, &config.http)?;
-        Ok(gate::anonymous(head, local, &config.http))
+        if !head.headers.has("authorization") {
+            return Ok(gate::anonymous(head, local, &config.http));
+        }
+        let known = gate::shown_token(head).and_then(|token| self.tokens().find(token));
+        match known {
+            Some((name, rights)) => Ok(gate::with_rights(head, Some(name), rights)),
+            None => Err(problem::new(401, "this token is not known here")
+                .header("WWW-Authenticate", "Bearer error=\"invalid_token\"")),
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::answer::Response;
 use super::problem;
 use super::wire::head::Head;
 use crate::core::http::HttpConfig;
-use crate::core::rights::Caller;
+use crate::core::rights::{Caller, Rights};
 use std::net::IpAddr;
 
 /// Judges host and origin. `local_ip`: the address that the client has connected to; `None` for a socket in the file
@@ -95,21 +95,25 @@ fn without_port(host: &str) -> Option<&str> {
     (is_port && !name.is_empty()).then_some(name)
 }
 
+/// The token of `Authorization: Bearer TOKEN`, if there is exactly one.
+pub fn shown_token(head: &Head) -> Option<&str> {
+    let mut shown = head.headers.all("authorization");
+    let (scheme, token) = std::str::from_utf8(shown.next()?).ok()?.split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer") && shown.next().is_none();
+    is_bearer.then_some(token.trim())
+}
+
 /// What holds for a caller who shows no token.
 pub fn anonymous(head: &Head, local: bool, config: &HttpConfig) -> Caller {
     let granted = match local {
         true => config.anonymous,
-        false => crate::core::rights::Rights::NONE,
+        false => Rights::NONE,
     };
     with_rights(head, None, granted)
 }
 
 /// A caller with what this request may make of the rights.
-pub fn with_rights(
-    head: &Head,
-    name: Option<String>,
-    granted: crate::core::rights::Rights,
-) -> Caller {
+pub fn with_rights(head: &Head, name: Option<String>, granted: Rights) -> Caller {
     let rights = match head.method.is_safe() {
         true => granted.only_read(),
         false => granted,

@@ -35,6 +35,7 @@ mod gate;
 pub mod problem;
 pub mod request;
 pub mod submit;
+pub mod tokens;
 pub mod wake;
 pub mod wire;
 
