@@ -9,6 +9,7 @@ use crate::http::{Door, Server};
 use crate::spool::Spool;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -47,6 +48,7 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
         config: args.config,
         no_sync: args.no_sync,
         single: None,
+        tally: Arc::default(),
     };
     let opening = opening(&options, &args.http)?;
     daemon::serve(options, lock, opening).map_err(failure)?;
@@ -66,6 +68,7 @@ fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, 
         .map(listen)
         .collect::<Result<Vec<_>, _>>()?;
     let (path, durable) = (options.spool.clone(), !options.no_sync);
+    let tally = Arc::clone(&options.tally);
     let config = options
         .config
         .clone()
@@ -79,7 +82,7 @@ fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, 
         return Err(Failure::new(BAD_CONFIG, what));
     }
     Ok(Some(Box::new(move || {
-        let door = Door::new(Spool::create(&path, durable)?, config);
+        let door = Door::new(Spool::create(&path, durable)?, config, tally);
         Ok(Box::new(Server::open(door, listeners)?) as Box<dyn Service>)
     })))
 }

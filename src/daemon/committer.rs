@@ -221,6 +221,7 @@ fn record_end(
     let ended = book.ended.unwrap_or_else(clock::wall);
     let mut record = book.record.clone();
     fill_in(shared, run, book, &mut record, end, ended);
+    shared.tally.tried(&run.queue, &record);
     let line = tell(&record, run, verdict, wait);
     let target = match verdict {
         Verdict::Complete => Target::Complete,
@@ -241,6 +242,11 @@ fn record_end(
         })
     });
     log::info!("{line}");
+    match target {
+        Target::Complete => shared.tally.completed(&run.queue, ended),
+        Target::Failed => shared.tally.failed(&run.queue),
+        Target::Pending(_) => {}
+    }
     match (target, placed) {
         (Target::Complete, Placed::There) => Settled::Complete,
         (Target::Failed, Placed::There) => Settled::Failed,
@@ -473,6 +479,7 @@ fn fail(
         });
         if placed == Placed::There {
             log::info!("{id}: failed: {reason}: {error}");
+            shared.tally.failed(queue);
             place = Settled::Failed;
         }
     }

@@ -114,6 +114,7 @@ impl Engine {
             runs: Mutex::new(HashMap::new()),
             config: RwLock::new(config),
             home,
+            tally: Arc::clone(&options.tally),
         });
         let now = clock::now();
         let seed = now.boot.0 ^ u64::from(std::process::id()).rotate_left(32);

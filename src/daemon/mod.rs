@@ -17,6 +17,7 @@ mod shared;
 mod spawning;
 mod sweep;
 mod taking;
+mod tally;
 mod upgrade;
 mod watch;
 
@@ -24,12 +25,14 @@ pub use admit::{NotNow, admit};
 pub use lock::{Holder, SpoolLock};
 pub use mailbox::Mailbox;
 pub use pool::Pool;
+pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
 use crate::core::config::Only;
 use crate::core::id::JobId;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +51,8 @@ pub struct Options {
     pub no_sync: bool,
     /// Run this one job and nothing else (`pirn run` without a daemon).
     pub single: Option<JobId>,
+    /// What is counted.
+    pub tally: Arc<Tally>,
 }
 
 /// Why the daemon did not start, or stopped.

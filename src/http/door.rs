@@ -8,8 +8,9 @@ use super::tokens::Tokens;
 use super::wire::head::Head;
 use crate::core::config::Config;
 use crate::core::rights::Caller;
+use crate::daemon::Tally;
 use crate::os::procfs;
-use crate::spool::Spool;
+use crate::spool::{EditError, Spool};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,9 @@ pub struct Door {
     events: Arc<Events>,
     config: Live<Arc<Config>>,
     tokens: Mutex<Option<Arc<Live<Arc<Tokens>>>>>,
+    tally: Arc<Tally>,
+    /// Held while settings are edited.
+    editing: Mutex<()>,
     boot: String,
 }
 
@@ -75,12 +79,14 @@ impl<T: Clone> Live<T> {
 
 impl Door {
     /// The door of this spool, with settings from this file.
-    pub fn new(spool: Spool, config: PathBuf) -> Self {
+    pub fn new(spool: Spool, config: PathBuf, tally: Arc<Tally>) -> Self {
         Self {
             spool: Arc::new(spool),
             events: Arc::default(),
             config: Live::new(config, Arc::default()),
             tokens: Mutex::new(None),
+            tally,
+            editing: Mutex::new(()),
             boot: procfs::boot_id(),
         }
     }
@@ -112,6 +118,30 @@ impl Door {
         drop(known);
         live.map(|live| live.get(|text| Tokens::parse(text).map(Arc::new)))
             .unwrap_or_default()
+    }
+
+    /// What the daemon has counted since it started.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Sets values in `config.json`. Errors: it is not the file that the daemon reads, or not valid.
+    pub fn edit_settings(&self, edits: &[(&[&str], String)]) -> Result<(), Response> {
+        let ours = self.spool.path().join("config.json");
+        if self.config.path() != ours {
+            let what = format!(
+                "the settings are in {}; edit them there",
+                self.config.path().display()
+            );
+            return Err(problem::new(409, what));
+        }
+        let _editing = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.spool.edit_settings(edits).map_err(|e| match e {
+            EditError::Invalid(what) => problem::new(409, format!("config.json: {what}")),
+            EditError::Unreadable(e) | EditError::Io(e) => {
+                problem::new(super::submit::status_of(&e), format!("config.json: {e}"))
+            }
+        })
     }
 
     /// This boot of the machine, which job numbers are told with.

@@ -32,8 +32,10 @@ pub mod answer;
 pub mod door;
 pub mod events;
 mod gate;
+mod native;
 pub mod problem;
 pub mod request;
+pub mod sse;
 pub mod submit;
 pub mod tokens;
 pub mod wake;
@@ -96,7 +98,7 @@ impl Router {
 
 /// All that is understood here.
 fn router() -> Router {
-    Router::default()
+    Router::default().with(native::Native)
 }
 
 /// A job as clients see it: its record with its state, without its environment.

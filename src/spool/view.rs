@@ -54,7 +54,7 @@ pub struct Found {
 }
 
 /// Records may grow beyond what a dropped file may have: output, result, history.
-const MAX_RECORD_BYTES: u64 = 64 << 20;
+pub(super) const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 impl<F: Fs> Spool<F> {
     /// Finds a job. A job that is moved while we look may be missed once, so that we look twice.
