@@ -9,7 +9,7 @@ use super::wire::head::Head;
 use crate::core::config::Config;
 use crate::core::rights::Caller;
 use crate::daemon::Tally;
-use crate::os::procfs;
+use crate::os::{clock, procfs};
 use crate::spool::{EditError, Spool};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -82,7 +82,7 @@ impl Door {
     pub fn new(spool: Spool, config: PathBuf, tally: Arc<Tally>) -> Self {
         Self {
             spool: Arc::new(spool),
-            events: Arc::default(),
+            events: Arc::new(Events::new(clock::wall())),
             config: Live::new(config, Arc::default()),
             tokens: Mutex::new(None),
             tally,

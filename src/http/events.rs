@@ -22,8 +22,8 @@ pub struct Event {
     pub at: Wall,
 }
 
-/// The ring. Events are numbered from 1, in the order in which they were noticed.
-#[derive(Debug, Default)]
+/// The ring. Events are numbered in the order in which they were noticed.
+#[derive(Debug)]
 pub struct Events(Mutex<Ring>);
 
 #[derive(Debug, Default)]
@@ -44,6 +44,15 @@ pub struct News {
 }
 
 impl Events {
+    /// An empty one. Numbers go on from the microseconds of its making, so that no later daemon, which begins with a
+    /// higher one, takes a number that this one gave for one of its own.
+    pub fn new(now: Wall) -> Self {
+        Self(Mutex::new(Ring {
+            next: u64::try_from(now.0).unwrap_or(0) / 1000,
+            kept: VecDeque::new(),
+        }))
+    }
+
     /// Adds one.
     pub fn add(&self, event: Event) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -96,7 +105,7 @@ mod tests {
 
     #[test]
     fn readers_at_their_own_pace() {
-        let events = Events::default();
+        let events = Events::new(Wall(0));
         assert_eq!(events.since(0, 9).events, []);
         for n in 1..=KEPT + 2 {
             events.add(event(&n.to_string()));

@@ -158,7 +158,8 @@ impl Request {
     /// `["a", ""]`, `/` is `[""]`. Nothing is normalised: `..` is a part like any other, and names nothing.
     pub fn segments(&self) -> Vec<String> {
         self.raw_path
-            .trim_start_matches('/')
+            .strip_prefix('/')
+            .unwrap_or(&self.raw_path)
             .split('/')
             .map(|part| decode(part, false).unwrap_or_default())
             .collect()

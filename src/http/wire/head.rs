@@ -147,11 +147,13 @@ fn malformed(e: httparse::Error, bytes: &[u8]) -> Refused {
     }
 }
 
-/// True if the first line ends like `HTTP/2.0`.
+/// True if the first line ends like `HTTP/2.0`: in a version, but none that is spoken here.
 fn names_a_version(bytes: &[u8]) -> bool {
     let line = bytes.split(|byte| *byte == b'\r').next().unwrap_or(bytes);
     let word = line.rsplit(|byte| *byte == b' ').next().unwrap_or(line);
-    matches!(word, [b'H', b'T', b'T', b'P', b'/', a, b'.', b] if a.is_ascii_digit() && b.is_ascii_digit())
+    let digits = word.strip_prefix(b"HTTP/").unwrap_or_default();
+    let is_version = matches!(digits, [a, b'.', b] if a.is_ascii_digit() && b.is_ascii_digit());
+    is_version && !matches!(digits, b"1.0" | b"1.1")
 }
 
 struct Target {
@@ -274,6 +276,7 @@ mod tests {
             ("GET  / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
             ("GET / HTP/1.1\r\nHost: a\r\n\r\n", 400),
+            ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /\r\n\r\n", 400),
             ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),

@@ -7,7 +7,7 @@ use crate::http::events::{Event, Events};
 use crate::http::wake::Topic;
 use crate::os::inotify::{self, Change, Interest, Watch, Watcher};
 use crate::os::{clock, dir};
-use crate::spool::{Fs, Place, Spool};
+use crate::spool::{Fs, Place, Spool, Where};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -154,30 +154,43 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
         let Ok(id) = JobId::new(name) else {
             return true;
         };
-        if place == Place::Pending
-            && event.change == Change::Came
-            && armed.watch_queue(&self.spool, name)
-        {
-            // Jobs may have come into it before it was watched.
-            return false;
+        if place == Place::Pending && armed.is_queue(&self.spool, name) {
+            // Jobs may have come into a new one before it was watched.
+            for id in armed.watch_queue(&self.spool, name, event.change) {
+                self.tell(&id, Some(State::Pending), QueueName::new(name).ok(), woken);
+            }
+            return true;
         }
-        wake(&self.waiting, &Topic::Job(id.clone()), woken);
         let state = match event.change {
             Change::Came => Some(state_of(&place)),
             Change::Removed => None,
             // It comes somewhere else, or is renamed as an older run.
-            Change::MovedAway | Change::Grew | Change::Lost | Change::Overflow => return true,
+            Change::MovedAway | Change::Grew | Change::Lost | Change::Overflow => {
+                wake(&self.waiting, &Topic::Job(id), woken);
+                return true;
+            }
         };
+        let queue = state.and_then(|_| place.queue());
+        self.tell(&id, state, queue, woken);
+        true
+    }
+
+    /// A job came to a state, or is gone.
+    fn tell(
+        &self,
+        id: &JobId,
+        state: Option<State>,
+        queue: Option<QueueName>,
+        woken: &mut HashSet<K>,
+    ) {
+        wake(&self.waiting, &Topic::Job(id.clone()), woken);
         self.events.add(Event {
-            id,
+            id: id.clone(),
             state,
-            queue: state
-                .filter(|state| !state.is_final())
-                .and_then(|_| place.queue()),
+            queue,
             at: clock::wall(),
         });
         wake(&self.waiting, &Topic::Events, woken);
-        true
     }
 
     /// Everybody looks at everything.
@@ -255,16 +268,27 @@ impl Armed {
         Ok(())
     }
 
-    /// Watches a name in `pending/` if it is a queue that is not watched yet.
-    fn watch_queue(&mut self, spool: &Spool, name: &str) -> bool {
-        let kind = spool.fs().look(&Place::Pending, name.as_bytes());
-        let is_queue = kind.is_ok_and(|look| look.is_some_and(|l| l.kind == dir::Kind::Directory));
-        let Some(queue) = is_queue.then(|| QueueName::new(name).ok()).flatten() else {
-            return false;
+    /// True if a name in `pending/` is a queue's, or was.
+    fn is_queue(&self, spool: &Spool, name: &str) -> bool {
+        let is_known =
+            |place: &Place| matches!(place, Place::Queue(queue) if queue.as_str() == name);
+        let look = spool.fs().look(&Place::Pending, name.as_bytes());
+        match look {
+            Ok(Some(look)) => look.kind == dir::Kind::Directory,
+            Ok(None) | Err(_) => self.places.values().any(is_known),
+        }
+    }
+
+    /// Watches a queue that has come. Gives the jobs that are in it.
+    fn watch_queue(&mut self, spool: &Spool, name: &str, change: Change) -> Vec<JobId> {
+        let (Ok(queue), Change::Came) = (QueueName::new(name), change) else {
+            return Vec::new();
         };
-        let place = Place::Queue(queue);
-        let is_known = self.places.values().any(|known| *known == place);
-        !is_known && self.watch(spool, place, Interest::Moves).is_ok()
+        let at = Where::Pending(queue);
+        if let Err(e) = self.watch(spool, at.place(), Interest::Moves) {
+            log::warn!("http: watching the queue {name}: {e}");
+        }
+        spool.ids(&at).unwrap_or_default()
     }
 
     /// Watches a log, if there is one by now.

@@ -60,8 +60,10 @@ enum Socket {
 
 /// A socket that takes connections.
 pub struct Listener {
-    /// Where it is, as it was asked for.
+    /// Where it is.
     pub address: Address,
+    /// Where it was asked for: with port 0, the system chooses one.
+    asked: Address,
     socket: Socket,
 }
 
@@ -82,8 +84,16 @@ impl Listener {
             Socket::Tcp(socket) => socket.set_nonblocking(true)?,
             Socket::Unix(socket) => socket.set_nonblocking(true)?,
         }
-        let address = address.clone();
-        Ok(Self { address, socket })
+        let asked = address.clone();
+        let address = match &socket {
+            Socket::Tcp(socket) => Address::Tcp(socket.local_addr()?),
+            Socket::Unix(_) => asked.clone(),
+        };
+        Ok(Self {
+            address,
+            asked,
+            socket,
+        })
     }
 
     /// Takes a connection. `WouldBlock` when there is none.
@@ -108,7 +118,7 @@ impl Listener {
     pub fn pass_on(listeners: &[Self]) -> (&'static str, String) {
         let lines = listeners.iter().map(|listener| {
             spawn::keep_on_exec(listener.as_fd());
-            format!("{}={}", listener.as_fd().as_raw_fd(), listener.address)
+            format!("{}={}", listener.as_fd().as_raw_fd(), listener.asked)
         });
         (PASSED, lines.collect::<Vec<_>>().join("\n"))
     }
@@ -142,7 +152,10 @@ fn inherited(address: &Address) -> Option<Socket> {
     match address {
         Address::Tcp(wanted) => {
             let socket = TcpListener::from(fd);
-            (socket.local_addr().ok()? == *wanted).then_some(Socket::Tcp(socket))
+            let is = socket.local_addr().ok()?;
+            let is_same =
+                is.ip() == wanted.ip() && (wanted.port() == 0 || is.port() == wanted.port());
+            is_same.then_some(Socket::Tcp(socket))
         }
         Address::Unix(wanted) => {
             let socket = UnixListener::from(fd);

@@ -1,5 +1,5 @@
 //! The one thread that has all connections: it waits in epoll, reads requests, hands them to the workers and writes
-//! what they answer. It never blocks on a client, and never touches the disk for one.
+//! what they answer. It never blocks on a client, and leaves files to the workers, but for a stat(2) now and then.
 
 use super::conn::{Again, Conn};
 use super::hub::Hub;
