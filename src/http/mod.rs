@@ -43,6 +43,7 @@ pub mod wire;
 
 pub use answer::{Answer, Next, PIECE, Response, Source, Wait, Woken};
 pub use door::Door;
+pub use gate::check_site;
 pub use request::{Headers, Method, Peer, Request};
 pub use submit::Refusal;
 pub use wake::Topic;

@@ -278,7 +278,7 @@ fn clients_that_vanish() {
     let before = sockets();
     post(port, "/v1/jobs", &gate.wait());
     spool.wait_for("an empty table", || sockets() <= before);
-    for target in ["/v1/jobs/1?wait", "/v1/events", "/v1/jobs/1/log?follow"] {
+    for target in ["/v1/jobs/1?wait=60s", "/v1/events", "/v1/jobs/1/log?follow"] {
         let mut conns: Vec<Conn> = (0..30).map(|_| Conn::to(port)).collect();
         for conn in &mut conns {
             conn.ask("GET", target, &[], "");

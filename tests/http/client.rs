@@ -58,10 +58,6 @@ impl Conn {
         self.stream.write_all(bytes.as_ref()).is_ok()
     }
 
-    pub fn finish(&self) {
-        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
-    }
-
     /// Writes a request with these header lines (`"A: b"`).
     pub fn ask(&mut self, method: &str, target: &str, lines: &[&str], body: &str) {
         let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\n", self.host);

@@ -151,7 +151,7 @@ fn waiting_for_the_end() {
     let id = late.json()["id"].as_str().unwrap().to_owned();
     assert_eq!(get(port, &format!("/v1/jobs/{id}?wait=10ms")).status, 202);
     let waiter = std::thread::spawn({
-        let target = format!("/v1/jobs/{id}?wait");
+        let target = format!("/v1/jobs/{id}?wait=60s");
         move || get(port, &target)
     });
     spool.wait_file(&format!("active/{id}"));
@@ -163,6 +163,7 @@ fn waiting_for_the_end() {
     );
     assert_eq!(get(port, "/v1/jobs/none?wait=1s").status, 404);
     assert_eq!(get(port, "/v1/jobs/1?wait=soon").status, 400);
+    assert_eq!(get(port, "/v1/jobs/1?wait").status, 400);
 }
 
 #[test]

@@ -44,7 +44,6 @@ pub fn read_job(bytes: &[u8], is_json: bool) -> Result<Record, Response> {
 /// How long the answer may wait: `?wait=30s`, or `Prefer: wait=30` (RFC 7240).
 pub fn wait(request: &Request) -> Result<Option<Duration>, Response> {
     let span = match request.query("wait") {
-        Some("") => Some(LONGEST_WAIT),
         Some(text) => Some(parse_span(text).map_err(|e| problem::new(400, format!("wait: {e}")))?),
         None => preferred_wait(request),
     };
