@@ -59,6 +59,8 @@ impl Refusal {
 /// The status for what the system refused.
 pub fn status_of(e: &io::Error) -> u16 {
     match e.raw_os_error() {
+        // A queue's directory and a job's file want the same name in `pending/`.
+        Some(libc::ENOTDIR | libc::EISDIR) => 409,
         Some(libc::ENOSPC | libc::EDQUOT) => 507,
         Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM) => 503,
         Some(_) | None => 500,
@@ -71,6 +73,9 @@ impl fmt::Display for Refusal {
             Self::Forbidden(_, why) | Self::Invalid(why) | Self::TooLarge(why) => f.write_str(why),
             Self::Taken(id) => write!(f, "there is a job {id} already"),
             Self::NotNow(why) => write!(f, "{why}"),
+            Self::Io(e) if status_of(e) == 409 => {
+                f.write_str("a job and a queue cannot both have this name")
+            }
             Self::Io(e) => write!(f, "{e}"),
         }
     }

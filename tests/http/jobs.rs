@@ -88,6 +88,20 @@ fn put_is_idempotent() {
 }
 
 #[test]
+fn a_job_and_a_queue_of_one_name() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    spool.drop_file("mail", "true");
+    let taken = post(port, "/v1/jobs", r#"{"command": "true", "queue": "mail"}"#);
+    assert_eq!(taken.status, 409, "{}", taken.text());
+    assert!(taken.text().contains("a queue"), "{}", taken.text());
+    let replace =
+        |id: &str| ask(port, "PUT", &format!("/v1/jobs/{id}?replace"), &[], "true").status;
+    assert_eq!(replace("mail"), 201);
+    std::fs::create_dir(spool.path().join("pending/night")).unwrap();
+    assert_eq!(replace("night"), 409);
+}
+
+#[test]
 fn an_idempotency_key_meets_its_job() {
     let (mut spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
     let push = |port: u16, key: &str, body: &str| {

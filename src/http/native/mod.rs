@@ -105,7 +105,8 @@ fn no_job(id: &JobId) -> Response {
 
 /// What the system refused.
 fn failed(e: io::Error) -> Response {
-    let response = problem::new(super::submit::status_of(&e), &e);
+    let e = super::Refusal::Io(e);
+    let response = problem::new(e.status(), &e);
     match response.status {
         503 | 507 => response.header("Retry-After", 10),
         _ => response,
