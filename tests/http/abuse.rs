@@ -294,3 +294,30 @@ fn assert_alive_without_slot(spool: &Spool, port: u16) {
     assert_eq!(get(port, "/healthz").status, 200);
     assert_eq!(spool.pirn(&["ls"]).code, 0);
 }
+
+#[test]
+fn many_large_bodies_at_once() {
+    let config = r#"{"max_job_bytes": "32M", "http": {"anonymous": ["read", "run"]}}"#;
+    let (spool, port) = Spool::with_http(config, &[]);
+    let head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000000\r\n\r\n";
+    let mut first = Conn::to(port);
+    first.write(head);
+    first.write(vec![b' '; 50_000_000]);
+    // The first one is in; a second one like it is too much, others are not.
+    let refused = || {
+        let mut second = Conn::to(port);
+        second.try_write(head);
+        second.try_write(vec![b' '; 200_000]);
+        std::thread::sleep(Duration::from_millis(50));
+        second.try_write(vec![b' '; 200_000])
+            && second.try_reply().is_some_and(|reply| reply.status == 503)
+    };
+    spool.wait_for("a refusal", refused);
+    assert_alive(&spool, port);
+    drop(first);
+    let large = format!(
+        "{{\"command\": \"true\", \"x\": \"{}\"}}",
+        "x".repeat(20_000_000)
+    );
+    spool.wait_for("room", || post(port, "/v1/jobs", &large).status == 201);
+}

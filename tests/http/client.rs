@@ -166,6 +166,15 @@ impl Conn {
         self.reply_to("GET").expect("an answer")
     }
 
+    /// The answer, if one comes within a moment.
+    pub fn try_reply(&mut self) -> Option<Reply> {
+        let moment = std::time::Duration::from_millis(500);
+        self.stream.set_read_timeout(Some(moment)).unwrap();
+        let is_there = self.stream.peek(&mut [0]).is_ok_and(|n| n > 0);
+        self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        is_there.then(|| self.reply())
+    }
+
     /// Waits for the server to hang up; nothing more may come.
     pub fn assert_closed(&mut self) {
         assert!(!self.more() && self.input.is_empty(), "{:?}", self.input);

@@ -13,7 +13,7 @@ const PAGE: u64 = 100;
 const LARGEST_PAGE: u64 = 1000;
 
 /// A page ends early when it has grown to this, in bytes.
-const PAGE_BYTES: usize = 4 << 20;
+const PAGE_BYTES: usize = 1 << 20;
 
 struct Wanted<'r> {
     states: Vec<State>,

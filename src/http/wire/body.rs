@@ -64,6 +64,16 @@ impl Body {
         self.state == State::Done
     }
 
+    /// Bytes of it that are there.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True if none is there yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The body.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes

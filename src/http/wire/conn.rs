@@ -107,6 +107,10 @@ pub struct Conn {
     pub linger: bool,
     /// When it last had nothing to do.
     pub idle_since: Boot,
+    /// Bytes of the body that was handed over with the request.
+    pub handed_over: usize,
+    /// What [`Self::weight`] was when it was asked last.
+    pub weighed: usize,
 }
 
 /// Slowest reader that is put up with, in bytes a second, beside a pause of [`PAUSE`].
@@ -133,7 +137,23 @@ impl Conn {
             want: Want::default(),
             exchange: None,
             idle_since: now,
+            handed_over: 0,
+            weighed: 0,
         }
+    }
+
+    /// Bytes of memory that it takes up beside its own.
+    pub fn weight(&self) -> usize {
+        let body = match &self.phase {
+            Phase::Body(_, _, body) => body.len(),
+            Phase::Head
+            | Phase::Working
+            | Phase::Waiting { .. }
+            | Phase::Sending
+            | Phase::Streaming(_)
+            | Phase::Lingering => self.handed_over,
+        };
+        self.input.len() + self.output.len() + body
     }
 
     /// True between requests.

@@ -16,6 +16,12 @@ use crate::http::wake::Topic;
 use crate::os::clock;
 use std::time::Duration;
 
+/// Bytes that all connections together may hold before those with large bodies are refused.
+const MOST_WEIGHT: usize = 32 << 20;
+
+/// A body that is never too large.
+const SMALL_BODY: usize = 64 * 1024;
+
 /// How long a refused client may go on sending before the connection is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -34,6 +40,12 @@ impl Reactor {
                 },
                 Phase::Body(_, _, body) => match body.feed(&mut conn.input) {
                     Ok(()) if body.is_done() => return self.hand_over(key),
+                    Ok(())
+                        if body.len() > SMALL_BODY && self.weight - conn.weighed > MOST_WEIGHT =>
+                    {
+                        let what = "too much is being sent at the same time";
+                        Err(problem::new(503, what).header("Retry-After", 1))
+                    }
                     Ok(()) => return,
                     Err(e) => Err(problem::refused(e)),
                 },
@@ -90,6 +102,7 @@ impl Reactor {
         if let Phase::Body(head, caller, body) = std::mem::replace(&mut conn.phase, Phase::Working)
         {
             conn.deadline = None;
+            conn.handed_over = body.len();
             let request = Request {
                 method: head.method,
                 raw_path: head.raw_path,
@@ -312,6 +325,7 @@ impl Reactor {
             return;
         };
         conn.log(now);
+        conn.handed_over = 0;
         let keep = conn.exchange.take().is_some_and(|e| e.manner.keep);
         let topics = std::mem::take(&mut conn.topics);
         if keep {

@@ -57,6 +57,8 @@ pub struct Reactor {
     pub(super) mode: Mode,
     accept_again: Option<Boot>,
     buffer: Vec<u8>,
+    /// What all connections weigh together.
+    pub(super) weight: usize,
 }
 
 impl Reactor {
@@ -80,6 +82,7 @@ impl Reactor {
             mode: Mode::Open,
             accept_again: None,
             buffer: vec![0; 64 * 1024],
+            weight: 0,
         })
     }
 
@@ -319,6 +322,7 @@ impl Reactor {
         };
         let (scheduled, topics) = (conn.scheduled.take(), std::mem::take(&mut conn.topics));
         conn.log(clock::now().boot);
+        self.weight -= conn.weighed;
         self.table.reschedule(key, scheduled, None);
         for topic in &topics {
             self.hub.remove(key, topic);
@@ -339,6 +343,9 @@ impl Reactor {
                 return self.close(key);
             }
         }
+        let weight = conn.weight();
+        self.weight = self.weight - conn.weighed + weight;
+        conn.weighed = weight;
         let (old, new) = (conn.scheduled, conn.deadline);
         conn.scheduled = new;
         self.table.reschedule(key, old, new);
