@@ -191,3 +191,34 @@ fn the_door_stays_where_it_is_through_an_upgrade() {
     assert_eq!(ask(port, "POST", "/v1/jobs/1/cancel", &[], "").status, 202);
     spool.wait_record("failed/1");
 }
+
+#[test]
+fn an_idle_door_does_nothing() {
+    let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    assert_eq!(ask(port, "GET", "/v1/jobs", &[], "").status, 200);
+    // How often each thread of the door went to sleep: one that polls, or is woken, does so again.
+    let switches = || -> Vec<(String, String)> {
+        let dir = format!("/proc/{}/task", spool.daemon_pid().unwrap());
+        let tasks = std::fs::read_dir(dir).unwrap().flatten();
+        let texts =
+            tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+        let line = |text: &str, key: &str| {
+            text.lines()
+                .find(|l| l.starts_with(key))
+                .unwrap_or("")
+                .to_owned()
+        };
+        let mut all: Vec<_> = texts
+            .map(|text| (line(&text, "Name"), line(&text, "voluntary")))
+            .filter(|(name, _)| name.contains("http"))
+            .collect();
+        all.sort();
+        all
+    };
+    assert!(switches().len() >= 2, "{:?}", switches());
+    // What is measured here is time itself.
+    std::thread::sleep(Duration::from_secs(1));
+    let before = switches();
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(switches(), before);
+}

@@ -106,10 +106,15 @@ fn asked_for(record: &Record) -> String {
     record.to_json()
 }
 
-/// True if the job of this name is the one that is asked for.
+/// True if the job of this name is the one that is asked for, and durable as well by now.
 fn is_there(door: &Door, id: &JobId, asked: &str) -> Result<bool, Response> {
-    let found = door.spool().get(id).map_err(super::failed)?;
-    Ok(found.is_some_and(|found| asked_for(&found.record) == *asked))
+    match door.spool().get(id).map_err(super::failed)? {
+        Some(found) if asked_for(&found.record) == *asked => {
+            door.spool().confirm(&found).map_err(super::failed)?;
+            Ok(true)
+        }
+        Some(_) | None => Ok(false),
+    }
 }
 
 /// The answer to a push that is durable by now: the job as it is, or once it has ended.
