@@ -168,7 +168,7 @@ pub struct Server {
 
 /// How long answers that are on their way may take when the daemon exits, and when it is replaced.
 const AT_EXIT: Duration = Duration::from_secs(5);
-const AT_UPGRADE: Duration = Duration::from_secs(2);
+const AT_UPGRADE: Duration = Duration::from_secs(1);
 
 impl Server {
     /// Opens the door.
@@ -194,7 +194,7 @@ impl Service for Server {
     }
 
     fn pass_on(&mut self) -> Vec<(&'static str, String)> {
-        self.kept = self.running.close(AT_UPGRADE);
+        self.kept = self.running.close(AT_UPGRADE, true);
         vec![Listener::pass_on(&self.kept)]
     }
 
@@ -206,6 +206,6 @@ impl Service for Server {
     }
 
     fn close(&mut self) {
-        drop(self.running.close(AT_EXIT));
+        drop(self.running.close(AT_EXIT, false));
     }
 }

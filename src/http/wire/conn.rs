@@ -105,6 +105,8 @@ pub struct Conn {
     pub exchange: Option<Exchange>,
     /// The client may still be sending what nobody will read.
     pub linger: bool,
+    /// It has had an answer.
+    pub served: bool,
     /// When it last had nothing to do.
     pub idle_since: Boot,
     /// Bytes of the body that was handed over with the request.
@@ -134,6 +136,7 @@ impl Conn {
             deadline: None,
             scheduled: None,
             linger: false,
+            served: false,
             want: Want::default(),
             exchange: None,
             idle_since: now,
@@ -241,6 +244,7 @@ impl Conn {
             bytes.truncate(most);
             *left -= bytes.len() as u64;
         }
+        let is_last = is_last || flow.left == Some(0);
         match flow.extent {
             Extent::Chunks => send::chunk(&mut self.output, &bytes),
             Extent::Length(_) | Extent::UntilClose => self.output.extend_from_slice(&bytes),

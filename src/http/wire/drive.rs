@@ -64,7 +64,7 @@ impl Reactor {
     /// A head is complete: may this request be made at all? Then its body is read.
     fn begin(&mut self, key: Key, head: Box<Head>) -> Result<(), Response> {
         let now = clock::now().boot;
-        let open = self.mode == Mode::Open;
+        let serves = self.mode.serves();
         let Some(conn) = self.table.get(key) else {
             return Ok(());
         };
@@ -76,7 +76,7 @@ impl Reactor {
             sent: 0,
             manner: Manner::of(&head),
         });
-        if !open {
+        if !serves {
             return Err(Response::not_any_more());
         }
         let door = &self.wire.door;
@@ -140,7 +140,7 @@ impl Reactor {
 
     /// A worker has an answer.
     pub(super) fn answer(&mut self, key: Key, answer: Answer) {
-        let closing = matches!(self.mode, Mode::Closing(_));
+        let closing = self.mode.is_closing();
         let Some(conn) = self.table.get(key) else {
             return;
         };
@@ -184,7 +184,7 @@ impl Reactor {
 
     /// A worker has a piece of a body.
     pub(super) fn piece(&mut self, key: Key, source: Box<dyn Source>, bytes: Vec<u8>, next: Next) {
-        let closing = matches!(self.mode, Mode::Closing(_));
+        let closing = self.mode.is_closing();
         let Some(conn) = self.table.get(key) else {
             return;
         };
@@ -271,19 +271,34 @@ impl Reactor {
         }
     }
 
-    /// The daemon is about to exit: what can be brought to an end now is.
+    /// The wire is about to close: what can be brought to an end now is.
     pub(super) fn come_to_an_end(&mut self, key: Key) {
-        self.go_on(key, Woken::Closing);
-        if let Some(conn) = self.table.get(key)
-            && let Phase::Streaming(flow) = &mut conn.phase
-            && flow.left.is_none()
-            && flow.source.is_some()
-            && !flow.ended
-        {
-            conn.piece(Vec::new(), true);
-            self.flush(key);
-            self.settle(key);
+        let serves = self.mode.serves();
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        // A connection that has just come may have its request on the way.
+        let is_over = conn.is_idle() && (conn.served || !serves);
+        match &mut conn.phase {
+            Phase::Lingering => self.close(key),
+            Phase::Head if is_over => self.close(key),
+            Phase::Head | Phase::Body(..) if !serves => {
+                self.refuse(key, &Response::not_any_more());
+            }
+            Phase::Waiting { .. } => self.go_on(key, Woken::Closing),
+            Phase::Streaming(flow)
+                if flow.left.is_none() && flow.source.is_some() && !flow.ended =>
+            {
+                conn.piece(Vec::new(), true);
+                self.flush(key);
+            }
+            Phase::Head
+            | Phase::Body(..)
+            | Phase::Working
+            | Phase::Sending
+            | Phase::Streaming(_) => {}
         }
+        self.settle(key);
     }
 
     /// Writes what there is room for, and goes on with the answer when all is out.
@@ -320,13 +335,15 @@ impl Reactor {
 
     /// The answer is out.
     fn finish(&mut self, key: Key) {
-        let now = clock::now().boot;
+        let (now, closing) = (clock::now().boot, self.mode.is_closing());
         let Some(conn) = self.table.get(key) else {
             return;
         };
         conn.log(now);
         conn.handed_over = 0;
-        let keep = conn.exchange.take().is_some_and(|e| e.manner.keep);
+        conn.served = true;
+        conn.linger &= !closing;
+        let keep = conn.exchange.take().is_some_and(|e| e.manner.keep) && !closing;
         let topics = std::mem::take(&mut conn.topics);
         if keep {
             conn.phase = Phase::Head;

@@ -70,7 +70,10 @@ pub struct Wire {
 
 /// The wire while it runs.
 pub struct Running {
-    wire: Arc<Wire>,
+    door: Arc<Door>,
+    router: Arc<Router>,
+    limits: Limits,
+    mail: Arc<Mailbox<Letter>>,
     thread: Option<JoinHandle<Vec<Listener>>>,
 }
 
@@ -82,33 +85,41 @@ impl Running {
         limits: Limits,
         listeners: Vec<Listener>,
     ) -> io::Result<Self> {
-        let mail = Arc::new(Mailbox::new()?);
         // Jobs need descriptors too.
         let half = usize::try_from(limits::descriptors() / 2).unwrap_or(usize::MAX);
-        let limits = Limits {
-            connections: limits.connections.min(half),
-            ..limits
-        };
-        let pool = {
-            let (mail, door) = (Arc::clone(&mail), Arc::clone(&door));
-            Pool::new("http", limits.workers, move |work: Work| {
-                mail.send(work.carry_out(&door, &router));
-            })
-        };
-        let wire = Arc::new(Wire {
+        let mut running = Self {
             door,
-            mail,
-            pool,
-            limits,
-        });
-        let mut running = Self { wire, thread: None };
+            router: Arc::new(router),
+            limits: Limits {
+                connections: limits.connections.min(half),
+                ..limits
+            },
+            mail: Arc::new(Mailbox::new()?),
+            thread: None,
+        };
         running.resume(listeners)?;
         Ok(running)
     }
 
-    /// Goes on after [`Self::close`].
+    /// Goes on after [`Self::close`]. What workers have not answered by then goes to the mailbox of before, and
+    /// reaches nobody.
     pub fn resume(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
-        let reactor = Reactor::new(Arc::clone(&self.wire), listeners)?;
+        self.mail = Arc::new(Mailbox::new()?);
+        let (mail, door, router) = (
+            Arc::clone(&self.mail),
+            Arc::clone(&self.door),
+            Arc::clone(&self.router),
+        );
+        let pool = Pool::new("http", self.limits.workers, move |work: Work| {
+            mail.send(work.carry_out(&door, &router));
+        });
+        let wire = Wire {
+            door: Arc::clone(&self.door),
+            mail: Arc::clone(&self.mail),
+            pool,
+            limits: self.limits,
+        };
+        let reactor = Reactor::new(Arc::new(wire), listeners)?;
         let thread = std::thread::Builder::new()
             .name("http".to_owned())
             .stack_size(256 * 1024);
@@ -118,14 +129,14 @@ impl Running {
 
     /// Takes no new requests, and listens no more. What is being answered goes on.
     pub fn drain(&self) {
-        self.wire.mail.send(Letter::Drain);
+        self.mail.send(Letter::Drain);
     }
 
-    /// Ends all connections, and waits at most this long for answers that are on their way. Gives the listeners, unless
-    /// it was drained before.
-    pub fn close(&mut self, longest: Duration) -> Vec<Listener> {
+    /// Ends all connections, and waits at most this long for answers that are on their way; with `serve`, also for those
+    /// to what has just been asked. Gives the listeners, unless it was drained before.
+    pub fn close(&mut self, longest: Duration, serve: bool) -> Vec<Listener> {
         let until = clock::now().boot.after(longest);
-        self.wire.mail.send(Letter::Close(until));
+        self.mail.send(Letter::Close { until, serve });
         let ended = self.thread.take().map(JoinHandle::join);
         ended.and_then(Result::ok).unwrap_or_default()
     }

@@ -41,8 +41,27 @@ pub(super) enum Mode {
     Open,
     /// No new requests; what is being answered goes on.
     Draining,
-    /// What is being answered must be done by then.
-    Closing(Boot),
+    /// What is being answered must be done by `until`. `serve`: so must what has just been asked.
+    Closing { until: Boot, serve: bool },
+}
+
+impl Mode {
+    /// True while requests are taken.
+    pub(super) fn serves(self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Draining => false,
+            Self::Closing { serve, .. } => serve,
+        }
+    }
+
+    /// True when all is to come to an end.
+    pub(super) fn is_closing(self) -> bool {
+        match self {
+            Self::Open | Self::Draining => false,
+            Self::Closing { .. } => true,
+        }
+    }
 }
 
 /// The thread's state.
@@ -116,14 +135,14 @@ impl Reactor {
     fn is_closed(&self) -> bool {
         match self.mode {
             Mode::Open | Mode::Draining => false,
-            Mode::Closing(until) => self.table.len() == 0 || until <= clock::now().boot,
+            Mode::Closing { until, .. } => self.table.len() == 0 || until <= clock::now().boot,
         }
     }
 
     fn next_deadline(&self) -> Option<Boot> {
         let closing = match self.mode {
             Mode::Open | Mode::Draining => None,
-            Mode::Closing(until) => Some(until),
+            Mode::Closing { until, .. } => Some(until),
         };
         let deadlines = [
             self.table.next_deadline(),
@@ -147,12 +166,15 @@ impl Reactor {
                 self.mode = Mode::Draining;
                 self.stop_listening();
                 self.listeners.clear();
-                self.close_idle();
+                for key in self.table.keys() {
+                    if self.table.get(key).is_some_and(|conn| conn.is_idle()) {
+                        self.close(key);
+                    }
+                }
             }
-            Letter::Close(until) => {
-                self.mode = Mode::Closing(until);
+            Letter::Close { until, serve } => {
+                self.mode = Mode::Closing { until, serve };
                 self.stop_listening();
-                self.close_idle();
                 for key in self.table.keys() {
                     self.come_to_an_end(key);
                 }
@@ -165,14 +187,6 @@ impl Reactor {
             let _ = self.poller.remove(listener);
         }
         self.accept_again = None;
-    }
-
-    fn close_idle(&mut self) {
-        for key in self.table.keys() {
-            if self.table.get(key).is_some_and(|conn| conn.is_idle()) {
-                self.close(key);
-            }
-        }
     }
 
     fn on_ready(&mut self, ready: Ready) {

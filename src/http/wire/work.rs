@@ -35,8 +35,13 @@ pub enum Letter {
     },
     /// Take no new requests, and listen no more.
     Drain,
-    /// Finish what is being answered until then, and end.
-    Close(Boot),
+    /// Finish what is being answered, and end.
+    Close {
+        /// By then.
+        until: Boot,
+        /// Also answer what has just been asked.
+        serve: bool,
+    },
 }
 
 impl Work {
