@@ -3,6 +3,7 @@
 use crate::client::{ANYBODY_MAY_RUN, Conn, ask, get, post};
 use crate::spool::{Spool, wait_for};
 use crate::tools::Gate;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -190,6 +191,38 @@ fn the_door_stays_where_it_is_through_an_upgrade() {
     assert_eq!(get(port, "/v1/jobs/1").json()["state"], "active");
     assert_eq!(ask(port, "POST", "/v1/jobs/1/cancel", &[], "").status, 202);
     spool.wait_record("failed/1");
+}
+
+#[test]
+fn no_request_is_lost_in_upgrades() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
+    let over = AtomicBool::new(false);
+    let pushed = std::thread::scope(|scope| {
+        let push = || {
+            let mut ids = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                let reply = post(port, "/v1/jobs", "true");
+                assert_eq!(reply.status, 201, "{}", reply.text());
+                ids.push(reply.json()["id"].as_str().unwrap().to_owned());
+            }
+            ids
+        };
+        let clients: Vec<_> = (0..4).map(|_| scope.spawn(push)).collect();
+        for n in 2..=5 {
+            std::thread::sleep(Duration::from_millis(300));
+            spool.signal("USR2");
+            spool.wait_for("the next image", || spool.ports().len() >= n);
+        }
+        over.store(true, Ordering::SeqCst);
+        let ids = clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap());
+        ids.collect::<std::collections::BTreeSet<_>>()
+    });
+    assert!(pushed.len() > 20, "{}", pushed.len());
+    for id in pushed {
+        spool.wait_record(&format!("complete/{id}"));
+    }
 }
 
 #[test]

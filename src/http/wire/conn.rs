@@ -1,6 +1,7 @@
 //! One connection: what has come in, what is to go out, and how far its request is.
 
 use super::body::Body;
+use super::exchange::Exchange;
 use super::head::Head;
 use super::listen::Stream;
 use super::send::{self, Extent, Manner};
@@ -56,23 +57,6 @@ pub struct Flow {
     pub until: Option<Boot>,
     /// The source has given all.
     pub ended: bool,
-}
-
-/// The request that is being answered, for the access log.
-#[derive(Debug, Clone)]
-pub struct Exchange {
-    /// `GET /v1/jobs`, without the query.
-    pub what: String,
-    /// Who asked.
-    pub caller: Option<String>,
-    /// When its head was complete.
-    pub began: Boot,
-    /// The status of the answer.
-    pub status: u16,
-    /// Bytes of the answer, head included.
-    pub sent: u64,
-    /// How it is answered.
-    pub manner: Manner,
 }
 
 /// A connection.
@@ -302,16 +286,7 @@ impl Conn {
     /// Writes the line of the access log.
     pub fn log(&self, now: Boot) {
         if let Some(exchange) = &self.exchange {
-            log::info!(
-                target: "access",
-                "access {} {} {} {} {} {:.1}ms",
-                self.peer,
-                exchange.caller.as_deref().unwrap_or("-"),
-                exchange.what,
-                exchange.status,
-                exchange.sent,
-                now.since(exchange.began).as_secs_f64() * 1000.0
-            );
+            exchange.log(self.peer, now);
         }
     }
 }

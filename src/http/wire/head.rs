@@ -1,7 +1,8 @@
 //! The head of a request: taken apart by `httparse`, judged by the strict reading of RFC 9112. What two readers
 //! could understand differently is refused, since somebody in between may be the other reader.
 
-use crate::http::request::{Headers, Method, decode, decode_form};
+use super::target;
+use crate::http::request::{Headers, Method, decode_form};
 
 /// Most header fields of a request.
 pub const MAX_FIELDS: usize = 64;
@@ -18,7 +19,8 @@ pub struct Refused {
     pub why: &'static str,
 }
 
-const fn refused(status: u16, why: &'static str) -> Refused {
+/// A refusal.
+pub(super) const fn refused(status: u16, why: &'static str) -> Refused {
     Refused { status, why }
 }
 
@@ -102,7 +104,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
         headers.add(field.name, field.value);
     }
     let method = Method::parse(request.method.unwrap_or_default());
-    let target = target(&method, request.path.unwrap_or_default())?;
+    let target = target::read(&method, request.path.unwrap_or_default())?;
     match (headers.all("host").count(), is_old) {
         (1, _) | (0, true) => {}
         (0, false) => return Err(refused(400, "there is no Host")),
@@ -118,7 +120,7 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
         && (!is_old || headers.lists("connection", "keep-alive"));
     Ok(Head {
         framing: framing(&headers, is_old)?,
-        path: decoded(&target.path)?,
+        path: target::decoded(&target.path)?,
         query: decode_form(&target.query).ok_or(refused(400, "the query is not UTF-8 in %xx"))?,
         raw_path: target.path,
         raw_query: target.query,
@@ -154,50 +156,6 @@ fn names_a_version(bytes: &[u8]) -> bool {
     let digits = word.strip_prefix(b"HTTP/").unwrap_or_default();
     let is_version = matches!(digits, [a, b'.', b] if a.is_ascii_digit() && b.is_ascii_digit());
     is_version && !matches!(digits, b"1.0" | b"1.1")
-}
-
-struct Target {
-    path: String,
-    query: String,
-    authority: Option<String>,
-}
-
-/// Takes a target apart: origin form, absolute form, or `*` for OPTIONS (RFC 9112 section 3.2).
-fn target(method: &Method, text: &str) -> Result<Target, Refused> {
-    if text.len() > MAX_TARGET {
-        return Err(refused(414, "the request target is too long"));
-    }
-    if !text
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b'#')
-    {
-        return Err(refused(400, "the request target is malformed"));
-    }
-    let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-    let (authority, rest) = if text.starts_with('/') || (text == "*" && *method == Method::Options)
-    {
-        (None, text)
-    } else if lower.starts_with("http://") || lower.starts_with("https://") {
-        let rest = text.split_once("://").map_or("", |(_, rest)| rest);
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        (Some(rest[..end].to_owned()), &rest[end..])
-    } else {
-        return Err(refused(400, "the request target is malformed"));
-    };
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    Ok(Target {
-        path: if path.is_empty() { "/" } else { path }.to_owned(),
-        query: query.to_owned(),
-        authority,
-    })
-}
-
-fn decoded(path: &str) -> Result<String, Refused> {
-    let text = decode(path, false).ok_or(refused(400, "the path is not UTF-8 in %xx"))?;
-    if text.chars().any(char::is_control) {
-        return Err(refused(400, "there is a control character in the path"));
-    }
-    Ok(text)
 }
 
 fn framing(headers: &Headers, is_old: bool) -> Result<Framing, Refused> {

@@ -1,13 +1,14 @@
 //! Who wants to be woken by what. Watches the spool by inotify as any script could, and only while somebody waits.
 
+use super::watches::Armed;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
 use crate::core::time::Boot;
 use crate::http::events::{Event, Events};
 use crate::http::wake::Topic;
-use crate::os::inotify::{self, Change, Interest, Watch, Watcher};
-use crate::os::{clock, dir};
-use crate::spool::{Fs, Place, Spool, Where};
+use crate::os::clock;
+use crate::os::inotify::{self, Change};
+use crate::spool::{Place, Spool};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -26,12 +27,6 @@ pub struct Hub<K> {
     idle_since: Option<Boot>,
     /// How often the watches were armed: the descriptor is another one each time.
     pub armings: u64,
-}
-
-struct Armed {
-    watcher: Watcher,
-    places: HashMap<Watch, Place>,
-    logs: HashMap<Watch, String>,
 }
 
 impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
@@ -234,84 +229,5 @@ fn state_of(place: &Place) -> State {
         | Place::Tmp
         | Place::Store
         | Place::Scripts => State::Pending,
-    }
-}
-
-impl Armed {
-    fn new(spool: &Spool) -> io::Result<Self> {
-        let mut armed = Self {
-            watcher: Watcher::new()?,
-            places: HashMap::new(),
-            logs: HashMap::new(),
-        };
-        for place in [Place::Pending, Place::Log] {
-            armed.watch(spool, place, Interest::Everything)?;
-        }
-        for place in [Place::Active, Place::Complete, Place::Failed] {
-            armed.watch(spool, place, Interest::Moves)?;
-        }
-        for queue in spool.queues()? {
-            armed.watch(spool, Place::Queue(queue), Interest::Moves)?;
-        }
-        Ok(armed)
-    }
-
-    fn watch(&mut self, spool: &Spool, place: Place, interest: Interest) -> io::Result<()> {
-        let add = |fd: &std::os::fd::OwnedFd| self.watcher.add(fd, interest);
-        let watch = match spool.fs().with(&place, add) {
-            Ok(watch) => watch,
-            // A queue may go at any time.
-            Err(_) if matches!(place, Place::Queue(_)) => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        self.places.insert(watch, place);
-        Ok(())
-    }
-
-    /// True if a name in `pending/` is a queue's, or was.
-    fn is_queue(&self, spool: &Spool, name: &str) -> bool {
-        let is_known =
-            |place: &Place| matches!(place, Place::Queue(queue) if queue.as_str() == name);
-        let look = spool.fs().look(&Place::Pending, name.as_bytes());
-        match look {
-            Ok(Some(look)) => look.kind == dir::Kind::Directory,
-            Ok(None) | Err(_) => self.places.values().any(is_known),
-        }
-    }
-
-    /// Watches a queue that has come. Gives the jobs that are in it.
-    fn watch_queue(&mut self, spool: &Spool, name: &str, change: Change) -> Vec<JobId> {
-        let (Ok(queue), Change::Came) = (QueueName::new(name), change) else {
-            return Vec::new();
-        };
-        let at = Where::Pending(queue);
-        if let Err(e) = self.watch(spool, at.place(), Interest::Moves) {
-            log::warn!("http: watching the queue {name}: {e}");
-        }
-        spool.ids(&at).unwrap_or_default()
-    }
-
-    /// Watches a log, if there is one by now.
-    fn watch_log(&mut self, spool: &Spool, name: &str) {
-        let watch = spool.fs().with(&Place::Log, |log| {
-            let file = dir::open_read(log, name.as_bytes())?;
-            self.watcher.add(&file, Interest::Growth)
-        });
-        if let Ok(watch) = watch {
-            self.logs.insert(watch, name.to_owned());
-        }
-    }
-
-    fn leave_log(&mut self, name: &str) {
-        let of_name: Vec<Watch> = self
-            .logs
-            .iter()
-            .filter(|(_, of)| *of == name)
-            .map(|(watch, _)| *watch)
-            .collect();
-        for watch in of_name {
-            self.watcher.remove(watch);
-            self.logs.remove(&watch);
-        }
     }
 }

@@ -8,15 +8,20 @@
 //! A connection costs memory, never a thread: it is in the reactor's table while it is idle or slow, while its answer
 //! waits, and while a piece of its body goes out.
 
+mod accept;
+mod ask;
 pub mod body;
 mod conn;
-mod drive;
+mod exchange;
 pub mod head;
 mod hub;
 pub mod listen;
 mod reactor;
+mod reply;
 pub mod send;
 mod table;
+mod target;
+mod watches;
 mod work;
 
 use super::{Door, Router};

@@ -1,17 +1,15 @@
 //! The one thread that has all connections: it waits in epoll, reads requests, hands them to the workers and writes
 //! what they answer. It never blocks on a client, and leaves files to the workers, but for a stat(2) now and then.
 
-use super::conn::{Again, Conn};
+use super::conn::Again;
 use super::hub::Hub;
-use super::listen::{Listener, Stream};
-use super::send::{self, Manner};
+use super::listen::Listener;
 use super::table::{FIRST_KEY, Key, Table};
-use super::work::{Letter, Work};
+use super::work::{Letter, Mode, Work};
 use super::{Limits, Wire};
 use crate::core::time::Boot;
 use crate::http::answer::{Response, Source, Woken};
 use crate::http::problem;
-use crate::http::request::Peer;
 use crate::os::clock;
 use crate::os::poll::{Poller, Ready, Want};
 use std::io;
@@ -20,62 +18,26 @@ use std::time::Duration;
 
 const BELL: u64 = 0;
 const HUB: u64 = 1;
-const LISTENERS: u64 = 2;
+pub(super) const LISTENERS: u64 = 2;
 
-const READING: Want = Want {
+pub(super) const READING: Want = Want {
     read: true,
     write: false,
     hangup: false,
 };
 
-/// How long no connection is accepted when the system has no descriptor for one.
-const BREATHER: Duration = Duration::from_millis(100);
-
-/// Connections that are accepted in one go.
-const AT_ONCE: usize = 64;
-
-/// How far the end is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mode {
-    /// Not in sight.
-    Open,
-    /// No new requests; what is being answered goes on.
-    Draining,
-    /// What is being answered must be done by `until`. `serve`: so must what has just been asked.
-    Closing { until: Boot, serve: bool },
-}
-
-impl Mode {
-    /// True while requests are taken.
-    pub(super) fn serves(self) -> bool {
-        match self {
-            Self::Open => true,
-            Self::Draining => false,
-            Self::Closing { serve, .. } => serve,
-        }
-    }
-
-    /// True when all is to come to an end.
-    pub(super) fn is_closing(self) -> bool {
-        match self {
-            Self::Open | Self::Draining => false,
-            Self::Closing { .. } => true,
-        }
-    }
-}
-
 /// The thread's state.
 pub struct Reactor {
-    poller: Poller,
+    pub(super) poller: Poller,
     pub(super) wire: Arc<Wire>,
     pub(super) limits: Limits,
-    listeners: Vec<Listener>,
+    pub(super) listeners: Vec<Listener>,
     pub(super) table: Table,
     pub(super) hub: Hub<Key>,
     hub_known: u64,
     pub(super) mode: Mode,
-    accept_again: Option<Boot>,
-    buffer: Vec<u8>,
+    pub(super) accept_again: Option<Boot>,
+    pub(super) buffer: Vec<u8>,
     /// What all connections weigh together.
     pub(super) weight: usize,
 }
@@ -224,75 +186,6 @@ impl Reactor {
             self.want_connections(READING);
         }
         self.hub.rest(now);
-    }
-
-    fn want_connections(&self, want: Want) {
-        for (listener, number) in self.listeners.iter().zip(LISTENERS..) {
-            if let Err(e) = self.poller.change(listener, number, want) {
-                log::error!("http: {}: {e}", listener.address);
-            }
-        }
-    }
-
-    fn accept(&mut self, number: u64) {
-        let index = usize::try_from(number - LISTENERS).unwrap_or(usize::MAX);
-        for _ in 0..AT_ONCE {
-            let Some(listener) = self.listeners.get(index) else {
-                return;
-            };
-            let local = listener.address.is_local();
-            match listener.accept() {
-                Ok((stream, peer)) => self.welcome(stream, peer, local),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(e) => {
-                    let shortage = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-                    if e.raw_os_error()
-                        .is_some_and(|code| shortage.contains(&code))
-                    {
-                        log::warn!("http: {}: {e}; connections have to wait", listener.address);
-                        self.accept_again = Some(clock::now().boot.after(BREATHER));
-                        return self.want_connections(Want::default());
-                    }
-                    // Else it is of this one connection, which is gone (accept(2)).
-                }
-            }
-        }
-    }
-
-    /// Takes a connection in. When there are too many, the one that has been idle for longest has to go; when none
-    /// is idle, the new one is turned away.
-    fn welcome(&mut self, stream: Stream, peer: Peer, local: bool) {
-        if self.table.len() >= self.limits.connections {
-            let idle = self.table.iter().filter(|(_, conn)| conn.is_idle());
-            match idle
-                .min_by_key(|(_, conn)| conn.idle_since)
-                .map(|(key, _)| key)
-            {
-                Some(key) => self.close(key),
-                None => return self.turn_away(&stream),
-            }
-        }
-        let now = clock::now().boot;
-        let key = self.table.add(Conn::new(stream, peer, local, now));
-        if let Some(conn) = self.table.get(key) {
-            conn.want = READING;
-            conn.deadline = Some(now.after(self.limits.idle));
-            if let Err(e) = self.poller.watch(&conn.stream, key.0, READING) {
-                log::warn!("http: epoll: {e}");
-                return self.close(key);
-            }
-        }
-        self.settle(key);
-    }
-
-    fn turn_away(&mut self, stream: &Stream) {
-        let full = problem::new(503, "too many connections").header("Retry-After", 1);
-        let mut out = Vec::new();
-        send::full(&mut out, &full, Manner::REFUSAL, clock::wall());
-        // What was sent already is read, lest closing resets the connection before the answer is seen.
-        let _ = stream.read(&mut self.buffer);
-        let _ = stream.write(&out);
-        stream.finish();
     }
 
     fn read(&mut self, key: Key) {

@@ -63,3 +63,38 @@ impl Work {
         }
     }
 }
+
+/// How far the end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Not in sight.
+    Open,
+    /// No new requests; what is being answered goes on.
+    Draining,
+    /// What is being answered must be done soon.
+    Closing {
+        /// When all connections are closed, whatever they are doing.
+        until: Boot,
+        /// Whether requests are still taken.
+        serve: bool,
+    },
+}
+
+impl Mode {
+    /// True while requests are taken.
+    pub fn serves(self) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Draining => false,
+            Self::Closing { serve, .. } => serve,
+        }
+    }
+
+    /// True when all is to come to an end.
+    pub fn is_closing(self) -> bool {
+        match self {
+            Self::Open | Self::Draining => false,
+            Self::Closing { .. } => true,
+        }
+    }
+}
