@@ -125,29 +125,77 @@ impl Door {
 
 /// `push` starts what is in `scripts/`, as it is there; whoever chooses the program's surroundings chooses the program.
 fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
-    let needed = match &record.work {
-        Work::Script { .. } => Right::Push,
-        Work::Text(_) | Work::Argv(_) => Right::Run,
+    // Every field is named, so that a new one has to be judged here.
+    let Record {
+        work,
+        cwd,
+        env,
+        umask,
+        nice,
+        limits,
+        // What it is given, when it runs and what becomes of it.
+        name: _,
+        comment: _,
+        queue: _,
+        priority: _,
+        stdin: _,
+        files: _,
+        timeout: _,
+        grace: _,
+        tries: _,
+        backoff: _,
+        rules: _,
+        not_before: _,
+        expires: _,
+        group: _,
+        after: _,
+        after_any: _,
+        once: _,
+        tmp: _,
+        split: _,
+        max_log: _,
+        tags: _,
+        // Nothing of ours reads them.
+        extra: _,
+        // Taken out before it is accepted.
+        id: _,
+        created_at: _,
+        started_at: _,
+        finished_at: _,
+        attempt: _,
+        pid: _,
+        exit_code: _,
+        signal: _,
+        reason: _,
+        error: _,
+        duration: _,
+        cpu: _,
+        max_rss: _,
+        output: _,
+        log_bytes: _,
+        result: _,
+        attempts: _,
+        retry_at: _,
+        proc: _,
+    } = record;
+    let needed = match work {
+        Work::Script { .. } => ("starting a job", Right::Push),
+        Work::Text(_) | Work::Argv(_) => ("a command", Right::Run),
     };
-    let forbidden = |what: &str, right: Right| {
-        let what = format!("{what} needs the right {:?}", right.as_str());
-        Err(Refusal::Forbidden(caller.clone(), what))
-    };
-    if !caller.may(needed) {
-        return match needed {
-            Right::Run => forbidden("a command", Right::Run),
-            Right::Read | Right::Push | Right::Admin => forbidden("starting a job", needed),
-        };
-    }
     let surroundings = [
-        ("env", !record.env.is_empty()),
-        ("cwd", record.cwd.is_some()),
-        ("umask", record.umask.is_some()),
-        ("nice", record.nice.is_some()),
-        ("limits", !record.limits.is_empty()),
+        ("env", !env.is_empty()),
+        ("cwd", cwd.is_some()),
+        ("umask", umask.is_some()),
+        ("nice", nice.is_some()),
+        ("limits", !limits.is_empty()),
     ];
-    match surroundings.iter().find(|(_, is_set)| *is_set) {
-        Some((field, _)) if !caller.may(Right::Run) => forbidden(field, Right::Run),
-        Some(_) | None => Ok(()),
+    let set = surroundings.into_iter().filter(|(_, is_set)| *is_set);
+    let all = std::iter::once(needed).chain(set.map(|(field, _)| (field, Right::Run)));
+    for (what, right) in all {
+        if !caller.may(right) {
+            let what = format!("{what} needs the right {:?}", right.as_str());
+            return Err(Refusal::Forbidden(caller.clone(), what));
+        }
     }
+    Ok(())
 }
