@@ -274,6 +274,48 @@ fn pages_of_jobs() {
 }
 
 #[test]
+fn pages_of_many_jobs() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    for n in 0..7000 {
+        let tags = if n % 1000 == 999 { "[\"rare\"]" } else { "[]" };
+        let text = format!("{{\"command\": \"true\", \"tags\": {tags}}}");
+        std::fs::write(spool.path().join("tmp/.staged"), &text).unwrap();
+        std::fs::rename(
+            spool.path().join("tmp/.staged"),
+            spool.path().join(format!("failed/{n}")),
+        )
+        .unwrap();
+    }
+    let page = |target: &str| -> (Vec<String>, Value) {
+        let page = get(port, target).json();
+        let ids = page["jobs"].as_array().unwrap().iter();
+        (
+            ids.map(|job| job["id"].as_str().unwrap().to_owned())
+                .collect(),
+            page["next"].clone(),
+        )
+    };
+    let (rare, next) = page("/v1/jobs?tag=rare");
+    assert_eq!(rare.join(" "), "999 1999 2999 3999 4999 5999 6999");
+    assert_eq!(next, Value::Null);
+    let (last, next) = page("/v1/jobs?reverse&limit=2&tag=rare");
+    assert_eq!(
+        (last.join(" ").as_str(), next.is_string()),
+        ("6999 5999", true)
+    );
+    let (mut seen, mut after) = (Vec::new(), String::new());
+    loop {
+        let (ids, next) = page(&format!("/v1/jobs?limit=1000{after}"));
+        seen.extend(ids);
+        match next.as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(seen, (0..7000).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_environment_never_leaves() {
     let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
     let job = json!({"command": "true", "env": {"SECRET": "hidden-in-env"}});

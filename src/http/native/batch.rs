@@ -6,6 +6,9 @@ use crate::spool::NewId;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+/// Most lines of a batch. Each is synced by itself.
+const MOST: usize = 10_000;
+
 pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
     require(request, Right::Push)?;
     let lines = request.body.split(|byte| *byte == b'\n');
@@ -15,6 +18,10 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
             400,
             "the body is empty; write a job as JSON on each line",
         ));
+    }
+    if lines.len() > MOST {
+        let what = format!("{} lines; {MOST} are the most at a time", lines.len());
+        return Err(problem::new(413, what));
     }
     // One line's mistake does not undo the others: each has an answer of its own.
     let mut body = String::new();

@@ -6,11 +6,15 @@ use crate::core::record::{Record, State};
 use crate::http::{Door, Request, Response, Right, problem, shown};
 use crate::spool::{Found, Where};
 use std::cmp::Ordering;
+use std::io;
 use std::sync::Arc;
 
 /// Jobs on a page unless the client says otherwise, and at most.
 const PAGE: u64 = 100;
 const LARGEST_PAGE: u64 = 1000;
+
+/// Names that are looked at first.
+const AT_FIRST: usize = 2048;
 
 /// A page ends early when it has grown to this, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
@@ -71,75 +75,133 @@ impl<'r> Wanted<'r> {
                 .is_none_or(|name| record.name.as_deref() == Some(name))
     }
 
-    /// Every name in question with its place, in order. Only names: records are read page by page.
-    fn names(&self, door: &Door) -> std::io::Result<Vec<(JobId, Where)>> {
-        let spool = door.spool();
+    /// The places to look in, in the order of a job's life.
+    fn places(&self, door: &Door) -> io::Result<Vec<Where>> {
         let mut places = Vec::new();
-        for state in State::ALL
+        let wanted = State::ALL
             .into_iter()
-            .filter(|state| self.states.contains(state))
-        {
+            .filter(|state| self.states.contains(state));
+        for state in wanted {
             match state {
                 State::Active => places.push(Where::Active),
                 State::Complete => places.push(Where::Complete),
                 State::Failed => places.push(Where::Failed),
                 State::Pending => {
-                    let named = spool.queues()?.into_iter().filter(|q| !q.is_default());
+                    let named = door
+                        .spool()
+                        .queues()?
+                        .into_iter()
+                        .filter(|q| !q.is_default());
                     let all = std::iter::once(QueueName::default()).chain(named);
                     let wanted = all.filter(|q| self.queue.as_ref().is_none_or(|one| one == q));
                     places.extend(wanted.map(Where::Pending));
                 }
             }
         }
-        let mut names = Vec::new();
-        for at in places {
-            let ids = match spool.ids(&at) {
-                Ok(ids) => ids,
+        Ok(places)
+    }
+
+    /// The first names behind `after`, at most `most` of them, and whether there are more. Only so many are in memory,
+    /// however many there are in the spool.
+    fn names(&self, door: &Door, after: Option<&str>, most: usize) -> io::Result<(Names, bool)> {
+        let (mut names, mut is_more) = (Names::new(), false);
+        let order = |a: &(JobId, Where), b: &(JobId, Where)| self.order(a.0.as_str(), b.0.as_str());
+        for at in self.places(door)? {
+            let mut add = |id: JobId| {
+                if after.is_none_or(|after| self.order(id.as_str(), after).is_gt()) {
+                    names.push((id, at.clone()));
+                }
+                if names.len() >= 2 * most {
+                    names.select_nth_unstable_by(most, order);
+                    names.truncate(most);
+                    is_more = true;
+                }
+            };
+            match door.spool().each_id(&at, &mut add) {
                 // A queue may go at any time.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(e),
-            };
-            let is_later = |id: &JobId| {
-                self.after
-                    .is_none_or(|after| self.order(id.as_str(), after).is_gt())
-            };
-            names.extend(ids.into_iter().filter(is_later).map(|id| (id, at.clone())));
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
-        names.sort_by(|a, b| self.order(a.0.as_str(), b.0.as_str()));
-        Ok(names)
+        names.sort_by(order);
+        is_more |= names.len() > most;
+        names.truncate(most);
+        if is_more && let Some((last, _)) = names.last().cloned() {
+            // A name may be in two places, of which one may have been left out: that name is for the next time.
+            names.retain(|(id, _)| *id != last);
+        }
+        Ok((names, is_more))
+    }
+}
+
+/// Jobs by name, with the place where each was.
+type Names = Vec<(JobId, Where)>;
+
+/// A page that is being filled.
+struct Page {
+    body: String,
+    count: u64,
+    last: Option<JobId>,
+}
+
+impl Page {
+    /// Adds what is wanted of these. True once the page is full: then there is more behind `last`.
+    fn fill(&mut self, names: Names, wanted: &Wanted<'_>, door: &Door) -> bool {
+        for (id, at) in names {
+            let is_full = self.count >= wanted.limit || self.body.len() > PAGE_BYTES;
+            // A page does not end between two jobs of one name: the next page begins behind it.
+            if is_full && self.last.as_ref() != Some(&id) {
+                return true;
+            }
+            // What cannot be read, or has just moved on, is left out.
+            if let Ok(Some(record)) = door.spool().load(&id, &at)
+                && wanted.is_wanted(&record)
+            {
+                self.body
+                    .push_str(if self.count > 0 { ",\n" } else { "\n" });
+                let found = Found {
+                    id: id.clone(),
+                    at,
+                    record,
+                };
+                self.body.push_str(shown(&found).trim_end());
+                self.count += 1;
+            }
+            self.last = Some(id);
+        }
+        false
     }
 }
 
 pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
     require(request, Right::Read)?;
     let wanted = Wanted::of(request)?;
-    let names = wanted.names(door).map_err(failed)?;
-    let mut body = String::from("{\"jobs\": [");
-    let (mut count, mut last, mut next): (u64, Option<JobId>, Option<JobId>) = (0, None, None);
-    for (id, at) in names {
-        let is_full = count >= wanted.limit || body.len() > PAGE_BYTES;
-        // A page does not end between two jobs of one name: the next page begins behind it.
-        if is_full && last.as_ref() != Some(&id) {
-            next = last;
-            break;
+    let mut page = Page {
+        body: String::from("{\"jobs\": ["),
+        count: 0,
+        last: None,
+    };
+    let mut after = wanted.after.map(str::to_owned);
+    // Few jobs may be wanted of many: each look takes in more than the one before.
+    let mut most = AT_FIRST;
+    let is_full = loop {
+        let (names, is_more) = wanted.names(door, after.as_deref(), most).map_err(failed)?;
+        if page.fill(names, &wanted, door) {
+            break true;
         }
-        // What cannot be read, or has just moved on, is left out.
-        if let Ok(Some(record)) = door.spool().load(&id, &at)
-            && wanted.is_wanted(&record)
-        {
-            body.push_str(if count > 0 { ",\n" } else { "\n" });
-            let found = Found {
-                id: id.clone(),
-                at,
-                record,
-            };
-            body.push_str(shown(&found).trim_end());
-            count += 1;
+        if !is_more {
+            break false;
         }
-        last = Some(id);
-    }
+        after = page
+            .last
+            .as_ref()
+            .map(|id| id.as_str().to_owned())
+            .or(after);
+        most *= 4;
+    };
+    let next = page.last.filter(|_| is_full);
     let cursor = serde_json::json!(next.as_ref().map(JobId::as_str));
-    body.push_str(&format!("],\n\"next\": {cursor}}}\n"));
+    let body = format!("{}],\n\"next\": {cursor}}}\n", page.body);
     let response = Response::json(200, body);
     Ok(match next {
         Some(next) => response.header("Link", format!("<{}>; rel=\"next\"", link(request, &next))),
