@@ -12,4 +12,6 @@ pub mod spool;
 // The threads.
 pub mod daemon;
 // The doors.
+pub mod http;
+// The command line, which opens the others.
 pub mod cli;

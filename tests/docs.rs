@@ -230,7 +230,11 @@ fn every_setting_is_in_the_manual() {
     for name in ["FIELDS", "QUEUE_FIELDS", "DEFAULTS_FIELDS"] {
         fields.extend(list(source, name));
     }
+    let http = read("src/core/http.rs");
+    fields.extend(arms(shipped(&http)));
+    fields.extend(list(&http, "HTTP_FIELDS"));
     assert!(fields.contains("keep_bytes") && fields.contains("max_log"));
+    assert!(fields.contains("anonymous"));
     none("settings", missing(&page, &fields));
 }
 

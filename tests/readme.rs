@@ -86,16 +86,16 @@ fn has(program: &str) -> bool {
 
 /// Whether the session can be run here. A superuser on Debian gets what is missing.
 fn is_equipped() -> bool {
-    let missing = |wanted: [&'static str; 2]| wanted.into_iter().find(|program| !has(program));
-    if missing(["bash", "jq"]).is_some() && has("apt-get") {
+    let missing = |wanted: [&'static str; 3]| wanted.into_iter().find(|program| !has(program));
+    if missing(["bash", "curl", "jq"]).is_some() && has("apt-get") {
         let _ = Command::new("apt-get")
-            .args(["install", "-y", "-q", "bash", "jq"])
+            .args(["install", "-y", "-q", "bash", "curl", "jq"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
     }
-    match missing(["bash", "jq"]) {
+    match missing(["bash", "curl", "jq"]) {
         None => true,
         Some(program) => {
             eprintln!("skipped: {program} is not installed");
@@ -195,9 +195,15 @@ fn the_session() {
     assert!(status.success(), "{status}; stderr:\n{stderr}");
 }
 
-/// Ends the session's daemon, whose pid is in the lock of the README's spool, and what it runs.
+/// Ends the session's daemons, whose pids are in the locks of the README's spools, and what they run.
 fn stop_daemon(home: &Path) {
-    let Ok(pid) = fs::read_to_string(home.join("spool/lock")) else {
+    for spool in ["spool", "shared"] {
+        stop_daemon_of(home, spool);
+    }
+}
+
+fn stop_daemon_of(home: &Path, spool: &str) {
+    let Ok(pid) = fs::read_to_string(home.join(spool).join("lock")) else {
         return;
     };
     let pid = pid.lines().next().unwrap_or("").trim();

@@ -7,9 +7,9 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{BackoffSpec, ExitRules};
 use crate::core::record::{LIMIT_NAMES, Record, Scratch, Setting, Work, parse_umask};
 use crate::core::units::{parse_size, parse_span};
-use crate::daemon::SpoolLock;
+use crate::daemon::{self, NotNow};
 use crate::os::{clock, limits, procfs};
-use crate::spool::{NewId, Spool, Submit, SubmitError, Where, shortage};
+use crate::spool::{NewId, Spool, Submit, SubmitError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::time::Duration;
@@ -469,32 +469,20 @@ pub fn admit(spool: &Spool) -> Result<Config, Failure> {
         Ok(text) => Config::parse(&text).unwrap_or_default(),
         Err(_) => Config::default(),
     };
-    let holder = SpoolLock::holder(spool.path())?;
-    let served = holder.is_some();
-    if let Some(trouble) = holder.and_then(|holder| holder.trouble) {
-        let message = format!("not accepted: the daemon is in trouble: {trouble}");
-        return Err(Failure::new(NOT_NOW, message));
-    }
-    if let Some(why) = shortage(spool, &config, served) {
-        return Err(Failure::new(NOT_NOW, format!("not accepted: {why}")));
-    }
+    daemon::admit(spool, &config).map_err(not_now)?;
     Ok(config)
 }
 
 /// How many more jobs may wait. Refuses new work when that is none.
 pub fn room(spool: &Spool, config: &Config) -> Result<u64, Failure> {
-    let Some(most) = config.max_pending else {
-        return Ok(u64::MAX);
-    };
-    let mut waiting = spool.ids(&Where::Pending(QueueName::default()))?.len() as u64;
-    for queue in spool.queues()? {
-        waiting += spool.ids(&Where::Pending(queue))?.len() as u64;
+    daemon::room(spool, config).map_err(not_now)
+}
+
+fn not_now(why: NotNow) -> Failure {
+    match why {
+        NotNow::Io(e) => e.into(),
+        NotNow::Trouble(_) | NotNow::Shortage(_) | NotNow::Full { .. } => {
+            Failure::new(NOT_NOW, why.to_string())
+        }
     }
-    if waiting >= most {
-        return Err(Failure::new(
-            NOT_NOW,
-            format!("not accepted: {waiting} jobs wait, max_pending is {most}"),
-        ));
-    }
-    Ok(most - waiting)
 }

@@ -14,6 +14,7 @@ mod serve;
 mod show;
 mod status;
 mod steer;
+mod token;
 mod wait;
 mod when;
 
@@ -70,6 +71,8 @@ enum Command {
     Resume(config::QueueArgs),
     /// Show how the spool is
     Status(status::Args),
+    /// Make tokens for the HTTP door
+    Token(token::Args),
     /// Check the settings
     Config(config::Args),
     /// Become a job: used by the daemon
@@ -109,6 +112,7 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
         Command::Pause(args) => config::pause(&spool, &args, true),
         Command::Resume(args) => config::pause(&spool, &args, false),
         Command::Status(args) => status::status(&spool, &args),
+        Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
         Command::ExecJob(args) => exec_job::exec_job(args),
     }

@@ -77,7 +77,7 @@ fn serve_one(
     };
     std::thread::scope(|scope| {
         let shown = scope.spawn(move || follower.follow(&mut || Ok(false)));
-        daemon::serve(options, Some(lock)).map_err(serve::failure)?;
+        daemon::serve(options, Some(lock), None).map_err(serve::failure)?;
         shown
             .join()
             .unwrap_or_else(|_| Err(Failure::new(NO_CODE, "showing the output failed")))

@@ -1,10 +1,15 @@
 //! `pirn serve`.
 
 use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome};
-use crate::core::config::Only;
-use crate::daemon::{self, Options, ServeError, SpoolLock};
+use crate::core::config::{Config, Only};
+use crate::daemon::{self, Opening, Options, ServeError, Service, SpoolLock};
+use crate::http::tokens::Tokens;
+use crate::http::wire::listen::{Address, Listener};
+use crate::http::{Door, Server};
+use crate::spool::Spool;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -26,6 +31,9 @@ pub struct Args {
     /// Sync nothing: faster, and a power cut may lose jobs
     #[arg(long)]
     no_sync: bool,
+    /// Answer HTTP requests there: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
+    #[arg(long, value_name = "ADDR")]
+    http: Vec<Address>,
 }
 
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
@@ -40,9 +48,51 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
         config: args.config,
         no_sync: args.no_sync,
         single: None,
+        tally: Arc::default(),
     };
-    daemon::serve(options, lock).map_err(failure)?;
+    let opening = opening(&options, &args.http)?;
+    daemon::serve(options, lock, opening).map_err(failure)?;
     Ok(OK)
+}
+
+/// Listens, so that a daemon that cannot does not start; requests are answered once it has the spool.
+fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, Failure> {
+    if addresses.is_empty() {
+        return Ok(None);
+    }
+    let listen = |address| {
+        Listener::open(address).map_err(|e| Failure::new(FAILURE, format!("--http {address}: {e}")))
+    };
+    let listeners = addresses
+        .iter()
+        .map(listen)
+        .collect::<Result<Vec<_>, _>>()?;
+    let (path, durable) = (options.spool.clone(), !options.no_sync);
+    let tally = Arc::clone(&options.tally);
+    let config = options
+        .config
+        .clone()
+        .unwrap_or_else(|| path.join("config.json"));
+    if let Some(open) = addresses.iter().find(|address| !address.is_local())
+        && !has_tokens(&path, &config)
+    {
+        let what = format!(
+            "--http {open}: others can reach this address, and there are no tokens; make one with pirn token new"
+        );
+        return Err(Failure::new(BAD_CONFIG, what));
+    }
+    Ok(Some(Box::new(move || {
+        let door = Door::new(Spool::create(&path, durable)?, config, tally);
+        Ok(Box::new(Server::open(door, listeners)?) as Box<dyn Service>)
+    })))
+}
+
+/// A config with a mistake in it is reported by the daemon.
+fn has_tokens(spool: &Path, config: &Path) -> bool {
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    let config = Config::parse(&read(config)).unwrap_or_default();
+    let tokens = Tokens::parse(&read(&spool.join(config.http.tokens)));
+    tokens.is_ok_and(|tokens| !tokens.is_empty())
 }
 
 /// What a daemon that did not run means for the exit code.

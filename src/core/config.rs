@@ -1,5 +1,6 @@
 //! `config.json`: live settings. Every field is optional; what is not there has the default given here.
 
+use super::http::{self, HttpConfig};
 use super::id::{QueueName, matches};
 use super::json::{self, JsonError, Object, expected, is_null};
 use super::policy::{BackoffSpec, RetryRule};
@@ -69,6 +70,8 @@ pub struct Config {
     pub max_pending: Option<u64>,
     /// Largest job file in bytes.
     pub max_job_bytes: u64,
+    /// The HTTP door.
+    pub http: HttpConfig,
 }
 
 impl Default for Config {
@@ -84,11 +87,12 @@ impl Default for Config {
             min_free: MinFree::Bytes(64 << 20),
             max_pending: None,
             max_job_bytes: 1 << 20,
+            http: HttpConfig::default(),
         }
     }
 }
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "slots",
     "paused",
     "defaults",
@@ -99,6 +103,7 @@ const FIELDS: [&str; 10] = [
     "min_free",
     "max_pending",
     "max_job_bytes",
+    "http",
 ];
 const QUEUE_FIELDS: [&str; 3] = ["slots", "paused", "defaults"];
 const DEFAULTS_FIELDS: [&str; 6] = ["tries", "backoff", "grace", "timeout", "max_log", "nice"];
@@ -121,6 +126,7 @@ impl Config {
                 "min_free" => config.min_free = o.read(key, raw, min_free)?,
                 "max_pending" => config.max_pending = optional(raw, |r| o.read(key, r, count))?,
                 "max_job_bytes" => config.max_job_bytes = o.read(key, raw, job_bytes)?,
+                "http" => config.http = http::read(&o.child(key, raw)?)?,
                 _ => return Err(o.unknown(key, raw, &FIELDS)),
             }
         }

@@ -4,11 +4,13 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod http;
 pub mod id;
 pub mod json;
 pub mod policy;
 pub mod quote;
 pub mod record;
+pub mod rights;
 pub mod scheduler;
 pub mod time;
 pub mod units;

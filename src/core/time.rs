@@ -57,6 +57,12 @@ impl Wall {
             .map(Self)
             .map_err(|_| format!("{} is out of range", quoted(text)))
     }
+
+    /// As HTTP writes dates (RFC 9110 section 5.6.7): `Sat, 21 Nov 2026 16:00:00 GMT`.
+    pub fn http_date(self) -> String {
+        let stamp = Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
+        stamp.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+    }
 }
 
 /// The first whole millisecond that there is: [`Wall::parse`] reads all that is printed.

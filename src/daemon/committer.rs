@@ -176,6 +176,7 @@ fn fail(
         });
         if placed == Placed::There {
             log::info!("{id}: failed: {reason}: {error}");
+            shared.tally.failed(queue);
             place = Settled::Failed;
         }
     }

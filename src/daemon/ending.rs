@@ -159,6 +159,7 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
     let when = book.ended.unwrap_or_else(clock::wall);
     let mut record = book.record.clone();
     let silent = fill_in(shared, run, book, &mut record, end, when);
+    shared.tally.tried(&run.queue, &record);
     let line = tell(&record, run, ended.verdict, wait);
     if matches!(target, Target::Pending(_)) {
         record.forget_try();
@@ -218,6 +219,11 @@ fn settle(shared: &Shared, run: &Run, book: &Book, draft: Draft, placed: Placed)
     } = draft;
     let id = &run.id;
     log::info!("{line}");
+    match target {
+        Target::Complete => shared.tally.completed(&run.queue, ended),
+        Target::Failed => shared.tally.failed(&run.queue),
+        Target::Pending(_) => {}
+    }
     match (target, placed) {
         (Target::Complete, Placed::There) => Settled::Complete,
         (Target::Failed, Placed::There) => Settled::Failed,

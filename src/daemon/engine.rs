@@ -12,7 +12,7 @@ use super::settings;
 use super::shared::{Home, Shared};
 use super::spawning::Spawning;
 use super::watch::Watches;
-use super::{Options, ServeError, doing};
+use super::{Options, ServeError, Service, doing};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Action, Event, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
@@ -83,6 +83,8 @@ pub struct Engine {
     pub(super) starting: usize,
     /// Committers' tasks that the scheduler does not wait for.
     pub(super) errands: usize,
+    /// What is open to others.
+    pub(super) service: Option<Box<dyn Service>>,
 }
 
 impl Engine {
@@ -116,6 +118,7 @@ impl Engine {
             runs: Mutex::new(HashMap::new()),
             config: RwLock::new(config),
             home,
+            tally: Arc::clone(&options.tally),
         });
         let committers = Arc::new(committer::pool(&shared));
         let now = clock::now();
@@ -144,6 +147,7 @@ impl Engine {
             status: String::new(),
             starting: 0,
             errands: 0,
+            service: None,
             options,
             shared,
         };
@@ -212,6 +216,9 @@ impl Engine {
             }
         }
         self.notifier.send("STOPPING=1");
+        if let Some(service) = &mut self.service {
+            service.close();
+        }
         if let Err(e) = self.shared.spool.settle_numbers(&self.shared.home.boot) {
             log::warn!("seq: {e}");
         }
@@ -393,6 +400,9 @@ impl Engine {
                         true => log::info!("stopping: ending {} running jobs", counts.running),
                     }
                     self.stopping = true;
+                    if let Some(service) = &mut self.service {
+                        service.drain();
+                    }
                     self.notifier.send("STOPPING=1");
                     self.feed(Event::Shutdown);
                 }

@@ -1,5 +1,6 @@
 //! The daemon: one thread that owns the truth (`engine`), and those that wait at its door.
 
+mod admit;
 mod children;
 mod chores;
 mod committer;
@@ -19,16 +20,22 @@ mod shared;
 mod spawning;
 mod sweep;
 mod taking;
+mod tally;
 mod upgrade;
 mod watch;
 
+pub use admit::{NotNow, admit, room};
 pub use lock::{Holder, SpoolLock};
+pub use mailbox::Mailbox;
+pub use pool::Pool;
+pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
 use crate::core::config::Only;
 use crate::core::id::JobId;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +54,8 @@ pub struct Options {
     pub no_sync: bool,
     /// Run this one job and nothing else (`pirn run` without a daemon).
     pub single: Option<JobId>,
+    /// What is counted.
+    pub tally: Arc<Tally>,
 }
 
 /// Why the daemon did not start, or stopped.
@@ -77,7 +86,31 @@ fn doing<T>(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Result<T, Serv
     move |e| Err(ServeError::Io(what.to_string(), e))
 }
 
+/// Something that is open to others while the daemon serves: the HTTP door.
+pub trait Service {
+    /// The daemon was told to stop: take nothing new.
+    fn drain(&mut self);
+    /// The daemon is about to become its new image: let go of everything. Gives the variables that tell the next
+    /// image what was kept open for it.
+    fn pass_on(&mut self) -> Vec<(&'static str, String)>;
+    /// It did not become the new image: go on as before.
+    fn resume(&mut self);
+    /// The daemon is about to exit: finish, within a few seconds.
+    fn close(&mut self);
+}
+
+/// Starts a [`Service`] once the daemon has the spool.
+pub type Opening = Box<dyn FnOnce() -> io::Result<Box<dyn Service>>>;
+
 /// Serves a spool until told to stop (or drained). Takes the spool's lock unless `lock` holds it already.
-pub fn serve(options: Options, lock: Option<SpoolLock>) -> Result<(), ServeError> {
-    engine::Engine::start(options, lock)?.run()
+pub fn serve(
+    options: Options,
+    lock: Option<SpoolLock>,
+    opening: Option<Opening>,
+) -> Result<(), ServeError> {
+    let mut engine = engine::Engine::start(options, lock)?;
+    if let Some(open) = opening {
+        engine.service = Some(open().or_else(doing("opening the HTTP door"))?);
+    }
+    engine.run()
 }

@@ -4,6 +4,7 @@ use super::children::Children;
 use super::engine::Letter;
 use super::mailbox::Mailbox;
 use super::spawning::Spawning;
+use super::tally::Tally;
 use crate::core::config::{Config, Terms};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
@@ -137,6 +138,8 @@ pub struct Shared {
     pub config: RwLock<Arc<Config>>,
     /// Who and where we are.
     pub home: Home,
+    /// What is counted.
+    pub tally: Arc<Tally>,
 }
 
 impl Shared {

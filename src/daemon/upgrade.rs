@@ -42,14 +42,22 @@ impl Engine {
 
     /// Execs the binary that is there now. Children stay ours, the lock stays locked; the next image finds the
     /// running jobs by their notes. Returns only on failure.
-    pub(super) fn become_new(&self) -> std::io::Error {
+    pub(super) fn become_new(&mut self) -> std::io::Error {
         let program = program();
         let Some(lock) = &self.lock else {
             return std::io::ErrorKind::NotFound.into();
         };
         let argv: Vec<_> = std::env::args_os().collect();
         log::info!("upgrade: becoming {}", program.display());
-        spawn::replace_process(&program.to_string_lossy(), &argv, &[lock.pass_on()])
+        let mut env = vec![lock.pass_on()];
+        if let Some(service) = &mut self.service {
+            env.extend(service.pass_on());
+        }
+        let e = spawn::replace_process(&program.to_string_lossy(), &argv, &env);
+        if let Some(service) = &mut self.service {
+            service.resume();
+        }
+        e
     }
 }
 

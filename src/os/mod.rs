@@ -13,6 +13,7 @@ pub mod limits;
 pub mod notify;
 pub mod poll;
 pub mod procfs;
+pub mod random;
 pub mod signals;
 pub mod spawn;
 pub mod user;

@@ -4,6 +4,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// A set of descriptors to wait for; each has a number that comes back when it is readable.
 #[derive(Debug)]
@@ -40,6 +41,84 @@ impl Poller {
             Err(nix::Error::EINTR) => Ok(Vec::new()),
             Err(e) => Err(e.into()),
         }
+    }
+}
+
+/// What to be told about a descriptor. That it is broken is told in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Want {
+    /// It can be read.
+    pub read: bool,
+    /// It can be written.
+    pub write: bool,
+    /// Its peer sends nothing more.
+    pub hangup: bool,
+}
+
+impl Want {
+    fn flags(self) -> EpollFlags {
+        let mut flags = EpollFlags::empty();
+        flags.set(EpollFlags::EPOLLRDHUP, self.hangup);
+        flags.set(EpollFlags::EPOLLIN, self.read);
+        flags.set(EpollFlags::EPOLLOUT, self.write);
+        flags
+    }
+}
+
+/// What can be done with a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// Its number.
+    pub number: u64,
+    /// Reading gives something, be it the end or an error.
+    pub read: bool,
+    /// Writing makes progress, or gives an error.
+    pub write: bool,
+    /// The other end sends nothing more.
+    pub hangup: bool,
+    /// The other end is gone: nothing can be sent either.
+    pub gone: bool,
+}
+
+impl Poller {
+    /// Adds a descriptor to be told about as `want` says.
+    pub fn watch(&self, fd: impl AsFd, number: u64, want: Want) -> io::Result<()> {
+        Ok(self.0.add(fd, EpollEvent::new(want.flags(), number))?)
+    }
+
+    /// Changes what to be told about a descriptor.
+    pub fn change(&self, fd: impl AsFd, number: u64, want: Want) -> io::Result<()> {
+        let mut event = EpollEvent::new(want.flags(), number);
+        Ok(self.0.modify(fd, &mut event)?)
+    }
+
+    /// Waits until something can be done, at most this long. `None`: for as long as it takes.
+    pub fn wait_for(&self, longest: Option<Duration>) -> io::Result<Vec<Ready>> {
+        let mut events = [EpollEvent::empty(); 128];
+        let timeout = match longest {
+            None => EpollTimeout::NONE,
+            // Rounded up: a deadline that is looked at too early would be looked at again and again.
+            Some(span) => u16::try_from(span.as_micros().div_ceil(1000))
+                .unwrap_or(u16::MAX)
+                .into(),
+        };
+        let n = match self.0.wait(&mut events, timeout) {
+            Ok(n) => n,
+            Err(nix::Error::EINTR) => 0,
+            Err(e) => return Err(e.into()),
+        };
+        let ready = |event: &EpollEvent| {
+            let is = |flags| event.events().intersects(flags);
+            let broken = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
+            Ready {
+                number: event.data(),
+                read: is(EpollFlags::EPOLLIN | broken),
+                write: is(EpollFlags::EPOLLOUT | broken),
+                hangup: is(EpollFlags::EPOLLRDHUP),
+                gone: is(broken),
+            }
+        };
+        Ok(events[..n].iter().map(ready).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Accepting a job from a door: when this returns, the job survives a power cut.
 
-use super::{Fs, Place, Spool};
+use super::{Found, Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::os::dir::{How, Kind};
@@ -96,6 +96,24 @@ impl<F: Fs> Spool<F> {
                     }
                 }
             }
+        }
+    }
+
+    /// Makes sure that a job that was found to be there survives a power cut: whoever accepts it may not be done yet.
+    pub fn confirm(&self, found: &Found) -> io::Result<()> {
+        let queue = match &found.at {
+            Where::Pending(queue) => queue.clone(),
+            Where::Active => found.record.queue.clone().unwrap_or_default(),
+            // A finished record is durable before it is there.
+            Where::Complete | Where::Failed => return Ok(()),
+        };
+        match self.sync(&Place::of_queue(&queue)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            Ok(()) | Err(_) => {}
+        }
+        match found.at {
+            Where::Active => self.sync_active(),
+            Where::Pending(_) | Where::Complete | Where::Failed => Ok(()),
         }
     }
 

@@ -18,6 +18,7 @@ mod recover;
 mod remove;
 mod reserve;
 mod seq;
+mod settings;
 mod steer;
 mod view;
 
@@ -32,7 +33,8 @@ pub use real::RealFs;
 pub use recover::Left;
 pub use reserve::Reserve;
 pub use seq::NewSeq;
-pub use steer::{Steered, shortage};
+pub use settings::EditError;
+pub use steer::{HELD, Steered, shortage};
 pub use view::{Found, Where};
 
 use crate::core::id::JobId;

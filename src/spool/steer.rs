@@ -1,9 +1,10 @@
 //! Steering as the doors do it: the same renames that a user would make by hand.
 
-use super::{Fs, Place, Spool, Where};
+use super::view::MAX_RECORD_BYTES;
+use super::{Ask, Fs, Place, Spool, Taken, Where};
 use crate::core::config::{Config, MinFree};
-use crate::core::id::JobId;
-use crate::core::record::{Reason, State};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::{Reason, Record, State};
 use crate::os::clock;
 use crate::os::dir::{self, How};
 use crate::spool::{RealFs, Reserve};
@@ -20,6 +21,13 @@ pub enum Steered {
     Missing,
     /// The job's state does not allow it.
     Wrong(State),
+}
+
+/// The queue of jobs that are held.
+pub const HELD: &str = "held";
+
+fn held_queue() -> io::Result<QueueName> {
+    QueueName::new(HELD).map_err(io::Error::other)
 }
 
 impl<F: Fs> Spool<F> {
@@ -123,6 +131,60 @@ impl<F: Fs> Spool<F> {
             }
         }
         Ok(())
+    }
+
+    /// Holds a waiting job: its file goes to the queue [`HELD`], from which nothing is started while that is paused.
+    pub fn hold(&self, id: &JobId) -> io::Result<Steered> {
+        let held = held_queue()?;
+        match self.find(id)? {
+            None => Ok(Steered::Missing),
+            Some(Where::Pending(queue)) if queue == held => Ok(Steered::Done),
+            Some(Where::Pending(queue)) => self.move_queue(id, &queue, &held),
+            Some(at @ (Where::Active | Where::Complete | Where::Failed)) => {
+                Ok(Steered::Wrong(at.state()))
+            }
+        }
+    }
+
+    /// Lets a held job go: back to the queue that its record names. Another one is left where it is.
+    pub fn release(&self, id: &JobId) -> io::Result<Steered> {
+        let held = held_queue()?;
+        match self.find(id)? {
+            None => Ok(Steered::Missing),
+            Some(Where::Pending(queue)) if queue == held => {
+                let to = self.queue_asked_for(id, &held)?;
+                self.move_queue(id, &held, &to)
+            }
+            Some(Where::Pending(_)) => Ok(Steered::Done),
+            Some(at @ (Where::Active | Where::Complete | Where::Failed)) => {
+                Ok(Steered::Wrong(at.state()))
+            }
+        }
+    }
+
+    /// The queue that a waiting job's file names, which is not the one that it waits in.
+    fn queue_asked_for(&self, id: &JobId, at: &QueueName) -> io::Result<QueueName> {
+        let place = Place::of_queue(at);
+        let name = id.as_str().as_bytes();
+        let queue = match self.fs.take(&place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
+            Taken::File { bytes, .. } => Record::from_bytes(&bytes).ok().and_then(|r| r.queue),
+            Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => None,
+        };
+        Ok(queue.filter(|queue| queue != at).unwrap_or_default())
+    }
+
+    fn move_queue(&self, id: &JobId, from: &QueueName, to: &QueueName) -> io::Result<Steered> {
+        if !to.is_default() {
+            self.fs.make_queue(to)?;
+            self.sync(&Place::Pending)?;
+        }
+        let (from, to) = (Place::of_queue(from), Place::of_queue(to));
+        let mut changed = BTreeSet::new();
+        if !self.move_file(id, &from, &to, &mut changed)? {
+            return Ok(Steered::Missing);
+        }
+        self.sync_all(&changed)?;
+        Ok(Steered::Done)
     }
 
     fn move_file(

@@ -55,7 +55,7 @@ pub struct Found {
 }
 
 /// Records may grow beyond what a dropped file may have: output, result, history.
-const MAX_RECORD_BYTES: u64 = 64 << 20;
+pub(super) const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 impl<F: Fs> Spool<F> {
     /// Finds a job. A job that is moved while we look may be missed once, so that we look twice.
@@ -211,17 +211,24 @@ impl<F: Fs> Spool<F> {
     /// The ids in one state, in no order.
     pub fn ids(&self, at: &Where) -> io::Result<Vec<JobId>> {
         let mut ids = Vec::new();
-        self.fs.names(&at.place(), &mut |name| {
-            if !is_foreign(name) {
-                ids.extend(JobId::from_bytes(name));
-            }
-        })?;
-        if let Where::Pending(queue) = at
-            && queue.is_default()
-        {
-            let queues = self.queues()?;
-            ids.retain(|id| !queues.iter().any(|queue| queue.as_str() == id.as_str()));
-        }
+        self.each_id(at, &mut |id| ids.push(id))?;
         Ok(ids)
+    }
+
+    /// As [`Self::ids`], one after the other.
+    pub fn each_id(&self, at: &Where, each: &mut dyn FnMut(JobId)) -> io::Result<()> {
+        let queues = match at {
+            Where::Pending(queue) if queue.is_default() => self.queues()?,
+            Where::Pending(_) | Where::Active | Where::Complete | Where::Failed => Vec::new(),
+        };
+        self.fs.names(&at.place(), &mut |name| {
+            let is_queue = || queues.iter().any(|queue| queue.as_str().as_bytes() == name);
+            if !is_foreign(name)
+                && let Ok(id) = JobId::from_bytes(name)
+                && !is_queue()
+            {
+                each(id);
+            }
+        })
     }
 }

@@ -9,7 +9,10 @@ use crate::host::{Dice, ready, setting, wait_for};
 use crate::image::{Image, KINDS, TOOLS};
 use crate::load::under_load;
 use crate::rig::Rig;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,6 +21,8 @@ use std::time::{Duration, Instant};
 pub enum Moment {
     /// `pirn add` has exited with 0; there is no daemon.
     Added,
+    /// A push over HTTP was answered with 201.
+    Pushed,
     /// A finished record was seen.
     Finished,
     /// A `once` job has begun.
@@ -57,6 +62,7 @@ impl Bench {
         let gate = format!("gate{}", self.image.cuts());
         match moment {
             Moment::Added => self.added(dice),
+            Moment::Pushed => self.pushed(dice),
             Moment::Finished => self.finished(dice),
             Moment::Begun => self.begun(&gate),
             Moment::Load => self.load(dice),
@@ -89,6 +95,33 @@ impl Bench {
         let id = self.rig.add(options, &["ok"]);
         self.known.accept(&id);
         self.image.cut();
+    }
+
+    fn pushed(&mut self, dice: &mut Dice) {
+        let door = self.image.beside().join("door");
+        let address = format!("unix:{}", door.display());
+        let command = self
+            .rig
+            .command(&["serve", "--slots", "0", "--http", &address]);
+        self.rig.serve_by(command);
+        wait_for("the door to open", || UnixStream::connect(&door).is_ok());
+        let job = json!({"command": [self.rig.ledger.job(), "ok"]}).to_string();
+        let named = format!("PUT /v1/jobs/p{}", self.image.cuts());
+        let what = ["POST /v1/jobs", &named, "POST /v1/jobs"][dice.below(3) as usize];
+        let mut stream = UnixStream::connect(&door).unwrap();
+        let length = job.len();
+        write!(
+            stream,
+            "{what} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{job}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        self.image.cut();
+        assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+        let body = answer.split_once("\r\n\r\n").unwrap().1;
+        let record: Value = serde_json::from_str(body).unwrap();
+        self.known.accept(record["id"].as_str().unwrap());
     }
 
     fn finished(&mut self, dice: &mut Dice) {
@@ -133,7 +166,13 @@ fn cut_again_and_again((kind, size): (&'static str, u64)) {
         return;
     }
     let (cuts, mut dice) = (setting("PIRN_CUTS", 15), Dice::new(kind));
-    let moments = [Moment::Added, Moment::Finished, Moment::Load, Moment::Begun];
+    let moments = [
+        Moment::Added,
+        Moment::Finished,
+        Moment::Pushed,
+        Moment::Load,
+        Moment::Begun,
+    ];
     let (mut tried, mut found) = (BTreeMap::new(), Vec::new());
     let (mut jobs, mut records, mut uncounted) = (0, 0, 0);
     let mut bench: Option<Bench> = None;
@@ -144,7 +183,7 @@ fn cut_again_and_again((kind, size): (&'static str, u64)) {
         }
         let Some(bench) = bench.as_mut() else { return };
         // A load at last, so that no round looks at an account that others have filled.
-        let moment = moments[((n + n / CUTS_PER_IMAGE) % 4) as usize];
+        let moment = moments[((n + n / CUTS_PER_IMAGE) % 5) as usize];
         *tried.entry(moment).or_insert(0) += 1;
         let before = (bench.known.acknowledged.len(), bench.known.finished.len());
         let counted = bench.uncounted;

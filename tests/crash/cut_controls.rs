@@ -46,6 +46,7 @@ fn accepted_without_sync_of_the_file() {
 #[test]
 fn accepted_without_sync_of_the_directory() {
     must_find("no-pending-sync", Moment::Added, &[Broken::Lost]);
+    must_find("no-pending-sync", Moment::Pushed, &[Broken::Lost]);
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Rig {
     /// Makes the spool. The images are too small for the usual reserve.
     pub fn make(&self) {
         fs::create_dir_all(&self.spool).unwrap();
-        let config = r#"{"min_free": 0, "slots": 4}"#;
+        let config = r#"{"min_free": 0, "slots": 4, "http": {"anonymous": ["run"]}}"#;
         let path = self.spool.join("config.json");
         fs::write(&path, config).unwrap();
         // Settings are for their writer to sync.

@@ -4,6 +4,8 @@
 //! the corpus. A new finding is minimised and kept in `corpus/TARGET/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
 
+#[path = "http_text.rs"]
+pub mod http_text;
 #[path = "seq_text.rs"]
 mod seq_text;
 // The command line's points in time; the library does not show them. The crate's root must have `core` and `os`.
@@ -27,13 +29,15 @@ use std::time::Duration;
 pub type Body = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Body); 6] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("job_file", job_file),
     ("record", record),
     ("config", config),
     ("id", id),
     ("time_span", time_span),
     ("seq", seq),
+    ("http_head", http_text::http_head),
+    ("http_body", http_text::http_body),
 ];
 
 /// The keys that are pirn's own; every other is kept as it is.

@@ -1,0 +1,177 @@
+//! What every handler needs: the spool, the settings as they are now, and who may come in.
+
+use super::answer::Response;
+use super::events::Events;
+use super::gate;
+use super::problem;
+use super::tokens::Tokens;
+use super::wire::head::Head;
+use crate::core::config::Config;
+use crate::core::rights::Caller;
+use crate::daemon::Tally;
+use crate::os::{clock, procfs};
+use crate::spool::{EditError, Spool};
+use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The door. It speaks to the spool as the command line does, and knows nothing else of the daemon.
+#[derive(Debug)]
+pub struct Door {
+    spool: Arc<Spool>,
+    events: Arc<Events>,
+    config: Live<Arc<Config>>,
+    tokens: Mutex<Option<Arc<Live<Arc<Tokens>>>>>,
+    tally: Arc<Tally>,
+    /// Held while settings are edited.
+    editing: Mutex<()>,
+    boot: String,
+}
+
+/// A file's value, read again when the file is another one.
+#[derive(Debug)]
+pub struct Live<T> {
+    path: PathBuf,
+    missing: T,
+    state: Mutex<(Option<Stamp>, T)>,
+}
+
+/// What tells one version of a file from another: device, inode, modification, size.
+type Stamp = (u64, u64, i64, i64, u64);
+
+impl<T: Clone> Live<T> {
+    /// A file that was not looked at yet; `missing` is its value while it is not there.
+    pub fn new(path: PathBuf, missing: T) -> Self {
+        Self {
+            path,
+            state: Mutex::new((None, missing.clone())),
+            missing,
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The value now. A file that cannot be read, or that `parse` refuses, is reported once, and changes nothing.
+    pub fn get(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
+        let stamp = std::fs::metadata(&self.path)
+            .map(|m| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
+            .ok();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 != stamp {
+            state.0 = stamp;
+            let text = match stamp {
+                Some(_) => std::fs::read_to_string(&self.path).map_err(|e| e.to_string()),
+                None => Err(String::new()),
+            };
+            match text.and_then(|text| parse(&text)) {
+                Ok(value) => state.1 = value,
+                Err(_) if stamp.is_none() => state.1 = self.missing.clone(),
+                Err(e) => log::error!("http: {}: not used: {e}", self.path.display()),
+            }
+        }
+        state.1.clone()
+    }
+}
+
+impl Door {
+    /// The door of this spool, with settings from this file.
+    pub fn new(spool: Spool, config: PathBuf, tally: Arc<Tally>) -> Self {
+        Self {
+            spool: Arc::new(spool),
+            events: Arc::new(Events::new(clock::wall())),
+            config: Live::new(config, Arc::default()),
+            tokens: Mutex::new(None),
+            tally,
+            editing: Mutex::new(()),
+            boot: procfs::boot_id(),
+        }
+    }
+
+    /// The spool.
+    pub fn spool(&self) -> &Arc<Spool> {
+        &self.spool
+    }
+
+    /// What happened of late. Filled only while somebody waits for [`super::wake::Topic::Events`].
+    pub fn events(&self) -> &Arc<Events> {
+        &self.events
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config
+            .get(|text| Config::parse(text).map(Arc::new).map_err(|e| e.to_string()))
+    }
+
+    /// The tokens as they are now.
+    pub fn tokens(&self) -> Arc<Tokens> {
+        let path = self.spool.path().join(&self.config().http.tokens);
+        let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref().is_none_or(|live| live.path() != path) {
+            *known = Some(Arc::new(Live::new(path, Arc::default())));
+        }
+        let live = known.clone();
+        drop(known);
+        live.map(|live| live.get(|text| Tokens::parse(text).map(Arc::new)))
+            .unwrap_or_default()
+    }
+
+    /// What the daemon has counted since it started.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Sets values in `config.json`. Errors: it is not the file that the daemon reads, or not valid.
+    pub fn edit_settings(&self, edits: &[(&[&str], String)]) -> Result<(), Response> {
+        let ours = self.spool.path().join("config.json");
+        if self.config.path() != ours {
+            let what = format!(
+                "the settings are in {}; edit them there",
+                self.config.path().display()
+            );
+            return Err(problem::new(409, what));
+        }
+        let _editing = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.spool.edit_settings(edits).map_err(|e| match e {
+            EditError::Invalid(what) => problem::new(409, format!("config.json: {what}")),
+            EditError::Unreadable(e) | EditError::Io(e) => {
+                problem::new(super::submit::status_of(&e), format!("config.json: {e}"))
+            }
+        })
+    }
+
+    /// This boot of the machine, which job numbers are told with.
+    pub fn boot(&self) -> &str {
+        &self.boot
+    }
+
+    /// Most bytes of a body: a job as JSON, with room for what base64 and escapes add.
+    pub fn most_body(&self) -> usize {
+        let job = usize::try_from(self.config().max_job_bytes).unwrap_or(usize::MAX);
+        job.saturating_mul(2).saturating_add(64 * 1024)
+    }
+
+    /// Who this is and what they may do, or why they are not let in.
+    pub fn admit(
+        &self,
+        head: &Head,
+        local: bool,
+        local_ip: Option<IpAddr>,
+    ) -> Result<Caller, Response> {
+        let config = self.config();
+        gate::check_site(head, local_ip, &config.http)?;
+        if !head.headers.has("authorization") {
+            return Ok(gate::anonymous(head, local, &config.http));
+        }
+        let known = gate::shown_token(head).and_then(|token| self.tokens().find(token));
+        match known {
+            Some((name, rights)) => Ok(gate::with_rights(head, Some(name), rights)),
+            None => Err(problem::new(401, "this token is not known here")
+                .header("WWW-Authenticate", "Bearer error=\"invalid_token\"")),
+        }
+    }
+}

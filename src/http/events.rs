@@ -1,0 +1,125 @@
+//! What happened in the spool of late: a ring of events that any number of readers can read at their own pace.
+
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::State;
+use crate::core::time::Wall;
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+/// How many events are kept. A reader that is further behind is told that it has missed some.
+const KEPT: usize = 4096;
+
+/// A job's file came to a place, or went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Which job.
+    pub id: JobId,
+    /// Its state now; `None` when its file was removed.
+    pub state: Option<State>,
+    /// The queue that it waits in, if it waits.
+    pub queue: Option<QueueName>,
+    /// When that was noticed.
+    pub at: Wall,
+}
+
+/// The ring. Events are numbered in the order in which they were noticed.
+#[derive(Debug)]
+pub struct Events(Mutex<Ring>);
+
+#[derive(Debug, Default)]
+struct Ring {
+    next: u64,
+    kept: VecDeque<Event>,
+}
+
+/// What a reader finds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct News {
+    /// The number of the first of `events`, if there is one.
+    pub first: u64,
+    /// What has happened since.
+    pub events: Vec<Event>,
+    /// Something before that is not known any more: look at everything.
+    pub missed: bool,
+}
+
+impl Events {
+    /// An empty one. Numbers go on from the microseconds of its making, so that no later daemon, which begins with a
+    /// higher one, takes a number that this one gave for one of its own.
+    pub fn new(now: Wall) -> Self {
+        Self(Mutex::new(Ring {
+            next: u64::try_from(now.0).unwrap_or(0) / 1000,
+            kept: VecDeque::new(),
+        }))
+    }
+
+    /// Adds one.
+    pub fn add(&self, event: Event) {
+        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if ring.kept.len() == KEPT {
+            ring.kept.pop_front();
+        }
+        ring.kept.push_back(event);
+        ring.next += 1;
+    }
+
+    /// Nobody knows what has happened: every reader is told so.
+    pub fn forget(&self) {
+        let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        ring.kept.clear();
+        // A number that no reader has read up to.
+        ring.next += 1;
+    }
+
+    /// The number of the last event.
+    pub fn last(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).next
+    }
+
+    /// What happened after event `seen`, at most `most` of it.
+    pub fn since(&self, seen: u64, most: usize) -> News {
+        let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = ring.next - ring.kept.len() as u64;
+        let skip = usize::try_from(seen.saturating_sub(before)).unwrap_or(usize::MAX);
+        News {
+            first: seen.max(before) + 1,
+            events: ring.kept.iter().skip(skip).take(most).cloned().collect(),
+            missed: seen < before || seen > ring.next,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn event(id: &str) -> Event {
+        Event {
+            id: JobId::new(id).unwrap(),
+            state: Some(State::Active),
+            queue: None,
+            at: Wall(0),
+        }
+    }
+
+    #[test]
+    fn readers_at_their_own_pace() {
+        let events = Events::new(Wall(0));
+        assert_eq!(events.since(0, 9).events, []);
+        for n in 1..=KEPT + 2 {
+            events.add(event(&n.to_string()));
+        }
+        let slow = events.since(1, 2);
+        assert!(slow.missed);
+        assert_eq!((slow.first, slow.events), (3, vec![event("3"), event("4")]));
+        let quick = events.since(KEPT as u64 + 1, 9);
+        assert!(!quick.missed);
+        assert_eq!(quick.events.len(), 1);
+        let seen = events.last();
+        assert!(!events.since(seen, 9).missed);
+        events.forget();
+        assert!(events.since(seen, 9).missed);
+        assert!(events.since(seen + 9, 9).missed, "of an earlier daemon");
+    }
+}

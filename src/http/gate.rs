@@ -1,0 +1,196 @@
+//! Who may come in: asked of every request before its body is read.
+//!
+//! A browser on this machine can reach a loopback address for any page that it shows. So a request must be *for* us
+//! (Host: against DNS rebinding) and must not be *from* a page of somebody else's (Origin, Sec-Fetch-Site), whatever
+//! it asks for.
+
+use super::answer::Response;
+use super::problem;
+use super::wire::head::Head;
+use crate::core::http::HttpConfig;
+use crate::core::rights::{Caller, Rights};
+use std::net::IpAddr;
+
+/// Judges host and origin. `local_ip`: the address that the client has connected to; `None` for a socket in the file
+/// system, which no browser gets to.
+pub fn check_site(
+    head: &Head,
+    local_ip: Option<IpAddr>,
+    config: &HttpConfig,
+) -> Result<(), Response> {
+    let named = head.headers.all("host").next();
+    let host = match named.map(std::str::from_utf8) {
+        None => None,
+        Some(Ok(host)) => Some(host),
+        Some(Err(_)) => return Err(problem::new(400, "Host is not text")),
+    };
+    if let Some(ip) = local_ip {
+        for host in host.iter().copied().chain(head.authority.as_deref()) {
+            if !is_ours(host, ip, config) {
+                let what = format!(
+                    "this server is not {host:?}; add the name to \"hosts\" under \"http\" in the config if it is"
+                );
+                return Err(problem::new(421, what));
+            }
+        }
+    }
+    let is_navigation = head.method.is_get()
+        && head.headers.get("sec-fetch-mode") == Some("navigate")
+        && head.headers.get("sec-fetch-dest") == Some("document");
+    let foreign = || problem::new(403, "requests from pages of other sites are refused");
+    match head.headers.get("sec-fetch-site") {
+        None if head.headers.has("sec-fetch-site") => return Err(foreign()),
+        None | Some("same-origin" | "none") => {}
+        // Following a link to us is no harm: GET changes nothing, and the page that has the link sees nothing.
+        Some(_) if is_navigation => return Ok(()),
+        Some(_) => return Err(foreign()),
+    }
+    match (head.headers.has("origin"), head.headers.get("origin"), host) {
+        (false, _, _) => Ok(()),
+        (true, Some(origin), Some(host)) if is_origin_of(origin, host) => Ok(()),
+        (true, _, _) => Err(foreign()),
+    }
+}
+
+/// True if the origin is the site that the request is for. Behind a proxy the scheme may be another one.
+fn is_origin_of(origin: &str, host: &str) -> bool {
+    let site = origin
+        .strip_prefix("http://")
+        .or_else(|| origin.strip_prefix("https://"));
+    site.is_some_and(|site| site.eq_ignore_ascii_case(host))
+}
+
+/// True if a host is this server: the address that the client has connected to, `localhost` if that is a loopback
+/// address, or a name in the config. Ports do not matter: they may be forwarded.
+fn is_ours(host: &str, ip: IpAddr, config: &HttpConfig) -> bool {
+    let Some(name) = without_port(host) else {
+        return false;
+    };
+    let literal = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(name);
+    let is_address = literal
+        .parse::<IpAddr>()
+        .is_ok_and(|named| named.to_canonical() == ip);
+    is_address
+        || (ip.is_loopback() && name.eq_ignore_ascii_case("localhost"))
+        || config
+            .hosts
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
+}
+
+/// The host without its port. `None` if it is malformed.
+fn without_port(host: &str) -> Option<&str> {
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, port) = host.split_at_checked(end)?;
+    let is_port = match port.strip_prefix(':') {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_digit()),
+        None => port.is_empty(),
+    };
+    (is_port && !name.is_empty()).then_some(name)
+}
+
+/// The token of `Authorization: Bearer TOKEN`, if there is exactly one.
+pub fn shown_token(head: &Head) -> Option<&str> {
+    let mut shown = head.headers.all("authorization");
+    let (scheme, token) = std::str::from_utf8(shown.next()?).ok()?.split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer") && shown.next().is_none();
+    is_bearer.then_some(token.trim())
+}
+
+/// What holds for a caller who shows no token.
+pub fn anonymous(head: &Head, local: bool, config: &HttpConfig) -> Caller {
+    let granted = match local {
+        true => config.anonymous,
+        false => Rights::NONE,
+    };
+    with_rights(head, None, granted)
+}
+
+/// A caller with what this request may make of the rights.
+pub fn with_rights(head: &Head, name: Option<String>, granted: Rights) -> Caller {
+    let rights = match head.method.is_safe() {
+        true => granted.only_read(),
+        false => granted,
+    };
+    Caller {
+        name,
+        granted,
+        rights,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::http::wire::head;
+
+    fn status(fields: &str, ip: &str, hosts: &[&str]) -> u16 {
+        let head =
+            head::parse(format!("POST /v1/jobs HTTP/1.1\r\n{fields}\r\n\r\n").as_bytes()).unwrap();
+        let config = HttpConfig {
+            hosts: hosts.iter().map(|h| (*h).to_owned()).collect(),
+            ..HttpConfig::default()
+        };
+        let ip = (!ip.is_empty()).then(|| ip.parse().unwrap());
+        check_site(&head, ip, &config).map_or_else(|e| e.status, |()| 200)
+    }
+
+    #[test]
+    fn hosts() {
+        for (host, ip, hosts, wanted) in [
+            ("localhost:8080", "127.0.0.1", &[][..], 200),
+            ("LOCALHOST", "::1", &[], 200),
+            ("127.0.0.1:9", "127.0.0.1", &[], 200),
+            ("[::1]:8080", "::1", &[], 200),
+            ("[0:0::1]", "::1", &[], 200),
+            ("127.0.0.2", "127.0.0.1", &[], 421),
+            ("localhost.evil.example", "127.0.0.1", &[], 421),
+            ("evil.example:8080", "127.0.0.1", &[], 421),
+            ("127.0.0.1.evil.example", "127.0.0.1", &[], 421),
+            ("localhost", "192.0.2.1", &[], 421),
+            ("192.0.2.1", "192.0.2.1", &[], 200),
+            ("pirn.example:443", "192.0.2.1", &["Pirn.Example"], 200),
+            ("pirn.example:443", "192.0.2.1", &["pirn.example:80"], 421),
+            ("localhost:80a", "127.0.0.1", &[], 421),
+            ("[::1", "::1", &[], 421),
+            ("", "127.0.0.1", &[], 421),
+            ("anything", "", &[], 200),
+        ] {
+            assert_eq!(
+                status(&format!("Host: {host}"), ip, hosts),
+                wanted,
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn origins() {
+        for (fields, wanted) in [
+            ("Origin: http://localhost:8080", 200),
+            ("Origin: https://LOCALHOST:8080", 200),
+            ("Origin: http://localhost:9090", 403),
+            ("Origin: http://evil.example", 403),
+            ("Origin: null", 403),
+            ("Origin: \u{fffd}", 403),
+            ("Sec-Fetch-Site: same-origin", 200),
+            ("Sec-Fetch-Site: none", 200),
+            ("Sec-Fetch-Site: same-site", 403),
+            ("Sec-Fetch-Site: cross-site", 403),
+            (
+                "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document",
+                403,
+            ),
+        ] {
+            let fields = format!("Host: localhost:8080\r\n{fields}");
+            assert_eq!(status(&fields, "127.0.0.1", &[]), wanted, "{fields}");
+        }
+    }
+}

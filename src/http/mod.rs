@@ -1,0 +1,211 @@
+//! The HTTP door: the same state as the directory, for those who are elsewhere.
+//!
+//! It speaks to the spool as the command line does, and needs nothing else of the daemon. It is open only while the
+//! daemon serves, and only if asked for (`pirn serve --http`).
+//!
+//! # For those who write handlers
+//!
+//! A [`Handler`] is asked for an [`Answer`] to each complete [`Request`]; `None` means that the path is not its own,
+//! and the next one is asked. It runs on one of a few worker threads and may use the disk, but must not sleep: what
+//! is not ready is a [`Wait`], what is long or endless a [`Source`]. It must not panic.
+//!
+//! ```ignore
+//! struct Ping;
+//! impl Handler for Ping {
+//!     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
+//!         match (&request.method, request.path.as_str()) {
+//!             (method, "/ping") if method.is_get() => Some(Response::text(200, ".").into()),
+//!             (_, "/ping") => Some(Response::new(405).header("Allow", "GET, HEAD").into()),
+//!             _ => None,
+//!         }
+//!     }
+//! }
+//! ```
+//! - GET and HEAD are answered alike; the wire leaves the body of an answer to HEAD out.
+//! - Ask `request.caller.may(Right::Push)` and the like for everything: the wire has checked host, origin and token,
+//!   but not what the request does. Requests with safe methods never have more than `Right::Read`.
+//! - [`Request::segments`] takes a path apart; only [`crate::core::id::JobId`] makes a file name of a part.
+//! - [`wait_for_end`] is how to answer when a job has ended; [`Door::submit`] is how to accept one.
+//! - Nothing of a job's `env` may go out: use [`shown`].
+
+pub mod answer;
+pub mod door;
+pub mod events;
+mod gate;
+mod native;
+pub mod problem;
+pub mod request;
+pub mod sse;
+pub mod submit;
+pub mod tokens;
+pub mod wake;
+pub mod wire;
+
+pub use answer::{Answer, Next, PIECE, Response, Source, Wait, Woken};
+pub use door::Door;
+pub use gate::check_site;
+pub use request::{Headers, Method, Peer, Request};
+pub use submit::Refusal;
+pub use wake::Topic;
+
+pub use crate::core::rights::{Caller, Right, Rights};
+
+use crate::core::http::Dialect;
+use crate::core::id::JobId;
+use crate::core::time::Boot;
+use crate::daemon::Service;
+use crate::spool::{Found, Where};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::listen::Listener;
+use wire::{Limits, Running};
+
+/// Something that answers requests.
+pub trait Handler: Send + Sync {
+    /// The answer; `None` if the path is not one of this handler's.
+    fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer>;
+}
+
+/// All handlers, in the order in which they are asked.
+#[derive(Default)]
+pub struct Router(Vec<(Option<Dialect>, Box<dyn Handler>)>);
+
+impl Router {
+    /// Adds a handler that is always asked.
+    #[must_use]
+    pub fn with(mut self, handler: impl Handler + 'static) -> Self {
+        self.0.push((None, Box::new(handler)));
+        self
+    }
+
+    /// Adds a handler that is asked while the config has this dialect.
+    #[must_use]
+    pub fn with_dialect(mut self, dialect: Dialect, handler: impl Handler + 'static) -> Self {
+        self.0.push((Some(dialect), Box::new(handler)));
+        self
+    }
+
+    /// The answer of the first handler that has one.
+    pub fn answer(&self, request: &Request, door: &Arc<Door>) -> Answer {
+        let config = door.config();
+        self.0
+            .iter()
+            .filter(|(dialect, _)| dialect.is_none_or(|d| config.http.dialects.contains(&d)))
+            .find_map(|(_, handler)| handler.answer(request, door))
+            .unwrap_or_else(|| problem::new(404, "there is nothing at this path").into())
+    }
+}
+
+/// All that is understood here.
+fn router() -> Router {
+    Router::default().with(native::Native)
+}
+
+/// A job as clients see it: its record with its state, without its environment.
+pub fn shown(found: &Found) -> String {
+    let mut record = found.record.clone();
+    record.env.clear();
+    record.to_json_in(found.at.state())
+}
+
+/// How a [`wait_for_end`] ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// The job is over; its record carries its end.
+    Over(Box<Found>),
+    /// It is not over, and time is up.
+    Late(Box<Found>),
+    /// There is no such job, or not any more.
+    Gone,
+    /// The spool could not be read.
+    Failed(io::Error),
+}
+
+/// Answers with what `then` makes of a job's end, or of the job as it is at `until`. Costs no thread meanwhile.
+pub fn wait_for_end(
+    door: Arc<Door>,
+    id: JobId,
+    until: Option<Boot>,
+    then: impl FnOnce(Ended) -> Answer + Send + 'static,
+) -> Answer {
+    look_for_end(door, id, until, Box::new(then), Woken::Changed)
+}
+
+type Then = Box<dyn FnOnce(Ended) -> Answer + Send>;
+
+fn look_for_end(
+    door: Arc<Door>,
+    id: JobId,
+    until: Option<Boot>,
+    then: Then,
+    woken: Woken,
+) -> Answer {
+    let found = match door.spool().get(&id) {
+        Ok(Some(found)) => found,
+        Ok(None) => return then(Ended::Gone),
+        Err(e) => return then(Ended::Failed(e)),
+    };
+    let is_final = matches!(found.at, Where::Complete | Where::Failed);
+    if is_final && found.record.is_over() {
+        return then(Ended::Over(Box::new(found)));
+    }
+    match woken {
+        Woken::Changed => Answer::Wait(Wait {
+            on: vec![Topic::Job(id.clone())],
+            until,
+            again: Box::new(move |woken| look_for_end(door, id, until, then, woken)),
+        }),
+        Woken::Late | Woken::Closing => then(Ended::Late(Box::new(found))),
+    }
+}
+
+/// The door while it is open.
+pub struct Server {
+    running: Running,
+    kept: Vec<Listener>,
+}
+
+/// How long answers that are on their way may take when the daemon exits, and when it is replaced.
+const AT_EXIT: Duration = Duration::from_secs(5);
+const AT_UPGRADE: Duration = Duration::from_secs(1);
+
+impl Server {
+    /// Opens the door.
+    pub fn open(door: Door, listeners: Vec<Listener>) -> io::Result<Self> {
+        let limits = Limits {
+            connections: door.config().http.connections,
+            ..Limits::default()
+        };
+        for listener in &listeners {
+            log::info!("http: listening on {}", listener.address);
+        }
+        let running = Running::start(Arc::new(door), router(), limits, listeners)?;
+        Ok(Self {
+            running,
+            kept: Vec::new(),
+        })
+    }
+}
+
+impl Service for Server {
+    fn drain(&mut self) {
+        self.running.drain();
+    }
+
+    fn pass_on(&mut self) -> Vec<(&'static str, String)> {
+        self.kept = self.running.close(AT_UPGRADE, true);
+        vec![Listener::pass_on(&self.kept)]
+    }
+
+    fn resume(&mut self) {
+        let listeners = std::mem::take(&mut self.kept);
+        if let Err(e) = self.running.resume(listeners) {
+            log::error!("http: {e}; no more requests are answered");
+        }
+    }
+
+    fn close(&mut self) {
+        drop(self.running.close(AT_EXIT, false));
+    }
+}

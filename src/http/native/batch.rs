@@ -1,0 +1,40 @@
+//! `POST /v1/jobs:batch`: a job a line.
+
+use super::{Outcome, input, require};
+use crate::http::{Door, Request, Response, Right, problem};
+use crate::spool::NewId;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Most lines of a batch. Each is synced by itself.
+const MOST: usize = 10_000;
+
+pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
+    require(request, Right::Push)?;
+    let lines = request.body.split(|byte| *byte == b'\n');
+    let lines: Vec<&[u8]> = lines.filter(|line| !line.trim_ascii().is_empty()).collect();
+    if lines.is_empty() {
+        return Err(problem::new(
+            400,
+            "the body is empty; write a job as JSON on each line",
+        ));
+    }
+    if lines.len() > MOST {
+        let what = format!("{} lines; {MOST} are the most at a time", lines.len());
+        return Err(problem::new(413, what));
+    }
+    // One line's mistake does not undo the others: each has an answer of its own.
+    let mut body = String::new();
+    for line in lines {
+        let outcome = input::read_job(line, true).and_then(|record| {
+            door.submit(&request.caller, record, NewId::Next)
+                .map_err(|e| e.problem())
+        });
+        let told = match outcome {
+            Ok(id) => json!({"status": 201, "id": id.as_str()}),
+            Err(problem) => serde_json::from_slice(&problem.body).unwrap_or(Value::Null),
+        };
+        body.push_str(&format!("{told}\n"));
+    }
+    Ok(Response::with(200, "application/x-ndjson", body).into())
+}

@@ -1,0 +1,161 @@
+//! `POST /v1/jobs` and `PUT /v1/jobs/ID`.
+
+use super::{Outcome, in_path, input, job_id, no_job, require};
+use crate::core::id::JobId;
+use crate::core::record::Record;
+use crate::core::time::Boot;
+use crate::http::tokens::digest;
+use crate::http::{
+    Answer, Door, Ended, Refusal, Request, Response, Right, problem, shown, wait_for_end,
+};
+use crate::os::clock;
+use crate::spool::{Found, NewId};
+use std::io;
+use std::sync::Arc;
+
+/// How the answer is to be: when, and that it was asked for with `Prefer`.
+struct Manner {
+    until: Option<Boot>,
+    preferred: Option<u64>,
+}
+
+impl Manner {
+    fn of(request: &Request) -> Result<Self, Response> {
+        let span = input::wait(request)?;
+        Ok(Self {
+            until: span.map(|span| clock::now().boot.after(span)),
+            preferred: span
+                .filter(|_| request.query("wait").is_none())
+                .map(|span| span.as_secs()),
+        })
+    }
+}
+
+pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
+    require(request, Right::Push)?;
+    let manner = Manner::of(request)?;
+    let record = input::job(request)?;
+    let Some(key) = idempotency_key(request)? else {
+        let id = submit(request, door, record, NewId::Next)?;
+        return created(door, id, manner, 201);
+    };
+    let asked = asked_for(&record);
+    match door.submit(&request.caller, record, NewId::Exact(key.clone())) {
+        Ok(id) => created(door, id, manner, 201),
+        Err(Refusal::Taken(_)) if is_there(door, &key, &asked)? => created(door, key, manner, 201),
+        Err(Refusal::Taken(_)) => Err(problem::new(
+            422,
+            "this Idempotency-Key was used with another request",
+        )),
+        Err(e) => Err(e.problem()),
+    }
+}
+
+pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let id = JobId::new(id)
+        .map_err(|e| problem::new(422, format!("no job can be called that: the name {e}")))?;
+    let manner = Manner::of(request)?;
+    let record = input::job(request)?;
+    let new = match input::flag(request, "replace")? {
+        true => NewId::Replace(id.clone()),
+        false => NewId::Exact(id.clone()),
+    };
+    let asked = asked_for(&record);
+    match door.submit(&request.caller, record, new) {
+        Ok(id) => created(door, id, manner, 201),
+        Err(Refusal::Taken(_)) if is_there(door, &id, &asked)? => created(door, id, manner, 200),
+        Err(e) => Err(e.problem()),
+    }
+}
+
+fn submit(request: &Request, door: &Door, record: Record, id: NewId) -> Result<JobId, Response> {
+    door.submit(&request.caller, record, id)
+        .map_err(|e| e.problem())
+}
+
+/// The id of a job that was pushed with an `Idempotency-Key`. It follows from the key and its caller: the same push
+/// meets the same file, also after a crash and without any memory but the spool's.
+fn idempotency_key(request: &Request) -> Result<Option<JobId>, Response> {
+    let mut keys = request.headers.all("idempotency-key");
+    let Some(key) = keys.next() else {
+        return Ok(None);
+    };
+    let text = std::str::from_utf8(key).unwrap_or_default().trim();
+    let text = text
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(text);
+    let is_plain = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    if text.is_empty() || text.len() > 255 || !is_plain || keys.next().is_some() {
+        let what = "Idempotency-Key: expected one string of up to 255 ASCII characters";
+        return Err(problem::new(400, what));
+    }
+    let caller = request.caller.name.as_deref().unwrap_or_default();
+    let digest = digest(&format!("{caller}\n{text}"));
+    job_id(&format!("key-{}", digest.get(..32).unwrap_or_default())).map(Some)
+}
+
+/// What a record asks for, without what came of it.
+fn asked_for(record: &Record) -> String {
+    let mut record = record.clone();
+    record.make_fresh();
+    record.id = None;
+    record.created_at = None;
+    record.queue = record.queue.filter(|queue| !queue.is_default());
+    record.to_json()
+}
+
+/// True if the job of this name is the one that is asked for, and durable as well by now.
+fn is_there(door: &Door, id: &JobId, asked: &str) -> Result<bool, Response> {
+    match door.spool().get(id).map_err(super::failed)? {
+        Some(found) if asked_for(&found.record) == *asked => {
+            door.spool().confirm(&found).map_err(super::failed)?;
+            Ok(true)
+        }
+        Some(_) | None => Ok(false),
+    }
+}
+
+/// The answer to a push that is durable by now: the job as it is, or once it has ended.
+fn created(door: &Arc<Door>, id: JobId, manner: Manner, status: u16) -> Outcome {
+    let location = format!("/v1/jobs/{}", in_path(id.as_str()));
+    let dress = move |response: Response| {
+        let response = response.header("Location", &location);
+        match manner.preferred {
+            Some(seconds) => response.header("Preference-Applied", format!("wait={seconds}")),
+            None => response,
+        }
+    };
+    match manner.until {
+        None => {
+            let found = door.spool().get(&id);
+            Ok(dress(describe(&id, found, status)).into())
+        }
+        Some(until) => Ok(wait_for_end(
+            Arc::clone(door),
+            id.clone(),
+            Some(until),
+            move |ended| {
+                let response = match ended {
+                    Ended::Over(found) => describe(&id, Ok(Some(*found)), status),
+                    Ended::Late(found) => describe(&id, Ok(Some(*found)), 202),
+                    Ended::Gone => no_job(&id),
+                    Ended::Failed(e) => super::failed(e),
+                };
+                Answer::Full(dress(response))
+            },
+        )),
+    }
+}
+
+/// The job, or, when it is gone or cannot be read by now, its id: it was accepted all the same.
+fn describe(id: &JobId, found: io::Result<Option<Found>>, status: u16) -> Response {
+    match found {
+        Ok(Some(found)) => Response::json(status, shown(&found)),
+        Ok(None) | Err(_) => Response::json(
+            status,
+            format!("{}\n", serde_json::json!({"id": id.as_str()})),
+        ),
+    }
+}

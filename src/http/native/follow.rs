@@ -1,0 +1,180 @@
+//! `GET /v1/jobs/ID/log?follow`: a log as it grows, as server-sent events. The id of an event is the offset of the
+//! byte behind it, so that a client that comes back goes on where it was.
+
+use super::Outcome;
+use super::log::{open, read_at};
+use crate::core::id::JobId;
+use crate::core::time::Boot;
+use crate::http::{Answer, Door, Next, PIECE, Request, Response, Source, Topic, problem, sse};
+use crate::os::clock;
+use crate::spool::{Found, Where};
+use serde_json::json;
+use std::fs::File;
+use std::sync::Arc;
+
+pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Outcome {
+    let offset = match request.headers.get("last-event-id") {
+        Some(text) => text.parse().map_err(|_| {
+            problem::new(
+                400,
+                format!("Last-Event-ID: expected an offset, got {text:?}"),
+            )
+        })?,
+        None => super::input::number(request, "from")?.unwrap_or(0),
+    };
+    let follow = Follow {
+        door: Arc::clone(door),
+        id,
+        name,
+        offset,
+        file: None,
+        beat: clock::now().boot.after(sse::HEARTBEAT),
+    };
+    // A browser's EventSource comes back after the end; 204 tells it to stay away.
+    if request.headers.has("last-event-id") && follow.is_at_end() {
+        return Ok(Response::new(204).into());
+    }
+    Ok(Answer::Stream {
+        head: sse::head(),
+        length: None,
+        source: Box::new(follow),
+    })
+}
+
+struct Follow {
+    door: Arc<Door>,
+    id: JobId,
+    name: String,
+    offset: u64,
+    file: Option<File>,
+    beat: Boot,
+}
+
+impl Follow {
+    fn is_at_end(&self) -> bool {
+        let size = open(&self.door, &self.name)
+            .ok()
+            .flatten()
+            .map_or(0, |(_, size)| size);
+        matches!(self.state(), State::Over(_)) && self.offset >= size
+    }
+
+    fn state(&self) -> State {
+        match self.door.spool().find(&self.id) {
+            Ok(Some(Where::Pending(_) | Where::Active)) => State::Open,
+            Ok(Some(Where::Complete | Where::Failed)) => match self.door.spool().get(&self.id) {
+                Ok(Some(found)) if found.record.is_over() => State::Over(Box::new(found)),
+                Ok(_) | Err(_) => State::Open,
+            },
+            Ok(None) => State::Gone,
+            Err(_) => State::Open,
+        }
+    }
+
+    /// Appends what the log has of new.
+    fn read(&mut self) -> Vec<u8> {
+        if self.file.is_none() {
+            self.file = open(&self.door, &self.name)
+                .ok()
+                .flatten()
+                .map(|(file, _)| file);
+        }
+        let mut bytes = Vec::new();
+        if let Some(file) = &self.file
+            && let Err(e) = read_at(file, self.offset, PIECE, &mut bytes)
+        {
+            log::warn!("http: log/{}: {e}", self.name);
+        }
+        bytes
+    }
+}
+
+enum State {
+    Open,
+    Over(Box<Found>),
+    Gone,
+}
+
+impl Source for Follow {
+    fn fill(&mut self, out: &mut Vec<u8>) -> Next {
+        let now = clock::now().boot;
+        // The state first, the output after it: what a job wrote before its end is not missed.
+        let state = self.state();
+        let mut bytes = self.read();
+        let is_full = bytes.len() == PIECE;
+        let is_open = matches!(state, State::Open);
+        if is_open || is_full {
+            bytes.truncate(whole_characters(&bytes));
+        }
+        if !bytes.is_empty() {
+            self.offset += bytes.len() as u64;
+            self.beat = now.after(sse::HEARTBEAT);
+            let text = String::from_utf8_lossy(&bytes);
+            sse::event(out, Some(&self.offset), None, &text);
+            if is_full {
+                return Next::More;
+            }
+        }
+        let ended = match state {
+            State::Open => None,
+            State::Over(found) => Some(json!({
+                "state": found.at.state().as_str(), "reason": found.record.reason.map(|r| r.as_str()),
+                "exit_code": found.record.exit_code, "signal": found.record.signal,
+            })),
+            State::Gone => Some(json!({"state": null})),
+        };
+        if let Some(ended) = ended {
+            sse::event(out, Some(&self.offset), Some("end"), &ended.to_string());
+            return Next::End;
+        }
+        if self.beat <= now {
+            self.beat = now.after(sse::HEARTBEAT);
+            sse::comment(out);
+        }
+        Next::Sleep {
+            on: vec![Topic::Log(self.name.clone()), Topic::Job(self.id.clone())],
+            until: Some(self.beat),
+        }
+    }
+}
+
+/// How many of the bytes are before a character that is not complete yet.
+fn whole_characters(bytes: &[u8]) -> usize {
+    let is_start = |byte: &u8| byte & 0xc0 != 0x80;
+    let from = bytes.len().saturating_sub(3);
+    let Some(start) = bytes[from..].iter().rposition(is_start).map(|i| from + i) else {
+        return bytes.len();
+    };
+    let length = match bytes[start] {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    };
+    match start + length > bytes.len() {
+        true => start,
+        false => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole_characters;
+
+    #[test]
+    fn characters_are_not_cut() {
+        for (text, whole) in [
+            (&b""[..], 0),
+            (b"abc", 3),
+            ("aä".as_bytes(), 3),
+            (&"aä".as_bytes()[..2], 1),
+            (&"a€".as_bytes()[..3], 1),
+            (&"a😀".as_bytes()[..4], 1),
+            ("a😀".as_bytes(), 5),
+            (b"a\xff", 2),
+            (b"\x80\x80\x80\x80", 4),
+        ] {
+            assert_eq!(whole_characters(text), whole, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! `GET /v1/jobs`: jobs by id, a page at a time.
+
+use super::{Outcome, failed, in_path, input, require};
+use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::record::{Record, State};
+use crate::http::{Door, Request, Response, Right, problem, shown};
+use crate::spool::{Found, Where};
+use std::cmp::Ordering;
+use std::io;
+use std::sync::Arc;
+
+/// Jobs on a page unless the client says otherwise, and at most.
+const PAGE: u64 = 100;
+const LARGEST_PAGE: u64 = 1000;
+
+/// Names that are looked at first.
+const AT_FIRST: usize = 2048;
+
+/// A page ends early when it has grown to this, in bytes.
+const PAGE_BYTES: usize = 1 << 20;
+
+struct Wanted<'r> {
+    states: Vec<State>,
+    queue: Option<QueueName>,
+    tag: Option<&'r str>,
+    name: Option<&'r str>,
+    after: Option<&'r str>,
+    reverse: bool,
+    limit: u64,
+}
+
+impl<'r> Wanted<'r> {
+    fn of(request: &'r Request) -> Result<Self, Response> {
+        let words = request.query.iter().filter(|(key, _)| key == "state");
+        let mut states = Vec::new();
+        for word in words.flat_map(|(_, value)| value.split(',')) {
+            let state = State::ALL.into_iter().find(|state| state.as_str() == word);
+            states.push(state.ok_or_else(|| {
+                let what =
+                    format!("state: expected pending, active, complete or failed, got {word:?}");
+                problem::new(400, what)
+            })?);
+        }
+        if states.is_empty() {
+            states.extend(State::ALL);
+        }
+        Ok(Self {
+            states,
+            queue: request.query("queue").map(input::queue).transpose()?,
+            tag: request.query("tag"),
+            name: request.query("name"),
+            after: request.query("after"),
+            reverse: input::flag(request, "reverse")?,
+            limit: input::number(request, "limit")?
+                .unwrap_or(PAGE)
+                .clamp(1, LARGEST_PAGE),
+        })
+    }
+
+    fn order(&self, a: &str, b: &str) -> Ordering {
+        match self.reverse {
+            true => natural_order(b, a),
+            false => natural_order(a, b),
+        }
+    }
+
+    fn is_wanted(&self, record: &Record) -> bool {
+        let queue = record.queue.clone().unwrap_or_default();
+        self.queue.as_ref().is_none_or(|wanted| *wanted == queue)
+            && self
+                .tag
+                .is_none_or(|tag| record.tags.iter().any(|t| t == tag))
+            && self
+                .name
+                .is_none_or(|name| record.name.as_deref() == Some(name))
+    }
+
+    /// The places to look in, in the order of a job's life.
+    fn places(&self, door: &Door) -> io::Result<Vec<Where>> {
+        let mut places = Vec::new();
+        let wanted = State::ALL
+            .into_iter()
+            .filter(|state| self.states.contains(state));
+        for state in wanted {
+            match state {
+                State::Active => places.push(Where::Active),
+                State::Complete => places.push(Where::Complete),
+                State::Failed => places.push(Where::Failed),
+                State::Pending => {
+                    let named = door
+                        .spool()
+                        .queues()?
+                        .into_iter()
+                        .filter(|q| !q.is_default());
+                    let all = std::iter::once(QueueName::default()).chain(named);
+                    let wanted = all.filter(|q| self.queue.as_ref().is_none_or(|one| one == q));
+                    places.extend(wanted.map(Where::Pending));
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// The first names behind `after`, at most `most` of them, and whether there are more. Only so many are in memory,
+    /// however many there are in the spool.
+    fn names(&self, door: &Door, after: Option<&str>, most: usize) -> io::Result<(Names, bool)> {
+        let (mut names, mut is_more) = (Names::new(), false);
+        let order = |a: &(JobId, Where), b: &(JobId, Where)| self.order(a.0.as_str(), b.0.as_str());
+        for at in self.places(door)? {
+            let mut add = |id: JobId| {
+                if after.is_none_or(|after| self.order(id.as_str(), after).is_gt()) {
+                    names.push((id, at.clone()));
+                }
+                if names.len() >= 2 * most {
+                    names.select_nth_unstable_by(most, order);
+                    names.truncate(most);
+                    is_more = true;
+                }
+            };
+            match door.spool().each_id(&at, &mut add) {
+                // A queue may go at any time.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        names.sort_by(order);
+        is_more |= names.len() > most;
+        names.truncate(most);
+        if is_more && let Some((last, _)) = names.last().cloned() {
+            // A name may be in two places, of which one may have been left out: that name is for the next time.
+            names.retain(|(id, _)| *id != last);
+        }
+        Ok((names, is_more))
+    }
+}
+
+/// Jobs by name, with the place where each was.
+type Names = Vec<(JobId, Where)>;
+
+/// A page that is being filled.
+struct Page {
+    body: String,
+    count: u64,
+    last: Option<JobId>,
+}
+
+impl Page {
+    /// Adds what is wanted of these. True once the page is full: then there is more behind `last`.
+    fn fill(&mut self, names: Names, wanted: &Wanted<'_>, door: &Door) -> bool {
+        for (id, at) in names {
+            let is_full = self.count >= wanted.limit || self.body.len() > PAGE_BYTES;
+            // A page does not end between two jobs of one name: the next page begins behind it.
+            if is_full && self.last.as_ref() != Some(&id) {
+                return true;
+            }
+            // What cannot be read, or has just moved on, is left out.
+            if let Ok(Some(record)) = door.spool().load(&id, &at)
+                && wanted.is_wanted(&record)
+            {
+                self.body
+                    .push_str(if self.count > 0 { ",\n" } else { "\n" });
+                let found = Found {
+                    id: id.clone(),
+                    at,
+                    record,
+                };
+                self.body.push_str(shown(&found).trim_end());
+                self.count += 1;
+            }
+            self.last = Some(id);
+        }
+        false
+    }
+}
+
+pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
+    require(request, Right::Read)?;
+    let wanted = Wanted::of(request)?;
+    let mut page = Page {
+        body: String::from("{\"jobs\": ["),
+        count: 0,
+        last: None,
+    };
+    let mut after = wanted.after.map(str::to_owned);
+    // Few jobs may be wanted of many: each look takes in more than the one before.
+    let mut most = AT_FIRST;
+    let is_full = loop {
+        let (names, is_more) = wanted.names(door, after.as_deref(), most).map_err(failed)?;
+        if page.fill(names, &wanted, door) {
+            break true;
+        }
+        if !is_more {
+            break false;
+        }
+        after = page
+            .last
+            .as_ref()
+            .map(|id| id.as_str().to_owned())
+            .or(after);
+        most *= 4;
+    };
+    let next = page.last.filter(|_| is_full);
+    let cursor = serde_json::json!(next.as_ref().map(JobId::as_str));
+    let body = format!("{}],\n\"next\": {cursor}}}\n", page.body);
+    let response = Response::json(200, body);
+    Ok(match next {
+        Some(next) => response.header("Link", format!("<{}>; rel=\"next\"", link(request, &next))),
+        None => response,
+    }
+    .into())
+}
+
+/// The same request for the next page.
+fn link(request: &Request, next: &JobId) -> String {
+    let kept = request.query.iter().filter(|(key, _)| key != "after");
+    let mut query: Vec<String> = kept
+        .map(|(key, value)| format!("{}={}", in_path(key), in_path(value)))
+        .collect();
+    query.push(format!("after={}", in_path(next.as_str())));
+    format!("/v1/jobs?{}", query.join("&"))
+}

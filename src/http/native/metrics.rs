@@ -1,0 +1,253 @@
+//! `GET /metrics`: the text format of Prometheus, version 0.0.4. Gauges are read from the directories when they are
+//! asked for; counters count from the start of the daemon. The last three have the names that jobrunner gives them.
+
+use super::{Outcome, failed, queues, require};
+use crate::core::id::QueueName;
+use crate::daemon::{BUCKETS, Histogram, OfQueue};
+use crate::http::{Door, Request, Response, Right};
+use crate::os::{clock, dir};
+use crate::spool::{Fs, Place, Where};
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+pub fn show(request: &Request, door: &Arc<Door>) -> Outcome {
+    require(request, Right::Read)?;
+    let mut page = Page(String::new());
+    gauges(&mut page, door).map_err(failed)?;
+    counters(&mut page, &door.tally().read());
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    Ok(Response::with(200, kind, page.0).into())
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(key, value)| format!("{key}=\"{}\"", escape(value)))
+            .collect();
+        if !labels.is_empty() {
+            let _ = write!(self.0, "{{{}}}", labels.join(","));
+        }
+        let _ = writeln!(self.0, " {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: impl Display) {
+        self.head(name, "gauge", help);
+        self.value(name, &[], value);
+    }
+
+    fn histogram(&mut self, name: &str, queue: &str, of: &Histogram) {
+        let mut below = 0;
+        for (bound, n) in BUCKETS.iter().zip(of.buckets) {
+            below += n;
+            let bound = bound.to_string();
+            self.value(
+                &format!("{name}_bucket"),
+                &[("queue", queue), ("le", &bound)],
+                below,
+            );
+        }
+        self.value(
+            &format!("{name}_bucket"),
+            &[("queue", queue), ("le", "+Inf")],
+            of.count,
+        );
+        self.value(&format!("{name}_sum"), &[("queue", queue)], of.sum);
+        self.value(&format!("{name}_count"), &[("queue", queue)], of.count);
+    }
+}
+
+fn escape(value: &str) -> String {
+    value
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+fn gauges(page: &mut Page, door: &Door) -> io::Result<()> {
+    let (config, spool) = (door.config(), door.spool());
+    page.head("pirn_build_info", "gauge", "The version.");
+    page.value(
+        "pirn_build_info",
+        &[("version", env!("CARGO_PKG_VERSION"))],
+        1,
+    );
+
+    let names = queues::names(door, &config)?;
+    let waiting = names
+        .iter()
+        .map(|name| Ok((name.as_str(), queues::waiting(door, name)?)))
+        .collect::<io::Result<Vec<_>>>()?;
+    page.head("pirn_jobs_waiting", "gauge", "Jobs that wait, by queue.");
+    for (name, n) in &waiting {
+        page.value("pirn_jobs_waiting", &[("queue", name)], n);
+    }
+    let active = spool.ids(&Where::Active)?.len();
+    page.head("pirn_jobs", "gauge", "Jobs by state.");
+    let pending: usize = waiting.iter().map(|(_, n)| n).sum();
+    let (complete, gave_up) = (
+        spool.ids(&Where::Complete)?.len(),
+        spool.ids(&Where::Failed)?.len(),
+    );
+    for (state, n) in [
+        ("pending", pending),
+        ("active", active),
+        ("complete", complete),
+        ("failed", gave_up),
+    ] {
+        page.value("pirn_jobs", &[("state", state)], n);
+    }
+    page.head(
+        "pirn_queue_oldest_age_seconds",
+        "gauge",
+        "Age of the file that has waited for longest, by queue.",
+    );
+    for name in &names {
+        if let Some(age) = oldest(door, name)? {
+            page.value(
+                "pirn_queue_oldest_age_seconds",
+                &[("queue", name.as_str())],
+                age,
+            );
+        }
+    }
+    page.head(
+        "pirn_queue_paused",
+        "gauge",
+        "1 while nothing is started from the queue.",
+    );
+    for name in &names {
+        page.value(
+            "pirn_queue_paused",
+            &[("queue", name.as_str())],
+            u8::from(config.is_paused(name)),
+        );
+    }
+    let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
+    page.gauge(
+        "pirn_slots",
+        "Jobs at a time, as configured.",
+        config.slots.unwrap_or_else(cpus),
+    );
+    let mut bad = 0;
+    spool.fs().names(&Place::Bad, &mut |name| {
+        bad += usize::from(!name.ends_with(b".reason"))
+    })?;
+    page.gauge(
+        "pirn_bad_files",
+        "Files in bad/ that could not be jobs.",
+        bad,
+    );
+    let space = spool
+        .fs()
+        .with(&Place::Root, |root| dir::free_space(root.as_fd()))?;
+    page.gauge(
+        "pirn_spool_free_bytes",
+        "Free room on the spool's file system.",
+        space.free_bytes,
+    );
+    page.gauge("queued_jobs", "Jobs that wait.", pending);
+    Ok(())
+}
+
+/// Seconds since the oldest file of a queue was written.
+fn oldest(door: &Door, queue: &QueueName) -> io::Result<Option<f64>> {
+    let at = Where::Pending(queue.clone());
+    let ids = match door.spool().ids(&at) {
+        Ok(ids) => ids,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    // Beyond that many the answer is not worth its price.
+    let looks = ids.iter().take(1000).filter_map(|id| {
+        let look = door.spool().fs().look(&at.place(), id.as_str().as_bytes());
+        look.ok().flatten().map(|look| look.modified)
+    });
+    let now = clock::wall().0;
+    Ok(looks
+        .min()
+        .map(|first| (now.saturating_sub(first).max(0) as f64) / 1e9))
+}
+
+fn counters(page: &mut Page, tally: &BTreeMap<QueueName, OfQueue>) {
+    page.head(
+        "pirn_job_attempts_total",
+        "counter",
+        "Tries that ended, by how they did.",
+    );
+    for (queue, of_queue) in tally {
+        for (outcome, n) in &of_queue.attempts {
+            let labels = [("queue", queue.as_str()), ("outcome", outcome)];
+            page.value("pirn_job_attempts_total", &labels, n);
+        }
+    }
+    page.head(
+        "pirn_jobs_finished_total",
+        "counter",
+        "Jobs that ended, by how they did.",
+    );
+    for (queue, of_queue) in tally {
+        for (result, n) in [("complete", of_queue.complete), ("failed", of_queue.failed)] {
+            let labels = [("queue", queue.as_str()), ("result", result)];
+            page.value("pirn_jobs_finished_total", &labels, n);
+        }
+    }
+    page.head(
+        "pirn_job_duration_seconds",
+        "histogram",
+        "From the start of a try to its end.",
+    );
+    for (queue, of_queue) in tally {
+        page.histogram(
+            "pirn_job_duration_seconds",
+            queue.as_str(),
+            &of_queue.duration,
+        );
+    }
+    page.head(
+        "pirn_job_wait_seconds",
+        "histogram",
+        "From the making of a job to its first start.",
+    );
+    for (queue, of_queue) in tally {
+        page.histogram("pirn_job_wait_seconds", queue.as_str(), &of_queue.wait);
+    }
+    page.head(
+        "pirn_last_success_timestamp_seconds",
+        "gauge",
+        "When a job last ended well.",
+    );
+    for (queue, of_queue) in tally {
+        if let Some(at) = of_queue.last_success {
+            let seconds = at.0 as f64 / 1e9;
+            page.value(
+                "pirn_last_success_timestamp_seconds",
+                &[("queue", queue.as_str())],
+                seconds,
+            );
+        }
+    }
+    // One pool of slots, not workers with numbers: all is said of worker 1.
+    let worker = [("worker_id", "1")];
+    let all = tally.values().map(|of_queue| of_queue.duration);
+    let (count, sum) = all.fold((0, 0.0), |(n, sum), d| (n + d.count, sum + d.sum));
+    page.head("total_jobs", "counter", "Tries that ended.");
+    page.value("total_jobs", &worker, count);
+    page.head(
+        "job_duration",
+        "summary",
+        "From the start of a try to its end, in seconds.",
+    );
+    page.value("job_duration_sum", &worker, sum);
+    page.value("job_duration_count", &worker, count);
+}

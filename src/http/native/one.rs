@@ -1,0 +1,138 @@
+//! One job: `GET` and `DELETE /v1/jobs/ID`, and `POST /v1/jobs/ID/VERB`.
+
+use super::{Outcome, failed, input, job_id, no_job, require};
+use crate::core::id::JobId;
+use crate::core::record::State;
+use crate::http::tokens::digest;
+use crate::http::{Door, Ended, Request, Response, Right, problem, shown, wait_for_end};
+use crate::os::clock;
+use crate::spool::{Found, HELD, Steered, Where};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+/// What can be done to a job.
+pub const VERBS: [&str; 4] = ["cancel", "retry", "hold", "release"];
+
+pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+    require(request, Right::Read)?;
+    let id = job_id(id)?;
+    let known = request.headers.get("if-none-match").map(str::to_owned);
+    let Some(span) = input::wait(request)? else {
+        let found = door.spool().get(&id).map_err(failed)?;
+        let found = found.ok_or_else(|| no_job(&id))?;
+        return Ok(tagged(&found, known.as_deref()).into());
+    };
+    let until = clock::now().boot.after(span);
+    let name = id.clone();
+    Ok(wait_for_end(
+        Arc::clone(door),
+        id,
+        Some(until),
+        move |ended| {
+            match ended {
+                Ended::Over(found) => tagged(&found, known.as_deref()),
+                Ended::Late(found) => Response::json(202, shown(&found)),
+                Ended::Gone => no_job(&name),
+                Ended::Failed(e) => failed(e),
+            }
+            .into()
+        },
+    ))
+}
+
+/// The job with a tag that changes whenever it does; 304 if the client has it already.
+fn tagged(found: &Found, known: Option<&str>) -> Response {
+    let text = shown(found);
+    let tag = format!("\"{}\"", digest(&text).get(..24).unwrap_or_default());
+    let is_known = known.is_some_and(|known| {
+        let mut tags = known
+            .split(',')
+            .map(|tag| tag.trim().trim_start_matches("W/"));
+        tags.any(|one| one == tag || one == "*")
+    });
+    match is_known {
+        true => Response::new(304),
+        false => Response::json(200, text),
+    }
+    .header("ETag", tag)
+    .header("Cache-Control", "no-cache")
+}
+
+pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let id = job_id(id)?;
+    let kill = input::flag(request, "kill")?;
+    let mut changed = BTreeSet::new();
+    match door.spool().forget(&id, &mut changed).map_err(failed)? {
+        Steered::Done => {
+            door.spool().sync_all(&changed).map_err(failed)?;
+            Ok(Response::new(204).into())
+        }
+        Steered::Missing => Err(no_job(&id)),
+        Steered::Wrong(State::Active) if kill => {
+            let spool = door.spool();
+            spool.kill_and_forget(&id, &mut changed).map_err(failed)?;
+            spool.sync_all(&changed).map_err(failed)?;
+            Ok(Response::json(202, format!("{}\n", serde_json::json!({"id": id.as_str()}))).into())
+        }
+        Steered::Wrong(_) => Err(problem::new(
+            409,
+            format!("job {id} is running; ?kill ends and removes it"),
+        )),
+    }
+}
+
+pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let id = job_id(id)?;
+    let was_running = verb == "cancel" && matches!(door.spool().find(&id), Ok(Some(Where::Active)));
+    let steered = match verb {
+        "cancel" => door.spool().cancel(&id),
+        "retry" => {
+            let mut changed = BTreeSet::new();
+            let steered = door.spool().retry(&id, &mut changed);
+            steered.and_then(|steered| door.spool().sync_all(&changed).map(|()| steered))
+        }
+        "hold" => hold(door, &id)?,
+        _ => door.spool().release(&id),
+    };
+    match steered {
+        Ok(Steered::Done) => {}
+        Ok(Steered::Missing) => return Err(no_job(&id)),
+        Ok(Steered::Wrong(state)) => {
+            let what = format!("job {id} is in {state}/; {verb} is not possible there");
+            return Err(problem::new(409, what));
+        }
+        Err(e) if is_in_the_way(&e) => {
+            let what =
+                format!("job {id}: another job of that name is in the way, or it keeps moving");
+            return Err(problem::new(409, what));
+        }
+        Err(e) => return Err(failed(e)),
+    }
+    let status = if was_running { 202 } else { 200 };
+    let found = door.spool().get(&id).map_err(failed)?;
+    let found = found.ok_or_else(|| no_job(&id))?;
+    Ok(Response::json(status, shown(&found)).into())
+}
+
+fn is_in_the_way(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy
+    )
+}
+
+/// The queue of held jobs is paused first, in the settings, where everybody can see it.
+fn hold(door: &Door, id: &JobId) -> Result<io::Result<Steered>, Response> {
+    let config = door.config();
+    let is_paused = config
+        .queues
+        .iter()
+        .any(|(name, q)| name.as_str() == HELD && q.paused);
+    if !is_paused {
+        door.edit_settings(&[(&["queues", HELD, "paused"], "true".to_owned())])?;
+    }
+    Ok(door.spool().hold(id))
+}

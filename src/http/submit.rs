@@ -1,0 +1,203 @@
+//! Accepting a job from a client: what the caller may ask for, and whether there is room for it.
+
+use super::answer::Response;
+use super::{Door, problem};
+use crate::core::id::JobId;
+use crate::core::record::{Record, Work};
+use crate::core::rights::{Caller, Right};
+use crate::daemon::{self, NotNow};
+use crate::os::clock;
+use crate::spool::{NewId, Submit, SubmitError};
+use std::fmt;
+use std::io;
+
+/// Why a job was not accepted.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The caller may not ask for this.
+    Forbidden(Caller, String),
+    /// The id is taken.
+    Taken(JobId),
+    /// It is no job that could run.
+    Invalid(String),
+    /// It is too large.
+    TooLarge(String),
+    /// Not just now.
+    NotNow(NotNow),
+    /// The spool could not be written.
+    Io(io::Error),
+}
+
+impl Refusal {
+    /// The status that says so.
+    pub fn status(&self) -> u16 {
+        match self {
+            // Whoever shows no token may have one.
+            Self::Forbidden(caller, _) if caller.name.is_none() => 401,
+            Self::Forbidden(..) => 403,
+            Self::Taken(_) => 409,
+            Self::Invalid(_) => 422,
+            Self::TooLarge(_) => 413,
+            Self::NotNow(NotNow::Shortage(_)) => 507,
+            Self::NotNow(NotNow::Trouble(_) | NotNow::Full { .. }) => 503,
+            Self::NotNow(NotNow::Io(e)) | Self::Io(e) => status_of(e),
+        }
+    }
+
+    /// As RFC 9457 has it.
+    pub fn problem(&self) -> Response {
+        let response = problem::new(self.status(), self);
+        match response.status {
+            401 => response.header("WWW-Authenticate", "Bearer"),
+            503 => response.header("Retry-After", 10),
+            507 => response.header("Retry-After", 60),
+            _ => response,
+        }
+    }
+}
+
+/// The status for what the system refused.
+pub fn status_of(e: &io::Error) -> u16 {
+    match e.raw_os_error() {
+        // A queue's directory and a job's file want the same name in `pending/`.
+        Some(libc::ENOTDIR | libc::EISDIR) => 409,
+        Some(libc::ENOSPC | libc::EDQUOT) => 507,
+        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM) => 503,
+        Some(_) | None => 500,
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forbidden(_, why) | Self::Invalid(why) | Self::TooLarge(why) => f.write_str(why),
+            Self::Taken(id) => write!(f, "there is a job {id} already"),
+            Self::NotNow(why) => write!(f, "{why}"),
+            Self::Io(e) if status_of(e) == 409 => {
+                f.write_str("a job and a queue cannot both have this name")
+            }
+            Self::Io(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl From<SubmitError> for Refusal {
+    fn from(e: SubmitError) -> Self {
+        match e {
+            SubmitError::Taken(id) => Self::Taken(id),
+            SubmitError::NoJob(why) => Self::Invalid(why),
+            SubmitError::Io(e) => Self::Io(e),
+        }
+    }
+}
+
+impl Door {
+    /// Accepts a job into the queue that its record names. When this returns, the job survives a power cut. What pirn
+    /// itself writes into records is taken out before.
+    pub fn submit(&self, caller: &Caller, mut record: Record, id: NewId) -> Result<JobId, Refusal> {
+        may_ask_for(caller, &record)?;
+        let config = self.config();
+        daemon::admit(self.spool(), &config).map_err(Refusal::NotNow)?;
+        daemon::room(self.spool(), &config).map_err(Refusal::NotNow)?;
+        for parent in record.after.iter().chain(&record.after_any) {
+            if self.spool().find(parent).map_err(Refusal::Io)?.is_none() {
+                return Err(Refusal::Invalid(format!(
+                    "there is no job {parent} to come after"
+                )));
+            }
+        }
+        record.make_fresh();
+        record.id = None;
+        record.created_at = Some(clock::wall());
+        let size = record.to_json().len() as u64;
+        if size > config.max_job_bytes {
+            let most = config.max_job_bytes;
+            let what = format!("the job's record would be {size} bytes; max_job_bytes is {most}");
+            return Err(Refusal::TooLarge(what));
+        }
+        let queue = record.queue.clone().unwrap_or_default();
+        let submit = Submit {
+            record: &mut record,
+            queue,
+            id,
+        };
+        Ok(self.spool().submit(submit, self.boot())?)
+    }
+}
+
+/// `push` starts what is in `scripts/`, as it is there; whoever chooses the program's surroundings chooses the program.
+fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
+    // Every field is named, so that a new one has to be judged here.
+    let Record {
+        work,
+        cwd,
+        env,
+        umask,
+        nice,
+        limits,
+        // What it is given, when it runs and what becomes of it.
+        name: _,
+        comment: _,
+        queue: _,
+        priority: _,
+        stdin: _,
+        files: _,
+        timeout: _,
+        grace: _,
+        tries: _,
+        backoff: _,
+        rules: _,
+        not_before: _,
+        expires: _,
+        group: _,
+        after: _,
+        after_any: _,
+        once: _,
+        tmp: _,
+        split: _,
+        max_log: _,
+        tags: _,
+        // Nothing of ours reads them.
+        extra: _,
+        // Taken out before it is accepted.
+        id: _,
+        created_at: _,
+        started_at: _,
+        finished_at: _,
+        attempt: _,
+        pid: _,
+        exit_code: _,
+        signal: _,
+        reason: _,
+        error: _,
+        duration: _,
+        cpu: _,
+        max_rss: _,
+        output: _,
+        log_bytes: _,
+        result: _,
+        attempts: _,
+        retry_at: _,
+        proc: _,
+    } = record;
+    let needed = match work {
+        Work::Script { .. } => ("starting a job", Right::Push),
+        Work::Text(_) | Work::Argv(_) => ("a command", Right::Run),
+    };
+    let surroundings = [
+        ("env", !env.is_empty()),
+        ("cwd", cwd.is_some()),
+        ("umask", umask.is_some()),
+        ("nice", nice.is_some()),
+        ("limits", !limits.is_empty()),
+    ];
+    let set = surroundings.into_iter().filter(|(_, is_set)| *is_set);
+    let all = std::iter::once(needed).chain(set.map(|(field, _)| (field, Right::Run)));
+    for (what, right) in all {
+        if !caller.may(right) {
+            let what = format!("{what} needs the right {:?}", right.as_str());
+            return Err(Refusal::Forbidden(caller.clone(), what));
+        }
+    }
+    Ok(())
+}

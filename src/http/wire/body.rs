@@ -1,0 +1,223 @@
+//! The body of a request, as it comes in.
+
+use super::head::{Framing, Refused};
+
+/// Longest line that begins a chunk, extensions included, in bytes.
+const MAX_CHUNK_LINE: usize = 256;
+
+/// Most bytes of fields behind the last chunk; they are read and forgotten.
+const MAX_TRAILER: usize = 4 * 1024;
+
+/// A body on its way.
+#[derive(Debug)]
+pub struct Body {
+    bytes: Vec<u8>,
+    most: usize,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// So many bytes follow, and that is all.
+    Length(usize),
+    /// The line with the size of a chunk.
+    Size,
+    /// So many bytes of a chunk follow.
+    Chunk(usize),
+    /// The line end behind a chunk.
+    ChunkEnd,
+    /// The fields behind the last chunk; so many bytes of them were read.
+    Trailer(usize),
+    /// That was all.
+    Done,
+}
+
+const TOO_LARGE: Refused = Refused {
+    status: 413,
+    why: "the body is too large",
+};
+
+const fn bad(why: &'static str) -> Refused {
+    Refused { status: 400, why }
+}
+
+impl Body {
+    /// A body of at most `most` bytes. Errors: it says that it is larger.
+    pub fn new(framing: Framing, most: usize) -> Result<Self, Refused> {
+        let state = match framing {
+            Framing::Length(0) => State::Done,
+            Framing::Length(n) => match usize::try_from(n) {
+                Ok(n) if n <= most => State::Length(n),
+                Ok(_) | Err(_) => return Err(TOO_LARGE),
+            },
+            Framing::Chunked => State::Size,
+        };
+        Ok(Self {
+            bytes: Vec::new(),
+            most,
+            state,
+        })
+    }
+
+    /// True once all of it is there.
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Bytes of it that are there.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True if none is there yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The body.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    /// Takes what belongs to the body off the front of `input`; what follows stays for the next request.
+    pub fn feed(&mut self, input: &mut Vec<u8>) -> Result<(), Refused> {
+        let mut used = 0;
+        while let Some(n) = self.step(&input[used..])? {
+            used += n;
+        }
+        input.drain(..used);
+        Ok(())
+    }
+
+    /// One step: how many bytes it took, or `None` when it needs more of them, or none any more.
+    fn step(&mut self, input: &[u8]) -> Result<Option<usize>, Refused> {
+        let (state, used) = match self.state {
+            State::Done => return Ok(None),
+            State::Length(left) | State::Chunk(left) => {
+                let n = left.min(input.len());
+                if n == 0 {
+                    return Ok(None);
+                }
+                self.bytes.extend_from_slice(&input[..n]);
+                let state = match self.state {
+                    State::Length(_) if n == left => State::Done,
+                    State::Length(_) => State::Length(left - n),
+                    _ if n == left => State::ChunkEnd,
+                    _ => State::Chunk(left - n),
+                };
+                (state, n)
+            }
+            State::Size => {
+                let Some(line) = line(input, MAX_CHUNK_LINE)? else {
+                    return Ok(None);
+                };
+                let state = match chunk_size(line)? {
+                    0 => State::Trailer(0),
+                    n if n <= self.most - self.bytes.len() => State::Chunk(n),
+                    _ => return Err(TOO_LARGE),
+                };
+                (state, line.len() + 2)
+            }
+            State::ChunkEnd => match input {
+                [b'\r', b'\n', ..] => (State::Size, 2),
+                [] | [b'\r'] => return Ok(None),
+                _ => return Err(bad("a chunk is longer than it says")),
+            },
+            State::Trailer(read) => {
+                let Some(line) = line(input, MAX_TRAILER - read)? else {
+                    return Ok(None);
+                };
+                let used = line.len() + 2;
+                match line.is_empty() {
+                    true => (State::Done, used),
+                    false => (State::Trailer((read + used).min(MAX_TRAILER)), used),
+                }
+            }
+        };
+        self.state = state;
+        Ok(Some(used))
+    }
+}
+
+/// The line that `input` begins with, without its end; `None` if that is not there yet.
+fn line(input: &[u8], most: usize) -> Result<Option<&[u8]>, Refused> {
+    match input.iter().position(|byte| *byte == b'\n') {
+        Some(at) if at <= most => match input[..at].strip_suffix(b"\r") {
+            Some(line) if !line.contains(&b'\r') => Ok(Some(line)),
+            Some(_) | None => Err(bad("a line of the chunked body does not end in CR LF")),
+        },
+        None if input.len() <= most => Ok(None),
+        Some(_) | None => Err(bad("a line of the chunked body is too long")),
+    }
+}
+
+fn chunk_size(line: &[u8]) -> Result<usize, Refused> {
+    let digits = line.split(|byte| *byte == b';').next().unwrap_or(line);
+    let digits = digits.trim_ascii_end();
+    let is_hex = !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit);
+    std::str::from_utf8(digits)
+        .ok()
+        .filter(|_| is_hex)
+        .and_then(|text| usize::from_str_radix(text, 16).ok())
+        .ok_or(bad("a chunk's size is not a hexadecimal number"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Feeds `text` in pieces of `size` bytes; gives the body and what was left.
+    fn read(framing: Framing, text: &str, size: usize) -> Result<(String, String), u16> {
+        let mut body = Body::new(framing, 16).map_err(|e| e.status)?;
+        let mut input = Vec::new();
+        for piece in text.as_bytes().chunks(size) {
+            input.extend_from_slice(piece);
+            body.feed(&mut input).map_err(|e| e.status)?;
+        }
+        if !body.is_done() {
+            return Err(0);
+        }
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Ok((text(body.into_bytes()), text(input)))
+    }
+
+    #[test]
+    fn bodies_in_pieces_of_any_size() {
+        let chunked = "3;a=b\r\nabc\r\nA \r\n0123456789\r\n0\r\nX: y\r\n\r\nGET";
+        for size in 1..chunked.len() {
+            let (body, rest) = read(Framing::Chunked, chunked, size).unwrap();
+            assert_eq!(
+                (body.as_str(), rest.as_str()),
+                ("abc0123456789", "GET"),
+                "{size}"
+            );
+            let (body, rest) = read(Framing::Length(4), "abcdGET", size).unwrap();
+            assert_eq!((body.as_str(), rest.as_str()), ("abcd", "GET"));
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        assert_eq!(read(Framing::Length(17), "", 1), Err(413));
+        let long = format!("1;{}\r\na", "x".repeat(MAX_CHUNK_LINE));
+        let trailer = format!("0\r\n{}\r\n", "a: b\r\n".repeat(1000));
+        for (text, status) in [
+            ("8\r\nabcdefgh\r\n9\r\n", 413),
+            ("ffffffffffffffff\r\n", 413),
+            ("10000000000000000\r\n", 400),
+            ("\r\n", 400),
+            ("+1\r\na", 400),
+            ("0x1\r\na", 400),
+            ("1\na", 400),
+            ("1\r\r\na", 400),
+            ("1\r\nab\r\n", 400),
+            ("1\r\na\n", 400),
+            (&long, 400),
+            (&trailer, 400),
+            ("1\r\na\r\n", 0),
+        ] {
+            assert_eq!(read(Framing::Chunked, text, 7), Err(status), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! One connection: what has come in, what is to go out, and how far its request is.
+
+use super::body::Body;
+use super::exchange::Exchange;
+use super::head::Head;
+use super::listen::Stream;
+use super::send::{self, Extent, Manner};
+use crate::core::rights::Caller;
+use crate::core::time::Boot;
+use crate::http::answer::{Response, Source, Wait, Woken};
+use crate::http::request::Peer;
+use crate::http::wake::Topic;
+use crate::os::clock;
+use crate::os::poll::Want;
+use std::io;
+use std::time::Duration;
+
+/// What is called when a wait is over.
+pub type Again = Box<dyn FnOnce(Woken) -> crate::http::answer::Answer + Send>;
+
+/// How far a connection is.
+pub enum Phase {
+    /// Between requests, or in the middle of a head.
+    Head,
+    /// In the middle of a body.
+    Body(Box<Head>, Caller, Body),
+    /// A worker has the request.
+    Working,
+    /// An answer that waits.
+    Waiting {
+        /// Whom to call; `None` while a worker does so.
+        again: Option<Again>,
+        /// Something happened while the worker was looking.
+        woken: bool,
+    },
+    /// An answer that is sent whole.
+    Sending,
+    /// An answer that comes in pieces.
+    Streaming(Flow),
+    /// All is said; what still comes in is thrown away, so that the client sees the answer and no reset.
+    Lingering,
+}
+
+/// A body on its way out.
+pub struct Flow {
+    /// Where it comes from; `None` while a worker has it.
+    pub source: Option<Box<dyn Source>>,
+    /// How it is delimited.
+    pub extent: Extent,
+    /// Bytes still to come, if that is known.
+    pub left: Option<u64>,
+    /// The source has something, or may have.
+    pub ready: bool,
+    /// Something happened while the worker was looking.
+    pub woken: bool,
+    /// When to ask it at the latest, while it has nothing.
+    pub until: Option<Boot>,
+    /// The source has given all.
+    pub ended: bool,
+}
+
+/// A connection.
+pub struct Conn {
+    /// The socket.
+    pub stream: Stream,
+    /// Who is at the other end.
+    pub peer: Peer,
+    /// True if the listener is for this machine only.
+    pub local: bool,
+    /// Bytes that have come in and are not used yet.
+    pub input: Vec<u8>,
+    /// How many of them were searched for the end of a head.
+    pub scanned: usize,
+    /// Bytes to go out.
+    pub output: Vec<u8>,
+    /// How many of them are out.
+    pub written: usize,
+    /// How far it is.
+    pub phase: Phase,
+    /// What wakes it.
+    pub topics: Vec<Topic>,
+    /// When it is out of time.
+    pub deadline: Option<Boot>,
+    /// The deadline that the table knows of.
+    pub scheduled: Option<Boot>,
+    /// What the poller was told last.
+    pub want: Want,
+    /// The request that is being answered.
+    pub exchange: Option<Exchange>,
+    /// The client may still be sending what nobody will read.
+    pub linger: bool,
+    /// It has had an answer.
+    pub served: bool,
+    /// When it last had nothing to do.
+    pub idle_since: Boot,
+    /// Bytes of the body that was handed over with the request.
+    pub handed_over: usize,
+    /// What [`Self::weight`] was when it was asked last.
+    pub weighed: usize,
+}
+
+/// Slowest reader that is put up with, in bytes a second, beside a pause of [`PAUSE`].
+const SLOWEST: u64 = 8 * 1024;
+/// How long a reader may take for whatever is sent at a time.
+const PAUSE: Duration = Duration::from_secs(30);
+
+impl Conn {
+    /// A fresh one.
+    pub fn new(stream: Stream, peer: Peer, local: bool, now: Boot) -> Self {
+        Self {
+            stream,
+            peer,
+            local,
+            input: Vec::new(),
+            scanned: 0,
+            output: Vec::new(),
+            written: 0,
+            phase: Phase::Head,
+            topics: Vec::new(),
+            deadline: None,
+            scheduled: None,
+            linger: false,
+            served: false,
+            want: Want::default(),
+            exchange: None,
+            idle_since: now,
+            handed_over: 0,
+            weighed: 0,
+        }
+    }
+
+    /// Bytes of memory that it takes up beside its own.
+    pub fn weight(&self) -> usize {
+        let body = match &self.phase {
+            Phase::Body(_, _, body) => body.len(),
+            Phase::Head
+            | Phase::Working
+            | Phase::Waiting { .. }
+            | Phase::Sending
+            | Phase::Streaming(_)
+            | Phase::Lingering => self.handed_over,
+        };
+        self.input.len() + self.output.len() + body
+    }
+
+    /// True between requests.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase, Phase::Head) && self.input.is_empty() && self.output.is_empty()
+    }
+
+    /// What to be told about its socket.
+    pub fn wants(&self) -> Want {
+        Want {
+            read: matches!(self.phase, Phase::Head | Phase::Body(..) | Phase::Lingering),
+            write: !self.output.is_empty(),
+            hangup: match &self.phase {
+                Phase::Waiting { again, .. } => again.is_some(),
+                Phase::Streaming(flow) => flow.source.is_some(),
+                Phase::Head
+                | Phase::Body(..)
+                | Phase::Working
+                | Phase::Sending
+                | Phase::Lingering => false,
+            },
+        }
+    }
+
+    fn manner(&self) -> Manner {
+        self.exchange
+            .as_ref()
+            .map_or(Manner::REFUSAL, |exchange| exchange.manner)
+    }
+
+    fn note(&mut self, status: u16) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.status = status;
+        }
+    }
+
+    /// Puts a whole answer into the output.
+    pub fn send(&mut self, response: &Response) {
+        self.note(response.status);
+        let manner = self.manner();
+        send::full(&mut self.output, response, manner, clock::wall());
+        self.phase = Phase::Sending;
+        self.set_pace();
+    }
+
+    /// Puts the head of an answer in pieces into the output.
+    pub fn stream(&mut self, head: &Response, length: Option<u64>, source: Box<dyn Source>) {
+        self.note(head.status);
+        let mut manner = self.manner();
+        let extent = match length {
+            Some(length) => Extent::Length(length),
+            None if manner.is_old => Extent::UntilClose,
+            None => Extent::Chunks,
+        };
+        manner.keep &= extent != Extent::UntilClose;
+        if let Some(exchange) = &mut self.exchange {
+            exchange.manner = manner;
+        }
+        send::head(&mut self.output, head, extent, manner, clock::wall());
+        self.phase = match manner.head_only {
+            true => Phase::Sending,
+            false => Phase::Streaming(Flow {
+                source: Some(source),
+                extent,
+                left: length,
+                ready: true,
+                woken: false,
+                until: None,
+                ended: false,
+            }),
+        };
+        self.set_pace();
+    }
+
+    /// Puts a piece of the body into the output. False if the source gave less or more than it had promised: then
+    /// the connection must end, since nobody could tell where the next answer begins.
+    pub fn piece(&mut self, mut bytes: Vec<u8>, is_last: bool) -> bool {
+        let Phase::Streaming(flow) = &mut self.phase else {
+            return false;
+        };
+        let mut is_right = true;
+        if let Some(left) = &mut flow.left {
+            let most = usize::try_from(*left).unwrap_or(usize::MAX);
+            is_right = bytes.len() <= most && (!is_last || bytes.len() == most);
+            bytes.truncate(most);
+            *left -= bytes.len() as u64;
+        }
+        let is_last = is_last || flow.left == Some(0);
+        match flow.extent {
+            Extent::Chunks => send::chunk(&mut self.output, &bytes),
+            Extent::Length(_) | Extent::UntilClose => self.output.extend_from_slice(&bytes),
+        }
+        if is_last {
+            flow.ended = true;
+            if flow.extent == Extent::Chunks {
+                self.output.extend_from_slice(send::LAST_CHUNK);
+            }
+        }
+        self.set_pace();
+        is_right
+    }
+
+    /// Gives the reader time for what is in the output.
+    fn set_pace(&mut self) {
+        let span = PAUSE + Duration::from_secs(self.output.len() as u64 / SLOWEST);
+        self.deadline = Some(clock::now().boot.after(span));
+    }
+
+    /// Writes what there is room for. Errors: the connection is broken.
+    pub fn flush(&mut self) -> io::Result<()> {
+        while self.written < self.output.len() {
+            match self.stream.write(&self.output[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    self.written += n;
+                    if let Some(exchange) = &mut self.exchange {
+                        exchange.sent += n as u64;
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        // A large answer's room is given back.
+        if self.output.capacity() > 256 * 1024 {
+            self.output = Vec::new();
+        }
+        self.output.clear();
+        self.written = 0;
+        Ok(())
+    }
+
+    /// Puts a wait in place of the answer.
+    pub fn wait(&mut self, wait: Wait, woken: bool) {
+        self.phase = Phase::Waiting {
+            again: Some(wait.again),
+            woken,
+        };
+        self.deadline = wait.until;
+    }
+
+    /// Writes the line of the access log.
+    pub fn log(&self, now: Boot) {
+        if let Some(exchange) = &self.exchange {
+            exchange.log(self.peer, now);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Who wants to be woken by what. Watches the spool by inotify as any script could, and only while somebody waits.
+
+use super::watches::Armed;
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::State;
+use crate::core::time::Boot;
+use crate::http::events::{Event, Events};
+use crate::http::wake::Topic;
+use crate::os::clock;
+use crate::os::inotify::{self, Change};
+use crate::spool::{Place, Spool};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the watches stay when nobody waits any more: the next one often follows soon.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// The hub. `K` names those who wait.
+pub struct Hub<K> {
+    spool: Arc<Spool>,
+    events: Arc<Events>,
+    waiting: HashMap<Topic, HashSet<K>>,
+    armed: Option<Armed>,
+    idle_since: Option<Boot>,
+    /// How often the watches were armed: the descriptor is another one each time.
+    pub armings: u64,
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
+    /// One that watches nothing.
+    pub fn new(spool: Arc<Spool>, events: Arc<Events>) -> Self {
+        Self {
+            spool,
+            events,
+            waiting: HashMap::new(),
+            armed: None,
+            idle_since: None,
+            armings: 0,
+        }
+    }
+
+    /// `who` is to be woken by this. True if watches had to be armed: whoever asks must look once more.
+    /// Errors: the system has no watches left.
+    pub fn add(&mut self, who: K, topic: &Topic) -> io::Result<bool> {
+        let mut newly = false;
+        if self.armed.is_none() {
+            self.armed = Some(Armed::new(&self.spool)?);
+            self.armings += 1;
+            self.events.forget();
+            newly = true;
+        }
+        self.idle_since = None;
+        if let (Topic::Log(name), Some(armed)) = (topic, &mut self.armed) {
+            armed.watch_log(&self.spool, name);
+        }
+        self.waiting.entry(topic.clone()).or_default().insert(who);
+        Ok(newly)
+    }
+
+    /// `who` does not wait for this any more.
+    pub fn remove(&mut self, who: K, topic: &Topic) {
+        let Some(set) = self.waiting.get_mut(topic) else {
+            return;
+        };
+        set.remove(&who);
+        if set.is_empty() {
+            self.waiting.remove(topic);
+            if let (Topic::Log(name), Some(armed)) = (topic, &mut self.armed) {
+                armed.leave_log(name);
+            }
+        }
+        if self.waiting.is_empty() {
+            self.idle_since = Some(clock::now().boot);
+        }
+    }
+
+    /// What to wait for in epoll.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.armed.as_ref().map(|armed| armed.watcher.as_fd())
+    }
+
+    /// When [`Self::rest`] should be called.
+    pub fn rests_at(&self) -> Option<Boot> {
+        let idle = self.armed.is_some().then_some(self.idle_since).flatten();
+        idle.map(|since| since.after(LINGER))
+    }
+
+    /// Watches no more when nobody has waited for long.
+    pub fn rest(&mut self, now: Boot) {
+        if self.rests_at().is_some_and(|at| at <= now) {
+            self.armed = None;
+        }
+    }
+
+    /// Takes in what happened. Gives those who are to be woken.
+    pub fn read(&mut self) -> HashSet<K> {
+        let mut woken = HashSet::new();
+        let Some(armed) = &mut self.armed else {
+            return woken;
+        };
+        let mut events = Vec::new();
+        loop {
+            match armed.watcher.read() {
+                Ok(more) if more.is_empty() => break,
+                Ok(more) => events.extend(more),
+                Err(e) => {
+                    log::warn!("http: inotify: {e}");
+                    break;
+                }
+            }
+        }
+        for event in events {
+            let lost = matches!(event.change, Change::Lost | Change::Overflow);
+            if lost || !self.take_in(&event, &mut woken) {
+                self.lost(&mut woken);
+                break;
+            }
+        }
+        woken
+    }
+
+    /// Takes in one event. False if the watches cannot be relied on any more.
+    fn take_in(&mut self, event: &inotify::Event, woken: &mut HashSet<K>) -> bool {
+        let (Some(armed), Some(watch)) = (&mut self.armed, event.watch) else {
+            return false;
+        };
+        if let Some(name) = armed.logs.get(&watch) {
+            wake(&self.waiting, &Topic::Log(name.clone()), woken);
+            return true;
+        }
+        let Some(place) = armed.places.get(&watch).cloned() else {
+            // Of a watch that was just removed.
+            return true;
+        };
+        let Some(name) = event.name.to_str() else {
+            return true;
+        };
+        if place == Place::Log {
+            let topic = Topic::Log(name.to_owned());
+            if event.change == Change::Came && self.waiting.contains_key(&topic) {
+                armed.watch_log(&self.spool, name);
+                wake(&self.waiting, &topic, woken);
+            }
+            return true;
+        }
+        let Ok(id) = JobId::new(name) else {
+            return true;
+        };
+        if place == Place::Pending && armed.is_queue(&self.spool, name) {
+            // Jobs may have come into a new one before it was watched.
+            for id in armed.watch_queue(&self.spool, name, event.change) {
+                self.tell(&id, Some(State::Pending), QueueName::new(name).ok(), woken);
+            }
+            return true;
+        }
+        let state = match event.change {
+            Change::Came => Some(state_of(&place)),
+            Change::Removed => None,
+            // It comes somewhere else, or is renamed as an older run.
+            Change::MovedAway | Change::Grew | Change::Lost | Change::Overflow => {
+                wake(&self.waiting, &Topic::Job(id), woken);
+                return true;
+            }
+        };
+        let queue = state.and_then(|_| place.queue());
+        self.tell(&id, state, queue, woken);
+        true
+    }
+
+    /// A job came to a state, or is gone.
+    fn tell(
+        &self,
+        id: &JobId,
+        state: Option<State>,
+        queue: Option<QueueName>,
+        woken: &mut HashSet<K>,
+    ) {
+        wake(&self.waiting, &Topic::Job(id.clone()), woken);
+        self.events.add(Event {
+            id: id.clone(),
+            state,
+            queue,
+            at: clock::wall(),
+        });
+        wake(&self.waiting, &Topic::Events, woken);
+    }
+
+    /// Everybody looks at everything.
+    fn lost(&mut self, woken: &mut HashSet<K>) {
+        self.events.forget();
+        woken.extend(self.waiting.values().flatten().copied());
+        self.armed = None;
+        match Armed::new(&self.spool) {
+            Ok(mut armed) => {
+                for topic in self.waiting.keys() {
+                    if let Topic::Log(name) = topic {
+                        armed.watch_log(&self.spool, name);
+                    }
+                }
+                self.armed = Some(armed);
+                self.armings += 1;
+            }
+            Err(e) => log::error!("http: watching the spool: {e}"),
+        }
+    }
+}
+
+fn wake<K: Copy + Eq + std::hash::Hash>(
+    waiting: &HashMap<Topic, HashSet<K>>,
+    topic: &Topic,
+    woken: &mut HashSet<K>,
+) {
+    woken.extend(waiting.get(topic).into_iter().flatten().copied());
+}
+
+fn state_of(place: &Place) -> State {
+    match place {
+        Place::Active => State::Active,
+        Place::Complete => State::Complete,
+        Place::Failed => State::Failed,
+        Place::Pending
+        | Place::Queue(_)
+        | Place::Root
+        | Place::Bad
+        | Place::Log
+        | Place::Tmp
+        | Place::Store
+        | Place::Scripts => State::Pending,
+    }
+}

@@ -1,0 +1,236 @@
+//! Where to listen, and what comes of it.
+
+use crate::http::request::Peer;
+use crate::os::{limits, spawn};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+
+/// Where to listen: `127.0.0.1:8080`, `[::1]:8080` or `unix:PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// True if only processes of this machine can get there.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("unix:") {
+            Some("") => Err("unix: a path is missing".to_owned()),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text
+                .parse()
+                .map(Self::Tcp)
+                .map_err(|_| "expected 127.0.0.1:8080, [::1]:8080 or unix:PATH".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A socket that takes connections.
+pub struct Listener {
+    /// Where it is.
+    pub address: Address,
+    /// Where it was asked for: with port 0, the system chooses one.
+    asked: Address,
+    socket: Socket,
+}
+
+/// Names the descriptors that a daemon left to its next image: `NUMBER=ADDRESS`, one a line.
+const PASSED: &str = "PIRN_HTTP_FDS";
+
+impl Listener {
+    /// Listens. A socket that an earlier image of this process left open is taken over; one in the file system that
+    /// nobody serves any more is replaced. A socket in the file system is its owner's alone (mode 0600).
+    ///
+    /// To be called while there are no other threads: it changes the umask for a moment.
+    pub fn open(address: &Address) -> io::Result<Self> {
+        let socket = match inherited(address) {
+            Some(socket) => socket,
+            None => bind(address)?,
+        };
+        match &socket {
+            Socket::Tcp(socket) => socket.set_nonblocking(true)?,
+            Socket::Unix(socket) => socket.set_nonblocking(true)?,
+        }
+        let asked = address.clone();
+        let address = match &socket {
+            Socket::Tcp(socket) => Address::Tcp(socket.local_addr()?),
+            Socket::Unix(_) => asked.clone(),
+        };
+        Ok(Self {
+            address,
+            asked,
+            socket,
+        })
+    }
+
+    /// Takes a connection. `WouldBlock` when there is none.
+    pub fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match &self.socket {
+            Socket::Tcp(socket) => {
+                let (stream, peer) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                // Answers are written whole.
+                stream.set_nodelay(true)?;
+                Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+            }
+            Socket::Unix(socket) => {
+                let (stream, _) = socket.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+
+    /// Keeps the sockets through an exec of this process. Gives the variable that tells the next image.
+    pub fn pass_on(listeners: &[Self]) -> (&'static str, String) {
+        let lines = listeners.iter().map(|listener| {
+            spawn::keep_on_exec(listener.as_fd());
+            format!("{}={}", listener.as_fd().as_raw_fd(), listener.asked)
+        });
+        (PASSED, lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// No file is left behind.
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.as_fd(),
+            Socket::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+fn inherited(address: &Address) -> Option<Socket> {
+    let passed = std::env::var(PASSED).ok()?;
+    let number = passed.lines().find_map(|line| {
+        let (number, of) = line.split_once('=')?;
+        (of == address.to_string()).then(|| number.parse().ok())?
+    })?;
+    let fd = OwnedFd::from(spawn::inherit_descriptor(number)?);
+    match address {
+        Address::Tcp(wanted) => {
+            let socket = TcpListener::from(fd);
+            let is = socket.local_addr().ok()?;
+            let is_same =
+                is.ip() == wanted.ip() && (wanted.port() == 0 || is.port() == wanted.port());
+            is_same.then_some(Socket::Tcp(socket))
+        }
+        Address::Unix(wanted) => {
+            let socket = UnixListener::from(fd);
+            let is_same = socket.local_addr().ok()?.as_pathname() == Some(wanted.as_path());
+            is_same.then_some(Socket::Unix(socket))
+        }
+    }
+}
+
+fn bind(address: &Address) -> io::Result<Socket> {
+    let path = match address {
+        Address::Tcp(address) => return Ok(Socket::Tcp(TcpListener::bind(address)?)),
+        Address::Unix(path) => path,
+    };
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+    if is_socket
+        && UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+    {
+        std::fs::remove_file(path)?;
+    }
+    let umask = limits::current_umask();
+    limits::set_umask(0o177);
+    let socket = UnixListener::bind(path);
+    limits::set_umask(umask);
+    Ok(Socket::Unix(socket?))
+}
+
+/// One connection.
+#[derive(Debug)]
+pub enum Stream {
+    /// Over TCP.
+    Tcp(TcpStream),
+    /// Over a socket in the file system.
+    Unix(UnixStream),
+}
+
+impl Stream {
+    /// The address that the client has connected to.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => Some(stream.local_addr().ok()?.ip().to_canonical()),
+            Self::Unix(_) => None,
+        }
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&self) {
+        let _ = match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        };
+    }
+
+    /// Reads what is there. `WouldBlock` when there is nothing.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&*stream).read(buffer),
+            Self::Unix(stream) => (&*stream).read(buffer),
+        }
+    }
+
+    /// Writes what there is room for. `WouldBlock` when there is none.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => (&*stream).write(bytes),
+            Self::Unix(stream) => (&*stream).write(bytes),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}

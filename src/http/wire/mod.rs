@@ -1,0 +1,148 @@
+//! HTTP/1.1 on sockets: one thread that has all connections, and a few that answer requests.
+//!
+//! ```text
+//!   sockets ──> reactor (epoll) ──Work──> workers: Router::answer, Wait::again, Source::fill
+//!                  ^   ^                      │
+//!      inotify ────┘   └────────Letter────────┘
+//! ```
+//! A connection costs memory, never a thread: it is in the reactor's table while it is idle or slow, while its answer
+//! waits, and while a piece of its body goes out.
+
+mod accept;
+mod ask;
+pub mod body;
+mod conn;
+mod exchange;
+pub mod head;
+mod hub;
+pub mod listen;
+mod reactor;
+mod reply;
+pub mod send;
+mod table;
+mod target;
+mod watches;
+mod work;
+
+use super::{Door, Router};
+use crate::daemon::{Mailbox, Pool};
+use crate::os::{clock, limits};
+use listen::Listener;
+use reactor::Reactor;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use work::{Letter, Work};
+
+/// What clients may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most bytes of a head.
+    pub head: usize,
+    /// How long a head may take, from its first byte to its last.
+    pub head_time: Duration,
+    /// How long a body may take.
+    pub body: Duration,
+    /// How long a connection may be without a request.
+    pub idle: Duration,
+    /// Most connections.
+    pub connections: usize,
+    /// Threads that answer requests.
+    pub workers: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: 16 * 1024,
+            head_time: Duration::from_secs(10),
+            body: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            connections: 512,
+            workers: 8,
+        }
+    }
+}
+
+/// What the reactor and the workers share.
+pub struct Wire {
+    door: Arc<Door>,
+    mail: Arc<Mailbox<Letter>>,
+    pool: Pool<Work>,
+    limits: Limits,
+}
+
+/// The wire while it runs.
+pub struct Running {
+    door: Arc<Door>,
+    router: Arc<Router>,
+    limits: Limits,
+    mail: Arc<Mailbox<Letter>>,
+    thread: Option<JoinHandle<Vec<Listener>>>,
+}
+
+impl Running {
+    /// Starts answering.
+    pub fn start(
+        door: Arc<Door>,
+        router: Router,
+        limits: Limits,
+        listeners: Vec<Listener>,
+    ) -> io::Result<Self> {
+        // Jobs need descriptors too.
+        let half = usize::try_from(limits::descriptors() / 2).unwrap_or(usize::MAX);
+        let mut running = Self {
+            door,
+            router: Arc::new(router),
+            limits: Limits {
+                connections: limits.connections.min(half),
+                ..limits
+            },
+            mail: Arc::new(Mailbox::new()?),
+            thread: None,
+        };
+        running.resume(listeners)?;
+        Ok(running)
+    }
+
+    /// Goes on after [`Self::close`]. What workers have not answered by then goes to the mailbox of before, and
+    /// reaches nobody.
+    pub fn resume(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
+        self.mail = Arc::new(Mailbox::new()?);
+        let (mail, door, router) = (
+            Arc::clone(&self.mail),
+            Arc::clone(&self.door),
+            Arc::clone(&self.router),
+        );
+        let pool = Pool::new("http", self.limits.workers, move |work: Work| {
+            mail.send(work.carry_out(&door, &router));
+        });
+        let wire = Wire {
+            door: Arc::clone(&self.door),
+            mail: Arc::clone(&self.mail),
+            pool,
+            limits: self.limits,
+        };
+        let reactor = Reactor::new(Arc::new(wire), listeners)?;
+        let thread = std::thread::Builder::new()
+            .name("http".to_owned())
+            .stack_size(256 * 1024);
+        self.thread = Some(thread.spawn(move || reactor.run())?);
+        Ok(())
+    }
+
+    /// Takes no new requests, and listens no more. What is being answered goes on.
+    pub fn drain(&self) {
+        self.mail.send(Letter::Drain);
+    }
+
+    /// Ends all connections, and waits at most this long for answers that are on their way; with `serve`, also for those
+    /// to what has just been asked. Gives the listeners, unless it was drained before.
+    pub fn close(&mut self, longest: Duration, serve: bool) -> Vec<Listener> {
+        let until = clock::now().boot.after(longest);
+        self.mail.send(Letter::Close { until, serve });
+        let ended = self.thread.take().map(JoinHandle::join);
+        ended.and_then(Result::ok).unwrap_or_default()
+    }
+}

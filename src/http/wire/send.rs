@@ -1,0 +1,163 @@
+//! Answers as bytes.
+
+use super::head::Head;
+use crate::core::time::Wall;
+use crate::http::answer::Response;
+use std::fmt::Write;
+
+/// What is known of an answer's body when its head is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// So many bytes.
+    Length(u64),
+    /// In chunks.
+    Chunks,
+    /// Until the connection is closed: for HTTP/1.0.
+    UntilClose,
+}
+
+/// What of the request matters for how its answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// To HEAD: no body.
+    pub head_only: bool,
+    /// To HTTP/1.0.
+    pub is_old: bool,
+    /// The connection is used further.
+    pub keep: bool,
+}
+
+impl Manner {
+    /// How to answer this request.
+    pub fn of(head: &Head) -> Self {
+        Self {
+            head_only: head.method == crate::http::request::Method::Head,
+            is_old: head.is_old,
+            keep: head.keep_alive,
+        }
+    }
+
+    /// How to answer what was no request.
+    pub const REFUSAL: Self = Self {
+        head_only: false,
+        is_old: false,
+        keep: false,
+    };
+}
+
+/// Appends a head to `out`.
+pub fn head(out: &mut Vec<u8>, response: &Response, extent: Extent, manner: Manner, now: Wall) {
+    let status = response.status;
+    let mut text = format!(
+        "HTTP/1.1 {status} {}\r\nDate: {}\r\n",
+        reason(status),
+        now.http_date()
+    );
+    for (name, value) in &response.headers {
+        let _ = write!(text, "{name}: {value}\r\n");
+    }
+    match extent {
+        Extent::Length(_) if matches!(status, 204 | 304) => {}
+        Extent::Length(length) => {
+            let _ = write!(text, "Content-Length: {length}\r\n");
+        }
+        Extent::Chunks => text.push_str("Transfer-Encoding: chunked\r\n"),
+        Extent::UntilClose => {}
+    }
+    match (manner.keep, manner.is_old) {
+        (false, _) => text.push_str("Connection: close\r\n"),
+        (true, true) => text.push_str("Connection: keep-alive\r\n"),
+        (true, false) => {}
+    }
+    text.push_str("\r\n");
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a whole answer to `out`.
+pub fn full(out: &mut Vec<u8>, response: &Response, manner: Manner, now: Wall) {
+    let length = Extent::Length(response.body.len() as u64);
+    head(out, response, length, manner, now);
+    if !manner.head_only && !matches!(response.status, 204 | 304) {
+        out.extend_from_slice(&response.body);
+    }
+}
+
+/// Appends one chunk to `out`. An empty one is left out: it would end the body.
+pub fn chunk(out: &mut Vec<u8>, piece: &[u8]) {
+    if !piece.is_empty() {
+        out.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        out.extend_from_slice(piece);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What ends a body in chunks.
+pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
+/// What a client that expects it waits for before it sends its body.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The words for a status.
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        207 => "Multi-Status",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        _ => "Unknown",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_as_bytes() {
+        let now = Wall::parse("2026-11-21T16:00:00Z").unwrap();
+        let mut out = Vec::new();
+        let response = Response::text(200, "hi").header("X-A", "b\r\nEvil: c");
+        full(&mut out, &response, Manner::REFUSAL, now);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 16:00:00 GMT\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             X-A: bEvil: c\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi"
+        );
+        let mut out = Vec::new();
+        chunk(&mut out, b"");
+        chunk(&mut out, &[b'x'; 26]);
+        assert_eq!(out, b"1a\r\nxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n");
+    }
+}

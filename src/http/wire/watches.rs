@@ -1,0 +1,99 @@
+//! The watches on a spool that the hub hears through.
+
+use crate::core::id::{JobId, QueueName};
+use crate::os::dir;
+use crate::os::inotify::{Change, Interest, Watch, Watcher};
+use crate::spool::{Fs, Place, Spool, Where};
+use std::collections::HashMap;
+use std::io;
+
+/// The watches, with what each is of.
+pub struct Armed {
+    /// Where their events come.
+    pub watcher: Watcher,
+    /// Directories.
+    pub places: HashMap<Watch, Place>,
+    /// Logs that are followed.
+    pub logs: HashMap<Watch, String>,
+}
+
+impl Armed {
+    /// Watches every directory that jobs move through.
+    pub fn new(spool: &Spool) -> io::Result<Self> {
+        let mut armed = Self {
+            watcher: Watcher::new()?,
+            places: HashMap::new(),
+            logs: HashMap::new(),
+        };
+        for place in [Place::Pending, Place::Log] {
+            armed.watch(spool, place, Interest::Everything)?;
+        }
+        for place in [Place::Active, Place::Complete, Place::Failed] {
+            armed.watch(spool, place, Interest::Moves)?;
+        }
+        for queue in spool.queues()? {
+            armed.watch(spool, Place::Queue(queue), Interest::Moves)?;
+        }
+        Ok(armed)
+    }
+
+    fn watch(&mut self, spool: &Spool, place: Place, interest: Interest) -> io::Result<()> {
+        let add = |fd: &std::os::fd::OwnedFd| self.watcher.add(fd, interest);
+        let watch = match spool.fs().with(&place, add) {
+            Ok(watch) => watch,
+            // A queue may go at any time.
+            Err(_) if matches!(place, Place::Queue(_)) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        self.places.insert(watch, place);
+        Ok(())
+    }
+
+    /// True if a name in `pending/` is a queue's, or was.
+    pub fn is_queue(&self, spool: &Spool, name: &str) -> bool {
+        let is_known =
+            |place: &Place| matches!(place, Place::Queue(queue) if queue.as_str() == name);
+        let look = spool.fs().look(&Place::Pending, name.as_bytes());
+        match look {
+            Ok(Some(look)) => look.kind == dir::Kind::Directory,
+            Ok(None) | Err(_) => self.places.values().any(is_known),
+        }
+    }
+
+    /// Watches a queue that has come. Gives the jobs that are in it.
+    pub fn watch_queue(&mut self, spool: &Spool, name: &str, change: Change) -> Vec<JobId> {
+        let (Ok(queue), Change::Came) = (QueueName::new(name), change) else {
+            return Vec::new();
+        };
+        let at = Where::Pending(queue);
+        if let Err(e) = self.watch(spool, at.place(), Interest::Moves) {
+            log::warn!("http: watching the queue {name}: {e}");
+        }
+        spool.ids(&at).unwrap_or_default()
+    }
+
+    /// Watches a log, if there is one by now.
+    pub fn watch_log(&mut self, spool: &Spool, name: &str) {
+        let watch = spool.fs().with(&Place::Log, |log| {
+            let file = dir::open_read(log, name.as_bytes())?;
+            self.watcher.add(&file, Interest::Growth)
+        });
+        if let Ok(watch) = watch {
+            self.logs.insert(watch, name.to_owned());
+        }
+    }
+
+    /// Watches a log no more.
+    pub fn leave_log(&mut self, name: &str) {
+        let of_name: Vec<Watch> = self
+            .logs
+            .iter()
+            .filter(|(_, of)| *of == name)
+            .map(|(watch, _)| *watch)
+            .collect();
+        for watch in of_name {
+            self.watcher.remove(watch);
+            self.logs.remove(&watch);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Editing `config.json` one value at a time, so that everybody can see what was done.
+
+use super::{Fs, Place, Spool};
+use crate::core::config::Config;
+use crate::core::json::Object;
+use crate::os::dir::How;
+use crate::spool::RealFs;
+use std::fmt;
+use std::io;
+
+/// Why the settings were not changed.
+#[derive(Debug)]
+pub enum EditError {
+    /// They are not valid, or would not be.
+    Invalid(String),
+    /// The file could not be read.
+    Unreadable(io::Error),
+    /// The file could not be written.
+    Io(io::Error),
+}
+
+impl fmt::Display for EditError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(what) => f.write_str(what),
+            Self::Unreadable(e) | Self::Io(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl std::error::Error for EditError {}
+
+/// One value: the keys that lead to it, and its JSON text.
+pub type Edit<'a> = (&'a [&'a str], String);
+
+impl Spool<RealFs> {
+    /// Sets these values in `config.json`, which is replaced whole and synced. All other values keep their own text
+    /// and place.
+    pub fn edit_settings(&self, edits: &[Edit<'_>]) -> Result<(), EditError> {
+        let mut text = match std::fs::read_to_string(self.path().join("config.json")) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => "{}".to_owned(),
+            Err(e) => return Err(EditError::Unreadable(e)),
+        };
+        check(&text)?;
+        for (keys, value) in edits {
+            text = set(&text, keys, value, 0)?;
+        }
+        check(&text)?;
+        let staged = self.staging_name("config");
+        self.fs()
+            .write_new(&Place::Tmp, &staged, format!("{text}\n").as_bytes(), true)
+            .and_then(|()| {
+                let (from, to) = (&Place::Tmp, &Place::Root);
+                self.fs()
+                    .rename(from, &staged, to, b"config.json", How::Replace)
+            })
+            .and_then(|()| self.fs().sync(&Place::Root))
+            .map_err(EditError::Io)
+    }
+}
+
+fn check(text: &str) -> Result<(), EditError> {
+    Config::parse(text)
+        .map(drop)
+        .map_err(|e| EditError::Invalid(e.to_string()))
+}
+
+/// The text with the value at `keys` replaced.
+fn set(text: &str, keys: &[&str], value: &str, depth: usize) -> Result<String, EditError> {
+    let Some((key, rest)) = keys.split_first() else {
+        return Ok(value.to_owned());
+    };
+    let object = Object::parse(text).map_err(|e| EditError::Invalid(e.to_string()))?;
+    let mut fields: Vec<(String, String)> = object
+        .fields()
+        .map(|(key, raw)| (key.to_owned(), raw.get().to_owned()))
+        .collect();
+    match fields.iter_mut().find(|(name, _)| name == key) {
+        Some((_, old)) => *old = set(old, rest, value, depth + 1)?,
+        None => fields.push(((*key).to_owned(), set("{}", rest, value, depth + 1)?)),
+    }
+    let indent = "  ".repeat(depth + 1);
+    let quoted = |name: &str| serde_json::to_string(name).unwrap_or_default();
+    let lines: Vec<String> = fields
+        .iter()
+        .map(|(name, raw)| format!("{indent}{}: {raw}", quoted(name)))
+        .collect();
+    Ok(format!(
+        "{{\n{}\n{}}}",
+        lines.join(",\n"),
+        "  ".repeat(depth)
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::set;
+
+    #[test]
+    fn edits_touch_one_value() {
+        let text = r#"{"slots": 4, "queues": {"mail": {"slots": 1}}, "keep": "1d"}"#;
+        let edited = set(text, &["queues", "mail", "paused"], "true", 0).unwrap();
+        assert_eq!(
+            edited,
+            "{\n  \"slots\": 4,\n  \"queues\": {\n    \"mail\": {\n      \"slots\": 1,\n      \"paused\": true\n    }\n  },\n  \"keep\": \"1d\"\n}"
+        );
+        assert_eq!(
+            set("{}", &["paused"], "false", 0).unwrap(),
+            "{\n  \"paused\": false\n}"
+        );
+    }
+}

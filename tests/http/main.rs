@@ -1,0 +1,20 @@
+//! The HTTP door from outside: the real binary, real sockets, and clients that do not always behave.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+#[path = "../blackbox/spool.rs"]
+#[allow(dead_code)]
+mod spool;
+#[path = "../blackbox/tools.rs"]
+#[allow(dead_code)]
+mod tools;
+
+mod client;
+
+mod abuse;
+mod jobs;
+mod logs;
+mod openapi;
+mod rights;
+mod steer;
+mod watch;
+mod wire;

@@ -1,0 +1,116 @@
+//! Cancel, retry, hold, release, delete; queues.
+
+use crate::client::{ANYBODY_MAY_RUN, ask, get, post};
+use crate::spool::Spool;
+use crate::tools::Gate;
+use serde_json::json;
+
+#[test]
+fn a_job_is_steered() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "1"]);
+    let gate = Gate::new(&spool, "gate");
+    post(port, "/v1/jobs", &gate.wait());
+    spool.wait_note("1");
+    post(port, "/v1/jobs", "true");
+    let steer = |id: &str, verb: &str| post(port, &format!("/v1/jobs/{id}/{verb}"), "").status;
+    let delete = |target: &str| ask(port, "DELETE", &format!("/v1/jobs/{target}"), &[], "").status;
+
+    assert_eq!(steer("1", "retry"), 409);
+    assert_eq!(steer("1", "hold"), 409);
+    assert_eq!(delete("1"), 409);
+    assert_eq!(steer("2", "cancel"), 200);
+    assert_eq!(spool.record("failed/2")["reason"], "cancelled");
+    assert_eq!(steer("2", "cancel"), 409);
+    assert_eq!(steer("1", "cancel"), 202);
+    assert_eq!(spool.wait_record("failed/1")["reason"], "cancelled");
+    assert_eq!(steer("2", "retry"), 200);
+    spool.wait_record("complete/2");
+    assert_eq!(delete("2"), 204);
+    assert!(!spool.has("complete/2"));
+    for (id, verb) in [
+        ("2", "cancel"),
+        ("none", "retry"),
+        ("..", "hold"),
+        (".x", "release"),
+    ] {
+        assert_eq!(steer(id, verb), 404, "{verb} {id}");
+    }
+    assert_eq!(delete("2"), 404);
+    post(port, "/v1/jobs", &gate.wait());
+    spool.wait_note("3");
+    assert_eq!(delete("3?kill"), 202);
+    spool.wait_gone("active/3");
+    assert_eq!(post(port, "/v1/jobs/1/explode", "").status, 404);
+}
+
+#[test]
+fn a_held_job_waits_until_it_is_released() {
+    let (mut spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    post(port, "/v1/jobs", r#"{"command": "true", "queue": "mail"}"#);
+    post(port, "/v1/jobs", "true");
+    for id in ["1", "2"] {
+        assert_eq!(
+            post(port, &format!("/v1/jobs/{id}/hold"), "").json()["queue"],
+            "held"
+        );
+    }
+    assert_eq!(spool.ls("pending/held"), ["1", "2"]);
+    assert_eq!(
+        spool.record("config.json")["queues"]["held"]["paused"],
+        true
+    );
+    assert_eq!(spool.record("config.json")["http"]["anonymous"][0], "read");
+    spool.stop();
+    let port = spool.serve_http(&[]);
+    // What comes later runs; what is held does not.
+    post(port, "/v1/jobs?wait=20s", "true");
+    assert_eq!(spool.ls("pending/held"), ["1", "2"]);
+    for id in ["1", "2"] {
+        assert_eq!(
+            post(port, &format!("/v1/jobs/{id}/release"), "").status,
+            200
+        );
+        spool.wait_record(&format!("complete/{id}"));
+    }
+    assert_eq!(spool.record("complete/1")["queue"], "mail");
+    assert_eq!(spool.record("complete/2").get("queue"), None);
+}
+
+#[test]
+fn queues_are_shown_and_changed() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "1"]);
+    let patch = |target: &str, body: &str| ask(port, "PATCH", target, &[], body);
+    let changed = patch("/v1/queues/mail", r#"{"paused": true, "slots": 2}"#);
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    post(port, "/v1/jobs", r#"{"command": "true", "queue": "mail"}"#);
+    post(port, "/v1/jobs?wait=20s", "true");
+    let queues = get(port, "/v1/queues").json();
+    let mail = json!({"name": "mail", "waiting": 1, "paused": true, "slots": 2});
+    assert!(
+        queues["queues"].as_array().unwrap().contains(&mail),
+        "{queues}"
+    );
+    assert_eq!(
+        patch("/v1/queues/mail", r#"{"paused": false, "slots": null}"#).status,
+        200
+    );
+    spool.wait_record("complete/1");
+    assert_eq!(
+        patch("/v1/queues", r#"{"paused": true}"#).json()["paused"],
+        true
+    );
+    for (body, status) in [
+        ("[]", 400),
+        ("{\"paused\": 1}", 422),
+        ("{\"pause\": true}", 422),
+    ] {
+        assert_eq!(patch("/v1/queues/mail", body).status, status, "{body}");
+    }
+    assert_eq!(patch("/v1/queues/.x", "{}").status, 400);
+    std::fs::write(
+        spool.path().join("config.json"),
+        "{\"http\": {\"anonymous\": [\"admin\"]}, ]",
+    )
+    .unwrap();
+    assert_eq!(patch("/v1/queues/mail", r#"{"paused": true}"#).status, 409);
+}
