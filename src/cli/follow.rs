@@ -117,7 +117,7 @@ impl<'s> Follower<'s> {
             if over || stop()? {
                 return Ok(found);
             }
-            self.poller.wait(true)?;
+            self.poller.wait(None)?;
             while !self.watcher.read()?.is_empty() {}
         }
     }

@@ -63,7 +63,7 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
         if deadline.is_some_and(|deadline| clock::now().boot >= deadline) {
             return Err(Failure::new(NOT_NOW, "not all jobs have ended in time"));
         }
-        poller.wait(true)?;
+        poller.wait(None)?;
         while !watcher.read()?.is_empty() {}
     }
 }

@@ -80,7 +80,7 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
                 }
             }
         }
-        shared.mail.send(Letter::Done);
+        shared.mail.send_expected([Letter::Done]);
     })
 }
 
@@ -180,10 +180,10 @@ fn fail(
             place = Settled::Failed;
         }
     }
-    shared.mail.send(Letter::Event(Event::Committed {
-        id: id.clone(),
-        place,
-    }));
+    let id = id.clone();
+    shared
+        .mail
+        .send_expected([Letter::Event(Event::Committed { id, place })]);
 }
 
 /// A job left its queue, or its file was put somewhere by hand: writes its end if it is in `failed/` or

@@ -106,7 +106,7 @@ fn write_down(shared: &Shared, ends: Vec<End>, give_up: impl Fn(Unwritten)) {
             }
         }
     }
-    shared.mail.send_all(letters);
+    shared.mail.send_expected(letters);
 }
 
 /// Writes an end, however long that takes.
@@ -124,7 +124,7 @@ pub fn insist_on(shared: &Shared, unwritten: Unwritten) {
             .finish(&run.id, &draft.record, &draft.target, tell)
     });
     let place = settle(shared, &run, &book, draft, placed);
-    shared.mail.send(over(&run, place));
+    shared.mail.send_expected([over(&run, place)]);
 }
 
 /// What the engine is told when an end is written down.

@@ -46,6 +46,10 @@ impl Letter {
     }
 }
 
+/// How long the first report is waited for, and how long one that does not come.
+const SHORTEST_PATIENCE: Duration = Duration::from_millis(1);
+const LONGEST_PATIENCE: Duration = Duration::from_millis(64);
+
 /// What a readable descriptor means.
 const MAIL: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -83,6 +87,8 @@ pub struct Engine {
     pub(super) starting: usize,
     /// Committers' tasks that the scheduler does not wait for.
     pub(super) errands: usize,
+    /// How long to wait for the next report.
+    patience: Duration,
     /// What is open to others.
     pub(super) service: Option<Box<dyn Service>>,
 }
@@ -146,6 +152,7 @@ impl Engine {
             upgrade: false,
             status: String::new(),
             starting: 0,
+            patience: SHORTEST_PATIENCE,
             errands: 0,
             service: None,
             options,
@@ -207,9 +214,8 @@ impl Engine {
             }
             self.set_timers().or_else(doing("timerfd"))?;
             self.tell_status();
-            let busy = !self.scans.is_empty();
-            let block = !busy && self.shared.mail.may_sleep();
-            let ready = self.poller.wait(block).or_else(doing("epoll"))?;
+            let longest = self.patience();
+            let ready = self.poller.wait(longest).or_else(doing("epoll"))?;
             self.shared.mail.awake(ready.contains(&MAIL));
             for number in ready {
                 self.readable(number);
@@ -229,9 +235,27 @@ impl Engine {
         }
     }
 
+    /// How long to wait for something to happen. What the other threads are about to report of starts and commits is
+    /// not worth being woken for each: it is looked for, more and more seldom if it does not come.
+    fn patience(&mut self) -> Option<Duration> {
+        if !self.scans.is_empty() || !self.shared.mail.may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        let expects = self.starting > 0 || self.errands > 0 || self.scheduler.counts().ending > 0;
+        if !expects {
+            return None;
+        }
+        let patience = self.patience;
+        self.patience = (patience * 2).min(LONGEST_PATIENCE);
+        Some(patience)
+    }
+
     /// One turn: a bounded part of whatever there is to do.
     fn turn(&mut self) {
         let letters = self.shared.mail.take();
+        if !letters.is_empty() {
+            self.patience = SHORTEST_PATIENCE;
+        }
         if letters.iter().any(Letter::is_commit) {
             // What a user did to a file before its commit must not be taken for something done to the next run.
             self.read_watches();

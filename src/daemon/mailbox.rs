@@ -36,18 +36,12 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Leaves several messages.
-    pub fn send_all(&self, letters: Vec<T>) {
-        if letters.is_empty() {
-            return;
-        }
+    /// Leaves messages that the reader expects: it looks by itself before long, and is not woken for them.
+    pub fn send_expected(&self, letters: impl IntoIterator<Item = T>) {
         self.letters
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .extend(letters);
-        if self.asleep.swap(false, Ordering::SeqCst) {
-            self.bell.ring();
-        }
     }
 
     /// Takes all messages.

@@ -88,7 +88,7 @@ fn start(shared: &Shared, task: Task) {
             let terms = Box::new(terms);
             let started = Event::Started { id, attempt, terms };
             shared.children.enter(Some((pid, task.id)), || {
-                shared.mail.send(Letter::Event(started));
+                shared.mail.send_expected([Letter::Event(started)]);
             });
         }
         Err(NotNow::Impossible { error, code }) => {

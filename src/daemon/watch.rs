@@ -166,9 +166,13 @@ impl Engine {
     /// Reads what inotify has, more than its queue can hold: who drops without pause does not keep us here.
     pub(super) fn read_watches(&mut self) {
         for _ in 0..READS_PER_TURN {
-            match self.watches.watcher.read() {
-                Ok(events) if events.is_empty() => return,
-                Ok(events) => events.into_iter().for_each(|event| self.noticed(event)),
+            match self.watches.watcher.read_some() {
+                Ok((events, more)) => {
+                    events.into_iter().for_each(|event| self.noticed(event));
+                    if !more {
+                        return;
+                    }
+                }
                 Err(e) => return log::error!("inotify: {e}"),
             }
         }

@@ -52,6 +52,15 @@ pub struct Watch(WatchDescriptor);
 #[derive(Debug)]
 pub struct Watcher(Inotify);
 
+/// The head of an event as the kernel writes it.
+const HEAD: usize = 16;
+
+/// The longest name, as it is filled up: NAME_MAX is 255.
+const LONGEST_NAME: usize = 256;
+
+/// What is read at a time; the kernel leaves an event that does not fit for the next time.
+const BUFFER: usize = 4096;
+
 impl Watcher {
     /// An empty one, which never blocks in `read`.
     pub fn new() -> io::Result<Self> {
@@ -84,12 +93,24 @@ impl Watcher {
 
     /// The events that are there, possibly none.
     pub fn read(&self) -> io::Result<Vec<Event>> {
+        Ok(self.read_some()?.0)
+    }
+
+    /// Some of the events that are there, and whether there may be more.
+    pub fn read_some(&self) -> io::Result<(Vec<Event>, bool)> {
         let events = match self.0.read_events() {
             Ok(events) => events,
-            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok(Vec::new()),
+            Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok((Vec::new(), false)),
             Err(e) => return Err(e.into()),
         };
-        Ok(events.into_iter().filter_map(translate).collect())
+        // An event is a head of 16 bytes and a name that ends in NUL and is filled up to a multiple of 16 (inotify(7)).
+        let size = |name: &Option<OsString>| match name {
+            Some(name) => HEAD + (name.len() + 1).next_multiple_of(HEAD),
+            None => HEAD,
+        };
+        let read: usize = events.iter().map(|event| size(&event.name)).sum();
+        let more = read + HEAD + LONGEST_NAME > BUFFER;
+        Ok((events.into_iter().filter_map(translate).collect(), more))
     }
 }
 

@@ -28,19 +28,24 @@ impl Poller {
         Ok(self.0.delete(fd)?)
     }
 
-    /// Waits until something is readable, or looks once if `block` is false. Gives the numbers.
-    pub fn wait(&self, block: bool) -> io::Result<Vec<u64>> {
+    /// Waits until something is readable, at most this long. `None`: for as long as it takes. Gives the numbers.
+    pub fn wait(&self, longest: Option<Duration>) -> io::Result<Vec<u64>> {
         let mut events = [EpollEvent::empty(); 32];
-        let timeout = if block {
-            EpollTimeout::NONE
-        } else {
-            EpollTimeout::ZERO
-        };
-        match self.0.wait(&mut events, timeout) {
+        match self.0.wait(&mut events, timeout(longest)) {
             Ok(n) => Ok(events[..n].iter().map(EpollEvent::data).collect()),
             Err(nix::Error::EINTR) => Ok(Vec::new()),
             Err(e) => Err(e.into()),
         }
+    }
+}
+
+/// Rounded up: a deadline that is looked at too early would be looked at again and again.
+fn timeout(longest: Option<Duration>) -> EpollTimeout {
+    match longest {
+        None => EpollTimeout::NONE,
+        Some(span) => u16::try_from(span.as_micros().div_ceil(1000))
+            .unwrap_or(u16::MAX)
+            .into(),
     }
 }
 
@@ -95,14 +100,7 @@ impl Poller {
     /// Waits until something can be done, at most this long. `None`: for as long as it takes.
     pub fn wait_for(&self, longest: Option<Duration>) -> io::Result<Vec<Ready>> {
         let mut events = [EpollEvent::empty(); 128];
-        let timeout = match longest {
-            None => EpollTimeout::NONE,
-            // Rounded up: a deadline that is looked at too early would be looked at again and again.
-            Some(span) => u16::try_from(span.as_micros().div_ceil(1000))
-                .unwrap_or(u16::MAX)
-                .into(),
-        };
-        let n = match self.0.wait(&mut events, timeout) {
+        let n = match self.0.wait(&mut events, timeout(longest)) {
             Ok(n) => n,
             Err(nix::Error::EINTR) => 0,
             Err(e) => return Err(e.into()),
