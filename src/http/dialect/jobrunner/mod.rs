@@ -7,6 +7,7 @@
 //! - The password is compared in a time that says nothing, is not in the log, and the command does not get it.
 //! - An id may contain a slash: no file is named after it.
 //! - A payload is durable when it is accepted, and is run even if the daemon ends before that.
+//! - Where others than this machine can come, `/status` needs the password or a token too.
 //! - A number of workers that is no number, and an address that is taken, end the program.
 
 mod reply;
