@@ -3,6 +3,8 @@
 use crate::client::{Conn, Reply, ask, get, post};
 use crate::spool::Spool;
 use crate::tools::Gate;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -459,6 +461,13 @@ fn rights_and_limits() {
     assert_eq!(ask(port, "GET", "/ping", &[&bearer], "").text(), ".");
     let full = ask(port, "POST", "/scripts/s.sh", &[&bearer], "{}");
     assert_eq!((full.status, full.header("retry-after")), (503, "10"));
+    // The user and the password that clients of qmd send are a token's name and the token.
+    let basic = |name: &str| {
+        let pair = STANDARD.encode(format!("{name}:{}", token.trim()));
+        let header = format!("Authorization: Basic {pair}");
+        ask(port, "PUT", "/scripts", &[&header], "").status
+    };
+    assert_eq!((basic("someone"), basic("another")), (200, 401));
     let large = format!("{{\"args\": [\"{}\"]}}", "x".repeat(1 << 20));
     assert_eq!(
         ask(port, "POST", "/scripts/s.sh", &[&bearer], &large).status,
