@@ -300,9 +300,9 @@ fn priorities_and_what_waits() {
     let mut ends: Vec<(String, String)> = waiting
         .into_iter()
         .map(|mut conn| {
-            let result = conn.reply().json();
-            let field = |name: &str| result[name].as_str().unwrap().to_owned();
-            (field("start_time"), field("id"))
+            let id = conn.reply().json()["id"].as_str().unwrap().to_owned();
+            let record = spool.record(&format!("complete/{id}"));
+            (record["started_at"].as_str().unwrap().to_owned(), id)
         })
         .collect();
     ends.sort();
