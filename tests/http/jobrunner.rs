@@ -341,6 +341,20 @@ fn a_daemon_that_ends_meanwhile() {
 }
 
 #[test]
+fn a_daemon_that_is_replaced() {
+    let echo = "#!/bin/sh\necho $COLOUR; cat $JOBRUNNER_REQUEST_DATA_FN\n";
+    let variables = [("JOBRUNNER_PASSWORD", "right"), ("COLOUR", "blue")];
+    let (spool, port) = serving(echo, &variables, &[]);
+    spool.signal("USR2");
+    spool.wait_for("the new image to listen", || spool.ports().len() > 1);
+    assert_eq!(spool.ports()[1], port);
+    let right = ["X-JR-PASSWORD: right"];
+    let answer = ask(port, "POST", "/payload", &right, &body("7", b"x")).json();
+    assert_eq!(text(&answer, "output"), "blue\nx");
+    assert_eq!(post(port, "/payload", &body("7", b"x")).status, 401);
+}
+
+#[test]
 fn how_it_is_started() {
     let spool = Spool::new();
     let command = command(&spool, "#!/bin/sh\n");

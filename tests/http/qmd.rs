@@ -381,6 +381,19 @@ fn a_daemon_that_ends_meanwhile() {
 }
 
 #[test]
+fn a_client_that_goes_away() {
+    let (spool, port) = with_scripts("{}", &[]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.script("gate.sh", &format!("#!/bin/sh\n{}\n", gate.wait()));
+    let conn = begin(port, "/scripts/gate.sh");
+    spool.wait_note("1");
+    drop(conn);
+    spool.wait_daemon_log("POST /scripts/gate.sh");
+    gate.open(1);
+    assert_eq!(get(port, "/jobs/1").json()["status"], "OK");
+}
+
+#[test]
 fn a_long_log_is_cut() {
     let (spool, port) = with_scripts(
         "{}",
