@@ -1,6 +1,5 @@
-//! What Go's encoding/json, time and os/exec do and clients of servers written in Go can see.
+//! What Go's encoding/json reads, for clients of servers written in Go.
 
-use crate::core::time::Wall;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
@@ -108,60 +107,6 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
-/// The time that is none.
-pub const NO_TIME: &str = "0001-01-01T00:00:00Z";
-
-/// RFC 3339 in UTC, the fraction without zeros at its end.
-pub fn time(at: Wall) -> String {
-    let text = at.to_string();
-    let digits = text.trim_end_matches('Z').trim_end_matches('0');
-    format!("{}Z", digits.trim_end_matches('.'))
-}
-
-/// What Go calls the signals of Linux, from 1 on.
-const SIGNALS: [&str; 31] = [
-    "hangup",
-    "interrupt",
-    "quit",
-    "illegal instruction",
-    "trace/breakpoint trap",
-    "aborted",
-    "bus error",
-    "floating point exception",
-    "killed",
-    "user defined signal 1",
-    "segmentation fault",
-    "user defined signal 2",
-    "broken pipe",
-    "alarm clock",
-    "terminated",
-    "stack fault",
-    "child exited",
-    "continued",
-    "stopped (signal)",
-    "stopped",
-    "stopped (tty input)",
-    "stopped (tty output)",
-    "urgent I/O condition",
-    "CPU time limit exceeded",
-    "file size limit exceeded",
-    "virtual timer expired",
-    "profiling timer expired",
-    "window changed",
-    "I/O possible",
-    "power failure",
-    "bad system call",
-];
-
-/// How a process that a signal has ended is described.
-pub fn signal(number: i32) -> String {
-    let index = usize::try_from(number - 1).ok();
-    match index.and_then(|index| SIGNALS.get(index)) {
-        Some(name) => format!("signal: {name}"),
-        None => format!("signal: signal {number}"),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -202,24 +147,5 @@ mod tests {
             let fields = Fields::first(format!("{{\"data\": {text}}}").as_bytes()).unwrap();
             assert_eq!(fields.bytes("data").ok().as_deref(), wanted, "{text}");
         }
-    }
-
-    #[test]
-    fn times() {
-        for (text, wanted) in [
-            ("2026-11-21T16:00:00.400Z", "2026-11-21T16:00:00.4Z"),
-            ("2026-11-21T16:00:10Z", "2026-11-21T16:00:10Z"),
-            ("2026-11-21T16:00:10.05Z", "2026-11-21T16:00:10.05Z"),
-        ] {
-            assert_eq!(time(Wall::parse(text).unwrap()), wanted);
-        }
-    }
-
-    #[test]
-    fn signals() {
-        assert_eq!(signal(15), "signal: terminated");
-        assert_eq!(signal(31), "signal: bad system call");
-        assert_eq!(signal(40), "signal: signal 40");
-        assert_eq!(signal(0), "signal: signal 0");
     }
 }

@@ -1,8 +1,8 @@
 //! `/jobs`: what waits, runs and has ended.
 
-use super::request::Priority;
-use super::{Outcome, failed, is_ours, not_found, queue, require, result, result_of};
+use super::{Outcome, failed, not_found, queue, require, result_of};
 use crate::core::id::{JobId, natural_order};
+use crate::core::qmd::{self, Priority, is_of_qmd};
 use crate::http::{Door, Request, Response, Right};
 use crate::spool::{Found, Where};
 use std::fmt::Write as _;
@@ -20,11 +20,11 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
     let waiting = in_place(door, &Where::Pending(queue()?)).map_err(failed)?;
     let running = in_place(door, &Where::Active).map_err(failed)?;
     let ended = finished(door).map_err(failed)?;
-    let ended = ended.filter(|found| is_ours(&found.record));
+    let ended = ended.filter(|found| is_of_qmd(&found.record));
     if wants_json(request) {
         let limit = limit(request, LOOKED_THROUGH)?;
-        let jobs = running.iter().chain(&waiting).map(result::line);
-        let ended = ended.take(limit).map(|found| result::line(&found));
+        let jobs = running.iter().chain(&waiting).map(line);
+        let ended = ended.take(limit).map(|found| line(&found));
         let jobs: Vec<String> = jobs.chain(ended).collect();
         return Ok(Response::json(200, format!("[{}]\n", jobs.join(",\n"))).into());
     }
@@ -51,12 +51,16 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
     Ok(Response::text(200, text).into())
 }
 
+fn line(found: &Found) -> String {
+    qmd::line(&found.id, &found.record, found.at.state())
+}
+
 /// The result of a job, once there is one.
 pub fn wait(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     require(request, Right::Read)?;
     let id = JobId::new(id).map_err(|_| not_found())?;
     match door.spool().get(&id).map_err(failed)? {
-        Some(found) if is_ours(&found.record) => Ok(result_of(door, id)),
+        Some(found) if is_of_qmd(&found.record) => Ok(result_of(door, id)),
         Some(_) | None => Err(not_found()),
     }
 }
@@ -90,7 +94,7 @@ fn in_place(door: &Door, at: &Where) -> io::Result<Vec<Found>> {
     Ok(ids
         .into_iter()
         .filter_map(load)
-        .filter(|found| is_ours(&found.record))
+        .filter(|found| is_of_qmd(&found.record))
         .collect())
 }
 

@@ -17,7 +17,7 @@ mod result;
 mod scripts;
 
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::{Record, Work};
+use crate::core::qmd::QUEUE;
 use crate::http::{
     Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, wait_for_end,
 };
@@ -29,9 +29,6 @@ pub struct Qmd;
 
 /// An answer, or the text that says why there is none.
 type Outcome = Result<Answer, Response>;
-
-/// The queue that qmd's jobs wait in.
-pub const QUEUE: &str = "qmd";
 
 impl Handler for Qmd {
     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
@@ -113,18 +110,12 @@ fn queue() -> Result<QueueName, Response> {
     QueueName::new(QUEUE).map_err(|e| failed(io::Error::other(e)))
 }
 
-/// True for the jobs that this dialect shows.
-fn is_ours(record: &Record) -> bool {
-    let queue = record.queue.as_ref().map(QueueName::as_str);
-    queue == Some(QUEUE) && matches!(record.work, Work::Script { .. })
-}
-
 /// Answers with a job's result as soon as there is one.
 fn result_of(door: &Arc<Door>, id: JobId) -> Answer {
     let door_then = Arc::clone(door);
     wait_for_end(Arc::clone(door), id, None, move |ended| {
         match ended {
-            Ended::Over(found) => Response::json(200, result::finished(&door_then, &found)),
+            Ended::Over(found) => Response::json(200, result::of(&door_then, &found)),
             // The job is safe, and its result will be there.
             Ended::Late(found) => Response::text(503, "Service Unavailable")
                 .header("Location", format!("/jobs/{}", found.id)),

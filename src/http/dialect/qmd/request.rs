@@ -1,6 +1,7 @@
 //! The body of a request to run a script.
 
 use crate::core::id::JobId;
+use crate::core::qmd::{Priority, QUEUE};
 use crate::core::record::{Record, RecordError};
 use crate::http::dialect::go::Fields;
 use serde_json::json;
@@ -44,7 +45,7 @@ impl Wanted {
             "script": script.as_str(),
             "args": self.args,
             "files": self.files,
-            "queue": super::QUEUE,
+            "queue": QUEUE,
             "priority": priority.number(),
             "tries": 1,
             "tmp": true,
@@ -59,56 +60,6 @@ impl Wanted {
             | RecordError::Work(_)
             | RecordError::Unsupported(_) => e.to_string(),
         })
-    }
-}
-
-/// One of qmd's three classes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Priority {
-    /// Before all others.
-    Urgent,
-    /// What holds if nothing is said.
-    High,
-    /// When nothing else waits.
-    Low,
-}
-
-impl Priority {
-    /// Reads the word of a query.
-    pub fn parse(word: &str) -> Result<Self, String> {
-        match word {
-            "urgent" => Ok(Self::Urgent),
-            "high" | "" => Ok(Self::High),
-            "low" => Ok(Self::Low),
-            _ => Err(format!("unknown priority {word:?}")),
-        }
-    }
-
-    /// The priority in a record.
-    pub fn number(self) -> i32 {
-        match self {
-            Self::Urgent => 10,
-            Self::High => 0,
-            Self::Low => -10,
-        }
-    }
-
-    /// The class of a record's priority.
-    pub fn of(number: i32) -> Self {
-        match number {
-            1.. => Self::Urgent,
-            0 => Self::High,
-            _ => Self::Low,
-        }
-    }
-
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Urgent => "urgent",
-            Self::High => "high",
-            Self::Low => "low",
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! `/scripts`: what can be run, running it, and what came of earlier runs.
 
-use super::request::{Priority, Wanted};
-use super::{Outcome, failed, is_ours, jobs, not_found, queue, refused, require, result};
+use super::request::Wanted;
+use super::{Outcome, failed, jobs, not_found, refused, require, result};
 use crate::core::id::{JobId, is_foreign};
-use crate::core::record::{Record, Work};
+use crate::core::qmd::{self, Priority, is_of_qmd};
+use crate::core::record::{Record, State, Work};
 use crate::http::{Door, Request, Response, Right};
 use crate::spool::{Fs, NewId, Place};
 use std::os::unix::fs::PermissionsExt;
@@ -54,20 +55,22 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
     let wanted = Wanted::read(&request.body)
         .map_err(|e| Response::text(422, format!("parse request body: {e}")))?;
     let script = runnable(door, name).ok_or_else(not_found)?;
-    let mut record = wanted.record(&script, priority).map_err(wrong)?;
-    record.queue = Some(queue()?);
+    let record = wanted.record(&script, priority).map_err(wrong)?;
     let id = door
         .submit(&request.caller, record.clone(), NewId::Next)
         .map_err(|e| refused(&e))?;
     match wanted.callback_url {
-        Some(_) => Ok(Response::json(200, result::queued(&id, &record)).into()),
+        Some(_) => {
+            let queued = qmd::result(&id, &record, State::Pending, "");
+            Ok(Response::json(200, format!("{queued}\n")).into())
+        }
         None => Ok(super::result_of(door, id)),
     }
 }
 
 fn is_of(record: &Record, script: &str) -> bool {
     let named = matches!(&record.work, Work::Script { name, .. } if name.as_str() == script);
-    named && is_ours(record)
+    named && is_of_qmd(record)
 }
 
 pub fn logs(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
@@ -80,7 +83,7 @@ pub fn logs(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
             break;
         }
         if is_of(&found.record, name) {
-            let result = result::finished(door, &found);
+            let result = result::of(door, &found);
             bytes += result.len();
             results.push(result.trim_end().to_owned());
         }
@@ -93,7 +96,7 @@ pub fn log(request: &Request, door: &Arc<Door>, name: &str, id: &str) -> Outcome
     let id = JobId::new(id).map_err(|_| not_found())?;
     match door.spool().get(&id).map_err(failed)? {
         Some(found) if is_of(&found.record, name) => {
-            Ok(Response::json(200, result::finished(door, &found)).into())
+            Ok(Response::json(200, result::of(door, &found)).into())
         }
         Some(_) | None => Err(not_found()),
     }
