@@ -177,6 +177,16 @@ fn http_body() {
     drive("http_body");
 }
 
+#[test]
+fn qmd() {
+    drive("qmd");
+}
+
+#[test]
+fn jobrunner() {
+    drive("jobrunner");
+}
+
 /// The control: a law that does not hold is found to be broken.
 #[test]
 fn a_broken_law_is_found() {

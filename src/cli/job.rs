@@ -358,7 +358,8 @@ fn directory(cwd: Option<String>) -> Result<String, Failure> {
     })
 }
 
-fn environment(set: &[String], clean: bool) -> Result<BTreeMap<String, String>, Failure> {
+/// The caller's environment, without pirn's own variables, and what is set beside it.
+pub fn environment(set: &[String], clean: bool) -> Result<BTreeMap<String, String>, Failure> {
     let mut env = BTreeMap::new();
     if !clean {
         for (key, value) in std::env::vars_os() {

@@ -1,11 +1,14 @@
 //! `pirn serve`.
 
 use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome};
+use super::job::environment;
 use crate::core::config::{Config, Only};
 use crate::daemon::{self, Opening, Options, ServeError, Service, SpoolLock};
+use crate::http::dialect::jobrunner;
 use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
+use crate::os::spawn::path_text;
 use crate::spool::Spool;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,15 +37,22 @@ pub struct Args {
     /// Answer HTTP requests there: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
     #[arg(long, value_name = "ADDR")]
     http: Vec<Address>,
+    /// Be a jobrunner as well: JOBRUNNER_CMD and the other variables say how
+    #[arg(long)]
+    jobrunner: bool,
 }
 
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
     start_logging("info");
     let spool = args.path.unwrap_or(spool);
     let lock = SpoolLock::inherited(&spool);
+    let jobrunner = match args.jobrunner {
+        true => Some(jobrunner(args.slots)?),
+        false => None,
+    };
     let options = Options {
         spool,
-        slots: args.slots,
+        slots: args.slots.or(jobrunner.as_ref().map(|j| j.workers)),
         drain: args.drain,
         only: Only(args.only),
         config: args.config,
@@ -50,13 +60,27 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
         single: None,
         tally: Arc::default(),
     };
-    let opening = opening(&options, &args.http)?;
+    let opening = opening(&options, args.http, jobrunner)?;
     daemon::serve(options, lock, opening).map_err(failure)?;
     Ok(OK)
 }
 
+/// What jobrunner's variables say. With `--slots`, that many are the workers.
+fn jobrunner(slots: Option<usize>) -> Result<jobrunner::Settings, Failure> {
+    let env = environment(&[], false)?;
+    let cwd = path_text(&std::env::current_dir()?);
+    let mut settings = jobrunner::Settings::read(env, cwd).map_err(|e| Failure::new(FAILURE, e))?;
+    settings.workers = slots.unwrap_or(settings.workers);
+    Ok(settings)
+}
+
 /// Listens, so that a daemon that cannot does not start; requests are answered once it has the spool.
-fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, Failure> {
+fn opening(
+    options: &Options,
+    mut addresses: Vec<Address>,
+    jobrunner: Option<jobrunner::Settings>,
+) -> Result<Option<Opening>, Failure> {
+    addresses.extend(jobrunner.as_ref().map(|j| j.address.clone()));
     if addresses.is_empty() {
         return Ok(None);
     }
@@ -73,7 +97,12 @@ fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, 
         .config
         .clone()
         .unwrap_or_else(|| path.join("config.json"));
-    if let Some(open) = addresses.iter().find(|address| !address.is_local())
+    // Who comes to jobrunner's address with no token has no rights, but may have the password.
+    let is_guarded = |address: &Address| {
+        let guarded = jobrunner.as_ref().filter(|j| j.has_password());
+        address.is_local() || guarded.is_some_and(|j| j.address == *address)
+    };
+    if let Some(open) = addresses.iter().find(|address| !is_guarded(address))
         && !has_tokens(&path, &config)
     {
         let what = format!(
@@ -83,7 +112,7 @@ fn opening(options: &Options, addresses: &[Address]) -> Result<Option<Opening>, 
     }
     Ok(Some(Box::new(move || {
         let door = Door::new(Spool::create(&path, durable)?, config, tally);
-        Ok(Box::new(Server::open(door, listeners)?) as Box<dyn Service>)
+        Ok(Box::new(Server::open(door, listeners, jobrunner)?) as Box<dyn Service>)
     })))
 }
 

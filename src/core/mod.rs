@@ -8,6 +8,7 @@ pub mod http;
 pub mod id;
 pub mod json;
 pub mod policy;
+pub mod qmd;
 pub mod quote;
 pub mod record;
 pub mod rights;

@@ -233,6 +233,14 @@ fn environment(home: &Home, start: &Start<'_>, scratch: Option<&str>) -> BTreeMa
         put("PIRN_TMP", scratch);
         put("PIRN_OUT", &format!("{scratch}/{OUT}"));
     }
+    // Programs that were written for qmd find the same under qmd's names.
+    if let Work::Script { .. } = start.record.work {
+        put("QMD_STORE", &format!("{}/store", home.spool));
+        if let Some(scratch) = scratch {
+            put("QMD_TMP", scratch);
+            put("QMD_OUT", &format!("{scratch}/{OUT}"));
+        }
+    }
     env
 }
 

@@ -167,7 +167,11 @@ impl Door {
         if !head.headers.has("authorization") {
             return Ok(gate::anonymous(head, local, &config.http));
         }
-        let known = gate::shown_token(head).and_then(|token| self.tokens().find(token));
+        let known = gate::shown_token(head).and_then(|shown| {
+            let (name, rights) = self.tokens().find(&shown.token)?;
+            let is_theirs = shown.name.is_none_or(|shown| shown == name);
+            is_theirs.then_some((name, rights))
+        });
         match known {
             Some((name, rights)) => Ok(gate::with_rights(head, Some(name), rights)),
             None => Err(problem::new(401, "this token is not known here")

@@ -9,6 +9,8 @@ use super::problem;
 use super::wire::head::Head;
 use crate::core::http::HttpConfig;
 use crate::core::rights::{Caller, Rights};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use std::net::IpAddr;
 
 /// Judges host and origin. `local_ip`: the address that the client has connected to; `None` for a socket in the file
@@ -95,12 +97,39 @@ fn without_port(host: &str) -> Option<&str> {
     (is_port && !name.is_empty()).then_some(name)
 }
 
-/// The token of `Authorization: Bearer TOKEN`, if there is exactly one.
-pub fn shown_token(head: &Head) -> Option<&str> {
+/// What a client shows to be let in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The name that the token must have, if the client says one.
+    pub name: Option<String>,
+    /// The token.
+    pub token: String,
+}
+
+/// What there is in `Authorization: Bearer TOKEN`, or in `Basic` with name and token, which is all that clients of qmd
+/// can be told. `None` if there is not exactly one such field.
+pub fn shown_token(head: &Head) -> Option<Shown> {
     let mut shown = head.headers.all("authorization");
     let (scheme, token) = std::str::from_utf8(shown.next()?).ok()?.split_once(' ')?;
-    let is_bearer = scheme.eq_ignore_ascii_case("bearer") && shown.next().is_none();
-    is_bearer.then_some(token.trim())
+    let token = token.trim();
+    if shown.next().is_some() {
+        return None;
+    }
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" => Some(Shown {
+            name: None,
+            token: token.to_owned(),
+        }),
+        "basic" => {
+            let pair = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+            let (name, token) = pair.split_once(':')?;
+            Some(Shown {
+                name: Some(name.to_owned()),
+                token: token.to_owned(),
+            })
+        }
+        _ => None,
+    }
 }
 
 /// What holds for a caller who shows no token.
@@ -168,6 +197,29 @@ mod tests {
                 wanted,
                 "{host}"
             );
+        }
+    }
+
+    #[test]
+    fn tokens() {
+        let shown = |fields: &str| {
+            let text = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n");
+            let shown = shown_token(&head::parse(text.as_bytes()).unwrap())?;
+            Some((shown.name.unwrap_or_default(), shown.token))
+        };
+        let pair = |name: &str, token: &str| Some((name.to_owned(), token.to_owned()));
+        for (fields, wanted) in [
+            ("Authorization: Bearer abc", pair("", "abc")),
+            ("Authorization: bearer  abc", pair("", "abc")),
+            ("Authorization: Basic bmFtZTpwOnc=", pair("name", "p:w")),
+            ("Authorization: Basic bmFtZQ==", None),
+            ("Authorization: Basic !", None),
+            ("Authorization: Digest abc", None),
+            ("Authorization: Bearer", None),
+            ("Authorization: Bearer a\r\nAuthorization: Bearer a", None),
+            ("A: b", None),
+        ] {
+            assert_eq!(shown(fields), wanted, "{fields}");
         }
     }
 

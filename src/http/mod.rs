@@ -29,6 +29,7 @@
 //! - Nothing of a job's `env` may go out: use [`shown`].
 
 pub mod answer;
+pub mod dialect;
 pub mod door;
 pub mod events;
 mod gate;
@@ -55,6 +56,7 @@ use crate::core::id::JobId;
 use crate::core::time::Boot;
 use crate::daemon::Service;
 use crate::spool::{Found, Where};
+use dialect::jobrunner;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,8 +100,16 @@ impl Router {
 }
 
 /// All that is understood here.
-fn router() -> Router {
-    Router::default().with(native::Native)
+fn router(jobrunner: Option<jobrunner::Settings>) -> Router {
+    let router = Router::default()
+        .with(native::Native)
+        .with_dialect(Dialect::Qmd, dialect::qmd::Qmd);
+    match jobrunner {
+        Some(settings) => {
+            router.with_dialect(Dialect::Jobrunner, jobrunner::Jobrunner::new(settings))
+        }
+        None => router,
+    }
 }
 
 /// A job as clients see it: its record with its state, without its environment.
@@ -171,8 +181,12 @@ const AT_EXIT: Duration = Duration::from_secs(5);
 const AT_UPGRADE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Opens the door.
-    pub fn open(door: Door, listeners: Vec<Listener>) -> io::Result<Self> {
+    /// Opens the door; with jobrunner's paths, if there is a command for them.
+    pub fn open(
+        door: Door,
+        listeners: Vec<Listener>,
+        jobrunner: Option<jobrunner::Settings>,
+    ) -> io::Result<Self> {
         let limits = Limits {
             connections: door.config().http.connections,
             ..Limits::default()
@@ -180,7 +194,7 @@ impl Server {
         for listener in &listeners {
             log::info!("http: listening on {}", listener.address);
         }
-        let running = Running::start(Arc::new(door), router(), limits, listeners)?;
+        let running = Running::start(Arc::new(door), router(jobrunner), limits, listeners)?;
         Ok(Self {
             running,
             kept: Vec::new(),

@@ -4,6 +4,8 @@
 //! the corpus. A new finding is minimised and kept in `corpus/TARGET/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
 
+#[path = "dialect_text.rs"]
+pub mod dialect_text;
 #[path = "http_text.rs"]
 pub mod http_text;
 #[path = "seq_text.rs"]
@@ -29,7 +31,7 @@ use std::time::Duration;
 pub type Body = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 10] = [
     ("job_file", job_file),
     ("record", record),
     ("config", config),
@@ -38,6 +40,8 @@ pub const TARGETS: [(&str, Body); 8] = [
     ("seq", seq),
     ("http_head", http_text::http_head),
     ("http_body", http_text::http_body),
+    ("qmd", dialect_text::qmd),
+    ("jobrunner", dialect_text::jobrunner),
 ];
 
 /// The keys that are pirn's own; every other is kept as it is.

@@ -11,9 +11,11 @@ mod tools;
 mod client;
 
 mod abuse;
+mod jobrunner;
 mod jobs;
 mod logs;
 mod openapi;
+mod qmd;
 mod rights;
 mod steer;
 mod watch;

@@ -6,7 +6,7 @@ mod events;
 mod follow;
 mod input;
 mod list;
-mod log;
+pub(super) mod log;
 mod metrics;
 mod one;
 mod queues;

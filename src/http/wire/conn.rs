@@ -32,6 +32,8 @@ pub enum Phase {
         again: Option<Again>,
         /// Something happened while the worker was looking.
         woken: bool,
+        /// The worker was told that there will be no other time.
+        last: bool,
     },
     /// An answer that is sent whole.
     Sending,
@@ -279,6 +281,7 @@ impl Conn {
         self.phase = Phase::Waiting {
             again: Some(wait.again),
             woken,
+            last: false,
         };
         self.deadline = wait.until;
     }

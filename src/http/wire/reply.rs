@@ -33,11 +33,12 @@ impl Reactor {
                 source,
             } => conn.stream(&head, length, source),
             Answer::Wait(wait) => {
-                let (was_waiting, was_woken) = match conn.phase {
-                    Phase::Waiting { woken, .. } => (true, woken),
+                let (was_last, was_woken) = match conn.phase {
+                    Phase::Waiting { woken, last, .. } => (last, woken),
                     _ => (false, false),
                 };
-                if closing && was_waiting {
+                // One that looked before the end was near has not been asked for its last word yet.
+                if was_last {
                     return self.close(key);
                 }
                 let topics = wait.on.clone();
@@ -119,10 +120,11 @@ impl Reactor {
         let Some(conn) = self.table.get(key) else {
             return;
         };
-        if let Phase::Waiting { again, woken } = &mut conn.phase {
+        if let Phase::Waiting { again, woken, last } = &mut conn.phase {
             match again.take() {
                 Some(again) => {
                     *woken = false;
+                    *last = why == Woken::Closing;
                     conn.deadline = None;
                     self.submit_again(key, again, why);
                 }

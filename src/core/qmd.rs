@@ -1,0 +1,275 @@
+//! qmd's words: how it shows a job. The HTTP dialect answers with them; whoever reports the end of such a job to its
+//! `callback_url` must send the same.
+
+use super::id::{JobId, QueueName};
+use super::record::{Reason, Record, State, Work};
+use super::time::Wall;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The queue that qmd's jobs wait in.
+pub const QUEUE: &str = "qmd";
+
+/// True for the jobs that are shown as qmd's.
+pub fn is_of_qmd(record: &Record) -> bool {
+    let queue = record.queue.as_ref().map(QueueName::as_str);
+    queue == Some(QUEUE) && matches!(record.work, Work::Script { .. })
+}
+
+/// One of qmd's three classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Before all others.
+    Urgent,
+    /// What holds if nothing is said.
+    High,
+    /// When nothing else waits.
+    Low,
+}
+
+impl Priority {
+    /// Reads the word of a query.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "urgent" => Ok(Self::Urgent),
+            "high" | "" => Ok(Self::High),
+            "low" => Ok(Self::Low),
+            _ => Err(format!("unknown priority {word:?}")),
+        }
+    }
+
+    /// The priority in a record.
+    pub fn number(self) -> i32 {
+        match self {
+            Self::Urgent => 10,
+            Self::High => 0,
+            Self::Low => -10,
+        }
+    }
+
+    /// The class of a record's priority.
+    pub fn of(number: i32) -> Self {
+        match number {
+            1.. => Self::Urgent,
+            0 => Self::High,
+            _ => Self::Low,
+        }
+    }
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::High => "high",
+            Self::Low => "low",
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: &'a str,
+    script: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    args: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    files: BTreeMap<&'a str, Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    callback_url: Option<String>,
+    output: &'a str,
+    exec_log: &'a str,
+    status: &'static str,
+    start_time: String,
+    end_time: String,
+    duration: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    script: &'a str,
+    priority: &'static str,
+    status: &'static str,
+    start_time: String,
+    end_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// A job as a result, one line of JSON. `log`: what its last try wrote.
+pub fn result(id: &JobId, record: &Record, state: State, log: &str) -> String {
+    print(&show(id, record, state, log))
+}
+
+/// A job in a list of many.
+pub fn line(id: &JobId, record: &Record, state: State) -> String {
+    print(&Line {
+        id: id.as_str(),
+        script: script(record),
+        priority: Priority::of(record.priority).as_str(),
+        status: status(record, state),
+        start_time: time(record.started_at),
+        end_time: time(record.finished_at),
+        error: error(record),
+    })
+}
+
+fn show<'a>(id: &'a JobId, record: &'a Record, state: State, log: &'a str) -> Shown<'a> {
+    let args: &[String] = match &record.work {
+        Work::Script { args, .. } => args,
+        Work::Text(_) | Work::Argv(_) => &[],
+    };
+    let text =
+        |(name, bytes): (&'a String, &'a Vec<u8>)| (name.as_str(), String::from_utf8_lossy(bytes));
+    Shown {
+        id: id.as_str(),
+        script: script(record),
+        args,
+        files: record.files.iter().map(text).collect(),
+        callback_url: callback_url(record),
+        output: record.result.as_deref().unwrap_or_default(),
+        exec_log: log,
+        status: status(record, state),
+        start_time: time(record.started_at),
+        end_time: time(record.finished_at),
+        duration: record
+            .duration
+            .map_or_else(String::new, |seconds| format!("{seconds:.6}")),
+        error: error(record),
+    }
+}
+
+/// Nothing of these types can fail to be printed.
+fn print(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn script(record: &Record) -> &str {
+    match &record.work {
+        Work::Script { name, .. } => name.as_str(),
+        Work::Text(_) | Work::Argv(_) => "",
+    }
+}
+
+/// The field of that name, from the record as it is printed.
+fn callback_url(record: &Record) -> Option<String> {
+    let fields: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(&record.to_json()).ok()?;
+    fields.get("callback_url")?.as_str().map(str::to_owned)
+}
+
+/// `RUNNING` is not a word of the original, which said nothing of a job before its end.
+fn status(record: &Record, state: State) -> &'static str {
+    match state {
+        State::Pending => "QUEUED",
+        State::Active => "RUNNING",
+        State::Complete => "OK",
+        State::Failed if record.reason == Some(Reason::Timeout) => "TIMED_OUT",
+        State::Failed => "ERR",
+    }
+}
+
+fn error(record: &Record) -> Option<String> {
+    let said = |reason: Reason| record.error.clone().or(Some(reason.to_string()));
+    let by_exit = |reason| match (record.exit_code, record.signal) {
+        (Some(0), _) => None,
+        (Some(code), _) => Some(format!("exit status {code}")),
+        (None, Some(number)) => Some(signal(number)),
+        (None, None) => said(reason),
+    };
+    match record.reason? {
+        reason @ (Reason::Exited | Reason::Signaled | Reason::Timeout) => by_exit(reason),
+        reason @ (Reason::Cancelled
+        | Reason::Expired
+        | Reason::NotStarted
+        | Reason::Interrupted
+        | Reason::Dependency
+        | Reason::LogLimit) => said(reason),
+    }
+}
+
+fn time(at: Option<Wall>) -> String {
+    at.map_or_else(|| NO_TIME.to_owned(), rfc3339)
+}
+
+/// Go's time that is none.
+const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
+/// RFC 3339 in UTC as Go prints it, the fraction without zeros at its end.
+fn rfc3339(at: Wall) -> String {
+    let text = at.to_string();
+    let digits = text.trim_end_matches('Z').trim_end_matches('0');
+    format!("{}Z", digits.trim_end_matches('.'))
+}
+
+/// What Go calls the signals of Linux, from 1 on.
+const SIGNALS: [&str; 31] = [
+    "hangup",
+    "interrupt",
+    "quit",
+    "illegal instruction",
+    "trace/breakpoint trap",
+    "aborted",
+    "bus error",
+    "floating point exception",
+    "killed",
+    "user defined signal 1",
+    "segmentation fault",
+    "user defined signal 2",
+    "broken pipe",
+    "alarm clock",
+    "terminated",
+    "stack fault",
+    "child exited",
+    "continued",
+    "stopped (signal)",
+    "stopped",
+    "stopped (tty input)",
+    "stopped (tty output)",
+    "urgent I/O condition",
+    "CPU time limit exceeded",
+    "file size limit exceeded",
+    "virtual timer expired",
+    "profiling timer expired",
+    "window changed",
+    "I/O possible",
+    "power failure",
+    "bad system call",
+];
+
+/// How a process that a signal has ended is described.
+fn signal(number: i32) -> String {
+    let index = usize::try_from(number - 1).ok();
+    match index.and_then(|index| SIGNALS.get(index)) {
+        Some(name) => format!("signal: {name}"),
+        None => format!("signal: signal {number}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        for (text, wanted) in [
+            ("2026-11-21T16:00:00.400Z", "2026-11-21T16:00:00.4Z"),
+            ("2026-11-21T16:00:10Z", "2026-11-21T16:00:10Z"),
+            ("2026-11-21T16:00:10.05Z", "2026-11-21T16:00:10.05Z"),
+        ] {
+            assert_eq!(rfc3339(Wall::parse(text).unwrap()), wanted);
+        }
+    }
+
+    #[test]
+    fn signals() {
+        assert_eq!(signal(15), "signal: terminated");
+        assert_eq!(signal(31), "signal: bad system call");
+        assert_eq!(signal(40), "signal: signal 40");
+        assert_eq!(signal(0), "signal: signal 0");
+    }
+}

@@ -1,0 +1,194 @@
+//! jobrunner: one fixed command, run once for each payload; the answer is what came of it. There only with
+//! `pirn serve --jobrunner`.
+//!
+//! What differs from the original, because that was wrong:
+//! - As many as ten payloads for each worker wait, as its manual said, not thirty for any number of workers.
+//! - A command that cannot be started has exit status 126 or 127 and says why, not 0 and `null`.
+//! - The password is compared in a time that says nothing, is not in the log, and the command does not get it.
+//! - An id may contain a slash: no file is named after it.
+//! - A payload is durable when it is accepted, and is run even if the daemon ends before that.
+//! - Where others than this machine can come, `/status` needs the password or a token too.
+//! - A number of workers that is no number, and an address that is taken, end the program.
+
+mod reply;
+pub mod request;
+mod settings;
+
+pub use settings::Settings;
+
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::{Record, Scratch, Work};
+use crate::core::rights::{Caller, Rights};
+use crate::http::{
+    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, wait_for_end,
+};
+use crate::spool::{NewId, Where};
+use request::Payload;
+use std::io;
+use std::sync::Arc;
+
+/// The handler.
+pub struct Jobrunner {
+    settings: Settings,
+}
+
+type Outcome = Result<Answer, Response>;
+
+/// The queue that payloads wait in.
+pub const QUEUE: &str = "jobrunner";
+
+/// So many payloads wait for each worker before more are refused.
+const WAITING_FOR_EACH: usize = 10;
+
+/// The files of one run, in its scratch directory.
+const REQUEST: &str = "request";
+const RESPONSE: &str = "response";
+
+/// Names the files as the command expects them, notes which worker this is, and becomes the command, which is `$0`.
+const BECOME: &str = r#"JOBRUNNER_WORKER_ID=$((PIRN_SLOT + 1))
+JOBRUNNER_REQUEST_DATA_FN=$PIRN_TMP/request
+JOBRUNNER_RESPONSE_DATA_FN=$PIRN_TMP/response
+export JOBRUNNER_WORKER_ID JOBRUNNER_REQUEST_DATA_FN JOBRUNNER_RESPONSE_DATA_FN
+echo "$JOBRUNNER_WORKER_ID" > "$PIRN_OUT"
+exec "$0""#;
+
+impl Jobrunner {
+    /// The handler with these settings.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    fn payload(&self, request: &Request, door: &Arc<Door>) -> Outcome {
+        if request.method != Method::Post {
+            return Err(Response::new(405).header("Allow", "POST"));
+        }
+        let payload = Payload::read(&request.body).map_err(|_| Response::new(400))?;
+        self.check_password(request)?;
+        payload.check().map_err(|what| line(400, what))?;
+        let waiting = waiting(door).map_err(failed)?;
+        if waiting >= self.settings.workers * WAITING_FOR_EACH {
+            let what = format!("job queue too large ({waiting})");
+            return Err(line(503, what).header("Retry-After", 1));
+        }
+        // The command is the operator's choice; the caller's right to run it is the password.
+        let run = Rights::of(&[Right::Run]);
+        let operator = Caller {
+            name: request.caller.name.clone(),
+            granted: run,
+            rights: run,
+        };
+        let record = self.record(payload)?;
+        let id = door
+            .submit(&operator, record, NewId::Next)
+            .map_err(|e| refused(&e))?;
+        Ok(answer(door, id))
+    }
+
+    /// Whoever has the password may send payloads. Without one, whoever may push.
+    fn check_password(&self, request: &Request) -> Result<(), Response> {
+        let shown = request.headers.all("x-jr-password").next();
+        let is_known = self.settings.opens(shown.unwrap_or_default());
+        if !is_known || (!self.settings.has_password() && !request.caller.may(Right::Push)) {
+            let what = "Invalid password supplied in X-JR-PASSWORD header";
+            return Err(line(401, what));
+        }
+        Ok(())
+    }
+
+    fn record(&self, payload: Payload) -> Result<Record, Response> {
+        let program = self.settings.program.clone();
+        let argv = ["/bin/sh", "-c", BECOME].map(str::to_owned);
+        let argv = argv.into_iter().chain([program]).collect();
+        let mut record = Record::new(Work::Argv(argv));
+        record.queue = Some(queue()?);
+        record.name = Some(payload.id.clone());
+        record.env = self.settings.env.clone();
+        record
+            .env
+            .insert("JOBRUNNER_REQUEST_ID".to_owned(), payload.id);
+        record.cwd = Some(self.settings.cwd.clone());
+        record.files.insert(REQUEST.to_owned(), payload.data);
+        record.files.insert(RESPONSE.to_owned(), Vec::new());
+        record.split = true;
+        record.tries = Some(1);
+        // The response is read when the job has ended, and the directory removed then.
+        record.tmp = Scratch::Keep;
+        Ok(record)
+    }
+
+    /// How many wait, and how many were started since the daemon was.
+    fn status(&self, request: &Request, door: &Arc<Door>) -> Outcome {
+        if !request.caller.may(Right::Read) {
+            self.check_password(request)?;
+        }
+        let queue = queue()?;
+        let waiting = waiting(door).map_err(failed)?;
+        let spool = door.spool();
+        let is_ours = |id: &JobId| match spool.load(id, &Where::Active) {
+            Ok(Some(record)) => record.queue.as_ref() == Some(&queue),
+            // It has just ended.
+            Ok(None) | Err(_) => false,
+        };
+        let active = spool.ids(&Where::Active).map_err(failed)?;
+        let running = active.iter().filter(|id| is_ours(id)).count() as u64;
+        let tally = door.tally().read();
+        let ended: u64 = tally
+            .get(&queue)
+            .map_or(0, |of_queue| of_queue.attempts.values().sum());
+        let total = ended + running;
+        let text = format!("{{\"queued_jobs\":{waiting},\"total_jobs\":{total}}}\n");
+        Ok(Response::json(200, text).into())
+    }
+}
+
+impl Handler for Jobrunner {
+    fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
+        let outcome = match request.path.as_str() {
+            "/payload" => self.payload(request, door),
+            "/status" => self.status(request, door),
+            _ => return None,
+        };
+        Some(outcome.unwrap_or_else(Answer::Full))
+    }
+}
+
+/// Answers with what came of the payload, when that is known.
+fn answer(door: &Arc<Door>, id: JobId) -> Answer {
+    let door_then = Arc::clone(door);
+    wait_for_end(Arc::clone(door), id, None, move |ended| match ended {
+        Ended::Over(found) => reply::reply(&door_then, &found).unwrap_or_else(|e| failed(e).into()),
+        Ended::Late(_) => line(503, "Service Unavailable").into(),
+        Ended::Gone => line(500, "the job was removed").into(),
+        Ended::Failed(e) => failed(e).into(),
+    })
+}
+
+fn waiting(door: &Door) -> io::Result<usize> {
+    let queue = QueueName::new(QUEUE).map_err(io::Error::other)?;
+    match door.spool().ids(&Where::Pending(queue)) {
+        // Nobody has used it yet.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+        ids => Ok(ids?.len()),
+    }
+}
+
+fn queue() -> Result<QueueName, Response> {
+    QueueName::new(QUEUE).map_err(|e| failed(io::Error::other(e)))
+}
+
+/// Plain text, one line.
+fn line(status: u16, what: impl std::fmt::Display) -> Response {
+    Response::text(status, format!("{what}\n"))
+}
+
+fn refused(e: &Refusal) -> Response {
+    let response = line(e.status(), e);
+    match e.status() {
+        503 | 507 => response.header("Retry-After", 10),
+        _ => response,
+    }
+}
+
+fn failed(e: io::Error) -> Response {
+    refused(&Refusal::Io(e))
+}

@@ -1,0 +1,142 @@
+//! The answer to a payload: what the command wrote, in base64, sent as it is read.
+
+use super::RESPONSE;
+use crate::core::id::JobId;
+use crate::core::record::Record;
+use crate::http::dialect::go::BASE64;
+use crate::http::native::log;
+use crate::http::{Answer, Door, Next, Response, Source};
+use crate::os::dir;
+use crate::spool::{Found, Fs, Place, stderr_log};
+use base64::Engine as _;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+
+/// Bytes that are read for one piece; a multiple of three, so that only the last one is padded.
+const READ: u64 = 48 * 1024;
+
+/// What came of a job. Removes its scratch directory: what is sent is open by then.
+pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
+    let (id, record) = (&found.id, &found.record);
+    let response = open_response(door, id)?;
+    let output = log::open(door, id.as_str())?;
+    let errors = log::open(door, &stderr_log(id))?;
+    door.spool()
+        .fs()
+        .remove_tree(&Place::Tmp, id.as_str().as_bytes())?;
+    let mut parts = VecDeque::new();
+    parts.push_back(Part::text("{\"data\":\""));
+    parts.extend(response.map(Part::file));
+    parts.push_back(Part::text(format!(
+        "\",\"worker_id\":{},\"elapsed_sec\":{},\"exit_status\":{},\"output\":\"",
+        worker(record),
+        record.duration.unwrap_or(0.0),
+        exit_status(record),
+    )));
+    parts.extend(output.map(Part::file));
+    parts.push_back(Part::text("\",\"error\":\""));
+    match errors {
+        Some(errors) => parts.push_back(Part::file(errors)),
+        // It wrote nothing; why it was not started is worth telling.
+        None => parts.extend(record.error.as_ref().map(|e| Part::Text(BASE64.encode(e)))),
+    }
+    parts.push_back(Part::text("\"}\n"));
+    Ok(Answer::Stream {
+        head: Response::json(200, ""),
+        length: Some(parts.iter().map(Part::length).sum()),
+        source: Box::new(Parts(parts)),
+    })
+}
+
+/// What the command left in its response file, if that is one still.
+fn open_response(door: &Door, id: &JobId) -> io::Result<Option<(File, u64)>> {
+    let opened = door.spool().fs().with(&Place::Tmp, |tmp| {
+        let scratch = dir::open_dir(tmp, id.as_str().as_bytes())?;
+        dir::open_read(&scratch, RESPONSE.as_bytes())
+    });
+    match opened {
+        Ok(file) => {
+            let look = dir::look_at(&file)?;
+            Ok((look.kind == dir::Kind::File).then_some((file, look.size)))
+        }
+        // Not there, or a link.
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ELOOP)) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Which worker it was, as the run has noted it.
+fn worker(record: &Record) -> u64 {
+    let noted = record.result.as_deref().unwrap_or_default();
+    noted.trim().parse().unwrap_or(1)
+}
+
+/// The exit code; -1 for what a signal ended, and for what has no exit.
+fn exit_status(record: &Record) -> i32 {
+    record.exit_code.unwrap_or(-1)
+}
+
+enum Part {
+    Text(String),
+    /// A file from here to there.
+    Base64(File, u64, u64),
+}
+
+impl Part {
+    fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    fn file((file, size): (File, u64)) -> Self {
+        Self::Base64(file, 0, size)
+    }
+
+    /// In bytes of the answer.
+    fn length(&self) -> u64 {
+        match self {
+            Self::Text(text) => text.len() as u64,
+            Self::Base64(_, from, to) => (to - from).div_ceil(3) * 4,
+        }
+    }
+}
+
+struct Parts(VecDeque<Part>);
+
+impl Source for Parts {
+    fn fill(&mut self, out: &mut Vec<u8>) -> Next {
+        match self.0.pop_front() {
+            None => return Next::End,
+            Some(Part::Text(text)) => out.extend_from_slice(text.as_bytes()),
+            Some(Part::Base64(file, from, to)) => {
+                let end = from.saturating_add(READ).min(to);
+                match read(&file, from, end) {
+                    Ok(bytes) => out.extend_from_slice(BASE64.encode(bytes).as_bytes()),
+                    // It has become shorter: the wire ends the connection.
+                    Err(_) => return Next::End,
+                }
+                if end < to {
+                    self.0.push_front(Part::Base64(file, end, to));
+                }
+            }
+        }
+        match self.0.is_empty() {
+            true => Next::End,
+            false => Next::More,
+        }
+    }
+}
+
+/// All bytes from here to there.
+fn read(file: &File, mut from: u64, to: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    while from < to {
+        let most = usize::try_from(to - from).unwrap_or(usize::MAX);
+        match log::read_at(file, from, most, &mut bytes)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => from += n as u64,
+        }
+    }
+    Ok(bytes)
+}

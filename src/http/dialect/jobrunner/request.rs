@@ -1,0 +1,34 @@
+//! The body of `POST /payload`.
+
+use crate::http::dialect::go::Fields;
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload {
+    /// The client's own name for it.
+    pub id: String,
+    /// The bytes that the command finds in its request file.
+    pub data: Vec<u8>,
+}
+
+impl Payload {
+    /// Reads a body. Errors: it is no JSON object, or a value has the wrong type.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let fields = Fields::first(body)?;
+        Ok(Self {
+            id: fields.string("id")?,
+            data: fields.bytes("data")?,
+        })
+    }
+
+    /// What is missing, if something is.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self { id, .. } if id.is_empty() => Err("Json key 'id' missing or empty"),
+            // It is to be a variable's value.
+            Self { id, .. } if id.contains('\0') => Err("Json key 'id' contains a NUL character"),
+            Self { data, .. } if data.is_empty() => Err("Json key 'data' missing or empty"),
+            Self { .. } => Ok(()),
+        }
+    }
+}

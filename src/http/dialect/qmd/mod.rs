@@ -1,0 +1,127 @@
+//! qmd: runs programs of a directory over HTTP, and answers with what they wrote. Its jobs are `script` jobs in the
+//! queue `qmd`.
+//!
+//! What differs from the original, because that was wrong:
+//! - An unknown script is 404, not an empty 200 or, with a callback, nothing at all.
+//! - A job is durable when it is accepted, and is run once: not again because it took long or the server was stopped.
+//! - The body names neither script nor id nor status. A file name that holds a slash is refused before the job is
+//!   queued, not stripped, nor run and failed.
+//! - Scripts do not get the server's environment, the scratch directory goes when they end, and what ignores TERM is
+//!   killed.
+//! - `GET /jobs/ID` knows what waits and runs in `GET /jobs?format=json`; the logs of a script are those of its jobs.
+//! - A wait that the end of the daemon cuts short is answered with 503 and where to ask again.
+
+mod jobs;
+pub mod request;
+mod result;
+mod scripts;
+
+use crate::core::id::{JobId, QueueName};
+use crate::core::qmd::QUEUE;
+use crate::http::{
+    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, wait_for_end,
+};
+use std::io;
+use std::sync::Arc;
+
+/// The handler.
+pub struct Qmd;
+
+/// An answer, or the text that says why there is none.
+type Outcome = Result<Answer, Response>;
+
+impl Handler for Qmd {
+    fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        // `/jobs/` and `/jobs` are the same.
+        let parts = match parts.as_slice() {
+            [rest @ .., ""] if !rest.is_empty() => rest,
+            all => all,
+        };
+        let outcome = route(request, door, parts)?;
+        Some(outcome.unwrap_or_else(Answer::Full))
+    }
+}
+
+fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Outcome> {
+    let get = request.method.is_get();
+    let outcome = match (parts, &request.method) {
+        (["ping"], _) if get => Ok(Response::text(200, ".").into()),
+        (["scripts"], _) if get => scripts::list(request, door),
+        (["scripts"], Method::Put) => scripts::reload(request),
+        (["scripts", name], Method::Post) => scripts::run(request, door, name),
+        (["scripts", name, "logs"], _) if get => scripts::logs(request, door, name),
+        (["scripts", name, "logs", id], _) if get => scripts::log(request, door, name, id),
+        (["jobs"], _) if get => jobs::list(request, door),
+        (["jobs", id], _) if get => jobs::wait(request, door, id),
+        (path, method) => Err(wrong_method(method, methods_of(path)?)),
+    };
+    Some(outcome)
+}
+
+fn methods_of(path: &[&str]) -> Option<&'static str> {
+    match path {
+        ["ping"] | ["jobs"] | ["jobs", _] => Some("GET, HEAD, OPTIONS"),
+        ["scripts", _, "logs"] | ["scripts", _, "logs", _] => Some("GET, HEAD, OPTIONS"),
+        ["scripts"] => Some("GET, HEAD, OPTIONS, PUT"),
+        ["scripts", _] => Some("OPTIONS, POST"),
+        _ => None,
+    }
+}
+
+fn wrong_method(method: &Method, allowed: &'static str) -> Response {
+    match method {
+        Method::Options => Response::new(204),
+        _ => Response::text(405, "Method Not Allowed"),
+    }
+    .header("Allow", allowed)
+}
+
+fn require(request: &Request, right: Right) -> Result<(), Response> {
+    if request.caller.may(right) {
+        return Ok(());
+    }
+    let what = format!("this needs the right {:?}", right.as_str());
+    Err(match request.caller.name {
+        None => Response::text(401, what).header("WWW-Authenticate", "Bearer"),
+        Some(_) => Response::text(403, what),
+    })
+}
+
+fn not_found() -> Response {
+    Response::text(404, "not found")
+}
+
+fn refused(e: &Refusal) -> Response {
+    let response = Response::text(e.status(), e.to_string());
+    match e.status() {
+        401 => response.header("WWW-Authenticate", "Bearer"),
+        503 | 507 => response.header("Retry-After", 10),
+        _ => response,
+    }
+}
+
+fn failed(e: io::Error) -> Response {
+    refused(&Refusal::Io(e))
+}
+
+fn queue() -> Result<QueueName, Response> {
+    QueueName::new(QUEUE).map_err(|e| failed(io::Error::other(e)))
+}
+
+/// Answers with a job's result as soon as there is one.
+fn result_of(door: &Arc<Door>, id: JobId) -> Answer {
+    let door_then = Arc::clone(door);
+    wait_for_end(Arc::clone(door), id, None, move |ended| {
+        match ended {
+            Ended::Over(found) => Response::json(200, result::of(&door_then, &found)),
+            // The job is safe, and its result will be there.
+            Ended::Late(found) => Response::text(503, "Service Unavailable")
+                .header("Location", format!("/jobs/{}", found.id)),
+            Ended::Gone => not_found(),
+            Ended::Failed(e) => failed(e),
+        }
+        .into()
+    })
+}

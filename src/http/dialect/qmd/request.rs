@@ -1,0 +1,136 @@
+//! The body of a request to run a script.
+
+use crate::core::id::JobId;
+use crate::core::qmd::{Priority, QUEUE};
+use crate::core::record::{Record, RecordError};
+use crate::http::dialect::go::Fields;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// What is asked for. Keys that are not here do not matter, whatever they say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What the script is called with.
+    pub args: Vec<String>,
+    /// Files to put beside it.
+    pub files: BTreeMap<String, String>,
+    /// Where the result is to be sent; then nobody waits for it.
+    pub callback_url: Option<String>,
+}
+
+impl Wanted {
+    /// Reads a body. Errors are sentences.
+    pub fn read(body: &[u8]) -> Result<Self, String> {
+        let fields = Fields::first(body)?;
+        let wanted = Self {
+            args: fields.strings("args")?,
+            files: fields.texts("files")?,
+            callback_url: match fields.string("callback_url")?.trim() {
+                "" => None,
+                url => Some(normal_url(url).map_err(|e| format!("callback_url: {e}"))?),
+            },
+        };
+        if wanted.files.keys().any(|name| name.contains('/')) {
+            return Err("extra files must not contain any slashes in the path".to_owned());
+        }
+        Ok(wanted)
+    }
+
+    /// The job that this is. It has one try: a run has one result. Errors are sentences.
+    ///
+    /// It is read as any client's record is, so that the same rules hold, and a `callback_url` means what it means
+    /// in any record.
+    pub fn record(&self, script: &JobId, priority: Priority) -> Result<Record, String> {
+        let mut record = json!({
+            "script": script.as_str(),
+            "args": self.args,
+            "files": self.files,
+            "queue": QUEUE,
+            "priority": priority.number(),
+            "tries": 1,
+            "tmp": true,
+        });
+        if let Some(url) = &self.callback_url {
+            record["callback_url"] = json!(url);
+        }
+        Record::from_json(&record.to_string()).map_err(|e| match e {
+            RecordError::Json(e) => format!("{}: {}", e.field, e.what),
+            RecordError::Empty
+            | RecordError::NotText
+            | RecordError::Work(_)
+            | RecordError::Unsupported(_) => e.to_string(),
+        })
+    }
+}
+
+/// A URL with its scheme, `http` if it has none, and its host in lower case.
+fn normal_url(url: &str) -> Result<String, String> {
+    let wrong = || format!("{url:?} is no URL of http or https");
+    let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    let scheme = scheme.to_ascii_lowercase();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (format!("{user}@"), host),
+        None => (String::new(), authority),
+    };
+    let is_plain = |c: char| c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c);
+    let name = host.split(':').next().unwrap_or_default();
+    if !["http", "https"].contains(&scheme.as_str())
+        || name.is_empty()
+        || !url.chars().all(is_plain)
+    {
+        return Err(wrong());
+    }
+    Ok(format!(
+        "{scheme}://{user}{}{path}",
+        host.to_ascii_lowercase()
+    ))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        for (url, wanted) in [
+            ("http://example.org/a?b", Some("http://example.org/a?b")),
+            ("HTTPS://Example.ORG:81/A", Some("https://example.org:81/A")),
+            ("Example.org/A", Some("http://example.org/A")),
+            ("localhost:81", Some("http://localhost:81")),
+            ("u:P@Host", Some("http://u:P@host")),
+            ("[::1]:81/x", Some("http://[::1]:81/x")),
+            ("ftp://example.org", None),
+            ("http://", None),
+            ("http:///x", None),
+            ("http://:80/", None),
+            ("http://a b/", None),
+            ("http://a\n/", None),
+        ] {
+            assert_eq!(normal_url(url).ok().as_deref(), wanted, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_request_is_a_record() {
+        let read = |text: &str| Wanted::read(text.as_bytes());
+        let wanted = read(r#"{"Args": ["a"], "files": {"f": "x"}, "script": "other", "id": 7}"#);
+        let script = JobId::new("s.sh").unwrap();
+        let record = wanted.unwrap().record(&script, Priority::Low).unwrap();
+        assert_eq!((record.priority, record.tries), (-10, Some(1)));
+        assert_eq!(record.work.summary(), "s.sh a");
+        assert!(record.id.is_none() && record.wants_scratch());
+        for (body, words) in [
+            (r#"{"args": [1]}"#, "args"),
+            (r#"{"files": {"a/b": ""}}"#, "slashes"),
+            (r#"{"callback_url": "ftp://x"}"#, "callback_url"),
+        ] {
+            assert!(read(body).unwrap_err().contains(words), "{body}");
+        }
+        let hidden = read(r#"{"files": {".a": ""}}"#).unwrap();
+        let error = hidden.record(&script, Priority::High).unwrap_err();
+        assert!(error.starts_with("files"), "{error}");
+    }
+}

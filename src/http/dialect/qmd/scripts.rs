@@ -1,0 +1,103 @@
+//! `/scripts`: what can be run, running it, and what came of earlier runs.
+
+use super::request::Wanted;
+use super::{Outcome, failed, jobs, not_found, refused, require, result};
+use crate::core::id::{JobId, is_foreign};
+use crate::core::qmd::{self, Priority, is_of_qmd};
+use crate::core::record::{Record, State, Work};
+use crate::http::{Door, Request, Response, Right};
+use crate::spool::{Fs, NewId, Place};
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+
+/// Most results in one answer.
+const MOST: usize = 50;
+
+/// An answer with results ends when it has grown to this, in bytes.
+const MOST_BYTES: usize = 4 << 20;
+
+/// What a name says can be run. `scripts/` is the whitelist.
+fn runnable(door: &Door, name: &str) -> Option<JobId> {
+    let id = JobId::new(name).ok()?;
+    let path = door.spool().path_of(&Place::Scripts).join(id.as_str());
+    let about = std::fs::metadata(path).ok()?;
+    let is_program = about.is_file() && about.permissions().mode() & 0o111 != 0;
+    is_program.then_some(id)
+}
+
+pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
+    require(request, Right::Read)?;
+    let mut names = Vec::new();
+    let mut add = |name: &[u8]| {
+        if !is_foreign(name) {
+            names.extend(std::str::from_utf8(name).map(str::to_owned));
+        }
+    };
+    door.spool()
+        .fs()
+        .names(&Place::Scripts, &mut add)
+        .map_err(failed)?;
+    names.retain(|name| runnable(door, name).is_some());
+    names.sort();
+    Ok(Response::json(200, format!("{}\n", serde_json::json!(names))).into())
+}
+
+/// The directory is looked at whenever it is asked for: there is nothing to do.
+pub fn reload(request: &Request) -> Outcome {
+    require(request, Right::Push)?;
+    Ok(Response::text(200, "Reload request sent").into())
+}
+
+pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let wrong = |what: String| Response::text(422, what);
+    let priority = Priority::parse(request.query("priority").unwrap_or_default()).map_err(wrong)?;
+    let wanted = Wanted::read(&request.body)
+        .map_err(|e| Response::text(422, format!("parse request body: {e}")))?;
+    let script = runnable(door, name).ok_or_else(not_found)?;
+    let record = wanted.record(&script, priority).map_err(wrong)?;
+    let id = door
+        .submit(&request.caller, record.clone(), NewId::Next)
+        .map_err(|e| refused(&e))?;
+    match wanted.callback_url {
+        Some(_) => {
+            let queued = qmd::result(&id, &record, State::Pending, "");
+            Ok(Response::json(200, format!("{queued}\n")).into())
+        }
+        None => Ok(super::result_of(door, id)),
+    }
+}
+
+fn is_of(record: &Record, script: &str) -> bool {
+    let named = matches!(&record.work, Work::Script { name, .. } if name.as_str() == script);
+    named && is_of_qmd(record)
+}
+
+pub fn logs(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
+    require(request, Right::Read)?;
+    let limit = jobs::limit(request, MOST)?;
+    let mut results: Vec<String> = Vec::new();
+    let mut bytes = 0;
+    for found in jobs::finished(door).map_err(failed)? {
+        if results.len() >= limit || bytes > MOST_BYTES {
+            break;
+        }
+        if is_of(&found.record, name) {
+            let result = result::of(door, &found);
+            bytes += result.len();
+            results.push(result.trim_end().to_owned());
+        }
+    }
+    Ok(Response::json(200, format!("[{}]\n", results.join(",\n"))).into())
+}
+
+pub fn log(request: &Request, door: &Arc<Door>, name: &str, id: &str) -> Outcome {
+    require(request, Right::Read)?;
+    let id = JobId::new(id).map_err(|_| not_found())?;
+    match door.spool().get(&id).map_err(failed)? {
+        Some(found) if is_of(&found.record, name) => {
+            Ok(Response::json(200, result::of(door, &found)).into())
+        }
+        Some(_) | None => Err(not_found()),
+    }
+}

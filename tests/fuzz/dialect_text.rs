@@ -1,0 +1,47 @@
+//! What the dialects must make of any body.
+
+use pirn::core::id::JobId;
+use pirn::core::qmd::Priority;
+use pirn::core::record::{Record, Work};
+use pirn::http::dialect::jobrunner::request::Payload;
+use pirn::http::dialect::qmd::request::Wanted;
+use serde_json::json;
+
+/// What is accepted names one script and is a record that survives being written; everything else has a reason.
+pub fn qmd(data: &[u8]) {
+    let wanted = match Wanted::read(data) {
+        Ok(wanted) => wanted,
+        Err(why) => return assert!(!why.is_empty()),
+    };
+    assert!(wanted.files.keys().all(|name| !name.contains('/')));
+    let script = JobId::new("script.sh").unwrap();
+    let record = match wanted.record(&script, Priority::Low) {
+        Ok(record) => record,
+        Err(why) => return assert!(!why.is_empty()),
+    };
+    let again = Record::from_json(&record.to_json()).unwrap();
+    let Work::Script { name, args } = &again.work else {
+        panic!("{:?}", again.work)
+    };
+    assert_eq!((name, args), (&script, &wanted.args));
+    assert!(again.env.is_empty() && again.cwd.is_none() && again.id.is_none());
+    assert_eq!(again.files.len(), wanted.files.len());
+    // The same, said in the simplest way.
+    let plain =
+        json!({"args": wanted.args, "files": wanted.files, "callback_url": wanted.callback_url});
+    assert_eq!(Wanted::read(plain.to_string().as_bytes()), Ok(wanted));
+}
+
+/// What is accepted has an id and data, and says the same when it is said as the manual does.
+pub fn jobrunner(data: &[u8]) {
+    let Ok(payload) = Payload::read(data) else {
+        return;
+    };
+    let is_good = payload.check().is_ok();
+    assert_eq!(
+        is_good,
+        !payload.id.is_empty() && !payload.id.contains('\0') && !payload.data.is_empty()
+    );
+    let numbers = json!({"id": payload.id, "data": payload.data});
+    assert_eq!(Payload::read(numbers.to_string().as_bytes()), Ok(payload));
+}

@@ -1,0 +1,428 @@
+//! jobrunner's paths and its environment variables.
+
+use crate::client::{Conn, Reply, ask, get, post};
+use crate::qmd::curl;
+use crate::spool::Spool;
+use crate::tools::Gate;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+/// Shows what the command is given, and answers with the request turned around.
+const COMMAND: &str = r#"#!/bin/sh
+echo "$JOBRUNNER_CMD $JOBRUNNER_WORKER_ID $JOBRUNNER_REQUEST_ID [$JOBRUNNER_PASSWORD] $COLOUR"
+pwd >&2
+[ ! -t 0 ] && cat
+rev < "$JOBRUNNER_REQUEST_DATA_FN" > "$JOBRUNNER_RESPONSE_DATA_FN"
+exit 3
+"#;
+
+/// A command beside the spool.
+fn command(spool: &Spool, text: &str) -> String {
+    let path = spool.beside("command");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn daemon(spool: &Spool, command: &str, variables: &[(&str, &str)], args: &[&str]) -> Command {
+    let mut daemon = spool.command(["serve", "--jobrunner"]);
+    daemon.args(args);
+    daemon.current_dir(spool.beside("."));
+    daemon.env("JOBRUNNER_CMD", command);
+    daemon.env("JOBRUNNER_HTTP_LISTEN_PORT", "0");
+    daemon.envs(variables.iter().copied());
+    daemon
+}
+
+/// A daemon as jobrunner's start script would start it.
+fn serving(text: &str, variables: &[(&str, &str)], args: &[&str]) -> (Spool, u16) {
+    let mut spool = Spool::new();
+    let command = command(&spool, text);
+    let daemon = daemon(&spool, &command, variables, args);
+    spool.serve_with(daemon);
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    (spool, port)
+}
+
+fn body(id: &str, data: &[u8]) -> String {
+    json!({"id": id, "data": STANDARD.encode(data)}).to_string()
+}
+
+fn send(port: u16, id: &str, data: &[u8]) -> Value {
+    let reply = post(port, "/payload", &body(id, data));
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.header("content-type"), "application/json");
+    reply.json()
+}
+
+fn bytes(answer: &Value, key: &str) -> Vec<u8> {
+    STANDARD.decode(answer[key].as_str().unwrap()).unwrap()
+}
+
+fn text(answer: &Value, key: &str) -> String {
+    String::from_utf8(bytes(answer, key)).unwrap()
+}
+
+#[test]
+fn the_request_of_the_readme() {
+    let variables = [("JOBRUNNER_PASSWORD", "pass word\n"), ("COLOUR", "blue")];
+    let (spool, port) = serving(COMMAND, &variables, &[]);
+    let target = format!("http://127.0.0.1:{port}/payload");
+    let sent = r#"{"id": "a/7", "data": "aGVsbG8K"}"#;
+    let header = [
+        "-H",
+        "Content-Type: application/json",
+        "-H",
+        "X-JR-PASSWORD: pass word",
+    ];
+    let args = [&header[..], &["-d", sent, &target]].concat();
+    let Some(answer) = curl(&args) else { return };
+    let json: Value = serde_json::from_str(&answer).unwrap();
+    let command = spool.beside("command").to_str().unwrap().to_owned();
+    let output = format!("{command} 1 a/7 [] blue\n");
+    let here = fs::canonicalize(spool.beside(".")).unwrap();
+    let wanted = format!(
+        "{{\"data\":\"{}\",\"worker_id\":1,\"elapsed_sec\":{},\"exit_status\":3,\"output\":\"{}\",\"error\":\"{}\"}}\n",
+        STANDARD.encode("olleh\n"),
+        json["elapsed_sec"],
+        STANDARD.encode(output),
+        STANDARD.encode(format!("{}\n", here.display())),
+    );
+    assert_eq!(answer, wanted);
+    assert!(json["elapsed_sec"].as_f64().unwrap() > 0.0);
+    assert_eq!(spool.scratch(), Vec::<String>::new());
+    let record = spool.record("failed/1");
+    assert_eq!(
+        (&record["name"], &record["queue"]),
+        (&json!("a/7"), &json!("jobrunner"))
+    );
+    assert!(!record.to_string().contains("pass word") && !spool.daemon_log().contains("pass word"));
+    let shown = get(port, "/v1/jobs/1").text();
+    assert!(!shown.contains("COLOUR"), "{shown}");
+}
+
+#[test]
+fn any_bytes() {
+    let cat = "#!/bin/sh\ncat $JOBRUNNER_REQUEST_DATA_FN | tee $JOBRUNNER_RESPONSE_DATA_FN\ncat $JOBRUNNER_REQUEST_DATA_FN >&2\n";
+    let (_spool, port) = serving(cat, &[], &[]);
+    for size in [1, 2, 3, 49_151, 49_152, 49_153, 300_000] {
+        let data: Vec<u8> = (0..size).map(|n: usize| (n * 7 + n / 256) as u8).collect();
+        let answer = send(port, "7", &data);
+        for key in ["data", "output", "error"] {
+            assert!(bytes(&answer, key) == data, "{key} of {size} bytes");
+        }
+    }
+    let list = post(
+        port,
+        "/payload",
+        r#"{"ID": "7", "Data": [0, 255, 10], "more": 1} and so on"#,
+    );
+    assert_eq!(bytes(&list.json(), "data"), [0, 255, 10]);
+    // More than a record may hold.
+    assert_eq!(
+        post(port, "/payload", &body("7", &[0; 1 << 20])).status,
+        413
+    );
+}
+
+#[test]
+fn an_answer_larger_than_memory_would_like() {
+    let (_spool, port) = serving("#!/bin/sh\nhead -c 20000000 /dev/zero\n", &[], &[]);
+    let answer = send(port, "7", b"x");
+    assert_eq!(bytes(&answer, "output"), vec![0; 20_000_000]);
+    assert_eq!(
+        (text(&answer, "data"), text(&answer, "error")),
+        (String::new(), String::new())
+    );
+}
+
+#[test]
+fn what_is_refused_and_in_which_order() {
+    let (spool, port) = serving("#!/bin/sh\n", &[("JOBRUNNER_PASSWORD", "right")], &[]);
+    let no = "Invalid password supplied in X-JR-PASSWORD header\n";
+    let right = "X-JR-PASSWORD: right";
+    for (method, header, body, status, text) in [
+        ("GET", right, "", 405, ""),
+        ("PUT", right, "{}", 405, ""),
+        ("POST", "A: b", "", 400, ""),
+        ("POST", "A: b", "{", 400, ""),
+        ("POST", right, "[]", 400, ""),
+        ("POST", right, r#"{"id": 7, "data": "aGk="}"#, 400, ""),
+        ("POST", right, r#"{"id": "7", "data": "aGk"}"#, 400, ""),
+        ("POST", right, r#"{"id": "7", "data": "a Gk"}"#, 400, ""),
+        ("POST", "A: b", "{}", 401, no),
+        ("POST", "X-JR-PASSWORD: wrong", "{}", 401, no),
+        ("POST", "X-JR-PASSWORD: righ", "{}", 401, no),
+        ("POST", right, "{}", 400, "Json key 'id' missing or empty\n"),
+        (
+            "POST",
+            right,
+            r#"{"id": "", "data": "aGk="}"#,
+            400,
+            "Json key 'id' missing or empty\n",
+        ),
+        (
+            "POST",
+            right,
+            r#"{"id": "7"}"#,
+            400,
+            "Json key 'data' missing or empty\n",
+        ),
+        (
+            "POST",
+            right,
+            r#"{"id": "7", "data": null}"#,
+            400,
+            "Json key 'data' missing or empty\n",
+        ),
+        (
+            "POST",
+            right,
+            r#"{"id": "\u0000", "data": "aGk="}"#,
+            400,
+            "Json key 'id' contains a NUL character\n",
+        ),
+    ] {
+        let reply = ask(port, method, "/payload", &[header], body);
+        assert_eq!(
+            (reply.status, reply.text().as_str()),
+            (status, text),
+            "{method} {header} {body}"
+        );
+    }
+    assert_eq!(get(port, "/v1/jobs").json()["jobs"], json!([]));
+    let good = ask(port, "POST", "/payload", &[right], &body("7", b"x"));
+    assert_eq!(good.status, 200);
+    drop(spool);
+    // Without a password none must be shown, and only those who may push may send.
+    let (spool, port) = serving("#!/bin/sh\n", &[], &[]);
+    assert_eq!(
+        ask(port, "POST", "/payload", &[right], &body("7", b"x")).text(),
+        no
+    );
+    assert_eq!(send(port, "7", b"x")["exit_status"], 0);
+    fs::write(
+        spool.path().join("config.json"),
+        r#"{"http": {"anonymous": ["read"]}}"#,
+    )
+    .unwrap();
+    assert_eq!(post(port, "/payload", &body("7", b"x")).status, 401);
+}
+
+#[test]
+fn ten_wait_for_each_worker() {
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    let command = command(
+        &spool,
+        &format!("#!/bin/sh\necho $JOBRUNNER_WORKER_ID\n{}\n", gate.wait()),
+    );
+    let daemon = daemon(&spool, &command, &[("JOBRUNNER_NUM_WORKERS", "2")], &[]);
+    spool.serve_with(daemon);
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    let begin = |n: usize| {
+        let mut conn = Conn::to(port);
+        conn.ask("POST", "/payload", &[], &body(&n.to_string(), b"x"));
+        conn
+    };
+    let mut conns: Vec<Conn> = (0..2).map(begin).collect();
+    spool.wait_for("both to run", || spool.ls("active").len() == 2);
+    conns.extend((2..22).map(begin));
+    spool.wait_for("the others to wait", || {
+        spool.ls("pending/jobrunner").len() == 20
+    });
+    assert_eq!(
+        get(port, "/status").text(),
+        "{\"queued_jobs\":20,\"total_jobs\":2}\n"
+    );
+    let full = post(port, "/payload", &body("x", b"x"));
+    assert_eq!(
+        (full.status, full.text().as_str()),
+        (503, "job queue too large (20)\n")
+    );
+    gate.open(22);
+    let answers: Vec<Reply> = conns.iter_mut().map(Conn::reply).collect();
+    let mut workers = Vec::new();
+    for answer in &answers {
+        let answer = answer.json();
+        assert_eq!(
+            text(&answer, "output"),
+            format!("{}\n", answer["worker_id"])
+        );
+        workers.push(answer["worker_id"].as_u64().unwrap());
+    }
+    workers.sort_unstable();
+    workers.dedup();
+    assert_eq!(workers, [1, 2]);
+    let status = get(port, "/status");
+    assert_eq!(status.text(), "{\"queued_jobs\":0,\"total_jobs\":22}\n");
+    assert_eq!(status.header("content-type"), "application/json");
+    let metrics = get(port, "/metrics");
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("text/plain; version=0.0.4")
+    );
+    let metrics = metrics.text();
+    for line in [
+        "# TYPE queued_jobs gauge",
+        "queued_jobs 0",
+        "# TYPE total_jobs counter",
+        "total_jobs{worker_id=\"1\"} 22",
+        "# TYPE job_duration summary",
+        "job_duration_count{worker_id=\"1\"} 22",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line}: {metrics}");
+    }
+    assert!(metrics.contains("\njob_duration_sum{worker_id=\"1\"} "));
+}
+
+#[test]
+fn how_commands_end() {
+    let (spool, port) = serving("#!/bin/sh\nkill -9 $$\n", &[], &[]);
+    assert_eq!(send(port, "7", b"x")["exit_status"], -1);
+    let command = spool.beside("command");
+    fs::set_permissions(&command, fs::Permissions::from_mode(0o644)).unwrap();
+    let answer = send(port, "7", b"x");
+    assert_eq!(answer["exit_status"], 126, "{answer}");
+    assert!(text(&answer, "error").contains("command"), "{answer}");
+    fs::remove_file(&command).unwrap();
+    assert_eq!(send(port, "7", b"x")["exit_status"], 127);
+    // What it leaves in place of its response is not followed.
+    let link = "#!/bin/sh\nln -sf /etc/passwd $JOBRUNNER_RESPONSE_DATA_FN\n";
+    fs::write(&command, link).unwrap();
+    fs::set_permissions(&command, fs::Permissions::from_mode(0o755)).unwrap();
+    let answer = send(port, "7", b"x");
+    assert_eq!(
+        (&answer["exit_status"], &answer["data"]),
+        (&json!(0), &json!(""))
+    );
+    assert_eq!(spool.scratch(), Vec::<String>::new());
+}
+
+#[test]
+fn a_daemon_that_ends_meanwhile() {
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    let command = command(&spool, &format!("#!/bin/sh\n{}\n", gate.wait()));
+    let first = daemon(&spool, &command, &[("JOBRUNNER_NUM_WORKERS", "1")], &[]);
+    spool.serve_with(first);
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    let [mut running, mut waiting] = ["1", "2"].map(|id| {
+        let mut conn = Conn::to(port);
+        conn.ask("POST", "/payload", &[], &body(id, b"x"));
+        let here =
+            || spool.has(&format!("active/{id}")) || spool.has(&format!("pending/jobrunner/{id}"));
+        spool.wait_for("the job to be there", here);
+        conn
+    });
+    spool.wait_note("1");
+    spool.signal("TERM");
+    gate.open(1);
+    assert_eq!(running.reply().json()["exit_status"], 0);
+    let late = waiting.reply();
+    assert_eq!(
+        (late.status, late.text().as_str()),
+        (503, "Service Unavailable\n")
+    );
+    assert_eq!(spool.wait_exit(), 0);
+    // It was accepted, and runs.
+    gate.open(1);
+    let second = daemon(&spool, &command, &[], &[]);
+    spool.serve_with(second);
+    spool.wait_record("complete/2");
+}
+
+#[test]
+fn a_daemon_that_is_replaced() {
+    let echo = "#!/bin/sh\necho $COLOUR; cat $JOBRUNNER_REQUEST_DATA_FN\n";
+    let variables = [("JOBRUNNER_PASSWORD", "right"), ("COLOUR", "blue")];
+    let (spool, port) = serving(echo, &variables, &[]);
+    spool.signal("USR2");
+    spool.wait_for("the new image to listen", || spool.ports().len() > 1);
+    assert_eq!(spool.ports()[1], port);
+    let right = ["X-JR-PASSWORD: right"];
+    let answer = ask(port, "POST", "/payload", &right, &body("7", b"x")).json();
+    assert_eq!(text(&answer, "output"), "blue\nx");
+    assert_eq!(post(port, "/payload", &body("7", b"x")).status, 401);
+}
+
+#[test]
+fn how_it_is_started() {
+    let spool = Spool::new();
+    let command = command(&spool, "#!/bin/sh\n");
+    for (variables, code, words) in [
+        (&[("JOBRUNNER_CMD", "")][..], 1, "JOBRUNNER_CMD is empty"),
+        (
+            &[("JOBRUNNER_CMD", "no-such-program")],
+            1,
+            "no-such-program",
+        ),
+        (
+            &[("JOBRUNNER_NUM_WORKERS", "many")],
+            1,
+            "JOBRUNNER_NUM_WORKERS",
+        ),
+        (
+            &[("JOBRUNNER_HTTP_LISTEN_ADDRESS", "here")],
+            1,
+            "JOBRUNNER_HTTP_LISTEN_ADDRESS",
+        ),
+        (
+            &[("JOBRUNNER_HTTP_LISTEN_ADDRESS", "0.0.0.0")],
+            78,
+            "tokens",
+        ),
+    ] {
+        let done = spool.finish(&mut daemon(&spool, &command, variables, &[]));
+        assert_eq!(
+            (done.code, done.stderr.contains(words)),
+            (code, true),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
+#[test]
+fn an_address_that_others_reach() {
+    let variables = [
+        ("JOBRUNNER_HTTP_LISTEN_ADDRESS", "0.0.0.0"),
+        ("JOBRUNNER_PASSWORD", "right"),
+    ];
+    let mut spool = Spool::new();
+    let command = command(&spool, "#!/bin/sh\n");
+    let daemon = daemon(&spool, &command, &variables, &["--slots", "1"]);
+    spool.serve_with(daemon);
+    let port = || {
+        let log = spool.daemon_log();
+        let (_, rest) = log.split_once("listening on 0.0.0.0:")?;
+        rest.lines().next()?.trim().parse::<u16>().ok()
+    };
+    spool.wait_for("the door to open", || port().is_some());
+    let port = port().unwrap();
+    let good = ask(
+        port,
+        "POST",
+        "/payload",
+        &["X-JR-PASSWORD: right"],
+        &body("7", b"x"),
+    );
+    assert_eq!(good.status, 200);
+    // Others see nothing without the password, here.
+    assert_eq!(get(port, "/status").status, 401);
+    assert_eq!(get(port, "/v1/jobs").status, 401);
+    let status = ask(port, "GET", "/status", &["X-JR-PASSWORD: right"], "");
+    assert_eq!(status.text(), "{\"queued_jobs\":0,\"total_jobs\":1}\n");
+    // Nobody has asked for it here.
+    let (_other, port) = Spool::with_http("{}", &[]);
+    assert_eq!(post(port, "/payload", &body("7", b"x")).status, 404);
+    assert_eq!(get(port, "/status").status, 404);
+}
