@@ -102,10 +102,10 @@ fn router() -> Router {
     Router::default().with(native::Native)
 }
 
-/// A job as clients see it: its record with its state, without its environment.
+/// A job as clients see it: its record with its state, without what may hold secrets.
 pub fn shown(found: &Found) -> String {
     let mut record = found.record.clone();
-    record.env.clear();
+    record.hide_secrets();
     record.to_json_in(found.at.state())
 }
 

@@ -123,10 +123,12 @@ impl Door {
     }
 }
 
-/// `push` starts what is in `scripts/`, as it is there; whoever chooses the program's surroundings chooses the program.
+/// `push` starts what is in `scripts/`, as it is there, and calls what the operator allows; whoever chooses the
+/// program's surroundings chooses the program, and whoever has a call signed speaks for the operator.
 fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
     let needed = match &record.work {
-        Work::Script { .. } => Right::Push,
+        // Where a call may go is the operator's word, which is asked when it is made.
+        Work::Script { .. } | Work::Url(_) => Right::Push,
         Work::Text(_) | Work::Argv(_) => Right::Run,
     };
     let forbidden = |what: &str, right: Right| {
@@ -145,6 +147,8 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
         ("umask", record.umask.is_some()),
         ("nice", record.nice.is_some()),
         ("limits", !record.limits.is_empty()),
+        ("on_finish", record.on_finish.is_some()),
+        ("sign", matches!(&record.work, Work::Url(call) if call.sign)),
     ];
     match surroundings.iter().find(|(_, is_set)| *is_set) {
         Some((field, _)) if !caller.may(Right::Run) => forbidden(field, Right::Run),

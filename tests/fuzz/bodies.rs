@@ -41,7 +41,7 @@ pub const TARGETS: [(&str, Body); 8] = [
 ];
 
 /// The keys that are pirn's own; every other is kept as it is.
-const KEYS: [&str; 54] = [
+const KEYS: [&str; 60] = [
     "after",
     "after_any",
     "args",
@@ -54,6 +54,7 @@ const KEYS: [&str; 54] = [
     "cpu",
     "created_at",
     "cwd",
+    "dialect",
     "duration",
     "env",
     "error",
@@ -64,6 +65,7 @@ const KEYS: [&str; 54] = [
     "finished_at",
     "grace",
     "group",
+    "headers",
     "id",
     "limits",
     "log_bytes",
@@ -72,8 +74,10 @@ const KEYS: [&str; 54] = [
     "name",
     "nice",
     "not_before",
+    "on_finish",
     "once",
     "output",
+    "payload",
     "pid",
     "priority",
     "proc",
@@ -84,10 +88,12 @@ const KEYS: [&str; 54] = [
     "retry_on",
     "sandbox",
     "script",
+    "sign",
     "signal",
     "split",
     "started_at",
     "state",
+    "status_code",
     "stdin",
     "stdin_base64",
     "tags",
@@ -132,7 +138,10 @@ pub fn record(data: &[u8]) {
             fields.push(format!("{}: {value}", Value::from(key)));
         }
     }
-    if !(seen.contains("command") || seen.contains("script")) {
+    if !["command", "script", "url"]
+        .iter()
+        .any(|key| seen.contains(key))
+    {
         fields.push("\"command\": \"true\"".to_owned());
     }
     job_file(format!("{{{}}}", fields.join(",\n")).as_bytes());
@@ -228,6 +237,7 @@ fn limits(r: &Record) {
             assert!(args.iter().all(no_nul));
             safe_name(name.as_str());
         }
+        Work::Url(call) => assert!(!call.url.trim().is_empty() && r.stdin.is_none()),
     }
     let ids = [&r.after, &r.after_any];
     for id in ids.into_iter().flatten().chain(&r.id) {

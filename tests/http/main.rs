@@ -9,8 +9,11 @@ mod spool;
 mod tools;
 
 mod client;
+mod worker;
 
 mod abuse;
+mod callbacks;
+mod calls;
 mod jobs;
 mod logs;
 mod openapi;
