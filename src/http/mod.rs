@@ -29,6 +29,7 @@
 //! - Nothing of a job's `env` may go out: use [`shown`].
 
 pub mod answer;
+pub mod dialect;
 pub mod door;
 pub mod events;
 mod gate;
@@ -99,7 +100,10 @@ impl Router {
 
 /// All that is understood here.
 fn router() -> Router {
-    Router::default().with(native::Native)
+    let router = Router::default().with(native::Native);
+    #[cfg(feature = "url")]
+    let router = router.with_dialect(Dialect::Hq, dialect::hq::Hq);
+    router
 }
 
 /// A job as clients see it: its record with its state, without what may hold secrets.

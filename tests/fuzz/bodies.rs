@@ -19,6 +19,7 @@ use pirn::core::policy::{Backoff, BackoffSpec, RetryRule, TryEnd, Verdict, verdi
 use pirn::core::record::{LIMIT_NAMES, Record, RecordError, Setting, State, Work, parse_umask};
 use pirn::core::time::{Boot, Wall};
 use pirn::core::units::{MAX_SPAN, brief_span, parse_size, parse_span, show_span, span_from_secs};
+use pirn::http::dialect::hq::read_push;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
@@ -29,7 +30,7 @@ use std::time::Duration;
 pub type Body = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Body); 8] = [
+pub const TARGETS: [(&str, Body); 9] = [
     ("job_file", job_file),
     ("record", record),
     ("config", config),
@@ -38,6 +39,7 @@ pub const TARGETS: [(&str, Body); 8] = [
     ("seq", seq),
     ("http_head", http_text::http_head),
     ("http_body", http_text::http_body),
+    ("hq_body", hq_body),
 ];
 
 /// The keys that are pirn's own; every other is kept as it is.
@@ -147,6 +149,25 @@ pub fn record(data: &[u8]) {
     job_file(format!("{{{}}}", fields.join(",\n")).as_bytes());
 }
 
+/// What hq's clients push: the first line is the content type.
+pub fn hq_body(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n');
+    let (kind, body) = data.split_at(end.unwrap_or(data.len()));
+    let kind = String::from_utf8_lossy(kind);
+    match read_push(&kind, body.get(1..).unwrap_or_default()) {
+        Ok(record) => {
+            any_record(&record);
+            let Work::Url(call) = &record.work else {
+                panic!("not a call: {record:?}");
+            };
+            let payload = call.payload.as_deref().unwrap_or("1");
+            let _: &RawValue = serde_json::from_str(payload).expect("a payload is JSON");
+            assert_eq!(record.tries, Some(1));
+        }
+        Err((status, error)) => assert!(matches!(status, 400 | 415) && !error.is_empty()),
+    }
+}
+
 fn refusal(e: &RecordError, data: &[u8]) {
     let text = e.to_string();
     assert!(!text.is_empty());
@@ -212,6 +233,10 @@ fn any_record(record: &Record) -> String {
 
     let mut plain = record.clone();
     plain.extra.clear();
+    // A payload is what was given, which may have halves of surrogate pairs in it, as JSON allows.
+    if let Work::Url(call) = &mut plain.work {
+        call.payload = None;
+    }
     let value: Value = serde_json::from_str(&plain.to_json()).expect("other programs can read it");
     let fields = value.as_object().unwrap();
     assert!(fields.values().all(|value| !value.is_null()));
