@@ -14,6 +14,7 @@ mod worker;
 mod abuse;
 mod callbacks;
 mod calls;
+mod calls_tls;
 mod hq;
 mod jobs;
 mod logs;
