@@ -173,6 +173,11 @@ fn http_head() {
 }
 
 #[test]
+fn hq_body() {
+    drive("hq_body");
+}
+
+#[test]
 fn http_body() {
     drive("http_body");
 }

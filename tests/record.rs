@@ -349,8 +349,13 @@ fn every_malformed_field_is_named() {
         ("attempts", "{}"),
         ("attempts", "[1]"),
         ("proc", "[]"),
-        ("url", "\"http://x\""),
-        ("callback_url", "\"http://x\""),
+        ("url", "1"),
+        ("headers", "[]"),
+        ("dialect", "\"qmd\""),
+        ("sign", "1"),
+        ("callback_url", "\"\""),
+        ("on_finish", "[]"),
+        ("status_code", "99"),
         ("sandbox", "{}"),
     ];
     for (field, value) in wrong {
@@ -437,7 +442,9 @@ fn exactly_one_kind_of_work() {
     for (text, word) in [
         ("{}", "nothing to run"),
         (r#"{"args": ["a"]}"#, "nothing to run"),
-        (r#"{"command": "a", "script": "b"}"#, "both"),
+        (r#"{"command": "a", "script": "b"}"#, "more than one"),
+        (r#"{"url": "a", "script": "b"}"#, "more than one"),
+        (r#"{"headers": {}, "script": "b"}"#, "headers"),
         (r#"{"command": ["a"], "args": ["b"]}"#, "args"),
     ] {
         let error = Record::from_bytes(text.as_bytes()).unwrap_err();

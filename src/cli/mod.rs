@@ -3,6 +3,8 @@
 mod add;
 mod batch;
 mod config;
+#[cfg(feature = "url")]
+mod deliver;
 mod exec_job;
 mod exit;
 mod follow;
@@ -78,6 +80,10 @@ enum Command {
     /// Become a job: used by the daemon
     #[command(hide = true)]
     ExecJob(exec_job::Args),
+    /// Call the URL of a job: used by the daemon
+    #[cfg(feature = "url")]
+    #[command(hide = true)]
+    Deliver,
 }
 
 /// Parses the command line, carries it out, gives the exit code.
@@ -115,6 +121,8 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
         Command::ExecJob(args) => exec_job::exec_job(args),
+        #[cfg(feature = "url")]
+        Command::Deliver => deliver::deliver(),
     }
 }
 

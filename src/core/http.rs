@@ -1,9 +1,12 @@
 //! `http` in `config.json`: settings of the HTTP door. They say nothing about whether it is open: `pirn serve
 //! --http` does.
 
+use super::allow::Allow;
 use super::json::{self, JsonError, Object, is_null};
 use crate::core::rights::{Right, Rights};
+use base64::Engine as _;
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// A protocol of another job server that is understood beside pirn's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +46,45 @@ pub struct HttpConfig {
     pub dialects: Vec<Dialect>,
     /// Most connections at a time. Read at the start only.
     pub connections: usize,
+    /// Where jobs may call.
+    pub url_allow: Allow,
+    /// What calls are signed with.
+    pub webhook_secret: Option<Secret>,
+}
+
+/// A secret of Standard Webhooks, as it was given: `whsec_` and 24 to 64 bytes in base64.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Reads it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let secret = Self(text.to_owned());
+        match secret.key() {
+            Some(key) if (24..=64).contains(&key.len()) => Ok(secret),
+            // What was given is not repeated: errors go to logs.
+            Some(_) | None => {
+                Err("expected whsec_ followed by 24 to 64 bytes in base64".to_owned())
+            }
+        }
+    }
+
+    /// The text that was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The bytes to sign with.
+    pub fn key(&self) -> Option<Vec<u8>> {
+        let text = self.0.strip_prefix("whsec_")?;
+        base64::engine::general_purpose::STANDARD.decode(text).ok()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 impl Default for HttpConfig {
@@ -53,11 +95,21 @@ impl Default for HttpConfig {
             anonymous: Rights::of(&[Right::Read, Right::Push]),
             dialects: Dialect::ALL.to_vec(),
             connections: 512,
+            url_allow: Allow::default(),
+            webhook_secret: None,
         }
     }
 }
 
-const HTTP_FIELDS: [&str; 5] = ["hosts", "tokens", "anonymous", "dialects", "connections"];
+const HTTP_FIELDS: [&str; 7] = [
+    "hosts",
+    "tokens",
+    "anonymous",
+    "dialects",
+    "connections",
+    "url_allow",
+    "webhook_secret",
+];
 
 /// Reads the object.
 pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
@@ -70,6 +122,13 @@ pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
             "anonymous" => http.anonymous = o.read(key, raw, rights)?,
             "dialects" => http.dialects = o.read(key, raw, dialects)?,
             "connections" => http.connections = o.read(key, raw, connections)?,
+            "url_allow" => {
+                http.url_allow = o.read(key, raw, |r| Allow::parse(&json::strings(r)?))?;
+            }
+            "webhook_secret" => {
+                let secret = o.read(key, raw, |r| Secret::parse(&json::string(r)?))?;
+                http.webhook_secret = Some(secret);
+            }
             _ => return Err(o.unknown(key, raw, &HTTP_FIELDS)),
         }
     }

@@ -3,6 +3,7 @@
 //! Nothing in here touches a clock, a file, a process or a thread; `tests/tidy.rs` holds it to that.
 #![forbid(unsafe_code)]
 
+pub mod allow;
 pub mod config;
 pub mod http;
 pub mod id;

@@ -76,7 +76,7 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     files: BTreeMap<&'a str, Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    callback_url: Option<String>,
+    callback_url: Option<&'a str>,
     output: &'a str,
     exec_log: &'a str,
     status: &'static str,
@@ -120,7 +120,7 @@ pub fn line(id: &JobId, record: &Record, state: State) -> String {
 fn show<'a>(id: &'a JobId, record: &'a Record, state: State, log: &'a str) -> Shown<'a> {
     let args: &[String] = match &record.work {
         Work::Script { args, .. } => args,
-        Work::Text(_) | Work::Argv(_) => &[],
+        Work::Text(_) | Work::Argv(_) | Work::Url(_) => &[],
     };
     let text =
         |(name, bytes): (&'a String, &'a Vec<u8>)| (name.as_str(), String::from_utf8_lossy(bytes));
@@ -129,7 +129,7 @@ fn show<'a>(id: &'a JobId, record: &'a Record, state: State, log: &'a str) -> Sh
         script: script(record),
         args,
         files: record.files.iter().map(text).collect(),
-        callback_url: callback_url(record),
+        callback_url: record.callback_url.as_deref(),
         output: record.result.as_deref().unwrap_or_default(),
         exec_log: log,
         status: status(record, state),
@@ -150,15 +150,8 @@ fn print(value: &impl Serialize) -> String {
 fn script(record: &Record) -> &str {
     match &record.work {
         Work::Script { name, .. } => name.as_str(),
-        Work::Text(_) | Work::Argv(_) => "",
+        Work::Text(_) | Work::Argv(_) | Work::Url(_) => "",
     }
-}
-
-/// The field of that name, from the record as it is printed.
-fn callback_url(record: &Record) -> Option<String> {
-    let fields: BTreeMap<String, serde_json::Value> =
-        serde_json::from_str(&record.to_json()).ok()?;
-    fields.get("callback_url")?.as_str().map(str::to_owned)
 }
 
 /// `RUNNING` is not a word of the original, which said nothing of a job before its end.

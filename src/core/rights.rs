@@ -7,9 +7,9 @@ use std::fmt;
 pub enum Right {
     /// Look at jobs, logs, queues.
     Read,
-    /// Start what is in `scripts/`; cancel, retry, hold and remove jobs.
+    /// Start what is in `scripts/`, call what `http.url_allow` allows; cancel, retry, hold and remove jobs.
     Push,
-    /// Start any command and call any URL. Includes `push`.
+    /// Start any command. Includes `push`.
     Run,
     /// Change queues and settings. Includes all others.
     Admin,
@@ -77,6 +77,12 @@ impl Rights {
     /// True if this right is among them.
     pub fn has(self, right: Right) -> bool {
         self.0 & right.bit() != 0
+    }
+
+    /// Those of them that are among these, too.
+    #[must_use]
+    pub fn only_of(self, others: Self) -> Self {
+        Self(self.0 & others.0)
     }
 
     /// What is left of them for a request that must change nothing.

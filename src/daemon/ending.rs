@@ -158,7 +158,10 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
     };
     let when = book.ended.unwrap_or_else(clock::wall);
     let mut record = book.record.clone();
-    let silent = fill_in(shared, run, book, &mut record, end, when);
+    let traces = fill_in(shared, run, book, &mut record, end, when);
+    let longest = run.terms.backoff.rule().max;
+    // A server that was called may know better when it can be called again.
+    let wait = wait.map(|wait| wait.max(traces.retry_after.unwrap_or_default().min(longest)));
     shared.tally.tried(&run.queue, &record);
     let line = tell(&record, run, ended.verdict, wait);
     if matches!(target, Target::Pending(_)) {
@@ -169,7 +172,7 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
         record,
         target,
         line,
-        silent,
+        silent: traces.silent,
         end,
         ended: when,
     })
@@ -302,7 +305,8 @@ fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) ->
         record.signal,
         &record.error,
     ) {
-        (Some(Reason::Exited), Some(code), _, _) => format!("exit {code}"),
+        (Some(Reason::Exited), _, _, Some(error)) => error.clone(),
+        (Some(Reason::Exited), Some(code), _, None) => format!("exit {code}"),
         (Some(Reason::Signaled), _, Some(signal), _) => format!("signal {signal}"),
         (Some(reason), _, _, Some(error)) => format!("{reason}: {error}"),
         (Some(reason), _, _, None) => reason.to_string(),

@@ -1,5 +1,6 @@
 //! From a claimed record to a running process.
 
+use super::calls;
 use super::shared::{Home, Shared};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
@@ -94,9 +95,12 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
     let (program, argv) = program(shared, start, &env, &cwd)?;
     let cgroup = shared.home.group(start.id);
     let (program, argv) = through_stub(&shared.home, start, cgroup.as_ref(), program, argv);
-    let stdin = match &start.record.stdin {
-        Some(bytes) => spawn::memory_file(bytes),
-        None => File::open("/dev/null"),
+    let stdin = match (&start.record.work, &start.record.stdin) {
+        (Work::Url(call), _) => spawn::memory_file(&calls::order(start, call, &shared.config())),
+        (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, Some(bytes)) => {
+            spawn::memory_file(bytes)
+        }
+        (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, None) => File::open("/dev/null"),
     }
     .map_err(NotNow::Resources)?;
     let env: Vec<String> = env
@@ -288,8 +292,15 @@ fn program(
                 .collect();
             Ok((program, argv))
         }
+        Work::Url(_) => Ok((
+            OWN_BINARY.to_owned(),
+            vec!["pirn".to_owned(), "deliver".to_owned()],
+        )),
     }
 }
+
+/// The binary that is running, even when its file was replaced.
+const OWN_BINARY: &str = "/proc/self/exe";
 
 /// A dropped `#!` script runs from a private copy. Its first line is read as the kernel would (execve(2)), and
 /// the interpreter started directly: executing a file that was just written may meet ETXTBSY, because a child
@@ -341,7 +352,7 @@ pub fn runs_from_copy(work: &Work) -> bool {
 }
 
 /// Sends a start that needs more than posix_spawn can do through `pirn exec-job`: our own binary, which sets
-/// itself up and becomes the program. /proc/self/exe is that binary even when its file was replaced.
+/// itself up and becomes the program.
 fn through_stub(
     home: &Home,
     start: &Start<'_>,
@@ -374,7 +385,7 @@ fn through_stub(
         .chain(["--".to_owned(), program])
         .chain(argv)
         .collect();
-    ("/proc/self/exe".to_owned(), argv)
+    (OWN_BINARY.to_owned(), argv)
 }
 
 /// Exit codes of a shell, for what could not be executed or found.

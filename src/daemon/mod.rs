@@ -1,6 +1,7 @@
 //! The daemon: one thread that owns the truth (`engine`), and those that wait at its door.
 
 mod admit;
+mod calls;
 mod children;
 mod chores;
 mod committer;

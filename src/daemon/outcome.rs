@@ -1,5 +1,6 @@
 //! What came of a try: from its end, its log and its scratch directory to its record.
 
+use super::calls;
 use super::committer::{report, while_short};
 use super::launch::{self, OUT};
 use super::shared::{Book, Run, Shared};
@@ -10,9 +11,19 @@ use crate::os::dir;
 use crate::spool::{self, Fs, Place};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 /// Names of logs that were empty when they were looked at. Not kept open: descriptors may be what is short.
 pub type Silent = Vec<String>;
+
+/// What a try leaves behind for others to see to.
+#[derive(Debug)]
+pub struct Traces {
+    /// To be removed when the record is safe.
+    pub silent: Silent,
+    /// How long to wait with the next try, if it said so.
+    pub retry_after: Option<Duration>,
+}
 
 /// Output kept in the record: the end of the log.
 const OUTPUT_BYTES: u64 = 4096;
@@ -20,8 +31,7 @@ const OUTPUT_BYTES: u64 = 4096;
 /// Most of a `$PIRN_OUT` that is kept in the record.
 const RESULT_BYTES: u64 = 256 * 1024;
 
-/// Writes into the record all there is to say about a try, and removes what the try leaves behind. Gives the logs that
-/// say nothing, which are to be removed as well, later.
+/// Writes into the record all there is to say about a try, and removes what the try leaves behind.
 pub fn fill_in(
     shared: &Shared,
     run: &Run,
@@ -29,7 +39,7 @@ pub fn fill_in(
     record: &mut Record,
     end: TryEnd,
     ended: Wall,
-) -> Silent {
+) -> Traces {
     let outcome = end.outcome();
     record.forget_try();
     record.started_at = run.started;
@@ -51,6 +61,7 @@ pub fn fill_in(
         Silent::new()
     });
     take_scratch(shared, run, record);
+    let retry_after = calls::take_report(record);
     record.attempts.push(Try {
         attempt: record.attempt,
         started_at: record.started_at,
@@ -62,7 +73,10 @@ pub fn fill_in(
         duration: record.duration.unwrap_or(0.0),
         log_offset: run.log_offset,
     });
-    silent
+    Traces {
+        silent,
+        retry_after,
+    }
 }
 
 /// Puts the end of the log into the record. Gives the logs that say nothing.

@@ -101,9 +101,10 @@ impl Router {
 
 /// All that is understood here.
 fn router(jobrunner: Option<jobrunner::Settings>) -> Router {
-    let router = Router::default()
-        .with(native::Native)
-        .with_dialect(Dialect::Qmd, dialect::qmd::Qmd);
+    let router = Router::default().with(native::Native);
+    #[cfg(feature = "url")]
+    let router = router.with_dialect(Dialect::Hq, dialect::hq::Hq);
+    let router = router.with_dialect(Dialect::Qmd, dialect::qmd::Qmd);
     match jobrunner {
         Some(settings) => {
             router.with_dialect(Dialect::Jobrunner, jobrunner::Jobrunner::new(settings))
@@ -112,10 +113,10 @@ fn router(jobrunner: Option<jobrunner::Settings>) -> Router {
     }
 }
 
-/// A job as clients see it: its record with its state, without its environment.
+/// A job as clients see it: its record with its state, without what may hold secrets.
 pub fn shown(found: &Found) -> String {
     let mut record = found.record.clone();
-    record.env.clear();
+    record.hide_secrets();
     record.to_json_in(found.at.state())
 }
 

@@ -125,7 +125,8 @@ impl Door {
     }
 }
 
-/// `push` starts what is in `scripts/`, as it is there; whoever chooses the program's surroundings chooses the program.
+/// `push` starts what is in `scripts/`, as it is there, and calls what the operator allows; whoever chooses the
+/// program's surroundings chooses the program, and whoever has a call signed speaks for the operator.
 fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
     // Every field is named, so that a new one has to be judged here.
     let Record {
@@ -135,6 +136,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
         umask,
         nice,
         limits,
+        on_finish,
         // What it is given, when it runs and what becomes of it.
         name: _,
         comment: _,
@@ -157,6 +159,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
         split: _,
         max_log: _,
         tags: _,
+        callback_url: _,
         // Nothing of ours reads them.
         extra: _,
         // Taken out before it is accepted.
@@ -169,6 +172,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
         exit_code: _,
         signal: _,
         reason: _,
+        status_code: _,
         error: _,
         duration: _,
         cpu: _,
@@ -181,7 +185,8 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
         proc: _,
     } = record;
     let needed = match work {
-        Work::Script { .. } => ("starting a job", Right::Push),
+        // Where a call may go is the operator's word, which is asked when it is made.
+        Work::Script { .. } | Work::Url(_) => ("starting a job", Right::Push),
         Work::Text(_) | Work::Argv(_) => ("a command", Right::Run),
     };
     let surroundings = [
@@ -190,6 +195,8 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
         ("umask", umask.is_some()),
         ("nice", nice.is_some()),
         ("limits", !limits.is_empty()),
+        ("on_finish", on_finish.is_some()),
+        ("sign", matches!(work, Work::Url(call) if call.sign)),
     ];
     let set = surroundings.into_iter().filter(|(_, is_set)| *is_set);
     let all = std::iter::once(needed).chain(set.map(|(field, _)| (field, Right::Run)));

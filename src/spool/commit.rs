@@ -17,7 +17,7 @@
 use super::claim::{Brought, is_stale};
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::Record;
+use crate::core::record::{Record, State};
 use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
 use crate::os::fault::Fault;
@@ -40,6 +40,15 @@ impl Target {
             Self::Complete => Place::Complete,
             Self::Failed => Place::Failed,
             Self::Pending(queue) => Place::of_queue(queue),
+        }
+    }
+
+    /// The state that is the end of a job, if it is.
+    pub(super) fn end(&self) -> Option<State> {
+        match self {
+            Self::Complete => Some(State::Complete),
+            Self::Failed => Some(State::Failed),
+            Self::Pending(_) => None,
         }
     }
 }
@@ -132,6 +141,9 @@ impl<F: Fs> Spool<F> {
             if let Err(e) = &synced {
                 return Err(same_error(e));
             }
+            if let Some(state) = ending.target.end() {
+                self.follow_up(ending.id, ending.record, state)?;
+            }
             let look = self
                 .fs
                 .look(&Place::Active, ending.id.as_str().as_bytes())?;
@@ -211,6 +223,12 @@ impl<F: Fs> Spool<F> {
         if self.fs.look(place, id.as_str().as_bytes())?.is_none() {
             return Ok(false);
         }
+        let state = if *place == Place::Complete {
+            State::Complete
+        } else {
+            State::Failed
+        };
+        self.follow_up(id, record, state)?;
         self.sync(place)?;
         let done = self.replace(place, id, record)?;
         if done {

@@ -102,6 +102,9 @@ impl<F: Fs> Spool<F> {
         } else {
             Target::Failed
         };
+        if let Some(state) = target.end() {
+            self.follow_up(id, record, state)?;
+        }
         self.place(id, &target)
     }
 }

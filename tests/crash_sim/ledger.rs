@@ -93,7 +93,7 @@ pub fn token(record: &Record) -> Option<String> {
             .nth(1)
             .filter(|word| word.len() == 5)
             .map(str::to_owned),
-        Work::Argv(_) | Work::Script { .. } => None,
+        Work::Argv(_) | Work::Script { .. } | Work::Url(_) => None,
     }
 }
 

@@ -21,6 +21,7 @@ use pirn::core::policy::{Backoff, BackoffSpec, RetryRule, TryEnd, Verdict, verdi
 use pirn::core::record::{LIMIT_NAMES, Record, RecordError, Setting, State, Work, parse_umask};
 use pirn::core::time::{Boot, Wall};
 use pirn::core::units::{MAX_SPAN, brief_span, parse_size, parse_span, show_span, span_from_secs};
+use pirn::http::dialect::hq::read_push;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::cmp::Ordering;
@@ -31,7 +32,7 @@ use std::time::Duration;
 pub type Body = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Body); 10] = [
+pub const TARGETS: [(&str, Body); 11] = [
     ("job_file", job_file),
     ("record", record),
     ("config", config),
@@ -42,10 +43,11 @@ pub const TARGETS: [(&str, Body); 10] = [
     ("http_body", http_text::http_body),
     ("qmd", dialect_text::qmd),
     ("jobrunner", dialect_text::jobrunner),
+    ("hq_body", hq_body),
 ];
 
 /// The keys that are pirn's own; every other is kept as it is.
-const KEYS: [&str; 54] = [
+const KEYS: [&str; 60] = [
     "after",
     "after_any",
     "args",
@@ -58,6 +60,7 @@ const KEYS: [&str; 54] = [
     "cpu",
     "created_at",
     "cwd",
+    "dialect",
     "duration",
     "env",
     "error",
@@ -68,6 +71,7 @@ const KEYS: [&str; 54] = [
     "finished_at",
     "grace",
     "group",
+    "headers",
     "id",
     "limits",
     "log_bytes",
@@ -76,8 +80,10 @@ const KEYS: [&str; 54] = [
     "name",
     "nice",
     "not_before",
+    "on_finish",
     "once",
     "output",
+    "payload",
     "pid",
     "priority",
     "proc",
@@ -88,10 +94,12 @@ const KEYS: [&str; 54] = [
     "retry_on",
     "sandbox",
     "script",
+    "sign",
     "signal",
     "split",
     "started_at",
     "state",
+    "status_code",
     "stdin",
     "stdin_base64",
     "tags",
@@ -137,10 +145,32 @@ pub fn record(data: &[u8]) {
             fields.push(format!("{}: {value}", Value::from(key)));
         }
     }
-    if !(seen.contains("command") || seen.contains("script")) {
+    if !["command", "script", "url"]
+        .iter()
+        .any(|key| seen.contains(key))
+    {
         fields.push("\"command\": \"true\"".to_owned());
     }
     job_file(format!("{{{}}}", fields.join(",\n")).as_bytes());
+}
+
+/// What hq's clients push: the first line is the content type.
+pub fn hq_body(data: &[u8]) {
+    let end = data.iter().position(|byte| *byte == b'\n');
+    let (kind, body) = data.split_at(end.unwrap_or(data.len()));
+    let kind = String::from_utf8_lossy(kind);
+    match read_push(&kind, body.get(1..).unwrap_or_default()) {
+        Ok(record) => {
+            any_record(&record);
+            let Work::Url(call) = &record.work else {
+                panic!("not a call: {record:?}");
+            };
+            let payload = call.payload.as_deref().unwrap_or("1");
+            let _: &RawValue = serde_json::from_str(payload).expect("a payload is JSON");
+            assert_eq!(record.tries, Some(1));
+        }
+        Err((status, error)) => assert!(matches!(status, 400 | 415) && !error.is_empty()),
+    }
 }
 
 fn refusal(e: &RecordError, data: &[u8]) {
@@ -208,6 +238,10 @@ fn any_record(record: &Record) -> String {
 
     let mut plain = record.clone();
     plain.extra.clear();
+    // A payload is what was given, which may have halves of surrogate pairs in it, as JSON allows.
+    if let Work::Url(call) = &mut plain.work {
+        call.payload = None;
+    }
     let value: Value = serde_json::from_str(&plain.to_json()).expect("other programs can read it");
     let fields = value.as_object().unwrap();
     assert!(fields.values().all(|value| !value.is_null()));
@@ -233,6 +267,7 @@ fn limits(r: &Record) {
             assert!(args.iter().all(no_nul));
             safe_name(name.as_str());
         }
+        Work::Url(call) => assert!(!call.url.trim().is_empty() && r.stdin.is_none()),
     }
     let ids = [&r.after, &r.after_any];
     for id in ids.into_iter().flatten().chain(&r.id) {

@@ -9,8 +9,13 @@ mod spool;
 mod tools;
 
 mod client;
+mod worker;
 
 mod abuse;
+mod callbacks;
+mod calls;
+mod calls_tls;
+mod hq;
 mod jobrunner;
 mod jobs;
 mod logs;

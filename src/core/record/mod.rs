@@ -3,9 +3,11 @@
 //! One JSON object per job (DESIGN section 3, pirn-spool(5)). Reading is in `read`, printing in `write`;
 //! printing what was read keeps every field, unknown ones byte for byte.
 
+mod call;
 mod read;
 mod write;
 
+pub use call::{Call, Manner, Order, Report};
 pub(crate) use read::backoff as read_backoff;
 pub use read::parse_umask;
 pub use read::{FileKind, RecordError};
@@ -134,6 +136,8 @@ pub enum Work {
         /// What it is called with.
         args: Vec<String>,
     },
+    /// A POST to a URL.
+    Url(Box<Call>),
 }
 
 impl Work {
@@ -147,6 +151,7 @@ impl Work {
                 .map(quote)
                 .collect::<Vec<_>>()
                 .join(" "),
+            Self::Url(call) => format!("POST {}", call.url),
         };
         text.chars()
             .map(|c| if c.is_control() { ' ' } else { c })
@@ -309,6 +314,10 @@ pub struct Record {
     pub limits: BTreeMap<String, Option<u64>>,
     /// Words to find it by.
     pub tags: Vec<String>,
+    /// Where to send the record when the job has ended.
+    pub callback_url: Option<String>,
+    /// A command to run then.
+    pub on_finish: Option<Work>,
 
     // Added by pirn.
     /// The id, as the file was called when the record was written.
@@ -329,6 +338,8 @@ pub struct Record {
     pub signal: Option<i32>,
     /// Why the last try ended.
     pub reason: Option<Reason>,
+    /// The status of the last answer to a job that calls a URL.
+    pub status_code: Option<u16>,
     /// What could not be done, for people.
     pub error: Option<String>,
     /// Seconds the last try took.
@@ -385,6 +396,8 @@ impl Record {
             max_log: Setting::Default,
             limits: BTreeMap::new(),
             tags: Vec::new(),
+            callback_url: None,
+            on_finish: None,
             id: None,
             created_at: None,
             started_at: None,
@@ -394,6 +407,7 @@ impl Record {
             exit_code: None,
             signal: None,
             reason: None,
+            status_code: None,
             error: None,
             duration: None,
             cpu: None,
@@ -413,9 +427,17 @@ impl Record {
         self.finished_at.is_some()
     }
 
-    /// True when the job wants a scratch directory.
+    /// True when the job wants a scratch directory. A call reports there how it went.
     pub fn wants_scratch(&self) -> bool {
-        self.tmp != Scratch::No || !self.files.is_empty()
+        self.tmp != Scratch::No || !self.files.is_empty() || matches!(self.work, Work::Url(_))
+    }
+
+    /// Leaves out what may hold secrets, before others see the record.
+    pub fn hide_secrets(&mut self) {
+        self.env.clear();
+        if let Work::Url(call) = &mut self.work {
+            call.headers.clear();
+        }
     }
 
     /// Forgets what came of earlier runs: the job is as new, with all its tries before it.
@@ -462,6 +484,7 @@ impl Record {
         self.exit_code = None;
         self.signal = None;
         self.reason = None;
+        self.status_code = None;
         self.error = None;
         self.duration = None;
         self.cpu = None;

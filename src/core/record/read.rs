@@ -1,5 +1,6 @@
 //! Reading a dropped file: plain text, `#!` script or JSON record.
 
+use super::call::{self, CallParts};
 use super::{LIMIT_NAMES, Proc, Reason, Record, Scratch, Setting, Try, Work};
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::{self, JsonError, Object, expected, is_null};
@@ -63,7 +64,19 @@ impl From<JsonError> for RecordError {
 }
 
 /// Asked for, but not served by this version: such a job is refused rather than run differently.
-const UNSUPPORTED: [&str; 3] = ["url", "callback_url", "sandbox"];
+const UNSUPPORTED: [&str; 1] = ["sandbox"];
+
+/// Served unless pirn was built without.
+const CALLS: [&str; 2] = ["url", "callback_url"];
+
+fn unsupported(key: &str) -> Option<&'static str> {
+    let calls: &[&str] = match cfg!(feature = "url") {
+        true => &[],
+        false => &CALLS,
+    };
+    let known = UNSUPPORTED.iter().chain(calls);
+    known.copied().find(|field| *field == key)
+}
 
 impl Record {
     /// Reads a job file. A byte order mark, which some editors put before UTF-8, is no part of it (RFC 8259, section
@@ -88,7 +101,7 @@ impl Record {
             if says_nothing || key == "state" {
                 continue;
             }
-            if let Some(field) = UNSUPPORTED.iter().find(|f| **f == key) {
+            if let Some(field) = unsupported(key) {
                 return Err(RecordError::Unsupported(field));
             }
             if !(record.asked(&object, key, raw, &mut parts)? || record.added(&object, key, raw)?) {
@@ -97,6 +110,9 @@ impl Record {
         }
         record.rules = ExitRules::new(parts.retry_on.take(), std::mem::take(&mut parts.fail_on));
         record.work = parts.work()?;
+        if matches!(record.work, Work::Url(_)) && record.stdin.is_some() {
+            return Err(RecordError::Work("stdin: a job with url sends its payload"));
+        }
         Ok(record)
     }
 
@@ -105,7 +121,7 @@ impl Record {
         let mut scratch = Self::new(Work::Argv(Vec::new()));
         let asked = scratch.asked(o, key, raw, &mut Parts::default());
         let added = scratch.added(o, key, raw);
-        UNSUPPORTED.contains(&key) || !matches!((asked, added), (Ok(false), Ok(false)))
+        unsupported(key).is_some() || !matches!((asked, added), (Ok(false), Ok(false)))
     }
 
     /// Fields that users write. True if `key` was one.
@@ -160,7 +176,9 @@ impl Record {
             }
             "limits" => self.limits = limits(&o.child(key, raw)?)?,
             "tags" => self.tags = o.read(key, raw, json::strings)?,
-            _ => return Ok(false),
+            "callback_url" => self.callback_url = Some(o.read(key, raw, call::url)?),
+            "on_finish" => self.on_finish = Some(o.read(key, raw, command)?),
+            _ => return parts.call.read(o, key, raw),
         }
         Ok(true)
     }
@@ -182,6 +200,7 @@ impl Record {
             "exit_code" => self.exit_code = Some(int(o, key, raw, 0, 255)?),
             "signal" => self.signal = Some(int(o, key, raw, 1, 127)?),
             "reason" => self.reason = Some(o.read(key, raw, reason)?),
+            "status_code" => self.status_code = Some(int(o, key, raw, 100, 999)?),
             "error" => self.error = Some(o.read(key, raw, json::string)?),
             "duration" => self.duration = Some(o.read(key, raw, number)?),
             "cpu" => self.cpu = Some(o.read(key, raw, number)?),
@@ -217,6 +236,7 @@ fn kind_of(text: &str) -> Result<FileKind, RecordError> {
 struct Parts {
     command: Option<Work>,
     script: Option<JobId>,
+    call: CallParts,
     args: Option<Vec<String>>,
     retry_on: Option<BTreeSet<i32>>,
     fail_on: BTreeSet<i32>,
@@ -224,21 +244,27 @@ struct Parts {
 
 impl Parts {
     fn work(self) -> Result<Work, RecordError> {
-        match (self.command, self.script, self.args) {
-            (Some(work), None, None) => Ok(work),
-            (None, Some(name), args) => Ok(Work::Script {
+        match (self.command, self.script, self.call.finish()?, self.args) {
+            (Some(work), None, None, None) => Ok(work),
+            (None, Some(name), None, args) => Ok(Work::Script {
                 name,
                 args: args.unwrap_or_default(),
             }),
-            (None, None, _) => Err(RecordError::Work(
-                "the record has neither command nor script: there is nothing to run",
+            (None, None, Some(call), None) => Ok(Work::Url(Box::new(call))),
+            (None, None, None, _) => Err(RecordError::Work(
+                "the record has none of command, script and url: there is nothing to run",
             )),
-            (Some(_), Some(_), _) => Err(RecordError::Work(
-                "the record has both command and script; give one of them",
-            )),
-            (Some(_), None, Some(_)) => Err(RecordError::Work(
+            (Some(_), None, None, Some(_)) => Err(RecordError::Work(
                 "args: goes with script; give command as a list to pass arguments",
             )),
+            (None, None, Some(_), Some(_)) => {
+                Err(RecordError::Work("args: goes with script, not with url"))
+            }
+            (Some(_), Some(_), _, _) | (Some(_), _, Some(_), _) | (_, Some(_), Some(_), _) => {
+                Err(RecordError::Work(
+                    "the record has more than one of command, script and url; give one of them",
+                ))
+            }
         }
     }
 

@@ -31,14 +31,7 @@ impl Record {
     }
 
     fn print_work(&self, out: &mut Out) {
-        match &self.work {
-            Work::Text(text) => out.put("command", text),
-            Work::Argv(argv) => out.put("command", argv),
-            Work::Script { name, args } => {
-                out.put("script", name.as_str());
-                out.unless("args", args, args.is_empty());
-            }
-        }
+        print_work(out, "command", &self.work);
         out.maybe("name", self.name.as_ref());
         out.maybe("comment", self.comment.as_ref());
         out.unless("tags", &self.tags, self.tags.is_empty());
@@ -121,6 +114,10 @@ impl Record {
             self.rules.fail_on().is_empty(),
         );
         out.unless("once", true, !self.once);
+        out.maybe("callback_url", self.callback_url.as_ref());
+        if let Some(work) = &self.on_finish {
+            print_work(out, "on_finish", work);
+        }
     }
 
     fn print_outcome(&self, out: &mut Out) {
@@ -139,6 +136,7 @@ impl Record {
         out.maybe("exit_code", self.exit_code);
         out.maybe("signal", self.signal);
         out.maybe("reason", self.reason.map(|r| r.as_str()));
+        out.maybe("status_code", self.status_code);
         out.maybe("error", self.error.as_ref());
         out.maybe("duration", self.duration);
         out.maybe("cpu", self.cpu);
@@ -148,6 +146,27 @@ impl Record {
         out.maybe("result", self.result.as_ref());
         if !self.attempts.is_empty() {
             out.raw("attempts", &attempts(&self.attempts));
+        }
+    }
+}
+
+/// What is run; a command stands under `key`.
+fn print_work(out: &mut Out, key: &str, work: &Work) {
+    match work {
+        Work::Text(text) => out.put(key, text),
+        Work::Argv(argv) => out.put(key, argv),
+        Work::Script { name, args } => {
+            out.put("script", name.as_str());
+            out.unless("args", args, args.is_empty());
+        }
+        Work::Url(call) => {
+            out.put("url", &call.url);
+            out.unless("headers", &call.headers, call.headers.is_empty());
+            if let Some(payload) = &call.payload {
+                out.raw("payload", payload);
+            }
+            out.maybe("dialect", call.manner.word());
+            out.unless("sign", true, !call.sign);
         }
     }
 }

@@ -2,5 +2,7 @@
 //! where it differs from its original, and why, is said in pirn(1).
 
 pub mod go;
+#[cfg(feature = "url")]
+pub mod hq;
 pub mod jobrunner;
 pub mod qmd;

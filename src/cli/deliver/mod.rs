@@ -1,0 +1,59 @@
+//! `pirn deliver`: the process of a job that calls a URL. What it is told comes by its standard input, the answer's
+//! body goes to its standard output, which is the job's log, and how it went to `$PIRN_OUT`.
+
+mod post;
+mod redirect;
+mod sign;
+
+use super::exit::{FAILURE, Failure, OK, Outcome};
+use crate::core::policy::{EXIT_PERMANENT, EXIT_TEMPORARY};
+use crate::core::record::{Order, Report};
+use post::Trouble;
+use std::io;
+
+pub fn deliver() -> Outcome {
+    let order: Order = serde_json::from_reader(io::stdin().lock()).map_err(|e| {
+        let what =
+            format!("deliver is for the daemon, which says on standard input what to do: {e}");
+        Failure::new(FAILURE, what)
+    })?;
+    let mut body = io::stdout().lock();
+    let (report, code) = judge(&order, post::post(&order, &mut body));
+    if let Some(path) = std::env::var_os("PIRN_OUT") {
+        let text = serde_json::to_vec(&report).unwrap_or_default();
+        std::fs::write(path, text)?;
+    }
+    Ok(code)
+}
+
+fn judge(order: &Order, answer: Result<post::Answer, Trouble>) -> (Report, u8) {
+    let code = |code: i32| u8::try_from(code).unwrap_or(FAILURE);
+    let (permanent, temporary) = (code(EXIT_PERMANENT), code(EXIT_TEMPORARY[0]));
+    match answer {
+        Err(trouble) => {
+            let what = match trouble.is_permanent {
+                true => permanent,
+                false => temporary,
+            };
+            let report = Report {
+                error: Some(post::in_words(order, &trouble.what)),
+                ..Report::default()
+            };
+            (report, what)
+        }
+        Ok(answer) => {
+            let report = Report {
+                status_code: Some(answer.status),
+                error: post::complaint(order, answer.status),
+                retry_after: answer.retry_after,
+            };
+            let code = match answer.status {
+                status if order.manner.is_success(status) => OK,
+                // Timed out, too early, too many, and whatever is the server's fault.
+                408 | 425 | 429 | 500..=599 => temporary,
+                _ => permanent,
+            };
+            (report, code)
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Jobs that call a URL instead of running a program, and what those who do it are told and say.
+
+use super::RecordError;
+use crate::core::json::{self, JsonError, Object, expected};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// Whose customs a call follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Manner {
+    /// pirn's: any status from 200 to 299 is a success.
+    #[default]
+    Own,
+    /// hq's: only 200 is; its headers, and its words for what failed.
+    Hq,
+}
+
+impl Manner {
+    /// The word in the record; `None` for the manner that needs none.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Own => None,
+            Self::Hq => Some("hq"),
+        }
+    }
+
+    /// True for the status of a job well done.
+    pub fn is_success(self, status: u16) -> bool {
+        match self {
+            Self::Own => (200..300).contains(&status),
+            Self::Hq => status == 200,
+        }
+    }
+}
+
+/// One POST.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Call {
+    /// Where to.
+    pub url: String,
+    /// Fields of the request's header.
+    pub headers: BTreeMap<String, String>,
+    /// The body: JSON text, as it was given to the last byte.
+    pub payload: Option<String>,
+    /// Whose customs hold.
+    pub manner: Manner,
+    /// Sign it as Standard Webhooks has it, if there is a secret.
+    pub sign: bool,
+}
+
+/// The fields of a call, gathered until all have been seen.
+#[derive(Default)]
+pub(super) struct CallParts {
+    url: Option<String>,
+    rest: Call,
+    stray: Option<&'static str>,
+}
+
+impl CallParts {
+    /// True if `key` was one of them.
+    pub(super) fn read<'a>(
+        &mut self,
+        o: &Object<'a>,
+        key: &str,
+        raw: &'a RawValue,
+    ) -> Result<bool, JsonError> {
+        self.stray = match key {
+            "url" => {
+                self.url = Some(o.read(key, raw, url)?);
+                return Ok(true);
+            }
+            "headers" => {
+                self.rest.headers = headers(&o.child(key, raw)?)?;
+                Some("headers")
+            }
+            "payload" => {
+                self.rest.payload = Some(raw.get().to_owned());
+                Some("payload")
+            }
+            "dialect" => {
+                self.rest.manner = o.read(key, raw, manner)?;
+                Some("dialect")
+            }
+            "sign" => {
+                self.rest.sign = o.read(key, raw, json::boolean)?;
+                Some("sign")
+            }
+            _ => return Ok(false),
+        };
+        Ok(true)
+    }
+
+    /// The call, if there is one.
+    pub(super) fn finish(self) -> Result<Option<Call>, RecordError> {
+        match (self.url, self.stray) {
+            (Some(url), _) => Ok(Some(Call { url, ..self.rest })),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(RecordError::Work(
+                "headers, payload, dialect and sign go with url, and there is none",
+            )),
+        }
+    }
+}
+
+/// A URL that is not one fails when it is called: what can be reached is known only then.
+pub(super) fn url(raw: &RawValue) -> Result<String, String> {
+    let text = json::string(raw)?;
+    match text.trim().is_empty() {
+        true => Err("is empty".to_owned()),
+        false => Ok(text),
+    }
+}
+
+fn headers(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonError> {
+    let mut headers = BTreeMap::new();
+    for (key, raw) in object.fields() {
+        headers.insert(key.to_owned(), object.read(key, raw, json::string)?);
+    }
+    Ok(headers)
+}
+
+fn manner(raw: &RawValue) -> Result<Manner, String> {
+    match raw.get() {
+        "\"hq\"" => Ok(Manner::Hq),
+        _ => Err(expected("\"hq\"", raw)),
+    }
+}
+
+/// What `pirn deliver` is told on its standard input: nothing of it is for other eyes.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Order {
+    /// The job.
+    pub id: String,
+    /// Which try this is.
+    pub attempt: u32,
+    /// Where to.
+    pub url: String,
+    /// Fields of the header.
+    pub headers: BTreeMap<String, String>,
+    /// The body.
+    pub payload: Option<Box<RawValue>>,
+    /// Whose customs hold.
+    pub manner: Manner,
+    /// True if it is to be signed, and not redirected.
+    pub sign: bool,
+    /// The secret to sign with, as it stands in the config.
+    pub secret: Option<String>,
+    /// Where it may go, as it stands in the config.
+    pub allow: Vec<String>,
+}
+
+/// What it says of the outcome, in `$PIRN_OUT`.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The status of the last answer.
+    pub status_code: Option<u16>,
+    /// What was wrong.
+    pub error: Option<String>,
+    /// Seconds after which the server would like to be asked again.
+    pub retry_after: Option<u64>,
+}

@@ -1,0 +1,43 @@
+//! Jobs that call a URL: what `pirn deliver` is told, and what it says.
+
+use super::launch::Start;
+use crate::core::config::Config;
+use crate::core::record::{Call, Order, Record, Report, Work};
+use serde_json::value::RawValue;
+use std::time::Duration;
+
+/// What the process of a call reads from its standard input. Neither its arguments nor its environment, which others
+/// may look at, have any of it.
+pub fn order(start: &Start<'_>, call: &Call, config: &Config) -> Vec<u8> {
+    let order = Order {
+        id: start.id.as_str().to_owned(),
+        attempt: start.record.attempt,
+        url: call.url.clone(),
+        headers: call.headers.clone(),
+        payload: call
+            .payload
+            .clone()
+            .and_then(|text| RawValue::from_string(text).ok()),
+        manner: call.manner,
+        sign: call.sign,
+        secret: config
+            .http
+            .webhook_secret
+            .as_ref()
+            .map(|secret| secret.as_str().to_owned()),
+        allow: config.http.url_allow.to_strings(),
+    };
+    // Strings, numbers and JSON: printing them cannot fail.
+    serde_json::to_vec(&order).unwrap_or_default()
+}
+
+/// Moves what a call reported from `result` to the fields that it is for. Gives the wait that the server asked for.
+pub fn take_report(record: &mut Record) -> Option<Duration> {
+    if !matches!(record.work, Work::Url(_)) {
+        return None;
+    }
+    let report: Report = serde_json::from_str(&record.result.take()?).ok()?;
+    record.status_code = report.status_code;
+    record.error = record.error.take().or(report.error);
+    report.retry_after.map(Duration::from_secs)
+}

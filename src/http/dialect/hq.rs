@@ -1,0 +1,162 @@
+//! hq's API, as of its release 1.1.0 with what 2.0.0 added: jobs that call a URL, by number.
+//!
+//! All jobs with a `url` and a number are hq's jobs, however they came; others are not seen here. Every success has the
+//! status 200, every error is `{"status":N,"error":"..."}`, and `?pretty` indents both.
+
+mod input;
+mod list;
+mod one;
+mod show;
+mod stats;
+mod text;
+
+use crate::core::id::JobId;
+use crate::core::record::Record;
+use crate::http::{Answer, Door, Handler, Refusal, Request, Response, Right};
+use crate::spool::Found;
+use input::Input;
+use serde_json::json;
+use std::io;
+use std::sync::Arc;
+
+/// The release whose clients are served.
+const VERSION: &str = "1.1.0";
+
+/// The handler.
+pub struct Hq;
+
+/// An error: its status, and what hq says.
+#[derive(Debug)]
+struct Fail(u16, String);
+
+/// The JSON text of a success.
+type Outcome = Result<String, Fail>;
+
+impl From<io::Error> for Fail {
+    fn from(e: io::Error) -> Self {
+        Refusal::Io(e).into()
+    }
+}
+
+impl From<Refusal> for Fail {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal.status(), refusal.to_string())
+    }
+}
+
+impl Handler for Hq {
+    fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
+        let segments = request.segments();
+        let mut parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            ["ui", "internal", rest @ ..] => parts = rest.to_vec(),
+            [""] | ["job" | "stats", ..] => {}
+            _ => return None,
+        }
+        if let [_, .., ""] = parts.as_slice() {
+            return Some(without_slash(request).into());
+        }
+        // Only the root itself has an empty name.
+        let is_whole = segments == [""] || parts != [""];
+        let outcome = match is_whole {
+            true => route(request, door, &parts),
+            false => Err(not_found()),
+        };
+        Some(response(request, outcome).into())
+    }
+}
+
+fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Outcome {
+    let get = request.method.is_get();
+    match (parts, request.method.as_str()) {
+        ([""], _) => Ok(info()),
+        (["stats"], _) if get => stats::show(request, door),
+        (["dashboard"], _) if get => stats::dashboard(request, door),
+        (["job"], _) if get => list::list(request, door),
+        (["job"], "POST") => one::push(request, door),
+        (["job", id], _) if get => one::get(request, door, id),
+        (["job", id], "DELETE") => one::delete(request, door, id),
+        (["job", id, "restart"], "POST") => one::restart(request, door, id),
+        (["job", id, "stop"], "POST") => one::stop(request, door, id),
+        (["stats" | "dashboard" | "job"] | ["job", _] | ["job", _, "restart" | "stop"], _) => {
+            Err(Fail(405, "Method Not Allowed".to_owned()))
+        }
+        _ => Err(not_found()),
+    }
+}
+
+fn not_found() -> Fail {
+    Fail(404, "Not Found".to_owned())
+}
+
+fn info() -> String {
+    let ours = concat!("pirn ", env!("CARGO_PKG_VERSION"));
+    json!({"version": VERSION, "commitHash": ours}).to_string()
+}
+
+/// The same path without the slash at its end.
+fn without_slash(request: &Request) -> Response {
+    let path = request.raw_path.trim_end_matches('/');
+    let query = match request.raw_query.as_str() {
+        "" => String::new(),
+        query => format!("?{query}"),
+    };
+    Response::new(302).header("Location", format!("{path}{query}"))
+}
+
+fn response(request: &Request, outcome: Outcome) -> Response {
+    let (status, body) = match outcome {
+        Ok(body) => (200, body),
+        Err(Fail(status, error)) => (
+            status,
+            json!({"status": status, "error": error}).to_string(),
+        ),
+    };
+    let body = match request.query("pretty") {
+        Some(_) => text::pretty(&body),
+        None => text::compact(&body),
+    };
+    let response = Response::with(status, "application/json; charset=UTF-8", body + "\n");
+    match status {
+        401 => response.header("WWW-Authenticate", "Bearer"),
+        503 => response.header("Retry-After", 10),
+        507 => response.header("Retry-After", 60),
+        _ => response,
+    }
+}
+
+/// The job that the body of a push asks for, or the error's status and text.
+pub fn read_push(content_type: &str, body: &[u8]) -> Result<Record, (u16, String)> {
+    Input::new(&[], content_type, body)
+        .and_then(|input| one::asked_for(&input))
+        .map_err(|Fail(status, error)| (status, error))
+}
+
+/// Refuses callers without this right.
+fn require(request: &Request, right: Right) -> Result<(), Fail> {
+    if request.caller.may(right) {
+        return Ok(());
+    }
+    let status = if request.caller.name.is_none() {
+        401
+    } else {
+        403
+    };
+    let what = format!("This needs the right '{}'", right.as_str());
+    Err(Fail(status, what))
+}
+
+/// The job of this number.
+fn find(door: &Door, id: &str) -> Result<(u64, Found), Fail> {
+    let number: u64 = match id.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => id.parse().ok(),
+        false => None,
+    }
+    .ok_or_else(|| Fail(422, format!("The job id  must be a number but '{id}'.")))?;
+    let missing = || Fail(422, format!("Job '{number}' is not found"));
+    let id = JobId::new(&number.to_string()).map_err(|_| missing())?;
+    match door.spool().get(&id)? {
+        Some(found) if show::call(&found.record).is_some() => Ok((number, found)),
+        Some(_) | None => Err(missing()),
+    }
+}

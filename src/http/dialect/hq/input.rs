@@ -1,0 +1,252 @@
+//! What hq's clients send: JSON as Go reads it, or the fields of a form.
+
+use super::Fail;
+use crate::http::Request;
+use crate::http::request::decode_form;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::BTreeMap;
+
+/// The text of a request, which [`Fields`] are read from.
+pub enum Input {
+    /// JSON.
+    Json(String),
+    /// A form, or a query.
+    Form(Vec<(String, String)>),
+}
+
+/// The fields of a request. Names are the same in any case; what is not known is not looked at.
+pub enum Fields<'a> {
+    /// From JSON: the whole text, and its parts.
+    Json(&'a str, BTreeMap<String, &'a RawValue>),
+    /// From a form.
+    Form(&'a [(String, String)]),
+}
+
+impl Input {
+    /// The body, or, if there is a parameter `payload`, what that holds.
+    pub fn of_body(request: &Request) -> Result<Self, Fail> {
+        let kind = request.headers.get("content-type").unwrap_or_default();
+        Self::new(&request.query, kind, &request.body)
+    }
+
+    /// As [`Self::of_body`], from its parts.
+    pub fn new(query: &[(String, String)], kind: &str, body: &[u8]) -> Result<Self, Fail> {
+        if let Some(text) = whole(query) {
+            return Ok(Self::Json(text));
+        }
+        if body.is_empty() {
+            return Ok(Self::Json("{}".to_owned()));
+        }
+        let text = String::from_utf8_lossy(body).into_owned();
+        let lower = kind.to_ascii_lowercase();
+        let form = if lower.starts_with("application/json") {
+            return Ok(Self::Json(text));
+        } else if lower.starts_with("application/x-www-form-urlencoded") {
+            decode_form(&text).unwrap_or_default()
+        } else if lower.starts_with("multipart/form-data") {
+            multipart(kind, &text)
+        } else {
+            return Err(Fail(415, "Unsupported Media Type".to_owned()));
+        };
+        Ok(match whole(&form) {
+            Some(text) => Self::Json(text),
+            None => Self::Form(query.iter().cloned().chain(form).collect()),
+        })
+    }
+
+    /// The query, or, if it has `payload`, what that holds.
+    pub fn of_query(request: &Request) -> Self {
+        match whole(&request.query) {
+            Some(text) => Self::Json(text),
+            None => Self::Form(request.query.clone()),
+        }
+    }
+
+    /// The fields.
+    pub fn fields(&self) -> Result<Fields<'_>, Fail> {
+        match self {
+            Self::Form(pairs) => Ok(Fields::Form(pairs)),
+            Self::Json(text) => {
+                // Whatever follows the first value is not looked at.
+                let mut reader = serde_json::Deserializer::from_str(text);
+                let value = <&RawValue>::deserialize(&mut reader).map_err(|e| mistake(text, &e))?;
+                if value.get() == "null" {
+                    return Ok(Fields::Json(text, BTreeMap::new()));
+                }
+                if !value.get().starts_with('{') {
+                    return Err(wrong_type(text, value, "object", ""));
+                }
+                let map: BTreeMap<String, &RawValue> =
+                    serde_json::from_str(value.get()).map_err(|e| mistake(text, &e))?;
+                let lower = map.into_iter().map(|(key, raw)| (key.to_lowercase(), raw));
+                Ok(Fields::Json(text, lower.collect()))
+            }
+        }
+    }
+}
+
+/// The parameter that holds a whole request.
+fn whole(pairs: &[(String, String)]) -> Option<String> {
+    let payload = pairs.iter().find(|(key, _)| key == "payload");
+    payload
+        .map(|(_, text)| text.clone())
+        .filter(|text| !text.is_empty())
+}
+
+/// The text fields of a form in parts (RFC 7578). What is no form has none.
+fn multipart(kind: &str, text: &str) -> Vec<(String, String)> {
+    let boundary = kind.split(';').find_map(|part| {
+        let value = part.trim().strip_prefix("boundary=")?;
+        Some(format!("\r\n--{}", value.trim_matches('"')))
+    });
+    let Some(boundary) = boundary else {
+        return Vec::new();
+    };
+    let text = format!("\r\n{text}");
+    let parts = text.split(boundary.as_str()).skip(1);
+    parts
+        .filter_map(|part| {
+            let (head, value) = part.split_once("\r\n\r\n")?;
+            let (_, rest) = head.split_once("name=\"")?;
+            let (name, _) = rest.split_once('"')?;
+            Some((name.to_owned(), value.to_owned()))
+        })
+        .collect()
+}
+
+/// As Go's decoder says it.
+fn mistake(text: &str, e: &serde_json::Error) -> Fail {
+    if e.is_eof() {
+        return Fail(400, "unexpected EOF".to_owned());
+    }
+    let lines = text.split_inclusive('\n').take(e.line().saturating_sub(1));
+    let offset = lines.map(str::len).sum::<usize>() + e.column();
+    let bad = text
+        .get(..offset)
+        .and_then(|before| before.chars().next_back())
+        .unwrap_or(' ');
+    let error = format!("Syntax error: offset={offset}, error=invalid character '{bad}'");
+    Fail(400, error)
+}
+
+fn wrong_type(text: &str, raw: &RawValue, expected: &str, field: &str) -> Fail {
+    let value = raw.get();
+    let start = (value.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    let (got, end) = match value.as_bytes().first() {
+        Some(b'{') => ("object".to_owned(), 1),
+        Some(b'[') => ("array".to_owned(), 1),
+        Some(b'"') => ("string".to_owned(), value.len()),
+        Some(b't' | b'f') => ("bool".to_owned(), value.len()),
+        // A number that does not fit is quoted.
+        Some(_) | None if expected == "string" || expected == "bool" => {
+            ("number".to_owned(), value.len())
+        }
+        Some(_) | None => (format!("number {value}"), value.len()),
+    };
+    let offset = start + end;
+    let error = format!(
+        "Unmarshal type error: expected={expected}, got={got}, field={field}, offset={offset}"
+    );
+    Fail(400, error)
+}
+
+fn not_a(kind: &str, text: &str) -> Fail {
+    let error = format!("strconv.Parse{kind}: parsing {text:?}: invalid syntax");
+    Fail(400, error)
+}
+
+impl Fields<'_> {
+    fn raw(&self, key: &str) -> Option<(&str, &RawValue)> {
+        match self {
+            Self::Json(text, map) => {
+                let raw = map.get(key).filter(|raw| raw.get() != "null")?;
+                Some((text, raw))
+            }
+            Self::Form(_) => None,
+        }
+    }
+
+    fn form(&self, key: &str) -> Option<&str> {
+        match self {
+            Self::Json(..) => None,
+            Self::Form(pairs) => {
+                let pair = pairs.iter().find(|(name, _)| name == key);
+                pair.map(|(_, value)| value.as_str())
+                    .filter(|value| !value.is_empty())
+            }
+        }
+    }
+
+    fn of_json<T: for<'d> Deserialize<'d>>(
+        &self,
+        key: &str,
+        expected: &str,
+    ) -> Result<Option<T>, Fail> {
+        self.raw(key)
+            .map(|(text, raw)| {
+                serde_json::from_str(raw.get()).map_err(|_| wrong_type(text, raw, expected, key))
+            })
+            .transpose()
+    }
+
+    /// A text; empty if there is none.
+    pub fn string(&self, key: &str) -> Result<String, Fail> {
+        let text = match self.form(key) {
+            Some(text) => Some(text.to_owned()),
+            None => self.of_json(key, "string")?,
+        };
+        Ok(text.unwrap_or_default())
+    }
+
+    /// A whole number; 0 if there is none.
+    pub fn integer(&self, key: &str) -> Result<i64, Fail> {
+        match self.form(key) {
+            Some(text) => text.parse().map_err(|_| not_a("Int", text)),
+            None => Ok(self.of_json(key, "int64")?.unwrap_or(0)),
+        }
+    }
+
+    /// A number that is not negative.
+    pub fn number(&self, key: &str) -> Result<Option<u64>, Fail> {
+        match self.form(key) {
+            // Rust would take a sign.
+            Some(text) if text.starts_with('+') => Err(not_a("Uint", text)),
+            Some(text) => text.parse().map(Some).map_err(|_| not_a("Uint", text)),
+            None => self.of_json(key, "uint64"),
+        }
+    }
+
+    /// Yes or no; no if there is none.
+    pub fn boolean(&self, key: &str) -> Result<bool, Fail> {
+        match self.form(key) {
+            Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
+            Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
+            Some(text) => Err(not_a("Bool", text)),
+            None => Ok(self.of_json(key, "bool")?.unwrap_or(false)),
+        }
+    }
+
+    /// Texts by name.
+    pub fn map(&self, key: &str) -> Result<BTreeMap<String, String>, Fail> {
+        let Some((text, raw)) = self.raw(key) else {
+            return Ok(BTreeMap::new());
+        };
+        let parts: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get())
+            .map_err(|_| wrong_type(text, raw, "map[string]string", key))?;
+        let value = |raw: &RawValue| -> Result<String, Fail> {
+            let value: Option<String> = serde_json::from_str(raw.get())
+                .map_err(|_| wrong_type(text, raw, "string", key))?;
+            Ok(value.unwrap_or_default())
+        };
+        parts
+            .into_iter()
+            .map(|(name, raw)| Ok((name, value(raw)?)))
+            .collect()
+    }
+
+    /// Anything, as it was written.
+    pub fn any(&self, key: &str) -> Option<String> {
+        self.raw(key).map(|(_, raw)| raw.get().to_owned())
+    }
+}

@@ -1,0 +1,141 @@
+//! One job: push, show, delete, restart, stop.
+
+use super::input::Input;
+use super::show::{self, Phase};
+use super::{Fail, Outcome, find, require};
+use crate::core::record::{Call, Manner, Record, Setting, Work};
+use crate::http::{Door, Request, Right};
+use crate::os::clock;
+use crate::spool::{NewId, Steered};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A longer timeout is none that a record could hold.
+const LONGEST_SECONDS: u64 = 100 * 365 * 86_400;
+
+pub fn push(request: &Request, door: &Door) -> Outcome {
+    require(request, Right::Push)?;
+    let record = asked_for(&Input::of_body(request)?)?;
+    accept(request, door, record)
+}
+
+/// The job that a push asks for.
+pub fn asked_for(input: &Input) -> Result<Record, Fail> {
+    let fields = input.fields()?;
+    let call = Call {
+        url: fields.string("url")?,
+        headers: fields.map("headers")?,
+        payload: fields.any("payload"),
+        manner: Manner::Hq,
+        sign: false,
+    };
+    let name = fields.string("name")?;
+    let comment = fields.string("comment")?;
+    let timeout = u64::try_from(fields.integer("timeout")?).unwrap_or(0);
+    if call.url.is_empty() {
+        return Err(Fail(400, "'url' is required".to_owned()));
+    }
+    let mut record = Record::new(Work::Url(Box::new(call)));
+    record.name = Some(name).filter(|name| !name.is_empty());
+    record.comment = Some(comment).filter(|comment| !comment.is_empty());
+    if timeout > 0 {
+        record.timeout = Setting::Set(Duration::from_secs(timeout.min(LONGEST_SECONDS)));
+    }
+    // hq tries nothing twice, and its clients rely on that.
+    record.tries = Some(1);
+    // What the daemon would not take for a job must not be accepted.
+    Record::from_json(&record.to_json()).map_err(|e| Fail(400, e.to_string()))
+}
+
+/// Accepts the job, and shows it as hq does then: neither waiting nor running.
+fn accept(request: &Request, door: &Door, mut record: Record) -> Outcome {
+    record.created_at = Some(clock::wall());
+    let id = door.submit(&request.caller, record.clone(), NewId::Next)?;
+    let number = id.as_str().parse().unwrap_or_default();
+    let stored = door.spool().get(&id).ok().flatten();
+    let created_at = stored.and_then(|found| found.record.created_at);
+    record.created_at = created_at.or(record.created_at);
+    Ok(show::job(number, &record, Phase::Unfinished, ""))
+}
+
+pub fn get(request: &Request, door: &Door, id: &str) -> Outcome {
+    require(request, Right::Read)?;
+    let (number, found) = find(door, id)?;
+    let output = show::output(door, &found);
+    Ok(show::job(number, &found.record, Phase::of(&found), &output))
+}
+
+fn reference(number: u64) -> String {
+    json!({"id": number.to_string()}).to_string()
+}
+
+fn missing(number: u64) -> Fail {
+    Fail(422, format!("Job '{number}' is not found"))
+}
+
+/// What is under way is not touched.
+fn busy(number: u64, phase: Phase) -> Result<(), Fail> {
+    match phase {
+        Phase::Waiting => Err(Fail(422, format!("The job {number} is waiting now"))),
+        Phase::Running | Phase::Canceling => {
+            Err(Fail(422, format!("The job {number} is running now")))
+        }
+        Phase::Unfinished | Phase::Success | Phase::Failure | Phase::Canceled => Ok(()),
+    }
+}
+
+pub fn delete(request: &Request, door: &Door, id: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let (number, found) = find(door, id)?;
+    busy(number, Phase::of(&found))?;
+    let mut changed = BTreeSet::new();
+    match door.spool().forget(&found.id, &mut changed)? {
+        Steered::Done => {
+            door.spool().sync_all(&changed)?;
+            Ok(reference(number))
+        }
+        Steered::Missing => Err(missing(number)),
+        Steered::Wrong(_) => busy(number, Phase::Running).map(|()| reference(number)),
+    }
+}
+
+pub fn stop(request: &Request, door: &Door, id: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let (number, found) = find(door, id)?;
+    let inactive = || Fail(422, format!("The job {number} is not active"));
+    match Phase::of(&found) {
+        Phase::Canceling => return Ok(reference(number)),
+        Phase::Waiting | Phase::Running => {}
+        Phase::Unfinished | Phase::Success | Phase::Failure | Phase::Canceled => {
+            return Err(inactive());
+        }
+    }
+    match door.spool().cancel(&found.id)? {
+        Steered::Done => Ok(reference(number)),
+        Steered::Missing => Err(missing(number)),
+        Steered::Wrong(_) => Err(inactive()),
+    }
+}
+
+pub fn restart(request: &Request, door: &Door, id: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let input = Input::of_body(request)?;
+    let copy = input.fields()?.boolean("copy")?;
+    let (number, found) = find(door, id)?;
+    let mut record = found.record.clone();
+    record.make_fresh();
+    busy(number, Phase::of(&found))?;
+    if copy {
+        return accept(request, door, record);
+    }
+    let mut changed = BTreeSet::new();
+    match door.spool().retry(&found.id, &mut changed)? {
+        Steered::Done => {
+            door.spool().sync_all(&changed)?;
+            Ok(show::job(number, &record, Phase::Unfinished, ""))
+        }
+        Steered::Missing => Err(missing(number)),
+        Steered::Wrong(_) => busy(number, Phase::Waiting).map(|()| reference(number)),
+    }
+}

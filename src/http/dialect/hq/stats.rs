@@ -1,0 +1,64 @@
+//! `GET /stats`, with the keys of both releases.
+
+use super::list::{self, numbers};
+use super::{Outcome, require};
+use crate::http::{Door, Request, Right};
+use crate::os::clock;
+use crate::spool::Where;
+use serde_json::json;
+use std::io;
+use std::time::Duration;
+
+/// hq's own size of a queue, shown where ours has none.
+const QUEUES: u64 = 8192;
+
+pub fn show(request: &Request, door: &Door) -> Outcome {
+    require(request, Right::Read)?;
+    Ok(stats(door)?)
+}
+
+/// What 2.0.0's page asks for.
+pub fn dashboard(request: &Request, door: &Door) -> Outcome {
+    let jobs = list::list(request, door)?;
+    let stats = stats(door)?;
+    Ok(format!("{{\"jobList\":{jobs},\"stats\":{stats}}}"))
+}
+
+fn stats(door: &Door) -> io::Result<String> {
+    let config = door.config();
+    let all = numbers(door)?;
+    let count = |is: fn(&Where) -> bool| all.iter().filter(|(.., at)| is(at)).count();
+    let waiting = count(|at| matches!(at, Where::Pending(_)));
+    let running = count(|at| matches!(at, Where::Active));
+    let slots = config
+        .slots
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    Ok(json!({
+        "queues": config.max_pending.unwrap_or(QUEUES),
+        "dispatchers": slots,
+        // As in hq: no workers beside the dispatchers.
+        "maxWorkers": 0,
+        "queueUsage": waiting, "numJobsInQueue": waiting,
+        "numWaitingJobs": waiting, "numJobsWaiting": waiting,
+        "numRunningJobs": running, "numJobsRunning": running,
+        "numWorkers": running,
+        "numJobs": all.len(), "numStoredJobs": all.len(),
+        "numJobsInLastMinute": of_late(door, &all),
+    })
+    .to_string())
+}
+
+/// Numbers are given in the order of time.
+fn of_late(door: &Door, all: &[(u64, crate::core::id::JobId, Where)]) -> usize {
+    let now = clock::wall();
+    let is_new = |made| now.since(made) < Duration::from_secs(60);
+    all.iter()
+        .rev()
+        .map_while(|(_, id, at)| match door.spool().load(id, at) {
+            Ok(Some(record)) => Some(record.created_at),
+            Ok(None) | Err(_) => Some(None),
+        })
+        .take_while(|made| made.is_none_or(is_new))
+        .flatten()
+        .count()
+}

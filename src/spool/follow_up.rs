@@ -1,0 +1,175 @@
+//! What a job asks for when it has ended: `callback_url` and `on_finish`, as jobs of a queue of their own.
+//!
+//! They are accepted, durably, when the end is on the disk and before it is shown. Whoever finds an end that was not
+//! shown shows it, and accepts them first: a crash in between loses none. Their names follow from the job's and from
+//! when it ended, so that accepting them again meets those that are there.
+//!
+//! Where a user has put the file into `failed/` or `complete/` it is shown already; there they are accepted before
+//! the end is written, and a crash in between may make others, about an end a moment later.
+
+use super::{Fs, NewId, Spool, Submit, SubmitError};
+use crate::core::id::{JobId, QueueName};
+use crate::core::policy::BackoffSpec;
+use crate::core::qmd;
+use crate::core::record::{Call, Record, Setting, State, Work};
+use sha2::{Digest, Sha256};
+use std::io;
+use std::time::Duration;
+
+/// Their queue.
+pub const CALLBACKS: &str = "callbacks";
+
+/// How long an answer to a callback may take.
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A receiver that is down may stay so for a day: 5 s, 20 s, and so on up to five hours, 30 hours in all.
+const CALLBACK_TRIES: u32 = 12;
+const CALLBACK_BACKOFF: BackoffSpec = BackoffSpec {
+    first: Some(Duration::from_secs(5)),
+    factor: Some(4.0),
+    max: Some(Duration::from_secs(5 * 3600)),
+};
+
+/// The two kinds, by the word that their names begin with.
+#[derive(Clone, Copy)]
+enum Kind {
+    Callback,
+    OnFinish,
+}
+
+impl<F: Fs> Spool<F> {
+    /// Accepts what the job asks for now that it has ended in this state. Repeating it does no harm.
+    pub(super) fn follow_up(&self, id: &JobId, record: &Record, state: State) -> io::Result<()> {
+        if record.callback_url.is_none() && record.on_finish.is_none() {
+            return Ok(());
+        }
+        let data = shown(record, state);
+        if let Some(url) = &record.callback_url {
+            // qmd's clients expect its result there.
+            let job = if qmd::is_of_qmd(record) {
+                let log = record.output.as_deref().unwrap_or_default();
+                callback(url, &qmd::result(id, record, state, log))
+            } else {
+                callback(url, &data)
+            };
+            self.accept_follow_up(id, record, job, Kind::Callback)?;
+        }
+        if let Some(work) = &record.on_finish {
+            let job = on_finish(work, id, record, state, data);
+            self.accept_follow_up(id, record, job, Kind::OnFinish)?;
+        }
+        Ok(())
+    }
+
+    fn accept_follow_up(
+        &self,
+        id: &JobId,
+        record: &Record,
+        mut job: Record,
+        kind: Kind,
+    ) -> io::Result<()> {
+        let new = name(id, record, kind)?;
+        job.created_at = record.finished_at;
+        job.name = Some(match kind {
+            Kind::Callback => format!("callback of {id}"),
+            Kind::OnFinish => format!("on_finish of {id}"),
+        });
+        let mut queue = QueueName::new(CALLBACKS).map_err(io::Error::other)?;
+        loop {
+            let submit = Submit {
+                record: &mut job,
+                queue: queue.clone(),
+                id: NewId::Exact(new.clone()),
+            };
+            // The name is given: numbers, and the boot that they are told with, are not asked for.
+            match self.submit(submit, "") {
+                Ok(_) | Err(SubmitError::Taken(_)) => return Ok(()),
+                // A job is called as the queue is.
+                Err(SubmitError::Io(e))
+                    if matches!(e.raw_os_error(), Some(libc::ENOTDIR | libc::EEXIST))
+                        && !queue.is_default() =>
+                {
+                    queue = QueueName::default();
+                }
+                Err(SubmitError::NoJob(why)) => return Err(io::Error::other(why)),
+                Err(SubmitError::Io(e)) => return Err(e),
+            }
+        }
+    }
+}
+
+/// `callback-7-5f0c9a1b2d3e`. The digest tells one run of a job from the next.
+fn name(id: &JobId, record: &Record, kind: Kind) -> io::Result<JobId> {
+    let ended = record.finished_at.map(|at| at.to_string());
+    let digest = Sha256::digest(format!("{id}\n{}", ended.unwrap_or_default()).as_bytes());
+    let digest: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let word = match kind {
+        Kind::Callback => "callback",
+        Kind::OnFinish => "finish",
+    };
+    // `~` would make it an older run of something.
+    let short: String = id.as_str().chars().take(25).collect();
+    let short = short.replace('~', "-");
+    JobId::new(&format!("{word}-{short}-{digest}")).map_err(io::Error::other)
+}
+
+/// The record as others may see it, and without what was put into the job.
+fn shown(record: &Record, state: State) -> String {
+    let mut record = record.clone();
+    record.hide_secrets();
+    record.stdin = None;
+    record.files.clear();
+    let text = record.to_json_in(state);
+    // It is to become a part of another record: that must not be nested too deep.
+    let fits = |text: &str| Record::from_json(&callback("-", text).to_json()).is_ok();
+    if fits(&text) {
+        return text;
+    }
+    record.extra.clear();
+    if let Work::Url(call) = &mut record.work {
+        call.payload = None;
+    }
+    record.to_json_in(state)
+}
+
+fn callback(url: &str, data: &str) -> Record {
+    let call = Call {
+        url: url.to_owned(),
+        payload: Some(data.trim_end().to_owned()),
+        sign: true,
+        ..Call::default()
+    };
+    let mut job = Record::new(Work::Url(Box::new(call)));
+    job.timeout = Setting::Set(CALLBACK_TIMEOUT);
+    job.tries = Some(CALLBACK_TRIES);
+    job.backoff = CALLBACK_BACKOFF;
+    job
+}
+
+/// The command runs where the job did, and is told about it.
+fn on_finish(work: &Work, id: &JobId, record: &Record, state: State, data: String) -> Record {
+    let mut job = Record::new(work.clone());
+    job.cwd.clone_from(&record.cwd);
+    job.umask = record.umask;
+    job.nice = record.nice;
+    job.env.clone_from(&record.env);
+    job.stdin = Some(data.into_bytes());
+    let mut tell = |key: &str, value: Option<String>| {
+        job.env
+            .extend(value.map(|value| (key.to_owned(), value.replace('\0', ""))));
+    };
+    tell("PIRN_PARENT_ID", Some(id.to_string()));
+    tell("PIRN_PARENT_STATE", Some(state.to_string()));
+    let queue = record.queue.clone().unwrap_or_default();
+    tell("PIRN_PARENT_QUEUE", Some(queue.to_string()));
+    tell("PIRN_PARENT_NAME", record.name.clone());
+    tell("PIRN_PARENT_ATTEMPT", Some(record.attempt.to_string()));
+    tell("PIRN_PARENT_REASON", record.reason.map(|r| r.to_string()));
+    tell("PIRN_PARENT_ERROR", record.error.clone());
+    tell(
+        "PIRN_PARENT_EXIT_CODE",
+        record.exit_code.map(|c| c.to_string()),
+    );
+    tell("PIRN_PARENT_SIGNAL", record.signal.map(|s| s.to_string()));
+    job
+}
