@@ -38,6 +38,7 @@ pub mod request;
 pub mod sse;
 pub mod submit;
 pub mod tokens;
+mod ui;
 pub mod wake;
 pub mod wire;
 
@@ -99,7 +100,7 @@ impl Router {
 
 /// All that is understood here.
 fn router() -> Router {
-    Router::default().with(native::Native)
+    Router::default().with(native::Native).with(ui::Ui)
 }
 
 /// A job as clients see it: its record with its state, without its environment.

@@ -8,6 +8,7 @@ mod spool;
 #[allow(dead_code)]
 mod tools;
 
+mod browser;
 mod client;
 
 mod abuse;
@@ -16,5 +17,7 @@ mod logs;
 mod openapi;
 mod rights;
 mod steer;
+mod ui;
+mod ui_page;
 mod watch;
 mod wire;

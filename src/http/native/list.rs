@@ -15,11 +15,17 @@ const LARGEST_PAGE: u64 = 1000;
 /// A page ends early when it has grown to this, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// A page also ends, with however little there is on it, when so many records were read for it: a search through very
+/// many keeps no worker for long.
+const MOST_READ: usize = 5000;
+
 struct Wanted<'r> {
     states: Vec<State>,
     queue: Option<QueueName>,
     tag: Option<&'r str>,
     name: Option<&'r str>,
+    /// In lower case.
+    search: Option<String>,
     after: Option<&'r str>,
     reverse: bool,
     limit: u64,
@@ -45,6 +51,7 @@ impl<'r> Wanted<'r> {
             queue: request.query("queue").map(input::queue).transpose()?,
             tag: request.query("tag"),
             name: request.query("name"),
+            search: request.query("search").map(str::to_lowercase),
             after: request.query("after"),
             reverse: input::flag(request, "reverse")?,
             limit: input::number(request, "limit")?
@@ -60,8 +67,14 @@ impl<'r> Wanted<'r> {
         }
     }
 
-    fn is_wanted(&self, record: &Record) -> bool {
+    fn is_wanted(&self, id: &JobId, record: &Record) -> bool {
         let queue = record.queue.clone().unwrap_or_default();
+        let has = |wanted: &String| {
+            let texts = [Some(id.as_str()), record.name.as_deref()];
+            let tags = record.tags.iter().map(String::as_str);
+            let mut texts = texts.into_iter().flatten().chain(tags);
+            texts.any(|text| text.to_lowercase().contains(wanted))
+        };
         self.queue.as_ref().is_none_or(|wanted| *wanted == queue)
             && self
                 .tag
@@ -69,6 +82,7 @@ impl<'r> Wanted<'r> {
             && self
                 .name
                 .is_none_or(|name| record.name.as_deref() == Some(name))
+            && self.search.as_ref().is_none_or(has)
     }
 
     /// Every name in question with its place, in order. Only names: records are read page by page.
@@ -116,8 +130,8 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
     let names = wanted.names(door).map_err(failed)?;
     let mut body = String::from("{\"jobs\": [");
     let (mut count, mut last, mut next): (u64, Option<JobId>, Option<JobId>) = (0, None, None);
-    for (id, at) in names {
-        let is_full = count >= wanted.limit || body.len() > PAGE_BYTES;
+    for (read, (id, at)) in names.into_iter().enumerate() {
+        let is_full = count >= wanted.limit || body.len() > PAGE_BYTES || read >= MOST_READ;
         // A page does not end between two jobs of one name: the next page begins behind it.
         if is_full && last.as_ref() != Some(&id) {
             next = last;
@@ -125,7 +139,7 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
         }
         // What cannot be read, or has just moved on, is left out.
         if let Ok(Some(record)) = door.spool().load(&id, &at)
-            && wanted.is_wanted(&record)
+            && wanted.is_wanted(&id, &record)
         {
             body.push_str(if count > 0 { ",\n" } else { "\n" });
             let found = Found {
