@@ -241,7 +241,7 @@ impl Browser {
     /// Presses the first button that is called so.
     pub fn click(&mut self, label: &str) {
         let find = format!(
-            "[...document.querySelectorAll('button, a')].find(b => b.textContent === {} && b.checkVisibility() && !b.disabled)",
+            "[...document.querySelectorAll('button, a')].find(b => b.textContent === {} && b.checkVisibility() && !b.matches(':disabled, [aria-busy]'))",
             json!(label)
         );
         self.wait(&find);

@@ -11,6 +11,7 @@ mod tools;
 mod browser;
 mod client;
 
+mod about;
 mod abuse;
 mod jobs;
 mod logs;

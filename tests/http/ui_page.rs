@@ -174,13 +174,28 @@ fn rights_are_asked_for_and_explained() {
         (&record["script"], &record["args"]),
         (&json!("sum"), &json!(["20", "22"]))
     );
+    browser.click("Hold");
+    spool.wait_file("pending/held/2");
+    browser.click("Release");
+    spool.wait_file("pending/2");
     browser.press("Escape");
-    browser.wait("document.querySelectorAll('.queues button').length === 2");
+    browser.wait("document.querySelectorAll('.queues button').length === 3");
     assert_eq!(
         browser.js("document.querySelectorAll('.queues button:enabled').length"),
         json!(0)
     );
     browser.wait_text("Changing queues needs the right “admin”.");
+
+    // `read`: the buttons say why not.
+    spool.config(r#"{"http": {"anonymous": ["read"]}}"#);
+    browser.go("about:blank");
+    browser.go(&page(port, "#/jobs/2"));
+    browser.wait_text("Steering jobs needs the right “push”.");
+    let buttons = "[...document.querySelectorAll('.detail .actions button')]";
+    browser.wait(&format!("{buttons}.length === 3"));
+    browser.wait(&format!(
+        "{buttons}.every((b) => b.disabled && b.title.includes('push'))"
+    ));
 
     // Nothing without a token; a wrong one is not kept.
     spool.config(r#"{"http": {"anonymous": []}}"#);
@@ -205,7 +220,7 @@ fn rights_are_asked_for_and_explained() {
     browser.wait("document.getElementById('link').textContent === 'live'");
     assert_eq!(
         browser.js("document.querySelectorAll('.queues button:enabled').length"),
-        json!(2)
+        json!(3)
     );
     assert!(
         !browser

@@ -145,7 +145,7 @@ addEventListener('keydown', (event) => {
       typing.dispatchEvent(new Event('input'));
     }
     if (typing) typing.blur();
-    else if (!$('notice').hidden) notice('');
+    else if (!$('notice').hidden && $('notice').dataset.kind === 'error') notice('');
     else if (!(view instanceof List)) location.hash = view.element.querySelector('.back').hash;
     return;
   }

@@ -47,7 +47,6 @@ export class Log {
     this.text.replaceChildren();
     this.signal?.abort();
     const { signal } = (this.signal = new AbortController());
-    setText(this.state, '');
     try {
       const size = Number((await ask('HEAD', this.path, { signal })).headers.get('content-length'));
       this.offset = Math.max(0, size - KEPT);
@@ -56,6 +55,7 @@ export class Log {
     }
     this.cutLine = this.dropped = this.offset > 0;
     this.showLeft();
+    setText(this.state, 'Nothing written yet.');
     this.stream = new Stream(
       () => `${this.path}&follow=true&from=${this.offset}`,
       (event) => this.hear(event),
@@ -79,7 +79,6 @@ export class Log {
   }
 
   changed(state, why) {
-    if (state === 'live' && !this.offset) setText(this.state, 'Nothing written yet.');
     if (state === 'waiting' && why) setText(this.state, 'Interrupted; it goes on when the server is back.');
     if (state === 'refused') setText(this.state, why.status === 404 ? 'The log is gone.' : `${why.message}.`);
   }
