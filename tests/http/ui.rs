@@ -116,6 +116,20 @@ fn a_job_from_the_form_to_its_end() {
     spool.wait_gone("active/2");
     browser.wait(&format!("{ROWS}.length === 1"));
 
+    // A call of a URL, as it is sent: a payload is not read as numbers and written again.
+    browser.press("n");
+    browser.wait("document.querySelector('[value=url]')?.click() ?? document.querySelector('[name=url]')?.checkVisibility()");
+    browser.js("window.sent = []; window.real = fetch; window.fetch = (path, how) => { sent.push(how.body); return real('/healthz'); }; 0");
+    browser.js("document.querySelector('[name=url]').value = 'http://127.0.0.1:9/work'");
+    browser.js("document.querySelector('[name=payload]').value = '{\"n\": 12345678901234567890}'");
+    browser.js("document.querySelector('[name=headers]').value = 'X-A: b: c\\n'");
+    browser.click("Run it");
+    browser.wait("sent.length > 0");
+    let sent = r#"{"url":"http://127.0.0.1:9/work","headers":{"X-A":"b: c"},"payload":{"n": 12345678901234567890}}"#;
+    assert_eq!(browser.js("sent[0]"), json!(sent));
+    browser.js("window.fetch = real; location.hash = '#/'; 0");
+    browser.wait("!document.querySelector('form.new')");
+
     // What the server refuses is said where it was asked.
     browser.press("n");
     browser.wait("document.activeElement.name === 'command'");

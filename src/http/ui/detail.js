@@ -9,6 +9,12 @@ const list = (items) => h('span', {}, items.map((item) => h('span', { class: 'ta
 const links = (ids) => h('span', {}, ids.map((id) => h('a', { class: 'tag', href: `#/jobs/${encodeURIComponent(id)}` }, line(id))));
 const textOf = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
 
+/** What goes with a call. */
+const extra = (job) => [
+  ...Object.entries(job.headers ?? {}).map(([name, value]) => `${name}: ${value}`),
+  ...(job.payload === undefined ? [] : ['', JSON.stringify(job.payload, null, 2)]),
+];
+
 // What is shown of a record before all of it, in this order.
 const FACTS = [
   ['comment', 'Comment'],
@@ -107,7 +113,7 @@ export class Detail {
     setBadge(this.badge, job.state);
     setText(this.outcome, outcome(job));
     this.work.hidden = false;
-    setText(this.work, plain(work(job)));
+    setText(this.work, plain([work(job), ...extra(job)].join('\n')));
     this.error.hidden = !job.error;
     setText(this.error, job.error ? plain(job.error) : '');
     this.showActions(job);
@@ -136,7 +142,7 @@ export class Detail {
       location.hash = `#/jobs/${encodeURIComponent(made.id)}`;
       notice(`This is the copy; the job that it was made of is ${line(this.id)}.`, 'done');
     };
-    const whyNoCopy = why || (job.script === undefined && !this.may('run') ? 'A copy of a command needs the right “run”.' : '');
+    const whyNoCopy = why || (job.command !== undefined && !this.may('run') ? 'A copy of a command needs the right “run”.' : '');
     const remove = async () => {
       const runs = job.state === 'active';
       const what = { pending: 'It will not run.', active: 'It is ended, and its record and log are removed.' };

@@ -28,7 +28,7 @@ async function problem(reply) {
   }
 }
 
-/** Asks; gives the response. Errors: Problem, AbortError. */
+/** Asks; gives the response. A body is JSON, or JSON text. Errors: Problem, AbortError. */
 export async function ask(method, path, { body, headers = {}, signal } = {}) {
   const all = { ...headers };
   if (token.get()) all.Authorization = `Bearer ${token.get()}`;
@@ -36,7 +36,7 @@ export async function ask(method, path, { body, headers = {}, signal } = {}) {
   let reply;
   try {
     const how = { method, headers: all, signal, cache: 'no-store', credentials: 'omit', redirect: 'error' };
-    reply = await fetch(path, { ...how, body: body === undefined ? undefined : JSON.stringify(body) });
+    reply = await fetch(path, { ...how, body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body) });
   } catch (e) {
     if (e.name === 'AbortError') throw e;
     throw new Problem(0, 'the server cannot be reached');

@@ -19,6 +19,9 @@ export class NewJob {
     this.command = h('textarea', { name: 'command', rows: 4, spellcheck: 'false', autocomplete: 'off', autocapitalize: 'off', placeholder: 'make -C /src test' });
     this.script = h('select', { name: 'script' });
     this.args = h('textarea', { name: 'args', rows: 3, spellcheck: 'false' });
+    this.url = h('input', { name: 'url', type: 'url', spellcheck: 'false', autocomplete: 'off', placeholder: 'http://127.0.0.1:8000/work' });
+    this.payload = h('textarea', { name: 'payload', rows: 5, spellcheck: 'false', placeholder: '{"key": "value"}' });
+    this.headers = h('textarea', { name: 'headers', rows: 2, spellcheck: 'false', placeholder: 'X-Name: value' });
     this.json = h('textarea', { name: 'json', rows: 10, spellcheck: 'false' }, '{\n  "command": ["echo", "hello"]\n}');
     this.queue = input('queue', { list: 'queues', placeholder: 'default' });
     this.queues = h('datalist', { id: 'queues' });
@@ -33,21 +36,25 @@ export class NewJob {
     this.wrong = h('p', { class: 'wrong', role: 'alert', hidden: true });
     const why = may('push') ? '' : 'Starting jobs needs the right “push”.';
     this.submit = h('button', { type: 'submit', class: 'primary', disabled: Boolean(why), title: why }, 'Run it');
-    const reasons = { command: may('run') ? '' : 'run', script: may('push') ? '' : 'push', json: may('push') ? '' : 'push' };
+    const reasons = { command: may('run') ? '' : 'run', script: may('push') ? '' : 'push', url: may('push') ? '' : 'push', json: may('push') ? '' : 'push' };
     const kind = (name, label) => h('label', { title: reasons[name] && `Needs the right “${reasons[name]}”.` },
       h('input', { type: 'radio', name: 'kind', value: name, disabled: Boolean(reasons[name]) }), label);
     this.parts = {
       command: field('Command', this.command, 'run by sh; with #! in the first line, by its own interpreter'),
       script: h('div', {}, field('Script', this.script, 'from scripts/'), field('Arguments', this.args, 'one a line')),
+      url: h('div', {}, field('URL', this.url), field('Payload', this.payload, 'JSON, sent there by POST'), field('Header', this.headers, 'one field a line')),
       json: field('Record', this.json, 'as in a file in pending/; see pirn-spool(5)'),
     };
-    this.form = h('form', { class: 'new' },
-      h('fieldset', { class: 'tabs' }, h('legend', { class: 'unseen' }, 'What to run'), kind('command', 'Command'), kind('script', 'Script'), kind('json', 'Record')),
+    this.form = h('form', { class: 'new', novalidate: true },
+      h('fieldset', { class: 'tabs' }, h('legend', { class: 'unseen' }, 'What to run'), kind('command', 'Command'), kind('script', 'Script'), kind('url', 'URL'), kind('json', 'Record')),
       ...Object.values(this.parts), this.fields, this.wrong,
       h('div', { class: 'actions' }, this.submit, h('a', { class: 'button', href: '#/' }, 'Back')));
     this.form.addEventListener('submit', (event) => {
       event.preventDefault();
-      busy(this.submit, () => this.push());
+      // Only what is seen can be wrong.
+      const odd = [...this.form.elements].find((one) => one.checkVisibility() && !one.checkValidity());
+      if (odd) odd.reportValidity();
+      else busy(this.submit, () => this.push());
     });
     this.form.addEventListener('keydown', (event) => {
       if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) this.form.requestSubmit(this.submit);
@@ -87,17 +94,28 @@ export class NewJob {
     }
   }
 
+  /** The record, as text: what was typed as JSON goes out as it was typed. */
   record() {
-    if (this.kind === 'json') return JSON.parse(this.json.value);
-    const job = this.kind === 'command'
-      ? { command: this.command.value }
-      : { script: this.script.value, args: lines(this.args.value) };
+    if (this.kind === 'json') return this.json.value;
+    const job = {
+      command: () => ({ command: this.command.value }),
+      script: () => ({ script: this.script.value, args: lines(this.args.value) }),
+      url: () => ({ url: this.url.value.trim() }),
+    }[this.kind]();
     const value = (name) => this.form.elements[name].value.trim();
     for (const name of ['name', 'queue', 'comment', 'timeout']) if (value(name)) job[name] = value(name);
     for (const name of ['priority', 'tries']) if (value(name)) job[name] = Number(value(name));
     const tags = value('tags').split(',').map((tag) => tag.trim()).filter(Boolean);
     if (tags.length) job.tags = tags;
-    return job;
+    const text = JSON.stringify(job);
+    if (this.kind !== 'url') return text;
+    const fields = lines(this.headers.value).map((one) => one.match(/^([^:]+):\s*(.*)$/)?.slice(1) ?? [one, '']);
+    const payload = this.payload.value.trim();
+    if (payload) JSON.parse(payload);
+    const parts = [text.slice(1, -1)];
+    if (fields.length) parts.push(`"headers":${JSON.stringify(Object.fromEntries(fields))}`);
+    if (payload) parts.push(`"payload":${payload}`);
+    return `{${parts.join()}}`;
   }
 
   async push() {
@@ -109,7 +127,7 @@ export class NewJob {
       notice(`Job ${line(made.id)} is accepted.`, 'done');
     } catch (e) {
       this.wrong.hidden = false;
-      this.wrong.textContent = e instanceof SyntaxError ? `The record is not JSON: ${e.message}` : e.message;
+      this.wrong.textContent = e instanceof SyntaxError ? `The payload is not JSON: ${e.message}` : e.message;
     }
   }
 }
