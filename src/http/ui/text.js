@@ -42,6 +42,7 @@ export const now = () => Date.now() + skew;
 
 /** A duration in seconds. */
 export function span(s) {
+  if (s < 0.001) return 'under 1 ms';
   if (s < 0.0995) return `${Math.round(s * 1000)} ms`;
   if (s < 9.95) return `${s.toFixed(1)} s`;
   if (s < 59.5) return `${Math.round(s)} s`;
