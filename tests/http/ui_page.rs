@@ -329,6 +329,15 @@ fn ten_thousand_jobs_and_a_large_log() {
     browser.press("/");
     browser.write("needle");
     browser.wait("document.querySelector('.jobs tbody a.job')?.textContent === '17 · needle'");
+    // As hq's page kept it.
+    browser.go(&format!("http://127.0.0.1:{port}/ui?term=needle"));
+    browser.wait("document.querySelectorAll('.jobs tbody a.job').length === 1");
+    assert_eq!(
+        browser.js("document.getElementById('search').value"),
+        json!("needle")
+    );
+    browser.go(&format!("http://127.0.0.1:{port}/ui/jobs/17"));
+    browser.wait("document.querySelector('h1')?.textContent === '17 · needle'");
     browser.js("location.hash = '#/jobs/10000'");
     browser.wait_text("4.7 MiB, complete");
     let kept = browser.js("document.querySelector('.output .log').textContent.length");

@@ -2,7 +2,7 @@
 
 import { Stream, api, token } from './net.js';
 import { $, complain, notice, say, setAttr, setText, tick } from './dom.js';
-import { List } from './list.js';
+import { List, address } from './list.js';
 import { Detail } from './detail.js';
 import { NewJob } from './new.js';
 
@@ -165,7 +165,9 @@ addEventListener('keydown', (event) => {
 addEventListener('hashchange', go);
 setInterval(tick, 5000);
 
-// An address of hq's page: /ui/jobs/7.
+// Addresses of hq's page: /ui/jobs/7, /ui?term=x.
 const old = location.pathname.match(/^\/ui\/jobs?\/([^/]+)$/);
+const term = new URLSearchParams(location.search).get('term');
 if (old && !location.hash) history.replaceState(null, '', `/ui#/jobs/${old[1]}`);
+else if (term && !location.hash) history.replaceState(null, '', `/ui${address({ search: term })}`);
 begin();

@@ -34,7 +34,7 @@ class Row {
     this.created = h('time');
     this.duration = h('td', { role: 'cell', class: 'number duration' });
     this.cancel = button('Cancel', () => api('POST', pathOf(id, '/cancel')), { name: `Cancel job ${line(id)}`, kind: 'small' });
-    this.retry = button('Run again', () => api('POST', pathOf(id, '/retry')), { name: `Run job ${line(id)} again`, kind: 'small' });
+    this.retry = button('Run again', () => api('POST', pathOf(id, '/retry')), { name: `Run again: job ${line(id)}`, kind: 'small' });
     this.element = h('tr', { role: 'row' },
       h('td', { role: 'cell', class: 'state' }, this.badge, ' ', this.outcome),
       h('th', { role: 'rowheader', scope: 'row' }, this.link, this.work),

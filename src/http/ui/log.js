@@ -11,7 +11,7 @@ const KEPT = 256 * 1024;
 export class Log {
   constructor(id, stream) {
     this.path = `${pathOf(id, '/log')}?stream=${stream}`;
-    this.text = h('pre', { class: 'log', tabindex: 0, role: 'region', 'aria-label': 'Output' });
+    this.text = h('pre', { class: 'log', tabindex: 0, role: 'region', 'aria-label': `Text of ${stream}` });
     this.text.addEventListener('scroll', () => {
       this.sticks = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 24;
     });
