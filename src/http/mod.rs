@@ -39,6 +39,7 @@ pub mod request;
 pub mod sse;
 pub mod submit;
 pub mod tokens;
+mod ui;
 pub mod wake;
 pub mod wire;
 
@@ -104,7 +105,10 @@ fn router(jobrunner: Option<jobrunner::Settings>) -> Router {
     let router = Router::default().with(native::Native);
     #[cfg(feature = "url")]
     let router = router.with_dialect(Dialect::Hq, dialect::hq::Hq);
-    let router = router.with_dialect(Dialect::Qmd, dialect::qmd::Qmd);
+    // After hq's, which answers below /ui/internal.
+    let router = router
+        .with(ui::Ui)
+        .with_dialect(Dialect::Qmd, dialect::qmd::Qmd);
     match jobrunner {
         Some(settings) => {
             router.with_dialect(Dialect::Jobrunner, jobrunner::Jobrunner::new(settings))

@@ -8,9 +8,11 @@ mod spool;
 #[allow(dead_code)]
 mod tools;
 
+mod browser;
 mod client;
 mod worker;
 
+mod about;
 mod abuse;
 mod callbacks;
 mod calls;
@@ -23,5 +25,7 @@ mod openapi;
 mod qmd;
 mod rights;
 mod steer;
+mod ui;
+mod ui_page;
 mod watch;
 mod wire;

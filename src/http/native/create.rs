@@ -1,4 +1,4 @@
-//! `POST /v1/jobs` and `PUT /v1/jobs/ID`.
+//! `POST /v1/jobs`, `PUT /v1/jobs/ID` and `POST /v1/jobs/ID/copy`.
 
 use super::{Outcome, in_path, input, job_id, no_job, require};
 use crate::core::id::JobId;
@@ -67,6 +67,21 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
         Err(Refusal::Taken(_)) if is_there(door, &id, &asked)? => created(door, id, manner, 200),
         Err(e) => Err(e.problem()),
     }
+}
+
+/// The same job again, beside the one that is there. It needs the rights that pushing it needs, since it may run while
+/// that one does; but its environment, which no client sees, goes with it.
+pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+    require(request, Right::Push)?;
+    let id = job_id(id)?;
+    let manner = Manner::of(request)?;
+    let found = door.spool().get(&id).map_err(super::failed)?;
+    let mut record = found.ok_or_else(|| no_job(&id))?.record;
+    // What it came after may be gone by now, and has been waited for in any case.
+    record.after.clear();
+    record.after_any.clear();
+    let id = submit(request, door, record, NewId::Next)?;
+    created(door, id, manner, 201)
 }
 
 fn submit(request: &Request, door: &Door, record: Record, id: NewId) -> Result<JobId, Response> {

@@ -19,11 +19,17 @@ const AT_FIRST: usize = 2048;
 /// A page ends early when it has grown to this, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// A page also ends, with however little there is on it, when so many records were read for it: a search through very
+/// many keeps no worker for long.
+const MOST_READ: usize = 5000;
+
 struct Wanted<'r> {
     states: Vec<State>,
     queue: Option<QueueName>,
     tag: Option<&'r str>,
     name: Option<&'r str>,
+    /// In lower case.
+    search: Option<String>,
     after: Option<&'r str>,
     reverse: bool,
     limit: u64,
@@ -49,6 +55,7 @@ impl<'r> Wanted<'r> {
             queue: request.query("queue").map(input::queue).transpose()?,
             tag: request.query("tag"),
             name: request.query("name"),
+            search: request.query("search").map(str::to_lowercase),
             after: request.query("after"),
             reverse: input::flag(request, "reverse")?,
             limit: input::number(request, "limit")?
@@ -64,8 +71,14 @@ impl<'r> Wanted<'r> {
         }
     }
 
-    fn is_wanted(&self, record: &Record) -> bool {
+    fn is_wanted(&self, id: &JobId, record: &Record) -> bool {
         let queue = record.queue.clone().unwrap_or_default();
+        let has = |wanted: &String| {
+            let texts = [Some(id.as_str()), record.name.as_deref()];
+            let tags = record.tags.iter().map(String::as_str);
+            let mut texts = texts.into_iter().flatten().chain(tags);
+            texts.any(|text| text.to_lowercase().contains(wanted))
+        };
         self.queue.as_ref().is_none_or(|wanted| *wanted == queue)
             && self
                 .tag
@@ -73,6 +86,7 @@ impl<'r> Wanted<'r> {
             && self
                 .name
                 .is_none_or(|name| record.name.as_deref() == Some(name))
+            && self.search.as_ref().is_none_or(has)
     }
 
     /// The places to look in, in the order of a job's life.
@@ -141,6 +155,7 @@ type Names = Vec<(JobId, Where)>;
 struct Page {
     body: String,
     count: u64,
+    read: usize,
     last: Option<JobId>,
 }
 
@@ -148,14 +163,17 @@ impl Page {
     /// Adds what is wanted of these. True once the page is full: then there is more behind `last`.
     fn fill(&mut self, names: Names, wanted: &Wanted<'_>, door: &Door) -> bool {
         for (id, at) in names {
-            let is_full = self.count >= wanted.limit || self.body.len() > PAGE_BYTES;
+            let is_full = self.count >= wanted.limit
+                || self.body.len() > PAGE_BYTES
+                || self.read >= MOST_READ;
             // A page does not end between two jobs of one name: the next page begins behind it.
             if is_full && self.last.as_ref() != Some(&id) {
                 return true;
             }
+            self.read += 1;
             // What cannot be read, or has just moved on, is left out.
             if let Ok(Some(record)) = door.spool().load(&id, &at)
-                && wanted.is_wanted(&record)
+                && wanted.is_wanted(&id, &record)
             {
                 self.body
                     .push_str(if self.count > 0 { ",\n" } else { "\n" });
@@ -179,6 +197,7 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
     let mut page = Page {
         body: String::from("{\"jobs\": ["),
         count: 0,
+        read: 0,
         last: None,
     };
     let mut after = wanted.after.map(str::to_owned);

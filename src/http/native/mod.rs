@@ -1,5 +1,6 @@
 //! pirn's own API, under `/v1`, and what watchers of services ask for. `doc/openapi.yaml` describes it.
 
+mod about;
 mod batch;
 mod create;
 mod events;
@@ -44,11 +45,14 @@ fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Outcome>
         (["v1", "jobs", id], _) if get => one::get(request, door, id),
         (["v1", "jobs", id], Method::Put) => create::put(request, door, id),
         (["v1", "jobs", id], Method::Delete) => one::delete(request, door, id),
+        (["v1", "jobs", id, "copy"], Method::Post) => create::copy(request, door, id),
         (["v1", "jobs", id, "log"], _) if get => log::get(request, door, id),
         (["v1", "jobs", id, verb], Method::Post) if one::VERBS.contains(verb) => {
             one::steer(request, door, id, verb)
         }
         (["v1", "events"], _) if get => events::get(request, door),
+        (["v1", "whoami"], _) if get => about::whoami(request),
+        (["v1", "scripts"], _) if get => about::scripts(request, door),
         (["v1", "queues"], _) if get => queues::list(request, door),
         (["v1", "queues"], Method::Patch) => queues::patch(request, door, None),
         (["v1", "queues", queue], Method::Patch) => queues::patch(request, door, Some(queue)),
@@ -60,12 +64,13 @@ fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Outcome>
 /// What may be done with a path of ours.
 fn methods_of(path: &[&str]) -> Option<&'static str> {
     match path {
-        ["healthz" | "readyz" | "metrics"] | ["v1", "events"] | ["v1", "jobs", _, "log"] => {
-            Some("GET, HEAD, OPTIONS")
-        }
+        ["healthz" | "readyz" | "metrics"]
+        | ["v1", "events" | "whoami" | "scripts"]
+        | ["v1", "jobs", _, "log"] => Some("GET, HEAD, OPTIONS"),
         ["v1", "jobs"] => Some("GET, HEAD, OPTIONS, POST"),
         ["v1", "jobs:batch"] => Some("OPTIONS, POST"),
         ["v1", "jobs", _] => Some("DELETE, GET, HEAD, OPTIONS, PUT"),
+        ["v1", "jobs", _, "copy"] => Some("OPTIONS, POST"),
         ["v1", "jobs", _, verb] if one::VERBS.contains(verb) => Some("OPTIONS, POST"),
         ["v1", "queues"] => Some("GET, HEAD, OPTIONS, PATCH"),
         ["v1", "queues", _] => Some("OPTIONS, PATCH"),

@@ -1,0 +1,100 @@
+//! What clients ask before they offer something: who they are, which scripts there are; searching, and copies.
+
+use crate::client::{ANYBODY_MAY_RUN, ask, get, post};
+use crate::spool::Spool;
+use serde_json::{Value, json};
+
+#[test]
+fn callers_are_told_who_they_are() {
+    let (spool, port) = Spool::with_http(r#"{"http": {"anonymous": ["push"]}}"#, &[]);
+    let made = spool.pirn(&["token", "new", "ci", "read,run"]);
+    let nobody = get(port, "/v1/whoami").json();
+    assert_eq!(nobody, json!({"name": null, "rights": ["push"]}));
+    let token = format!("Authorization: Bearer {}", made.stdout.trim());
+    let ci = ask(port, "GET", "/v1/whoami", &[&token], "").json();
+    let version = env!("CARGO_PKG_VERSION");
+    let wanted = json!({"name": "ci", "rights": ["read", "push", "run"], "version": version});
+    assert_eq!(ci, wanted);
+    let wrong = ask(port, "GET", "/v1/whoami", &["Authorization: Bearer x"], "");
+    assert_eq!(wrong.status, 401);
+}
+
+#[test]
+fn scripts_are_listed_by_name() {
+    let (spool, port) = Spool::with_http("{}", &[]);
+    assert_eq!(get(port, "/v1/scripts").json(), json!({"scripts": []}));
+    spool.script("sum", "#!/bin/sh\n");
+    spool.script("build.sh", "#!/bin/sh\n");
+    spool.script(".hidden", "#!/bin/sh\n");
+    std::fs::create_dir(spool.path().join("scripts/lib")).unwrap();
+    std::os::unix::fs::symlink("/bin/true", spool.path().join("scripts/yes")).unwrap();
+    let listed = get(port, "/v1/scripts").json();
+    assert_eq!(listed, json!({"scripts": ["build.sh", "sum", "yes"]}));
+    spool.config(r#"{"http": {"anonymous": ["push"]}}"#);
+    assert_eq!(get(port, "/v1/scripts").status, 401);
+}
+
+fn ids(port: u16, query: &str) -> Vec<String> {
+    let page = get(port, &format!("/v1/jobs?{query}")).json();
+    let jobs = page["jobs"].as_array().unwrap().iter();
+    jobs.map(|job| job["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_search_looks_at_ids_names_and_tags() {
+    let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    spool.add(&["--id", "nightly-Backup", "true"]);
+    spool.add(&["--name", "BACKUP of /srv", "true"]);
+    spool.add(&["--tag", "a", "--tag", "has-backup", "true"]);
+    spool.add(&["--name", "other", "--comment", "backup", "backup"]);
+    assert_eq!(ids(port, "search=backup"), ["1", "2", "nightly-Backup"]);
+    assert_eq!(ids(port, "search=BackUp&limit=1&after=1"), ["2"]);
+    assert_eq!(ids(port, "search=").len(), 4);
+    assert_eq!(ids(port, "search=%00").len(), 0);
+}
+
+#[test]
+fn no_search_reads_without_end() {
+    let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    for n in 1..=6000 {
+        let path = spool.path().join("complete").join(n.to_string());
+        std::fs::write(path, r#"{"command": "true"}"#).unwrap();
+    }
+    let first = get(port, "/v1/jobs?name=nobody").json();
+    assert_eq!(first, json!({"jobs": [], "next": "5000"}));
+    let second = get(port, "/v1/jobs?name=nobody&after=5000").json();
+    assert_eq!(second, json!({"jobs": [], "next": null}));
+}
+
+#[test]
+fn a_copy_is_a_job_of_its_own() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
+    let first = spool.add(&["true"]);
+    let record = json!({
+        "command": "echo $GREETING; exit 3", "env": {"GREETING": "hello"}, "tries": 1, "after": [first],
+        "name": "polite", "x": {"kept": true},
+    });
+    let (_, done) = spool.run_json("greet", &record);
+    let made = post(port, "/v1/jobs/greet/copy?wait=20s", "");
+    assert_eq!((made.status, made.header("location")), (201, "/v1/jobs/2"));
+    let copy = made.json();
+    assert_eq!((&copy["name"], &copy["x"]), (&done["name"], &done["x"]));
+    assert_eq!(copy["output"], "hello\n", "its environment went with it");
+    assert_eq!(
+        (&copy["attempt"], &copy["exit_code"]),
+        (&json!(1), &json!(3))
+    );
+    assert_eq!((&copy["after"], &copy["env"]), (&Value::Null, &Value::Null));
+    assert_eq!(spool.record("failed/greet"), done, "the first is as it was");
+    assert_eq!(post(port, "/v1/jobs/nobody/copy", "").status, 404);
+
+    // It may do no more than a push: the same rights are needed.
+    spool.script("sum", "#!/bin/sh\n");
+    spool.config(r#"{"http": {"anonymous": ["read", "push"]}}"#);
+    let refused = post(port, "/v1/jobs/greet/copy", "");
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    let script = post(port, "/v1/jobs", r#"{"script": "sum"}"#).json();
+    let id = script["id"].as_str().unwrap();
+    assert_eq!(post(port, &format!("/v1/jobs/{id}/copy"), "").status, 201);
+}
