@@ -536,7 +536,7 @@ fn everything_else() {
         (moved.status, moved.header("location")),
         (302, "/job/1?a=b")
     );
-    for path in ["/jobs", "//evil.example/", "//job/"] {
+    for path in ["/jobz", "//evil.example/", "//job/"] {
         let reply = get(port, path);
         assert_eq!(
             (reply.status, reply.header("location")),
@@ -590,7 +590,7 @@ fn the_queue_survives() {
     worker.wait(1);
     spool.crash();
     let port = spool.serve_http(&[]);
-    assert_eq!(job(port, "1")["status"], "running", "it goes on");
+    wait_status(&spool, port, "1", "running");
     assert_eq!(act(port, "POST", "/job/1/stop").0, 200);
     for id in ["2", "3"] {
         wait_status(&spool, port, id, "success");
