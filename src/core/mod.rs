@@ -10,5 +10,6 @@ pub mod policy;
 pub mod quote;
 pub mod record;
 pub mod scheduler;
+mod short;
 pub mod time;
 pub mod units;
