@@ -173,7 +173,7 @@ impl Engine {
         match self.options.single.clone() {
             Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
             None => {
-                self.rescan();
+                self.first_scan();
                 self.plan_retention();
                 self.errand(committer::Task::Orphans);
                 self.errand(committer::Task::Unended);

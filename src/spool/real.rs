@@ -186,7 +186,7 @@ impl Fs for RealFs {
             }
             let bytes = dir::read_up_to(&file, look.size, limit)?;
             let writers = if bytes.len() as u64 == look.size {
-                settled.map_or(Writers::None, |settled| settled.writers)
+                settled.unwrap_or(Writers::None)
             } else {
                 Writers::Open
             };

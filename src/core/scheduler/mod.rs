@@ -233,6 +233,18 @@ impl Scheduler {
             .map(|job| (&job.id, &self.queues.get(job.queue).name))
     }
 
+    /// As [`Self::all_waiting`], but only those among `count` jobs from this number on, and the number to go on from.
+    pub fn some_waiting(
+        &self,
+        from: usize,
+        count: usize,
+    ) -> (Vec<(JobId, QueueName)>, Option<usize>) {
+        let (jobs, next) = self.table.some(from, count);
+        let waiting = jobs.filter(|job| !job.is_live());
+        let named = waiting.map(|job| (job.id.clone(), self.queues.get(job.queue).name.clone()));
+        (named.collect(), next)
+    }
+
     fn configured(&mut self, policy: Policy) {
         self.policy = policy;
         for queue in self.queues.iter_mut() {

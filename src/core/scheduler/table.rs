@@ -317,6 +317,16 @@ impl Table {
         self.jobs.iter().flatten()
     }
 
+    /// The jobs among `count` numbers from this one on, and the first number behind them if there are more.
+    pub fn some(&self, from: usize, count: usize) -> (impl Iterator<Item = &Job>, Option<usize>) {
+        let end = from.saturating_add(count).min(self.jobs.len());
+        let jobs = self.jobs.get(from..end).unwrap_or_default();
+        (
+            jobs.iter().flatten(),
+            (end < self.jobs.len()).then_some(end),
+        )
+    }
+
     fn id_of(&self, n: u32) -> Option<&JobId> {
         self.jobs.get(n as usize)?.as_ref().map(|job| &job.id)
     }
