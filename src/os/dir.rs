@@ -142,6 +142,13 @@ pub fn write_new(base: impl AsFd, name: &[u8], bytes: &[u8], durable: bool) -> i
     Ok(())
 }
 
+/// Opens a small file for reading and writing, making it with mode 0600 if needed; what is in it stays.
+pub fn open_edit(base: impl AsFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    Ok(File::from(openat(base, name, flags, mode)?))
+}
+
 /// Opens a log for appending, making it with mode 0600 if needed.
 pub fn open_append(base: impl AsFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlag::O_CREAT
