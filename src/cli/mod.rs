@@ -9,6 +9,7 @@ mod follow;
 mod job;
 mod ls;
 mod output;
+mod rows;
 mod run;
 mod serve;
 mod show;
