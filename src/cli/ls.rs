@@ -2,7 +2,7 @@
 
 use super::exit::{Failure, OK, Outcome};
 use super::output::{Pieces, Style};
-use super::rows::{Form, Row, in_order};
+use super::rows::{Form, Row};
 use crate::core::id::QueueName;
 use crate::core::record::{Record, State};
 use crate::os::clock;
@@ -26,6 +26,9 @@ pub struct Args {
     /// All of them
     #[arg(short, long, conflicts_with = "limit")]
     all: bool,
+    /// All of them as they come; with --ids, no file is read
+    #[arg(short = 'U', long, conflicts_with = "limit")]
+    unsorted: bool,
     /// Only the ids
     #[arg(long, conflicts_with = "json")]
     ids: bool,
@@ -67,7 +70,7 @@ impl Args {
 
     /// How many jobs of a state are listed.
     fn most(&self, state: State) -> usize {
-        match (self.all, self.limit) {
+        match (self.all || self.unsorted, self.limit) {
             (true, _) => usize::MAX,
             (false, Some(limit)) => limit,
             (false, None) if state.is_final() && self.states.is_empty() => FINISHED,
@@ -77,8 +80,8 @@ impl Args {
 
     /// Whether all that is to be known of these jobs is in the directory.
     fn needs_names_only(&self, state: State) -> bool {
-        let is_whole = self.tag.is_none() && self.most(state) == usize::MAX;
-        is_whole && self.form() == Form::Ids && state == State::Pending
+        let any_will_do = self.tag.is_none() && (self.queue.is_none() || state == State::Pending);
+        self.unsorted && any_will_do && self.form() == Form::Ids
     }
 
     fn wants(&self, record: &Record) -> bool {
@@ -162,10 +165,10 @@ fn places(spool: &Spool, args: &Args, state: State) -> Result<Vec<Where>, Failur
     })
 }
 
-/// Lists ids, queue by queue, without a look into the files.
+/// Lists ids without a look into the files.
 fn list_names(spool: &Spool, args: &Args, state: State, out: &mut Pieces) -> Result<(), Failure> {
     for at in places(spool, args, state)? {
-        for id in in_order(spool.ids(&at)?) {
+        for id in spool.ids(&at)? {
             out.push(&[id.as_str(), "\n"])?;
         }
     }
@@ -187,7 +190,9 @@ fn collect(spool: &Spool, args: &Args, state: State) -> Result<Vec<Row>, Failure
             }
         }
     }
-    rows.sort_unstable_by(Row::order);
+    if !args.unsorted {
+        rows.sort_unstable_by(Row::order);
+    }
     Ok(rows)
 }
 
