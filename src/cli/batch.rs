@@ -144,7 +144,8 @@ fn print(ids: &[JobId]) -> io::Result<()> {
 struct Common {
     /// For shell lines: only the command is missing.
     record: Record,
-    /// For records: the fields, each with its text, that hold where a record does not say.
+    /// For records: the fields, each with its text, that hold where a record does not say. Not `env`, which is long,
+    /// and would take longer to read for each record than all the rest.
     fields: Vec<(String, String)>,
 }
 
@@ -154,7 +155,7 @@ impl Common {
         let object = Object::parse(&text).map_err(|e| Failure::new(FAILURE, e.to_string()))?;
         let fields = object
             .fields()
-            .filter(|(key, _)| !["command", "created_at"].contains(key))
+            .filter(|(key, _)| !["command", "created_at", "env"].contains(key))
             .map(|(key, raw)| (key.to_owned(), format!("\"{key}\":{raw}")))
             .collect();
         Ok(Self { record, fields })
@@ -205,7 +206,11 @@ impl Common {
             }
         }
         whole.push('}');
-        Record::from_json(&whole)
+        let mut record = Record::from_json(&whole)?;
+        if !has("env") {
+            record.env.clone_from(&self.record.env);
+        }
+        Ok(record)
     }
 }
 

@@ -1,15 +1,13 @@
 //! `pirn ls`.
 
 use super::exit::{Failure, OK, Outcome};
-use super::output::{self, Style, tame};
-use crate::core::id::{QueueName, natural_order};
-use crate::core::record::{Reason, Record, State};
-use crate::core::time::Wall;
-use crate::core::units::brief_span;
+use super::output::{Pieces, Style};
+use super::rows::{Form, Row};
+use crate::core::id::QueueName;
+use crate::core::record::{Record, State};
 use crate::os::clock;
 use crate::spool::{Spool, Where};
 use std::path::Path;
-use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,6 +26,9 @@ pub struct Args {
     /// All of them
     #[arg(short, long, conflicts_with = "limit")]
     all: bool,
+    /// All of them as they come; with --ids, no file is read
+    #[arg(short = 'U', long, conflicts_with = "limit")]
+    unsorted: bool,
     /// Only the ids
     #[arg(long, conflicts_with = "json")]
     ids: bool,
@@ -58,14 +59,41 @@ impl StateArg {
 /// Finished jobs that are listed unless more are asked for.
 const FINISHED: usize = 20;
 
-struct Row {
-    at: Where,
-    record: Record,
-}
+impl Args {
+    pub fn form(&self) -> Form {
+        match (self.ids, self.json) {
+            (true, _) => Form::Ids,
+            (false, true) => Form::Json,
+            (false, false) => Form::Table,
+        }
+    }
 
-impl Row {
-    fn id(&self) -> &str {
-        self.record.id.as_ref().map_or("", |id| id.as_str())
+    /// How many jobs of a state are listed.
+    fn most(&self, state: State) -> usize {
+        match (self.all || self.unsorted, self.limit) {
+            (true, _) => usize::MAX,
+            (false, Some(limit)) => limit,
+            (false, None) if state.is_final() && self.states.is_empty() => FINISHED,
+            (false, None) => usize::MAX,
+        }
+    }
+
+    /// Whether all that is to be known of these jobs is in the directory.
+    fn needs_names_only(&self, state: State) -> bool {
+        let any_will_do = self.tag.is_none() && (self.queue.is_none() || state == State::Pending);
+        self.unsorted && any_will_do && self.form() == Form::Ids
+    }
+
+    fn wants(&self, record: &Record) -> bool {
+        let of_queue = |queue: &QueueName| match &record.queue {
+            Some(of) => of == queue,
+            None => queue.is_default(),
+        };
+        self.queue.as_ref().is_none_or(of_queue)
+            && self
+                .tag
+                .as_ref()
+                .is_none_or(|tag| record.tags.contains(tag))
     }
 }
 
@@ -82,207 +110,141 @@ pub fn ls(spool: &Path, args: &Args) -> Outcome {
     } else {
         &args.states
     };
+    let mut out = Pieces::default();
     let mut rows = Vec::new();
     let mut hidden = 0;
     for state in all.iter().filter(|state| wanted.contains(state)) {
-        let mut of_state = collect(&spool, args, state.state())?;
-        let most = match (args.all, args.limit) {
-            (true, _) => usize::MAX,
-            (false, Some(limit)) => limit,
-            (false, None) if state.state().is_final() && args.states.is_empty() => FINISHED,
-            (false, None) => usize::MAX,
-        };
-        let extra = of_state.len().saturating_sub(most);
+        let state = state.state();
+        if args.needs_names_only(state) {
+            list_names(&spool, args, state, &mut out)?;
+            continue;
+        }
+        let mut of_state = collect(&spool, args, state)?;
+        let extra = of_state.len().saturating_sub(args.most(state));
         hidden += extra;
-        if state.state().is_final() {
+        if state.is_final() {
             of_state.drain(..extra);
         } else {
-            of_state.truncate(most);
+            of_state.truncate(args.most(state));
         }
-        rows.append(&mut of_state);
+        match args.form() {
+            Form::Ids => of_state
+                .iter()
+                .try_for_each(|row| out.push(&[row.id.as_str(), "\n"]))?,
+            Form::Json | Form::Table => rows.append(&mut of_state),
+        }
     }
-    print(&rows, args)?;
+    match args.form() {
+        Form::Ids => {}
+        Form::Json => print_json(&rows, &mut out)?,
+        Form::Table => print_table(&rows, &mut out)?,
+    }
+    out.flush()?;
     if hidden > 0 {
         eprintln!("pirn: {hidden} more; --all shows them");
     }
     Ok(OK)
 }
 
-/// The jobs in one state, in the order they will run, run, or ended.
-fn collect(spool: &Spool, args: &Args, state: State) -> Result<Vec<Row>, Failure> {
-    let places = match state {
+/// Where the jobs in one state are that may be wanted.
+fn places(spool: &Spool, args: &Args, state: State) -> Result<Vec<Where>, Failure> {
+    Ok(match state {
         State::Active => vec![Where::Active],
         State::Complete => vec![Where::Complete],
         State::Failed => vec![Where::Failed],
         State::Pending => {
-            let named = spool
-                .queues()?
-                .into_iter()
-                .filter(|queue| !queue.is_default());
+            let mut named = spool.queues()?;
+            named.retain(|queue| !queue.is_default());
+            named.sort_unstable();
             std::iter::once(QueueName::default())
                 .chain(named)
+                .filter(|queue| args.queue.as_ref().is_none_or(|wanted| wanted == queue))
                 .map(Where::Pending)
                 .collect()
         }
-    };
+    })
+}
+
+/// Lists ids without a look into the files.
+fn list_names(spool: &Spool, args: &Args, state: State, out: &mut Pieces) -> Result<(), Failure> {
+    for at in places(spool, args, state)? {
+        for id in spool.ids(&at)? {
+            out.push(&[id.as_str(), "\n"])?;
+        }
+    }
+    Ok(())
+}
+
+/// The jobs in one state, in the order they will run, run, or ended.
+fn collect(spool: &Spool, args: &Args, state: State) -> Result<Vec<Row>, Failure> {
+    let now = clock::wall();
     let mut rows = Vec::new();
-    for at in places {
+    for at in places(spool, args, state)? {
         for id in spool.ids(&at)? {
             match spool.load(&id, &at) {
-                Ok(Some(record)) if is_wanted(args, &record) => rows.push(Row {
-                    at: at.clone(),
-                    record,
-                }),
+                Ok(Some(record)) if args.wants(&record) => {
+                    rows.push(Row::new(id, &at, &record, args, now));
+                }
                 Ok(_) => {}
                 Err(e) => eprintln!("pirn: {e}"),
             }
         }
     }
-    rows.sort_by(|a, b| {
-        let key = |row: &Row| match state {
-            State::Pending => (
-                std::cmp::Reverse(row.record.priority),
-                row.record.created_at,
-            ),
-            State::Active => (std::cmp::Reverse(0), row.record.started_at),
-            State::Complete | State::Failed => (std::cmp::Reverse(0), row.record.finished_at),
-        };
-        key(a)
-            .cmp(&key(b))
-            .then_with(|| natural_order(a.id(), b.id()))
-    });
+    if !args.unsorted {
+        rows.sort_unstable_by(Row::order);
+    }
     Ok(rows)
 }
 
-fn is_wanted(args: &Args, record: &Record) -> bool {
-    let queue = args
-        .queue
-        .as_ref()
-        .is_none_or(|queue| record.queue.clone().unwrap_or_default() == *queue);
-    queue
-        && args
-            .tag
-            .as_ref()
-            .is_none_or(|tag| record.tags.contains(tag))
+fn print_json(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {
+    out.push(&["["])?;
+    for (n, row) in rows.iter().enumerate() {
+        out.push(&[if n == 0 { "" } else { ",\n" }, &row.text])?;
+    }
+    out.push(&["]\n"])
 }
 
-fn print(rows: &[Row], args: &Args) -> Result<(), Failure> {
-    if args.json {
-        let records: Vec<String> = rows
-            .iter()
-            .map(|row| row.record.to_json_in(row.at.state()))
-            .collect();
-        let list = records
-            .iter()
-            .map(|r| r.trim_end())
-            .collect::<Vec<_>>()
-            .join(",\n");
-        return output::line(if list.is_empty() {
-            "[]".to_owned()
-        } else {
-            format!("[{list}]")
-        });
-    }
-    if args.ids {
-        return rows.iter().try_for_each(|row| output::line(row.id()));
+fn print_table(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
     }
     let style = Style::of_stdout();
-    let now = clock::wall();
-    let table: Vec<[String; 5]> = rows.iter().map(|row| cells(row, now)).collect();
-    let head = ["ID", "STATE", "QUEUE", "RESULT", "COMMAND"].map(str::to_owned);
-    let width = |column: usize| {
-        table
-            .iter()
-            .chain([&head])
-            .map(|cells| cells[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths = [width(0), width(1), width(2), width(3)];
-    let mut text = String::new();
-    if !rows.is_empty() {
-        text.push_str(&render(&head, &widths, style.width, &head[1]));
+    let head = ["ID", "STATE", "QUEUE", "RESULT", "COMMAND"];
+    let mut widths = [0; 4];
+    for cells in rows.iter().map(Row::cells).chain([head]) {
+        for (width, cell) in widths.iter_mut().zip(cells) {
+            *width = cell.chars().count().max(*width);
+        }
     }
-    for (row, cells) in rows.iter().zip(&table) {
-        text.push_str(&render(
-            cells,
-            &widths,
-            style.width,
-            &style.state(row.at.state()),
-        ));
-    }
-    output::bytes(text.as_bytes())
-}
-
-fn render(
-    cells: &[String; 5],
-    widths: &[usize; 4],
-    terminal: Option<usize>,
-    state: &str,
-) -> String {
-    let pad = |text: &str, shown: &str, width: usize| {
-        format!(
-            "{text}{}",
-            " ".repeat(width.saturating_sub(shown.chars().count()) + 2)
-        )
-    };
-    let mut line = pad(&cells[0], &cells[0], widths[0]);
-    line.push_str(&pad(state, &cells[1], widths[1]));
-    line.push_str(&pad(&cells[2], &cells[2], widths[2]));
-    line.push_str(&pad(&cells[3], &cells[3], widths[3]));
     let used: usize = widths.iter().sum::<usize>() + 8;
-    let room = terminal.map_or(usize::MAX, |width| width.saturating_sub(used).max(10));
-    let command: String = if cells[4].chars().count() > room {
-        cells[4].chars().take(room - 1).chain(['…']).collect()
-    } else {
-        cells[4].clone()
-    };
-    format!("{line}{command}\n")
+    let room = style
+        .width
+        .map_or(usize::MAX, |width| width.saturating_sub(used).max(10));
+    print_row(&head, &widths, room, head[1], out)?;
+    rows.iter().try_for_each(|row| {
+        let state = style.state(row.state);
+        print_row(&row.cells(), &widths, room, &state, out)
+    })
 }
 
-fn cells(row: &Row, now: Wall) -> [String; 5] {
-    let record = &row.record;
-    let queue = record.queue.clone().unwrap_or_default();
-    let label = match &record.name {
-        Some(name) => format!("[{name}] {}", record.work.summary()),
-        None => record.work.summary(),
-    };
-    [
-        row.id().to_owned(),
-        row.at.state().to_string(),
-        queue.to_string(),
-        result(row, now),
-        tame(&label),
-    ]
-}
-
-/// What matters most in each state: how it went, how long it has been going, or what it waits for.
-fn result(row: &Row, now: Wall) -> String {
-    let record = &row.record;
-    let took = record.duration.map_or_else(String::new, |s| {
-        brief_span(Duration::from_secs_f64(s.max(0.0)))
-    });
-    match row.at.state() {
-        State::Complete => took,
-        State::Failed => match (record.reason, record.exit_code, record.signal) {
-            (Some(Reason::Exited), Some(code), _) => format!("exit {code}"),
-            (Some(Reason::Signaled), _, Some(signal)) => format!("signal {signal}"),
-            (Some(reason), _, _) => reason.to_string(),
-            (None, _, _) => String::new(),
-        },
-        State::Active => record
-            .started_at
-            .map_or_else(|| "started".to_owned(), |at| brief_span(now.since(at))),
-        State::Pending => {
-            let date = record
-                .not_before
-                .max(record.retry_at)
-                .filter(|at| *at > now);
-            match (record.after.iter().chain(&record.after_any).next(), date) {
-                (Some(parent), _) => format!("after {parent}"),
-                (None, Some(at)) => format!("in {}", brief_span(at.since(now))),
-                (None, None) => String::new(),
-            }
+/// `state` is the second cell as it is shown, which may be longer for its colour.
+fn print_row(
+    cells: &[&str; 5],
+    widths: &[usize; 4],
+    room: usize,
+    state: &str,
+    out: &mut Pieces,
+) -> Result<(), Failure> {
+    let shown = [cells[0], state, cells[2], cells[3]];
+    for ((cell, width), shown) in cells.iter().zip(widths).zip(shown) {
+        let gap = width.saturating_sub(cell.chars().count()) + 2;
+        out.push(&[shown, &" ".repeat(gap)])?;
+    }
+    match cells[4].char_indices().nth(room) {
+        None => out.push(&[cells[4], "\n"]),
+        Some(_) => {
+            let command: String = cells[4].chars().take(room - 1).collect();
+            out.push(&[&command, "…\n"])
         }
     }
 }

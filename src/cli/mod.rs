@@ -11,6 +11,7 @@ mod follow;
 mod job;
 mod ls;
 mod output;
+mod rows;
 mod run;
 mod serve;
 mod show;
@@ -86,9 +87,39 @@ enum Command {
     Deliver,
 }
 
+/// As [`Cli`], for `add` alone. Scripts call it in loops, and to describe all the other commands to the parser would
+/// take it half as long as to add a job.
+#[derive(Debug, Parser)]
+#[command(name = "pirn")]
+struct AddCli {
+    #[arg(short = 'S', long, global = true)]
+    spool: Option<PathBuf>,
+    #[command(subcommand)]
+    command: AddCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum AddCommand {
+    Add(add::Args),
+}
+
+impl Cli {
+    /// Parses the command line. What is wrong with it, [`Cli`] says.
+    fn parse_quickly() -> Result<Self, clap::Error> {
+        if std::env::args_os().any(|word| word == "add")
+            && let Ok(AddCli { spool, command }) = AddCli::try_parse()
+        {
+            let AddCommand::Add(args) = command;
+            let command = Command::Add(args);
+            return Ok(Self { spool, command });
+        }
+        Self::try_parse()
+    }
+}
+
 /// Parses the command line, carries it out, gives the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::parse_quickly() {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();
@@ -128,7 +159,7 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
 
 /// Opens the spool, making it if it is not there. What is not `durable` syncs nothing.
 fn open(path: &std::path::Path, durable: bool) -> Result<Spool, Failure> {
-    Spool::create(path, durable).map_err(|e| {
+    Spool::open(path, durable).map_err(|e| {
         let failure = Failure::from(e);
         Failure {
             message: format!("{}: {}", path.display(), failure.message),

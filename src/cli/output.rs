@@ -19,6 +19,33 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// Much text, written as it comes, but not line by line.
+#[derive(Debug, Default)]
+pub struct Pieces(Vec<u8>);
+
+impl Pieces {
+    /// Writes these texts, in one piece with others.
+    pub fn push(&mut self, texts: &[&str]) -> Result<(), Failure> {
+        for text in texts {
+            self.0.extend_from_slice(text.as_bytes());
+        }
+        match self.0.len() {
+            0..PIECE => Ok(()),
+            PIECE.. => self.flush(),
+        }
+    }
+
+    /// Writes what is still to be written.
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        bytes(&self.0)?;
+        self.0.clear();
+        Ok(())
+    }
+}
+
+/// Bytes that are written at a time: as much as a pipe holds.
+const PIECE: usize = 64 << 10;
+
 /// How to print for who is reading.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {

@@ -4,6 +4,7 @@
 //! no `/`, no control character, not starting with `.` or `-`. Nothing else in pirn turns text into a path
 //! component of the spool.
 
+use super::short::ShortText;
 use std::fmt;
 
 /// The longest id, in bytes. Leaves room for `~N` and `.reason` within the 255 bytes of a file name.
@@ -84,7 +85,7 @@ macro_rules! name_type {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(Box<str>);
+        pub struct $name(ShortText);
 
         impl $name {
             /// Checks `text` and keeps it. Errors say which rule it breaks.
@@ -100,19 +101,19 @@ macro_rules! name_type {
 
             /// The text, which is safe as one path component.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "{:?}", &self.0)
+                fmt::Debug::fmt(&self.0, f)
             }
         }
 

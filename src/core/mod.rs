@@ -14,5 +14,6 @@ pub mod quote;
 pub mod record;
 pub mod rights;
 pub mod scheduler;
+mod short;
 pub mod time;
 pub mod units;

@@ -89,6 +89,8 @@ pub struct Engine {
     pub(super) errands: usize,
     /// How long to wait for the next report.
     patience: Duration,
+    /// True until all that waited at the start is known.
+    pub(super) surveying: bool,
     /// What is open to others.
     pub(super) service: Option<Box<dyn Service>>,
 }
@@ -153,6 +155,7 @@ impl Engine {
             status: String::new(),
             starting: 0,
             patience: SHORTEST_PATIENCE,
+            surveying: false,
             errands: 0,
             service: None,
             options,
@@ -188,7 +191,10 @@ impl Engine {
         match self.options.single.clone() {
             Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
             None => {
-                self.rescan();
+                // Whose turn it is can be told only when all are known.
+                self.surveying = true;
+                self.feed(Event::Hold);
+                self.first_scan();
                 self.plan_retention();
                 self.errand(committer::Task::Orphans);
                 self.errand(committer::Task::Unended);

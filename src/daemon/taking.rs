@@ -11,12 +11,18 @@ use crate::spool::{Fs, Intake, Limits, Place, Where};
 use std::io;
 use std::time::Duration;
 
-/// A directory that is being looked through, some names a turn.
+/// What is being looked through, some names a turn.
 #[derive(Debug)]
-pub struct Scan {
-    place: Place,
-    /// Opened when its turn comes: many directories may wait to be looked through, and descriptors are few.
-    listing: Option<Listing>,
+pub enum Scan {
+    /// A directory.
+    Directory {
+        /// Which.
+        place: Place,
+        /// Opened when its turn comes: many directories may wait to be looked through, and descriptors are few.
+        listing: Option<Listing>,
+    },
+    /// The jobs that are known to wait, from this one on: are their files still there?
+    Known(usize),
 }
 
 /// Names per turn: bounds how long a turn takes.
@@ -26,12 +32,17 @@ const NAMES_PER_TURN: usize = 256;
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// Looks at all of `pending/` again, a part each turn.
+    /// Looks at all of `pending/` again, and for all that is known to wait, a part each turn.
     pub(super) fn rescan(&mut self) {
+        self.first_scan();
+        self.watches.lost_events = true;
+    }
+
+    /// Looks at all of `pending/`, a part each turn. What leaves it meanwhile is told by its watch.
+    pub(super) fn first_scan(&mut self) {
         // Queues are found, watched and scanned on the way.
         self.scans.clear();
         self.scan(Place::Pending);
-        self.watches.lost_events = true;
     }
 
     /// Something could not be looked at (no descriptors left, perhaps): all is looked at again soon.
@@ -40,12 +51,15 @@ impl Engine {
     }
 
     pub(super) fn scan(&mut self, place: Place) {
-        if !self
-            .scans
-            .iter()
-            .any(|scan| scan.place == place && scan.listing.is_none())
-        {
-            self.scans.push_back(Scan {
+        let is_planned = |scan: &Scan| match scan {
+            Scan::Directory {
+                place: planned,
+                listing: None,
+            } => *planned == place,
+            Scan::Directory { .. } | Scan::Known(_) => false,
+        };
+        if !self.scans.iter().any(is_planned) {
+            self.scans.push_back(Scan::Directory {
                 place,
                 listing: None,
             });
@@ -70,9 +84,24 @@ impl Engine {
 
     /// One turn's part of the scans.
     pub(super) fn scan_some(&mut self) {
-        let Some(Scan { place, listing }) = self.scans.pop_front() else {
-            return self.after_scans();
-        };
+        match self.scans.pop_front() {
+            Some(Scan::Directory { place, listing }) => self.scan_directory(place, listing),
+            Some(Scan::Known(from)) => self.scan_known(from),
+            None => {}
+        }
+        if self.scans.is_empty()
+            && std::mem::take(&mut self.surveying)
+            && !self.held
+            && !self.upgrade
+        {
+            self.feed(Event::Release);
+        }
+        if self.scans.is_empty() && std::mem::take(&mut self.watches.lost_events) {
+            self.scans.push_back(Scan::Known(0));
+        }
+    }
+
+    fn scan_directory(&mut self, place: Place, listing: Option<Listing>) {
         let opened = match listing {
             Some(listing) => Ok(listing),
             None => self.shared.spool.fs().with(&place, |fd| Listing::open(fd)),
@@ -89,7 +118,7 @@ impl Engine {
             }
         }
         let listing = Some(listing);
-        self.scans.push_front(Scan { place, listing });
+        self.scans.push_front(Scan::Directory { place, listing });
     }
 
     fn cannot_scan(&mut self, place: &Place, e: &io::Error) {
@@ -100,15 +129,11 @@ impl Engine {
         }
     }
 
-    pub(super) fn after_scans(&mut self) {
-        if !std::mem::take(&mut self.watches.lost_events) {
-            return;
+    fn scan_known(&mut self, from: usize) {
+        let (known, next) = self.scheduler.some_waiting(from, NAMES_PER_TURN);
+        if let Some(next) = next {
+            self.scans.push_front(Scan::Known(next));
         }
-        let known: Vec<_> = self
-            .scheduler
-            .all_waiting()
-            .map(|(id, queue)| (id.clone(), queue.clone()))
-            .collect();
         for (id, queue) in known {
             self.check_withdrawn(id.clone(), queue);
             if self.scheduler.has_children(&id) && !self.scheduler.knows(&id) {
@@ -163,18 +188,18 @@ impl Engine {
                     // Moved here while no daemon ran: its processes are still to be ended.
                     self.found_held(id.clone());
                 }
-                if !self.scheduler.knows(&id) && self.lives_on(&id) {
-                    // Never two at once: an earlier run of this name has left processes behind.
-                    return self.judge_later(
-                        now.boot.after(RETRY_AFTER),
-                        place.clone(),
-                        name.to_vec(),
-                    );
-                }
-                if !self.scheduler.knows(&id)
-                    && let Err(e) = self.shared.spool.make_room(&id, place)
-                {
-                    log::error!("{id}: an older run could not be kept: {e}");
+                if !self.scheduler.knows(&id) && self.has_ended(&id) {
+                    if super::children::log_is_held(&self.shared, &id) {
+                        // Never two at once: an earlier run of this name has left processes behind.
+                        return self.judge_later(
+                            now.boot.after(RETRY_AFTER),
+                            place.clone(),
+                            name.to_vec(),
+                        );
+                    }
+                    if let Err(e) = self.shared.spool.make_room(&id, place) {
+                        log::error!("{id}: an older run could not be kept: {e}");
+                    }
                 }
                 let longest = self
                     .shared
@@ -227,13 +252,10 @@ impl Engine {
         }
     }
 
-    /// True when a run of this name that has ended left processes behind, which have its log.
-    pub(super) fn lives_on(&self, id: &JobId) -> bool {
-        let has_ended = [Place::Complete, Place::Failed].iter().any(|place| {
-            let look = self.shared.spool.fs().look(place, id.as_str().as_bytes());
-            look.is_ok_and(|look| look.is_some())
-        });
-        has_ended && super::children::log_is_held(&self.shared, id)
+    /// True unless it is certain that no earlier run of this name has ended.
+    fn has_ended(&self, id: &JobId) -> bool {
+        let ended = self.shared.spool.find_ended(id);
+        ended.map_or(true, |at| at.is_some())
     }
 
     /// Takes in the one job of a daemon for one job, wherever it waits.

@@ -23,7 +23,7 @@ pub struct Watches {
     pub(super) unwatched: BTreeSet<QueueName>,
     /// Files that somebody has open for writing.
     pub(super) open: BTreeSet<(Place, Vec<u8>)>,
-    /// Jobs to look for in all queues once the scans are through: events were lost.
+    /// What is known to wait is to be looked for once the scans are through: events may have been lost.
     pub(super) lost_events: bool,
 }
 

@@ -155,6 +155,13 @@ pub fn start_writing(file: &File) {
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
+/// Opens a small file for reading and writing, making it with mode 0600 if needed; what is in it stays.
+pub fn open_edit(base: impl AsFd, name: &[u8]) -> io::Result<File> {
+    let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    Ok(File::from(openat(base, name, flags, mode)?))
+}
+
 /// Opens a log for appending, making it with mode 0600 if needed.
 pub fn open_append(base: impl AsFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlag::O_CREAT
@@ -178,7 +185,13 @@ pub fn open_read(base: impl AsFd, name: &[u8]) -> io::Result<File> {
         | OFlag::O_NOFOLLOW
         | OFlag::O_NONBLOCK
         | OFlag::O_NOCTTY;
-    Ok(File::from(openat(base, name, flags, Mode::empty())?))
+    // Reading a new file would write its inode (mount(8), `relatime`). Only its owner may ask for that not to be.
+    let quiet = openat(&base, name, flags | OFlag::O_NOATIME, Mode::empty());
+    let opened = match quiet {
+        Err(nix::Error::EPERM) => openat(&base, name, flags, Mode::empty()),
+        opened => opened,
+    };
+    Ok(File::from(opened?))
 }
 
 /// What an open file is.
@@ -195,10 +208,23 @@ pub fn look(base: impl AsFd, name: &[u8]) -> io::Result<Option<Look>> {
     }
 }
 
-/// Reads at most `limit` bytes from where the file stands.
-pub fn read_up_to(file: &File, size_hint: u64, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(usize::try_from(size_hint.min(limit)).unwrap_or(0) + 1);
-    file.take(limit).read_to_end(&mut bytes)?;
+/// Reads a regular file of `size` bytes from where it stands: all of it, or more if it has grown, but no more than
+/// `limit`. What ends where it should have ended is not asked for more.
+pub fn read_up_to(mut file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>> {
+    let expected = usize::try_from(size.min(limit)).unwrap_or(usize::MAX);
+    let mut bytes = vec![0; expected.saturating_add(1)];
+    let read = loop {
+        match file.read(&mut bytes) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            read => break read?,
+        }
+    };
+    bytes.truncate(read);
+    if read != expected {
+        let rest = limit.saturating_sub(read as u64);
+        file.take(rest).read_to_end(&mut bytes)?;
+    }
+    bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(bytes)
 }
 

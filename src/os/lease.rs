@@ -19,52 +19,28 @@ pub enum Writers {
     Unknown,
 }
 
-/// A file that nobody can begin to write while this lives: whoever opens it for that waits for us (fcntl(2), "Leases").
-#[derive(Debug)]
-pub struct Settled<'a> {
-    file: &'a File,
-    leased: bool,
-    /// Who had it when we asked.
-    pub writers: Writers,
-}
-
 /// Asks the kernel with a read lease, which it grants only when no descriptor is open for writing (fcntl(2),
 /// measured on 6.18), and with an exclusive flock, which fails while a producer holds any and is given back at once.
 ///
-/// A writer that opens the file makes the kernel send SIGIO: the daemon ignores it.
-pub fn settle(file: &File) -> io::Result<Settled<'_>> {
-    let mut settled = Settled {
-        file,
-        leased: false,
-        writers: Writers::None,
-    };
+/// The lease lasts until the file is closed: nobody can begin to write it while we have it open, and whoever opens
+/// it for that waits for us. The kernel sends SIGIO then: the daemon ignores it. The flock is given back here,
+/// since a child that is between clone and exec would have it for longer, and the next to ask would find it.
+pub fn settle(file: &File) -> io::Result<Writers> {
     if Fault::NoWriterCheck.is_on() {
-        return Ok(settled);
+        return Ok(Writers::None);
     }
     // SAFETY: fcntl with F_SETLEASE takes an integer and touches no memory of ours; the descriptor is open.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) } == -1 {
         let e = io::Error::last_os_error();
-        settled.writers = match e.raw_os_error() {
-            Some(libc::EAGAIN) => Writers::Open,
-            Some(libc::EACCES | libc::EINVAL | libc::ENOLCK) => Writers::Unknown,
-            Some(_) | None => return Err(e),
+        return match e.raw_os_error() {
+            Some(libc::EAGAIN) => Ok(Writers::Open),
+            Some(libc::EACCES | libc::EINVAL | libc::ENOLCK) => Ok(Writers::Unknown),
+            Some(_) | None => Err(e),
         };
-        return Ok(settled);
     }
-    settled.leased = true;
     match FileExt::try_lock_exclusive(file) {
-        Ok(()) => FileExt::unlock(file)?,
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => settled.writers = Writers::Locked,
-        Err(e) => return Err(e),
-    }
-    Ok(settled)
-}
-
-impl Drop for Settled<'_> {
-    fn drop(&mut self) {
-        if self.leased {
-            // SAFETY: as above. It fails only when the kernel has taken the lease back, after 45 seconds.
-            unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
-        }
+        Ok(()) => FileExt::unlock(file).map(|()| Writers::None),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Writers::Locked),
+        Err(e) => Err(e),
     }
 }

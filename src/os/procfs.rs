@@ -2,7 +2,7 @@
 
 use crate::core::record::Proc;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
 /// The parts of /proc/PID/stat that we look at.
@@ -52,8 +52,10 @@ fn parse_stat(text: &str) -> Option<Stat> {
 
 /// Which boot of the machine this is.
 pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map_or_else(|_| String::new(), |id| id.trim().to_owned())
+    let mut text = [0; 64];
+    let read = fs::File::open("/proc/sys/kernel/random/boot_id").and_then(|f| (&f).read(&mut text));
+    let text = text.get(..read.unwrap_or(0)).unwrap_or_default();
+    String::from_utf8_lossy(text).trim().to_owned()
 }
 
 /// What to note about a process so that it is known again.

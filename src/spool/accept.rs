@@ -5,8 +5,20 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::os::dir::{How, Kind};
 use crate::os::fault::Fault;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
+
+/// Where a file makes a number taken; `pending/` comes first.
+pub(super) const STATES: [Place; 4] = [
+    Place::Pending,
+    Place::Active,
+    Place::Complete,
+    Place::Failed,
+];
+
+/// So many numbers that files have are tried one by one, before their directories are looked through.
+const PATIENCE: u32 = 4;
 
 /// How the job is to be called.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,26 +191,44 @@ impl<F: Fs> Spool<F> {
 
     /// The next number that no file has yet: somebody may have dropped a file named `57` by hand.
     pub(super) fn fresh_number(&self, boot: &str) -> io::Result<JobId> {
-        loop {
-            if let Some(id) = self.free_number(self.take_numbers(1, boot)?)? {
+        let mut least = 1;
+        for tried in 1u32.. {
+            let number = self.take_numbers(least, 1, boot)?;
+            if let Some(id) = self.free_number(number, &STATES)? {
                 return Ok(id);
             }
+            if tried >= PATIENCE {
+                least = self.first_gap(number + 1)?;
+            }
         }
+        Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The id that is this number, if no file has it.
-    pub(super) fn free_number(&self, number: u64) -> io::Result<Option<JobId>> {
+    /// The id that is this number, if no file in these places has it.
+    pub(super) fn free_number(&self, number: u64, places: &[Place]) -> io::Result<Option<JobId>> {
         let number = number.to_string();
-        for place in [
-            Place::Pending,
-            Place::Active,
-            Place::Complete,
-            Place::Failed,
-        ] {
-            if self.fs.look(&place, number.as_bytes())?.is_some() {
+        for place in places {
+            if self.fs.look(place, number.as_bytes())?.is_some() {
                 return Ok(None);
             }
         }
         Ok(JobId::new(&number).ok())
+    }
+
+    /// The first number from this one on that no file has, by looking through the directories.
+    fn first_gap(&self, from: u64) -> io::Result<u64> {
+        let mut taken = BTreeSet::new();
+        for place in STATES {
+            self.fs.names(&place, &mut |name| {
+                let number = str::from_utf8(name)
+                    .ok()
+                    .and_then(|name| name.parse::<u64>().ok());
+                taken.extend(number.filter(|number| *number >= from));
+            })?;
+        }
+        Ok((from..)
+            .zip(&taken)
+            .find(|(n, taken)| n < *taken)
+            .map_or_else(|| from + taken.len() as u64, |(n, _)| n))
     }
 }

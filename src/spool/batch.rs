@@ -1,7 +1,7 @@
 //! Accepting many jobs together: staged by several threads, whose syncs share commits of the journal; renamed in
 //! order while others are still being staged; each directory synced once. Only then is any of them accepted.
 
-use super::accept::SubmitError;
+use super::accept::{STATES, SubmitError};
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::os::dir::How;
@@ -60,7 +60,7 @@ impl<F: Fs> Spool<F> {
     where
         M: FnMut(usize, &JobId) -> Result<Draft, String>,
     {
-        let first = match self.take_numbers(count as u64, boot) {
+        let first = match self.take_numbers(1, count as u64, boot) {
             Ok(first) => first,
             Err(e) => return Batch::refused(e.into()),
         };
@@ -100,7 +100,7 @@ impl<F: Fs> Spool<F> {
                 }
             });
             self.show_all(results, count, |n| {
-                self.stage_numbered(self.take_numbers(1, boot)?, boot, |id| maker()(n, id))
+                self.stage_numbered(self.take_numbers(1, 1, boot)?, boot, |id| maker()(n, id))
             })
         })
     }
@@ -152,11 +152,17 @@ impl<F: Fs> Spool<F> {
         boot: &str,
         mut make: impl FnMut(&JobId) -> Result<Draft, String>,
     ) -> Result<Staged, SubmitError> {
-        let id = match self.free_number(number)? {
+        // That nothing waits in `pending/` by that name the rename will tell, if it goes there.
+        let mut id = match self.free_number(number, &STATES[1..])? {
             Some(id) => id,
             None => self.fresh_number(boot)?,
         };
-        let Draft { text, queue } = make(&id).map_err(SubmitError::NoJob)?;
+        let mut draft = make(&id).map_err(SubmitError::NoJob)?;
+        if !draft.queue.is_default() && self.free_number(number, &STATES[..1])?.is_none() {
+            id = self.fresh_number(boot)?;
+            draft = make(&id).map_err(SubmitError::NoJob)?;
+        }
+        let Draft { text, queue } = draft;
         let name = self.stage(id.as_str(), text.as_bytes())?;
         Ok(Staged { id, queue, name })
     }

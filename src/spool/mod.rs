@@ -55,6 +55,7 @@ pub struct Spool<F: Fs = RealFs> {
     durable: bool,
     groups: [GroupSync; GROUPED.len()],
     staged: AtomicU64,
+    pid: u32,
     /// Held while older runs get their names, and while belongings of vanished jobs are removed.
     naming: Mutex<()>,
 }
@@ -73,9 +74,9 @@ impl Spool<RealFs> {
         Ok(Self::over(RealFs::create(path)?, path, durable))
     }
 
-    /// Opens a spool that must be there.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self::over(RealFs::open(path)?, path, true))
+    /// As [`Self::create`], for who needs little of it: opens only what is used.
+    pub fn open(path: &Path, durable: bool) -> io::Result<Self> {
+        Ok(Self::over(RealFs::open(path)?, path, durable))
     }
 }
 
@@ -88,6 +89,7 @@ impl<F: Fs> Spool<F> {
             durable,
             groups: Default::default(),
             staged: AtomicU64::new(0),
+            pid: std::process::id(),
             naming: Mutex::new(()),
         }
     }
@@ -132,7 +134,7 @@ impl<F: Fs> Spool<F> {
             .staged
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let id: String = id.chars().take(40).collect();
-        format!(".{id}.{}.{n}", std::process::id()).into_bytes()
+        format!(".{id}.{}.{n}", self.pid).into_bytes()
     }
 
     /// Writes a new file in `tmp/`, synced. After a failed sync the file cannot be trusted any more, whatever a

@@ -8,27 +8,52 @@ use crate::os::dir::{self, How, Kind, Look};
 use crate::os::lease::{self, Writers};
 use crate::os::limits;
 use fs2::FileExt;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-/// Held directories. Queues are opened when they are first used, and again when their directory was replaced.
+/// Held directories. They are opened when they are first used; queues again when their directory was replaced.
 #[derive(Debug)]
 pub struct RealFs {
     root: OwnedFd,
-    fixed: RwLock<HashMap<Place, Arc<OwnedFd>>>,
-    queues: RwLock<HashMap<QueueName, Arc<OwnedFd>>>,
-    most_queues: usize,
+    fixed: RwLock<BTreeMap<Place, Arc<OwnedFd>>>,
+    queues: RwLock<BTreeMap<QueueName, Arc<OwnedFd>>>,
+    most_queues: OnceLock<usize>,
 }
 
 impl RealFs {
-    /// Opens a spool, making the directories that are missing with mode 0700. What was made is made durable: a job
-    /// is no safer than the directory it is in.
+    /// Opens a spool, making the directories that are missing with mode 0700, and holds them all.
     pub fn create(path: &Path) -> io::Result<Self> {
+        let spool = Self::make(path)?;
+        for place in &Place::FIXED {
+            spool.with(place, |_| Ok(()))?;
+        }
+        Ok(spool)
+    }
+
+    /// As [`Self::create`], but holds a directory, or makes one that somebody has removed, only when it is used.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let root = match dir::open_path(path) {
+            Ok(root) => root,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Self::make(path),
+            Err(e) => return Err(e),
+        };
+        // The last that is made: with it the others were, too.
+        let last = Place::FIXED
+            .last()
+            .map(|place| dir::look(&root, name_of(place).as_bytes()));
+        match last.transpose()?.flatten() {
+            Some(look) if look.kind == Kind::Directory => Ok(Self::over(root)),
+            Some(_) | None => Self::make(path),
+        }
+    }
+
+    /// Makes what is missing. What was made is made durable: a job is no safer than the directory it is in.
+    fn make(path: &Path) -> io::Result<Self> {
         let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
         let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
         let mut builder = std::fs::DirBuilder::new();
@@ -52,27 +77,37 @@ impl RealFs {
                 dir::sync(parent)?;
             }
         }
-        Self::with_root(root)
+        Ok(Self::over(root))
     }
 
-    /// Opens a spool that is complete.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        Self::with_root(dir::open_path(path)?)
-    }
-
-    fn with_root(root: OwnedFd) -> io::Result<Self> {
-        let mut fixed = HashMap::new();
-        for place in Place::FIXED {
-            let fd = dir::open_dir(&root, name_of(&place).as_bytes())
-                .map_err(|e| io::Error::new(e.kind(), format!("{}/: {e}", name_of(&place))))?;
-            fixed.insert(place, Arc::new(fd));
-        }
-        Ok(Self {
+    fn over(root: OwnedFd) -> Self {
+        Self {
             root,
-            fixed: RwLock::new(fixed),
-            queues: RwLock::new(HashMap::new()),
-            most_queues: usize::try_from(limits::descriptors() / 8).unwrap_or(0),
-        })
+            fixed: RwLock::default(),
+            queues: RwLock::default(),
+            most_queues: OnceLock::new(),
+        }
+    }
+
+    /// The descriptor of a directory that every spool has, if it was opened before.
+    fn held(&self, place: &Place) -> Option<Arc<OwnedFd>> {
+        let fixed = self.fixed.read().unwrap_or_else(PoisonError::into_inner);
+        fixed.get(place).cloned()
+    }
+
+    fn hold(&self, place: &Place) -> io::Result<Arc<OwnedFd>> {
+        let name = name_of(place);
+        let opened = match dir::open_dir(&self.root, name.as_bytes()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                dir::make_dir(&self.root, name.as_bytes())?;
+                dir::sync(&self.root)?;
+                dir::open_dir(&self.root, name.as_bytes())
+            }
+            opened => opened,
+        };
+        let fd = Arc::new(opened.map_err(|e| io::Error::new(e.kind(), format!("{name}/: {e}")))?);
+        let mut fixed = self.fixed.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(fixed.entry(place.clone()).or_insert(fd)))
     }
 
     /// Runs `f` with the directory's descriptor.
@@ -84,10 +119,10 @@ impl RealFs {
         if let Place::Queue(queue) = place {
             f(&*self.queue(queue)?)
         } else if place.is_fixed() {
-            let fixed = self.fixed.read().unwrap_or_else(PoisonError::into_inner);
-            let fd = fixed.get(place).cloned();
-            drop(fixed);
-            f(&*fd.ok_or(io::ErrorKind::NotFound)?)
+            f(&*match self.held(place) {
+                Some(fd) => fd,
+                None => self.hold(place)?,
+            })
         } else {
             f(&self.root)
         }
@@ -113,7 +148,8 @@ impl RealFs {
         })?);
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
         // Beyond that many, a queue's directory is opened anew each time: descriptors are needed for jobs.
-        if queues.len() < self.most_queues || queues.contains_key(queue) {
+        let most = || usize::try_from(limits::descriptors() / 8).unwrap_or(0);
+        if queues.len() < *self.most_queues.get_or_init(most) || queues.contains_key(queue) {
             queues.insert(queue.clone(), Arc::clone(&fd));
         }
         Ok(fd)
@@ -184,6 +220,13 @@ impl Fs for RealFs {
     }
 
     fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>> {
+        if place.is_fixed() && self.held(place).is_none() {
+            // One look is not worth opening a directory for.
+            return dir::look(
+                &self.root,
+                &[name_of(place).as_bytes(), b"/", name].concat(),
+            );
+        }
         self.with(place, |fd| dir::look(fd, name))
     }
 
@@ -207,7 +250,7 @@ impl Fs for RealFs {
             }
             let bytes = dir::read_up_to(&file, look.size, limit)?;
             let writers = if bytes.len() as u64 == look.size {
-                settled.map_or(Writers::None, |settled| settled.writers)
+                settled.unwrap_or(Writers::None)
             } else {
                 Writers::Open
             };
@@ -253,32 +296,34 @@ impl Fs for RealFs {
     }
 
     fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()> {
-        let path = format!(
-            "/proc/self/fd/{}/seq",
-            std::os::fd::AsRawFd::as_raw_fd(&self.root)
-        );
-        let mut file = dir::open_lock(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())))?;
+        let file = dir::open_edit(&self.root, b"seq")?;
         FileExt::lock_exclusive(&file)?;
-        let mut bytes = Vec::new();
-        (&file).take(256).read_to_end(&mut bytes)?;
-        let new = edit(&String::from_utf8_lossy(&bytes))?;
+        let mut bytes = [0; 256];
+        let mut length = file.read_at(&mut bytes, 0)?;
+        let new = edit(&String::from_utf8_lossy(
+            bytes.get(..length).unwrap_or_default(),
+        ))?;
         if let Some(text) = &new.synced {
-            store(&mut file, text)?;
+            store(&file, text, &mut length)?;
             file.sync_data()?;
             // Its name may be as new as its text, or a sync of that may have failed.
             dir::sync(&self.root)?;
         }
         if new.synced.as_ref() != Some(&new.text) {
-            store(&mut file, &new.text)?;
+            store(&file, &new.text, &mut length)?;
         }
         Ok(())
     }
 }
 
-fn store(file: &mut File, text: &str) -> io::Result<()> {
-    file.rewind()?;
-    file.write_all(text.as_bytes())?;
-    file.set_len(text.len() as u64)
+/// Replaces what the file says, which is this long, or longer than what is read of it.
+fn store(file: &File, text: &str, length: &mut usize) -> io::Result<()> {
+    file.write_all_at(text.as_bytes(), 0)?;
+    if *length > text.len() {
+        file.set_len(text.len() as u64)?;
+    }
+    *length = text.len();
+    Ok(())
 }
 
 /// What could not be opened: a link (ELOOP), a socket or a device without driver (ENXIO), or nothing at all.

@@ -30,12 +30,12 @@ pub struct NewSeq {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Takes `count` consecutive numbers and gives the first.
-    pub(super) fn take_numbers(&self, count: u64, boot: &str) -> io::Result<u64> {
+    /// Takes `count` consecutive numbers and gives the first, which is not below `least`.
+    pub(super) fn take_numbers(&self, least: u64, count: u64, boot: &str) -> io::Result<u64> {
         let mut first = 1;
         self.fs.edit_seq(&mut |text| {
             let (number, bound) = self.next_number(text, boot)?;
-            first = number;
+            first = number.max(least);
             let next = first
                 .checked_add(count)
                 .filter(|next| *next <= MOST - BLOCK)

@@ -151,3 +151,24 @@ fn a_script_of_the_spool() {
         "a-b c\n"
     );
 }
+
+/// Numbers that files have are passed over, all in one go; the first that is free is given.
+#[test]
+fn many_numbers_that_were_dropped_by_hand() {
+    let spool = Spool::new();
+    assert_eq!(spool.add(&["true"]), "1");
+    for n in (2..500).chain(501..600) {
+        let place = ["pending", "active", "complete", "failed"][n % 4];
+        fs::write(spool.path().join(place).join(n.to_string()), "true").unwrap();
+    }
+    assert_eq!(spool.add(&["true"]), "500");
+    assert_eq!(spool.add(&["true"]), "600");
+    assert_eq!(spool.add(&["-q", "mail", "true"]), "601");
+    for file in ["pending/603", "failed/604"] {
+        fs::write(spool.path().join(file), "true").unwrap();
+    }
+    let batch = spool.pirn_with_input(&["add", "--batch"], b"true\ntrue\ntrue\n");
+    let mut ids: Vec<&str> = batch.stdout.lines().collect();
+    ids.sort_unstable();
+    assert_eq!(ids, ["602", "605", "606"]);
+}

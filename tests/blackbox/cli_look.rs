@@ -50,6 +50,15 @@ fn ls_lists_by_state_queue_and_tag() {
     assert_eq!(ids(&spool, &["--tag", "nightly"]), ["wait", "good"]);
     assert_eq!(ids(&spool, &["-n", "1", "pending"]), ["wait"]);
     assert_eq!(ids(&spool, &["--all"]).len(), 5);
+    for (args, some) in [
+        (&["-U"][..], &["run", "wait", "post", "bad", "good"][..]),
+        (&["-U", "-q", "mail", "pending"], &["post"]),
+        (&["-U", "-q", "mail"], &["post", "bad"]),
+        (&["-U", "--tag", "nightly"], &["wait", "good"]),
+    ] {
+        assert_eq!(ids(&spool, args), some, "{args:?}");
+    }
+    assert_eq!(spool.pirn(&["ls", "-U", "-n", "1"]).code, 2);
     let list = parsed(&spool.pirn(&["ls", "--json"]));
     let states: Vec<_> = list
         .as_array()

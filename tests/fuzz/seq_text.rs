@@ -65,7 +65,7 @@ pub fn spool(text: &str) -> Spool<RefCell<File>> {
 impl Spool<RefCell<File>> {
     /// `count` numbers; gives the first, if there are so many.
     pub fn take(&self, count: u64, boot: &str) -> Option<u64> {
-        self.take_numbers(count, boot).ok()
+        self.take_numbers(1, count, boot).ok()
     }
 
     /// A clean shutdown.

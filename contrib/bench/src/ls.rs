@@ -7,7 +7,11 @@ use crate::sys;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
 
-const KINDS: [(&str, &[&str]); 2] = [("pirn ls", &["ls"]), ("pirn ls --ids", &["ls", "--ids"])];
+const KINDS: [(&str, &[&str]); 3] = [
+    ("pirn ls", &["ls"]),
+    ("pirn ls --ids", &["ls", "--ids"]),
+    ("pirn ls --ids -U", &["ls", "--ids", "-U"]),
+];
 
 pub fn rows(name: &str) -> Vec<Row> {
     KINDS

@@ -1,8 +1,7 @@
 //! Waiting jobs: arrival, withdrawal, and the gates before a slot.
 
 use super::Scheduler;
-use super::queues::ReadyKey;
-use super::table::{Ix, Job, More, Phase};
+use super::table::{Gate, Ix, Job, More};
 use super::types::{Action, Need, Parent, ParentState, Stage, Ticket};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
@@ -29,11 +28,12 @@ enum Parents {
 impl Scheduler {
     pub(super) fn arrived(&mut self, ticket: Ticket, now: Now, actions: &mut Vec<Action>) {
         if let Some(ix) = self.table.find(&ticket.id) {
-            let Some(job) = self.table.get_mut(ix) else {
+            let Some(job) = self.table.get(ix) else {
                 return;
             };
-            let same = job.stamp == ticket.stamp && self.queues.get(job.queue).name == ticket.queue;
-            if let Some(live) = job.live_mut() {
+            let old_queue = self.queues.get(job.queue).name.clone();
+            let same = job.stamp() == ticket.stamp && old_queue == ticket.queue;
+            if let Some(live) = self.table.live_mut(ix) {
                 if same && matches!(live.stage, Stage::Starting { .. }) {
                     // The very file that is being claimed, or was put back because it could not be started.
                     return;
@@ -44,7 +44,6 @@ impl Scheduler {
                 }
                 return;
             }
-            let old_queue = self.queues.get(job.queue).name.clone();
             if old_queue != ticket.queue {
                 actions.push(superseded(ticket.id.clone(), old_queue, &ticket.queue));
             }
@@ -78,7 +77,8 @@ impl Scheduler {
             || ticket.expires.is_some()
             || ticket.group.is_some()
             || !ticket.parents.is_empty();
-        let more = special.then(|| {
+        let mut job = Job::new(&ticket, queue);
+        job.more = special.then(|| {
             Box::new(More {
                 not_before: ticket.not_before,
                 due,
@@ -89,16 +89,6 @@ impl Scheduler {
                 busy: 0,
             })
         });
-        let job = Job {
-            id: ticket.id,
-            stamp: ticket.stamp,
-            made: ticket.made,
-            priority: ticket.priority,
-            queue,
-            phase: Phase::Blocked,
-            more,
-            generation: 0,
-        };
         let ix = self.table.insert(job);
         let Some(job) = self.table.get(ix) else {
             return ix;
@@ -136,12 +126,9 @@ impl Scheduler {
         let Some(ix) = self.table.find(id) else {
             return;
         };
-        let Some(job) = self.table.get_mut(ix) else {
-            return;
-        };
-        if let Some(live) = job.live_mut() {
+        if let Some(live) = self.table.live_mut(ix) {
             live.successor.take_if(|successor| successor == queue);
-        } else if self.queues.get(job.queue).name == *queue {
+        } else if self.queue_of(ix) == Some(queue) {
             self.forget(ix, now, actions);
             self.settle_children(id, now, actions);
         }
@@ -150,16 +137,16 @@ impl Scheduler {
     /// Puts a waiting job before the first of its gates that is shut. A live one is left alone: it may be first
     /// of its group while its file is on the way to `failed/`.
     pub(super) fn settle(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
-        if self.table.get(ix).is_none_or(|job| job.live().is_some()) {
+        if self.table.get(ix).is_none_or(Job::is_live) {
             return;
         }
-        self.leave_ready(ix);
+        self.queues.remove(ix, &mut self.table);
         let Some(job) = self.table.get(ix) else {
             return;
         };
         match self.parents_of(job) {
             Parents::Ended => {}
-            Parents::Open => return self.set_phase(ix, Phase::Blocked),
+            Parents::Open => return self.table.wait_at(ix, Gate::Parents),
             Parents::Failed(parent) => {
                 let error = format!("job {parent}, which this one comes after, failed");
                 return self.fail_waiting(ix, Reason::Dependency, error, actions);
@@ -169,9 +156,9 @@ impl Scheduler {
         let Some(job) = self.table.get(ix) else {
             return;
         };
-        let (rank, key) = (job.rank(), ready_key(ix, job));
-        let (queue, generation) = (job.queue, job.generation);
+        let generation = job.generation;
         if let Some(name) = job.group() {
+            let rank = job.rank();
             if !self.groups.contains_key(name) {
                 self.groups.insert(name.into(), Group::default());
             }
@@ -194,7 +181,7 @@ impl Scheduler {
                 self.step_back(displaced);
             }
             if !first {
-                return self.set_phase(ix, Phase::Grouped);
+                return self.table.wait_at(ix, Gate::Group);
             }
         }
         let more = self.table.get(ix).and_then(|job| job.more.as_ref());
@@ -207,10 +194,9 @@ impl Scheduler {
                 .extend(due.map(|at| Reverse((at, ix, generation))));
             self.wall_timers
                 .extend(not_before.map(|at| Reverse((at, ix, generation))));
-            return self.set_phase(ix, Phase::Delayed);
+            return self.table.wait_at(ix, Gate::Date);
         }
-        self.set_phase(ix, Phase::Ready);
-        self.queues.insert(queue, key);
+        self.queues.insert(ix, &mut self.table);
     }
 
     /// The parents' gate is passed once and for all. A job that went back to it for a parent that runs again would
@@ -223,26 +209,15 @@ impl Scheduler {
 
     /// Another of its group goes before this waiting job.
     fn step_back(&mut self, ix: Ix) {
-        let waits = self.table.get(ix).is_some_and(|job| job.live().is_none());
-        if waits {
-            self.leave_ready(ix);
-            self.set_phase(ix, Phase::Grouped);
+        if self.table.get(ix).is_some_and(|job| !job.is_live()) {
+            self.queues.remove(ix, &mut self.table);
+            self.table.wait_at(ix, Gate::Group);
         }
     }
 
-    fn set_phase(&mut self, ix: Ix, phase: Phase) {
-        if let Some(job) = self.table.get_mut(ix) {
-            job.phase = phase;
-        }
-    }
-
-    /// Takes a job out of the ready set of its queue, if it is there.
-    pub(super) fn leave_ready(&mut self, ix: Ix) {
-        if let Some(job) = self.table.get(ix)
-            && matches!(job.phase, Phase::Ready)
-        {
-            self.queues.remove(job.queue, &ready_key(ix, job));
-        }
+    /// The name of the queue that a job is of.
+    pub(super) fn queue_of(&self, ix: Ix) -> Option<&QueueName> {
+        Some(&self.queues.get(self.table.get(ix)?.queue).name)
     }
 
     /// The job holds its group from now on, through retries, until it is forgotten.
@@ -269,7 +244,7 @@ impl Scheduler {
 
     /// Drops every trace of a job and lets the next of its group come forward.
     pub(super) fn forget(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
-        self.leave_ready(ix);
+        self.queues.remove(ix, &mut self.table);
         let Some(job) = self.table.remove(ix) else {
             return;
         };
@@ -306,7 +281,7 @@ impl Scheduler {
             .and_then(|more| more.expires);
         match expires {
             Some(date) if date <= now.wall => {
-                self.leave_ready(ix);
+                self.queues.remove(ix, &mut self.table);
                 self.fail_waiting(
                     ix,
                     Reason::Expired,
@@ -351,7 +326,7 @@ impl Scheduler {
             if self
                 .table
                 .get(ix)
-                .is_some_and(|job| matches!(job.phase, Phase::Blocked))
+                .is_some_and(|job| job.gate() == Some(Gate::Parents))
             {
                 self.settle(ix, now, actions);
             }
@@ -444,8 +419,4 @@ fn draw_ring(own: &JobId, child_of: &HashMap<&JobId, &JobId>) -> String {
 pub(super) fn superseded(id: JobId, queue: QueueName, newer: &QueueName) -> Action {
     let why = format!("a newer job of the same name was put into the queue {newer}");
     Action::Reject { id, queue, why }
-}
-
-pub(super) fn ready_key(ix: Ix, job: &Job) -> ReadyKey {
-    (Reverse(job.priority), job.rank(), ix)
 }

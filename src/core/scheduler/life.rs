@@ -1,7 +1,7 @@
 //! Live jobs: from the slot to the commit.
 
 use super::gates::superseded;
-use super::table::{Ix, Live, Phase};
+use super::table::{Gate, Ix, Live};
 use super::types::{Action, Exit, MovedTo, Place, Refusal, Stage, Stop, Ticket};
 use super::{Mode, NOTE_AFTER, Scheduler};
 use crate::core::config::Terms;
@@ -23,24 +23,17 @@ impl Scheduler {
         }
         self.hold_group(ix);
         let slot = self.take_slot();
-        let Some(job) = self.table.get_mut(ix) else {
+        let live = Live::new(Stage::Starting { stop: None }, Some(slot));
+        self.table.go_live(ix, live);
+        let Some(job) = self.table.get(ix) else {
             return;
         };
-        job.phase = Phase::Live(Box::new(Live {
-            stage: Stage::Starting { stop: None },
-            slot: Some(slot),
-            attempt: 0,
-            terms: None,
-            deadline: None,
-            note_at: None,
-            successor: None,
-        }));
         self.queues.serve(job.queue);
         let queue = self.queues.get(job.queue);
         actions.push(Action::Start {
             id: job.id.clone(),
             queue: queue.name.clone(),
-            stamp: job.stamp,
+            stamp: job.stamp(),
             slot,
         });
     }
@@ -59,11 +52,9 @@ impl Scheduler {
     }
 
     fn free_slot(&mut self, ix: Ix) {
-        let Some(job) = self.table.get_mut(ix) else {
-            return;
-        };
-        let queue = job.queue;
-        if let Some(slot) = job.live_mut().and_then(|live| live.slot.take()) {
+        let queue = self.table.get(ix).map(|job| job.queue);
+        let slot = self.table.live_mut(ix).and_then(|live| live.slot.take());
+        if let (Some(queue), Some(slot)) = (queue, slot) {
             self.slots.remove(&slot);
             self.queues.get_mut(queue).busy -= 1;
         }
@@ -82,7 +73,7 @@ impl Scheduler {
             return;
         };
         self.run(ix, attempt, terms, Duration::ZERO, now);
-        let pending_stop = match self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+        let pending_stop = match self.table.live_mut(ix) {
             Some(live) => match live.stage {
                 Stage::Starting { stop } => {
                     live.stage = Stage::Running;
@@ -103,11 +94,12 @@ impl Scheduler {
 
     /// Sets the clocks of a job that has run for `ran` already.
     fn run(&mut self, ix: Ix, attempt: u32, terms: Box<Terms>, ran: Duration, now: Now) {
-        let Some(job) = self.table.get_mut(ix) else {
+        let Some(generation) = self.table.get(ix).map(|job| job.generation) else {
             return;
         };
-        let generation = job.generation;
-        let Some(live) = job.live_mut() else { return };
+        let Some(live) = self.table.live_mut(ix) else {
+            return;
+        };
         live.attempt = attempt;
         live.deadline = terms
             .timeout
@@ -130,14 +122,11 @@ impl Scheduler {
     ) {
         if let Some(old) = self.table.find(&ticket.id) {
             // A newer file of the same name was seen first: it waits for this one, and is looked at again then.
-            let queue = self
-                .table
-                .get(old)
-                .map(|job| self.queues.get(job.queue).name.clone());
+            let queue = self.queue_of(old).cloned();
             self.abandon(old);
             self.forget(old, now, actions);
             let ix = self.adopt(ticket, now);
-            if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+            if let Some(live) = self.table.live_mut(ix) {
                 live.successor = queue;
             }
             return self.run(ix, attempt, terms, ran, now);
@@ -149,11 +138,7 @@ impl Scheduler {
     /// Takes a job that is to be forgotten out of the figures, however far it is.
     fn abandon(&mut self, ix: Ix) {
         self.free_slot(ix);
-        let stage = self
-            .table
-            .get(ix)
-            .and_then(|job| job.live())
-            .map(|l| l.stage);
+        let stage = self.table.live(ix).map(|live| live.stage);
         if stage == Some(Stage::Ending) {
             self.ending -= 1;
         }
@@ -162,17 +147,10 @@ impl Scheduler {
     fn adopt(&mut self, ticket: Ticket, now: Now) -> Ix {
         let ix = self.admit(ticket, now);
         let slot = self.take_slot();
-        if let Some(job) = self.table.get_mut(ix) {
+        self.table
+            .go_live(ix, Live::new(Stage::Running, Some(slot)));
+        if let Some(job) = self.table.get(ix) {
             let (queue, rank) = (job.queue, job.rank());
-            job.phase = Phase::Live(Box::new(Live {
-                stage: Stage::Running,
-                slot: Some(slot),
-                attempt: 0,
-                terms: None,
-                deadline: None,
-                note_at: None,
-                successor: None,
-            }));
             self.queues.get_mut(queue).busy += 1;
             self.pass_parents(ix);
             self.join_group_live(ix, rank);
@@ -208,10 +186,10 @@ impl Scheduler {
         }
         match why {
             Refusal::Busy | Refusal::Resources if stopped.is_none() && successor.is_none() => {
+                self.table.wait_at(ix, Gate::Date);
                 let Some(job) = self.table.get_mut(ix) else {
                     return;
                 };
-                job.phase = Phase::Delayed;
                 if why == Refusal::Busy {
                     let more = job.more.get_or_insert_default();
                     more.due = Some(now.boot.after(Duration::from_secs(1 << more.busy.min(5))));
@@ -221,10 +199,9 @@ impl Scheduler {
                 self.settle(ix, now, actions);
             }
             Refusal::Gone | Refusal::Changed | Refusal::Busy | Refusal::Resources => {
-                let Some(job) = self.table.get(ix) else {
+                let Some(old) = self.queue_of(ix).cloned() else {
                     return;
                 };
-                let old = self.queues.get(job.queue).name.clone();
                 let queue = successor.unwrap_or_else(|| old.clone());
                 if queue != old && matches!(why, Refusal::Busy | Refusal::Resources) {
                     actions.push(superseded(id.clone(), old, &queue));
@@ -237,7 +214,7 @@ impl Scheduler {
                 });
             }
             Refusal::Impossible { attempt, terms } => {
-                if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+                if let Some(live) = self.table.live_mut(ix) {
                     live.attempt = attempt;
                     live.terms = Some(terms);
                     live.successor = successor;
@@ -288,7 +265,7 @@ impl Scheduler {
                 .as_ref()
                 .map_or(Duration::ZERO, |terms| terms.grace),
         };
-        if let Some(live) = self.table.get_mut(ix).and_then(|job| job.live_mut()) {
+        if let Some(live) = self.table.live_mut(ix) {
             live.stage = Stage::Sweeping { end };
         }
         actions.push(Action::Sweep {
@@ -307,11 +284,12 @@ impl Scheduler {
     fn finish(&mut self, ix: Ix, end: TryEnd, actions: &mut Vec<Action>) {
         self.free_slot(ix);
         let dice = self.roll();
-        let Some(job) = self.table.get_mut(ix) else {
+        let Some(id) = self.table.get(ix).map(|job| job.id.clone()) else {
             return;
         };
-        let id = job.id.clone();
-        let Some(live) = job.live_mut() else { return };
+        let Some(live) = self.table.live_mut(ix) else {
+            return;
+        };
         live.stage = Stage::Ending;
         self.ending += 1;
         let (verdict, wait) = match &live.terms {
@@ -339,24 +317,16 @@ impl Scheduler {
         error: String,
         actions: &mut Vec<Action>,
     ) {
-        let Some(job) = self.table.get_mut(ix) else {
+        self.table.go_live(ix, Live::new(Stage::Ending, None));
+        let Some(job) = self.table.get(ix) else {
             return;
         };
-        job.phase = Phase::Live(Box::new(Live {
-            stage: Stage::Ending,
-            slot: None,
-            attempt: 0,
-            terms: None,
-            deadline: None,
-            note_at: None,
-            successor: None,
-        }));
         self.ending += 1;
         let queue = self.queues.get(job.queue).name.clone();
         actions.push(Action::Fail {
             id: job.id.clone(),
             queue,
-            stamp: job.stamp,
+            stamp: job.stamp(),
             reason,
             error,
         });
@@ -414,11 +384,11 @@ impl Scheduler {
 
     /// The next try of a grouped job: it keeps the group, so that the order of the group holds.
     fn retry_in_group(&mut self, ix: Ix, ticket: Ticket, now: Now, actions: &mut Vec<Action>) {
+        self.table.wait_at(ix, Gate::Date);
         let Some(job) = self.table.get_mut(ix) else {
             return;
         };
-        job.stamp = ticket.stamp;
-        job.phase = Phase::Delayed;
+        job.set_stamp(ticket.stamp);
         let more = job.more.get_or_insert_default();
         more.due = ticket.wait.map(|wait| now.boot.after(wait));
         more.not_before = ticket.not_before;
@@ -454,11 +424,12 @@ impl Scheduler {
         let Some(ix) = self.table.find(id) else {
             return;
         };
-        let Some(job) = self.table.get_mut(ix) else {
+        let Some(generation) = self.table.get(ix).map(|job| job.generation) else {
             return;
         };
-        let generation = job.generation;
-        let Some(live) = job.live_mut() else { return };
+        let Some(live) = self.table.live_mut(ix) else {
+            return;
+        };
         match live.stage {
             Stage::Starting { stop } => {
                 let why = stop.map_or(why, |earlier| last_word(earlier, why));
@@ -498,11 +469,12 @@ impl Scheduler {
     }
 
     pub(super) fn live_timer(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
-        let Some(job) = self.table.get_mut(ix) else {
+        let Some(id) = self.table.get(ix).map(|job| job.id.clone()) else {
             return;
         };
-        let id = job.id.clone();
-        let Some(live) = job.live_mut() else { return };
+        let Some(live) = self.table.live_mut(ix) else {
+            return;
+        };
         let note_due = live.note_at.is_some_and(|at| at <= now.boot);
         let deadline_due = live.deadline.is_some_and(|at| at <= now.boot);
         match live.stage {
@@ -537,7 +509,7 @@ impl Scheduler {
                 let live: Vec<JobId> = self
                     .table
                     .iter()
-                    .filter(|job| job.live().is_some())
+                    .filter(|job| job.is_live())
                     .map(|job| job.id.clone())
                     .collect();
                 for id in live {

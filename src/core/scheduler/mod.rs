@@ -8,6 +8,7 @@
 mod gates;
 mod life;
 mod queues;
+mod ready;
 mod table;
 mod types;
 
@@ -23,7 +24,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use table::{Ix, Phase, Table};
+use table::{Gate, Ix, Table};
 use types::Stage;
 
 /// A job that runs longer than this gets its note (DESIGN section 4).
@@ -177,14 +178,14 @@ impl Scheduler {
             && (self.policy.slots == 0
                 || !self.queues.any_startable()
                     && !self.table.iter().any(|job| {
-                        matches!(job.phase, Phase::Delayed) && self.queues.get(job.queue).is_open()
+                        job.gate() == Some(Gate::Date) && self.queues.get(job.queue).is_open()
                     }))
     }
 
     /// The stamp of the file known under this name in this queue's directory, if it waits there.
     pub fn waiting(&self, id: &JobId, queue: &QueueName) -> Option<Stamp> {
         let job = self.table.get(self.table.find(id)?)?;
-        (job.live().is_none() && self.queues.get(job.queue).name == *queue).then_some(job.stamp)
+        (!job.is_live() && self.queues.get(job.queue).name == *queue).then(|| job.stamp())
     }
 
     /// True when a newer file of this live job's name waits in this queue's directory.
@@ -228,8 +229,20 @@ impl Scheduler {
     pub fn all_waiting(&self) -> impl Iterator<Item = (&JobId, &QueueName)> {
         self.table
             .iter()
-            .filter(|job| job.live().is_none())
+            .filter(|job| !job.is_live())
             .map(|job| (&job.id, &self.queues.get(job.queue).name))
+    }
+
+    /// As [`Self::all_waiting`], but only those among `count` jobs from this number on, and the number to go on from.
+    pub fn some_waiting(
+        &self,
+        from: usize,
+        count: usize,
+    ) -> (Vec<(JobId, QueueName)>, Option<usize>) {
+        let (jobs, next) = self.table.some(from, count);
+        let waiting = jobs.filter(|job| !job.is_live());
+        let named = waiting.map(|job| (job.id.clone(), self.queues.get(job.queue).name.clone()));
+        (named.collect(), next)
     }
 
     fn configured(&mut self, policy: Policy) {
@@ -265,15 +278,11 @@ impl Scheduler {
         let table = &self.table;
         let boot_wanted = |timer: &Reverse<(Boot, Ix, u32)>| {
             let (at, ix, generation) = timer.0;
-            table
-                .get(ix)
-                .is_some_and(|job| job.generation == generation && job.waits_for_boot(at))
+            table.waits_for_boot(ix, generation, at)
         };
         let wall_wanted = |timer: &Reverse<(Wall, Ix, u32)>| {
             let (at, ix, generation) = timer.0;
-            table
-                .get(ix)
-                .is_some_and(|job| job.generation == generation && job.waits_for_wall(at))
+            table.waits_for_wall(ix, generation, at)
         };
         prune(&mut self.boot_timers, table.len(), boot_wanted);
         prune(&mut self.wall_timers, table.len(), wall_wanted);
@@ -287,8 +296,8 @@ impl Scheduler {
         else {
             return;
         };
-        let was_delayed = matches!(job.phase, Phase::Delayed);
-        if job.live().is_some() {
+        let was_delayed = job.gate() == Some(Gate::Date);
+        if job.is_live() {
             self.live_timer(ix, now, actions);
         } else if !self.expire(ix, now, actions) && was_delayed {
             self.settle(ix, now, actions);
@@ -302,7 +311,7 @@ impl Scheduler {
             && self.slots.len() < self.policy.slots
             && self.ending < MAX_UNCOMMITTED
         {
-            let Some(ix) = self.queues.take_next() else {
+            let Some(ix) = self.queues.take_next(&mut self.table) else {
                 return;
             };
             self.begin(ix, now, actions);

@@ -1,12 +1,10 @@
 //! The queues: what is ready in each, and whose turn it is.
 
-use super::table::{Ix, QueueIx};
+use super::ready::Ready;
+use super::table::{Gate, Ix, QueueIx, Table};
 use crate::core::id::QueueName;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
-
-/// Sorts ready jobs: higher priority, then age, then name.
-pub(super) type ReadyKey = (Reverse<i32>, (i64, u64), Ix);
+use std::collections::HashMap;
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -17,7 +15,7 @@ pub(super) struct Queue {
     pub closed: bool,
     /// How many hold a slot.
     pub busy: usize,
-    ready: BTreeSet<ReadyKey>,
+    ready: Ready,
     served: u64,
 }
 
@@ -60,7 +58,7 @@ impl Queues {
             slots,
             closed,
             busy: 0,
-            ready: BTreeSet::new(),
+            ready: Ready::default(),
             served: 0,
         });
         self.by_name.insert(name.clone(), ix);
@@ -79,31 +77,35 @@ impl Queues {
         self.all.iter_mut()
     }
 
-    pub fn insert(&mut self, queue: QueueIx, key: ReadyKey) {
-        self.get_mut(queue).ready.insert(key);
+    /// The job could run now.
+    pub fn insert(&mut self, ix: Ix, table: &mut Table) {
+        if let Some(queue) = table.get(ix).map(|job| job.queue) {
+            self.get_mut(queue).ready.insert(ix, table);
+        }
     }
 
-    pub fn remove(&mut self, queue: QueueIx, key: &ReadyKey) {
-        self.get_mut(queue).ready.remove(key);
+    /// Takes a job out of those that could run, if it is one of them. It is to wait elsewhere, or to be live.
+    pub fn remove(&mut self, ix: Ix, table: &mut Table) {
+        if let Some(job) = table.get(ix)
+            && let Some(Gate::Slot(seat)) = job.gate()
+        {
+            let queue = job.queue;
+            self.get_mut(queue).ready.remove(seat, table);
+            table.wait_at(ix, Gate::Parents);
+        }
     }
 
     /// Takes the job whose turn it is: the highest priority of all queues; among queues whose best jobs are
     /// equal, the queue that was served longest ago, so that a flood in one queue does not starve another.
-    pub fn take_next(&mut self) -> Option<Ix> {
-        let best = self
-            .all
-            .iter_mut()
-            .filter(|queue| queue.may_start())
-            .filter_map(|queue| {
-                queue
-                    .ready
-                    .first()
-                    .map(|key| key.0)
-                    .map(|priority| (priority, queue.served, queue))
-            })
-            .min_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)))?;
-        let queue = best.2;
-        queue.ready.pop_first().map(|(_, _, ix)| ix)
+    pub fn take_next(&mut self, table: &mut Table) -> Option<Ix> {
+        let open = self.all.iter().filter(|queue| queue.may_start());
+        let firsts = open.filter_map(|queue| Some((queue, queue.ready.first()?)));
+        let (_, ix) = firsts.min_by_key(|(queue, ix)| {
+            let priority = table.get(*ix).map(|job| Reverse(job.priority));
+            (priority, queue.served)
+        })?;
+        self.remove(ix, table);
+        Some(ix)
     }
 
     /// A job of this queue got a slot: the others come first from now on.

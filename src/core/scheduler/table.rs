@@ -1,13 +1,15 @@
 //! All jobs the scheduler knows, by number and by id.
 //!
-//! A waiting job must cost little (DESIGN section 6: 150 bytes), so what most jobs do not have lives in boxes,
-//! and the index keeps numbers, not ids.
+//! A waiting job must cost little (DESIGN section 6: 150 bytes), so what most jobs do not have lives elsewhere, and
+//! neither the index nor the order of those that are ready keeps more of a job than its number.
 
-use super::types::{Parent, Stage, Stamp};
+use super::types::{Parent, Stage, Stamp, Ticket};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::time::{Boot, Wall};
 use hashbrown::HashTable;
+use std::cmp::{Ordering, Reverse};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 /// A job's number in the table.
@@ -47,76 +49,110 @@ pub(super) struct Live {
     pub successor: Option<QueueName>,
 }
 
-/// How far a job is.
-#[derive(Debug, Clone)]
-pub(super) enum Phase {
+impl Live {
+    pub fn new(stage: Stage, slot: Option<usize>) -> Self {
+        Self {
+            stage,
+            slot,
+            attempt: 0,
+            terms: None,
+            deadline: None,
+            note_at: None,
+            successor: None,
+        }
+    }
+}
+
+/// The gates before which jobs wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gate {
     /// Parents have not ended.
-    Blocked,
+    Parents,
     /// Behind another of its group.
-    Grouped,
+    Group,
     /// Its time has not come.
-    Delayed,
-    /// Could run now.
-    Ready,
-    /// Claimed, or about to be.
-    Live(Box<Live>),
+    Date,
+    /// Could run now: where it stands in its queue.
+    Slot(Seat),
+}
+
+/// A place in [`super::ready::Ready`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seat(u32);
+
+impl Seat {
+    /// Jobs have numbers of 32 bits: there are no more seats than that.
+    pub fn new(index: usize) -> Self {
+        Self(u32::try_from(index).unwrap_or(u32::MAX))
+    }
+
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub id: JobId,
-    pub stamp: Stamp,
     pub made: Wall,
+    pub more: Option<Box<More>>,
+    inode: u64,
+    modified: i64,
+    size: u32,
     pub priority: i32,
     pub queue: QueueIx,
-    pub phase: Phase,
-    pub more: Option<Box<More>>,
     /// Told apart from earlier holders of the same number, for timers that outlive their job.
     pub generation: u32,
+    /// `None` once it is live: claimed, or about to be.
+    gate: Option<Gate>,
 }
 
 impl Job {
-    pub fn live(&self) -> Option<&Live> {
-        match &self.phase {
-            Phase::Live(live) => Some(live),
-            Phase::Blocked | Phase::Grouped | Phase::Delayed | Phase::Ready => None,
+    /// Before the first gate.
+    pub fn new(ticket: &Ticket, queue: QueueIx) -> Self {
+        let Stamp {
+            inode,
+            modified,
+            size,
+        } = ticket.stamp;
+        Self {
+            id: ticket.id.clone(),
+            made: ticket.made,
+            more: None,
+            inode,
+            modified,
+            size,
+            priority: ticket.priority,
+            queue,
+            generation: 0,
+            gate: Some(Gate::Parents),
         }
     }
 
-    pub fn live_mut(&mut self) -> Option<&mut Live> {
-        match &mut self.phase {
-            Phase::Live(live) => Some(live),
-            Phase::Blocked | Phase::Grouped | Phase::Delayed | Phase::Ready => None,
+    /// Which file it is. (Its parts are kept one by one: a `Stamp` is four bytes larger.)
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            inode: self.inode,
+            modified: self.modified,
+            size: self.size,
         }
+    }
+
+    pub fn set_stamp(&mut self, stamp: Stamp) {
+        (self.inode, self.modified, self.size) = (stamp.inode, stamp.modified, stamp.size);
+    }
+
+    /// The gate before which it waits; `None` if it is live.
+    pub fn gate(&self) -> Option<Gate> {
+        self.gate
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.gate.is_none()
     }
 
     pub fn group(&self) -> Option<&str> {
         self.more.as_ref()?.group.as_deref()
-    }
-
-    /// True when something is to be done about this job at that moment.
-    pub fn waits_for_boot(&self, at: Boot) -> bool {
-        match &self.phase {
-            Phase::Live(live) => match live.stage {
-                Stage::Running => live.deadline == Some(at) || live.note_at == Some(at),
-                Stage::Stopping { .. } => live.deadline == Some(at),
-                Stage::Starting { .. } | Stage::Sweeping { .. } | Stage::Ending => false,
-            },
-            Phase::Delayed => self.more.as_ref().is_some_and(|more| more.due == Some(at)),
-            Phase::Blocked | Phase::Grouped | Phase::Ready => false,
-        }
-    }
-
-    /// As [`Self::waits_for_boot`], for dates.
-    pub fn waits_for_wall(&self, at: Wall) -> bool {
-        let Some(more) = &self.more else {
-            return false;
-        };
-        match &self.phase {
-            Phase::Live(_) => false,
-            Phase::Delayed => more.expires == Some(at) || more.not_before == Some(at),
-            Phase::Blocked | Phase::Grouped | Phase::Ready => more.expires == Some(at),
-        }
     }
 
     /// Where the job stands among others of its priority: by age, then numbers by value, then names.
@@ -135,6 +171,8 @@ impl Job {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     jobs: Vec<Option<Job>>,
+    /// For each job without a gate.
+    live: HashMap<Ix, Live>,
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: RandomState,
@@ -156,13 +194,13 @@ impl Table {
     /// The job of this id, if it is live.
     pub fn find_live(&self, id: &JobId) -> Option<(Ix, &Live)> {
         let ix = self.find(id)?;
-        Some((ix, self.get(ix)?.live()?))
+        Some((ix, self.live(ix)?))
     }
 
     /// As [`Self::find_live`], to change it.
     pub fn find_live_mut(&mut self, id: &JobId) -> Option<(Ix, &mut Live)> {
         let ix = self.find(id)?;
-        Some((ix, self.get_mut(ix)?.live_mut()?))
+        Some((ix, self.live_mut(ix)?))
     }
 
     pub fn insert(&mut self, mut job: Job) -> Ix {
@@ -193,6 +231,7 @@ impl Table {
             entry.remove();
         }
         self.free.push(ix.0);
+        self.live.remove(&ix);
         Some(job)
     }
 
@@ -204,8 +243,88 @@ impl Table {
         self.jobs.get_mut(ix.0 as usize)?.as_mut()
     }
 
+    pub fn live(&self, ix: Ix) -> Option<&Live> {
+        self.live.get(&ix)
+    }
+
+    pub fn live_mut(&mut self, ix: Ix) -> Option<&mut Live> {
+        self.live.get_mut(&ix)
+    }
+
+    /// The job waits no more.
+    pub fn go_live(&mut self, ix: Ix, live: Live) {
+        if let Some(job) = self.get_mut(ix) {
+            job.gate = None;
+            self.live.insert(ix, live);
+        }
+    }
+
+    /// The job waits before this gate, whatever it did until now.
+    pub fn wait_at(&mut self, ix: Ix, gate: Gate) {
+        if let Some(job) = self.get_mut(ix)
+            && job.gate.replace(gate).is_none()
+        {
+            self.live.remove(&ix);
+        }
+    }
+
+    /// True when the first is to run before the second: higher priority, then age, then name.
+    pub fn precedes(&self, a: Ix, b: Ix) -> bool {
+        match (self.get(a), self.get(b)) {
+            (Some(a), Some(b)) => {
+                let quick = |job: &Job| (Reverse(job.priority), job.made);
+                let names = || (a.rank(), a.id.as_str()) < (b.rank(), b.id.as_str());
+                match quick(a).cmp(&quick(b)) {
+                    Ordering::Less => true,
+                    Ordering::Equal => names(),
+                    Ordering::Greater => false,
+                }
+            }
+            (_, _) => false,
+        }
+    }
+
+    /// True when something is to be done about this job of that generation at that moment.
+    pub fn waits_for_boot(&self, ix: Ix, generation: u32, at: Boot) -> bool {
+        let Some(job) = self.get(ix).filter(|job| job.generation == generation) else {
+            return false;
+        };
+        match job.gate {
+            None => self.live(ix).is_some_and(|live| match live.stage {
+                Stage::Running => live.deadline == Some(at) || live.note_at == Some(at),
+                Stage::Stopping { .. } => live.deadline == Some(at),
+                Stage::Starting { .. } | Stage::Sweeping { .. } | Stage::Ending => false,
+            }),
+            Some(Gate::Date) => job.more.as_ref().is_some_and(|more| more.due == Some(at)),
+            Some(Gate::Parents | Gate::Group | Gate::Slot(_)) => false,
+        }
+    }
+
+    /// As [`Self::waits_for_boot`], for dates.
+    pub fn waits_for_wall(&self, ix: Ix, generation: u32, at: Wall) -> bool {
+        let job = self.get(ix).filter(|job| job.generation == generation);
+        let Some((job, more)) = job.and_then(|job| Some((job, job.more.as_ref()?))) else {
+            return false;
+        };
+        match job.gate {
+            None => false,
+            Some(Gate::Date) => more.expires == Some(at) || more.not_before == Some(at),
+            Some(Gate::Parents | Gate::Group | Gate::Slot(_)) => more.expires == Some(at),
+        }
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter().flatten()
+    }
+
+    /// The jobs among `count` numbers from this one on, and the first number behind them if there are more.
+    pub fn some(&self, from: usize, count: usize) -> (impl Iterator<Item = &Job>, Option<usize>) {
+        let end = from.saturating_add(count).min(self.jobs.len());
+        let jobs = self.jobs.get(from..end).unwrap_or_default();
+        (
+            jobs.iter().flatten(),
+            (end < self.jobs.len()).then_some(end),
+        )
     }
 
     fn id_of(&self, n: u32) -> Option<&JobId> {

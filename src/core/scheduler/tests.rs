@@ -330,3 +330,39 @@ fn an_adopted_job_has_passed_its_parents() {
     let committed = Event::Committed { id: id("1"), place };
     assert_eq!(step(&mut s, committed, NOW).1, ["1"]);
 }
+
+/// Higher priority first, then age, then numbers by value and names in full, whoever leaves meanwhile.
+#[test]
+fn those_that_are_ready_start_in_order() {
+    let mut s = scheduler(0);
+    let mut waiting = Vec::new();
+    for n in 0..200u64 {
+        let dice = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        let name = match dice % 3 {
+            0 => format!("a-long-name-{n:03}"),
+            _ => n.to_string(),
+        };
+        let ticket = Ticket {
+            priority: (dice / 3 % 4) as i32,
+            made: Wall((dice / 12 % 5) as i64),
+            ..ticket(&name)
+        };
+        let number = name.parse::<u64>().unwrap_or(u64::MAX);
+        let rank = (Reverse(ticket.priority), ticket.made, number, name);
+        step(&mut s, Event::Arrived(Box::new(ticket)), NOW);
+        waiting.push(rank);
+        if dice / 60 % 3 == 0 {
+            let (_, _, _, name) = waiting.swap_remove(dice as usize / 180 % waiting.len());
+            let (id, queue) = (id(&name), QueueName::default());
+            step(&mut s, Event::Withdrawn { id, queue }, NOW);
+        }
+    }
+    waiting.sort();
+    let policy = Policy {
+        slots: 200,
+        ..scheduler(0).policy
+    };
+    let (_, started) = step(&mut s, Event::Configured(Box::new(policy)), NOW);
+    let names: Vec<String> = waiting.into_iter().map(|(_, _, _, name)| name).collect();
+    assert_eq!(started, names);
+}

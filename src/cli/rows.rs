@@ -1,0 +1,119 @@
+//! What `ls` keeps of a job: as much as it prints, so that a million jobs are no million records.
+
+use super::ls::Args;
+use super::output::tame;
+use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::record::{Reason, Record, State};
+use crate::core::time::Wall;
+use crate::core::units::brief_span;
+use crate::spool::Where;
+use std::cmp::{Ordering, Reverse};
+use std::time::Duration;
+
+/// A job to list.
+pub struct Row {
+    pub id: JobId,
+    pub state: State,
+    queue: QueueName,
+    priority: i32,
+    when: Option<Wall>,
+    result: Box<str>,
+    /// What it runs, with its label; its whole record if that is what is asked for.
+    pub text: Box<str>,
+}
+
+impl Row {
+    pub fn new(id: JobId, at: &Where, record: &Record, args: &Args, now: Wall) -> Self {
+        let state = at.state();
+        let (priority, when) = match state {
+            State::Pending => (record.priority, record.created_at),
+            State::Active => (0, record.started_at),
+            State::Complete | State::Failed => (0, record.finished_at),
+        };
+        let (result, text) = match args.form() {
+            Form::Ids => Default::default(),
+            Form::Json => (
+                String::new(),
+                record.to_json_in(state).trim_end().to_owned(),
+            ),
+            Form::Table => (result(record, state, now), tame(&label(record))),
+        };
+        Self {
+            id,
+            state,
+            queue: record.queue.clone().unwrap_or_default(),
+            priority,
+            when,
+            result: result.into(),
+            text: text.into(),
+        }
+    }
+
+    /// Of one state: the order they will run, run, or ended.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let key = |row: &Self| (Reverse(row.priority), row.when);
+        key(self)
+            .cmp(&key(other))
+            .then_with(|| natural_order(self.id.as_str(), other.id.as_str()))
+            .then_with(|| self.queue.cmp(&other.queue))
+    }
+
+    /// The columns.
+    pub fn cells(&self) -> [&str; 5] {
+        [
+            self.id.as_str(),
+            self.state.as_str(),
+            self.queue.as_str(),
+            &self.result,
+            &self.text,
+        ]
+    }
+}
+
+/// How jobs are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// One id a line.
+    Ids,
+    /// A list of records.
+    Json,
+    /// Columns for people.
+    Table,
+}
+
+fn label(record: &Record) -> String {
+    match &record.name {
+        Some(name) => format!("[{name}] {}", record.work.summary()),
+        None => record.work.summary(),
+    }
+}
+
+/// What matters most in each state: how it went, how long it has been going, or what it waits for.
+fn result(record: &Record, state: State, now: Wall) -> String {
+    let took = record.duration.map_or_else(String::new, |s| {
+        brief_span(Duration::from_secs_f64(s.max(0.0)))
+    });
+    match state {
+        State::Complete => took,
+        State::Failed => match (record.reason, record.exit_code, record.signal) {
+            (Some(Reason::Exited), Some(code), _) => format!("exit {code}"),
+            (Some(Reason::Signaled), _, Some(signal)) => format!("signal {signal}"),
+            (Some(reason), _, _) => reason.to_string(),
+            (None, _, _) => String::new(),
+        },
+        State::Active => record
+            .started_at
+            .map_or_else(|| "started".to_owned(), |at| brief_span(now.since(at))),
+        State::Pending => {
+            let date = record
+                .not_before
+                .max(record.retry_at)
+                .filter(|at| *at > now);
+            match (record.after.iter().chain(&record.after_any).next(), date) {
+                (Some(parent), _) => format!("after {parent}"),
+                (None, Some(at)) => format!("in {}", brief_span(at.since(now))),
+                (None, None) => String::new(),
+            }
+        }
+    }
+}
