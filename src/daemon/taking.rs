@@ -224,7 +224,11 @@ impl Engine {
                 self.judge_later(now.boot.after(wait), place.clone(), name.to_vec())
             }
             Ok(Intake::Queue(queue)) => self.open_queue(&queue),
-            Ok(Intake::Bad(reason)) => self.quarantine(place, name, &reason),
+            Ok(Intake::Bad { why, inode: None }) => self.quarantine(place, name, &why),
+            Ok(Intake::Bad {
+                why,
+                inode: Some(inode),
+            }) => self.quarantine_judged(place, name, &why, inode),
             Err(e) => {
                 log::error!(
                     "{}: {e}",
@@ -320,9 +324,22 @@ impl Engine {
 
     /// Moves what is no job to `bad/`.
     pub(super) fn quarantine(&mut self, place: &Place, name: &[u8], reason: &str) {
+        let moved = self.shared.spool.quarantine(place, name, reason).map(Some);
+        self.quarantined(name, reason, moved);
+    }
+
+    fn quarantine_judged(&mut self, place: &Place, name: &[u8], reason: &str, inode: u64) {
+        let spool = &self.shared.spool;
+        let moved = spool.quarantine_judged(place, name, reason, inode);
+        self.quarantined(name, reason, moved);
+    }
+
+    fn quarantined(&mut self, name: &[u8], reason: &str, moved: io::Result<Option<String>>) {
         let shown = String::from_utf8_lossy(name).into_owned();
-        match self.shared.spool.quarantine(place, name, reason) {
-            Ok(target) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
+        match moved {
+            Ok(Some(target)) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
+            // Its return is an event.
+            Ok(None) => {}
             Err(e) => {
                 log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}");
                 self.rescan_soon();

@@ -18,7 +18,7 @@ const GROWTH: u64 = 16 << 20;
 
 fn too_large(size: u64, limits: Limits) -> Intake {
     let most = limits.max_job_bytes;
-    Intake::Bad(format!(
+    bad(format!(
         "the file is {size} bytes long; max_job_bytes is {most}"
     ))
 }
@@ -49,7 +49,29 @@ pub enum Intake {
     /// A directory in `pending/`: a queue.
     Queue(QueueName),
     /// Not a job, with the reason.
-    Bad(String),
+    Bad {
+        /// What is wrong.
+        why: String,
+        /// Which file that is said of; `None` if its name is wrong, whatever it is.
+        inode: Option<u64>,
+    },
+}
+
+impl Intake {
+    /// Says which file was judged.
+    fn seen_as(self, judged: u64) -> Self {
+        match self {
+            Self::Bad { why, inode: _ } => Self::Bad {
+                why,
+                inode: Some(judged),
+            },
+            Self::Job(..) | Self::Queue(_) | Self::Open | Self::Later(_) | Self::Nothing => self,
+        }
+    }
+}
+
+fn bad(why: String) -> Intake {
+    Intake::Bad { why, inode: None }
 }
 
 impl<F: Fs> Spool<F> {
@@ -65,20 +87,23 @@ impl<F: Fs> Spool<F> {
             return Ok(Intake::Nothing);
         }
         if let Err(e) = JobId::from_bytes(name) {
-            return Ok(Intake::Bad(format!("the file name {e}")));
+            return Ok(bad(format!("the file name {e}")));
         }
         match self
             .fs
             .take(place, name, limits.max_job_bytes + GROWTH, Ask::Writers)?
         {
             Taken::Missing => Ok(Intake::Nothing),
-            Taken::Strange(look) => Ok(strange(place, name, &look)),
-            Taken::TooLarge(look) => Ok(too_large(look.size, limits)),
+            Taken::Strange(look) => Ok(strange(place, name, &look).seen_as(look.inode)),
+            Taken::TooLarge(look) => Ok(too_large(look.size, limits).seen_as(look.inode)),
             Taken::File {
                 look,
                 writers,
                 bytes,
-            } => Ok(regular(look, writers, &bytes, limits, now)),
+            } => {
+                let inode = look.inode;
+                Ok(regular(look, writers, &bytes, limits, now).seen_as(inode))
+            }
         }
     }
 
@@ -178,6 +203,34 @@ impl<F: Fs> Spool<F> {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
+    /// As [`Self::quarantine`], for the file that was judged. One that has taken its place meanwhile is put back to be
+    /// judged itself: then `None`. If there is a newer one still, it stays in `bad/`.
+    pub fn quarantine_judged(
+        &self,
+        place: &Place,
+        name: &[u8],
+        reason: &str,
+        inode: u64,
+    ) -> io::Result<Option<String>> {
+        let target = self.quarantine(place, name, reason)?;
+        let moved = self.fs.look(&Place::Bad, target.as_bytes())?;
+        if moved.is_none_or(|look| look.inode == inode) {
+            return Ok(Some(target));
+        }
+        match self
+            .fs
+            .rename(&Place::Bad, target.as_bytes(), place, name, How::NoReplace)
+        {
+            Ok(()) => {
+                let reason_name = format!("{target}.reason");
+                self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
+                Ok(None)
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Some(target)),
+            Err(e) => Err(e),
+        }
+    }
+
     /// Puts a job where its record's `queue` says, if it was dropped into `pending/` itself. If a job of its name
     /// waits there already, neither is to be lost, and which of them is wanted is not for us to say: the one in
     /// `pending/` goes to `bad/`, and its name there and the reason are given back.
@@ -238,17 +291,15 @@ fn rest_of_backoff(record: &Record, now: Wall, longest: Duration) -> Option<Dura
 fn strange(place: &Place, name: &[u8], look: &Look) -> Intake {
     match (look.kind, place) {
         (Kind::Directory, Place::Pending) => match QueueName::from_bytes(name) {
-            Ok(queue) if queue.is_default() => Intake::Bad(
+            Ok(queue) if queue.is_default() => bad(
                 "the queue default is pending/ itself and has no directory of its own".to_owned(),
             ),
             Ok(queue) => Intake::Queue(queue),
-            Err(e) => Intake::Bad(format!("no queue can be called that: the name {e}")),
+            Err(e) => bad(format!("no queue can be called that: the name {e}")),
         },
-        (Kind::Directory, _) => {
-            Intake::Bad("a directory within a queue; queues are not nested".to_owned())
-        }
+        (Kind::Directory, _) => bad("a directory within a queue; queues are not nested".to_owned()),
         (Kind::File | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::Device, _) => {
-            Intake::Bad(format!("{}; a job is a regular file", look.kind.as_str()))
+            bad(format!("{}; a job is a regular file", look.kind.as_str()))
         }
     }
 }
@@ -260,7 +311,7 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall
         .checked_sub(now.since(Wall(look.modified)))
         .filter(|rest| !rest.is_zero() && !ahead);
     if look.uid != limits.uid && look.uid != 0 {
-        return Intake::Bad(format!(
+        return bad(format!(
             "the file belongs to user {}; jobs here run as user {}, and only on their own word or root's",
             look.uid, limits.uid
         ));
@@ -275,7 +326,7 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall
         // link(2) and unlink(2) are a way to put a file into place: for a moment it has two names.
         return match young {
             Some(rest) => Intake::Later(rest),
-            None => Intake::Bad(format!(
+            None => bad(format!(
                 "the file has {} hard links; a job is nobody else's file",
                 look.links
             )),
@@ -291,7 +342,7 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall
             Intake::Job(Box::new(record), look, origin)
         }
         (Err(RecordError::Empty), Some(rest)) => Intake::Later(rest),
-        (Err(e), _) => Intake::Bad(e.to_string()),
+        (Err(e), _) => bad(e.to_string()),
     }
 }
 

@@ -106,7 +106,7 @@ impl Daemon {
                 Ok(())
             }
             Intake::Queue(queue) => self.scan(&Place::of_queue(&queue)),
-            Intake::Bad(why) => self.spool.quarantine(place, name, &why).map(drop),
+            Intake::Bad { why, .. } => self.spool.quarantine(place, name, &why).map(drop),
             Intake::Nothing | Intake::Open | Intake::Later(_) => Ok(()),
         }
     }
