@@ -217,16 +217,22 @@ impl<F: Fs> Spool<F> {
         if moved.is_none_or(|look| look.inode == inode) {
             return Ok(Some(target));
         }
-        match self
+        let reason_name = format!("{target}.reason");
+        let back = self
             .fs
-            .rename(&Place::Bad, target.as_bytes(), place, name, How::NoReplace)
-        {
+            .rename(&Place::Bad, target.as_bytes(), place, name, How::NoReplace);
+        match back {
             Ok(()) => {
-                let reason_name = format!("{target}.reason");
                 self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
                 Ok(None)
             }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(Some(target)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
+                let why = b"replaced by a newer file of its name before it was looked at\n";
+                self.fs
+                    .write_new(&Place::Bad, reason_name.as_bytes(), why, false)?;
+                Ok(Some(target))
+            }
             Err(e) => Err(e),
         }
     }
