@@ -1,1 +1,0 @@
-wrk.method="POST"; wrk.body="{\"command\":[\"/bin/true\"]}"
