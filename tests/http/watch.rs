@@ -3,6 +3,7 @@
 use crate::client::{ANYBODY_MAY_RUN, Conn, ask, get, post};
 use crate::spool::Spool;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 fn listen(port: u16, lines: &[&str]) -> Conn {
     let mut conn = Conn::to(port);
@@ -69,8 +70,9 @@ fn a_reader_that_stops_reading_costs_nothing() {
         spool.drop_file(&format!("job-{n}-{}", "x".repeat(100)), "true");
     }
     assert_eq!(get(port, "/v1/jobs?limit=1").status, 200);
-    // It is told so when it has missed some; nothing is told twice or in another order.
-    let mut next = 0;
+    // It is told so when it has missed some; nothing is told in another order. (Twice it may be told of a file that
+    // another process had open for a moment, because this one was starting a third.)
+    let (mut next, mut known) = (0, HashSet::new());
     while next < 6000 {
         let event = slow.event(&mut text).unwrap();
         if event["event"] == "lost" {
@@ -86,8 +88,9 @@ fn a_reader_that_stops_reading_costs_nothing() {
             .parse()
             .unwrap();
         if told["state"] == "pending" {
-            assert!(n + 1 >= next, "{n} after {next}");
-            next = n + 1;
+            assert!(n >= next || known.contains(&n), "{n} after {next}");
+            known.insert(n);
+            next = next.max(n + 1);
         }
     }
 }
