@@ -126,6 +126,15 @@ impl Caller {
     pub fn may(&self, right: Right) -> bool {
         self.rights.has(right)
     }
+
+    /// The status that refuses this caller something: 401 for whoever shows no token, and may have one; else 403
+    /// (RFC 9110, sections 15.5.2 and 15.5.4).
+    pub fn refusal(&self) -> u16 {
+        match self.name {
+            None => 401,
+            Some(_) => 403,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -35,13 +35,22 @@ pub struct End {
 /// What is to be written about an end.
 #[derive(Debug)]
 struct Draft {
+    /// With the end of this try as that of the job.
     record: Record,
+    /// Ready for the next try, if there is to be one.
+    again: Option<Record>,
     target: Target,
     /// The line for our own log.
     line: String,
     silent: Silent,
-    end: TryEnd,
     ended: Wall,
+}
+
+impl Draft {
+    /// What is written first.
+    fn written(&self) -> &Record {
+        self.again.as_ref().unwrap_or(&self.record)
+    }
 }
 
 /// What could not be written at once: the disk is full, or fails.
@@ -87,7 +96,7 @@ fn write_down(shared: &Shared, ends: Vec<End>, give_up: impl Fn(Unwritten)) {
         .iter()
         .map(|(run, _, draft)| Ending {
             id: &run.id,
-            record: &draft.record,
+            record: draft.written(),
             target: &draft.target,
         })
         .collect();
@@ -97,9 +106,9 @@ fn write_down(shared: &Shared, ends: Vec<End>, give_up: impl Fn(Unwritten)) {
         }
     });
     drop(endings);
-    for ((run, book, draft), placed) in drafts.into_iter().zip(placed) {
+    for ((run, _book, draft), placed) in drafts.into_iter().zip(placed) {
         match placed {
-            Ok(placed) => letters.push(over(run, settle(shared, run, &book, draft, placed))),
+            Ok(placed) => letters.push(over(run, settle(shared, run, draft, placed))),
             Err(why) => {
                 let run = Arc::clone(run);
                 give_up(Unwritten { run, draft, why });
@@ -112,7 +121,8 @@ fn write_down(shared: &Shared, ends: Vec<End>, give_up: impl Fn(Unwritten)) {
 /// Writes an end, however long that takes.
 pub fn insist_on(shared: &Shared, unwritten: Unwritten) {
     let Unwritten { run, draft, why } = unwritten;
-    let book = run.book();
+    // The lock keeps the note away.
+    let _book = run.book();
     let mut first = Some(why);
     let placed = insist(shared, &run.id, "recording its end", || {
         if let Some(why) = first.take() {
@@ -121,9 +131,9 @@ pub fn insist_on(shared: &Shared, unwritten: Unwritten) {
         let tell = |inode| announce(shared, &run, &draft, inode);
         shared
             .spool
-            .finish(&run.id, &draft.record, &draft.target, tell)
+            .finish(&run.id, draft.written(), &draft.target, tell)
     });
-    let place = settle(shared, &run, &book, draft, placed);
+    let place = settle(shared, &run, draft, placed);
     shared.mail.send_expected([over(&run, place)]);
 }
 
@@ -164,16 +174,18 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
     let wait = wait.map(|wait| wait.max(traces.retry_after.unwrap_or_default().min(longest)));
     shared.tally.tried(&run.queue, &record);
     let line = tell(&record, run, ended.verdict, wait);
-    if matches!(target, Target::Pending(_)) {
-        record.forget_try();
-        record.retry_at = wait.map(|wait| clock::wall().after(wait));
-    }
+    let again = matches!(target, Target::Pending(_)).then(|| {
+        let mut again = record.clone();
+        again.forget_try();
+        again.retry_at = wait.map(|wait| clock::wall().after(wait));
+        again
+    });
     Some(Draft {
         record,
+        again,
         target,
         line,
         silent: traces.silent,
-        end,
         ended: when,
     })
 }
@@ -211,52 +223,43 @@ fn drop_empty_logs(shared: &Shared, id: &JobId, silent: &Silent) {
 }
 
 /// Tells people, and the scheduler where the job is now.
-fn settle(shared: &Shared, run: &Run, book: &Book, draft: Draft, placed: Placed) -> Settled {
-    let Draft {
-        mut record,
-        target,
-        line,
-        silent: _,
-        end,
-        ended,
-    } = draft;
+fn settle(shared: &Shared, run: &Run, draft: Draft, placed: Placed) -> Settled {
     let id = &run.id;
-    log::info!("{line}");
-    match target {
-        Target::Complete => shared.tally.completed(&run.queue, ended),
+    log::info!("{}", draft.line);
+    match draft.target {
+        Target::Complete => shared.tally.completed(&run.queue, draft.ended),
         Target::Failed => shared.tally.failed(&run.queue),
         Target::Pending(_) => {}
     }
-    match (target, placed) {
+    match (&draft.target, placed) {
         (Target::Complete, Placed::There) => Settled::Complete,
         (Target::Failed, Placed::There) => Settled::Failed,
         (Target::Pending(queue), Placed::There) => {
             let longest = run.terms.backoff.rule().max;
-            again(shared, id, &queue, &record, longest)
+            again(shared, id, queue, draft.written(), longest)
         }
-        (Target::Pending(_), why @ (Placed::Superseded | Placed::UserMoved)) => {
-            fill_in(shared, run, book, &mut record, end, ended);
-            record.attempts.pop();
-            record.retry_at = None;
-            record.error = Some(match why {
-                Placed::Superseded => {
-                    "not tried again: something else has its name in pending/ by now".to_owned()
-                }
-                Placed::UserMoved | Placed::There => {
-                    "not tried again: its file was moved by hand".to_owned()
-                }
-            });
-            let placed = insist(shared, id, "recording its end", || {
-                shared.spool.finish(id, &record, &Target::Failed, |_| {})
-            });
-            match placed {
-                Placed::There => Settled::Failed,
-                Placed::UserMoved | Placed::Superseded => where_it_ended(shared, id),
-            }
+        (Target::Pending(_), Placed::Superseded) => {
+            let why = "something else has its name in pending/ by now";
+            not_again(shared, id, draft.record, why)
+        }
+        (Target::Pending(_), Placed::UserMoved) => {
+            not_again(shared, id, draft.record, "its file was moved by hand")
         }
         (Target::Complete | Target::Failed, Placed::UserMoved | Placed::Superseded) => {
             where_it_ended(shared, id)
         }
+    }
+}
+
+/// The try that was to be followed by another was the last one.
+fn not_again(shared: &Shared, id: &JobId, mut record: Record, why: &str) -> Settled {
+    record.error = Some(format!("not tried again: {why}"));
+    let placed = insist(shared, id, "recording its end", || {
+        shared.spool.finish(id, &record, &Target::Failed, |_| {})
+    });
+    match placed {
+        Placed::There => Settled::Failed,
+        Placed::UserMoved | Placed::Superseded => where_it_ended(shared, id),
     }
 }
 

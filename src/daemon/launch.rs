@@ -7,7 +7,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::quote::cut_to;
 use crate::core::record::{Record, Work};
 use crate::os::cgroup::Cgroup;
-use crate::os::dir::{self, Kind};
+use crate::os::dir::{self, Kind, Look};
 use crate::os::fault::Fault;
 use crate::os::spawn;
 use crate::spool::{self, Fs, Place};
@@ -69,10 +69,9 @@ pub struct Logs {
 
 /// Opens and locks the logs: who gets them knows that no process of an earlier try is left.
 pub fn open_logs(shared: &Shared, id: &JobId, split: bool) -> Result<Logs, NotNow> {
-    let stdout = open_log(shared, id.as_str())?;
-    let offset = dir::look_at(&stdout).map_err(NotNow::Resources)?.size;
+    let (stdout, offset) = open_log(shared, id.as_str())?;
     let stderr = match split {
-        true => Some(open_log(shared, &spool::stderr_log(id))?),
+        true => Some(open_log(shared, &spool::stderr_log(id))?.0),
         false => None,
     };
     Ok(Logs {
@@ -125,15 +124,21 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
     }
 }
 
-/// The log, with the lock that says "some process of this job lives" (DESIGN section 3).
-fn open_log(shared: &Shared, name: &str) -> Result<File, NotNow> {
+/// The log, with the lock that says "some process of this job lives" (DESIGN section 3), and how long it is.
+fn open_log(shared: &Shared, name: &str) -> Result<(File, u64), NotNow> {
     let open = || {
         let fs = shared.spool.fs();
-        fs.with(&Place::Log, |log| dir::open_append(log, name.as_bytes()))
+        let file = fs.with(&Place::Log, |log| dir::open_append(log, name.as_bytes()))?;
+        if !lock(shared, &file)? {
+            return Ok(None);
+        }
+        let look = dir::look_at(&file)?;
+        Ok(Some((file, look)))
     };
     // Whatever is there and not a file is not ours, and must not hold up the job, nor all those behind it.
-    let is_strange = |opened: &io::Result<File>| match opened {
-        Ok(file) => dir::look_at(file).is_ok_and(|look| look.kind != Kind::File),
+    let is_strange = |opened: &io::Result<Option<(File, Look)>>| match opened {
+        Ok(Some((_, look))) => look.kind != Kind::File,
+        Ok(None) => false,
         Err(e) => matches!(
             e.raw_os_error(),
             Some(libc::EISDIR | libc::ELOOP | libc::ENXIO)
@@ -149,11 +154,9 @@ fn open_log(shared: &Shared, name: &str) -> Result<File, NotNow> {
         log::warn!("log/{name}: {why}: moved to bad/{moved}");
         opened = open();
     }
-    let file = opened.map_err(NotNow::Resources)?;
-    if lock(shared, &file).map_err(NotNow::Resources)? {
-        Ok(file)
-    } else {
-        Err(NotNow::Busy)
+    match opened.map_err(NotNow::Resources)? {
+        Some((file, look)) => Ok((file, look.size)),
+        None => Err(NotNow::Busy),
     }
 }
 

@@ -64,6 +64,36 @@ use std::time::Duration;
 use wire::listen::Listener;
 use wire::{Limits, Running};
 
+/// Refuses callers without this right, in the form of one's own protocol: `say` makes an answer of status and text.
+fn require(
+    request: &Request,
+    right: Right,
+    say: impl FnOnce(u16, String) -> Response,
+) -> Result<(), Response> {
+    if request.caller.may(right) {
+        return Ok(());
+    }
+    let what = format!("this needs the right {:?}", right.as_str());
+    let response = say(request.caller.refusal(), what);
+    Err(match response.status {
+        401 => response.header("WWW-Authenticate", "Bearer"),
+        _ => response,
+    })
+}
+
+/// Answers a method that is not among those `allowed` at a path: with what is allowed to OPTIONS, else with `refused`.
+fn wrong_method(
+    method: &Method,
+    allowed: &'static str,
+    refused: impl FnOnce() -> Response,
+) -> Response {
+    match method {
+        Method::Options => Response::new(204),
+        _ => refused(),
+    }
+    .header("Allow", allowed)
+}
+
 /// Something that answers requests.
 pub trait Handler: Send + Sync {
     /// The answer; `None` if the path is not one of this handler's.

@@ -32,9 +32,7 @@ impl Refusal {
     /// The status that says so.
     pub fn status(&self) -> u16 {
         match self {
-            // Whoever shows no token may have one.
-            Self::Forbidden(caller, _) if caller.name.is_none() => 401,
-            Self::Forbidden(..) => 403,
+            Self::Forbidden(caller, _) => caller.refusal(),
             Self::Taken(_) => 409,
             Self::Invalid(_) => 422,
             Self::TooLarge(_) => 413,

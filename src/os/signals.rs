@@ -111,13 +111,3 @@ pub fn signal_one(pid: i32, how: Stop) {
         let _ = kill(pid, Signal::SIGCONT);
     }
 }
-
-/// Gives SIGINT, SIGTERM and the rest back their default meaning, and ends this process by `signal` (so that its
-/// parent sees the truth).
-pub fn die_by(signal: i32) {
-    // SAFETY: SIG_DFL runs no code of ours, raise takes an integer.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-        libc::raise(signal);
-    }
-}

@@ -133,6 +133,17 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
+    /// Does one piece of steering; when this returns, it is durable.
+    pub fn durably<T>(
+        &self,
+        steer: impl FnOnce(&mut BTreeSet<Place>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut changed = BTreeSet::new();
+        let steered = steer(&mut changed)?;
+        self.sync_all(&changed)?;
+        Ok(steered)
+    }
+
     /// Holds a waiting job: its file goes to the queue [`HELD`], from which nothing is started while that is paused.
     pub fn hold(&self, id: &JobId) -> io::Result<Steered> {
         let held = held_queue()?;
@@ -179,12 +190,10 @@ impl<F: Fs> Spool<F> {
             self.sync(&Place::Pending)?;
         }
         let (from, to) = (Place::of_queue(from), Place::of_queue(to));
-        let mut changed = BTreeSet::new();
-        if !self.move_file(id, &from, &to, &mut changed)? {
-            return Ok(Steered::Missing);
+        match self.durably(|changed| self.move_file(id, &from, &to, changed))? {
+            true => Ok(Steered::Done),
+            false => Ok(Steered::Missing),
         }
-        self.sync_all(&changed)?;
-        Ok(Steered::Done)
     }
 
     fn move_file(

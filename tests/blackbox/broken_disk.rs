@@ -323,20 +323,22 @@ fn what_cannot_be_synced_is_not_shown_and_nothing_more_is_started() {
     }
 }
 
+/// A daemon whose disk fails every sync, and that has found out by a job `1`.
+fn in_trouble() -> (Spool, Injection) {
+    let spool = Spool::serving(&[]);
+    let pid = spool.daemon_pid().unwrap();
+    let broken = Injection::new(&spool, pid, "fdatasync:error=EIO", None);
+    spool.drop_file("1", "echo out");
+    spool.wait_daemon_log("nothing is accepted or started any more");
+    (spool, broken)
+}
+
 #[test]
 fn all_goes_on_by_itself_to_the_end_that_could_not_be_written() {
     if !has_tool("strace", "strace") {
         return;
     }
-    let mut spool = Spool::serving(&[]);
-    let broken = Injection::new(
-        &spool,
-        spool.daemon_pid().unwrap(),
-        "fdatasync:error=EIO",
-        None,
-    );
-    spool.drop_file("1", "echo out");
-    spool.wait_daemon_log("nothing is accepted or started any more");
+    let (mut spool, broken) = in_trouble();
     assert!(!spool.has("complete/1"));
     broken.end();
     let record = spool.wait_record("complete/1");
@@ -358,15 +360,7 @@ fn a_daemon_in_trouble_can_be_told_to_end() {
     if !has_tool("strace", "strace") {
         return;
     }
-    let mut spool = Spool::serving(&[]);
-    let broken = Injection::new(
-        &spool,
-        spool.daemon_pid().unwrap(),
-        "fdatasync:error=EIO",
-        None,
-    );
-    spool.drop_file("1", "echo out");
-    spool.wait_daemon_log("nothing is accepted or started any more");
+    let (mut spool, broken) = in_trouble();
     spool.signal("TERM");
     spool.signal("TERM");
     spool.wait_exit();

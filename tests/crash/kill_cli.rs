@@ -70,12 +70,7 @@ fn at_every_call_of(command: &str) {
             found.extend(raw.map(|(b, what)| format!("{calls} {when}: {b:?}: {what}")));
         }
     }
-    audit::age_staging(&rig);
-    let mut findings = Vec::new();
-    if let Err(what) = rig.recover() {
-        findings.push((Broken::Stuck, what));
-    }
-    findings.extend(audit::settled(&rig, &known));
+    let findings = afterwards(&mut rig, &known);
     found.extend(findings.iter().map(|(b, what)| format!("{b:?}: {what}")));
     let ended = rig.names("complete").len() + rig.names("failed").len();
     let what = format!(
@@ -83,6 +78,17 @@ fn at_every_call_of(command: &str) {
         known.acknowledged.len()
     );
     audit::conclude(&format!("rung B: pirn {command}"), &what, &found);
+}
+
+/// Lets a daemon do the rest, and looks at what has come of it all.
+fn afterwards(rig: &mut Rig, known: &Known) -> Vec<(Broken, String)> {
+    audit::age_staging(rig);
+    let mut findings = Vec::new();
+    if let Err(what) = rig.recover() {
+        findings.push((Broken::Stuck, what));
+    }
+    findings.extend(audit::settled(rig, known));
+    findings
 }
 
 #[test]
@@ -136,12 +142,7 @@ fn batch_killed() {
             }
         }
     }
-    audit::age_staging(&rig);
-    let mut findings = Vec::new();
-    if let Err(what) = rig.recover() {
-        findings.push((Broken::Stuck, what));
-    }
-    findings.extend(audit::settled(&rig, &known));
+    let findings = afterwards(&mut rig, &known);
     found.extend(findings.iter().map(|(b, what)| format!("{b:?}: {what}")));
     let what = format!(
         "{points} points, {killed} killed, {} acknowledged",
@@ -202,12 +203,7 @@ fn steering_killed(command: &str, has_failed: bool) {
             found.extend(raw.map(|(b, what)| format!("{calls} {when}: {b:?}: {what}")));
         }
     }
-    audit::age_staging(&rig);
-    let mut findings = Vec::new();
-    if let Err(what) = rig.recover() {
-        findings.push((Broken::Stuck, what));
-    }
-    findings.extend(audit::settled(&rig, &known));
+    let mut findings = afterwards(&mut rig, &known);
     for id in &removed {
         let there = ["complete", "failed", "log"].map(|dir| rig.names(dir).contains(id));
         if there.contains(&true) || rig.ledger.starts(id) > 0 {

@@ -55,37 +55,24 @@ const BOTH: &str = "what somebody is told is done is made durable at both ends o
 /// Set in a child that lives with a fault: those are read once in a process.
 const CHILD: &str = "PIRN_CRASH_SIM_CHILD";
 
+/// What is seen broken in one life.
+fn violation(durable: bool, live: impl FnOnce(&mut Life)) -> Option<String> {
+    let fs = SimFs::over(Disk::new());
+    let (mut dice, mut seen) = (Dice::new(1), Seen::new());
+    explore(&fs, durable, live, QUICK, &mut dice, &mut seen).err()
+}
+
 /// The first promise that is seen broken.
 fn first_violation(durable: bool) -> Option<String> {
-    let scripted = lives::ALL.iter().find_map(|(name, live)| {
-        let fs = SimFs::over(Disk::new());
-        let broken = explore(
-            &fs,
-            durable,
-            live,
-            QUICK,
-            &mut Dice::new(1),
-            &mut Seen::new(),
-        )
-        .err()?;
-        Some(format!("{name}: {broken}"))
-    });
+    let scripted = lives::ALL
+        .iter()
+        .find_map(|(name, live)| Some(format!("{name}: {}", violation(durable, live)?)));
     scripted.or_else(|| {
         // Newer drops in between tell most: they come last.
         let deeds = (0..random::DEEDS.len()).rev();
         let mut all = deeds.flat_map(|n| (1..75).map(move |step| (n, step)));
         all.find_map(|(n, step)| {
-            let fs = SimFs::over(Disk::new());
-            let live = disturbed(n, step);
-            let broken = explore(
-                &fs,
-                durable,
-                live,
-                QUICK,
-                &mut Dice::new(1),
-                &mut Seen::new(),
-            )
-            .err()?;
+            let broken = violation(durable, disturbed(n, step))?;
             Some(format!("deed {n} at step {step}: {broken}"))
         })
     })

@@ -137,13 +137,8 @@ fn require(request: &Request, right: Right) -> Result<(), Fail> {
     if request.caller.may(right) {
         return Ok(());
     }
-    let status = if request.caller.name.is_none() {
-        401
-    } else {
-        403
-    };
     let what = format!("This needs the right '{}'", right.as_str());
-    Err(Fail(status, what))
+    Err(Fail(request.caller.refusal(), what))
 }
 
 /// The job of this number.

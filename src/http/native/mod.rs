@@ -79,24 +79,14 @@ fn methods_of(path: &[&str]) -> Option<&'static str> {
 }
 
 fn wrong_method(method: &Method, allowed: &'static str) -> Response {
-    match method {
-        Method::Options => Response::new(204),
-        _ => problem::new(405, format!("{method} is not possible here")),
-    }
-    .header("Allow", allowed)
+    super::wrong_method(method, allowed, || {
+        problem::new(405, format!("{method} is not possible here"))
+    })
 }
 
 /// Refuses callers without this right.
 fn require(request: &Request, right: Right) -> Result<(), Response> {
-    if request.caller.may(right) {
-        return Ok(());
-    }
-    let what = format!("this needs the right {:?}", right.as_str());
-    // Whoever shows no token may have one.
-    Err(match request.caller.name {
-        None => problem::new(401, what).header("WWW-Authenticate", "Bearer"),
-        Some(_) => problem::new(403, what),
-    })
+    super::require(request, right, problem::new)
 }
 
 /// The job that a part of a path names. What cannot be a job's id names none.

@@ -7,7 +7,6 @@ use crate::http::tokens::digest;
 use crate::http::{Door, Ended, Request, Response, Right, problem, shown, wait_for_end};
 use crate::os::clock;
 use crate::spool::{Found, HELD, Steered, Where};
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -63,17 +62,14 @@ pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     require(request, Right::Push)?;
     let id = job_id(id)?;
     let kill = input::flag(request, "kill")?;
-    let mut changed = BTreeSet::new();
-    match door.spool().forget(&id, &mut changed).map_err(failed)? {
-        Steered::Done => {
-            door.spool().sync_all(&changed).map_err(failed)?;
-            Ok(Response::new(204).into())
-        }
+    let spool = door.spool();
+    let forgotten = spool.durably(|changed| spool.forget(&id, changed));
+    match forgotten.map_err(failed)? {
+        Steered::Done => Ok(Response::new(204).into()),
         Steered::Missing => Err(no_job(&id)),
         Steered::Wrong(State::Active) if kill => {
-            let spool = door.spool();
-            spool.kill_and_forget(&id, &mut changed).map_err(failed)?;
-            spool.sync_all(&changed).map_err(failed)?;
+            let killed = spool.durably(|changed| spool.kill_and_forget(&id, changed));
+            killed.map_err(failed)?;
             Ok(Response::json(202, format!("{}\n", serde_json::json!({"id": id.as_str()}))).into())
         }
         Steered::Wrong(_) => Err(problem::new(
@@ -90,9 +86,8 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outco
     let steered = match verb {
         "cancel" => door.spool().cancel(&id),
         "retry" => {
-            let mut changed = BTreeSet::new();
-            let steered = door.spool().retry(&id, &mut changed);
-            steered.and_then(|steered| door.spool().sync_all(&changed).map(|()| steered))
+            let spool = door.spool();
+            spool.durably(|changed| spool.retry(&id, changed))
         }
         "hold" => hold(door, &id)?,
         _ => door.spool().release(&id),

@@ -8,7 +8,6 @@ use crate::http::{Door, Request, Right};
 use crate::os::clock;
 use crate::spool::{NewId, Steered};
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A longer timeout is none that a record could hold.
@@ -89,12 +88,9 @@ pub fn delete(request: &Request, door: &Door, id: &str) -> Outcome {
     require(request, Right::Push)?;
     let (number, found) = find(door, id)?;
     busy(number, Phase::of(&found))?;
-    let mut changed = BTreeSet::new();
-    match door.spool().forget(&found.id, &mut changed)? {
-        Steered::Done => {
-            door.spool().sync_all(&changed)?;
-            Ok(reference(number))
-        }
+    let spool = door.spool();
+    match spool.durably(|changed| spool.forget(&found.id, changed))? {
+        Steered::Done => Ok(reference(number)),
         Steered::Missing => Err(missing(number)),
         Steered::Wrong(_) => busy(number, Phase::Running).map(|()| reference(number)),
     }
@@ -129,12 +125,9 @@ pub fn restart(request: &Request, door: &Door, id: &str) -> Outcome {
     if copy {
         return accept(request, door, record);
     }
-    let mut changed = BTreeSet::new();
-    match door.spool().retry(&found.id, &mut changed)? {
-        Steered::Done => {
-            door.spool().sync_all(&changed)?;
-            Ok(show::job(number, &record, Phase::Unfinished, ""))
-        }
+    let spool = door.spool();
+    match spool.durably(|changed| spool.retry(&found.id, changed))? {
+        Steered::Done => Ok(show::job(number, &record, Phase::Unfinished, "")),
         Steered::Missing => Err(missing(number)),
         Steered::Wrong(_) => busy(number, Phase::Waiting).map(|()| reference(number)),
     }

@@ -71,22 +71,13 @@ fn methods_of(path: &[&str]) -> Option<&'static str> {
 }
 
 fn wrong_method(method: &Method, allowed: &'static str) -> Response {
-    match method {
-        Method::Options => Response::new(204),
-        _ => Response::text(405, "Method Not Allowed"),
-    }
-    .header("Allow", allowed)
+    crate::http::wrong_method(method, allowed, || {
+        Response::text(405, "Method Not Allowed")
+    })
 }
 
 fn require(request: &Request, right: Right) -> Result<(), Response> {
-    if request.caller.may(right) {
-        return Ok(());
-    }
-    let what = format!("this needs the right {:?}", right.as_str());
-    Err(match request.caller.name {
-        None => Response::text(401, what).header("WWW-Authenticate", "Bearer"),
-        Some(_) => Response::text(403, what),
-    })
+    crate::http::require(request, right, Response::text)
 }
 
 fn not_found() -> Response {
