@@ -11,7 +11,7 @@ use crate::daemon::{self, NotNow};
 use crate::os::{clock, limits, procfs};
 use crate::spool::{NewId, Spool, Submit, SubmitError};
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{self, Read};
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -167,6 +167,15 @@ impl JobArgs {
 
     /// Accepts the job into the spool.
     pub fn submit(self, spool: &Spool) -> Result<JobId, Failure> {
+        self.submit_after(spool, || Ok(())).map(|(id, ())| id)
+    }
+
+    /// As [`Self::submit`], with something to be done once all of the job is read and before it is accepted.
+    pub fn submit_after<T>(
+        self,
+        spool: &Spool,
+        last: impl FnOnce() -> io::Result<T>,
+    ) -> Result<(JobId, T), Failure> {
         let config = admit(spool)?;
         room(spool, &config)?;
         self.schedule.check_parents(spool)?;
@@ -183,17 +192,13 @@ impl JobArgs {
             let what = format!("the job's record would be {size} bytes; max_job_bytes is {most}");
             return Err(Failure::new(BAD_DATA, what));
         }
-        match spool.submit(
-            Submit {
-                record: &mut record,
-                queue,
-                id,
-            },
-            &procfs::boot_id(),
-        ) {
-            Ok(id) => Ok(id),
-            Err(e) => Err(e.into()),
-        }
+        let done = last()?;
+        let submit = Submit {
+            record: &mut record,
+            queue,
+            id,
+        };
+        Ok((spool.submit(submit, &procfs::boot_id())?, done))
     }
 
     /// A record that asks for all that the options ask for, and runs nothing yet.

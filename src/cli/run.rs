@@ -5,7 +5,7 @@ use super::follow::{self, Follower};
 use super::job::JobArgs;
 use super::serve;
 use crate::core::id::JobId;
-use crate::daemon::{self, Options, SpoolLock};
+use crate::daemon::{self, Given, Options, SpoolLock};
 use crate::os::poll::Bell;
 use crate::os::signals::{Signals, Told};
 use crate::spool::{Found, Spool};
@@ -41,11 +41,12 @@ fn run_job(path: &Path, mut job: JobArgs) -> Outcome {
         .id()
         .map(|id| follow::old_logs(&spool, id))
         .unwrap_or_default();
-    let id = job.submit(&spool)?;
+    // From here on an interrupt is for the job, which may begin at once.
+    let (id, signals) = job.submit_after(&spool, Signals::install)?;
     let follower = Follower::new(&spool, &id)?.without(old);
     let found = match SpoolLock::try_take(path)? {
-        Ok(lock) => serve_one(follower, path, &id, lock)?,
-        Err(_) => with_daemon(follower, &spool, path, &id)?,
+        Ok(lock) => serve_one(follower, path, &id, lock, signals)?,
+        Err(_) => with_daemon(follower, &spool, path, &id, signals)?,
     };
     match found {
         Some(found) => {
@@ -68,6 +69,7 @@ fn serve_one(
     path: &Path,
     id: &JobId,
     lock: SpoolLock,
+    signals: Signals,
 ) -> Result<Option<Found>, Failure> {
     let options = Options {
         spool: path.to_owned(),
@@ -77,7 +79,11 @@ fn serve_one(
     };
     std::thread::scope(|scope| {
         let shown = scope.spawn(move || follower.follow(&mut || Ok(false)));
-        daemon::serve(options, Some(lock), None).map_err(serve::failure)?;
+        let given = Given {
+            lock: Some(lock),
+            signals: Some(signals),
+        };
+        daemon::serve(options, given, None).map_err(serve::failure)?;
         shown
             .join()
             .unwrap_or_else(|_| Err(Failure::new(NO_CODE, "showing the output failed")))
@@ -90,8 +96,8 @@ fn with_daemon(
     spool: &Spool,
     path: &Path,
     id: &JobId,
+    mut signals: Signals,
 ) -> Result<Option<Found>, Failure> {
-    let mut signals = Signals::install()?;
     follower.also_wait_for(&signals)?;
     let bell = Arc::new(Bell::new()?);
     follower.also_wait_for(&*bell)?;
@@ -120,7 +126,7 @@ fn with_daemon(
             follower.wait_no_more_for(&signals)?;
             follower.wait_no_more_for(&*bell)?;
             // What was shown so far is shown once: the follower goes on where it stood.
-            serve_one(follower, path, id, lock?)
+            serve_one(follower, path, id, lock?, signals)
         }
         None => Ok(found),
     }

@@ -3,7 +3,7 @@
 use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome};
 use super::job::environment;
 use crate::core::config::{Config, Only};
-use crate::daemon::{self, Opening, Options, ServeError, Service, SpoolLock};
+use crate::daemon::{self, Given, Opening, Options, ServeError, Service, SpoolLock};
 use crate::http::dialect::jobrunner;
 use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
@@ -45,7 +45,10 @@ pub struct Args {
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
     start_logging("info");
     let spool = args.path.unwrap_or(spool);
-    let lock = SpoolLock::inherited(&spool);
+    let given = Given {
+        lock: SpoolLock::inherited(&spool),
+        signals: None,
+    };
     let jobrunner = match args.jobrunner {
         true => Some(jobrunner(args.slots)?),
         false => None,
@@ -61,7 +64,7 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
         tally: Arc::default(),
     };
     let opening = opening(&options, args.http, jobrunner)?;
-    daemon::serve(options, lock, opening).map_err(failure)?;
+    daemon::serve(options, given, opening).map_err(failure)?;
     Ok(OK)
 }
 

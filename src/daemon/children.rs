@@ -1,11 +1,13 @@
 //! Our children: who they are, and one thread that waits for all of them.
 //!
-//! The daemon is a subreaper, so that orphans of jobs become its children too and must be reaped. One thread
+//! The daemon is a subreaper, so that orphans of jobs become its children too and must be reaped. One thread at a time
 //! peeks at whoever ended (WNOWAIT) and reaps after it has looked: until then the pid, and with it the job's
-//! process group, cannot belong to anybody else, and signals go to the right processes.
+//! process group, cannot belong to anybody else, and signals go to the right processes. Then another thread waits
+//! for the next end, and this one sees to what follows from this end: as a rule the next start.
 
 use super::engine::Letter;
 use super::launch;
+use super::runner;
 use super::shared::{Run, Shared};
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Exit, Stop};
@@ -21,6 +23,8 @@ use std::time::Duration;
 /// The leaders of running jobs by pid.
 #[derive(Debug, Default)]
 pub struct Children {
+    /// Held by the thread that waits.
+    turn: Mutex<()>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -30,6 +34,8 @@ struct State {
     leaders: HashMap<i32, JobId>,
     /// Children that may exist already but are not entered yet.
     starting: usize,
+    /// Ends that were reaped and are not told of yet.
+    in_hand: usize,
     /// Counts entries, so that the waiting thread notices them.
     generation: u64,
 }
@@ -46,14 +52,26 @@ impl Children {
 
     /// The expected child is there (or, without a pid, was not made). `announce` is called before its end can be,
     /// and when it returns the child can be signalled: who hears of the start may act on it at once.
-    pub fn enter(&self, child: Option<(i32, JobId)>, announce: impl FnOnce()) {
+    pub fn enter<T>(&self, child: Option<(i32, JobId)>, announce: impl FnOnce() -> T) -> T {
         let mut state = self.state();
         state.starting -= 1;
         state.leaders.extend(child);
         state.generation += 1;
-        announce();
+        let answer = announce();
         drop(state);
         self.changed.notify_all();
+        answer
+    }
+
+    /// An end that was reaped has been told of.
+    fn told(&self) {
+        self.state().in_hand -= 1;
+    }
+
+    /// Keeps all as it is, children unreaped, for as long as the guard lives. `None` while something is in hand.
+    pub fn freeze(&self) -> Option<impl Drop + '_> {
+        let state = self.state();
+        (state.in_hand == 0 && state.starting == 0).then_some(state)
     }
 
     /// Signals the group of a leader that was not reaped yet. False if there is no such leader.
@@ -67,13 +85,45 @@ impl Children {
     }
 }
 
-/// Waits for children until the process ends. To be run in a thread of its own.
-pub fn reap_for_ever(shared: &Shared) {
+/// Starts the threads that wait for children until the process ends: one waits, the others are busy with what follows.
+pub fn wait_for_all(shared: &Arc<Shared>) -> io::Result<()> {
+    let processors = std::thread::available_parallelism().map_or(2, usize::from);
+    for n in 0..processors.min(MOST_REAPERS) {
+        let shared = Arc::clone(shared);
+        let builder = std::thread::Builder::new()
+            .name(format!("reaper-{n}"))
+            .stack_size(256 * 1024);
+        let spawned = builder.spawn(move || {
+            loop {
+                let (run, exit) = next_end(&shared);
+                follow(&shared, &run, exit);
+            }
+        });
+        match spawned {
+            Ok(_) => {}
+            // One is enough to go on with.
+            Err(_) if n > 0 => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// More threads than this start jobs no faster.
+const MOST_REAPERS: usize = 8;
+
+/// Waits for the end of a job's leader, and reaps it.
+fn next_end(shared: &Shared) -> (Arc<Run>, Exit) {
     let children = &shared.children;
+    let _turn = children.turn.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let before = children.state().generation;
         match wait::next_ended() {
-            Ok(Some(ended)) => one_ended(shared, ended),
+            Ok(Some(ended)) => {
+                if let Some(run) = take(shared, &ended) {
+                    return (run, ended.exit);
+                }
+            }
             Ok(None) => {
                 // No children: sleep until one is entered.
                 let mut state = children.state();
@@ -92,13 +142,14 @@ pub fn reap_for_ever(shared: &Shared) {
     }
 }
 
-fn one_ended(shared: &Shared, ended: wait::Ended) {
+/// Reaps a child. Gives the try that it was the leader of.
+fn take(shared: &Shared, ended: &wait::Ended) -> Option<Arc<Run>> {
     let mut state = shared.children.state();
     while !state.leaders.contains_key(&ended.pid) {
         if state.starting == 0 {
             // An orphan of some job that we inherited.
             wait::reap(ended.pid);
-            return;
+            return None;
         }
         state = shared
             .children
@@ -112,21 +163,37 @@ fn one_ended(shared: &Shared, ended: wait::Ended) {
     }
     let id = state.leaders.remove(&ended.pid);
     wait::reap(ended.pid);
+    let run = id.and_then(|id| shared.run(&id))?;
+    state.in_hand += 1;
     drop(state);
-    let Some(run) = id.and_then(|id| shared.run(&id)) else {
-        return;
-    };
-    {
-        let mut book = run.book();
-        book.ended = Some(clock::wall());
-        book.usage = Some(ended.usage);
-    }
-    let alone = ended.exit == Exit::Code(0) || is_alone(shared, &run);
-    shared.mail.send(Letter::Event(Event::Ended {
+    let mut book = run.book();
+    book.ended = Some(clock::wall());
+    book.usage = Some(ended.usage);
+    drop(book);
+    Some(run)
+}
+
+/// Tells the scheduler of an end, and does what follows from it.
+fn follow(shared: &Shared, run: &Run, exit: Exit) {
+    let alone = exit == Exit::Code(0) || is_alone(shared, run);
+    let event = Event::Ended {
         id: run.id.clone(),
-        exit: ended.exit,
+        exit,
         alone,
-    }));
+    };
+    if !shared.may_start() {
+        shared.mail.send(Letter::Event(event));
+        return shared.children.told();
+    }
+    let actions = shared.step(event);
+    let next = shared.hand_out(actions);
+    if next.is_some() {
+        shared.dispatch.begins();
+    }
+    shared.children.told();
+    if let Some(task) = next {
+        runner::start(shared, task);
+    }
 }
 
 /// True when no process holds the job's log any more.

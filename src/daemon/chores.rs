@@ -28,7 +28,7 @@ impl Engine {
             self.retain_at = Some(now.after(Duration::from_secs(3600)));
             self.errand(committer::Task::Retain);
         }
-        if self.held || self.scheduler.counts().waiting > 0 {
+        if self.held || self.ask(|s| s.counts()).waiting > 0 {
             self.guard_space();
         }
     }
@@ -72,6 +72,9 @@ impl Engine {
             (Some(_), true) | (None, false) => {}
         }
         self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
+        if !self.held {
+            self.shared.dispatch.has_room_until(self.space_at);
+        }
     }
 
     /// True when the spool is where it was when we started: jobs are told paths.
@@ -111,7 +114,7 @@ impl Engine {
         if !self.notifier.is_on() {
             return;
         }
-        let counts = self.scheduler.counts();
+        let counts = self.ask(|s| s.counts());
         let status = format!(
             "STATUS={} running, {} waiting",
             counts.running, counts.waiting
@@ -146,7 +149,7 @@ impl Engine {
             Ok(ids) => ids.into_iter().for_each(|id| self.check_stranger(id)),
             Err(e) => log::error!("active/: {e}"),
         }
-        for id in self.scheduler.awaited() {
+        for id in self.ask(|s| s.awaited()) {
             self.check_parent(id);
         }
         self.errand(committer::Task::Orphans);
@@ -182,7 +185,7 @@ impl Engine {
     /// Processes hold the log of a job. If it runs, or has ended well and left them behind, that is as it should be;
     /// if its file was taken out of `active/` while no daemon was there to see it, they are ended now.
     pub(super) fn found_held(&mut self, id: JobId) {
-        if self.scheduler.is_live(&id) {
+        if self.ask(|s| s.is_live(&id)) {
             return;
         }
         let (mut record, to) = match self.shared.spool.get(&id) {

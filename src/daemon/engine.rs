@@ -3,16 +3,16 @@
 use super::children;
 use super::chores::RESCAN_EVERY;
 use super::committer;
+use super::dispatch::{Dispatch, Pools};
 use super::ending::{self, End};
 use super::lock::SpoolLock;
 use super::mailbox::Mailbox;
-use super::pool::Pool;
 use super::runner;
 use super::settings;
 use super::shared::{Home, Shared};
 use super::spawning::Spawning;
 use super::watch::Watches;
-use super::{Options, ServeError, Service, doing};
+use super::{Given, Options, ServeError, Service, doing};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Action, Event, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
@@ -32,6 +32,10 @@ use std::time::Duration;
 pub enum Letter {
     /// Something for the scheduler.
     Event(Event),
+    /// Something that the scheduler has asked for, and not of the engine.
+    Act(Action),
+    /// The job was started: the engine is to look after its log or its file.
+    Started(JobId),
     /// A committer's task that the scheduler does not wait for is done.
     Done,
     /// Processes hold the log of this job, which may not be in `active/` any more.
@@ -61,14 +65,10 @@ const WALL_TIMER: u64 = 4;
 pub struct Engine {
     pub(super) options: Options,
     pub(super) shared: Arc<Shared>,
-    pub(super) scheduler: Scheduler,
     pub(super) watches: Watches,
     /// Names to judge again, by when.
     pub(super) later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
     pub(super) scans: VecDeque<super::taking::Scan>,
-    committers: Arc<Pool<committer::Task>>,
-    recorders: Pool<End>,
-    runners: Pool<runner::Task>,
     actions: Vec<Action>,
     poller: Poller,
     signals: Signals,
@@ -83,8 +83,6 @@ pub struct Engine {
     stopping: bool,
     pub(super) upgrade: bool,
     pub(super) status: String,
-    /// Starts that were not answered yet.
-    pub(super) starting: usize,
     /// Committers' tasks that the scheduler does not wait for.
     pub(super) errands: usize,
     /// How long to wait for the next report.
@@ -97,7 +95,7 @@ pub struct Engine {
 
 impl Engine {
     /// Takes the spool, recovers what an earlier daemon left, and is ready to run.
-    pub fn start(options: Options, lock: Option<SpoolLock>) -> Result<Self, ServeError> {
+    pub fn start(options: Options, given: Given) -> Result<Self, ServeError> {
         let umask = limits::current_umask();
         if umask & 0o700 != 0 {
             // What we make must be ours to read, whatever we were started with.
@@ -105,19 +103,25 @@ impl Engine {
         }
         let spool = Spool::create(&options.spool, !options.no_sync)
             .or_else(doing(options.spool.display()))?;
-        let lock = match lock {
+        let lock = match given.lock {
             Some(lock) => lock,
             None => SpoolLock::take(&options.spool)?,
         };
         spawn::hide_descriptors();
         let config = Arc::new(settings::read(&options)?);
-        let signals = Signals::install().or_else(doing("installing signal handlers"))?;
+        let signals = match given.signals {
+            Some(signals) => signals,
+            None => Signals::install().or_else(doing("installing signal handlers"))?,
+        };
         wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
         let home = home(&options, umask).or_else(doing(options.spool.display()))?;
         let policy = settings::policy(&options, &config);
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
+        let now = clock::now();
+        let seed = now.boot.0 ^ u64::from(std::process::id()).rotate_left(32);
         let shared = Arc::new(Shared {
             spool,
+            dispatch: Dispatch::new(Scheduler::new(policy, seed)),
             mail: Mailbox::new().or_else(doing("eventfd"))?,
             children: children::Children::default(),
             spawning: Spawning::default(),
@@ -129,16 +133,15 @@ impl Engine {
             tally: Arc::clone(&options.tally),
         });
         let committers = Arc::new(committer::pool(&shared));
-        let now = clock::now();
-        let seed = now.boot.0 ^ u64::from(std::process::id()).rotate_left(32);
+        shared.dispatch.hire(Pools {
+            runners: runner::pool(&shared),
+            recorders: ending::pool(&shared, &committers),
+            committers,
+        });
         let mut engine = Self {
-            scheduler: Scheduler::new(policy, seed),
             watches: Watches::new().or_else(doing("inotify"))?,
             later: BTreeMap::new(),
             scans: VecDeque::new(),
-            recorders: ending::pool(&shared, &committers),
-            committers,
-            runners: runner::pool(&shared),
             actions: Vec::new(),
             poller: Poller::new().or_else(doing("epoll"))?,
             signals,
@@ -153,7 +156,6 @@ impl Engine {
             stopping: false,
             upgrade: false,
             status: String::new(),
-            starting: 0,
             patience: SHORTEST_PATIENCE,
             surveying: false,
             errands: 0,
@@ -181,13 +183,7 @@ impl Engine {
         self.reload();
         self.recover().or_else(doing("recovering the spool"))?;
         self.clear_groups();
-        let shared = Arc::clone(&self.shared);
-        let reaper = std::thread::Builder::new()
-            .name("reaper".to_owned())
-            .stack_size(256 * 1024);
-        reaper
-            .spawn(move || children::reap_for_ever(&shared))
-            .or_else(doing("starting a thread"))?;
+        children::wait_for_all(&self.shared).or_else(doing("starting a thread"))?;
         match self.options.single.clone() {
             Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
             None => {
@@ -211,8 +207,10 @@ impl Engine {
             if self.is_done() {
                 break;
             }
-            if self.upgrade && self.is_settled() {
-                let e = self.become_new();
+            if self.upgrade
+                && self.is_settled()
+                && let Some(e) = self.become_new()
+            {
                 log::error!("upgrade failed, going on as before: {e}");
                 self.upgrade = false;
                 self.feed(Event::Release);
@@ -244,16 +242,18 @@ impl Engine {
     /// How long to wait for something to happen. What the other threads are about to report of starts and commits is
     /// not worth being woken for each: it is looked for, more and more seldom if it does not come.
     fn patience(&mut self) -> Option<Duration> {
-        if !self.scans.is_empty() || !self.shared.mail.may_sleep() {
+        if !self.scans.is_empty() {
             return Some(Duration::ZERO);
         }
-        let expects = self.starting > 0 || self.errands > 0 || self.scheduler.counts().ending > 0;
-        if !expects {
-            return None;
+        let counts = self.ask(Scheduler::counts);
+        let soon = self.shared.dispatch.is_starting() || self.errands > 0 || counts.ending > 0;
+        let perhaps = counts.running > 0 && self.patience < LONGEST_PATIENCE;
+        let patience = (soon || perhaps).then_some(self.patience);
+        if !self.shared.mail.may_sleep(patience.is_some()) {
+            return Some(Duration::ZERO);
         }
-        let patience = self.patience;
-        self.patience = (patience * 2).min(LONGEST_PATIENCE);
-        Some(patience)
+        self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+        patience
     }
 
     /// One turn: a bounded part of whatever there is to do.
@@ -273,6 +273,8 @@ impl Engine {
         for letter in letters {
             match letter {
                 Letter::Event(event) => self.heard(event),
+                Letter::Act(action) => self.act(action),
+                Letter::Started(id) => self.was_started(&id),
                 Letter::Done => self.errands -= 1,
                 Letter::Trouble => self.in_trouble(),
                 Letter::Held(id) => self.found_held(id),
@@ -286,13 +288,28 @@ impl Engine {
 
     /// Steps the scheduler and hands out what it asks for.
     pub(super) fn feed(&mut self, event: Event) {
-        let now = clock::now();
+        self.feed_if(|_| true, event);
+    }
+
+    /// Steps the scheduler, if this holds. What was found to hold a moment ago need not any more: other threads start
+    /// jobs and end them.
+    pub(super) fn feed_if(&mut self, holds: impl FnOnce(&Scheduler) -> bool, event: Event) {
         let mut actions = std::mem::take(&mut self.actions);
-        self.scheduler.step(event, now, &mut actions);
+        {
+            let mut scheduler = self.shared.dispatch.scheduler();
+            if holds(&scheduler) {
+                scheduler.step(event, clock::now(), &mut actions);
+            }
+        }
         for action in actions.drain(..) {
             self.act(action);
         }
         self.actions = actions;
+    }
+
+    /// What the scheduler says just now.
+    pub(super) fn ask<T>(&self, question: impl FnOnce(&Scheduler) -> T) -> T {
+        question(&self.shared.dispatch.scheduler())
     }
 
     fn act(&mut self, action: Action) {
@@ -303,15 +320,12 @@ impl Engine {
                 queue,
                 stamp,
                 slot,
-            } => {
-                self.starting += 1;
-                self.runners.submit(runner::Task {
-                    id,
-                    queue,
-                    stamp,
-                    slot,
-                });
-            }
+            } => self.shared.dispatch.start(runner::Task {
+                id,
+                queue,
+                stamp,
+                slot,
+            }),
             Action::Note { id } => self.errand(committer::Task::Note(id)),
             Action::Signal { id, how } => self.signal(&id, how),
             Action::Sweep { id, grace } => self.sweep(id, grace),
@@ -320,29 +334,25 @@ impl Engine {
                 end,
                 verdict,
                 wait,
-            } => {
-                self.recorders.submit(End {
-                    id,
-                    end,
-                    verdict,
-                    wait,
-                });
-            }
+            } => self.shared.dispatch.record(End {
+                id,
+                end,
+                verdict,
+                wait,
+            }),
             Action::Fail {
                 id,
                 queue,
                 stamp,
                 reason,
                 error,
-            } => {
-                self.committers.submit(committer::Task::Fail {
-                    id,
-                    queue,
-                    stamp,
-                    reason,
-                    error,
-                });
-            }
+            } => self.shared.dispatch.commit(committer::Task::Fail {
+                id,
+                queue,
+                stamp,
+                reason,
+                error,
+            }),
             Action::Reject { id, queue, why } => {
                 self.quarantine(&Place::of_queue(&queue), id.as_str().as_bytes(), &why);
             }
@@ -360,7 +370,7 @@ impl Engine {
     /// Gives the committers a task that the scheduler does not wait for, but the end of the daemon does.
     pub(super) fn errand(&mut self, task: committer::Task) {
         self.errands += 1;
-        self.committers.submit(task);
+        self.shared.dispatch.commit(task);
     }
 
     fn signal(&mut self, id: &JobId, how: Stop) {
@@ -392,7 +402,9 @@ impl Engine {
             .spawn(move || super::sweep::sweep(&shared, &job, grace))
             .is_err()
         {
-            self.committers.submit(committer::Task::Sweep { id, grace });
+            self.shared
+                .dispatch
+                .commit(committer::Task::Sweep { id, grace });
         }
     }
 
@@ -421,7 +433,7 @@ impl Engine {
                     self.stopping = true;
                 }
                 None => {
-                    let counts = self.scheduler.counts();
+                    let counts = self.ask(|s| s.counts());
                     match self.stopping {
                         false => log::info!(
                             "stopping: {} running jobs may end; told again, they are ended",
@@ -457,7 +469,7 @@ impl Engine {
     }
 
     fn set_timers(&mut self) -> std::io::Result<()> {
-        let (boot, wall) = self.scheduler.next_wake();
+        let (boot, wall) = self.shared.dispatch.set_alarms();
         let later = self.later.keys().next().map(|(at, _)| *at);
         let waits = self.held && self.shared.trouble.get().is_none();
         let space = waits.then_some(self.space_at);
@@ -475,25 +487,25 @@ impl Engine {
     fn is_done(&self) -> bool {
         if self.stopping && self.shared.trouble.get().is_some() {
             // What ended cannot be recorded; it stays in active/ for the next daemon.
-            return self.scheduler.counts().running == 0;
+            return self.ask(|s| s.counts()).running == 0;
         }
-        if !self.scheduler.is_quiet() || self.errands > 0 {
+        if !self.ask(|s| s.is_quiet()) || self.errands > 0 {
             return false;
         }
         if let Some(id) = &self.options.single {
-            return !self.scheduler.knows(id) && self.later.is_empty() && self.scans.is_empty();
+            return !self.ask(|s| s.knows(id)) && self.later.is_empty() && self.scans.is_empty();
         }
         let looked = self.scans.is_empty() && self.later.is_empty();
         self.stopping
             || (self.options.drain
                 && looked
-                && self.scheduler.is_drained()
+                && self.ask(|s| s.is_drained())
                 && !self.watches.has_news())
     }
 
     /// The queue that an id waits in, for names that may have moved.
     pub(super) fn is_waiting_in(&self, id: &JobId, queue: &QueueName) -> bool {
-        self.scheduler.waiting(id, queue).is_some() || self.scheduler.has_successor(id, queue)
+        self.ask(|s| s.waiting(id, queue).is_some() || s.has_successor(id, queue))
     }
 
     /// Both clocks.

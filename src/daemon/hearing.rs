@@ -12,24 +12,16 @@ use crate::spool::{Fs, Place, Where};
 impl Engine {
     /// Takes in an event from another thread.
     pub(super) fn heard(&mut self, event: Event) {
-        if let Event::Started { id, .. } = &event {
-            let id = id.clone();
-            self.starting -= 1;
-            self.watch_log(&id);
-            self.feed(event);
-            // Whether a user took the file away while the start was under way is looked at only now: until now it
-            // may have been the runner that put it back.
-            self.check_active(&id);
-        } else if let Event::Committed { id, place } = event {
+        if let Event::Committed { id, place } = event {
             self.committed(id, place);
         } else if let Event::Refused { id, why } = event {
-            self.starting -= 1;
             log::debug!("{id}: not started: {why:?}");
             let held = (why == Refusal::Busy).then(|| id.clone());
             let other = matches!(why, Refusal::Gone | Refusal::Changed).then(|| id.clone());
             self.feed(Event::Refused { id, why });
+            self.shared.dispatch.answered();
             if let Some(id) = other
-                && !self.scheduler.knows(&id)
+                && !self.ask(|s| s.knows(&id))
             {
                 // What happened to it may have been taken for our own doing, when it was put back or taken in. What
                 // somebody has put into active/ meanwhile is in its way.
@@ -37,7 +29,7 @@ impl Engine {
                 if !children::is_active(&self.shared, &id) {
                     self.look_for(&id);
                 }
-                if self.scheduler.has_children(&id) {
+                if self.ask(|s| s.has_children(&id)) {
                     self.check_parent(id);
                 }
             }
@@ -49,11 +41,18 @@ impl Engine {
         }
     }
 
+    /// The scheduler has heard of the start. Whether a user took the file away while it was under way is looked at only
+    /// now: before, it may have been the runner that put it back.
+    pub(super) fn was_started(&mut self, id: &JobId) {
+        self.watch_log(id);
+        self.check_active(id);
+    }
+
     fn committed(&mut self, id: JobId, mut place: Settled) {
         self.shared.leave(&id);
         self.unwatch_log(&id);
         self.retain_soon();
-        if self.scheduler.has_children(&id) {
+        if self.ask(|s| s.has_children(&id)) {
             // A user may have moved it since; the children go by what is there.
             match self.shared.spool.find_ended(&id) {
                 Ok(Some(Where::Complete)) => place = Settled::Complete,

@@ -5,6 +5,7 @@ mod calls;
 mod children;
 mod chores;
 mod committer;
+mod dispatch;
 mod ending;
 mod engine;
 mod hearing;
@@ -33,6 +34,7 @@ pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
 use crate::core::config::Only;
 use crate::core::id::JobId;
+use crate::os::signals::Signals;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -103,13 +105,18 @@ pub trait Service {
 /// Starts a [`Service`] once the daemon has the spool.
 pub type Opening = Box<dyn FnOnce() -> io::Result<Box<dyn Service>>>;
 
-/// Serves a spool until told to stop (or drained). Takes the spool's lock unless `lock` holds it already.
-pub fn serve(
-    options: Options,
-    lock: Option<SpoolLock>,
-    opening: Option<Opening>,
-) -> Result<(), ServeError> {
-    let mut engine = engine::Engine::start(options, lock)?;
+/// What a caller has already, and else the daemon gets for itself.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// The spool's lock.
+    pub lock: Option<SpoolLock>,
+    /// The signals, caught.
+    pub signals: Option<Signals>,
+}
+
+/// Serves a spool until told to stop (or drained).
+pub fn serve(options: Options, given: Given, opening: Option<Opening>) -> Result<(), ServeError> {
+    let mut engine = engine::Engine::start(options, given)?;
     if let Some(open) = opening {
         engine.service = Some(open().or_else(doing("opening the HTTP door"))?);
     }

@@ -12,6 +12,14 @@ pub struct Pool<T> {
     work: Arc<dyn Fn(Vec<T>) + Send + Sync>,
 }
 
+impl<T> std::fmt::Debug for Pool<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Inner<T> {
     state: Mutex<State<T>>,
     wake: Condvar,

@@ -1,5 +1,6 @@
 //! The threads that start jobs: claim, launch, enter.
 
+use super::children;
 use super::engine::Letter;
 use super::launch::{self, Launched, NotNow, Start};
 use super::pool::Pool;
@@ -7,7 +8,7 @@ use super::shared::{Book, Run, Shared};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
-use crate::core::scheduler::{Event, Refusal, Stamp};
+use crate::core::scheduler::{Action, Event, Refusal, Stamp};
 use crate::os::clock;
 use crate::spool::{Claim, Target};
 use std::io;
@@ -36,7 +37,7 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
     Pool::new("start", threads, move |task| start(&shared, task))
 }
 
-fn start(shared: &Shared, task: Task) {
+pub fn start(shared: &Shared, task: Task) {
     let claimed = match shared.spool.claim(&task.id, &task.queue, task.stamp) {
         Ok(Claim::Claimed(claimed)) => claimed,
         Ok(Claim::Gone) => return refuse(shared, task.id, Refusal::Gone),
@@ -84,15 +85,18 @@ fn start(shared: &Shared, task: Task) {
                 task.slot
             );
             shared.enter(run);
-            let id = task.id.clone();
-            let terms = Box::new(terms);
-            let started = Event::Started { id, attempt, terms };
-            shared.children.enter(Some((pid, task.id)), || {
-                shared.mail.send_expected([Letter::Event(started)]);
-            });
+            let has_limit = terms.max_log.is_some();
+            let started = Event::Started {
+                id: task.id.clone(),
+                attempt,
+                terms: Box::new(terms),
+            };
+            let child = Some((pid, task.id.clone()));
+            let actions = shared.children.enter(child, || shared.step(started));
+            tell(shared, task.id, has_limit, actions);
         }
         Err(NotNow::Impossible { error, code }) => {
-            shared.children.enter(None, || {});
+            shared.children.enter(None, || ());
             let attempt = record.attempt;
             let error = Some((error, code));
             shared.enter(make_run(&task, record, &terms, None, error));
@@ -100,9 +104,21 @@ fn start(shared: &Shared, task: Task) {
             refuse(shared, task.id, Refusal::Impossible { attempt, terms });
         }
         Err(why) => {
-            shared.children.enter(None, || {});
+            shared.children.enter(None, || ());
             not_now(shared, task, before, why);
         }
+    }
+}
+
+/// What is left to do about a job that runs.
+fn tell(shared: &Shared, id: JobId, has_limit: bool, actions: Vec<Action>) {
+    shared.dispatch.answered();
+    // An event of a job that has a slot frees none.
+    if let Some(task) = shared.hand_out(actions) {
+        shared.dispatch.start(task);
+    }
+    if has_limit || !children::is_active(shared, &id) {
+        shared.mail.send(Letter::Started(id));
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the daemon's threads share.
 
 use super::children::Children;
+use super::dispatch::Dispatch;
 use super::engine::Letter;
 use super::mailbox::Mailbox;
 use super::spawning::Spawning;
@@ -124,6 +125,8 @@ pub struct Shared {
     pub spool: Spool,
     /// The engine's mail.
     pub mail: Mailbox<Letter>,
+    /// The scheduler.
+    pub dispatch: Dispatch,
     /// Our children.
     pub children: Children,
     /// Those of them that have not reached their exec.

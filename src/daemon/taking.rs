@@ -130,13 +130,13 @@ impl Engine {
     }
 
     fn scan_known(&mut self, from: usize) {
-        let (known, next) = self.scheduler.some_waiting(from, NAMES_PER_TURN);
+        let (known, next) = self.ask(|s| s.some_waiting(from, NAMES_PER_TURN));
         if let Some(next) = next {
             self.scans.push_front(Scan::Known(next));
         }
         for (id, queue) in known {
             self.check_withdrawn(id.clone(), queue);
-            if self.scheduler.has_children(&id) && !self.scheduler.knows(&id) {
+            if self.ask(|s| s.has_children(&id)) && !self.ask(|s| s.knows(&id)) {
                 self.check_parent(id);
             }
         }
@@ -145,7 +145,7 @@ impl Engine {
     /// A name met: one that is known with the same content is not read again.
     pub(super) fn seen(&mut self, place: &Place, name: &[u8]) {
         if let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name))
-            && let Some(stamp) = self.scheduler.waiting(&id, &queue)
+            && let Some(stamp) = self.ask(|s| s.waiting(&id, &queue))
             && let Ok(Some(look)) = self.shared.spool.fs().look(place, name)
             && look.inode == stamp.inode
             && look.modified == stamp.modified
@@ -188,7 +188,7 @@ impl Engine {
                     // Moved here while no daemon ran: its processes are still to be ended.
                     self.found_held(id.clone());
                 }
-                if !self.scheduler.knows(&id) && self.has_ended(&id) {
+                if !self.ask(|s| s.knows(&id)) && self.has_ended(&id) {
                     if super::children::log_is_held(&self.shared, &id) {
                         // Never two at once: an earlier run of this name has left processes behind.
                         return self.judge_later(
@@ -250,7 +250,7 @@ impl Engine {
     /// A file came and went before it was looked at. It may have been an ended job's, whose log goes with it.
     fn vanished(&mut self, name: &[u8]) {
         if let Ok(id) = JobId::from_bytes(name)
-            && !self.scheduler.knows(&id)
+            && !self.ask(|s| s.knows(&id))
         {
             self.errand(committer::Task::ByHand(id));
         }

@@ -4,6 +4,7 @@
 use super::committer;
 use super::engine::Engine;
 use crate::core::id::JobId;
+use crate::core::scheduler::Scheduler;
 use crate::os::spawn;
 
 impl Engine {
@@ -18,7 +19,8 @@ impl Engine {
 
     /// True when nothing is being started or written, and every running job has its note.
     pub(super) fn is_settled(&mut self) -> bool {
-        if self.starting > 0 || self.errands > 0 || self.scheduler.counts().ending > 0 {
+        let ending = self.ask(Scheduler::counts).ending;
+        if self.shared.dispatch.is_starting() || self.errands > 0 || ending > 0 {
             return false;
         }
         let unnoted: Vec<JobId> = self
@@ -41,11 +43,18 @@ impl Engine {
     }
 
     /// Execs the binary that is there now. Children stay ours, the lock stays locked; the next image finds the
-    /// running jobs by their notes. Returns only on failure.
-    pub(super) fn become_new(&mut self) -> std::io::Error {
+    /// running jobs by their notes. `None` when something has come up, so that it is not the time; else it returns on
+    /// failure only.
+    pub(super) fn become_new(&mut self) -> Option<std::io::Error> {
+        let shared = std::sync::Arc::clone(&self.shared);
+        // What ends from here on is reaped by the next image, which learns how it ended.
+        let _frozen = shared.children.freeze()?;
+        if !shared.mail.is_empty() || self.ask(Scheduler::counts).ending > 0 {
+            return None;
+        }
         let program = program();
         let Some(lock) = &self.lock else {
-            return std::io::ErrorKind::NotFound.into();
+            return Some(std::io::ErrorKind::NotFound.into());
         };
         let argv: Vec<_> = std::env::args_os().collect();
         log::info!("upgrade: becoming {}", program.display());
@@ -57,7 +66,7 @@ impl Engine {
         if let Some(service) = &mut self.service {
             service.resume();
         }
-        e
+        Some(e)
     }
 }
 

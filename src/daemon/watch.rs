@@ -310,7 +310,7 @@ impl Engine {
         };
         // Most such events are our own doing; the directory says which are not.
         match change {
-            Change::MovedAway | Change::Removed if self.scheduler.knows(&id) => {
+            Change::MovedAway | Change::Removed if self.ask(|s| s.knows(&id)) => {
                 self.check_active(&id);
             }
             // Somebody had put it there.
@@ -322,14 +322,14 @@ impl Engine {
 
     /// Ends a running job whose file is not in `active/` any more.
     pub(super) fn check_active(&mut self, id: &JobId) {
-        if !self.scheduler.is_started(id) || super::children::is_active(&self.shared, id) {
+        if !self.ask(|s| s.is_started(id)) || super::children::is_active(&self.shared, id) {
             return;
         }
         // Older runs of the name were put out of the way before this one began: what is there now is this one.
         let to = match self.shared.spool.find_ended(id) {
             Ok(Some(_)) => MovedTo::Ended,
             Ok(None) => match self.shared.spool.find(id) {
-                Ok(Some(Where::Pending(queue))) if self.scheduler.has_successor(id, &queue) => {
+                Ok(Some(Where::Pending(queue))) if self.ask(|s| s.has_successor(id, &queue)) => {
                     MovedTo::Gone
                 }
                 Ok(Some(Where::Pending(_))) => MovedTo::Pending,
@@ -339,13 +339,14 @@ impl Engine {
             },
             Err(_) => return,
         };
-        log::info!("{id}: its file was taken out of active/: ending it");
-        self.feed(Event::ActiveMoved { id: id.clone(), to });
+        // It may have ended meanwhile, and its end been recorded.
+        let event = Event::ActiveMoved { id: id.clone(), to };
+        self.feed_if(|s| s.is_started(id), event);
     }
 
     /// Puts a file that somebody put into `active/` where jobs are started from.
     pub(super) fn check_stranger(&mut self, id: JobId) {
-        if self.scheduler.knows(&id) || !super::children::is_active(&self.shared, &id) {
+        if self.ask(|s| s.knows(&id)) || !super::children::is_active(&self.shared, &id) {
             return;
         }
         let look = self
@@ -371,10 +372,10 @@ impl Engine {
             Change::Removed | Change::MovedAway => self.errand(committer::Task::ByHand(id)),
             Change::Came => {
                 // What a commit puts there is known until the engine has heard of the commit, which is after this.
-                if !self.scheduler.knows(&id) {
+                if !self.ask(|s| s.knows(&id)) {
                     self.errand(committer::Task::ByHand(id.clone()));
                 }
-                if self.scheduler.has_children(&id) {
+                if self.ask(|s| s.has_children(&id)) {
                     let complete = *place == Place::Complete;
                     self.feed(Event::ParentMoved { id, complete });
                 }
@@ -393,12 +394,12 @@ impl Engine {
         }
         log::info!("queue {queue}: its directory is gone");
         self.watches.places.retain(|_, watched| *watched != place);
-        let left: Vec<JobId> = self
-            .scheduler
-            .all_waiting()
-            .filter(|(_, waits_in)| *waits_in == queue)
-            .map(|(id, _)| id.clone())
-            .collect();
+        let left: Vec<JobId> = self.ask(|s| {
+            s.all_waiting()
+                .filter(|(_, waits_in)| *waits_in == queue)
+                .map(|(id, _)| id.clone())
+                .collect()
+        });
         for id in left {
             self.check_withdrawn(id, queue.clone());
         }

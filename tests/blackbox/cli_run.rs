@@ -229,6 +229,29 @@ fn interrupting_it_cancels_the_job() {
 }
 
 #[test]
+fn an_interrupt_that_comes_with_the_first_line_of_the_job() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    for n in 0..5 {
+        let id = format!("early-{n}");
+        let text = "kill -INT $(cat $PIRN_STORE/client); exec sleep 600";
+        let mut client = std::process::Command::new("sh");
+        client
+            .arg("-c")
+            .arg("echo $$ > \"$PIRN_SPOOL/store/client\"; exec \"$0\" \"$@\"")
+            .arg(spool.command([""; 0]).get_program())
+            .args(["run", "--id", &id, text])
+            .env("PIRN_SPOOL", spool.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let (code, _, errors) = end(client.spawn().unwrap());
+        assert!(code.is_some_and(|code| code != 0), "{code:?} {errors}");
+        let record = spool.wait_record(&format!("failed/{id}"));
+        assert_eq!(record["reason"], "cancelled");
+    }
+}
+
+#[test]
 fn interrupting_it_while_the_job_waits() {
     let spool = Spool::serving(&["--slots", "1"]);
     let mut gate = Gate::new(&spool, "gate");

@@ -70,7 +70,7 @@ impl Reactor {
     /// Runs until told to close. Gives the listeners back, unless it was told to drain before.
     pub fn run(mut self) -> Vec<Listener> {
         while !self.is_closed() {
-            let wait = match self.wire.mail.may_sleep() {
+            let wait = match self.wire.mail.may_sleep(false) {
                 true => self.next_deadline().map(|at| at.since(clock::now().boot)),
                 false => Some(Duration::ZERO),
             };
