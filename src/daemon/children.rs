@@ -17,6 +17,7 @@ use crate::os::{clock, procfs, signals, wait};
 use crate::spool::{Fs, Place};
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use std::time::Duration;
 pub struct Children {
     /// Held by the thread that waits.
     turn: Mutex<()>,
+    /// Threads that wait, or wait for their turn to.
+    waiting: AtomicUsize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -85,32 +88,38 @@ impl Children {
     }
 }
 
-/// Starts the threads that wait for children until the process ends: one waits, the others are busy with what follows.
+/// Starts a thread that waits for children until the process ends. While it sees to what follows from an end, another
+/// must wait: who leaves nobody behind makes one more. So there are never more than one for each slot, and one.
 pub fn wait_for_all(shared: &Arc<Shared>) -> io::Result<()> {
-    let processors = std::thread::available_parallelism().map_or(2, usize::from);
-    for n in 0..processors.min(MOST_REAPERS) {
-        let shared = Arc::clone(shared);
-        let builder = std::thread::Builder::new()
-            .name(format!("reaper-{n}"))
-            .stack_size(256 * 1024);
-        let spawned = builder.spawn(move || {
-            loop {
-                let (run, exit) = next_end(&shared);
-                follow(&shared, &run, exit);
+    let builder = std::thread::Builder::new()
+        .name("reaper".to_owned())
+        .stack_size(256 * 1024);
+    let ours = Arc::clone(shared);
+    builder.spawn(move || {
+        loop {
+            let (run, exit) = next_end(&ours);
+            if let Some(task) = follow(&ours, &run, exit) {
+                start(&ours, task);
             }
-        });
-        match spawned {
-            Ok(_) => {}
-            // One is enough to go on with.
-            Err(_) if n > 0 => break,
-            Err(e) => return Err(e),
         }
-    }
+    })?;
+    shared.children.waiting.fetch_add(1, Ordering::SeqCst);
     Ok(())
 }
 
-/// More threads than this start jobs no faster.
-const MOST_REAPERS: usize = 8;
+/// Starts a job in a slot that has become free. That may take long (a working directory on a server that does not
+/// answer), and must not keep other ends from being seen.
+fn start(shared: &Arc<Shared>, task: runner::Task) {
+    let waiting = &shared.children.waiting;
+    if waiting.fetch_sub(1, Ordering::SeqCst) == 1 && wait_for_all(shared).is_err() {
+        // No thread to be had: those that are there for starts do it.
+        waiting.fetch_add(1, Ordering::SeqCst);
+        shared.dispatch.start(task);
+        return shared.dispatch.answered();
+    }
+    runner::start(shared, task);
+    waiting.fetch_add(1, Ordering::SeqCst);
+}
 
 /// Waits for the end of a job's leader, and reaps it.
 fn next_end(shared: &Shared) -> (Arc<Run>, Exit) {
@@ -173,8 +182,8 @@ fn take(shared: &Shared, ended: &wait::Ended) -> Option<Arc<Run>> {
     Some(run)
 }
 
-/// Tells the scheduler of an end, and does what follows from it.
-fn follow(shared: &Shared, run: &Run, exit: Exit) {
+/// Tells the scheduler of an end, and does what follows from it, but for a start: that is taken on, and to be done.
+fn follow(shared: &Shared, run: &Run, exit: Exit) -> Option<runner::Task> {
     let alone = exit == Exit::Code(0) || is_alone(shared, run);
     let event = Event::Ended {
         id: run.id.clone(),
@@ -183,7 +192,8 @@ fn follow(shared: &Shared, run: &Run, exit: Exit) {
     };
     if !shared.may_start() {
         shared.mail.send(Letter::Event(event));
-        return shared.children.told();
+        shared.children.told();
+        return None;
     }
     let actions = shared.step(event);
     let next = shared.hand_out(actions);
@@ -191,9 +201,7 @@ fn follow(shared: &Shared, run: &Run, exit: Exit) {
         shared.dispatch.begins();
     }
     shared.children.told();
-    if let Some(task) = next {
-        runner::start(shared, task);
-    }
+    next
 }
 
 /// True when no process holds the job's log any more.

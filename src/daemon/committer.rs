@@ -76,7 +76,10 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
             Task::Orphans => retain::orphans(&shared),
             Task::Unended => {
                 for id in retain::unended(&shared) {
-                    by_hand(&shared, &id);
+                    // One that still runs gets its end when it has met it.
+                    if shared.run(&id).is_none() {
+                        by_hand(&shared, &id);
+                    }
                 }
             }
         }

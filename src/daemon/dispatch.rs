@@ -72,7 +72,7 @@ impl Dispatch {
         self.starting.load(Ordering::SeqCst) > 0
     }
 
-    /// A start is taken on, and will be answered.
+    /// A start is taken on. What is begun is answered, or given to [`Self::start`] and then taken for answered here.
     pub fn begins(&self) {
         self.starting.fetch_add(1, Ordering::SeqCst);
     }

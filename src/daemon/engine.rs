@@ -54,6 +54,9 @@ impl Letter {
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(1);
 const LONGEST_PATIENCE: Duration = Duration::from_millis(64);
 
+/// How long news is left to gather while every slot is taken: nothing can be started anyway.
+const GATHER: Duration = Duration::from_millis(1);
+
 /// What a readable descriptor means.
 const MAIL: u64 = 0;
 const SIGNALS: u64 = 1;
@@ -87,6 +90,8 @@ pub struct Engine {
     pub(super) errands: usize,
     /// How long to wait for the next report.
     patience: Duration,
+    /// True when there was news since the last wait.
+    news: bool,
     /// True until all that waited at the start is known.
     pub(super) surveying: bool,
     /// What is open to others.
@@ -157,6 +162,7 @@ impl Engine {
             upgrade: false,
             status: String::new(),
             patience: SHORTEST_PATIENCE,
+            news: false,
             surveying: false,
             errands: 0,
             service: None,
@@ -218,6 +224,13 @@ impl Engine {
             }
             self.set_timers().or_else(doing("timerfd"))?;
             self.tell_status();
+            // What jobs do to our directories is told in many small pieces, to be read at one go.
+            if std::mem::take(&mut self.news)
+                && self.scans.is_empty()
+                && self.ask(Scheduler::is_full)
+            {
+                std::thread::sleep(GATHER);
+            }
             let longest = self.patience();
             let ready = self.poller.wait(longest).or_else(doing("epoll"))?;
             self.shared.mail.awake(ready.contains(&MAIL));
@@ -261,6 +274,7 @@ impl Engine {
         let letters = self.shared.mail.take();
         if !letters.is_empty() {
             self.patience = SHORTEST_PATIENCE;
+            self.news = true;
         }
         if letters.iter().any(Letter::is_commit) {
             // What a user did to a file before its commit must not be taken for something done to the next run.
@@ -416,7 +430,10 @@ impl Engine {
                     self.told(told);
                 }
             }
-            INOTIFY => self.read_watches(),
+            INOTIFY => {
+                self.news = true;
+                self.read_watches();
+            }
             BOOT_TIMER => self.boot_timer.acknowledge(),
             WALL_TIMER => self.wall_timer.acknowledge(),
             _ => {}

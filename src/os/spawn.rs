@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// A program ready to start. All strings are checked for NUL when this is made.
 #[derive(Debug)]
@@ -139,18 +140,13 @@ impl Attributes {
         let flags = libc::POSIX_SPAWN_SETSID
             | libc::c_short::try_from(libc::POSIX_SPAWN_SETSIGMASK | libc::POSIX_SPAWN_SETSIGDEF)
                 .unwrap_or(0);
-        // SAFETY: init fills the structure when it returns 0; the signal sets are filled before they are read; the
-        // setters copy them.
+        // SAFETY: init fills the structure when it returns 0; the setters copy the signal sets.
         unsafe {
             check(libc::posix_spawnattr_init(attributes.as_mut_ptr()))?;
             let mut this = Self(attributes.assume_init());
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&mut set);
-            check(libc::posix_spawnattr_setsigmask(&mut this.0, &set))?;
-            // sigfillset leaves out the two signals that glibc keeps for itself, and posix_spawn ignores those in
-            // the child unless they are in the set (measured: SigIgn 0x180000000).
-            std::ptr::write_bytes(&raw mut set, 0xff, 1);
-            check(libc::posix_spawnattr_setsigdefault(&mut this.0, &set))?;
+            let none: libc::sigset_t = std::mem::zeroed();
+            check(libc::posix_spawnattr_setsigmask(&mut this.0, &none))?;
+            check(libc::posix_spawnattr_setsigdefault(&mut this.0, &ignored()))?;
             check(libc::posix_spawnattr_setflags(&mut this.0, flags))?;
             Ok(this)
         }
@@ -162,6 +158,40 @@ impl Drop for Attributes {
         // SAFETY: initialised, and not used again.
         unsafe { libc::posix_spawnattr_destroy(&mut self.0) };
     }
+}
+
+/// The signals that a job would find ignored, as they are at the first start: exec resets those that have handlers.
+/// To reset all 64 takes a system call for each.
+fn ignored() -> libc::sigset_t {
+    static IGNORED: OnceLock<libc::sigset_t> = OnceLock::new();
+    *IGNORED.get_or_init(|| {
+        // SAFETY: all-zero is the empty set, and a valid action.
+        let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+        for signal in 1..=64 {
+            // SAFETY: as above; with no new action, the call only fills the old one.
+            let ignored = unsafe {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                    && action.sa_sigaction == libc::SIG_IGN
+            };
+            // posix_spawn ignores in the child the two signals that glibc keeps for itself, unless they are in the
+            // set (measured: SigIgn 0x180000000).
+            if ignored || GLIBC_SIGNALS.contains(&signal) {
+                add(&mut set, signal);
+            }
+        }
+        set
+    })
+}
+
+/// SIGCANCEL and SIGSETXID. sigaddset(3) refuses them.
+const GLIBC_SIGNALS: [libc::c_int; 2] = [32, 33];
+
+fn add(set: &mut libc::sigset_t, signal: libc::c_int) {
+    let bit = 1u64 << (signal - 1);
+    // SAFETY: the set is larger than 64 bits, one for each signal from the lowest on (the kernel's layout), and aligned
+    // for them.
+    unsafe { *(&raw mut *set).cast::<u64>() |= bit };
 }
 
 /// Where `program` is, looked for as execvp(3) does, but in the job's PATH and from the job's directory.

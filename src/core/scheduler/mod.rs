@@ -166,6 +166,11 @@ impl Scheduler {
         }
     }
 
+    /// True when every slot is taken.
+    pub fn is_full(&self) -> bool {
+        self.slots.len() >= self.policy.slots
+    }
+
     /// True when no job is live: nothing runs, starts or ends.
     pub fn is_quiet(&self) -> bool {
         self.slots.is_empty() && self.ending == 0
