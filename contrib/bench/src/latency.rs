@@ -56,8 +56,14 @@ fn drops(
         .collect()
 }
 
-/// The least that could be done: wait for inotify, spawn, wait.
-fn bare(c: &Context, ground: &Ground, count: usize, load: usize) -> io::Result<Vec<f64>> {
+/// The least that could be done: wait for inotify, spawn, wait. `first` is done with each file before its spawn.
+pub fn bare(
+    c: &Context,
+    ground: &Ground,
+    count: usize,
+    load: usize,
+    first: impl Fn(&Path) -> io::Result<()> + Sync,
+) -> io::Result<Vec<f64>> {
     let dir = ground.fresh("bare")?;
     let pending = dir.join("pending");
     fs::create_dir(&pending)?;
@@ -68,15 +74,16 @@ fn bare(c: &Context, ground: &Ground, count: usize, load: usize) -> io::Result<V
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut left = count;
-            while left > 0 {
+            let mut done = 0;
+            while done < count {
                 let some = arrivals.next(Duration::from_secs(10)).unwrap_or(0);
-                (0..some).for_each(|_| drop(probe.run()));
-                left = if some == 0 {
-                    0
-                } else {
-                    left.saturating_sub(some)
-                };
+                if some == 0 {
+                    return;
+                }
+                for n in done..done + some {
+                    drop(first(&pending.join(format!("probe{n}"))).and_then(|()| probe.run()));
+                }
+                done += some;
             }
         });
         for _ in 0..load {
@@ -131,7 +138,7 @@ pub fn report(c: &Context) -> io::Result<()> {
                     rep + 1,
                     c.reps
                 ));
-                let limit = bare(c, ground, c.scaled(100), load)?;
+                let limit = bare(c, ground, c.scaled(100), load, |_| Ok(()))?;
                 let times = through_pirn(c, ground, c.scaled(100), load)?;
                 of[0].push_beside(quantile(&times, 0.5), quantile(&limit, 0.5));
                 of[1].push_beside(quantile(&times, 0.99), quantile(&limit, 0.99));

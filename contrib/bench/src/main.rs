@@ -9,6 +9,7 @@ mod daemon;
 mod drain;
 mod enqueue;
 mod features;
+mod floor;
 mod ground;
 mod growth;
 mod idle;
@@ -28,7 +29,8 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 contrib/bench/run [OPTIONS] [FIGURE...]
 
-Figures: limits drain latency enqueue growth idle cpu features peers (default: all).
+Figures: limits floor drain latency enqueue growth idle cpu features peers (default: all).
+floor is what the protocol's file operations cost by themselves.
 growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting.
 
   --quick          few repetitions, at most 100 k waiting: under 3 minutes
@@ -41,8 +43,9 @@ growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting
 
 type Figure = (&'static str, fn(&Context) -> io::Result<()>);
 
-const FIGURES: [Figure; 9] = [
+const FIGURES: [Figure; 10] = [
     ("limits", limits::report),
+    ("floor", floor::report),
     ("drain", drain::report),
     ("latency", latency::report),
     ("enqueue", enqueue::report),
@@ -126,6 +129,15 @@ fn main() -> ExitCode {
     if std::env::args().any(|word| word == "--help" || word == "-h") {
         print!("{HELP}");
         return ExitCode::SUCCESS;
+    }
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, option, base, name] = words.as_slice()
+        && option == floor::ADD
+    {
+        return match floor::add(base.as_ref(), name) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
     }
     let args = match parse() {
         Ok(args) => args,
