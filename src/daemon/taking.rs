@@ -67,17 +67,19 @@ impl Engine {
     }
 
     pub(super) fn open_queue(&mut self, queue: &QueueName) {
-        if let Err(e) = self.watch_queue(queue) {
-            // Not to be watched (fs.inotify.max_user_watches?): then it is looked at every so often.
-            if e.kind() == io::ErrorKind::NotFound {
-                return;
+        match self.watch_queue(queue) {
+            Ok(true) => self.feed(Event::Found(queue.clone())),
+            Ok(false) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return,
+            Err(e) => {
+                // Not to be watched (fs.inotify.max_user_watches?): then it is looked at every so often.
+                if self.watches.unwatched.insert(queue.clone()) {
+                    log::error!(
+                        "queue {queue}: cannot be watched, and is looked at every few seconds: {e}"
+                    );
+                }
+                self.rescan_soon();
             }
-            if self.watches.unwatched.insert(queue.clone()) {
-                log::error!(
-                    "queue {queue}: cannot be watched, and is looked at every few seconds: {e}"
-                );
-            }
-            self.rescan_soon();
         }
         self.scan(Place::of_queue(queue));
     }
@@ -106,19 +108,28 @@ impl Engine {
             Some(listing) => Ok(listing),
             None => self.shared.spool.fs().with(&place, |fd| Listing::open(fd)),
         };
-        let mut listing = match opened {
-            Ok(listing) => listing,
-            Err(e) => return self.cannot_scan(&place, &e),
-        };
+        match opened.and_then(|listing| self.scan_part(&place, listing)) {
+            Ok(Some(listing)) => {
+                let listing = Some(listing);
+                return self.scans.push_front(Scan::Directory { place, listing });
+            }
+            Ok(None) => {}
+            Err(e) => self.cannot_scan(&place, &e),
+        }
+        if let Some(queue) = place.queue() {
+            self.feed(Event::Read(queue));
+        }
+    }
+
+    /// Gives the listing back if there may be more.
+    fn scan_part(&mut self, place: &Place, mut listing: Listing) -> io::Result<Option<Listing>> {
         for _ in 0..NAMES_PER_TURN {
-            match listing.next_name() {
-                Ok(Some(name)) => self.seen(&place, &name),
-                Ok(None) => return,
-                Err(e) => return self.cannot_scan(&place, &e),
+            match listing.next_name()? {
+                Some(name) => self.seen(place, &name),
+                None => return Ok(None),
             }
         }
-        let listing = Some(listing);
-        self.scans.push_front(Scan::Directory { place, listing });
+        Ok(Some(listing))
     }
 
     fn cannot_scan(&mut self, place: &Place, e: &io::Error) {

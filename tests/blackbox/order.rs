@@ -66,6 +66,33 @@ fn higher_priority_first_then_oldest() {
 }
 
 #[test]
+fn a_directory_that_becomes_a_queue_starts_with_its_oldest_job() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    let (dir, order) = (spool.beside("mail"), spool.beside("order"));
+    fs::create_dir(&dir).unwrap();
+    // Names whose hashes have nothing to do with their ages.
+    let names: Vec<String> = (0..40)
+        .map(|n| format!("job-{}", n * 7919 % 1000))
+        .collect();
+    let begun = std::time::SystemTime::now() - std::time::Duration::from_secs(1000);
+    for (n, name) in names.iter().enumerate() {
+        let file = fs::File::create(dir.join(name)).unwrap();
+        let text = format!("echo $PIRN_ID >> {}\n", order.display());
+        std::io::Write::write_all(&mut &file, text.as_bytes()).unwrap();
+        let made = begun + std::time::Duration::from_secs(n as u64);
+        file.set_modified(made).unwrap();
+    }
+    fs::rename(&dir, spool.path().join("pending/mail")).unwrap();
+    spool.wait_for("all of them", || spool.ls("complete").len() == names.len());
+    let ran: Vec<String> = fs::read_to_string(order)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(ran, names);
+}
+
+#[test]
 fn numbers_in_the_order_they_were_added() {
     let mut line = Line::new("1");
     let script = format!(

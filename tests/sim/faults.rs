@@ -21,6 +21,7 @@ pub enum Fault {
     IgnorePriority,
     IgnorePause,
     IgnoreHold,
+    IgnoreFound,
     IgnoreUsersStop,
     ReverseAge,
     StartTwice,
@@ -40,7 +41,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them with a word that the checker's complaint must have in it.
-    pub const ALL: [(Self, &'static str); 28] = [
+    pub const ALL: [(Self, &'static str); 29] = [
         (Self::LoseCommits, "counts"),
         (Self::LoseAdoptions, "counts"),
         (Self::LoseReadmits, "readmitted"),
@@ -54,6 +55,7 @@ impl Fault {
         (Self::IgnorePriority, "priority"),
         (Self::IgnorePause, "paused"),
         (Self::IgnoreHold, "held"),
+        (Self::IgnoreFound, "not read"),
         (Self::IgnoreUsersStop, "TERM"),
         (Self::ReverseAge, "age"),
         (Self::StartTwice, "two at once"),
@@ -127,6 +129,7 @@ impl Subject {
             Event::Adopted { .. } if fault == Fault::LoseAdoptions => return None,
             Event::Withdrawn { .. } if fault == Fault::LoseWithdrawals => return None,
             Event::Hold if fault == Fault::IgnoreHold => return None,
+            Event::Found(_) if fault == Fault::IgnoreFound => return None,
             Event::ActiveMoved { .. } if fault == Fault::IgnoreUsersStop => return None,
             Event::Arrived(ticket) => Event::Arrived(Box::new(bend_ticket(*ticket, fault))),
             Event::Committed {

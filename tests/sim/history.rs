@@ -49,6 +49,7 @@ impl Sim {
             }
             93..96 => self.configure(),
             96 => self.clock_jumps(),
+            97 if self.dice.percent(50) => self.find_or_read(),
             97 => {
                 self.world.held = !self.world.held;
                 self.step(if self.world.held {
@@ -62,6 +63,16 @@ impl Sim {
             _ if self.dice.percent(70) => self.restart(),
             _ => Ok(()),
         }
+    }
+
+    /// The daemon begins to read a queue's directory for the first time, or has read one.
+    fn find_or_read(&mut self) -> Checked {
+        if let Some(queue) = self.world.unread.pop_first() {
+            return self.step(Event::Read(queue));
+        }
+        let queue = self.any_queue();
+        self.world.unread.insert(queue.clone());
+        self.step(Event::Found(queue))
     }
 
     /// To the next moment at which anything happens, or part of the way.
@@ -202,6 +213,9 @@ impl Sim {
         self.world.slots = 2;
         let policy = self.world.policy();
         self.step(Event::Configured(Box::new(policy)))?;
+        while let Some(queue) = self.world.unread.pop_first() {
+            self.step(Event::Read(queue))?;
+        }
         self.world.held = false;
         self.step(Event::Release)?;
         self.wind_down()

@@ -20,6 +20,7 @@ impl Sim {
         self.world.tasks.clear();
         self.world.mail.clear();
         self.world.notices.clear();
+        self.world.unread.clear();
         let policy = self.world.policy();
         let seed = self.dice.roll();
         self.subject = Subject::new(policy.clone(), seed, self.fault);

@@ -9,14 +9,18 @@ use pirn::core::scheduler::MovedTo;
 use std::rc::Rc;
 
 impl Sim {
-    /// What people do to the spool with drops, `mv` and `rm`.
-    pub fn user(&mut self) {
-        let id = id(NAMES[self.dice.index(NAMES.len())]);
-        let queue = queue(if self.dice.percent(50) {
+    pub fn any_queue(&mut self) -> QueueName {
+        queue(if self.dice.percent(50) {
             "default"
         } else {
             QUEUES[self.dice.index(QUEUES.len())]
-        });
+        })
+    }
+
+    /// What people do to the spool with drops, `mv` and `rm`.
+    pub fn user(&mut self) {
+        let id = id(NAMES[self.dice.index(NAMES.len())]);
+        let queue = self.any_queue();
         match self.dice.below(20) {
             0..10 => {
                 let spec = Rc::new(Spec::random(&mut self.dice, &id, self.world.now));

@@ -85,6 +85,8 @@ pub struct World {
     pub slots: usize,
     pub only: Vec<String>,
     pub held: bool,
+    /// Queues whose directories are being read.
+    pub unread: BTreeSet<QueueName>,
     pub next_version: u64,
     /// Tells the daemon also of what it did itself, as a bare inotify does.
     pub noisy: bool,
@@ -111,6 +113,7 @@ impl World {
             slots,
             only: Vec::new(),
             held: false,
+            unread: BTreeSet::new(),
             next_version: 1,
             noisy: false,
         }

@@ -139,6 +139,8 @@ impl Scheduler {
             }
             Event::ParentMoved { id, complete } => self.parent_ended(&id, complete, now, actions),
             Event::Configured(policy) => self.configured(*policy),
+            Event::Found(queue) => self.set_unread(&queue, true),
+            Event::Read(queue) => self.set_unread(&queue, false),
             Event::Hold => self.held = true,
             Event::Release => self.held = false,
             Event::Shutdown => self.shutdown(now, actions),
@@ -255,6 +257,12 @@ impl Scheduler {
         for queue in self.queues.iter_mut() {
             (queue.slots, queue.closed) = self.policy.of(&queue.name);
         }
+    }
+
+    fn set_unread(&mut self, queue: &QueueName, unread: bool) {
+        let policy = &self.policy;
+        let ix = self.queues.intern(queue, || policy.of(queue));
+        self.queues.get_mut(ix).unread = unread;
     }
 
     fn run_timers(&mut self, now: Now, actions: &mut Vec<Action>) {

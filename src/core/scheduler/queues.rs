@@ -13,6 +13,8 @@ pub(super) struct Queue {
     pub slots: Option<usize>,
     /// Nothing is started from it: paused, or not served by this daemon.
     pub closed: bool,
+    /// Its directory is being read: whose turn it is can be told only when all are known.
+    pub unread: bool,
     /// How many hold a slot.
     pub busy: usize,
     ready: Ready,
@@ -26,7 +28,7 @@ impl Queue {
     }
 
     fn may_start(&self) -> bool {
-        !self.closed && self.slots.is_none_or(|slots| self.busy < slots)
+        !self.closed && !self.unread && self.slots.is_none_or(|slots| self.busy < slots)
     }
 }
 
@@ -57,6 +59,7 @@ impl Queues {
             name: name.clone(),
             slots,
             closed,
+            unread: false,
             busy: 0,
             ready: Ready::default(),
             served: 0,

@@ -210,6 +210,10 @@ pub enum Event {
     },
     /// The settings changed.
     Configured(Box<super::Policy>),
+    /// A queue's directory is about to be read for the first time: nothing is started from it.
+    Found(QueueName),
+    /// It was read.
+    Read(QueueName),
     /// There is too little room to start anything.
     Hold,
     /// There is room again.

@@ -107,6 +107,9 @@ impl Checker {
         ensure(!self.closed(queue), || {
             format!("start of {id}: queue {queue} is paused")
         })?;
+        ensure(!self.unread.contains(queue), || {
+            format!("start of {id}: queue {queue} is not read yet")
+        })?;
         ensure(self.running() < self.policy.slots, || {
             format!("start of {id}: more than all slots")
         })?;

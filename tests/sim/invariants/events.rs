@@ -96,6 +96,8 @@ impl Checker {
             Event::LogFull { id } => self.stopped(id, StopReason::LogLimit),
             Event::ParentMoved { id, complete } => self.parent_ended(id, *complete),
             Event::Configured(policy) => self.policy = (**policy).clone(),
+            Event::Found(queue) => drop(self.unread.insert(queue.clone())),
+            Event::Read(queue) => drop(self.unread.remove(queue)),
             Event::Hold => self.held = true,
             Event::Release => self.held = false,
             Event::Shutdown => {

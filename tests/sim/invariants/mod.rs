@@ -116,6 +116,8 @@ pub struct Checker {
     pub jobs: BTreeMap<JobId, Belief>,
     pub policy: Policy,
     pub held: bool,
+    /// Queues whose directories are being read.
+    pub unread: BTreeSet<QueueName>,
     pub shutdowns: u32,
     /// No start before ... and no excuse after, for want of resources.
     resume: Option<(Boot, Boot)>,
@@ -131,6 +133,7 @@ impl Checker {
             jobs: BTreeMap::new(),
             policy,
             held: false,
+            unread: BTreeSet::new(),
             shutdowns: 0,
             resume: None,
             served: BTreeMap::new(),
@@ -166,7 +169,9 @@ impl Checker {
     }
 
     fn has_room(&self, queue: &QueueName) -> bool {
-        !self.closed(queue) && self.queue_slots(queue).is_none_or(|n| self.busy(queue) < n)
+        !self.closed(queue)
+            && !self.unread.contains(queue)
+            && self.queue_slots(queue).is_none_or(|n| self.busy(queue) < n)
     }
 
     /// What the child must think of its parent now.
