@@ -14,6 +14,7 @@ mod worker;
 
 mod about;
 mod abuse;
+mod batch;
 mod callbacks;
 mod calls;
 mod calls_tls;
