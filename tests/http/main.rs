@@ -17,6 +17,7 @@ mod abuse;
 mod batch;
 mod callbacks;
 mod calls;
+mod calls_hostile;
 mod calls_tls;
 mod hq;
 mod jobrunner;

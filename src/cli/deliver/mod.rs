@@ -3,6 +3,7 @@
 
 mod post;
 mod redirect;
+mod retry_after;
 mod sign;
 
 use super::exit::{FAILURE, Failure, OK, Outcome};
