@@ -163,7 +163,7 @@ impl<F: Fs> Spool<F> {
     /// Writes the queue that a job waits in into its file, which may say nothing of it (a shell line) or name another
     /// (it was moved by hand): else nobody would know where it came from. False if it is gone.
     fn say_queue(&self, id: &JobId, queue: &QueueName) -> io::Result<bool> {
-        if queue.is_default() || self.queue_asked_for(id, queue)?.as_ref() == Some(queue) {
+        if queue.is_default() || self.queue_named(id, queue)?.as_ref() == Some(queue) {
             return Ok(true);
         }
         let at = Where::Pending(queue.clone());
@@ -179,7 +179,7 @@ impl<F: Fs> Spool<F> {
         match self.find(id)? {
             None => Ok(Steered::Missing),
             Some(Where::Pending(queue)) if queue == held => {
-                let to = self.queue_asked_for(id, &held)?;
+                let to = self.queue_named(id, &held)?;
                 let to = to.filter(|to| *to != held).unwrap_or_default();
                 self.move_queue(id, &held, &to)
             }
@@ -191,7 +191,7 @@ impl<F: Fs> Spool<F> {
     }
 
     /// The queue that a waiting job's file names, which may not be the one that it waits in.
-    fn queue_asked_for(&self, id: &JobId, at: &QueueName) -> io::Result<Option<QueueName>> {
+    pub fn queue_named(&self, id: &JobId, at: &QueueName) -> io::Result<Option<QueueName>> {
         let place = Place::of_queue(at);
         let name = id.as_str().as_bytes();
         match self.fs.take(&place, name, MAX_RECORD_BYTES, Ask::Nothing)? {

@@ -23,6 +23,7 @@ mod hq;
 mod jobrunner;
 mod jobs;
 mod logs;
+mod odd_requests;
 mod openapi;
 mod qmd;
 mod rights;
