@@ -8,6 +8,7 @@
 //! the end is written, and a crash in between may make others, about an end a moment later.
 
 use super::{Fs, NewId, Place, Spool, Submit, SubmitError};
+use crate::core::config::CALLBACKS;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::BackoffSpec;
 use crate::core::qmd;
@@ -15,9 +16,6 @@ use crate::core::record::{Call, Record, Setting, State, Work};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::time::Duration;
-
-/// Their queue.
-pub const CALLBACKS: &str = "callbacks";
 
 /// How long an answer to a callback may take.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(30);
