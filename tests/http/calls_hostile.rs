@@ -371,3 +371,44 @@ fn callbacks_have_no_callbacks() {
     });
     assert_eq!(worker.sent().len(), 2);
 }
+
+/// What was called is not called again because there was no room for what it answered.
+#[test]
+fn a_full_disk_makes_no_call_twice() {
+    let spool = Spool::new();
+    let worker = Worker::with::<&[u8]>(&[]);
+    let order = json!({
+        "id": "1", "attempt": 1, "url": worker.url("/"), "headers": {}, "payload": null, "manner": "own",
+        "sign": false, "secret": null, "allow": ["127.0.0.0/8"],
+    });
+    let (orders, report) = (spool.beside("order"), spool.beside("report"));
+    std::fs::write(&orders, order.to_string()).unwrap();
+    let full = || {
+        std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap()
+    };
+    let deliver = |out: &std::path::Path, to: std::process::Stdio| {
+        let mut command = spool.command(["deliver"]);
+        command
+            .env("PIRN_OUT", out)
+            .stdin(std::fs::File::open(&orders).unwrap());
+        command.stdout(to).output().unwrap()
+    };
+    let done = deliver(&report, full().into());
+    assert_eq!(done.status.code(), Some(0));
+    let told: Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    assert_eq!(told["status_code"], 200);
+    assert!(
+        told["error"].as_str().unwrap().contains("No space"),
+        "{told}"
+    );
+    let done = deliver("/dev/full".as_ref(), std::process::Stdio::piped());
+    assert_eq!(
+        (done.status.code(), done.stdout.as_slice()),
+        (Some(0), &b"ok"[..])
+    );
+    assert!(String::from_utf8_lossy(&done.stderr).contains("No space"));
+    assert_eq!(worker.sent().len(), 2);
+}

@@ -8,7 +8,7 @@ use crate::core::http::Secret;
 use crate::core::record::{Manner, Order, without_userinfo};
 use crate::os::clock;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use ureq::config::Config;
@@ -31,6 +31,8 @@ pub struct Answer {
     pub status: u16,
     /// Its `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
+    /// Why its body is not all in the log. The call was made all the same, and is not to be made again for that.
+    pub unwritten: Option<io::Error>,
 }
 
 /// Nothing came back.
@@ -103,16 +105,32 @@ fn answer(mut response: Response<Body>, out: &mut impl Write) -> Result<Answer, 
     let now = clock::wall().0 / 1_000_000_000;
     let retry_after =
         field("retry-after").and_then(|value| retry_after::seconds(value, field("date"), now));
-    let copied = io::copy(&mut response.body_mut().as_reader(), out).and_then(|_| out.flush());
-    match copied {
-        Ok(()) => Ok(Answer {
+    match copy(&mut response.body_mut().as_reader(), out) {
+        Ok(unwritten) => Ok(Answer {
             status,
             retry_after,
+            unwritten,
         }),
         Err(e) => Err(Trouble {
             what: format!("the answer, with status {status}, was cut off: {e}"),
             is_permanent: false,
         }),
+    }
+}
+
+/// Copies all there is. An error of the reader is one; that of the writer, after which nothing more is read, is given.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Option<io::Error>> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let n = match from.read(&mut buffer) {
+            Ok(0) => return Ok(to.flush().err()),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        if let Err(e) = to.write_all(buffer.get(..n).unwrap_or_default()) {
+            return Ok(Some(e));
+        }
     }
 }
 
