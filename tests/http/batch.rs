@@ -43,13 +43,12 @@ fn each_line_has_an_answer() {
 #[test]
 fn many_lines_are_numbered_in_their_order() {
     let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
-    let job =
-        |n: u64| json!({"command": format!("echo {n}"), "queue": (n % 3 == 0).then_some("thirds")});
+    let job = |n: u64| json!({"command": format!("echo {n}"), "queue": n.is_multiple_of(3).then_some("thirds")});
     let lines = push(port, &(1..=2500).map(job).collect::<Vec<_>>());
     assert_eq!(lines.len(), 2500);
-    for (n, line) in (1..).zip(&lines) {
+    for (n, line) in (1u64..).zip(&lines) {
         assert_eq!(*line, json!({"status": 201, "id": n.to_string()}));
-        let at = if n % 3 == 0 {
+        let at = if n.is_multiple_of(3) {
             "pending/thirds"
         } else {
             "pending"
