@@ -23,7 +23,7 @@ pub struct Args {
 pub fn add(spool: &Path, args: Args) -> Outcome {
     let spool = super::open(spool, !args.no_sync)?;
     if args.batch {
-        return batch::add(&spool, args.job, !args.no_sync);
+        return batch::add(&spool, args.job);
     }
     let id = args.job.submit(&spool)?;
     output::line(&id)?;

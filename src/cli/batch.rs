@@ -19,16 +19,10 @@ const WINDOW: usize = 1024;
 /// Their bytes, at most, but for the last of them.
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// Threads that write and sync: concurrent syncs share one commit of the journal (DESIGN section 6).
-const SYNCERS: usize = 16;
-
 /// What is read at a time: as much as a pipe holds.
 const PIECE: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// Threads that write without syncing: more would wait for each other at the lock of `tmp/`.
-const WRITERS: usize = 2;
 
 /// A line that is not blank.
 struct Line {
@@ -37,15 +31,13 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-pub fn add(spool: &Spool, args: JobArgs, durable: bool) -> Outcome {
+pub fn add(spool: &Spool, args: JobArgs) -> Outcome {
     let common = Common::new(args.template(spool)?)?;
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut lines = Lines::new(input);
-    let threads = if durable { SYNCERS } else { WRITERS };
     let mut batch = Adding {
         spool,
         common,
-        threads,
         boot: procfs::boot_id(),
         room: 0,
         accepted: 0,
@@ -62,7 +54,6 @@ pub fn add(spool: &Spool, args: JobArgs, durable: bool) -> Outcome {
 struct Adding<'a> {
     spool: &'a Spool,
     common: Common,
-    threads: usize,
     boot: String,
     /// How many more may wait, when that was last counted.
     room: u64,
@@ -118,7 +109,7 @@ impl Adding<'_> {
         };
         let batch = self
             .spool
-            .submit_all(lines.len(), self.threads, &self.boot, maker);
+            .submit_all(lines.len(), self.spool.writers(), &self.boot, maker);
         self.accepted += batch.ids.len();
         print(&batch.ids).map_err(|e| {
             let what = format!("the ids could not be printed: {e}");

@@ -4,7 +4,7 @@ use super::exit::{BAD_CONFIG, Failure, OK, Outcome};
 use super::output;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
-use crate::spool::EditError;
+use crate::spool::{EditError, Spool};
 use clap::Subcommand;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,23 +54,25 @@ fn check(path: &Path, text: &str) -> Result<Config, Failure> {
     Config::parse(text).map_err(|e| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display())))
 }
 
-/// Writes the pause into `config.json`, where everybody can see it.
 pub fn pause(path: &Path, args: &QueueArgs, paused: bool) -> Outcome {
     let spool = super::open(path, true)?;
-    let keys = match &args.queue {
-        Some(queue) => vec!["queues", queue.as_str(), "paused"],
+    pause_queue(&spool, args.queue.as_ref().map(QueueName::as_str), paused)?;
+    Ok(OK)
+}
+
+/// Writes the pause of a queue, or of all, into `config.json`, where everybody can see it.
+pub fn pause_queue(spool: &Spool, queue: Option<&str>, paused: bool) -> Result<(), Failure> {
+    let keys = match queue {
+        Some(queue) => vec!["queues", queue, "paused"],
         None => vec!["paused"],
     };
     spool
         .edit_settings(&[(&keys, paused.to_string())])
-        .map_err(|e| {
-            let file = path.join("config.json");
-            match e {
-                EditError::Io(e) => e.into(),
-                EditError::Invalid(_) | EditError::Unreadable(_) => {
-                    Failure::new(BAD_CONFIG, format!("{}: {e}", file.display()))
-                }
+        .map_err(|e| match e {
+            EditError::Io(e) => e.into(),
+            EditError::Invalid(_) | EditError::Unreadable(_) => {
+                let file = spool.path().join("config.json");
+                Failure::new(BAD_CONFIG, format!("{}: {e}", file.display()))
             }
-        })?;
-    Ok(OK)
+        })
 }

@@ -68,6 +68,10 @@ enum Command {
     Retry(steer::RetryArgs),
     /// Remove waiting or finished jobs, with their logs
     Rm(steer::RmArgs),
+    /// Keep waiting jobs from being started
+    Hold(steer::Ids),
+    /// Let held jobs go, back to their queues
+    Release(steer::Ids),
     /// Start nothing more, in one queue or in all
     Pause(config::QueueArgs),
     /// Start jobs again
@@ -146,6 +150,8 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
         Command::Cancel(args) => steer::cancel(&spool, &args),
         Command::Retry(args) => steer::retry(&spool, &args),
         Command::Rm(args) => steer::rm(&spool, &args),
+        Command::Hold(args) => steer::hold(&spool, &args),
+        Command::Release(args) => steer::release(&spool, &args),
         Command::Pause(args) => config::pause(&spool, &args, true),
         Command::Resume(args) => config::pause(&spool, &args, false),
         Command::Status(args) => status::status(&spool, &args),

@@ -1,10 +1,12 @@
-//! `pirn cancel`, `pirn retry`, `pirn rm`.
+//! `pirn cancel`, `pirn retry`, `pirn rm`, `pirn hold`, `pirn release`.
 
+use super::config;
 use super::exit::{FAILURE, Failure, OK, Outcome};
 use crate::core::id::JobId;
 use crate::core::record::State;
-use crate::spool::{Place, Spool, Steered, Where};
+use crate::spool::{HELD, Place, Spool, Steered, Where};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +65,41 @@ pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
             )),
         }
     })
+}
+
+/// The queue of held jobs is paused first, in the settings, where everybody can see it.
+pub fn hold(path: &Path, args: &Ids) -> Outcome {
+    let spool = super::open(path, true)?;
+    let mut is_paused = false;
+    each(&spool, &args.ids, |id, _| {
+        if !is_paused && matches!(spool.find(id)?, Some(Where::Pending(_))) {
+            config::pause_queue(&spool, Some(HELD), true)?;
+            is_paused = true;
+        }
+        waits(id, spool.hold(id))
+    })
+}
+
+pub fn release(path: &Path, args: &Ids) -> Outcome {
+    let spool = super::open(path, true)?;
+    each(&spool, &args.ids, |id, _| waits(id, spool.release(id)))
+}
+
+/// What came of a request that only a waiting job can be given.
+fn waits(id: &JobId, steered: io::Result<Steered>) -> Result<(), Failure> {
+    match steered {
+        Ok(Steered::Done) => Ok(()),
+        Ok(Steered::Missing) => Err(Failure::no_job(id)),
+        Ok(Steered::Wrong(state)) => Err(Failure::new(
+            FAILURE,
+            format!("job {id} does not wait: it is in {state}/"),
+        )),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(Failure::new(
+            FAILURE,
+            format!("job {id}: another job of that name is in the way"),
+        )),
+        Err(e) => Err(e.into()),
+    }
 }
 
 pub fn rm(spool: &Path, args: &RmArgs) -> Outcome {

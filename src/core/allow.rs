@@ -122,11 +122,17 @@ fn network(text: &str) -> Option<Host> {
         IpAddr::V4(_) => 32,
         IpAddr::V6(_) => 128,
     };
-    let bits = match bits {
+    let bits: u8 = match bits {
         Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
         None => width,
     };
-    Some(Host::Net(address, bits))
+    // What is connected to is compared as IPv4 where it is IPv4.
+    Some(match (address, bits.checked_sub(96)) {
+        (IpAddr::V6(mapped), Some(bits)) if mapped.to_ipv4_mapped().is_some() => {
+            Host::Net(address.to_canonical(), bits)
+        }
+        (_, _) => Host::Net(address, bits),
+    })
 }
 
 fn name(text: &str) -> Option<Host> {
@@ -259,6 +265,10 @@ mod tests {
             ("0.0.0.0/0", "169.254.169.254", 80, true),
             ("0.0.0.0/0", "::1", 80, false),
             ("::1", "::1", 1, true),
+            ("::ffff:10.0.0.0/104", "10.9.9.9", 80, true),
+            ("::ffff:10.0.0.0/104", "11.0.0.1", 80, false),
+            ("[::ffff:10.0.0.7]:81", "::ffff:10.0.0.7", 81, true),
+            ("::/0", "10.0.0.7", 80, false),
         ] {
             assert_eq!(
                 permits(&[pattern], "any", address, port),

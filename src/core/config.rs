@@ -38,6 +38,9 @@ pub struct QueueConfig {
     pub defaults: Defaults,
 }
 
+/// The queue of what follows the end of a job.
+pub const CALLBACKS: &str = "callbacks";
+
 /// Least free space before pirn takes new work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MinFree {
@@ -136,6 +139,13 @@ impl Config {
     /// Whether jobs of `queue` may be started.
     pub fn is_paused(&self, queue: &QueueName) -> bool {
         self.paused || self.queues.get(queue).is_some_and(|q| q.paused)
+    }
+
+    /// How many jobs of `queue` may run at a time, if fewer than the `all` that there are slots for. Callbacks have half
+    /// of the slots unless told otherwise: a receiver that does not answer must not keep everybody from running.
+    pub fn slots_of(&self, queue: &QueueName, all: usize) -> Option<usize> {
+        let told = self.queues.get(queue).and_then(|q| q.slots);
+        told.or_else(|| (queue.as_str() == CALLBACKS).then(|| (all / 2).max(1)))
     }
 
     /// What holds for a job of `queue`: its own word, else the queue's, else the spool's, else pirn's.

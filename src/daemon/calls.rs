@@ -24,6 +24,7 @@ pub fn order(start: &Start<'_>, call: &Call, config: &Config) -> Vec<u8> {
             .http
             .webhook_secret
             .as_ref()
+            .filter(|_| call.sign)
             .map(|secret| secret.as_str().to_owned()),
         allow: config.http.url_allow.to_strings(),
     };

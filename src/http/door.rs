@@ -24,8 +24,6 @@ pub struct Door {
     config: Live<Arc<Config>>,
     tokens: Mutex<Option<Arc<Live<Arc<Tokens>>>>>,
     tally: Arc<Tally>,
-    /// Held while settings are edited.
-    editing: Mutex<()>,
     boot: String,
 }
 
@@ -86,7 +84,6 @@ impl Door {
             config: Live::new(config, Arc::default()),
             tokens: Mutex::new(None),
             tally,
-            editing: Mutex::new(()),
             boot: procfs::boot_id(),
         }
     }
@@ -135,7 +132,6 @@ impl Door {
             );
             return Err(problem::new(409, what));
         }
-        let _editing = self.editing.lock().unwrap_or_else(PoisonError::into_inner);
         self.spool.edit_settings(edits).map_err(|e| match e {
             EditError::Invalid(what) => problem::new(409, format!("config.json: {what}")),
             EditError::Unreadable(e) | EditError::Io(e) => {

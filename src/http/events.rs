@@ -80,11 +80,13 @@ impl Events {
     pub fn since(&self, seen: u64, most: usize) -> News {
         let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = ring.next - ring.kept.len() as u64;
-        let skip = usize::try_from(seen.saturating_sub(before)).unwrap_or(usize::MAX);
+        // Who has seen what is still to come has seen it of another daemon, and knows nothing of this one.
+        let from = seen.clamp(before, ring.next);
+        let skip = usize::try_from(from - before).unwrap_or(usize::MAX);
         News {
-            first: seen.max(before) + 1,
+            first: from + 1,
             events: ring.kept.iter().skip(skip).take(most).cloned().collect(),
-            missed: seen < before || seen > ring.next,
+            missed: seen != from,
         }
     }
 }
@@ -120,6 +122,10 @@ mod tests {
         assert!(!events.since(seen, 9).missed);
         events.forget();
         assert!(events.since(seen, 9).missed);
-        assert!(events.since(seen + 9, 9).missed, "of an earlier daemon");
+        for later in [seen + 9, u64::MAX] {
+            let other = events.since(later, 9);
+            assert!(other.missed, "of an earlier daemon");
+            assert_eq!((other.first, other.events), (events.last() + 1, vec![]));
+        }
     }
 }

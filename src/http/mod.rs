@@ -38,6 +38,7 @@ pub mod problem;
 pub mod request;
 pub mod sse;
 pub mod submit;
+mod together;
 pub mod tokens;
 mod ui;
 pub mod wake;

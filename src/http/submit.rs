@@ -92,11 +92,29 @@ impl From<SubmitError> for Refusal {
 impl Door {
     /// Accepts a job into the queue that its record names. When this returns, the job survives a power cut. What pirn
     /// itself writes into records is taken out before.
-    pub fn submit(&self, caller: &Caller, mut record: Record, id: NewId) -> Result<JobId, Refusal> {
+    pub fn submit(&self, caller: &Caller, record: Record, id: NewId) -> Result<JobId, Refusal> {
         may_ask_for(caller, &record)?;
         let config = self.config();
         daemon::admit(self.spool(), &config).map_err(Refusal::NotNow)?;
         daemon::room(self.spool(), &config).map_err(Refusal::NotNow)?;
+        let mut record = self.judge(caller, record, config.max_job_bytes)?;
+        let queue = record.queue.clone().unwrap_or_default();
+        let submit = Submit {
+            record: &mut record,
+            queue,
+            id,
+        };
+        Ok(self.spool().submit(submit, self.boot())?)
+    }
+
+    /// The record as it is to be written, but for its id. `most`: `max_job_bytes`.
+    pub(super) fn judge(
+        &self,
+        caller: &Caller,
+        mut record: Record,
+        most: u64,
+    ) -> Result<Record, Refusal> {
+        may_ask_for(caller, &record)?;
         for parent in record.after.iter().chain(&record.after_any) {
             if self.spool().find(parent).map_err(Refusal::Io)?.is_none() {
                 return Err(Refusal::Invalid(format!(
@@ -108,18 +126,11 @@ impl Door {
         record.id = None;
         record.created_at = Some(clock::wall());
         let size = record.to_json().len() as u64;
-        if size > config.max_job_bytes {
-            let most = config.max_job_bytes;
+        if size > most {
             let what = format!("the job's record would be {size} bytes; max_job_bytes is {most}");
             return Err(Refusal::TooLarge(what));
         }
-        let queue = record.queue.clone().unwrap_or_default();
-        let submit = Submit {
-            record: &mut record,
-            queue,
-            id,
-        };
-        Ok(self.spool().submit(submit, self.boot())?)
+        Ok(record)
     }
 }
 

@@ -14,6 +14,12 @@ use std::sync::mpsc;
 /// How many jobs a thread stages at a time when nothing is synced.
 const SHARE: usize = 32;
 
+/// Threads that stage durably: concurrent syncs share one commit of the journal (DESIGN section 6).
+const SYNCERS: usize = 16;
+
+/// Threads that stage without syncing: more would wait for each other at the lock of `tmp/`.
+const WRITERS: usize = 2;
+
 /// What a job's file is to say, and where it is to wait.
 #[derive(Debug)]
 pub struct Draft {
@@ -48,6 +54,11 @@ struct Shown {
 }
 
 impl<F: Fs> Spool<F> {
+    /// How many threads stage a batch best.
+    pub fn writers(&self) -> usize {
+        if self.durable { SYNCERS } else { WRITERS }
+    }
+
     /// Accepts `count` jobs under the next numbers, in order, up to the first that cannot be. `maker` gives each of
     /// the `threads` what writes the n-th job, or says why that is none.
     pub fn submit_all<M>(

@@ -238,7 +238,7 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Swaps the file of this name for the record, if there still is one. False if not.
-    fn replace(&self, place: &Place, id: &JobId, record: &Record) -> io::Result<bool> {
+    pub(super) fn replace(&self, place: &Place, id: &JobId, record: &Record) -> io::Result<bool> {
         let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
         self.exchange(place, id, &staged)
     }

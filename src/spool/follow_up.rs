@@ -7,7 +7,8 @@
 //! Where a user has put the file into `failed/` or `complete/` it is shown already; there they are accepted before
 //! the end is written, and a crash in between may make others, about an end a moment later.
 
-use super::{Fs, NewId, Spool, Submit, SubmitError};
+use super::{Fs, NewId, Place, Spool, Submit, SubmitError};
+use crate::core::config::CALLBACKS;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::BackoffSpec;
 use crate::core::qmd;
@@ -15,9 +16,6 @@ use crate::core::record::{Call, Record, Setting, State, Work};
 use sha2::{Digest, Sha256};
 use std::io;
 use std::time::Duration;
-
-/// Their queue.
-pub const CALLBACKS: &str = "callbacks";
 
 /// How long an answer to a callback may take.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -83,7 +81,11 @@ impl<F: Fs> Spool<F> {
             };
             // The name is given: numbers, and the boot that they are told with, are not asked for.
             match self.submit(submit, "") {
-                Ok(_) | Err(SubmitError::Taken(_)) => return Ok(()),
+                Ok(_) => return Ok(()),
+                // Whoever made it may have been killed before that was durable.
+                Err(SubmitError::Taken(_)) => {
+                    return self.sync_all(&[Place::of_queue(&queue)].into());
+                }
                 // A job is called as the queue is.
                 Err(SubmitError::Io(e))
                     if matches!(e.raw_os_error(), Some(libc::ENOTDIR | libc::EEXIST))

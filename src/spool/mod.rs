@@ -27,7 +27,6 @@ pub use accept::{NewId, Submit, SubmitError};
 pub use batch::{Batch, Draft};
 pub use claim::{Claim, Claimed};
 pub use commit::{Ending, Placed, Target};
-pub use follow_up::CALLBACKS;
 pub use fs::{Ask, Fs, Taken};
 pub use intake::{Intake, Limits};
 pub use place::Place;

@@ -6,6 +6,7 @@ use crate::core::json::Object;
 use crate::os::dir::How;
 use crate::spool::RealFs;
 use std::fmt;
+use std::fs::File;
 use std::io;
 
 /// Why the settings were not changed.
@@ -37,6 +38,10 @@ impl Spool<RealFs> {
     /// Sets these values in `config.json`, which is replaced whole and synced. All other values keep their own text
     /// and place.
     pub fn edit_settings(&self, edits: &[Edit<'_>]) -> Result<(), EditError> {
+        // Whoever else edits them waits until this change is there, and keeps it. The file itself is replaced: its
+        // directory is what stays.
+        let editing = File::open(self.path()).map_err(EditError::Io)?;
+        fs2::FileExt::lock_exclusive(&editing).map_err(EditError::Io)?;
         let mut text = match std::fs::read_to_string(self.path().join("config.json")) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => "{}".to_owned(),

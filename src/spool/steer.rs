@@ -150,10 +150,26 @@ impl<F: Fs> Spool<F> {
         match self.find(id)? {
             None => Ok(Steered::Missing),
             Some(Where::Pending(queue)) if queue == held => Ok(Steered::Done),
-            Some(Where::Pending(queue)) => self.move_queue(id, &queue, &held),
+            Some(Where::Pending(queue)) => match self.say_queue(id, &queue)? {
+                true => self.move_queue(id, &queue, &held),
+                false => Ok(Steered::Missing),
+            },
             Some(at @ (Where::Active | Where::Complete | Where::Failed)) => {
                 Ok(Steered::Wrong(at.state()))
             }
+        }
+    }
+
+    /// Writes the queue that a job waits in into its file, which may say nothing of it (a shell line) or name another
+    /// (it was moved by hand): else nobody would know where it came from. False if it is gone.
+    fn say_queue(&self, id: &JobId, queue: &QueueName) -> io::Result<bool> {
+        if queue.is_default() || self.queue_named(id, queue)?.as_ref() == Some(queue) {
+            return Ok(true);
+        }
+        let at = Where::Pending(queue.clone());
+        match self.load(id, &at)? {
+            Some(record) => self.replace(&at.place(), id, &record),
+            None => Ok(false),
         }
     }
 
@@ -163,7 +179,8 @@ impl<F: Fs> Spool<F> {
         match self.find(id)? {
             None => Ok(Steered::Missing),
             Some(Where::Pending(queue)) if queue == held => {
-                let to = self.queue_asked_for(id, &held)?;
+                let to = self.queue_named(id, &held)?;
+                let to = to.filter(|to| *to != held).unwrap_or_default();
                 self.move_queue(id, &held, &to)
             }
             Some(Where::Pending(_)) => Ok(Steered::Done),
@@ -173,15 +190,14 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// The queue that a waiting job's file names, which is not the one that it waits in.
-    fn queue_asked_for(&self, id: &JobId, at: &QueueName) -> io::Result<QueueName> {
+    /// The queue that a waiting job's file names, which may not be the one that it waits in.
+    pub fn queue_named(&self, id: &JobId, at: &QueueName) -> io::Result<Option<QueueName>> {
         let place = Place::of_queue(at);
         let name = id.as_str().as_bytes();
-        let queue = match self.fs.take(&place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
-            Taken::File { bytes, .. } => Record::from_bytes(&bytes).ok().and_then(|r| r.queue),
-            Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => None,
-        };
-        Ok(queue.filter(|queue| queue != at).unwrap_or_default())
+        match self.fs.take(&place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
+            Taken::File { bytes, .. } => Ok(Record::from_bytes(&bytes).ok().and_then(|r| r.queue)),
+            Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => Ok(None),
+        }
     }
 
     fn move_queue(&self, id: &JobId, from: &QueueName, to: &QueueName) -> io::Result<Steered> {

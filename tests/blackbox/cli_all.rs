@@ -16,6 +16,8 @@ fn unknown_ids_are_66() {
         vec!["cancel", "nobody"],
         vec!["retry", "nobody"],
         vec!["rm", "nobody"],
+        vec!["hold", "nobody"],
+        vec!["release", "nobody"],
     ] {
         let done = spool.pirn(&args);
         assert_eq!((done.code, done.stdout.as_str()), (66, ""), "{args:?}");
@@ -33,6 +35,8 @@ fn a_mistyped_word_names_the_nearest_right_one() {
         (vec!["ls", "--jsn"], "--json"),
         (vec!["ls", "pendin"], "pending"),
         (vec!["statsu"], "status"),
+        (vec!["relase", "1"], "release"),
+        (vec!["hold", "--spol", "x", "1"], "--spool"),
         (vec!["serve", "--slot", "3"], "--slots"),
         (vec!["add", "--limit", "nofiles=3", "true"], "nofile"),
     ] {
@@ -62,6 +66,8 @@ fn a_mistyped_word_names_the_nearest_right_one() {
         vec!["cancel"],
         vec!["retry"],
         vec!["rm"],
+        vec!["hold"],
+        vec!["release"],
         vec!["log", "-n", "x", "1"],
         vec!["add", "--backoff", "fast", "true"],
     ] {
@@ -83,8 +89,8 @@ fn help_and_version_go_to_stdout() {
     let help = spool.pirn(&["--help"]);
     assert_eq!((help.code, help.stderr.as_str()), (0, ""));
     for command in [
-        "serve", "add", "run", "ls", "show", "log", "wait", "cancel", "retry", "rm", "pause",
-        "resume", "status", "config",
+        "serve", "add", "run", "ls", "show", "log", "wait", "cancel", "retry", "rm", "hold",
+        "release", "pause", "resume", "status", "config",
     ] {
         assert!(help.stdout.contains(command), "{command}");
         let done = spool.pirn(&[command, "--help"]);

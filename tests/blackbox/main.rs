@@ -12,6 +12,7 @@ mod bounds;
 mod broken_disk;
 mod cli_add;
 mod cli_all;
+mod cli_hold;
 mod cli_ids;
 mod cli_look;
 mod cli_run;

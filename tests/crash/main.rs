@@ -24,3 +24,4 @@ mod kill;
 mod kill_archive;
 mod kill_cli;
 mod kill_controls;
+mod kill_follow;

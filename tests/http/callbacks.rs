@@ -229,3 +229,35 @@ fn a_large_record_is_told_too() {
     assert!(told.get("files").is_none() && told.get("x").is_none());
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
+
+/// A receiver that never answers keeps the slots of its queue, and not those of everybody.
+#[test]
+fn callbacks_leave_slots_for_jobs() {
+    for (config, slots, most) in [
+        (json!({}), "4", 2),
+        (json!({}), "2", 1),
+        (
+            json!({"queues": {"callbacks": {"slots": 3}}, "slots": 1}),
+            "4",
+            3,
+        ),
+    ] {
+        let (spool, _) = Spool::with_http(&config.to_string(), &["--slots", slots]);
+        let worker = Worker::with(&vec!["hang"; 20]);
+        for n in 0..5 {
+            let job = json!({"command": "true", "callback_url": worker.url("/")});
+            spool.drop_json(&format!("a{n}"), &job);
+        }
+        let calls = || {
+            let active = spool.ls("active").into_iter();
+            active.filter(|id| id.starts_with("callback-")).count()
+        };
+        spool.wait_for("as many calls as may be", || calls() == most);
+        for n in 0..9 {
+            spool.drop_file(&format!("b{n}"), "true");
+            spool.wait_record(&format!("complete/b{n}"));
+            assert_eq!(calls(), most, "{config}");
+        }
+        assert_eq!(worker.sent().len(), most, "{config}");
+    }
+}

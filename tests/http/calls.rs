@@ -103,25 +103,53 @@ fn a_server_that_is_down_is_called_again() {
     assert_eq!(worker.sent().len(), 1);
 }
 
+/// In seconds, or as a date in any of its three forms; by the server's clock, if that says what it is.
 #[test]
 fn a_server_says_when_to_come_back() {
-    let spool = Spool::serving(&[]);
-    let busy = answer("503 Busy", &["Retry-After: 3600"], "");
-    let worker = Worker::with(&[busy]);
-    spool.drop_json(
-        "later",
-        &json!({"url": worker.url("/"), "backoff": {"first": 0, "max": "1s"}}),
-    );
-    let record = spool.wait_record("complete/later");
-    let at = |n: usize, key: &str| {
-        let text = record["attempts"][n][key].as_str().unwrap().to_owned();
-        text.parse::<jiff::Timestamp>().unwrap()
+    let spool = Spool::serving(&["--slots", "8"]);
+    let form = |format: &str, seconds: i64| {
+        let at = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds);
+        at.strftime(format).to_string()
     };
-    let waited = at(1, "started_at").duration_since(at(0, "finished_at"));
-    assert!(
-        waited.as_millis() >= 900,
-        "{waited:?}: at most the longest backoff"
-    );
+    let fixdate = "%a, %d %b %Y %H:%M:%S GMT";
+    let after = |text: String| vec![format!("Retry-After: {text}")];
+    let ways = [
+        (after("3600".to_owned()), true),
+        (after(form(fixdate, 3600)), true),
+        (after(form("%A, %d-%b-%y %H:%M:%S GMT", 3600)), true),
+        (after(form("%a %b %e %H:%M:%S %Y", 3600)), true),
+        (
+            [
+                after(form(fixdate, -3600)),
+                vec![format!("Date: {}", form(fixdate, -7200))],
+            ]
+            .concat(),
+            true,
+        ),
+        (after(form(fixdate, -3600)), false),
+        (after("soon".to_owned()), false),
+    ];
+    for (n, (lines, _)) in ways.iter().enumerate() {
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let worker = Worker::with(&[answer("503 Busy", &lines, "")]);
+        spool.drop_json(
+            &format!("later{n}"),
+            &json!({"url": worker.url("/"), "backoff": {"first": 0, "max": "1s"}}),
+        );
+    }
+    for (n, (lines, waits)) in ways.iter().enumerate() {
+        let record = spool.wait_record(&format!("complete/later{n}"));
+        let at = |n: usize, key: &str| {
+            let text = record["attempts"][n][key].as_str().unwrap().to_owned();
+            text.parse::<jiff::Timestamp>().unwrap()
+        };
+        let waited = at(1, "started_at").duration_since(at(0, "finished_at"));
+        assert_eq!(
+            waited.as_millis() >= 900,
+            *waits,
+            "{lines:?}: {waited:?}, at most the longest backoff"
+        );
+    }
 }
 
 #[test]

@@ -342,30 +342,6 @@ fn an_environment_never_leaves() {
 }
 
 #[test]
-fn a_batch_has_an_answer_for_each_line() {
-    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
-    let body = "{\"command\": \"a\"}\n\n{\"command\": 1}\n{\"command\": \"b\"}";
-    let reply = post(port, "/v1/jobs:batch", body);
-    assert_eq!(
-        (reply.status, reply.header("content-type")),
-        (200, "application/x-ndjson")
-    );
-    let lines: Vec<Value> = reply
-        .text()
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
-    assert_eq!(lines.len(), 3);
-    assert_eq!(
-        (&lines[0]["id"], &lines[2]["id"]),
-        (&json!("1"), &json!("2"))
-    );
-    assert_eq!(lines[1]["status"], 422);
-    assert_eq!(spool.ls("pending"), ["1", "2"]);
-    assert_eq!(post(port, "/v1/jobs:batch", "\n").status, 400);
-}
-
-#[test]
 fn no_room_for_more() {
     let config = r#"{"max_pending": 1, "http": {"anonymous": ["run"]}}"#;
     let (spool, port) = Spool::with_http(config, &["--slots", "0"]);

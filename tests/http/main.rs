@@ -14,13 +14,16 @@ mod worker;
 
 mod about;
 mod abuse;
+mod batch;
 mod callbacks;
 mod calls;
+mod calls_hostile;
 mod calls_tls;
 mod hq;
 mod jobrunner;
 mod jobs;
 mod logs;
+mod odd_requests;
 mod openapi;
 mod qmd;
 mod rights;

@@ -140,6 +140,40 @@ fn a_job_from_the_form_to_its_end() {
     browser.assert_calm(&["status of 422"]);
 }
 
+/// What waits says how often it was tried, and when it may begin if that is to come.
+#[test]
+fn a_waiting_job_says_what_there_is_to_wait_for() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "1"]);
+    let again = ["--backoff", "first=40m,max=40m", "exit 3"];
+    spool.add(&[&["--name", "again"], &again[..]].concat());
+    spool.wait_for("its first try", || {
+        spool.has("pending/1") && spool.read("pending/1").contains("attempts")
+    });
+    spool.add(&["--name", "later", "--in", "3h", "true"]);
+    spool.add(&["--name", "any", "-q", "mail", "--in", "1ms", "true"]);
+    spool.wait_record("complete/3");
+    browser.go(&page(port, ""));
+    browser.wait_text("1 · again");
+    for (row, what) in [
+        (
+            2,
+            "/^pending 1 try 1 · again .* in (3[0-9]|40) min Cancel$/",
+        ),
+        (1, "/^pending 2 · later .* in 3 h Cancel$/"),
+        (0, "/^complete 3 · any /"),
+    ] {
+        browser.wait(&format!("{what}.test({ROWS}[{row}].trim())"));
+    }
+    assert_eq!(
+        browser.js("document.querySelector('a.job').title"),
+        json!("3 · any")
+    );
+    browser.assert_calm(&[]);
+}
+
 #[test]
 fn by_keyboard_alone() {
     let Some(mut browser) = Browser::start() else {

@@ -205,6 +205,52 @@ fn without_its_reserve_an_end_waits_for_room() {
     assert_eq!(spool.wait_record("failed/a")["exit_code"], 100);
 }
 
+/// A command that is to follow an end is accepted before that is shown: from the reserve, or when there is room.
+#[test]
+fn what_follows_an_end_on_a_full_disk_is_done_once() {
+    for kind in DISKS {
+        for reserve in [true, false] {
+            let mut spool = Spool::new();
+            let Some(disk) = Disk::mount(&spool, kind) else {
+                continue;
+            };
+            fs::create_dir_all(spool.path().join("store")).unwrap();
+            set_min_free(&spool, 0);
+            spool.serve(&[]);
+            let mut gate = Gate::new(&spool, "gate");
+            let note = spool.beside("followed");
+            let job = json!({
+                "command": format!("{}; exit 100", gate.wait()),
+                "on_finish": format!("echo $PIRN_PARENT_ID $PIRN_PARENT_EXIT_CODE >> {}", note.display()),
+            });
+            drop_inside(&spool, "a", &job.to_string());
+            spool.wait_note("a");
+            if !reserve {
+                crate::tools::sh(&format!("rm {}/tmp/.reserve.*", spool.path().display()));
+            }
+            disk.fill(kind);
+            // The daemon looks at most once a second.
+            std::thread::sleep(Duration::from_millis(1200));
+            gate.open(1);
+            if reserve {
+                spool.wait_record("failed/a");
+            } else {
+                spool.wait_daemon_log("recording its end failed");
+                assert!(!spool.has("failed/a"), "{kind}");
+            }
+            disk.empty();
+            assert_eq!(spool.wait_record("failed/a")["exit_code"], 100, "{kind}");
+            let followers = || {
+                let ended = spool.ls("complete").into_iter();
+                ended.filter(|id| id.starts_with("finish-a-")).count()
+            };
+            spool.wait_for("the command", || followers() > 0);
+            assert_eq!(fs::read_to_string(&note).unwrap(), "a 100\n", "{kind}");
+            assert_eq!((followers(), spool.ls("active").len()), (1, 0), "{kind}");
+        }
+    }
+}
+
 #[test]
 fn the_reserve_is_taken_when_there_is_room_again() {
     let mut spool = Spool::new();

@@ -3,6 +3,7 @@
 
 mod post;
 mod redirect;
+mod retry_after;
 mod sign;
 
 use super::exit::{FAILURE, Failure, OK, Outcome};
@@ -21,7 +22,10 @@ pub fn deliver() -> Outcome {
     let (report, code) = judge(&order, post::post(&order, &mut body));
     if let Some(path) = std::env::var_os("PIRN_OUT") {
         let text = serde_json::to_vec(&report).unwrap_or_default();
-        std::fs::write(path, text)?;
+        // The call was made, or not: that is said by the exit code in any case.
+        if let Err(e) = std::fs::write(path, text) {
+            eprintln!("pirn: what came of the call could not be written down: {e}");
+        }
     }
     Ok(code)
 }
@@ -44,7 +48,10 @@ fn judge(order: &Order, answer: Result<post::Answer, Trouble>) -> (Report, u8) {
         Ok(answer) => {
             let report = Report {
                 status_code: Some(answer.status),
-                error: post::complaint(order, answer.status),
+                error: post::complaint(order, answer.status).or_else(|| {
+                    let why = answer.unwritten?;
+                    Some(format!("the answer could not be written to the log: {why}"))
+                }),
                 retry_after: answer.retry_after,
             };
             let code = match answer.status {

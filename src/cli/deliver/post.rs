@@ -1,13 +1,14 @@
 //! The request itself, and those that redirects lead to.
 
-use super::redirect::{join, scheme, tidy};
+use super::redirect::{is_same_site, join, scheme, tidy};
+use super::retry_after;
 use super::sign::signature;
 use crate::core::allow::Allow;
 use crate::core::http::Secret;
-use crate::core::record::{Manner, Order};
+use crate::core::record::{Manner, Order, without_userinfo};
 use crate::os::clock;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use ureq::config::Config;
@@ -30,6 +31,8 @@ pub struct Answer {
     pub status: u16,
     /// Its `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
+    /// Why its body is not all in the log. The call was made all the same, and is not to be made again for that.
+    pub unwritten: Option<io::Error>,
 }
 
 /// Nothing came back.
@@ -54,7 +57,7 @@ impl Trouble {
 pub fn post(order: &Order, out: &mut impl Write) -> Result<Answer, Trouble> {
     let allow = Allow::parse(&order.allow).map_err(Trouble::permanent)?;
     let body = order.payload.as_ref().map_or("", |payload| payload.get());
-    let mut headers = headers(order, body)?;
+    let (mut headers, abroad) = (headers(order, body)?, own_headers(order)?);
     let (mut method, mut url) = (Method::POST, tidy(&order.url));
     let mut hops = 0;
     loop {
@@ -72,54 +75,62 @@ pub fn post(order: &Order, out: &mut impl Write) -> Result<Answer, Trouble> {
             return Err(Trouble::permanent(what));
         }
         let next = join(&url, &location);
+        let goes_abroad = !is_same_site(&url, &next);
+        if goes_abroad {
+            // What the job says is for the one that it names. That this is a call stays said: whoever takes it for a
+            // person on this machine might give it rights (see `http::gate`).
+            headers.clone_from(&abroad);
+        }
         if !matches!(status.as_u16(), 307 | 308) {
             method = Method::GET;
+        }
+        if method == Method::GET {
             headers.remove("content-type");
         }
-        if !is_same_site(&url, &next) {
-            // What the job says is for the one that it names.
-            headers.clear();
-        }
-        if let Ok(referer) = HeaderValue::from_str(&url)
-            && !(url.starts_with("https:") && next.starts_with("http:"))
-        {
+        headers.remove("referer");
+        let is_told = match order.manner {
+            Manner::Own => !goes_abroad,
+            Manner::Hq => !(url.starts_with("https:") && next.starts_with("http:")),
+        };
+        if let (true, Ok(referer)) = (is_told, HeaderValue::from_str(&without_userinfo(&url))) {
             headers.insert("referer", referer);
         }
         url = next;
     }
 }
 
-/// True if both are on one host, and the way there is not less safe.
-fn is_same_site(from: &str, to: &str) -> bool {
-    let parts = |url: &str| {
-        let uri: Uri = url.parse().ok()?;
-        Some((
-            uri.host()?.to_ascii_lowercase(),
-            uri.scheme_str()? == "https",
-        ))
-    };
-    match (parts(from), parts(to)) {
-        (Some((host, safe)), Some((other, other_safe))) => host == other && (other_safe || !safe),
-        (_, _) => false,
-    }
-}
-
 fn answer(mut response: Response<Body>, out: &mut impl Write) -> Result<Answer, Trouble> {
     let status = response.status().as_u16();
-    let retry_after = response
-        .headers()
-        .get("retry-after")
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    let copied = io::copy(&mut response.body_mut().as_reader(), out).and_then(|_| out.flush());
-    match copied {
-        Ok(()) => Ok(Answer {
+    let field = |name| response.headers().get(name)?.to_str().ok();
+    let now = clock::wall().0 / 1_000_000_000;
+    let retry_after =
+        field("retry-after").and_then(|value| retry_after::seconds(value, field("date"), now));
+    match copy(&mut response.body_mut().as_reader(), out) {
+        Ok(unwritten) => Ok(Answer {
             status,
             retry_after,
+            unwritten,
         }),
         Err(e) => Err(Trouble {
             what: format!("the answer, with status {status}, was cut off: {e}"),
             is_permanent: false,
         }),
+    }
+}
+
+/// Copies all there is. An error of the reader is one; that of the writer, after which nothing more is read, is given.
+fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Option<io::Error>> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let n = match from.read(&mut buffer) {
+            Ok(0) => return Ok(to.flush().err()),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        };
+        if let Err(e) = to.write_all(buffer.get(..n).unwrap_or_default()) {
+            return Ok(Some(e));
+        }
     }
 }
 
@@ -251,25 +262,32 @@ fn words(e: Error) -> String {
     }
 }
 
-/// The header. What the job says replaces pirn's own; in hq's manner it is added to it, but for `User-Agent`.
-fn headers(order: &Order, body: &str) -> Result<HeaderMap, Trouble> {
-    let mut headers = HeaderMap::new();
+/// What is said in any case: that this is a call, and whose.
+fn own_headers(order: &Order) -> Result<HeaderMap, Trouble> {
     let number = order.attempt.to_string();
-    let agent = match order.manner {
-        Manner::Own => concat!("pirn/", env!("CARGO_PKG_VERSION")),
-        Manner::Hq => HQ_AGENT,
-    };
-    let mut own = vec![("content-type", "application/json"), ("user-agent", agent)];
-    match order.manner {
-        Manner::Own => own.extend([
+    let own = match order.manner {
+        Manner::Own => vec![
+            ("content-type", "application/json"),
+            ("user-agent", concat!("pirn/", env!("CARGO_PKG_VERSION"))),
             ("x-pirn-job-id", order.id.as_str()),
             ("x-pirn-attempt", number.as_str()),
-        ]),
-        Manner::Hq => own.push(("x-hq-job-id", order.id.as_str())),
-    }
+        ],
+        Manner::Hq => vec![
+            ("content-type", "application/json"),
+            ("user-agent", HQ_AGENT),
+            ("x-hq-job-id", order.id.as_str()),
+        ],
+    };
+    let mut headers = HeaderMap::new();
     for (name, value) in own {
         headers.insert(HeaderName::from_static(name), text(name, value)?);
     }
+    Ok(headers)
+}
+
+/// The header. What the job says replaces pirn's own; in hq's manner it is added to it, but for `User-Agent`.
+fn headers(order: &Order, body: &str) -> Result<HeaderMap, Trouble> {
+    let mut headers = own_headers(order)?;
     for (name, value) in &order.headers {
         let value = text(name, value)?;
         let key: HeaderName = name
@@ -332,8 +350,9 @@ pub fn complaint(order: &Order, status: u16) -> Option<String> {
 
 /// What to say of no answer at all.
 pub fn in_words(order: &Order, what: &str) -> String {
+    let url = without_userinfo(&order.url);
     match order.manner {
-        Manner::Own => format!("POST {}: {what}", order.url),
-        Manner::Hq => format!("failed to do http request: Post \"{}\": {what}", order.url),
+        Manner::Own => format!("POST {url}: {what}"),
+        Manner::Hq => format!("failed to do http request: Post \"{url}\": {what}"),
     }
 }

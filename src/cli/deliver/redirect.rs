@@ -1,6 +1,8 @@
 //! URLs as people give them, and where a redirect leads.
 
-/// The URL with what may not stand in one as `%XX`, and without its fragment.
+use ureq::http::Uri;
+
+/// The URL with what may not stand in one as `%XX`, its scheme in small letters, and without its fragment.
 pub fn tidy(url: &str) -> String {
     let url = url.trim();
     let url = url.split('#').next().unwrap_or(url);
@@ -13,7 +15,42 @@ pub fn tidy(url: &str) -> String {
             byte => out.push(char::from(byte)),
         }
     }
+    let length = scheme(&out).map_or(0, |(name, _)| name.len());
+    if let Some(name) = out.get_mut(..length) {
+        name.make_ascii_lowercase();
+    }
     out
+}
+
+/// True if both lead to the same port of the same host, and the way there is as safe. Another port may be another
+/// user's. From http to https, where each has its usual port, it is the same site.
+pub fn is_same_site(from: &str, to: &str) -> bool {
+    match (site(from), site(to)) {
+        (Some(from), Some(to)) => {
+            from == to
+                || (from.host == to.host
+                    && (from.is_safe, from.port) == (false, 80)
+                    && (to.is_safe, to.port) == (true, 443))
+        }
+        (_, _) => false,
+    }
+}
+
+#[derive(PartialEq)]
+struct Site {
+    host: String,
+    port: u16,
+    is_safe: bool,
+}
+
+fn site(url: &str) -> Option<Site> {
+    let uri: Uri = url.parse().ok()?;
+    let is_safe = uri.scheme_str()? == "https";
+    Some(Site {
+        host: uri.host()?.to_ascii_lowercase(),
+        port: uri.port_u16().unwrap_or(if is_safe { 443 } else { 80 }),
+        is_safe,
+    })
 }
 
 /// The scheme and what follows it.
@@ -104,10 +141,32 @@ mod tests {
     }
 
     #[test]
+    fn which_sites_are_the_same() {
+        for (from, to, wanted) in [
+            ("http://a/x", "http://A:80/y", true),
+            ("http://a/", "https://a/", true),
+            ("http://a:80/", "https://a:443/", true),
+            ("http://u:p@a/", "http://a/", true),
+            ("https://a/", "http://a/", false),
+            ("http://a:8080/", "https://a:8443/", false),
+            ("http://a:8080/", "https://a/", false),
+            ("http://a:1/", "http://a:2/", false),
+            ("http://a/", "http://b/", false),
+            ("http://a/", "http://a@b/", false),
+            ("http://127.0.0.1/", "http://localhost/", false),
+            ("http://a/", "not a url", false),
+        ] {
+            assert_eq!(is_same_site(from, to), wanted, "{from} {to}");
+        }
+    }
+
+    #[test]
     fn what_has_a_scheme() {
         assert_eq!(scheme("http://x"), Some(("http", "//x")));
         assert_eq!(scheme("not a url"), None);
         assert_eq!(scheme("/a:b"), None);
         assert_eq!(tidy(" http://x/a b#c "), "http://x/a%20b");
+        assert_eq!(tidy("HTTP://X/A"), "http://X/A");
+        assert_eq!(tidy("//X/A"), "//X/A");
     }
 }

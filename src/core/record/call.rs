@@ -4,6 +4,7 @@ use super::RecordError;
 use crate::core::json::{self, JsonError, Object, expected};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Whose customs a call follows.
@@ -113,6 +114,19 @@ pub(super) fn url(raw: &RawValue) -> Result<String, String> {
     }
 }
 
+/// The URL without the name and the password that it may have.
+pub fn without_userinfo(url: &str) -> Cow<'_, str> {
+    let Some(begin) = url.find("//").map(|at| at + 2) else {
+        return Cow::Borrowed(url);
+    };
+    let (head, rest) = url.split_at(begin);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest.get(..end).and_then(|authority| authority.rfind('@')) {
+        Some(at) => Cow::Owned(format!("{head}{}", rest.get(at + 1..).unwrap_or_default())),
+        None => Cow::Borrowed(url),
+    }
+}
+
 fn headers(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonError> {
     let mut headers = BTreeMap::new();
     for (key, raw) in object.fields() {
@@ -160,4 +174,23 @@ pub struct Report {
     pub error: Option<String>,
     /// Seconds after which the server would like to be asked again.
     pub retry_after: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_is_not_repeated() {
+        for (url, wanted) in [
+            ("http://a:b@c/d@e?f@g", "http://c/d@e?f@g"),
+            ("http://a@b@c:1", "http://c:1"),
+            ("http://c/d@e", "http://c/d@e"),
+            ("http://c?d@e", "http://c?d@e"),
+            ("a@b", "a@b"),
+            ("", ""),
+        ] {
+            assert_eq!(without_userinfo(url), wanted);
+        }
+    }
 }

@@ -7,7 +7,7 @@ mod call;
 mod read;
 mod write;
 
-pub use call::{Call, Manner, Order, Report};
+pub use call::{Call, Manner, Order, Report, without_userinfo};
 pub(crate) use read::backoff as read_backoff;
 pub use read::parse_umask;
 pub use read::{FileKind, RecordError};
@@ -437,6 +437,10 @@ impl Record {
         self.env.clear();
         if let Work::Url(call) = &mut self.work {
             call.headers.clear();
+            call.url = without_userinfo(&call.url).into_owned();
+        }
+        if let Some(url) = &mut self.callback_url {
+            *url = without_userinfo(url).into_owned();
         }
     }
 

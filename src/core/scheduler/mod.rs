@@ -46,9 +46,8 @@ pub struct Policy {
 
 impl Policy {
     fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
-        let slots = self.config.queues.get(queue).and_then(|q| q.slots);
         (
-            slots,
+            self.config.slots_of(queue, self.slots),
             self.config.is_paused(queue) || !self.only.serves(queue),
         )
     }

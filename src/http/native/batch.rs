@@ -2,11 +2,10 @@
 
 use super::{Outcome, input, require};
 use crate::http::{Door, Request, Response, Right, problem};
-use crate::spool::NewId;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// Most lines of a batch. Each is synced by itself.
+/// Most lines of a batch.
 const MOST: usize = 10_000;
 
 pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
@@ -24,15 +23,25 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
         return Err(problem::new(413, what));
     }
     // One line's mistake does not undo the others: each has an answer of its own.
-    let mut body = String::new();
+    let (mut records, mut mistakes) = (Vec::new(), Vec::new());
     for line in lines {
-        let outcome = input::read_job(line, true).and_then(|record| {
-            door.submit(&request.caller, record, NewId::Next)
-                .map_err(|e| e.problem())
-        });
+        mistakes.push(
+            input::read_job(line, true)
+                .map(|record| records.push(record))
+                .err(),
+        );
+    }
+    let mut outcomes = door.submit_each(&request.caller, records).into_iter();
+    let mut body = String::new();
+    for mistake in mistakes {
+        let outcome = match mistake {
+            Some(problem) => Some(Err(problem)),
+            None => outcomes.next().map(|o| o.map_err(|e| e.problem())),
+        };
         let told = match outcome {
-            Ok(id) => json!({"status": 201, "id": id.as_str()}),
-            Err(problem) => serde_json::from_slice(&problem.body).unwrap_or(Value::Null),
+            Some(Ok(id)) => json!({"status": 201, "id": id.as_str()}),
+            Some(Err(problem)) => serde_json::from_slice(&problem.body).unwrap_or(Value::Null),
+            None => Value::Null,
         };
         body.push_str(&format!("{told}\n"));
     }

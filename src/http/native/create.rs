@@ -9,7 +9,7 @@ use crate::http::{
     Answer, Door, Ended, Refusal, Request, Response, Right, problem, shown, wait_for_end,
 };
 use crate::os::clock;
-use crate::spool::{Found, NewId};
+use crate::spool::{Found, HELD, NewId, Where};
 use std::io;
 use std::sync::Arc;
 
@@ -124,12 +124,23 @@ fn asked_for(record: &Record) -> String {
 /// True if the job of this name is the one that is asked for, and durable as well by now.
 fn is_there(door: &Door, id: &JobId, asked: &str) -> Result<bool, Response> {
     match door.spool().get(id).map_err(super::failed)? {
-        Some(found) if asked_for(&found.record) == *asked => {
+        Some(found) if asked_for(&at_home(door, &found)) == *asked => {
             door.spool().confirm(&found).map_err(super::failed)?;
             Ok(true)
         }
         Some(_) | None => Ok(false),
     }
+}
+
+/// The record with the queue that it was pushed to, though the job is held.
+fn at_home(door: &Door, found: &Found) -> Record {
+    let mut record = found.record.clone();
+    if let Where::Pending(queue) = &found.at
+        && queue.as_str() == HELD
+    {
+        record.queue = door.spool().queue_named(&found.id, queue).ok().flatten();
+    }
+    record
 }
 
 /// The answer to a push that is durable by now: the job as it is, or once it has ended.

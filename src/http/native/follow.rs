@@ -26,7 +26,8 @@ pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Ou
         door: Arc::clone(door),
         id,
         name,
-        offset,
+        // No file is longer.
+        offset: u64::min(offset, i64::MAX.unsigned_abs() - PIECE as u64),
         file: None,
         beat: clock::now().boot.after(sse::HEARTBEAT),
     };

@@ -2,7 +2,7 @@
 
 import { api, pathOf } from './net.js';
 import { badge, button, complain, h, setAttr, setBadge, setText, setTime } from './dom.js';
-import { line, now, outcome, running, span, work } from './text.js';
+import { ago, due, line, now, running, span, told, work } from './text.js';
 
 const PAGE = 50;
 const STATES = ['pending', 'active', 'complete', 'failed'];
@@ -53,7 +53,8 @@ class Row {
     setText(this.link, job.name ? `${line(job.id)} · ${line(job.name)}` : line(job.id));
     setText(this.work, runs.slice(0, 300));
     setBadge(this.badge, job.state);
-    setText(this.outcome, job.state === 'failed' ? outcome(job) : job.attempt > 1 ? `try ${job.attempt}` : '');
+    setText(this.outcome, told(job));
+    setAttr(this.link, 'title', this.link.textContent);
     setText(this.queue, line(job.queue ?? 'default'));
     setTime(this.created, job.created_at);
     const steers = this.may('push');
@@ -65,7 +66,8 @@ class Row {
   tick() {
     const { state, started_at: started, duration } = this.job;
     const runs = state === 'active' && started;
-    const text = runs ? running((now() - Date.parse(started)) / 1000) : duration === undefined ? '' : span(duration);
+    const later = due(this.job);
+    const text = runs ? running((now() - Date.parse(started)) / 1000) : later ? ago(later) : duration === undefined ? '' : span(duration);
     setText(this.duration, text);
   }
 }

@@ -91,3 +91,16 @@ export function outcome(job) {
     default: return String(job.reason).replaceAll('_', ' ');
   }
 }
+
+/** What there is to tell of a job beside its state. What waits has been tried so often; what runs is being tried. */
+export function told({ state, attempt = 0, ...job }) {
+  if (state === 'failed') return outcome(job);
+  if (state === 'pending') return attempt ? `${attempt} ${attempt === 1 ? 'try' : 'tries'}` : '';
+  return attempt > 1 ? `try ${attempt}` : '';
+}
+
+/** When a waiting job may be started, if that is to come. */
+export function due({ state, not_before: begin, retry_at: again }) {
+  const dates = state === 'pending' ? [begin, again].filter((date) => Date.parse(date) > now()) : [];
+  return dates.sort((one, other) => Date.parse(other) - Date.parse(one))[0];
+}

@@ -1,0 +1,110 @@
+//! Accepting jobs that came in one request: each by itself, and all with the same few syncs.
+
+use super::{Caller, Door, Refusal};
+use crate::core::id::JobId;
+use crate::core::record::Record;
+use crate::daemon;
+use crate::spool::{Draft, NewId, Submit, SubmitError};
+use std::rc::Rc;
+
+/// Most that are accepted at a time. How much room there is, is asked again before each time.
+const WINDOW: usize = 1024;
+
+/// What came of a job. Many may have been refused for one reason.
+type Outcome = Result<JobId, Rc<Refusal>>;
+
+impl Door {
+    /// Does for each of these jobs what [`Self::submit`] does for one. They get the next numbers in their order, and
+    /// one that is refused is no reason to refuse those behind it.
+    pub fn submit_each(&self, caller: &Caller, records: Vec<Record>) -> Vec<Outcome> {
+        let most = self.config().max_job_bytes;
+        let mut outcomes: Vec<Option<Outcome>> = records.iter().map(|_| None).collect();
+        let mut waiting = Vec::new();
+        for (n, record) in records.into_iter().enumerate() {
+            // What it is to come after may be one of those that wait here.
+            let has_parents = !record.after.is_empty() || !record.after_any.is_empty();
+            if has_parents || waiting.len() >= WINDOW {
+                self.accept(std::mem::take(&mut waiting), &mut outcomes);
+            }
+            match self.judge(caller, record, most) {
+                Ok(record) => waiting.push((n, record)),
+                Err(refusal) => outcomes[n] = Some(Err(refusal.into())),
+            }
+        }
+        self.accept(waiting, &mut outcomes);
+        outcomes.into_iter().flatten().collect()
+    }
+
+    /// Accepts jobs, each with its place among the outcomes, as far as there is room.
+    fn accept(&self, mut jobs: Vec<(usize, Record)>, outcomes: &mut [Option<Outcome>]) {
+        while !jobs.is_empty() {
+            let config = self.config();
+            let room = daemon::admit(self.spool(), &config)
+                .and_then(|()| daemon::room(self.spool(), &config));
+            let refusal = match room {
+                Ok(room) => {
+                    let now = jobs.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+                    let later = jobs.split_off(now);
+                    let refused = self.accept_now(&mut jobs, outcomes);
+                    jobs.extend(later);
+                    refused
+                }
+                Err(why) => Some(Refusal::NotNow(why)),
+            };
+            // The others would meet the same.
+            if let Some(refusal) = refusal.map(Rc::new) {
+                for (n, _) in jobs.drain(..) {
+                    outcomes[n] = Some(Err(Rc::clone(&refusal)));
+                }
+            }
+        }
+    }
+
+    /// Accepts jobs and takes them from the list. Gives what stands in the way of all that are left in it.
+    fn accept_now(
+        &self,
+        jobs: &mut Vec<(usize, Record)>,
+        outcomes: &mut [Option<Outcome>],
+    ) -> Option<Refusal> {
+        let spool = self.spool();
+        let batch = spool.submit_all(jobs.len(), spool.writers(), self.boot(), || {
+            |n: usize, id: &JobId| Ok(draft(&jobs[n].1, id))
+        });
+        let accepted = batch.ids.len();
+        for ((n, _), id) in jobs.drain(..accepted).zip(batch.ids) {
+            outcomes[n] = Some(Ok(id));
+        }
+        let (_, e) = batch.failed?;
+        if concerns_all(&e) {
+            return Some(e.into());
+        }
+        // Now one by one: a batch ends with the first that fails.
+        for (n, mut record) in std::mem::take(jobs) {
+            let queue = record.queue.clone().unwrap_or_default();
+            let submit = Submit {
+                record: &mut record,
+                queue,
+                id: NewId::Next,
+            };
+            let done = spool.submit(submit, self.boot());
+            outcomes[n] = Some(done.map_err(|e| Rc::new(e.into())));
+        }
+        None
+    }
+}
+
+/// True for what is wrong with the spool, and not with one job.
+fn concerns_all(e: &SubmitError) -> bool {
+    matches!(e, SubmitError::Io(e) if super::submit::status_of(e) != 409)
+}
+
+/// What is written of a job under this number.
+fn draft(record: &Record, id: &JobId) -> Draft {
+    let mut record = record.clone();
+    record.id = Some(id.clone());
+    record.queue.take_if(|queue| queue.is_default());
+    Draft {
+        text: record.to_json(),
+        queue: record.queue.unwrap_or_default(),
+    }
+}
