@@ -8,6 +8,7 @@ use crate::http::dialect::jobrunner;
 use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
+use crate::os::clock;
 use crate::os::spawn::path_text;
 use crate::spool::Spool;
 use std::io::Write;
@@ -44,6 +45,7 @@ pub struct Args {
 
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
     start_logging("info");
+    clock::learn_zone();
     let spool = args.path.unwrap_or(spool);
     let lock = SpoolLock::inherited(&spool);
     let jobrunner = match args.jobrunner {

@@ -1,6 +1,7 @@
 //! The body of a request to run a script.
 
 use crate::core::id::JobId;
+use crate::core::json::JsonError;
 use crate::core::qmd::{Priority, QUEUE};
 use crate::core::record::{Record, RecordError};
 use crate::http::dialect::go::Fields;
@@ -54,7 +55,7 @@ impl Wanted {
             record["callback_url"] = json!(url);
         }
         Record::from_json(&record.to_string()).map_err(|e| match e {
-            RecordError::Json(e) => format!("{}: {}", e.field, e.what),
+            RecordError::Json(e) => JsonError { line: 0, ..e }.to_string(),
             RecordError::Empty
             | RecordError::NotText
             | RecordError::Work(_)

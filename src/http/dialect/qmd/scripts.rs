@@ -6,6 +6,7 @@ use crate::core::id::{JobId, is_foreign};
 use crate::core::qmd::{self, Priority, is_of_qmd};
 use crate::core::record::{Record, State, Work};
 use crate::http::{Door, Request, Response, Right};
+use crate::os::clock;
 use crate::spool::{Fs, NewId, Place};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
         .map_err(|e| refused(&e))?;
     match wanted.callback_url {
         Some(_) => {
-            let queued = qmd::result(&id, &record, State::Pending, "");
+            let queued = qmd::result(&id, &record, State::Pending, "", clock::zone);
             Ok(Response::json(200, format!("{queued}\n")).into())
         }
         None => Ok(super::result_of(door, id)),
