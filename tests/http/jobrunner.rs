@@ -329,6 +329,9 @@ fn a_daemon_that_ends_meanwhile() {
     });
     spool.wait_note("1");
     spool.signal("TERM");
+    spool.wait_for("the daemon to say so", || {
+        spool.daemon_log().contains("stopping")
+    });
     gate.open(1);
     assert_eq!(running.reply().json()["exit_status"], 0);
     let late = waiting.reply();
@@ -420,11 +423,28 @@ fn an_address_that_others_reach() {
         &body("7", b"x"),
     );
     assert_eq!(good.status, 200);
+    // Whatever name it is called by: who knows the password means this server.
+    let by_name = |method: &str, path: &str, line: &str, body: &str| {
+        let mut conn = Conn::to(port);
+        conn.write(format!(
+            "{method} {path} HTTP/1.1\r\nHost: runner.example:8080\r\n{line}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        conn.reply().status
+    };
+    let (sent, password) = (body("8", b"x"), "X-JR-PASSWORD: right\r\n");
+    assert_eq!(by_name("POST", "/payload", password, &sent), 200);
+    assert_eq!(by_name("POST", "/payload", "", &sent), 401);
+    let page = format!("{password}Origin: http://evil.example\r\n");
+    assert_eq!(by_name("POST", "/payload", &page, &sent), 403);
+    assert_eq!(by_name("GET", "/status", password, ""), 200);
+    assert_eq!(by_name("GET", "/status", "", ""), 401);
+    assert_eq!(by_name("GET", "/v1/jobs", password, ""), 421);
     // Others see nothing without the password, here.
     assert_eq!(get(port, "/status").status, 401);
     assert_eq!(get(port, "/v1/jobs").status, 401);
     let status = ask(port, "GET", "/status", &["X-JR-PASSWORD: right"], "");
-    assert_eq!(status.text(), "{\"queued_jobs\":0,\"total_jobs\":1}\n");
+    assert_eq!(status.text(), "{\"queued_jobs\":0,\"total_jobs\":2}\n");
     // Nobody has asked for it here.
     let (_other, port) = Spool::with_http("{}", &[]);
     assert_eq!(post(port, "/payload", &body("7", b"x")).status, 404);
