@@ -365,6 +365,8 @@ fn a_daemon_that_is_replaced() {
 fn how_it_is_started() {
     let spool = Spool::new();
     let command = command(&spool, "#!/bin/sh\n");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().port().to_string();
     for (variables, code, words) in [
         (&[("JOBRUNNER_CMD", "")][..], 1, "JOBRUNNER_CMD is empty"),
         (
@@ -385,7 +387,12 @@ fn how_it_is_started() {
         (
             &[("JOBRUNNER_HTTP_LISTEN_ADDRESS", "0.0.0.0")],
             78,
-            "tokens",
+            "there is no JOBRUNNER_PASSWORD; set one",
+        ),
+        (
+            &[("JOBRUNNER_HTTP_LISTEN_PORT", &taken)],
+            1,
+            "JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: 127.0.0.1:",
         ),
     ] {
         let done = spool.finish(&mut daemon(&spool, &command, variables, &[]));
