@@ -219,6 +219,12 @@ fn bodies_are_read_as_hq_reads_them() {
         ),
         (&[], "x", 415, "Unsupported Media Type"),
         (&[form], "{\"url\":\"http://x/\"}", 400, "'url' is required"),
+        (
+            &[form],
+            "url=http://x/&comment=100%",
+            400,
+            "the form is not UTF-8 in %xx",
+        ),
         (&[JSON], "{\"url\":\" \"}", 400, "'url' is required"),
         (
             &[JSON],
@@ -268,6 +274,11 @@ fn bodies_are_read_as_hq_reads_them() {
     assert_eq!(
         (&one["timeout"], &one["payload"]),
         (&json!(7), &Value::Null)
+    );
+    let both = pushed(&[form], "/job?url=http://y/&name=q", "url=http://x/");
+    assert_eq!(
+        (&both["url"], &both["name"]),
+        (&json!("http://x/"), &json!("q"))
     );
     let whole = "payload=%7B%22url%22%3A%22http%3A%2F%2Fx%2F%22%2C%22payload%22%3A7%7D";
     for (target, body) in [("/job", whole), (&format!("/job?{whole}")[..], "")] {

@@ -35,29 +35,32 @@ impl Input {
 
     /// As [`Self::of_body`], from its parts.
     pub fn new(query: &[(String, String)], kind: &str, body: &[u8]) -> Result<Self, Fail> {
-        if let Some(text) = whole(query) {
-            return Ok(Self::Json(text, false));
-        }
-        if body.is_empty() {
-            return Ok(Self::Json("{}".to_owned(), false));
-        }
         let text = String::from_utf8_lossy(body);
         let is_changed = matches!(text, Cow::Owned(_));
-        let text = text.into_owned();
         let lower = kind.to_ascii_lowercase();
-        let form = if lower.starts_with("application/json") {
-            return Ok(Self::Json(text, is_changed));
-        } else if lower.starts_with("application/x-www-form-urlencoded") {
-            decode_form(&text).unwrap_or_default()
+        let form = if lower.starts_with("application/x-www-form-urlencoded") {
+            let wrong = || Fail(400, "the form is not UTF-8 in %xx".to_owned());
+            Some(decode_form(&text).ok_or_else(wrong)?)
         } else if lower.starts_with("multipart/form-data") {
-            multipart(kind, &text)
+            Some(multipart(kind, &text))
         } else {
-            return Err(Fail(415, "Unsupported Media Type".to_owned()));
+            None
         };
-        Ok(match whole(&form) {
-            Some(text) => Self::Json(text, is_changed),
-            None => Self::Form(query.iter().cloned().chain(form).collect()),
-        })
+        let is_form = form.is_some();
+        // What both say is as the body says it.
+        let pairs = form.into_iter().flatten().chain(query.iter().cloned());
+        let pairs: Vec<_> = pairs.collect();
+        if let Some(text) = whole(&pairs) {
+            Ok(Self::Json(text, is_form && is_changed))
+        } else if body.is_empty() {
+            Ok(Self::Json("{}".to_owned(), false))
+        } else if is_form {
+            Ok(Self::Form(pairs))
+        } else if lower.starts_with("application/json") {
+            Ok(Self::Json(text.into_owned(), is_changed))
+        } else {
+            Err(Fail(415, "Unsupported Media Type".to_owned()))
+        }
     }
 
     /// The query, or, if it has `payload`, what that holds.
