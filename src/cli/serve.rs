@@ -45,7 +45,6 @@ pub struct Args {
 
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
     start_logging("info");
-    clock::learn_zone();
     let spool = args.path.unwrap_or(spool);
     let lock = SpoolLock::inherited(&spool);
     let jobrunner = match args.jobrunner {
@@ -86,6 +85,8 @@ fn opening(
     if addresses.is_empty() {
         return Ok(None);
     }
+    // qmd's times are local; nobody else needs the zone.
+    clock::learn_zone();
     let is_jobrunners =
         |address: &Address| jobrunner.as_ref().is_some_and(|j| j.address == *address);
     let named = |address: &Address| match is_jobrunners(address) {
