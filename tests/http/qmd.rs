@@ -217,6 +217,20 @@ fn what_is_not_run() {
         ),
         (
             "POST",
+            "/scripts/s.sh",
+            r#"{"callback_url": "http://169.254.169.254/latest"}"#,
+            422,
+            "callback_url: calling 169.254.169.254 at port 80 is not allowed; see url_allow under http in the config",
+        ),
+        (
+            "POST",
+            "/scripts/s.sh",
+            r#"{"callback_url": "https://u@[fe80::1]/"}"#,
+            422,
+            "callback_url: calling fe80::1 at port 443 is not allowed; see url_allow under http in the config",
+        ),
+        (
+            "POST",
             "/scripts/s.sh?priority=now",
             "{}",
             422,
