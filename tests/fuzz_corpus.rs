@@ -231,6 +231,45 @@ fn the_corpus_is_small_and_every_target_has_one() {
     );
 }
 
+/// libFuzzer's targets are not built here: what they compile must find its crates in their own manifest.
+#[test]
+fn the_targets_have_the_crates_that_they_use() {
+    let manifest = fs::read_to_string(directory().join("Cargo.toml")).unwrap();
+    let all = fs::read_to_string(directory().join("../../Cargo.toml")).unwrap();
+    let crates = |text: &str| -> Vec<String> {
+        let (_, rest) = text.split_once("[dependencies]\n").unwrap();
+        let lines = rest.lines().take_while(|line| !line.starts_with('['));
+        let names = lines.filter_map(|line| line.split_once(" = "));
+        names.map(|(name, _)| name.replace('-', "_")).collect()
+    };
+    let entries = fs::read_dir(directory()).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "rs"));
+    for file in files.clone() {
+        let text = fs::read_to_string(file).unwrap();
+        let paths = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("#[path = \"../../src/"));
+        let src = directory().join("../../src");
+        files.extend(paths.map(|path| src.join(path.trim_end_matches("\"]"))));
+    }
+    assert!(files.len() > 5, "{files:?}");
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for name in crates(&all) {
+            let uses = text.match_indices(&format!("{name}::")).any(|(at, _)| {
+                let before = text[..at].chars().next_back();
+                before.is_none_or(|c| !c.is_alphanumeric() && !"_:".contains(c))
+            });
+            assert!(
+                !uses || crates(&manifest).contains(&name),
+                "{}: tests/fuzz/Cargo.toml has no {name}",
+                file.display()
+            );
+        }
+    }
+}
+
 /// A megabyte, which is what a job file may be, of the same thing again and again.
 fn megabyte(before: &str, each: impl Fn(usize) -> String, after: &str) -> String {
     let mut text = String::with_capacity(1 << 20);

@@ -197,7 +197,7 @@ fn the_session() {
 
 /// Ends the session's daemons, whose pids are in the locks of the README's spools, and what they run.
 fn stop_daemon(home: &Path) {
-    for spool in ["spool", "shared"] {
+    for spool in ["spool", "shared", "runs"] {
         stop_daemon_of(home, spool);
     }
 }

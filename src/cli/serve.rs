@@ -8,6 +8,7 @@ use crate::http::dialect::jobrunner;
 use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
+use crate::os::clock;
 use crate::os::spawn::path_text;
 use crate::spool::Spool;
 use std::io::Write;
@@ -87,8 +88,17 @@ fn opening(
     if addresses.is_empty() {
         return Ok(None);
     }
+    // qmd's times are local; nobody else needs the zone.
+    clock::learn_zone();
+    let is_jobrunners =
+        |address: &Address| jobrunner.as_ref().is_some_and(|j| j.address == *address);
+    let named = |address: &Address| match is_jobrunners(address) {
+        true => format!("JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: {address}"),
+        false => format!("--http {address}"),
+    };
     let listen = |address| {
-        Listener::open(address).map_err(|e| Failure::new(FAILURE, format!("--http {address}: {e}")))
+        Listener::open(address)
+            .map_err(|e| Failure::new(FAILURE, format!("{}: {e}", named(address))))
     };
     let listeners = addresses
         .iter()
@@ -101,16 +111,18 @@ fn opening(
         .clone()
         .unwrap_or_else(|| path.join("config.json"));
     // Who comes to jobrunner's address with no token has no rights, but may have the password.
-    let is_guarded = |address: &Address| {
-        let guarded = jobrunner.as_ref().filter(|j| j.has_password());
-        address.is_local() || guarded.is_some_and(|j| j.address == *address)
-    };
+    let has_password = jobrunner.as_ref().is_some_and(|j| j.has_password());
+    let is_guarded =
+        |address: &Address| address.is_local() || (has_password && is_jobrunners(address));
     if let Some(open) = addresses.iter().find(|address| !is_guarded(address))
         && !has_tokens(&path, &config)
     {
-        let what = format!(
-            "--http {open}: others can reach this address, and there are no tokens; make one with pirn token new"
-        );
+        let remedy = match is_jobrunners(open) {
+            true => "is no JOBRUNNER_PASSWORD; set one",
+            false => "are no tokens; make one with pirn token new",
+        };
+        let open = named(open);
+        let what = format!("{open}: others can reach this address, and there {remedy}");
         return Err(Failure::new(BAD_CONFIG, what));
     }
     Ok(Some(Box::new(move || {

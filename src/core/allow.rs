@@ -69,6 +69,13 @@ impl Allow {
         })
     }
 
+    /// What to say of an address that is not permitted.
+    pub fn refusal(address: IpAddr, port: u16) -> String {
+        format!(
+            "calling {address} at port {port} is not allowed; see url_allow under http in the config"
+        )
+    }
+
     /// The patterns as they can be read again.
     pub fn to_strings(&self) -> Vec<String> {
         self.0.iter().map(Pattern::to_string).collect()

@@ -11,6 +11,9 @@ use std::collections::BTreeMap;
 /// The queue that qmd's jobs wait in.
 pub const QUEUE: &str = "qmd";
 
+/// Most of a log that is shown, in bytes: its end. All of it is in `log/ID`.
+pub const MOST_LOG: u64 = 1 << 20;
+
 /// True for the jobs that are shown as qmd's.
 pub fn is_of_qmd(record: &Record) -> bool {
     let queue = record.queue.as_ref().map(QueueName::as_str);
@@ -99,25 +102,34 @@ struct Line<'a> {
     error: Option<String>,
 }
 
+/// By how many seconds local time is ahead of UTC at an instant: qmd's times are local ones.
+pub type Zone = fn(Wall) -> i32;
+
 /// A job as a result, one line of JSON. `log`: what its last try wrote.
-pub fn result(id: &JobId, record: &Record, state: State, log: &str) -> String {
-    print(&show(id, record, state, log))
+pub fn result(id: &JobId, record: &Record, state: State, log: &str, zone: Zone) -> String {
+    print(&show(id, record, state, log, zone))
 }
 
 /// A job in a list of many.
-pub fn line(id: &JobId, record: &Record, state: State) -> String {
+pub fn line(id: &JobId, record: &Record, state: State, zone: Zone) -> String {
     print(&Line {
         id: id.as_str(),
         script: script(record),
         priority: Priority::of(record.priority).as_str(),
         status: status(record, state),
-        start_time: time(record.started_at),
-        end_time: time(record.finished_at),
+        start_time: time(record.started_at, zone),
+        end_time: time(record.finished_at, zone),
         error: error(record),
     })
 }
 
-fn show<'a>(id: &'a JobId, record: &'a Record, state: State, log: &'a str) -> Shown<'a> {
+fn show<'a>(
+    id: &'a JobId,
+    record: &'a Record,
+    state: State,
+    log: &'a str,
+    zone: Zone,
+) -> Shown<'a> {
     let args: &[String] = match &record.work {
         Work::Script { args, .. } => args,
         Work::Text(_) | Work::Argv(_) | Work::Url(_) => &[],
@@ -133,8 +145,8 @@ fn show<'a>(id: &'a JobId, record: &'a Record, state: State, log: &'a str) -> Sh
         output: record.result.as_deref().unwrap_or_default(),
         exec_log: log,
         status: status(record, state),
-        start_time: time(record.started_at),
-        end_time: time(record.finished_at),
+        start_time: time(record.started_at, zone),
+        end_time: time(record.finished_at, zone),
         duration: record
             .duration
             .map_or_else(String::new, |seconds| format!("{seconds:.6}")),
@@ -184,18 +196,25 @@ fn error(record: &Record) -> Option<String> {
     }
 }
 
-fn time(at: Option<Wall>) -> String {
-    at.map_or_else(|| NO_TIME.to_owned(), rfc3339)
+fn time(at: Option<Wall>, zone: Zone) -> String {
+    at.map_or_else(|| NO_TIME.to_owned(), |at| rfc3339(at, zone(at)))
 }
 
 /// Go's time that is none.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// RFC 3339 in UTC as Go prints it, the fraction without zeros at its end.
-fn rfc3339(at: Wall) -> String {
-    let text = at.to_string();
+/// RFC 3339 as Go prints it, so many seconds ahead of UTC: the fraction without zeros at its end, the offset in minutes.
+fn rfc3339(at: Wall, ahead: i32) -> String {
+    let minutes = i64::from(ahead / 60);
+    let text = Wall(at.0.saturating_add(minutes * 60_000_000_000)).to_string();
     let digits = text.trim_end_matches('Z').trim_end_matches('0');
-    format!("{}Z", digits.trim_end_matches('.'))
+    let digits = digits.trim_end_matches('.');
+    let (sign, size) = match minutes {
+        0 => return format!("{digits}Z"),
+        1.. => ('+', minutes),
+        _ => ('-', -minutes),
+    };
+    format!("{digits}{sign}{:02}:{:02}", size / 60, size % 60)
 }
 
 /// What Go calls the signals of Linux, from 1 on.
@@ -249,12 +268,20 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, wanted) in [
-            ("2026-11-21T16:00:00.400Z", "2026-11-21T16:00:00.4Z"),
-            ("2026-11-21T16:00:10Z", "2026-11-21T16:00:10Z"),
-            ("2026-11-21T16:00:10.05Z", "2026-11-21T16:00:10.05Z"),
+        for (text, ahead, wanted) in [
+            ("2026-11-21T16:00:00.400Z", 0, "2026-11-21T16:00:00.4Z"),
+            ("2026-11-21T16:00:10Z", 0, "2026-11-21T16:00:10Z"),
+            ("2026-11-21T16:00:10.05Z", 0, "2026-11-21T16:00:10.05Z"),
+            ("2026-11-21T23:00:00Z", 7200, "2026-11-22T01:00:00+02:00"),
+            (
+                "2026-11-21T03:00:00.5Z",
+                -12600,
+                "2026-11-20T23:30:00.5-03:30",
+            ),
         ] {
-            assert_eq!(rfc3339(Wall::parse(text).unwrap()), wanted);
+            let at = Wall::parse(text).unwrap();
+            assert_eq!(rfc3339(at, ahead), wanted);
+            assert_eq!(Wall::parse(wanted), Ok(at));
         }
     }
 

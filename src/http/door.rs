@@ -159,7 +159,11 @@ impl Door {
         local_ip: Option<IpAddr>,
     ) -> Result<Caller, Response> {
         let config = self.config();
-        gate::check_site(head, local_ip, &config.http)?;
+        // Where others can come, these are nobody's without the password, which no page of another site has; and
+        // jobrunner's clients call the machine whatever they like.
+        let has_password = !local && matches!(head.path.as_str(), "/payload" | "/status");
+        let judged_ip = local_ip.filter(|_| !has_password);
+        gate::check_site(head, judged_ip, &config.http)?;
         if !head.headers.has("authorization") {
             return Ok(gate::anonymous(head, local, &config.http));
         }

@@ -1,11 +1,14 @@
 //! Reading the clocks, and timers that wake the poller.
 
 use crate::core::time::{Boot, Now, Wall};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use nix::time::{ClockId as Clock, clock_gettime};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Both clocks now.
@@ -19,6 +22,21 @@ pub fn now() -> Now {
 /// The wall clock now.
 pub fn wall() -> Wall {
     now().wall
+}
+
+/// The zone that this process found when it began.
+static ZONE: OnceLock<TimeZone> = OnceLock::new();
+
+/// Finds out which zone is the local one. For the first thread: to read the description of a zone takes more stack
+/// than the others have.
+pub fn learn_zone() {
+    ZONE.get_or_init(TimeZone::system);
+}
+
+/// By how many seconds local time is ahead of UTC at an instant. Where nobody has asked for the zone, it is UTC.
+pub fn zone(at: Wall) -> i32 {
+    let stamp = Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
+    ZONE.get().map_or(0, |zone| zone.to_offset(stamp).seconds())
 }
 
 /// Microseconds on CLOCK_MONOTONIC, which sd_notify(3) wants with RELOADING=1.

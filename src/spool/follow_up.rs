@@ -13,6 +13,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::policy::BackoffSpec;
 use crate::core::qmd;
 use crate::core::record::{Call, Record, Setting, State, Work};
+use crate::os::clock;
 use sha2::{Digest, Sha256};
 use std::io;
 use std::time::Duration;
@@ -45,8 +46,8 @@ impl<F: Fs> Spool<F> {
         if let Some(url) = &record.callback_url {
             // qmd's clients expect its result there.
             let job = if qmd::is_of_qmd(record) {
-                let log = record.output.as_deref().unwrap_or_default();
-                callback(url, &qmd::result(id, record, state, log))
+                let log = self.end_of_log(id, record, qmd::MOST_LOG);
+                callback(url, &qmd::result(id, record, state, &log, clock::zone))
             } else {
                 callback(url, &data)
             };

@@ -71,6 +71,17 @@ pub trait Fs: Debug + Send + Sync {
     fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>>;
     /// Opens and reads a file of at most `limit` bytes, and finds out who else has it open if asked to.
     fn take(&self, place: &Place, name: &[u8], limit: u64, ask: Ask) -> io::Result<Taken>;
+    /// The end of a file from the byte `from` on, or from its beginning if it is shorter than that: at most `most`
+    /// bytes. `None` if there is none. Not every file system keeps what jobs write.
+    fn tail(
+        &self,
+        _place: &Place,
+        _name: &[u8],
+        _from: u64,
+        _most: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
     /// Calls `each` with every name in a directory.
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
     /// Makes a queue's directory unless it is there. True if it was not.

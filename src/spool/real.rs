@@ -10,7 +10,7 @@ use crate::os::limits;
 use fs2::FileExt;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -260,6 +260,25 @@ impl Fs for RealFs {
                 bytes,
             })
         })
+    }
+
+    fn tail(
+        &self,
+        place: &Place,
+        name: &[u8],
+        from: u64,
+        most: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let opened = self.with(place, |fd| dir::open_read(fd, name));
+        let mut file = match opened {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened?,
+        };
+        let size = dir::look_at(&file)?.size;
+        let from = if from <= size { from } else { 0 };
+        let from = size.saturating_sub(most).max(from);
+        file.seek(SeekFrom::Start(from))?;
+        dir::read_up_to(&file, size - from, most).map(Some)
     }
 
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {

@@ -58,6 +58,19 @@ pub struct Found {
 pub(super) const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 impl<F: Fs> Spool<F> {
+    /// What the last try of a job wrote, at most `most` bytes of it: the end. Where the log cannot be read, what the
+    /// record has of it.
+    pub fn end_of_log(&self, id: &JobId, record: &Record, most: u64) -> String {
+        let from = record.attempts.last().map_or(0, |last| last.log_offset);
+        let read = self
+            .fs
+            .tail(&Place::Log, id.as_str().as_bytes(), from, most);
+        match read {
+            Ok(Some(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+            Ok(None) | Err(_) => record.output.clone().unwrap_or_default(),
+        }
+    }
+
     /// Finds a job. A job that is moved while we look may be missed once, so that we look twice.
     pub fn find(&self, id: &JobId) -> io::Result<Option<Where>> {
         match self.find_once(id)? {

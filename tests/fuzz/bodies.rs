@@ -159,7 +159,8 @@ pub fn hq_body(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n');
     let (kind, body) = data.split_at(end.unwrap_or(data.len()));
     let kind = String::from_utf8_lossy(kind);
-    match read_push(&kind, body.get(1..).unwrap_or_default()) {
+    let body = body.get(1..).unwrap_or_default();
+    match read_push(&kind, body) {
         Ok(record) => {
             any_record(&record);
             let Work::Url(call) = &record.work else {
@@ -167,6 +168,14 @@ pub fn hq_body(data: &[u8]) {
             };
             let payload = call.payload.as_deref().unwrap_or("1");
             let _: &RawValue = serde_json::from_str(payload).expect("a payload is JSON");
+            let is_json = kind.to_ascii_lowercase().starts_with("application/json");
+            if is_json && let Some(payload) = &call.payload {
+                let mut parts = body.windows(payload.len());
+                assert!(
+                    parts.any(|part| part == payload.as_bytes()),
+                    "delivered otherwise than it came: {payload}"
+                );
+            }
             assert_eq!(record.tries, Some(1));
         }
         Err((status, error)) => assert!(matches!(status, 400 | 415) && !error.is_empty()),

@@ -1,6 +1,6 @@
 //! hq's API, as its clients see it.
 
-use crate::client::{Reply, ask, get};
+use crate::client::{Conn, Reply, ask, get};
 use crate::spool::Spool;
 use crate::worker::{Worker, answer};
 use serde_json::{Value, json};
@@ -221,6 +221,25 @@ fn bodies_are_read_as_hq_reads_them() {
         (&[form], "{\"url\":\"http://x/\"}", 400, "'url' is required"),
         (
             &[form],
+            "url=http://x/&comment=100%",
+            400,
+            "the form is not UTF-8 in %xx",
+        ),
+        (&[JSON], "{\"url\":\" \"}", 400, "'url' is required"),
+        (
+            &[JSON],
+            r#"{"url":"\ud800"}"#,
+            400,
+            r"Syntax error: offset=15, error=invalid \u in string",
+        ),
+        (
+            &[form],
+            "url=a&timeout=99999999999999999999",
+            400,
+            "strconv.ParseInt: parsing \"99999999999999999999\": value out of range",
+        ),
+        (
+            &[form],
             "url=a&timeout=x",
             400,
             "strconv.ParseInt: parsing \"x\": invalid syntax",
@@ -234,7 +253,10 @@ fn bodies_are_read_as_hq_reads_them() {
         "]".repeat(200)
     );
     let (status, text) = error(&[JSON], &deep);
-    assert!(status == 400 && text.contains("nested deeper"), "{text}");
+    assert_eq!(
+        (status, text.as_str()),
+        (400, "payload: nested deeper than 100 levels")
+    );
     let pushed = |lines: &[&str], target: &str, body: &str| {
         let reply = ask(port, "POST", target, lines, body);
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -253,6 +275,11 @@ fn bodies_are_read_as_hq_reads_them() {
         (&one["timeout"], &one["payload"]),
         (&json!(7), &Value::Null)
     );
+    let both = pushed(&[form], "/job?url=http://y/&name=q", "url=http://x/");
+    assert_eq!(
+        (&both["url"], &both["name"]),
+        (&json!("http://x/"), &json!("q"))
+    );
     let whole = "payload=%7B%22url%22%3A%22http%3A%2F%2Fx%2F%22%2C%22payload%22%3A7%7D";
     for (target, body) in [("/job", whole), (&format!("/job?{whole}")[..], "")] {
         assert_eq!(pushed(&[form], target, body)["payload"], 7, "{target}");
@@ -269,6 +296,103 @@ fn bodies_are_read_as_hq_reads_them() {
         )["timeout"],
         0
     );
+}
+
+/// What is refused before hq is asked is said as hq says it; the others' clients have their forms too.
+#[test]
+fn refusals_before_the_dialect_is_asked() {
+    let (_spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    let refused = |method: &str, path: &str, line: &str| {
+        let mut conn = Conn::to(port);
+        conn.write(format!("{method} {path} HTTP/1.1\r\n{line}\r\n\r\n"));
+        let reply = conn.reply();
+        let kind = reply.header("content-type").to_owned();
+        (reply.status, kind, reply.text())
+    };
+    let large = "Host: 127.0.0.1\r\nContent-Length: 99999999";
+    let foreign = "Host: example.org";
+    let text = "text/plain; charset=utf-8";
+    let json = "application/json; charset=UTF-8";
+    let too_large = "the body is too large";
+    for (path, kind, wanted) in [
+        (
+            "/job",
+            json,
+            format!("{{\"status\":413,\"error\":\"{too_large}\"}}\n"),
+        ),
+        ("/scripts/s.sh", text, too_large.to_owned()),
+        ("/payload", text, format!("{too_large}\n")),
+    ] {
+        assert_eq!(refused("POST", path, large), (413, kind.to_owned(), wanted));
+    }
+    let (status, kind, body) = refused("GET", "/job/7", foreign);
+    assert_eq!((status, kind.as_str()), (421, json));
+    assert!(
+        body.starts_with("{\"status\":421,\"error\":\"this server is not"),
+        "{body}"
+    );
+    let own = refused("POST", "/v1/jobs", large);
+    assert_eq!((own.0, own.1.as_str()), (413, "application/problem+json"));
+    let (_spool, port) = Spool::with_http(r#"{"http": {"dialects": []}}"#, &[]);
+    let mut conn = Conn::to(port);
+    conn.write(format!("POST /job HTTP/1.1\r\n{large}\r\n\r\n"));
+    assert_eq!(
+        conn.reply().header("content-type"),
+        "application/problem+json"
+    );
+}
+
+/// Of a key that is given twice, in whatever case, the last one holds; `null` takes nothing back.
+#[test]
+fn the_last_of_two_keys() {
+    let (_spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    let body = r#"{"url": "http://a/", "Url": "http://b/", "url": null, "NAME": "n", "name": "m"}"#;
+    let shown = ask(port, "POST", "/job", &[JSON], body).json();
+    assert_eq!(
+        (&shown["url"], &shown["name"]),
+        (&json!("http://b/"), &json!("m"))
+    );
+}
+
+/// A payload is delivered to the last byte or not at all; of what is only shown, bytes may be replaced.
+#[test]
+fn a_payload_that_is_no_text() {
+    let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    let send = |field: &str| {
+        let before = format!("{{\"url\": \"http://x/\", \"{field}\": \"a");
+        let body = [before.as_bytes(), b"\xff\"}"].concat();
+        let mut conn = Conn::to(port);
+        conn.write(format!(
+            "POST /job HTTP/1.1\r\nHost: 127.0.0.1\r\n{JSON}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        ));
+        conn.write(&body);
+        conn.reply()
+    };
+    let refused = send("payload");
+    assert_eq!(
+        (refused.status, refused.text().as_str()),
+        (
+            400,
+            "{\"status\":400,\"error\":\"'payload' is not UTF-8 and could not be delivered as it is\"}\n"
+        )
+    );
+    assert_eq!(spool.ls("pending"), Vec::<String>::new());
+    assert_eq!(send("comment").json()["comment"], "a\u{fffd}");
+}
+
+/// White space is a courtesy: a payload of a megabyte must not become an answer of a hundred.
+#[test]
+fn pretty_has_its_limits() {
+    let (_spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    let ones = vec!["1"; 450_000].join(",");
+    let payload = format!("{}{ones}{}", "[".repeat(90), "]".repeat(90));
+    let body = format!("{{\"url\": \"http://x/\", \"payload\": {payload}}}");
+    assert_eq!(ask(port, "POST", "/job", &[JSON], &body).status, 200);
+    let shown = get(port, "/job/1?pretty");
+    assert!(shown.text().starts_with("{\n  \"canceled\": false,\n"));
+    assert!(shown.body.len() < 12 << 20, "{}", shown.body.len());
+    assert_eq!(shown.json(), get(port, "/job/1").json());
 }
 
 #[test]
@@ -379,7 +503,7 @@ fn lists() {
     );
     assert_eq!(
         get(port, "/job").text(),
-        "{\"count\":0,\"hasNext\":false,\"jobs\":[]}\n"
+        "{\"jobs\":[],\"hasNext\":false,\"count\":0}\n"
     );
     assert_eq!(get(port, "/job?name=(").status, 200, "nothing to try it on");
     for (n, name) in ["alpha", "beta", "", "gamma"].into_iter().enumerate() {
@@ -481,7 +605,7 @@ fn everything_else() {
     push(port, &json!({"url": "http://x/"}));
     let (_, stats) = act(port, "GET", "/stats");
     for (key, value) in [
-        ("queues", 8192),
+        ("queues", 9_007_199_254_740_991_i64),
         ("dispatchers", 0),
         ("maxWorkers", 0),
         ("queueUsage", 1),
@@ -510,13 +634,19 @@ fn everything_else() {
     let pretty = get(port, "/job/9?pretty").text();
     assert_eq!(
         pretty,
-        "{\n  \"error\": \"Job '9' is not found\",\n  \"status\": 422\n}\n"
+        "{\n  \"status\": 422,\n  \"error\": \"Job '9' is not found\"\n}\n"
     );
-    assert!(
-        get(port, "/job?pretty=x")
-            .text()
-            .starts_with("{\n  \"count\": 1,\n")
-    );
+    let pretty = get(port, "/job?pretty=x&reverse=t").text();
+    assert!(pretty.starts_with("{\n  \"jobs\": [\n    {\n      \"canceled\": false,\n"));
+    assert!(pretty.ends_with("    }\n  ],\n  \"hasNext\": false,\n  \"count\": 1\n}\n"));
+    let version = env!("CARGO_PKG_VERSION");
+    for path in ["/", "/ui/internal", "/ui/internal/"] {
+        assert_eq!(
+            get(port, path).text(),
+            format!("{{\"version\":\"1.1.0\",\"commitHash\":\"pirn {version}\"}}\n"),
+            "{path}"
+        );
+    }
     for (method, target, status, text) in [
         ("PUT", "/job", 405, "Method Not Allowed"),
         ("POST", "/stats", 405, "Method Not Allowed"),
@@ -545,8 +675,11 @@ fn everything_else() {
         );
     }
     drop(spool);
-    let (_spool, port) = Spool::with_http(r#"{"http": {"dialects": ["qmd"]}}"#, &[]);
+    let config = r#"{"http": {"dialects": ["qmd"]}}"#;
+    let (_spool, port) = Spool::with_http(config, &[]);
     assert_eq!(get(port, "/job").status, 404);
+    let (_spool, port) = Spool::with_http(r#"{"max_pending": 7}"#, &[]);
+    assert_eq!(act(port, "GET", "/stats").1["queues"], 7);
 }
 
 #[test]

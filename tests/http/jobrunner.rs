@@ -329,6 +329,9 @@ fn a_daemon_that_ends_meanwhile() {
     });
     spool.wait_note("1");
     spool.signal("TERM");
+    spool.wait_for("the daemon to say so", || {
+        spool.daemon_log().contains("stopping")
+    });
     gate.open(1);
     assert_eq!(running.reply().json()["exit_status"], 0);
     let late = waiting.reply();
@@ -362,6 +365,8 @@ fn a_daemon_that_is_replaced() {
 fn how_it_is_started() {
     let spool = Spool::new();
     let command = command(&spool, "#!/bin/sh\n");
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().port().to_string();
     for (variables, code, words) in [
         (&[("JOBRUNNER_CMD", "")][..], 1, "JOBRUNNER_CMD is empty"),
         (
@@ -382,7 +387,12 @@ fn how_it_is_started() {
         (
             &[("JOBRUNNER_HTTP_LISTEN_ADDRESS", "0.0.0.0")],
             78,
-            "tokens",
+            "there is no JOBRUNNER_PASSWORD; set one",
+        ),
+        (
+            &[("JOBRUNNER_HTTP_LISTEN_PORT", &taken)],
+            1,
+            "JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: 127.0.0.1:",
         ),
     ] {
         let done = spool.finish(&mut daemon(&spool, &command, variables, &[]));
@@ -420,11 +430,28 @@ fn an_address_that_others_reach() {
         &body("7", b"x"),
     );
     assert_eq!(good.status, 200);
+    // Whatever name it is called by: who knows the password means this server.
+    let by_name = |method: &str, path: &str, line: &str, body: &str| {
+        let mut conn = Conn::to(port);
+        conn.write(format!(
+            "{method} {path} HTTP/1.1\r\nHost: runner.example:8080\r\n{line}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        conn.reply().status
+    };
+    let (sent, password) = (body("8", b"x"), "X-JR-PASSWORD: right\r\n");
+    assert_eq!(by_name("POST", "/payload", password, &sent), 200);
+    assert_eq!(by_name("POST", "/payload", "", &sent), 401);
+    let page = format!("{password}Origin: http://evil.example\r\n");
+    assert_eq!(by_name("POST", "/payload", &page, &sent), 403);
+    assert_eq!(by_name("GET", "/status", password, ""), 200);
+    assert_eq!(by_name("GET", "/status", "", ""), 401);
+    assert_eq!(by_name("GET", "/v1/jobs", password, ""), 421);
     // Others see nothing without the password, here.
     assert_eq!(get(port, "/status").status, 401);
     assert_eq!(get(port, "/v1/jobs").status, 401);
     let status = ask(port, "GET", "/status", &["X-JR-PASSWORD: right"], "");
-    assert_eq!(status.text(), "{\"queued_jobs\":0,\"total_jobs\":1}\n");
+    assert_eq!(status.text(), "{\"queued_jobs\":0,\"total_jobs\":2}\n");
     // Nobody has asked for it here.
     let (_other, port) = Spool::with_http("{}", &[]);
     assert_eq!(post(port, "/payload", &body("7", b"x")).status, 404);

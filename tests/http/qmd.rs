@@ -3,6 +3,7 @@
 use crate::client::{Conn, Reply, ask, get, post};
 use crate::spool::Spool;
 use crate::tools::Gate;
+use crate::worker::Worker;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -203,9 +204,30 @@ fn what_is_not_run() {
         (
             "POST",
             "/scripts/s.sh",
+            r#"{"files": {"a\u0000b": ""}}"#,
+            422,
+            "files.a\\u{0}b: the file name \"a\\0b\" contains a control character",
+        ),
+        (
+            "POST",
+            "/scripts/s.sh",
             r#"{"args": ["a\u0000"]}"#,
             422,
             "args: contains a NUL character",
+        ),
+        (
+            "POST",
+            "/scripts/s.sh",
+            r#"{"callback_url": "http://169.254.169.254/latest"}"#,
+            422,
+            "callback_url: calling 169.254.169.254 at port 80 is not allowed; see url_allow under http in the config",
+        ),
+        (
+            "POST",
+            "/scripts/s.sh",
+            r#"{"callback_url": "https://u@[fe80::1]/"}"#,
+            422,
+            "callback_url: calling fe80::1 at port 443 is not allowed; see url_allow under http in the config",
         ),
         (
             "POST",
@@ -352,6 +374,9 @@ fn a_daemon_that_ends_meanwhile() {
     let mut waiting = begin(port, "/scripts/gate.sh");
     spool.wait_file("pending/qmd/2");
     spool.signal("TERM");
+    spool.wait_for("the daemon to say so", || {
+        spool.daemon_log().contains("stopping")
+    });
     gate.open(1);
     // What runs is finished; what waits stays, and its client is told where to ask.
     assert_eq!(running.reply().json()["exec_log"], "through\n");
@@ -407,6 +432,52 @@ fn a_long_log_is_cut() {
     assert_eq!(log.len(), (1 << 20) + 2);
     assert!(log.ends_with("400000\nlast \u{fffd}"));
     assert!(std::fs::metadata(spool.path().join("log/1")).unwrap().len() > 2 << 20);
+}
+
+/// What goes to the callback is what a waiting client would have got.
+#[test]
+fn a_callback_is_the_whole_result() {
+    let script = "#!/bin/sh\nseq 20000; printf 'last \\377'; printf out > $QMD_OUT; exit 4\n";
+    let (_spool, port) = with_scripts("{}", &[("long.sh", script)]);
+    let worker = Worker::with::<&[u8]>(&[]);
+    let body = json!({"args": ["x"], "callback_url": worker.url("/done")});
+    assert_eq!(run(port, "long.sh", &body.to_string())["status"], "QUEUED");
+    let sent = worker.wait(1).remove(0);
+    assert_eq!(
+        (sent.line.as_str(), sent.one("content-type")),
+        ("POST /done HTTP/1.1", "application/json")
+    );
+    let told: Value = serde_json::from_str(&sent.body).unwrap();
+    let lines: String = (1..=20_000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(told["exec_log"], format!("{lines}last \u{fffd}"));
+    assert_eq!(
+        (&told["status"], &told["error"], &told["output"]),
+        (&json!("ERR"), &json!("exit status 4"), &json!("out"))
+    );
+    assert_eq!(told, get(port, "/jobs/1").json());
+}
+
+/// The original's times are those of the server's zone.
+#[test]
+fn times_are_local() {
+    let mut spool = Spool::new();
+    let mut daemon = spool.command(["serve", "--http", "127.0.0.1:0"]);
+    // POSIX has the sign the other way round.
+    daemon.env("TZ", "XYZ-05:30");
+    spool.serve_with(daemon);
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    spool.script("s.sh", "#!/bin/sh\n");
+    let result = run(port, "s.sh", "{}");
+    let record = spool.record("complete/1");
+    for (ours, theirs) in [("started_at", "start_time"), ("finished_at", "end_time")] {
+        let shown = result[theirs].as_str().unwrap();
+        assert!(shown.ends_with("+05:30"), "{shown}");
+        let instant = |text: &Value| text.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+        assert_eq!(instant(&result[theirs]), instant(&record[ours]));
+    }
+    let jobs = get(port, "/jobs?format=json").json();
+    assert_eq!(jobs[0]["end_time"], result["end_time"]);
 }
 
 #[test]

@@ -236,11 +236,7 @@ struct NotAllowed(IpAddr, u16);
 
 impl fmt::Display for NotAllowed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(address, port) = self;
-        write!(
-            f,
-            "calling {address} at port {port} is not allowed; see url_allow under http in the config"
-        )
+        f.write_str(&Allow::refusal(self.0, self.1))
     }
 }
 

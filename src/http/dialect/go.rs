@@ -7,10 +7,14 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The fields of one object, in the order given.
 #[derive(Debug, Default)]
 pub struct Fields(Vec<(String, Box<RawValue>)>);
+
+/// An object's keys and values in the order given, a key as often as it is there.
+pub struct Pairs<V>(pub Vec<(String, V)>);
 
 impl Fields {
     /// Reads the first value of a body; what follows it does not matter, and `null` is an object without fields.
@@ -25,7 +29,10 @@ impl Fields {
             Some(Ok(value)) => value.get(),
         };
         match value.as_bytes().first() {
-            Some(b'{') => serde_json::from_str(value).map_err(|e| e.to_string()),
+            Some(b'{') => match serde_json::from_str(value) {
+                Ok(Pairs(pairs)) => Ok(Self(pairs)),
+                Err(e) => Err(e.to_string()),
+            },
             Some(b'n') => Ok(Self::default()),
             Some(_) | None => Err("expected a JSON object".to_owned()),
         }
@@ -87,23 +94,23 @@ pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-impl<'de> Deserialize<'de> for Fields {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct FieldsVisitor;
-        impl<'de> Visitor<'de> for FieldsVisitor {
-            type Value = Fields;
+        struct PairsVisitor<V>(PhantomData<V>);
+        impl<'de, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<V> {
+            type Value = Pairs<V>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<V>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
                 }
-                Ok(Fields(fields))
+                Ok(Pairs(pairs))
             }
         }
-        deserializer.deserialize_map(FieldsVisitor)
+        deserializer.deserialize_map(PairsVisitor(PhantomData))
     }
 }
 

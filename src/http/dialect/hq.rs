@@ -49,6 +49,7 @@ impl Handler for Hq {
         let segments = request.segments();
         let mut parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         match parts.as_slice() {
+            ["ui", "internal"] => parts = vec![""],
             ["ui", "internal", rest @ ..] => parts = rest.to_vec(),
             [""] | ["job" | "stats", ..] => {}
             _ => return None,
@@ -56,13 +57,7 @@ impl Handler for Hq {
         if let [_, .., ""] = parts.as_slice() {
             return Some(without_slash(request).into());
         }
-        // Only the root itself has an empty name.
-        let is_whole = segments == [""] || parts != [""];
-        let outcome = match is_whole {
-            true => route(request, door, &parts),
-            false => Err(not_found()),
-        };
-        Some(response(request, outcome).into())
+        Some(response(request, route(request, door, &parts)).into())
     }
 }
 
@@ -91,7 +86,11 @@ fn not_found() -> Fail {
 
 fn info() -> String {
     let ours = concat!("pirn ", env!("CARGO_PKG_VERSION"));
-    json!({"version": VERSION, "commitHash": ours}).to_string()
+    format!(
+        "{{\"version\":{},\"commitHash\":{}}}",
+        json!(VERSION),
+        json!(ours)
+    )
 }
 
 /// The same path without the slash at its end.
@@ -107,10 +106,7 @@ fn without_slash(request: &Request) -> Response {
 fn response(request: &Request, outcome: Outcome) -> Response {
     let (status, body) = match outcome {
         Ok(body) => (200, body),
-        Err(Fail(status, error)) => (
-            status,
-            json!({"status": status, "error": error}).to_string(),
-        ),
+        Err(Fail(status, error)) => (status, error_text(status, &error)),
     };
     let body = match request.query("pretty") {
         Some(_) => text::pretty(&body),
@@ -123,6 +119,11 @@ fn response(request: &Request, outcome: Outcome) -> Response {
         507 => response.header("Retry-After", 60),
         _ => response,
     }
+}
+
+/// What is said of an error.
+fn error_text(status: u16, error: &str) -> String {
+    format!("{{\"status\":{status},\"error\":{}}}", json!(error))
 }
 
 /// The job that the body of a push asks for, or the error's status and text.

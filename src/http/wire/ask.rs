@@ -11,6 +11,7 @@ use super::table::Key;
 use super::work::Work;
 use crate::core::time::Boot;
 use crate::http::answer::Response;
+use crate::http::dialect;
 use crate::http::problem;
 use crate::http::request::Request;
 use crate::os::clock;
@@ -128,9 +129,12 @@ impl Reactor {
             manner: Manner::REFUSAL,
         });
         exchange.manner.keep = false;
+        let path = exchange.what.split_once(' ').map_or("", |(_, path)| path);
+        let dialects = &self.wire.door.config().http.dialects;
+        let response = dialect::refusal(path, dialects, response);
         conn.linger = true;
         conn.input.clear();
-        conn.send(response);
+        conn.send(&response);
         self.flush(key);
     }
 }

@@ -2,23 +2,26 @@
 
 use super::Fail;
 use crate::http::Request;
+use crate::http::dialect::go::Pairs;
 use crate::http::request::decode_form;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::num::{IntErrorKind, ParseIntError};
 
 /// The text of a request, which [`Fields`] are read from.
 pub enum Input {
-    /// JSON.
-    Json(String),
+    /// JSON; whether bytes that are no UTF-8 had to be replaced.
+    Json(String, bool),
     /// A form, or a query.
     Form(Vec<(String, String)>),
 }
 
 /// The fields of a request. Names are the same in any case; what is not known is not looked at.
 pub enum Fields<'a> {
-    /// From JSON: the whole text, and its parts.
-    Json(&'a str, BTreeMap<String, &'a RawValue>),
+    /// From JSON: the whole text, whether bytes of it were replaced, and its parts.
+    Json(&'a str, bool, BTreeMap<String, &'a RawValue>),
     /// From a form.
     Form(&'a [(String, String)]),
 }
@@ -32,33 +35,38 @@ impl Input {
 
     /// As [`Self::of_body`], from its parts.
     pub fn new(query: &[(String, String)], kind: &str, body: &[u8]) -> Result<Self, Fail> {
-        if let Some(text) = whole(query) {
-            return Ok(Self::Json(text));
-        }
-        if body.is_empty() {
-            return Ok(Self::Json("{}".to_owned()));
-        }
-        let text = String::from_utf8_lossy(body).into_owned();
+        let text = String::from_utf8_lossy(body);
+        let is_changed = matches!(text, Cow::Owned(_));
         let lower = kind.to_ascii_lowercase();
-        let form = if lower.starts_with("application/json") {
-            return Ok(Self::Json(text));
-        } else if lower.starts_with("application/x-www-form-urlencoded") {
-            decode_form(&text).unwrap_or_default()
+        let form = if lower.starts_with("application/x-www-form-urlencoded") {
+            let wrong = || Fail(400, "the form is not UTF-8 in %xx".to_owned());
+            Some(decode_form(&text).ok_or_else(wrong)?)
         } else if lower.starts_with("multipart/form-data") {
-            multipart(kind, &text)
+            Some(multipart(kind, &text))
         } else {
-            return Err(Fail(415, "Unsupported Media Type".to_owned()));
+            None
         };
-        Ok(match whole(&form) {
-            Some(text) => Self::Json(text),
-            None => Self::Form(query.iter().cloned().chain(form).collect()),
-        })
+        let is_form = form.is_some();
+        // What both say is as the body says it.
+        let pairs = form.into_iter().flatten().chain(query.iter().cloned());
+        let pairs: Vec<_> = pairs.collect();
+        if let Some(text) = whole(&pairs) {
+            Ok(Self::Json(text, is_form && is_changed))
+        } else if body.is_empty() {
+            Ok(Self::Json("{}".to_owned(), false))
+        } else if is_form {
+            Ok(Self::Form(pairs))
+        } else if lower.starts_with("application/json") {
+            Ok(Self::Json(text.into_owned(), is_changed))
+        } else {
+            Err(Fail(415, "Unsupported Media Type".to_owned()))
+        }
     }
 
     /// The query, or, if it has `payload`, what that holds.
     pub fn of_query(request: &Request) -> Self {
         match whole(&request.query) {
-            Some(text) => Self::Json(text),
+            Some(text) => Self::Json(text, false),
             None => Self::Form(request.query.clone()),
         }
     }
@@ -67,20 +75,22 @@ impl Input {
     pub fn fields(&self) -> Result<Fields<'_>, Fail> {
         match self {
             Self::Form(pairs) => Ok(Fields::Form(pairs)),
-            Self::Json(text) => {
+            Self::Json(text, is_changed) => {
                 // Whatever follows the first value is not looked at.
                 let mut reader = serde_json::Deserializer::from_str(text);
                 let value = <&RawValue>::deserialize(&mut reader).map_err(|e| mistake(text, &e))?;
                 if value.get() == "null" {
-                    return Ok(Fields::Json(text, BTreeMap::new()));
+                    return Ok(Fields::Json(text, *is_changed, BTreeMap::new()));
                 }
                 if !value.get().starts_with('{') {
                     return Err(wrong_type(text, value, "object", ""));
                 }
-                let map: BTreeMap<String, &RawValue> =
+                let Pairs::<&RawValue>(pairs) =
                     serde_json::from_str(value.get()).map_err(|e| mistake(text, &e))?;
-                let lower = map.into_iter().map(|(key, raw)| (key.to_lowercase(), raw));
-                Ok(Fields::Json(text, lower.collect()))
+                // Of a key that is given twice the last one holds, and `null` takes nothing back.
+                let said = pairs.into_iter().filter(|(_, raw)| raw.get() != "null");
+                let lower = said.map(|(key, raw)| (key.to_lowercase(), raw));
+                Ok(Fields::Json(text, *is_changed, lower.collect()))
             }
         }
     }
@@ -145,24 +155,33 @@ fn wrong_type(text: &str, raw: &RawValue, expected: &str, field: &str) -> Fail {
         Some(_) | None => (format!("number {value}"), value.len()),
     };
     let offset = start + end;
+    if got == expected {
+        // Half of a surrogate pair.
+        let error = format!("Syntax error: offset={offset}, error=invalid \\u in string");
+        return Fail(400, error);
+    }
     let error = format!(
         "Unmarshal type error: expected={expected}, got={got}, field={field}, offset={offset}"
     );
     Fail(400, error)
 }
 
-fn not_a(kind: &str, text: &str) -> Fail {
-    let error = format!("strconv.Parse{kind}: parsing {text:?}: invalid syntax");
+fn not_a(kind: &str, text: &str, why: &str) -> Fail {
+    let error = format!("strconv.Parse{kind}: parsing {text:?}: {why}");
     Fail(400, error)
+}
+
+fn why(e: &ParseIntError) -> &'static str {
+    match e.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    }
 }
 
 impl Fields<'_> {
     fn raw(&self, key: &str) -> Option<(&str, &RawValue)> {
         match self {
-            Self::Json(text, map) => {
-                let raw = map.get(key).filter(|raw| raw.get() != "null")?;
-                Some((text, raw))
-            }
+            Self::Json(text, _, map) => map.get(key).map(|raw| (*text, *raw)),
             Self::Form(_) => None,
         }
     }
@@ -202,7 +221,7 @@ impl Fields<'_> {
     /// A whole number; 0 if there is none.
     pub fn integer(&self, key: &str) -> Result<i64, Fail> {
         match self.form(key) {
-            Some(text) => text.parse().map_err(|_| not_a("Int", text)),
+            Some(text) => text.parse::<i64>().map_err(|e| not_a("Int", text, why(&e))),
             None => Ok(self.of_json(key, "int64")?.unwrap_or(0)),
         }
     }
@@ -211,8 +230,11 @@ impl Fields<'_> {
     pub fn number(&self, key: &str) -> Result<Option<u64>, Fail> {
         match self.form(key) {
             // Rust would take a sign.
-            Some(text) if text.starts_with('+') => Err(not_a("Uint", text)),
-            Some(text) => text.parse().map(Some).map_err(|_| not_a("Uint", text)),
+            Some(text) if text.starts_with('+') => Err(not_a("Uint", text, "invalid syntax")),
+            Some(text) => match text.parse::<u64>() {
+                Ok(number) => Ok(Some(number)),
+                Err(e) => Err(not_a("Uint", text, why(&e))),
+            },
             None => self.of_json(key, "uint64"),
         }
     }
@@ -222,7 +244,7 @@ impl Fields<'_> {
         match self.form(key) {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
             Some("0" | "f" | "F" | "false" | "FALSE" | "False") => Ok(false),
-            Some(text) => Err(not_a("Bool", text)),
+            Some(text) => Err(not_a("Bool", text, "invalid syntax")),
             None => Ok(self.of_json(key, "bool")?.unwrap_or(false)),
         }
     }
@@ -245,8 +267,15 @@ impl Fields<'_> {
             .collect()
     }
 
-    /// Anything, as it was written.
-    pub fn any(&self, key: &str) -> Option<String> {
-        self.raw(key).map(|(_, raw)| raw.get().to_owned())
+    /// Anything, as it was written. Errors: that cannot be kept, since it is not UTF-8.
+    pub fn any(&self, key: &str) -> Result<Option<String>, Fail> {
+        let Some((_, raw)) = self.raw(key) else {
+            return Ok(None);
+        };
+        if matches!(self, Self::Json(_, true, _)) && raw.get().contains('\u{fffd}') {
+            let error = format!("'{key}' is not UTF-8 and could not be delivered as it is");
+            return Err(Fail(400, error));
+        }
+        Ok(Some(raw.get().to_owned()))
     }
 }

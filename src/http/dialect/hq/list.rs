@@ -164,9 +164,9 @@ pub fn list(request: &Request, door: &Door) -> Outcome {
     }
     let next_id = next.map_or(String::new(), |next| format!(",\"next\":\"{next}\""));
     Ok(format!(
-        "{{\"count\":{},\"hasNext\":{},\"jobs\":[{}]{next_id}}}",
-        jobs.len(),
+        "{{\"jobs\":[{}],\"hasNext\":{}{next_id},\"count\":{}}}",
+        jobs.join(","),
         next.is_some(),
-        jobs.join(",")
+        jobs.len()
     ))
 }

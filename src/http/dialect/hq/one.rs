@@ -3,7 +3,8 @@
 use super::input::Input;
 use super::show::{self, Phase};
 use super::{Fail, Outcome, find, require};
-use crate::core::record::{Call, Manner, Record, Setting, Work};
+use crate::core::json::JsonError;
+use crate::core::record::{Call, Manner, Record, RecordError, Setting, Work};
 use crate::http::{Door, Request, Right};
 use crate::os::clock;
 use crate::spool::{NewId, Steered};
@@ -25,14 +26,14 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
     let call = Call {
         url: fields.string("url")?,
         headers: fields.map("headers")?,
-        payload: fields.any("payload"),
+        payload: fields.any("payload")?,
         manner: Manner::Hq,
         sign: false,
     };
     let name = fields.string("name")?;
     let comment = fields.string("comment")?;
     let timeout = u64::try_from(fields.integer("timeout")?).unwrap_or(0);
-    if call.url.is_empty() {
+    if call.url.trim().is_empty() {
         return Err(Fail(400, "'url' is required".to_owned()));
     }
     let mut record = Record::new(Work::Url(Box::new(call)));
@@ -44,7 +45,15 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
     // hq tries nothing twice, and its clients rely on that.
     record.tries = Some(1);
     // What the daemon would not take for a job must not be accepted.
-    Record::from_json(&record.to_json()).map_err(|e| Fail(400, e.to_string()))
+    Record::from_json(&record.to_json()).map_err(|e| match e {
+        // What has no field is the depth, and nothing but the payload can have one.
+        RecordError::Json(e) if e.field.is_empty() => Fail(400, format!("payload: {}", e.what)),
+        RecordError::Json(e) => Fail(400, JsonError { line: 0, ..e }.to_string()),
+        RecordError::Empty
+        | RecordError::NotText
+        | RecordError::Work(_)
+        | RecordError::Unsupported(_) => Fail(400, e.to_string()),
+    })
 }
 
 /// Accepts the job, and shows it as hq does then: neither waiting nor running.

@@ -9,8 +9,9 @@ use serde_json::json;
 use std::io;
 use std::time::Duration;
 
-/// hq's own size of a queue, shown where ours has none.
-const QUEUES: u64 = 8192;
+/// The size of a queue that has no bound: the largest number that every reader of JSON reads exactly (RFC 8259
+/// section 6), so that a client's "so many of so many" still comes out right.
+const NO_BOUND: u64 = (1 << 53) - 1;
 
 pub fn show(request: &Request, door: &Door) -> Outcome {
     require(request, Right::Read)?;
@@ -21,7 +22,7 @@ pub fn show(request: &Request, door: &Door) -> Outcome {
 pub fn dashboard(request: &Request, door: &Door) -> Outcome {
     let jobs = list::list(request, door)?;
     let stats = stats(door)?;
-    Ok(format!("{{\"jobList\":{jobs},\"stats\":{stats}}}"))
+    Ok(format!("{{\"stats\":{stats},\"jobList\":{jobs}}}"))
 }
 
 fn stats(door: &Door) -> io::Result<String> {
@@ -34,7 +35,7 @@ fn stats(door: &Door) -> io::Result<String> {
         .slots
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(json!({
-        "queues": config.max_pending.unwrap_or(QUEUES),
+        "queues": config.max_pending.unwrap_or(NO_BOUND),
         "dispatchers": slots,
         // As in hq: no workers beside the dispatchers.
         "maxWorkers": 0,

@@ -7,13 +7,21 @@ pub fn compact(json: &str) -> String {
     out
 }
 
-/// Indented by two spaces.
+/// Most white space that is added, in bytes: a list of lists costs a hundred times its own size.
+const MOST_SPACE: usize = 8 << 20;
+
+/// Indented by two spaces; what comes after [`MOST_SPACE`] of them, without.
 pub fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let (mut depth, mut is_empty) = (0usize, false);
-    let line = |out: &mut String, depth: usize| {
-        out.push('\n');
-        out.push_str(&"  ".repeat(depth));
+    let mut left = MOST_SPACE;
+    let mut line = |out: &mut String, depth: usize| {
+        let space = 1 + 2 * depth;
+        left = left.saturating_sub(space);
+        if left > 0 {
+            out.push('\n');
+            out.extend(std::iter::repeat_n(' ', space - 1));
+        }
     };
     tokens(json, |token| {
         let closes = matches!(token, "}" | "]");
@@ -86,5 +94,14 @@ mod tests {
         assert_eq!(pretty(text), large);
         assert_eq!(compact(large), small);
         assert_eq!((compact("1"), pretty("[]")), ("1".into(), "[]".into()));
+    }
+
+    #[test]
+    fn white_space_has_an_end() {
+        let ones = vec!["1"; 500_000].join(",");
+        let deep = format!("{}{ones}{}", "[".repeat(90), "]".repeat(90));
+        let shown = pretty(&deep);
+        assert!(shown.starts_with("[\n  [\n") && shown.len() < deep.len() + MOST_SPACE);
+        assert_eq!(compact(&shown), deep);
     }
 }

@@ -4,6 +4,7 @@ use super::{Outcome, failed, not_found, queue, require, result_of};
 use crate::core::id::{JobId, natural_order};
 use crate::core::qmd::{self, Priority, is_of_qmd};
 use crate::http::{Door, Request, Response, Right};
+use crate::os::clock;
 use crate::spool::{Found, Where};
 use std::fmt::Write as _;
 use std::io;
@@ -52,7 +53,7 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
 }
 
 fn line(found: &Found) -> String {
-    qmd::line(&found.id, &found.record, found.at.state())
+    qmd::line(&found.id, &found.record, found.at.state(), clock::zone)
 }
 
 /// The result of a job, once there is one.

@@ -1,11 +1,13 @@
 //! The body of a request to run a script.
 
 use crate::core::id::JobId;
+use crate::core::json::JsonError;
 use crate::core::qmd::{Priority, QUEUE};
 use crate::core::record::{Record, RecordError};
 use crate::http::dialect::go::Fields;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 
 /// What is asked for. Keys that are not here do not matter, whatever they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,13 +56,26 @@ impl Wanted {
             record["callback_url"] = json!(url);
         }
         Record::from_json(&record.to_string()).map_err(|e| match e {
-            RecordError::Json(e) => format!("{}: {}", e.field, e.what),
+            RecordError::Json(e) => JsonError { line: 0, ..e }.to_string(),
             RecordError::Empty
             | RecordError::NotText
             | RecordError::Work(_)
             | RecordError::Unsupported(_) => e.to_string(),
         })
     }
+}
+
+/// The address and the port that a normal URL names; `None` if it names a host, which may lead anywhere.
+pub fn address(url: &str) -> Option<(IpAddr, u16)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let usual = if scheme == "https" { 443 } else { 80 };
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return Some((address.ip(), address.port()));
+    }
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    Some((bare.unwrap_or(host).parse().ok()?, usual))
 }
 
 /// A URL with its scheme, `http` if it has none, and its host in lower case.
@@ -110,6 +125,22 @@ mod tests {
             ("http://a\n/", None),
         ] {
             assert_eq!(normal_url(url).ok().as_deref(), wanted, "{url}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        for (url, wanted) in [
+            ("http://10.0.0.1/a:9", Some(("10.0.0.1", 80))),
+            ("https://u:p@10.0.0.1?q", Some(("10.0.0.1", 443))),
+            ("http://10.0.0.1:81#f", Some(("10.0.0.1", 81))),
+            ("http://[::1]:81/", Some(("::1", 81))),
+            ("https://[::1]/", Some(("::1", 443))),
+            ("http://localhost:81/", None),
+            ("http://10.0.0.1.example/", None),
+        ] {
+            let wanted = wanted.map(|(ip, port)| (ip.parse().unwrap(), port));
+            assert_eq!(address(url), wanted, "{url}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! `/scripts`: what can be run, running it, and what came of earlier runs.
 
-use super::request::Wanted;
+use super::request::{Wanted, address};
 use super::{Outcome, failed, jobs, not_found, refused, require, result};
+use crate::core::allow::Allow;
 use crate::core::id::{JobId, is_foreign};
 use crate::core::qmd::{self, Priority, is_of_qmd};
 use crate::core::record::{Record, State, Work};
 use crate::http::{Door, Request, Response, Right};
+use crate::os::clock;
 use crate::spool::{Fs, NewId, Place};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -55,13 +57,24 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
     let wanted = Wanted::read(&request.body)
         .map_err(|e| Response::text(422, format!("parse request body: {e}")))?;
     let script = runnable(door, name).ok_or_else(not_found)?;
+    // Of a name this is known when it is called; whoever waits for that call would wait in vain.
+    if let Some((ip, port)) = wanted.callback_url.as_deref().and_then(address)
+        && !door
+            .config()
+            .http
+            .url_allow
+            .permits(&ip.to_string(), ip, port)
+    {
+        let why = Allow::refusal(ip, port);
+        return Err(wrong(format!("callback_url: {why}")));
+    }
     let record = wanted.record(&script, priority).map_err(wrong)?;
     let id = door
         .submit(&request.caller, record.clone(), NewId::Next)
         .map_err(|e| refused(&e))?;
     match wanted.callback_url {
         Some(_) => {
-            let queued = qmd::result(&id, &record, State::Pending, "");
+            let queued = qmd::result(&id, &record, State::Pending, "", clock::zone);
             Ok(Response::json(200, format!("{queued}\n")).into())
         }
         None => Ok(super::result_of(door, id)),
