@@ -71,6 +71,7 @@ pub struct Engine {
     pub(super) watches: Watches,
     /// Names to judge again, by when.
     pub(super) later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
+    pub(super) settling: super::taking::Settling,
     pub(super) scans: VecDeque<super::taking::Scan>,
     actions: Vec<Action>,
     poller: Poller,
@@ -146,6 +147,7 @@ impl Engine {
         let mut engine = Self {
             watches: Watches::new().or_else(doing("inotify"))?,
             later: BTreeMap::new(),
+            settling: super::taking::Settling::default(),
             scans: VecDeque::new(),
             actions: Vec::new(),
             poller: Poller::new().or_else(doing("epoll"))?,
@@ -491,7 +493,8 @@ impl Engine {
         let waits = self.held && self.shared.trouble.get().is_none();
         let space = waits.then_some(self.space_at);
         let rescan = self.options.single.is_none().then_some(self.rescan_at);
-        let next = [boot, later, rescan, self.retain_at, space]
+        let settled = self.settling.next();
+        let next = [boot, later, settled, rescan, self.retain_at, space]
             .into_iter()
             .flatten()
             .min();
@@ -509,10 +512,10 @@ impl Engine {
         if !self.ask(|s| s.is_quiet()) || self.errands > 0 {
             return false;
         }
+        let looked = self.scans.is_empty() && self.later.is_empty() && self.settling.is_empty();
         if let Some(id) = &self.options.single {
-            return !self.ask(|s| s.knows(id)) && self.later.is_empty() && self.scans.is_empty();
+            return !self.ask(|s| s.knows(id)) && looked;
         }
-        let looked = self.scans.is_empty() && self.later.is_empty();
         self.stopping
             || (self.options.drain
                 && looked

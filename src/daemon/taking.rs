@@ -8,6 +8,7 @@ use crate::core::scheduler::Event;
 use crate::core::time::Boot;
 use crate::os::dir::Listing;
 use crate::spool::{Fs, Intake, Limits, Place, Where};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -27,6 +28,50 @@ pub enum Scan {
 
 /// Names per turn: bounds how long a turn takes.
 const NAMES_PER_TURN: usize = 256;
+
+/// How long a file that was written where it is must have been left alone: install(1) and others close it first, and
+/// then set its mode by its name, which fails if the job has begun (measured: one in seven, on a busy machine).
+const SETTLES_AFTER: Duration = Duration::from_millis(50);
+
+/// Files that were written where they are, in the order in which they are to be judged.
+#[derive(Debug, Default)]
+pub struct Settling {
+    queue: VecDeque<(Boot, Place, Vec<u8>)>,
+    /// Of several times for a name, the last one counts.
+    last: HashMap<(Place, Vec<u8>), Boot>,
+}
+
+impl Settling {
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// When the next is to be judged.
+    pub fn next(&self) -> Option<Boot> {
+        self.queue.front().map(|(at, _, _)| *at)
+    }
+
+    fn add(&mut self, place: &Place, name: &[u8], at: Boot) {
+        self.last.insert((place.clone(), name.to_vec()), at);
+        self.queue.push_back((at, place.clone(), name.to_vec()));
+    }
+
+    /// One whose time has come.
+    fn take(&mut self, now: Boot) -> Option<(Place, Vec<u8>)> {
+        while let Some((at, _, _)) = self.queue.front()
+            && *at <= now
+        {
+            let (at, place, name) = self.queue.pop_front()?;
+            let key = (place, name);
+            if self.last.get(&key) == Some(&at) {
+                self.last.remove(&key);
+                return Some(key);
+            }
+        }
+        None
+    }
+}
 
 /// How soon what failed is tried again.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -322,9 +367,18 @@ impl Engine {
         }
     }
 
+    /// Judges a file that was written where it is, once it has been left alone.
+    pub(super) fn let_settle(&mut self, place: &Place, name: &[u8]) {
+        let at = self.now().boot.after(SETTLES_AFTER);
+        self.settling.add(place, name, at);
+    }
+
     /// Judges the names whose time has come.
     pub(super) fn look_again(&mut self) {
         let now = self.now().boot;
+        while let Some((place, name)) = self.settling.take(now) {
+            self.seen(&place, &name);
+        }
         while let Some(entry) = self.later.first_entry()
             && entry.key().0 <= now
         {

@@ -229,8 +229,9 @@ impl Engine {
 
     fn pending_changed(&mut self, place: &Place, name: &[u8], change: Change) {
         match change {
-            Change::Came => {
-                self.seen(place, name);
+            Change::Came => self.seen(place, name),
+            Change::Written => {
+                self.let_settle(place, name);
                 self.closed_under_another_name(place, name);
             }
             Change::MovedAway | Change::Removed => {
@@ -315,7 +316,7 @@ impl Engine {
             }
             // Somebody had put it there.
             Change::MovedAway | Change::Removed => self.errand(committer::Task::ByHand(id)),
-            Change::Came => self.check_stranger(id),
+            Change::Came | Change::Written => self.check_stranger(id),
             Change::Grew | Change::Lost | Change::Overflow => {}
         }
     }
@@ -370,7 +371,7 @@ impl Engine {
         };
         match change {
             Change::Removed | Change::MovedAway => self.errand(committer::Task::ByHand(id)),
-            Change::Came => {
+            Change::Came | Change::Written => {
                 // What a commit puts there is known until the engine has heard of the commit, which is after this.
                 if !self.ask(|s| s.knows(&id)) {
                     self.errand(committer::Task::ByHand(id.clone()));

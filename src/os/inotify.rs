@@ -19,8 +19,10 @@ pub enum Interest {
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// The name is there, or has new content.
+    /// The name is there: moved to the directory, or made a directory.
     Came,
+    /// The name is there, or has new content, and who wrote it may not be through with it.
+    Written,
     /// The name was unlinked.
     Removed,
     /// The name was moved away.
@@ -133,10 +135,11 @@ fn translate(event: nix::sys::inotify::InotifyEvent) -> Option<Event> {
         | AddWatchFlags::IN_UNMOUNT)
     {
         Change::Lost
-    } else if is(AddWatchFlags::IN_MOVED_TO
-        | AddWatchFlags::IN_CREATE
-        | AddWatchFlags::IN_CLOSE_WRITE)
+    } else if is(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_CLOSE_WRITE)
+        && !is(AddWatchFlags::IN_ISDIR)
     {
+        Change::Written
+    } else if is(AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE) {
         Change::Came
     } else if is(AddWatchFlags::IN_MOVED_FROM) {
         Change::MovedAway

@@ -140,7 +140,9 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
         };
         if place == Place::Log {
             let topic = Topic::Log(name.to_owned());
-            if event.change == Change::Came && self.waiting.contains_key(&topic) {
+            if matches!(event.change, Change::Came | Change::Written)
+                && self.waiting.contains_key(&topic)
+            {
                 armed.watch_log(&self.spool, name);
                 wake(&self.waiting, &topic, woken);
             }
@@ -157,7 +159,7 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
             return true;
         }
         let state = match event.change {
-            Change::Came => Some(state_of(&place)),
+            Change::Came | Change::Written => Some(state_of(&place)),
             Change::Removed => None,
             // It comes somewhere else, or is renamed as an older run.
             Change::MovedAway | Change::Grew | Change::Lost | Change::Overflow => {
