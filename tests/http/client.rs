@@ -73,10 +73,14 @@ impl Conn {
     /// More input; false at the end.
     fn more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        let n = match self.stream.read(&mut buffer) {
-            Ok(n) => n,
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(e) => panic!("no answer: {e}"),
+        let n = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(n) => break n,
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => break 0,
+                // The test was stopped and continued: with a time limit, the system does not go on by itself.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => panic!("no answer: {e}"),
+            }
         };
         self.input.extend_from_slice(&buffer[..n]);
         n > 0
