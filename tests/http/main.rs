@@ -23,6 +23,7 @@ mod jobs;
 mod logs;
 mod openapi;
 mod qmd;
+mod refusals;
 mod rights;
 mod steer;
 mod ui;

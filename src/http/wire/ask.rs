@@ -6,12 +6,11 @@ use super::conn::{Conn, Phase};
 use super::exchange::Exchange;
 use super::head::{self, Head, Refused};
 use super::reactor::Reactor;
-use super::send::{self, Manner};
+use super::send;
 use super::table::Key;
 use super::work::Work;
 use crate::core::time::Boot;
-use crate::http::answer::Response;
-use crate::http::problem;
+use crate::http::problem::Rebuff;
 use crate::http::request::Request;
 use crate::os::clock;
 
@@ -32,7 +31,7 @@ impl Reactor {
                 Phase::Head => match read_head(conn, self.limits) {
                     Ok(Some(head)) => self.begin(key, head),
                     Ok(None) => return,
-                    Err(e) => Err(problem::refused(e)),
+                    Err(e) => Err(e.into()),
                 },
                 Phase::Body(_, _, body) => match body.feed(&mut conn.input) {
                     Ok(()) if body.is_done() => return self.hand_over(key),
@@ -40,10 +39,10 @@ impl Reactor {
                         if body.len() > SMALL_BODY && self.weight - conn.weighed > MOST_WEIGHT =>
                     {
                         let what = "too much is being sent at the same time";
-                        Err(problem::new(503, what).header("Retry-After", 1))
+                        Err(Rebuff::new(503, what).header("Retry-After", 1))
                     }
                     Ok(()) => return,
-                    Err(e) => Err(problem::refused(e)),
+                    Err(e) => Err(e.into()),
                 },
                 Phase::Working
                 | Phase::Waiting { .. }
@@ -51,36 +50,29 @@ impl Reactor {
                 | Phase::Streaming(_)
                 | Phase::Lingering => return,
             };
-            if let Err(response) = step {
-                return self.refuse(key, &response);
+            if let Err(rebuff) = step {
+                return self.refuse(key, rebuff);
             }
         }
     }
 
     /// A head is complete: may this request be made at all? Then its body is read.
-    fn begin(&mut self, key: Key, head: Box<Head>) -> Result<(), Response> {
+    fn begin(&mut self, key: Key, head: Box<Head>) -> Result<(), Rebuff> {
         let now = clock::now().boot;
         let serves = self.mode.serves();
         let Some(conn) = self.table.get(key) else {
             return Ok(());
         };
-        conn.exchange = Some(Exchange {
-            what: format!("{} {}", head.method, head.raw_path),
-            caller: None,
-            began: now,
-            status: 0,
-            sent: 0,
-            manner: Manner::of(&head),
-        });
+        conn.exchange = Some(Exchange::of(&head, now));
         if !serves {
-            return Err(Response::not_any_more());
+            return Err(Rebuff::not_any_more());
         }
         let door = &self.wire.door;
         let caller = door.admit(&head, conn.local, conn.stream.local_ip())?;
         if let Some(exchange) = &mut conn.exchange {
             exchange.caller.clone_from(&caller.name);
         }
-        let body = Body::new(head.framing, door.most_body()).map_err(problem::refused)?;
+        let body = Body::new(head.framing, door.most_body())?;
         if head.expects_continue && !body.is_done() && conn.input.is_empty() {
             conn.output.extend_from_slice(send::CONTINUE);
         }
@@ -115,22 +107,20 @@ impl Reactor {
     }
 
     /// Answers what will not be served. The rest of the request is not read, so that the connection ends.
-    pub(super) fn refuse(&mut self, key: Key, response: &Response) {
+    pub(super) fn refuse(&mut self, key: Key, rebuff: Rebuff) {
         let Some(conn) = self.table.get(key) else {
             return;
         };
-        let exchange = conn.exchange.get_or_insert_with(|| Exchange {
-            what: "-".to_owned(),
-            caller: None,
-            began: clock::now().boot,
-            status: 0,
-            sent: 0,
-            manner: Manner::REFUSAL,
-        });
+        let now = clock::now().boot;
+        let exchange = conn
+            .exchange
+            .get_or_insert_with(|| Exchange::of_what_came(&conn.input, now));
         exchange.manner.keep = false;
+        let request = exchange.request(conn.peer);
         conn.linger = true;
         conn.input.clear();
-        conn.send(response);
+        let wire = &self.wire;
+        conn.send(&wire.router.say(rebuff, request.as_ref(), &wire.door));
         self.flush(key);
     }
 }

@@ -1,7 +1,7 @@
 //! The head of a request: taken apart by `httparse`, judged by the strict reading of RFC 9112. What two readers
 //! could understand differently is refused, since somebody in between may be the other reader.
 
-use super::target;
+use super::target::{self, Target};
 use crate::http::request::{Headers, Method, decode_form};
 
 /// Most header fields of a request.
@@ -83,6 +83,20 @@ pub fn too_large(bytes: &[u8]) -> Refused {
         true => refused(431, "the header is too large"),
         false => refused(414, "the request target is too long"),
     }
+}
+
+/// What the first line of a head says, whatever follows it. `None`: it is not complete, or malformed.
+pub(super) fn first_line(bytes: &[u8]) -> Option<(Method, Target)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?;
+    let words: Vec<&str> = line.trim_end_matches('\r').split(' ').collect();
+    let [method, target, version] = words[..] else {
+        return None;
+    };
+    let is_token = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let method = Method::parse(method);
+    let target = target::read(&method, target).ok()?;
+    (is_token && version.starts_with("HTTP/")).then_some((method, target))
 }
 
 /// Reads a head that is complete.

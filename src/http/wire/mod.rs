@@ -68,6 +68,7 @@ impl Default for Limits {
 /// What the reactor and the workers share.
 pub struct Wire {
     door: Arc<Door>,
+    router: Arc<Router>,
     mail: Arc<Mailbox<Letter>>,
     pool: Pool<Work>,
     limits: Limits,
@@ -120,6 +121,7 @@ impl Running {
         });
         let wire = Wire {
             door: Arc::clone(&self.door),
+            router: Arc::clone(&self.router),
             mail: Arc::clone(&self.mail),
             pool,
             limits: self.limits,

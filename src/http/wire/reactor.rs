@@ -8,8 +8,8 @@ use super::table::{FIRST_KEY, Key, Table};
 use super::work::{Letter, Mode, Work};
 use super::{Limits, Wire};
 use crate::core::time::Boot;
-use crate::http::answer::{Response, Source, Woken};
-use crate::http::problem;
+use crate::http::answer::{Source, Woken};
+use crate::http::problem::Rebuff;
 use crate::os::clock;
 use crate::os::poll::{Poller, Ready, Want};
 use std::io;
@@ -271,9 +271,9 @@ impl Reactor {
     }
 }
 
-impl Response {
+impl Rebuff {
     /// What clients are told while the daemon ends or is replaced.
     pub(super) fn not_any_more() -> Self {
-        problem::new(503, "the daemon is stopping").header("Retry-After", 5)
+        Self::new(503, "the daemon is stopping").header("Retry-After", 5)
     }
 }

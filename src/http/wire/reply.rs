@@ -4,8 +4,8 @@ use super::conn::Phase;
 use super::reactor::Reactor;
 use super::table::Key;
 use super::work::Mode;
-use crate::http::answer::{Answer, Next, Response, Source, Woken};
-use crate::http::problem;
+use crate::http::answer::{Answer, Next, Source, Woken};
+use crate::http::problem::Rebuff;
 use crate::http::wake::Topic;
 use crate::os::clock;
 use std::time::Duration;
@@ -161,7 +161,7 @@ impl Reactor {
             Phase::Lingering => self.close(key),
             Phase::Head if is_over => self.close(key),
             Phase::Head | Phase::Body(..) if !serves => {
-                self.refuse(key, &Response::not_any_more());
+                self.refuse(key, Rebuff::not_any_more());
             }
             Phase::Waiting { .. } => self.go_on(key, Woken::Closing),
             Phase::Streaming(flow)
@@ -252,7 +252,7 @@ impl Reactor {
         match &mut conn.phase {
             Phase::Head if conn.input.is_empty() => self.close(key),
             Phase::Head | Phase::Body(..) if conn.output.is_empty() => {
-                self.refuse(key, &problem::new(408, "the request took too long"));
+                self.refuse(key, Rebuff::new(408, "the request took too long"));
             }
             Phase::Waiting { .. } => self.go_on(key, Woken::Late),
             Phase::Streaming(flow) if conn.output.is_empty() => {
