@@ -4,6 +4,9 @@
 #[path = "../blackbox/spool.rs"]
 #[allow(dead_code)]
 mod spool;
+#[path = "../blackbox/strace.rs"]
+#[allow(dead_code)]
+mod strace;
 #[path = "../blackbox/tools.rs"]
 #[allow(dead_code)]
 mod tools;
@@ -17,6 +20,7 @@ mod abuse;
 mod callbacks;
 mod calls;
 mod calls_tls;
+mod crowd;
 mod hq;
 mod jobrunner;
 mod jobs;

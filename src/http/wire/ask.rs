@@ -137,6 +137,7 @@ fn read_head(conn: &mut Conn, limits: Limits) -> Result<Option<Box<Head>>, Refus
     let now: Boot = clock::now().boot;
     if conn.scanned == 0 {
         conn.deadline = Some(now.after(limits.head_time));
+        conn.since = now;
     }
     let end = head::end_of_head(&conn.input, conn.scanned)?;
     match end {

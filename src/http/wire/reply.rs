@@ -108,7 +108,9 @@ impl Reactor {
             self.hub.remove(key, topic);
         }
         let mut newly = false;
-        for topic in topics.iter().filter(|topic| !old.contains(topic)) {
+        // After a shortage there may be no watches although somebody waits.
+        let deaf = !self.hub.is_armed();
+        for topic in topics.iter().filter(|topic| deaf || !old.contains(topic)) {
             self.hub.add(key, topic)?;
             newly = true;
         }
@@ -152,6 +154,7 @@ impl Reactor {
     /// The wire is about to close: what can be brought to an end now is.
     pub(super) fn come_to_an_end(&mut self, key: Key) {
         let serves = self.mode.serves();
+        self.read_what_is_there(key);
         let Some(conn) = self.table.get(key) else {
             return;
         };
@@ -221,11 +224,12 @@ impl Reactor {
         conn.handed_over = 0;
         conn.served = true;
         conn.linger &= !closing;
+        conn.since = now;
+        conn.rest();
         let keep = conn.exchange.take().is_some_and(|e| e.manner.keep) && !closing;
         let topics = std::mem::take(&mut conn.topics);
         if keep {
             conn.phase = Phase::Head;
-            conn.idle_since = now;
             conn.deadline = Some(now.after(self.limits.idle));
         } else if conn.linger {
             conn.stream.finish();

@@ -37,14 +37,24 @@ pub enum Letter {
     Drain,
     /// Finish what is being answered, and end.
     Close {
-        /// By then.
+        /// By then, as far as that is up to clients.
         until: Boot,
+        /// By then in any case.
+        at_last: Boot,
         /// Also answer what has just been asked.
         serve: bool,
     },
 }
 
 impl Work {
+    /// True if it may change the spool, and wait for the disk.
+    pub fn changes(&self) -> bool {
+        match self {
+            Self::Handle(_, request) => !request.method.is_safe(),
+            Self::Again(..) | Self::Fill(..) => false,
+        }
+    }
+
     /// Does it.
     pub fn carry_out(self, door: &Arc<Door>, router: &Router) -> Letter {
         match self {
@@ -73,8 +83,10 @@ pub enum Mode {
     Draining,
     /// What is being answered must be done soon.
     Closing {
-        /// When all connections are closed, whatever they are doing.
+        /// When all connections are closed whose answer is not being made.
         until: Boot,
+        /// When all are closed.
+        at_last: Boot,
         /// Whether requests are still taken.
         serve: bool,
     },
