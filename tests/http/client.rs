@@ -179,6 +179,11 @@ impl Conn {
         is_there.then(|| self.reply())
     }
 
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Waits for the server to hang up; nothing more may come.
     pub fn assert_closed(&mut self) {
         assert!(!self.more() && self.input.is_empty(), "{:?}", self.input);

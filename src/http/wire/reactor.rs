@@ -184,8 +184,11 @@ impl Reactor {
             }
             number => {
                 let key = Key(number);
-                if ready.gone || ready.hangup {
+                if ready.gone {
                     return self.close(key);
+                }
+                if ready.hangup {
+                    return self.hang_up(key);
                 }
                 if ready.write {
                     self.flush(key);

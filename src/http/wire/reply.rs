@@ -247,6 +247,21 @@ impl Reactor {
         }
     }
 
+    /// A client that waits sends nothing more: it has gone away, or it has said all that it has to say and listens.
+    /// It is told what there is to say now.
+    pub(super) fn hang_up(&mut self, key: Key) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        if !matches!(conn.phase, Phase::Waiting { .. }) {
+            return self.close(key);
+        }
+        if let Some(exchange) = &mut conn.exchange {
+            exchange.manner.keep = false;
+        }
+        self.go_on(key, Woken::Late);
+    }
+
     /// A connection has used up its time.
     pub(super) fn out_of_time(&mut self, key: Key) {
         let Some(conn) = self.table.get(key) else {
