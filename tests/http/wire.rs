@@ -73,6 +73,26 @@ fn a_client_that_asks_before_it_sends() {
 }
 
 #[test]
+fn empty_lines_before_a_request() {
+    let (_spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for text in [
+        format!("\r\n{request}"),
+        format!("\r\n\r\n\r\n{request}\r\n{request}"),
+    ] {
+        let mut conn = Conn::to(port);
+        conn.write(&text);
+        let mut slow = Conn::to(port);
+        for byte in text.bytes() {
+            slow.write([byte]);
+        }
+        for _ in 0..text.matches("GET").count() {
+            assert_eq!((conn.reply().status, slow.reply().status), (200, 200));
+        }
+    }
+}
+
+#[test]
 fn heads_of_answers_on_one_connection() {
     let (_spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
     post(port, "/v1/jobs?wait=20s", "echo x");

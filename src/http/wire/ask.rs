@@ -127,12 +127,15 @@ impl Reactor {
 
 /// The head that the input begins with, taken off it; `None` if it is not complete.
 fn read_head(conn: &mut Conn, limits: Limits) -> Result<Option<Box<Head>>, Refused> {
-    // An empty line before a request is the end of a former one's body, for some old clients (RFC 9112 section 2.2).
-    if conn.scanned == 0 && conn.input.starts_with(b"\r\n") {
-        conn.input.drain(..2);
-    }
-    if conn.input.is_empty() {
-        return Ok(None);
+    if conn.scanned == 0 {
+        // An empty line before a request is the end of a former one's body, for some old clients (RFC 9112 section
+        // 2.2). It may come in two parts, and buys no time.
+        let empty = conn.input.chunks(2).take_while(|pair| pair == b"\r\n");
+        let end = 2 * empty.count();
+        conn.input.drain(..end);
+        if matches!(conn.input.as_slice(), [] | [b'\r']) {
+            return Ok(None);
+        }
     }
     let now: Boot = clock::now().boot;
     if conn.scanned == 0 {

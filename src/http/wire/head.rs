@@ -101,6 +101,10 @@ pub(super) fn first_line(bytes: &[u8]) -> Option<(Method, Target)> {
 
 /// Reads a head that is complete.
 pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
+    // `httparse` skips empty lines; here they are no part of a head.
+    if bytes.starts_with(b"\r\n") {
+        return Err(refused(400, "the head is malformed"));
+    }
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(bytes) {
@@ -250,6 +254,7 @@ mod tests {
             ("GET / HTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /\r\n\r\n", 400),
+            ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
