@@ -57,8 +57,21 @@ pub struct Flow {
     pub woken: bool,
     /// When to ask it at the latest, while it has nothing.
     pub until: Option<Boot>,
+    /// It is not asked again before that because something happened.
+    pub rested: Boot,
+    /// Something did.
+    pub held: bool,
     /// The source has given all.
     pub ended: bool,
+}
+
+impl Flow {
+    /// Something happened, so soon after the last piece that it is told with what follows: when much happens and many
+    /// listen, a piece for each would keep everybody else waiting.
+    pub fn hold(&mut self) {
+        self.held = true;
+        self.until = Some(self.until.map_or(self.rested, |at| at.min(self.rested)));
+    }
 }
 
 /// A connection.
@@ -242,6 +255,8 @@ impl Conn {
                 ready: true,
                 woken: false,
                 until: None,
+                rested: Boot(0),
+                held: false,
                 ended: false,
             }),
         };

@@ -50,6 +50,8 @@ pub struct Limits {
     pub connections: usize,
     /// Threads that answer requests that change nothing.
     pub workers: usize,
+    /// Threads that go on with answers that wait, or come in pieces.
+    pub later: usize,
     /// Threads that answer the others. They wait for the disk to sync, and nobody else should.
     pub changing: usize,
 }
@@ -63,6 +65,7 @@ impl Default for Limits {
             idle: Duration::from_secs(60),
             connections: 512,
             workers: 4,
+            later: 2,
             changing: 8,
         }
     }
@@ -81,6 +84,7 @@ pub struct Wire {
     mail: Arc<Mailbox<Letter>>,
     pool: Pool<Work>,
     changing: Pool<Work>,
+    later: Pool<Work>,
     limits: Limits,
 }
 
@@ -138,6 +142,7 @@ impl Running {
             mail: Arc::clone(&self.mail),
             pool: pool("http", self.limits.workers),
             changing: pool("http-push", self.limits.changing),
+            later: pool("http-later", self.limits.later),
             limits: self.limits,
         };
         let reactor = Reactor::new(Arc::new(wire), listeners)?;

@@ -244,9 +244,10 @@ impl Reactor {
 
     /// Gives a worker something to do.
     pub(super) fn submit(&self, work: Work) {
-        let pool = match work.changes() {
-            true => &self.wire.changing,
-            false => &self.wire.pool,
+        let pool = match &work {
+            Work::Handle(_, request) if request.method.is_safe() => &self.wire.pool,
+            Work::Handle(..) => &self.wire.changing,
+            Work::Again(..) | Work::Fill(..) => &self.wire.later,
         };
         pool.submit(work);
     }

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// How long a refused client may go on sending before the connection is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long a source rests after a piece before it is woken again.
+const REST: Duration = Duration::from_millis(50);
+
 impl Reactor {
     /// A worker has an answer.
     pub(super) fn answer(&mut self, key: Key, answer: Answer) {
@@ -72,7 +75,7 @@ impl Reactor {
         let is_last = next == Next::End || (closing && flow.left.is_none());
         let was_woken = std::mem::take(&mut flow.woken);
         flow.source = Some(source);
-        flow.ready = was_woken || next == Next::More;
+        flow.ready = next == Next::More;
         flow.until = None;
         if !conn.piece(bytes, is_last)
             && let Some(exchange) = &mut conn.exchange
@@ -91,6 +94,10 @@ impl Reactor {
             {
                 flow.ready |= changed;
                 flow.until = until;
+                flow.rested = clock::now().boot.after(REST);
+                if was_woken {
+                    flow.hold();
+                }
             }
         }
         self.flush(key);
@@ -143,7 +150,8 @@ impl Reactor {
             && let Phase::Streaming(flow) = &mut conn.phase
         {
             match flow.source {
-                Some(_) => flow.ready = true,
+                Some(_) if flow.rested <= clock::now().boot => flow.ready = true,
+                Some(_) => flow.hold(),
                 None => flow.woken = true,
             }
             self.flush(key);
@@ -170,7 +178,11 @@ impl Reactor {
             Phase::Streaming(flow)
                 if flow.left.is_none() && flow.source.is_some() && !flow.ended =>
             {
-                conn.piece(Vec::new(), true);
+                // What is held back is its last piece, else there is none.
+                flow.ready |= flow.held;
+                if !flow.ready {
+                    conn.piece(Vec::new(), true);
+                }
                 self.flush(key);
             }
             Phase::Head
@@ -202,6 +214,7 @@ impl Reactor {
                     && let Some(source) = flow.source.take()
                 {
                     flow.ready = false;
+                    flow.held = false;
                     conn.deadline = None;
                     self.submit_fill(key, source);
                 }

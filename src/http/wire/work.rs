@@ -47,14 +47,6 @@ pub enum Letter {
 }
 
 impl Work {
-    /// True if it may change the spool, and wait for the disk.
-    pub fn changes(&self) -> bool {
-        match self {
-            Self::Handle(_, request) => !request.method.is_safe(),
-            Self::Again(..) | Self::Fill(..) => false,
-        }
-    }
-
     /// Does it.
     pub fn carry_out(self, door: &Arc<Door>, router: &Router) -> Letter {
         match self {
