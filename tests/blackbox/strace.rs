@@ -44,6 +44,7 @@ impl Injection {
     }
 
     /// Into one thread of a process only.
+    #[allow(dead_code)]
     pub fn in_thread(spool: &Spool, tid: u32, what: &str) -> Self {
         Self::start(spool, Command::new("strace"), tid, what, None)
     }
