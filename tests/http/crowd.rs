@@ -223,3 +223,54 @@ fn what_was_asked_by_then_is_answered_at_the_end() {
     assert_eq!(spool.wait_exit(), 0);
     assert_eq!(spool.ls("pending"), Vec::<String>::new());
 }
+
+#[test]
+fn listeners_who_do_not_read() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "2"]);
+    let mut deaf: Vec<Conn> = (0..200).map(|_| Conn::to(port)).collect();
+    for conn in &mut deaf {
+        conn.ask("GET", "/v1/events", &[], "");
+    }
+    let mut heard = Conn::to(port);
+    heard.ask("GET", "/v1/events", &[], "");
+    assert_eq!(heard.head().unwrap().status, 200);
+    let mut text = String::new();
+    assert_eq!(heard.event(&mut text).unwrap()["event"], "ready");
+    let lines = "true\n".repeat(60);
+    let done = spool.pirn_with_input(&["add", "--batch"], lines.as_bytes());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    while spool.ls("complete").len() < 60 {
+        let begin = Instant::now();
+        assert_eq!(get(port, "/healthz").status, 200);
+        let took = begin.elapsed();
+        assert!(took < Duration::from_secs(5), "{took:?}");
+    }
+    // Who reads has heard of the end of each, though not one by one.
+    let mut ended = std::collections::BTreeSet::new();
+    while ended.len() < 60 {
+        let event = heard.event(&mut text).unwrap();
+        assert_ne!(event["event"], "lost");
+        let job: serde_json::Value = serde_json::from_str(&event["data"]).unwrap();
+        if job["state"] == "complete" {
+            ended.insert(job["id"].as_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn a_body_in_drops() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    let begin = Instant::now();
+    let mut slow = Conn::to(port);
+    slow.write("POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n");
+    // A byte now and then does not buy more time: it is for all of the body.
+    while begin.elapsed() < Duration::from_secs(57) {
+        assert!(slow.try_write("x"), "{:?}", begin.elapsed());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let reply = slow.reply();
+    assert_eq!(reply.status, 408);
+    slow.assert_closed();
+    assert!(begin.elapsed() < Duration::from_secs(75));
+    assert_eq!(spool.ls("pending"), Vec::<String>::new());
+}
