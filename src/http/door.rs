@@ -3,7 +3,7 @@
 use super::answer::Response;
 use super::events::Events;
 use super::gate;
-use super::problem;
+use super::problem::{self, Rebuff};
 use super::tokens::Tokens;
 use super::wire::head::Head;
 use crate::core::config::Config;
@@ -157,7 +157,7 @@ impl Door {
         head: &Head,
         local: bool,
         local_ip: Option<IpAddr>,
-    ) -> Result<Caller, Response> {
+    ) -> Result<Caller, Rebuff> {
         let config = self.config();
         // Where others can come, these are nobody's without the password, which no page of another site has; and
         // jobrunner's clients call the machine whatever they like.
@@ -174,7 +174,7 @@ impl Door {
         });
         match known {
             Some((name, rights)) => Ok(gate::with_rights(head, Some(name), rights)),
-            None => Err(problem::new(401, "this token is not known here")
+            None => Err(Rebuff::new(401, "this token is not known here")
                 .header("WWW-Authenticate", "Bearer error=\"invalid_token\"")),
         }
     }

@@ -4,8 +4,7 @@
 //! (Host: against DNS rebinding) and must not be *from* a page of somebody else's (Origin, Sec-Fetch-Site), whatever
 //! it asks for.
 
-use super::answer::Response;
-use super::problem;
+use super::problem::Rebuff;
 use super::wire::head::Head;
 use crate::core::http::HttpConfig;
 use crate::core::rights::{Caller, Rights};
@@ -19,12 +18,12 @@ pub fn check_site(
     head: &Head,
     local_ip: Option<IpAddr>,
     config: &HttpConfig,
-) -> Result<(), Response> {
+) -> Result<(), Rebuff> {
     let named = head.headers.all("host").next();
     let host = match named.map(std::str::from_utf8) {
         None => None,
         Some(Ok(host)) => Some(host),
-        Some(Err(_)) => return Err(problem::new(400, "Host is not text")),
+        Some(Err(_)) => return Err(Rebuff::new(400, "Host is not text")),
     };
     if let Some(ip) = local_ip {
         for host in host.iter().copied().chain(head.authority.as_deref()) {
@@ -32,14 +31,14 @@ pub fn check_site(
                 let what = format!(
                     "this server is not {host:?}; add the name to \"hosts\" under \"http\" in the config if it is"
                 );
-                return Err(problem::new(421, what));
+                return Err(Rebuff::new(421, what));
             }
         }
     }
     let is_navigation = head.method.is_get()
         && head.headers.get("sec-fetch-mode") == Some("navigate")
         && head.headers.get("sec-fetch-dest") == Some("document");
-    let foreign = || problem::new(403, "requests from pages of other sites are refused");
+    let foreign = || Rebuff::new(403, "requests from pages of other sites are refused");
     match head.headers.get("sec-fetch-site") {
         None if head.headers.has("sec-fetch-site") => return Err(foreign()),
         None | Some("same-origin" | "none") => {}

@@ -59,6 +59,7 @@ use crate::core::time::Boot;
 use crate::daemon::Service;
 use crate::spool::{Found, Where};
 use dialect::jobrunner;
+use problem::Rebuff;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +100,13 @@ fn wrong_method(
 pub trait Handler: Send + Sync {
     /// The answer; `None` if the path is not one of this handler's.
     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer>;
+
+    /// How clients of this handler are told that a request was refused before the handler could be asked. Of the
+    /// request only method, path and query are known. `None`: its path is not one of this handler's, or a problem is
+    /// what its clients expect.
+    fn rebuff(&self, _request: &Request, _status: u16, _why: &str) -> Option<Response> {
+        None
+    }
 }
 
 /// All handlers, in the order in which they are asked.
@@ -123,11 +131,31 @@ impl Router {
     /// The answer of the first handler that has one.
     pub fn answer(&self, request: &Request, door: &Arc<Door>) -> Answer {
         let config = door.config();
-        self.0
-            .iter()
-            .filter(|(dialect, _)| dialect.is_none_or(|d| config.http.dialects.contains(&d)))
-            .find_map(|(_, handler)| handler.answer(request, door))
+        self.asked(&config.http.dialects)
+            .find_map(|handler| handler.answer(request, door))
             .unwrap_or_else(|| problem::new(404, "there is nothing at this path").into())
+    }
+
+    /// What a client is told that is refused before any handler is asked; `request` is what is known of its request.
+    pub fn say(&self, rebuff: Rebuff, request: Option<&Request>, door: &Door) -> Response {
+        let config = door.config();
+        let (status, why) = (rebuff.status, rebuff.why);
+        let known = request.and_then(|request| {
+            self.asked(&config.http.dialects)
+                .find_map(|handler| handler.rebuff(request, status, &why))
+        });
+        let mut response = known.unwrap_or_else(|| problem::new(status, &why));
+        for (name, value) in rebuff.headers {
+            response.headers.retain(|(known, _)| *known != name);
+            response = response.header(name, value);
+        }
+        response
+    }
+
+    fn asked<'r>(&'r self, dialects: &'r [Dialect]) -> impl Iterator<Item = &'r dyn Handler> {
+        let is_on = |dialect: Option<Dialect>| dialect.is_none_or(|d| dialects.contains(&d));
+        let handlers = self.0.iter().filter(move |(dialect, _)| is_on(*dialect));
+        handlers.map(|(_, handler)| handler.as_ref())
     }
 }
 

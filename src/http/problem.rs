@@ -4,16 +4,48 @@ use super::answer::Response;
 use super::wire::head::Refused;
 use super::wire::send::reason;
 use serde_json::json;
+use std::fmt::Display;
 
 /// A problem with this status. `detail` says what was wrong and what to do, in a sentence without a full stop.
-pub fn new(status: u16, detail: impl std::fmt::Display) -> Response {
+pub fn new(status: u16, detail: impl Display) -> Response {
     let body = json!({
         "type": "about:blank", "title": reason(status), "status": status, "detail": detail.to_string(),
     });
     Response::with(status, "application/problem+json", format!("{body}\n"))
 }
 
-/// What the wire refused.
-pub fn refused(e: Refused) -> Response {
-    new(e.status, e.why)
+/// What is refused before any handler is asked: by the wire, or at the gate. [`super::Router::say`] makes an answer of
+/// it, in the form that the clients of its path know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuff {
+    /// 400 to 505.
+    pub status: u16,
+    /// What was wrong and what to do, in a sentence without a full stop.
+    pub why: String,
+    /// Fields of the answer that do not depend on its form.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Rebuff {
+    /// One without fields.
+    pub fn new(status: u16, why: impl Display) -> Self {
+        Self {
+            status,
+            why: why.to_string(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Adds a field.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Display) -> Self {
+        self.headers.push((name, value.to_string()));
+        self
+    }
+}
+
+impl From<Refused> for Rebuff {
+    fn from(e: Refused) -> Self {
+        Self::new(e.status, e.why)
+    }
 }

@@ -32,13 +32,31 @@ pub fn has_tool(program: &str, package: &str) -> bool {
 pub struct Injection {
     strace: Child,
     pid: u32,
+    is_all: bool,
 }
 
 impl Injection {
     /// `what` is as in `strace -e inject=`; `path` narrows it to one file.
     pub fn new(spool: &Spool, pid: u32, what: &str, path: Option<&str>) -> Self {
         let mut command = Command::new("strace");
-        command.args(["-f", "-p", &pid.to_string(), "-o"]);
+        command.arg("-f");
+        Self::start(spool, command, pid, what, path)
+    }
+
+    /// Into one thread of a process only.
+    #[allow(dead_code)]
+    pub fn in_thread(spool: &Spool, tid: u32, what: &str) -> Self {
+        Self::start(spool, Command::new("strace"), tid, what, None)
+    }
+
+    fn start(
+        spool: &Spool,
+        mut command: Command,
+        pid: u32,
+        what: &str,
+        path: Option<&str>,
+    ) -> Self {
+        command.args(["-p", &pid.to_string(), "-o"]);
         command.arg(spool.beside("strace.out"));
         let calls = what.split(':').next().unwrap();
         command.args(["-e", &format!("trace={calls}")]);
@@ -47,12 +65,21 @@ impl Injection {
             command.arg("-P").arg(spool.path().join(path));
         }
         let strace = command.stderr(Stdio::null()).spawn().unwrap();
-        let this = Self { strace, pid };
+        let is_all = command.get_args().next() == Some("-f".as_ref());
+        let this = Self {
+            strace,
+            pid,
+            is_all,
+        };
         spool.wait_for("strace to attach", || this.is_attached());
         this
     }
 
     fn is_attached(&self) -> bool {
+        if !self.is_all {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.pid));
+            return !status.unwrap_or_default().contains("TracerPid:\t0\n");
+        }
         let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.pid)) else {
             return false;
         };

@@ -85,6 +85,43 @@ fn malformed_requests() {
             format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nffffffff\r\n"),
             413,
         ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n0\r\n{smuggled}"),
+            400,
+        ),
+        (
+            format!(
+                "POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n1;\nx\r\n0\r\n\r\n{smuggled}"
+            ),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding : chunked\r\n\r\n{smuggled}"),
+            400,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length:\r\n\r\n{smuggled}"),
+            400,
+        ),
+        // What follows a refusal is its body, or nothing.
+        (
+            format!(
+                "POST / HTTP/1.1\r\n{host}Authorization: Bearer x\r\nContent-Length: 9\r\n\r\n{smuggled}"
+            ),
+            401,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Content-Length: 99999999\r\n\r\n{smuggled}"),
+            413,
+        ),
+        (
+            format!("POST / HTTP/1.1\r\n{host}Expect: cake\r\n\r\n{smuggled}"),
+            417,
+        ),
+        (
+            format!("GET http://evil/ HTTP/1.1\r\n{host}\r\n{smuggled}"),
+            421,
+        ),
         (format!("GET / HTTP/1.1\n{host}\n"), 400),
         (format!("GET / HTTP/1.1\r\n{host}A: b\n\r\n"), 400),
         (format!("GET / HTTP/1.1\r\n{host} folded: x\r\n\r\n"), 400),

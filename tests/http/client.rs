@@ -73,10 +73,14 @@ impl Conn {
     /// More input; false at the end.
     fn more(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
-        let n = match self.stream.read(&mut buffer) {
-            Ok(n) => n,
-            Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => 0,
-            Err(e) => panic!("no answer: {e}"),
+        let n = loop {
+            match self.stream.read(&mut buffer) {
+                Ok(n) => break n,
+                Err(e) if e.kind() == std::io::ErrorKind::ConnectionReset => break 0,
+                // The test was stopped and continued: with a time limit, the system does not go on by itself.
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => panic!("no answer: {e}"),
+            }
         };
         self.input.extend_from_slice(&buffer[..n]);
         n > 0
@@ -173,6 +177,11 @@ impl Conn {
         let is_there = self.stream.peek(&mut [0]).is_ok_and(|n| n > 0);
         self.stream.set_read_timeout(Some(DEADLINE)).unwrap();
         is_there.then(|| self.reply())
+    }
+
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
     }
 
     /// Waits for the server to hang up; nothing more may come.

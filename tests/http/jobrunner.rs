@@ -329,9 +329,8 @@ fn a_daemon_that_ends_meanwhile() {
     });
     spool.wait_note("1");
     spool.signal("TERM");
-    spool.wait_for("the daemon to say so", || {
-        spool.daemon_log().contains("stopping")
-    });
+    // Else the first may have ended, and the second have begun, before the daemon hears of it.
+    spool.wait_daemon_log("stopping");
     gate.open(1);
     assert_eq!(running.reply().json()["exit_status"], 0);
     let late = waiting.reply();

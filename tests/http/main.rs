@@ -4,6 +4,9 @@
 #[path = "../blackbox/spool.rs"]
 #[allow(dead_code)]
 mod spool;
+#[path = "../blackbox/strace.rs"]
+#[allow(dead_code)]
+mod strace;
 #[path = "../blackbox/tools.rs"]
 #[allow(dead_code)]
 mod tools;
@@ -19,6 +22,7 @@ mod callbacks;
 mod calls;
 mod calls_hostile;
 mod calls_tls;
+mod crowd;
 mod hq;
 mod jobrunner;
 mod jobs;
@@ -26,6 +30,7 @@ mod logs;
 mod odd_requests;
 mod openapi;
 mod qmd;
+mod refusals;
 mod rights;
 mod steer;
 mod ui;

@@ -374,9 +374,8 @@ fn a_daemon_that_ends_meanwhile() {
     let mut waiting = begin(port, "/scripts/gate.sh");
     spool.wait_file("pending/qmd/2");
     spool.signal("TERM");
-    spool.wait_for("the daemon to say so", || {
-        spool.daemon_log().contains("stopping")
-    });
+    // Else the first may have ended, and the second have begun, before the daemon hears of it.
+    spool.wait_daemon_log("stopping");
     gate.open(1);
     // What runs is finished; what waits stays, and its client is told where to ask.
     assert_eq!(running.reply().json()["exec_log"], "through\n");

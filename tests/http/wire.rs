@@ -73,6 +73,71 @@ fn a_client_that_asks_before_it_sends() {
 }
 
 #[test]
+fn empty_lines_before_a_request() {
+    let (_spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for text in [
+        format!("\r\n{request}"),
+        format!("\r\n\r\n\r\n{request}\r\n{request}"),
+    ] {
+        let mut conn = Conn::to(port);
+        conn.write(&text);
+        let mut slow = Conn::to(port);
+        for byte in text.bytes() {
+            slow.write([byte]);
+        }
+        for _ in 0..text.matches("GET").count() {
+            assert_eq!((conn.reply().status, slow.reply().status), (200, 200));
+        }
+    }
+}
+
+#[test]
+fn heads_of_answers_on_one_connection() {
+    let (_spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
+    post(port, "/v1/jobs?wait=20s", "echo x");
+    let mut conn = Conn::to(port);
+    // Whole, in pieces, without end, none at all, refused: a body that came along would be read as the next head.
+    for (method, target, status) in [
+        ("HEAD", "/v1/jobs/1", 200),
+        ("HEAD", "/v1/jobs/1/log", 200),
+        ("HEAD", "/v1/jobs/1/log?follow", 200),
+        ("HEAD", "/v1/events", 200),
+        ("OPTIONS", "/v1/jobs", 204),
+        ("HEAD", "/nowhere", 404),
+        ("HEAD", "/ui", 200),
+        ("GET", "/healthz", 200),
+    ] {
+        conn.ask(method, target, &[], "");
+        assert_eq!(
+            conn.reply_to(method).unwrap().status,
+            status,
+            "{method} {target}"
+        );
+    }
+}
+
+#[test]
+fn a_client_that_has_said_all_it_has_to_say() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    let mut conn = Conn::to(port);
+    conn.ask("POST", "/v1/jobs?wait=60s", &[], "true");
+    spool.wait_file("pending/1");
+    conn.finish();
+    let reply = conn.reply();
+    assert_eq!(
+        (reply.status, reply.json()["id"].as_str()),
+        (202, Some("1"))
+    );
+    conn.assert_closed();
+    // It need not wait with that until it was heard.
+    let mut conn = Conn::to(port);
+    conn.ask("POST", "/v1/jobs", &[], "true");
+    conn.finish();
+    assert_eq!(conn.reply().status, 201);
+}
+
+#[test]
 fn old_clients() {
     let (_spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
     let mut conn = Conn::to(port);

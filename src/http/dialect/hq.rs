@@ -48,17 +48,30 @@ impl Handler for Hq {
     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
         let segments = request.segments();
         let mut parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if !is_ours(&parts) {
+            return None;
+        }
         match parts.as_slice() {
             ["ui", "internal"] => parts = vec![""],
             ["ui", "internal", rest @ ..] => parts = rest.to_vec(),
-            [""] | ["job" | "stats", ..] => {}
-            _ => return None,
+            _ => {}
         }
         if let [_, .., ""] = parts.as_slice() {
             return Some(without_slash(request).into());
         }
         Some(response(request, route(request, door, &parts)).into())
     }
+
+    fn rebuff(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
+        let segments = request.segments();
+        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+        is_ours(&parts).then(|| response(request, Err(Fail(status, why.to_owned()))))
+    }
+}
+
+/// True for hq's paths.
+fn is_ours(path: &[&str]) -> bool {
+    matches!(path, ["ui", "internal", ..] | [""] | ["job" | "stats", ..])
 }
 
 fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Outcome {

@@ -4,6 +4,7 @@ use super::conn::Conn;
 use super::listen::Stream;
 use super::reactor::{LISTENERS, READING, Reactor};
 use super::send::{self, Manner};
+use super::table::Key;
 use crate::http::problem;
 use crate::http::request::Peer;
 use crate::os::clock;
@@ -17,6 +18,16 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// Connections that are accepted in one go.
 const AT_ONCE: usize = 64;
 
+/// How often the log may speak of the same thing.
+const COMPLAINTS: Duration = Duration::from_secs(60);
+
+/// What many clients may cause again and again.
+#[derive(Clone, Copy)]
+enum Complaint {
+    Shortage,
+    Full,
+}
+
 impl Reactor {
     /// Has the poller tell of new connections, or not.
     pub(super) fn want_connections(&self, want: Want) {
@@ -27,42 +38,56 @@ impl Reactor {
         }
     }
 
-    /// Takes the connections that wait at a listener.
-    pub(super) fn accept(&mut self, number: u64) {
+    /// Takes the connections that wait at a listener. True if there may be more.
+    pub(super) fn accept(&mut self, number: u64) -> bool {
         let index = usize::try_from(number - LISTENERS).unwrap_or(usize::MAX);
         for _ in 0..AT_ONCE {
             let Some(listener) = self.listeners.get(index) else {
-                return;
+                return false;
             };
             let local = listener.address.is_local();
             match listener.accept() {
                 Ok((stream, peer)) => self.welcome(stream, peer, local),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(e) => {
                     let shortage = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
                     if e.raw_os_error()
                         .is_some_and(|code| shortage.contains(&code))
                     {
-                        log::warn!("http: {}: {e}; connections have to wait", listener.address);
+                        let what = format!("{}: {e}; connections have to wait", listener.address);
+                        self.complain(Complaint::Shortage, &what);
                         self.accept_again = Some(clock::now().boot.after(BREATHER));
-                        return self.want_connections(Want::default());
+                        self.want_connections(Want::default());
+                        return false;
                     }
                     // Else it is of this one connection, which is gone (accept(2)).
                 }
             }
         }
+        true
     }
 
-    /// Takes a connection in. When there are too many, the one that has been idle for longest has to go; when none
-    /// is idle, the new one is turned away.
+    /// Takes in who has connected already, so that they are told of the end.
+    pub(super) fn take_last(&mut self) {
+        for (_, number) in (0..self.listeners.len()).zip(LISTENERS..) {
+            // As many as the kernel lets wait, and no flood.
+            let mut turns = 4096 / AT_ONCE;
+            while turns > 0 && self.accept(number) {
+                turns -= 1;
+            }
+        }
+    }
+
+    /// Takes a connection in. When there are too many, one that waits for its client has to go, so that clients who
+    /// are slow, by mistake or on purpose, keep nobody out; when all wait for us, the new one is turned away.
     fn welcome(&mut self, stream: Stream, peer: Peer, local: bool) {
         if self.table.len() >= self.limits.connections {
-            let idle = self.table.iter().filter(|(_, conn)| conn.is_idle());
-            match idle
-                .min_by_key(|(_, conn)| conn.idle_since)
-                .map(|(key, _)| key)
-            {
-                Some(key) => self.close(key),
+            let most = self.limits.connections;
+            let what = format!("all {most} connections are taken; the slowest are closed");
+            self.complain(Complaint::Full, &what);
+            let slow = |(key, conn): (Key, &Conn)| Some((conn.dispensable()?, key));
+            match self.table.iter().filter_map(slow).min() {
+                Some((_, key)) => self.close(key),
                 None => return self.turn_away(&stream),
             }
         }
@@ -77,6 +102,16 @@ impl Reactor {
             }
         }
         self.settle(key);
+    }
+
+    /// Writes what many clients may cause, but not for each of them.
+    fn complain(&mut self, about: Complaint, what: &str) {
+        let now = clock::now().boot;
+        let silent_until = &mut self.silent_until[about as usize];
+        if silent_until.is_none_or(|until| until <= now) {
+            *silent_until = Some(now.after(COMPLAINTS));
+            log::warn!("http: {what}");
+        }
     }
 
     fn turn_away(&mut self, stream: &Stream) {

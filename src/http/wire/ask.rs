@@ -6,13 +6,11 @@ use super::conn::{Conn, Phase};
 use super::exchange::Exchange;
 use super::head::{self, Head, Refused};
 use super::reactor::Reactor;
-use super::send::{self, Manner};
+use super::send;
 use super::table::Key;
 use super::work::Work;
 use crate::core::time::Boot;
-use crate::http::answer::Response;
-use crate::http::dialect;
-use crate::http::problem;
+use crate::http::problem::Rebuff;
 use crate::http::request::Request;
 use crate::os::clock;
 
@@ -33,7 +31,7 @@ impl Reactor {
                 Phase::Head => match read_head(conn, self.limits) {
                     Ok(Some(head)) => self.begin(key, head),
                     Ok(None) => return,
-                    Err(e) => Err(problem::refused(e)),
+                    Err(e) => Err(e.into()),
                 },
                 Phase::Body(_, _, body) => match body.feed(&mut conn.input) {
                     Ok(()) if body.is_done() => return self.hand_over(key),
@@ -41,10 +39,10 @@ impl Reactor {
                         if body.len() > SMALL_BODY && self.weight - conn.weighed > MOST_WEIGHT =>
                     {
                         let what = "too much is being sent at the same time";
-                        Err(problem::new(503, what).header("Retry-After", 1))
+                        Err(Rebuff::new(503, what).header("Retry-After", 1))
                     }
                     Ok(()) => return,
-                    Err(e) => Err(problem::refused(e)),
+                    Err(e) => Err(e.into()),
                 },
                 Phase::Working
                 | Phase::Waiting { .. }
@@ -52,36 +50,29 @@ impl Reactor {
                 | Phase::Streaming(_)
                 | Phase::Lingering => return,
             };
-            if let Err(response) = step {
-                return self.refuse(key, &response);
+            if let Err(rebuff) = step {
+                return self.refuse(key, rebuff);
             }
         }
     }
 
     /// A head is complete: may this request be made at all? Then its body is read.
-    fn begin(&mut self, key: Key, head: Box<Head>) -> Result<(), Response> {
+    fn begin(&mut self, key: Key, head: Box<Head>) -> Result<(), Rebuff> {
         let now = clock::now().boot;
         let serves = self.mode.serves();
         let Some(conn) = self.table.get(key) else {
             return Ok(());
         };
-        conn.exchange = Some(Exchange {
-            what: format!("{} {}", head.method, head.raw_path),
-            caller: None,
-            began: now,
-            status: 0,
-            sent: 0,
-            manner: Manner::of(&head),
-        });
+        conn.exchange = Some(Exchange::of(&head, now));
         if !serves {
-            return Err(Response::not_any_more());
+            return Err(Rebuff::not_any_more());
         }
         let door = &self.wire.door;
         let caller = door.admit(&head, conn.local, conn.stream.local_ip())?;
         if let Some(exchange) = &mut conn.exchange {
             exchange.caller.clone_from(&caller.name);
         }
-        let body = Body::new(head.framing, door.most_body()).map_err(problem::refused)?;
+        let body = Body::new(head.framing, door.most_body())?;
         if head.expects_continue && !body.is_done() && conn.input.is_empty() {
             conn.output.extend_from_slice(send::CONTINUE);
         }
@@ -116,41 +107,40 @@ impl Reactor {
     }
 
     /// Answers what will not be served. The rest of the request is not read, so that the connection ends.
-    pub(super) fn refuse(&mut self, key: Key, response: &Response) {
+    pub(super) fn refuse(&mut self, key: Key, rebuff: Rebuff) {
         let Some(conn) = self.table.get(key) else {
             return;
         };
-        let exchange = conn.exchange.get_or_insert_with(|| Exchange {
-            what: "-".to_owned(),
-            caller: None,
-            began: clock::now().boot,
-            status: 0,
-            sent: 0,
-            manner: Manner::REFUSAL,
-        });
+        let now = clock::now().boot;
+        let exchange = conn
+            .exchange
+            .get_or_insert_with(|| Exchange::of_what_came(&conn.input, now));
         exchange.manner.keep = false;
-        let path = exchange.what.split_once(' ').map_or("", |(_, path)| path);
-        let dialects = &self.wire.door.config().http.dialects;
-        let response = dialect::refusal(path, dialects, response);
+        let request = exchange.request(conn.peer);
         conn.linger = true;
         conn.input.clear();
-        conn.send(&response);
+        let wire = &self.wire;
+        conn.send(&wire.router.say(rebuff, request.as_ref(), &wire.door));
         self.flush(key);
     }
 }
 
 /// The head that the input begins with, taken off it; `None` if it is not complete.
 fn read_head(conn: &mut Conn, limits: Limits) -> Result<Option<Box<Head>>, Refused> {
-    // An empty line before a request is the end of a former one's body, for some old clients (RFC 9112 section 2.2).
-    if conn.scanned == 0 && conn.input.starts_with(b"\r\n") {
-        conn.input.drain(..2);
-    }
-    if conn.input.is_empty() {
-        return Ok(None);
+    if conn.scanned == 0 {
+        // An empty line before a request is the end of a former one's body, for some old clients (RFC 9112 section
+        // 2.2). It may come in two parts, and buys no time.
+        let empty = conn.input.chunks(2).take_while(|pair| pair == b"\r\n");
+        let end = 2 * empty.count();
+        conn.input.drain(..end);
+        if matches!(conn.input.as_slice(), [] | [b'\r']) {
+            return Ok(None);
+        }
     }
     let now: Boot = clock::now().boot;
     if conn.scanned == 0 {
         conn.deadline = Some(now.after(limits.head_time));
+        conn.since = now;
     }
     let end = head::end_of_head(&conn.input, conn.scanned)?;
     match end {

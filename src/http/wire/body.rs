@@ -128,9 +128,12 @@ impl Body {
                     return Ok(None);
                 };
                 let used = line.len() + 2;
-                match line.is_empty() {
-                    true => (State::Done, used),
-                    false => (State::Trailer((read + used).min(MAX_TRAILER)), used),
+                match line {
+                    [] => (State::Done, used),
+                    line if is_field(line) => {
+                        (State::Trailer((read + used).min(MAX_TRAILER)), used)
+                    }
+                    _ => return Err(bad("what follows the last chunk is not a header field")),
                 }
             }
         };
@@ -143,12 +146,28 @@ impl Body {
 fn line(input: &[u8], most: usize) -> Result<Option<&[u8]>, Refused> {
     match input.iter().position(|byte| *byte == b'\n') {
         Some(at) if at <= most => match input[..at].strip_suffix(b"\r") {
-            Some(line) if !line.contains(&b'\r') => Ok(Some(line)),
+            Some(line) if !line.contains(&b'\r') => match line.iter().any(is_control) {
+                true => Err(bad(
+                    "there is a control character in a line of the chunked body",
+                )),
+                false => Ok(Some(line)),
+            },
             Some(_) | None => Err(bad("a line of the chunked body does not end in CR LF")),
         },
         None if input.len() <= most => Ok(None),
         Some(_) | None => Err(bad("a line of the chunked body is too long")),
     }
+}
+
+fn is_control(byte: &u8) -> bool {
+    byte.is_ascii_control() && *byte != b'\t'
+}
+
+/// True for `Name: value`. Nothing is made of it; but what is none, somebody in between may take for a request.
+fn is_field(line: &[u8]) -> bool {
+    let name = line.split(|byte| *byte == b':').next().unwrap_or(line);
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    name.len() < line.len() && !name.is_empty() && name.iter().all(is_token)
 }
 
 fn chunk_size(line: &[u8]) -> Result<usize, Refused> {
@@ -213,6 +232,12 @@ mod tests {
             ("1\r\r\na", 400),
             ("1\r\nab\r\n", 400),
             ("1\r\na\n", 400),
+            ("1;\0\r\na\r\n", 400),
+            ("0\r\nGET / HTTP/1.1\r\n\r\n", 400),
+            ("0\r\nGET http://a/ HTTP/1.1\r\n\r\n", 400),
+            ("0\r\n a: b\r\n\r\n", 400),
+            ("0\r\na : b\r\n\r\n", 400),
+            ("0\r\n: b\r\n\r\n", 400),
             (&long, 400),
             (&trailer, 400),
             ("1\r\na\r\n", 0),

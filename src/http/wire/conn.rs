@@ -57,8 +57,21 @@ pub struct Flow {
     pub woken: bool,
     /// When to ask it at the latest, while it has nothing.
     pub until: Option<Boot>,
+    /// It is not asked again before that because something happened.
+    pub rested: Boot,
+    /// Something did.
+    pub held: bool,
     /// The source has given all.
     pub ended: bool,
+}
+
+impl Flow {
+    /// Something happened, so soon after the last piece that it is told with what follows: when much happens and many
+    /// listen, a piece for each would keep everybody else waiting.
+    pub fn hold(&mut self) {
+        self.held = true;
+        self.until = Some(self.until.map_or(self.rested, |at| at.min(self.rested)));
+    }
 }
 
 /// A connection.
@@ -93,8 +106,8 @@ pub struct Conn {
     pub linger: bool,
     /// It has had an answer.
     pub served: bool,
-    /// When it last had nothing to do.
-    pub idle_since: Boot,
+    /// Since when it is idle, sends its request, is sent an answer, or lingers.
+    pub since: Boot,
     /// Bytes of the body that was handed over with the request.
     pub handed_over: usize,
     /// What [`Self::weight`] was when it was asked last.
@@ -125,7 +138,7 @@ impl Conn {
             served: false,
             want: Want::default(),
             exchange: None,
-            idle_since: now,
+            since: now,
             handed_over: 0,
             weighed: 0,
         }
@@ -148,6 +161,36 @@ impl Conn {
     /// True between requests.
     pub fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Head) && self.input.is_empty() && self.output.is_empty()
+    }
+
+    /// How little is lost if it is closed, and since when that is so; the least first. `None`: it waits for us, not
+    /// for its client.
+    pub fn dispensable(&self) -> Option<(u8, Boot)> {
+        let rank = match self.phase {
+            Phase::Lingering => 0,
+            Phase::Head if self.is_idle() => 1,
+            Phase::Head | Phase::Body(..) => 2,
+            // What there is room for in the kernel is out already.
+            Phase::Sending => 3,
+            Phase::Working | Phase::Waiting { .. } | Phase::Streaming(_) => return None,
+        };
+        Some((rank, self.since))
+    }
+
+    /// True while a worker makes its answer.
+    pub fn is_in_work(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Working | Phase::Waiting { again: None, .. }
+        )
+    }
+
+    /// Gives back the memory that a request took: a connection may be idle for long, and there may be many.
+    pub fn rest(&mut self) {
+        if self.input.is_empty() {
+            self.input = Vec::new();
+        }
+        self.output = Vec::new();
     }
 
     /// What to be told about its socket.
@@ -185,6 +228,7 @@ impl Conn {
         let manner = self.manner();
         send::full(&mut self.output, response, manner, clock::wall());
         self.phase = Phase::Sending;
+        self.since = clock::now().boot;
         self.set_pace();
     }
 
@@ -211,6 +255,8 @@ impl Conn {
                 ready: true,
                 woken: false,
                 until: None,
+                rested: Boot(0),
+                held: false,
                 ended: false,
             }),
         };
@@ -266,10 +312,6 @@ impl Conn {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
-        }
-        // A large answer's room is given back.
-        if self.output.capacity() > 256 * 1024 {
-            self.output = Vec::new();
         }
         self.output.clear();
         self.written = 0;

@@ -1,14 +1,24 @@
 //! The request that is being answered, as the access log has it.
 
+use super::head::{self, Head};
 use super::send::Manner;
+use crate::core::rights::{Caller, Rights};
 use crate::core::time::Boot;
-use crate::http::request::Peer;
+use crate::http::request::{Headers, Method, Peer, Request, decode, decode_form};
+
+/// What the first line of a request says.
+#[derive(Debug, Clone)]
+struct Asked {
+    method: Method,
+    path: String,
+    query: String,
+}
 
 /// A request with its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    /// `GET /v1/jobs`, without the query.
-    pub what: String,
+    /// What is asked for, if that much could be read.
+    asked: Option<Asked>,
     /// Who asked.
     pub caller: Option<String>,
     /// When its head was complete.
@@ -22,13 +32,72 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Writes its line.
+    /// Of a request whose head is complete.
+    pub fn of(head: &Head, began: Boot) -> Self {
+        let asked = Asked {
+            method: head.method.clone(),
+            path: head.raw_path.clone(),
+            query: head.raw_query.clone(),
+        };
+        Self::new(Some(asked), Manner::of(head), began)
+    }
+
+    /// Of what came in and is no head, or not all of one.
+    pub fn of_what_came(input: &[u8], began: Boot) -> Self {
+        let asked = head::first_line(input).map(|(method, target)| Asked {
+            method,
+            path: target.path,
+            query: target.query,
+        });
+        let is_head = |asked: &Asked| asked.method == Method::Head;
+        let manner = Manner {
+            head_only: asked.as_ref().is_some_and(is_head),
+            ..Manner::REFUSAL
+        };
+        Self::new(asked, manner, began)
+    }
+
+    fn new(asked: Option<Asked>, manner: Manner, began: Boot) -> Self {
+        Self {
+            asked,
+            caller: None,
+            began,
+            status: 0,
+            sent: 0,
+            manner,
+        }
+    }
+
+    /// What is known of the request, as far as that matters for how it is refused.
+    pub fn request(&self, peer: Peer) -> Option<Request> {
+        let asked = self.asked.as_ref()?;
+        Some(Request {
+            method: asked.method.clone(),
+            raw_path: asked.path.clone(),
+            path: decode(&asked.path, false)?,
+            raw_query: asked.query.clone(),
+            query: decode_form(&asked.query).unwrap_or_default(),
+            headers: Headers::default(),
+            body: Vec::new(),
+            peer,
+            caller: Caller {
+                name: None,
+                granted: Rights::NONE,
+                rights: Rights::NONE,
+            },
+        })
+    }
+
+    /// Writes its line: `GET /v1/jobs`, without the query.
     pub fn log(&self, peer: Peer, now: Boot) {
+        let what = match &self.asked {
+            Some(asked) => format!("{} {}", asked.method, asked.path),
+            None => "-".to_owned(),
+        };
         log::info!(
             target: "access",
-            "access {peer} {} {} {} {} {:.1}ms",
+            "access {peer} {} {what} {} {} {:.1}ms",
             self.caller.as_deref().unwrap_or("-"),
-            self.what,
             self.status,
             self.sent,
             now.since(self.began).as_secs_f64() * 1000.0

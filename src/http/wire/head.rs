@@ -1,7 +1,7 @@
 //! The head of a request: taken apart by `httparse`, judged by the strict reading of RFC 9112. What two readers
 //! could understand differently is refused, since somebody in between may be the other reader.
 
-use super::target;
+use super::target::{self, Target};
 use crate::http::request::{Headers, Method, decode_form};
 
 /// Most header fields of a request.
@@ -85,8 +85,26 @@ pub fn too_large(bytes: &[u8]) -> Refused {
     }
 }
 
+/// What the first line of a head says, whatever follows it. `None`: it is not complete, or malformed.
+pub(super) fn first_line(bytes: &[u8]) -> Option<(Method, Target)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let line = std::str::from_utf8(&bytes[..end]).ok()?;
+    let words: Vec<&str> = line.trim_end_matches('\r').split(' ').collect();
+    let [method, target, version] = words[..] else {
+        return None;
+    };
+    let is_token = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let method = Method::parse(method);
+    let target = target::read(&method, target).ok()?;
+    (is_token && version.starts_with("HTTP/")).then_some((method, target))
+}
+
 /// Reads a head that is complete.
 pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
+    // `httparse` skips empty lines; here they are no part of a head.
+    if bytes.starts_with(b"\r\n") {
+        return Err(refused(400, "the head is malformed"));
+    }
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(bytes) {
@@ -236,6 +254,7 @@ mod tests {
             ("GET / HTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /\r\n\r\n", 400),
+            ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET a HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400),

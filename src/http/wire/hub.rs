@@ -82,6 +82,11 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
         self.armed.as_ref().map(|armed| armed.watcher.as_fd())
     }
 
+    /// True while it hears what happens.
+    pub fn is_armed(&self) -> bool {
+        self.armed.is_some()
+    }
+
     /// When [`Self::rest`] should be called.
     pub fn rests_at(&self) -> Option<Boot> {
         let idle = self.armed.is_some().then_some(self.idle_since).flatten();

@@ -48,8 +48,12 @@ pub struct Limits {
     pub idle: Duration,
     /// Most connections.
     pub connections: usize,
-    /// Threads that answer requests.
+    /// Threads that answer requests that change nothing.
     pub workers: usize,
+    /// Threads that go on with answers that wait, or come in pieces.
+    pub later: usize,
+    /// Threads that answer the others. They wait for the disk to sync, and nobody else should.
+    pub changing: usize,
 }
 
 impl Default for Limits {
@@ -60,16 +64,27 @@ impl Default for Limits {
             body: Duration::from_secs(60),
             idle: Duration::from_secs(60),
             connections: 512,
-            workers: 8,
+            workers: 4,
+            later: 2,
+            changing: 8,
         }
     }
 }
 
+/// Descriptors that are not for connections, whatever the limit.
+const OTHERS: usize = 64;
+
+/// Connections that there is room for in any case.
+const FEW: usize = 8;
+
 /// What the reactor and the workers share.
 pub struct Wire {
     door: Arc<Door>,
+    router: Arc<Router>,
     mail: Arc<Mailbox<Letter>>,
     pool: Pool<Work>,
+    changing: Pool<Work>,
+    later: Pool<Work>,
     limits: Limits,
 }
 
@@ -90,13 +105,14 @@ impl Running {
         limits: Limits,
         listeners: Vec<Listener>,
     ) -> io::Result<Self> {
-        // Jobs need descriptors too.
-        let half = usize::try_from(limits::descriptors() / 2).unwrap_or(usize::MAX);
+        // Jobs need descriptors too, and the spool's directories.
+        let all = usize::try_from(limits::descriptors()).unwrap_or(usize::MAX);
+        let room = (all / 2).min(all.saturating_sub(OTHERS)).max(FEW);
         let mut running = Self {
             door,
             router: Arc::new(router),
             limits: Limits {
-                connections: limits.connections.min(half),
+                connections: limits.connections.min(room),
                 ..limits
             },
             mail: Arc::new(Mailbox::new()?),
@@ -110,18 +126,23 @@ impl Running {
     /// reaches nobody.
     pub fn resume(&mut self, listeners: Vec<Listener>) -> io::Result<()> {
         self.mail = Arc::new(Mailbox::new()?);
-        let (mail, door, router) = (
-            Arc::clone(&self.mail),
-            Arc::clone(&self.door),
-            Arc::clone(&self.router),
-        );
-        let pool = Pool::new("http", self.limits.workers, move |work: Work| {
-            mail.send(work.carry_out(&door, &router));
-        });
+        let pool = |name, most| {
+            let (mail, door, router) = (
+                Arc::clone(&self.mail),
+                Arc::clone(&self.door),
+                Arc::clone(&self.router),
+            );
+            Pool::new(name, most, move |work: Work| {
+                mail.send(work.carry_out(&door, &router));
+            })
+        };
         let wire = Wire {
             door: Arc::clone(&self.door),
+            router: Arc::clone(&self.router),
             mail: Arc::clone(&self.mail),
-            pool,
+            pool: pool("http", self.limits.workers),
+            changing: pool("http-push", self.limits.changing),
+            later: pool("http-later", self.limits.later),
             limits: self.limits,
         };
         let reactor = Reactor::new(Arc::new(wire), listeners)?;
@@ -137,11 +158,17 @@ impl Running {
         self.mail.send(Letter::Drain);
     }
 
-    /// Ends all connections, and waits at most this long for answers that are on their way; with `serve`, also for those
-    /// to what has just been asked. Gives the listeners, unless it was drained before.
+    /// Ends all connections, and waits at most this long for clients to take the answers that are on their way; with
+    /// `serve`, also for those to what has just been asked. Answers that are being made may take some times as long:
+    /// then the disk is slow, and a job is perhaps accepted that its client would not know of.
+    /// Gives the listeners, unless it was drained before.
     pub fn close(&mut self, longest: Duration, serve: bool) -> Vec<Listener> {
-        let until = clock::now().boot.after(longest);
-        self.mail.send(Letter::Close { until, serve });
+        let now = clock::now().boot;
+        self.mail.send(Letter::Close {
+            until: now.after(longest),
+            at_last: now.after(longest * 5),
+            serve,
+        });
         let ended = self.thread.take().map(JoinHandle::join);
         ended.and_then(Result::ok).unwrap_or_default()
     }

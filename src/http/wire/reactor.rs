@@ -8,8 +8,8 @@ use super::table::{FIRST_KEY, Key, Table};
 use super::work::{Letter, Mode, Work};
 use super::{Limits, Wire};
 use crate::core::time::Boot;
-use crate::http::answer::{Response, Source, Woken};
-use crate::http::problem;
+use crate::http::answer::{Source, Woken};
+use crate::http::problem::Rebuff;
 use crate::os::clock;
 use crate::os::poll::{Poller, Ready, Want};
 use std::io;
@@ -37,6 +37,8 @@ pub struct Reactor {
     hub_known: u64,
     pub(super) mode: Mode,
     pub(super) accept_again: Option<Boot>,
+    /// No more complaints before that.
+    pub(super) silent_until: [Option<Boot>; 2],
     pub(super) buffer: Vec<u8>,
     /// What all connections weigh together.
     pub(super) weight: usize,
@@ -62,6 +64,7 @@ impl Reactor {
             hub_known: 0,
             mode: Mode::Open,
             accept_again: None,
+            silent_until: [None; 2],
             buffer: vec![0; 64 * 1024],
             weight: 0,
         })
@@ -97,14 +100,21 @@ impl Reactor {
     fn is_closed(&self) -> bool {
         match self.mode {
             Mode::Open | Mode::Draining => false,
-            Mode::Closing { until, .. } => self.table.len() == 0 || until <= clock::now().boot,
+            Mode::Closing { until, at_last, .. } => {
+                let now = clock::now().boot;
+                let in_work = || self.table.iter().any(|(_, conn)| conn.is_in_work());
+                self.table.len() == 0 || (until <= now && (at_last <= now || !in_work()))
+            }
         }
     }
 
     fn next_deadline(&self) -> Option<Boot> {
         let closing = match self.mode {
             Mode::Open | Mode::Draining => None,
-            Mode::Closing { until, .. } => Some(until),
+            Mode::Closing { until, at_last, .. } => match until <= clock::now().boot {
+                true => Some(at_last),
+                false => Some(until),
+            },
         };
         let deadlines = [
             self.table.next_deadline(),
@@ -126,16 +136,26 @@ impl Reactor {
             } => self.piece(key, source, bytes, next),
             Letter::Drain => {
                 self.mode = Mode::Draining;
+                self.take_last();
                 self.stop_listening();
                 self.listeners.clear();
                 for key in self.table.keys() {
+                    self.read_what_is_there(key);
                     if self.table.get(key).is_some_and(|conn| conn.is_idle()) {
                         self.close(key);
                     }
                 }
             }
-            Letter::Close { until, serve } => {
-                self.mode = Mode::Closing { until, serve };
+            Letter::Close {
+                until,
+                at_last,
+                serve,
+            } => {
+                self.mode = Mode::Closing {
+                    until,
+                    at_last,
+                    serve,
+                };
                 self.stop_listening();
                 for key in self.table.keys() {
                     self.come_to_an_end(key);
@@ -159,11 +179,16 @@ impl Reactor {
                     self.wake(key);
                 }
             }
-            number if number < FIRST_KEY => self.accept(number),
+            number if number < FIRST_KEY => {
+                self.accept(number);
+            }
             number => {
                 let key = Key(number);
-                if ready.gone || ready.hangup {
+                if ready.gone {
                     return self.close(key);
+                }
+                if ready.hangup {
+                    return self.hang_up(key);
                 }
                 if ready.write {
                     self.flush(key);
@@ -209,9 +234,22 @@ impl Reactor {
         }
     }
 
+    /// Reads what a client that seems to be idle has just asked: to close would be to reset the connection.
+    pub(super) fn read_what_is_there(&mut self, key: Key) {
+        if self.table.get(key).is_some_and(|conn| conn.is_idle()) {
+            self.read(key);
+            self.settle(key);
+        }
+    }
+
     /// Gives a worker something to do.
     pub(super) fn submit(&self, work: Work) {
-        self.wire.pool.submit(work);
+        let pool = match &work {
+            Work::Handle(_, request) if request.method.is_safe() => &self.wire.pool,
+            Work::Handle(..) => &self.wire.changing,
+            Work::Again(..) | Work::Fill(..) => &self.wire.later,
+        };
+        pool.submit(work);
     }
 
     pub(super) fn submit_again(&self, key: Key, again: Again, woken: Woken) {
@@ -271,9 +309,9 @@ impl Reactor {
     }
 }
 
-impl Response {
+impl Rebuff {
     /// What clients are told while the daemon ends or is replaced.
     pub(super) fn not_any_more() -> Self {
-        problem::new(503, "the daemon is stopping").header("Retry-After", 5)
+        Self::new(503, "the daemon is stopping").header("Retry-After", 5)
     }
 }

@@ -4,14 +4,17 @@ use super::conn::Phase;
 use super::reactor::Reactor;
 use super::table::Key;
 use super::work::Mode;
-use crate::http::answer::{Answer, Next, Response, Source, Woken};
-use crate::http::problem;
+use crate::http::answer::{Answer, Next, Source, Woken};
+use crate::http::problem::Rebuff;
 use crate::http::wake::Topic;
 use crate::os::clock;
 use std::time::Duration;
 
 /// How long a refused client may go on sending before the connection is closed under it.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a source rests after a piece before it is woken again.
+const REST: Duration = Duration::from_millis(50);
 
 impl Reactor {
     /// A worker has an answer.
@@ -72,7 +75,7 @@ impl Reactor {
         let is_last = next == Next::End || (closing && flow.left.is_none());
         let was_woken = std::mem::take(&mut flow.woken);
         flow.source = Some(source);
-        flow.ready = was_woken || next == Next::More;
+        flow.ready = next == Next::More;
         flow.until = None;
         if !conn.piece(bytes, is_last)
             && let Some(exchange) = &mut conn.exchange
@@ -91,6 +94,10 @@ impl Reactor {
             {
                 flow.ready |= changed;
                 flow.until = until;
+                flow.rested = clock::now().boot.after(REST);
+                if was_woken {
+                    flow.hold();
+                }
             }
         }
         self.flush(key);
@@ -108,7 +115,9 @@ impl Reactor {
             self.hub.remove(key, topic);
         }
         let mut newly = false;
-        for topic in topics.iter().filter(|topic| !old.contains(topic)) {
+        // After a shortage there may be no watches although somebody waits.
+        let deaf = !self.hub.is_armed();
+        for topic in topics.iter().filter(|topic| deaf || !old.contains(topic)) {
             self.hub.add(key, topic)?;
             newly = true;
         }
@@ -141,7 +150,8 @@ impl Reactor {
             && let Phase::Streaming(flow) = &mut conn.phase
         {
             match flow.source {
-                Some(_) => flow.ready = true,
+                Some(_) if flow.rested <= clock::now().boot => flow.ready = true,
+                Some(_) => flow.hold(),
                 None => flow.woken = true,
             }
             self.flush(key);
@@ -152,6 +162,7 @@ impl Reactor {
     /// The wire is about to close: what can be brought to an end now is.
     pub(super) fn come_to_an_end(&mut self, key: Key) {
         let serves = self.mode.serves();
+        self.read_what_is_there(key);
         let Some(conn) = self.table.get(key) else {
             return;
         };
@@ -161,13 +172,17 @@ impl Reactor {
             Phase::Lingering => self.close(key),
             Phase::Head if is_over => self.close(key),
             Phase::Head | Phase::Body(..) if !serves => {
-                self.refuse(key, &Response::not_any_more());
+                self.refuse(key, Rebuff::not_any_more());
             }
             Phase::Waiting { .. } => self.go_on(key, Woken::Closing),
             Phase::Streaming(flow)
                 if flow.left.is_none() && flow.source.is_some() && !flow.ended =>
             {
-                conn.piece(Vec::new(), true);
+                // What is held back is its last piece, else there is none.
+                flow.ready |= flow.held;
+                if !flow.ready {
+                    conn.piece(Vec::new(), true);
+                }
                 self.flush(key);
             }
             Phase::Head
@@ -199,6 +214,7 @@ impl Reactor {
                     && let Some(source) = flow.source.take()
                 {
                     flow.ready = false;
+                    flow.held = false;
                     conn.deadline = None;
                     self.submit_fill(key, source);
                 }
@@ -221,11 +237,12 @@ impl Reactor {
         conn.handed_over = 0;
         conn.served = true;
         conn.linger &= !closing;
+        conn.since = now;
+        conn.rest();
         let keep = conn.exchange.take().is_some_and(|e| e.manner.keep) && !closing;
         let topics = std::mem::take(&mut conn.topics);
         if keep {
             conn.phase = Phase::Head;
-            conn.idle_since = now;
             conn.deadline = Some(now.after(self.limits.idle));
         } else if conn.linger {
             conn.stream.finish();
@@ -243,6 +260,21 @@ impl Reactor {
         }
     }
 
+    /// A client that waits sends nothing more: it has gone away, or it has said all that it has to say and listens.
+    /// It is told what there is to say now.
+    pub(super) fn hang_up(&mut self, key: Key) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        if !matches!(conn.phase, Phase::Waiting { .. }) {
+            return self.close(key);
+        }
+        if let Some(exchange) = &mut conn.exchange {
+            exchange.manner.keep = false;
+        }
+        self.go_on(key, Woken::Late);
+    }
+
     /// A connection has used up its time.
     pub(super) fn out_of_time(&mut self, key: Key) {
         let Some(conn) = self.table.get(key) else {
@@ -252,7 +284,7 @@ impl Reactor {
         match &mut conn.phase {
             Phase::Head if conn.input.is_empty() => self.close(key),
             Phase::Head | Phase::Body(..) if conn.output.is_empty() => {
-                self.refuse(key, &problem::new(408, "the request took too long"));
+                self.refuse(key, Rebuff::new(408, "the request took too long"));
             }
             Phase::Waiting { .. } => self.go_on(key, Woken::Late),
             Phase::Streaming(flow) if conn.output.is_empty() => {

@@ -37,8 +37,10 @@ pub enum Letter {
     Drain,
     /// Finish what is being answered, and end.
     Close {
-        /// By then.
+        /// By then, as far as that is up to clients.
         until: Boot,
+        /// By then in any case.
+        at_last: Boot,
         /// Also answer what has just been asked.
         serve: bool,
     },
@@ -73,8 +75,10 @@ pub enum Mode {
     Draining,
     /// What is being answered must be done soon.
     Closing {
-        /// When all connections are closed, whatever they are doing.
+        /// When all connections are closed whose answer is not being made.
         until: Boot,
+        /// When all are closed.
+        at_last: Boot,
         /// Whether requests are still taken.
         serve: bool,
     },

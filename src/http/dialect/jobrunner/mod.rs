@@ -150,6 +150,10 @@ impl Handler for Jobrunner {
         };
         Some(outcome.unwrap_or_else(Answer::Full))
     }
+
+    fn rebuff(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
+        matches!(request.path.as_str(), "/payload" | "/status").then(|| line(status, why))
+    }
 }
 
 /// Answers with what came of the payload, when that is known.

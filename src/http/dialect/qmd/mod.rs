@@ -33,15 +33,27 @@ type Outcome = Result<Answer, Response>;
 impl Handler for Qmd {
     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
         let segments = request.segments();
-        let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
-        // `/jobs/` and `/jobs` are the same.
-        let parts = match parts.as_slice() {
-            [rest @ .., ""] if !rest.is_empty() => rest,
-            all => all,
-        };
-        let outcome = route(request, door, parts)?;
+        let outcome = route(request, door, &parts(&segments))?;
         Some(outcome.unwrap_or_else(Answer::Full))
     }
+
+    fn rebuff(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
+        methods_of(&parts(&request.segments()))?;
+        let why = match status {
+            503 => "Service Unavailable",
+            _ => why,
+        };
+        Some(Response::text(status, why))
+    }
+}
+
+/// The parts of a path: `/jobs/` and `/jobs` are the same.
+fn parts(segments: &[String]) -> Vec<&str> {
+    let mut parts: Vec<&str> = segments.iter().map(String::as_str).collect();
+    if let [_, .., ""] = parts.as_slice() {
+        parts.pop();
+    }
+    parts
 }
 
 fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Outcome> {
