@@ -1,9 +1,11 @@
-//! Our children: who they are, and one thread that waits for all of them.
+//! Our children: who they are, and who waits for them.
 //!
-//! The daemon is a subreaper, so that orphans of jobs become its children too and must be reaped. One thread at a time
-//! peeks at whoever ended (WNOWAIT) and reaps after it has looked: until then the pid, and with it the job's
-//! process group, cannot belong to anybody else, and signals go to the right processes. Then another thread waits
-//! for the next end, and this one sees to what follows from this end: as a rule the next start.
+//! The thread that has started a job waits for it. It peeks at the end (WNOWAIT) and reaps after it has looked: until
+//! then the pid, and with it the job's process group, cannot belong to anybody else, and signals go to the right
+//! processes. Then it sees to what follows from the end: as a rule the next start.
+//!
+//! The daemon is a subreaper, so that orphans of jobs become its children too and must be reaped: children of its first
+//! thread, which is the engine's. So do the jobs of an image that has become this one by an upgrade.
 
 use super::engine::Letter;
 use super::launch;
@@ -12,35 +14,25 @@ use super::shared::{Run, Shared};
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Exit, Stop};
 use crate::os::fault::Fault;
-use crate::os::wait::PidFd;
+use crate::os::wait::{Ended, PidFd, Usage};
 use crate::os::{clock, procfs, signals, wait};
 use crate::spool::{Fs, Place};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The leaders of running jobs by pid.
 #[derive(Debug, Default)]
 pub struct Children {
-    /// Held by the thread that waits.
-    turn: Mutex<()>,
-    /// Threads that wait, or wait for their turn to.
-    waiting: AtomicUsize,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     leaders: HashMap<i32, JobId>,
-    /// Children that may exist already but are not entered yet.
-    starting: usize,
     /// Ends that were reaped and are not told of yet.
     in_hand: usize,
-    /// Counts entries, so that the waiting thread notices them.
-    generation: u64,
 }
 
 impl Children {
@@ -48,22 +40,12 @@ impl Children {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A child is about to be made.
-    pub fn expect(&self) {
-        self.state().starting += 1;
-    }
-
-    /// The expected child is there (or, without a pid, was not made). `announce` is called before its end can be,
-    /// and when it returns the child can be signalled: who hears of the start may act on it at once.
-    pub fn enter<T>(&self, child: Option<(i32, JobId)>, announce: impl FnOnce() -> T) -> T {
+    /// A job's leader is there. When `announce` has returned it can be signalled: who hears of the start may act on it
+    /// at once.
+    pub fn enter<T>(&self, pid: i32, id: JobId, announce: impl FnOnce() -> T) -> T {
         let mut state = self.state();
-        state.starting -= 1;
-        state.leaders.extend(child);
-        state.generation += 1;
-        let answer = announce();
-        drop(state);
-        self.changed.notify_all();
-        answer
+        state.leaders.insert(pid, id);
+        announce()
     }
 
     /// An end that was reaped has been told of.
@@ -74,7 +56,7 @@ impl Children {
     /// Keeps all as it is, children unreaped, for as long as the guard lives. `None` while something is in hand.
     pub fn freeze(&self) -> Option<impl Drop + '_> {
         let state = self.state();
-        (state.in_hand == 0 && state.starting == 0).then_some(state)
+        (state.in_hand == 0).then_some(state)
     }
 
     /// Signals the group of a leader that was not reaped yet. False if there is no such leader.
@@ -88,108 +70,19 @@ impl Children {
     }
 }
 
-/// Starts a thread that waits for children until the process ends. While it sees to what follows from an end, another
-/// must wait: who leaves nobody behind makes one more. So there are never more than one for each slot, and one.
-pub fn wait_for_all(shared: &Arc<Shared>) -> io::Result<()> {
-    let builder = std::thread::Builder::new()
-        .name("reaper".to_owned())
-        .stack_size(256 * 1024);
-    let ours = Arc::clone(shared);
-    builder.spawn(move || {
-        loop {
-            let (run, exit) = next_end(&ours);
-            if let Some(task) = follow(&ours, &run, exit) {
-                start(&ours, task);
-            }
+/// Waits for a job that the calling thread has started, and sees to all that follows but a start: that is taken on, and
+/// the caller's to do.
+pub fn wait_for(shared: &Shared, run: &Run) -> Option<runner::Task> {
+    let ended = wait::end_of(run.pid).unwrap_or_else(|e| {
+        log::error!("{}: waiting for it failed: {e}", run.id);
+        Ended {
+            pid: run.pid,
+            exit: Exit::Lost,
+            usage: Usage::default(),
         }
-    })?;
-    shared.children.waiting.fetch_add(1, Ordering::SeqCst);
-    Ok(())
-}
-
-/// Starts a job in a slot that has become free. That may take long (a working directory on a server that does not
-/// answer), and must not keep other ends from being seen.
-fn start(shared: &Arc<Shared>, task: runner::Task) {
-    let waiting = &shared.children.waiting;
-    if waiting.fetch_sub(1, Ordering::SeqCst) == 1 && wait_for_all(shared).is_err() {
-        // No thread to be had: those that are there for starts do it.
-        waiting.fetch_add(1, Ordering::SeqCst);
-        shared.dispatch.start(task);
-        return shared.dispatch.answered();
-    }
-    runner::start(shared, task);
-    waiting.fetch_add(1, Ordering::SeqCst);
-}
-
-/// Waits for the end of a job's leader, and reaps it.
-fn next_end(shared: &Shared) -> (Arc<Run>, Exit) {
-    let children = &shared.children;
-    let _turn = children.turn.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        let before = children.state().generation;
-        match wait::next_ended() {
-            Ok(Some(ended)) => {
-                if let Some(run) = take(shared, &ended) {
-                    return (run, ended.exit);
-                }
-            }
-            Ok(None) => {
-                // No children: sleep until one is entered.
-                let mut state = children.state();
-                while state.generation == before {
-                    state = children
-                        .changed
-                        .wait(state)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-            Err(e) => {
-                log::error!("waiting for children failed: {e}");
-                std::thread::sleep(std::time::Duration::from_secs(1));
-            }
-        }
-    }
-}
-
-/// Reaps a child. Gives the try that it was the leader of.
-fn take(shared: &Shared, ended: &wait::Ended) -> Option<Arc<Run>> {
-    let mut state = shared.children.state();
-    while !state.leaders.contains_key(&ended.pid) {
-        if state.starting == 0 {
-            // An orphan of some job that we inherited.
-            wait::reap(ended.pid);
-            return None;
-        }
-        state = shared
-            .children
-            .changed
-            .wait(state)
-            .unwrap_or_else(PoisonError::into_inner);
-    }
-    if ended.exit != Exit::Code(0) {
-        // Whatever the leader left in its group has no business any more; a retry must find it gone.
-        signals::signal_group(ended.pid, Stop::Term);
-    }
-    let id = state.leaders.remove(&ended.pid);
-    wait::reap(ended.pid);
-    let run = id.and_then(|id| shared.run(&id))?;
-    state.in_hand += 1;
-    drop(state);
-    let mut book = run.book();
-    book.ended = Some(clock::wall());
-    book.usage = Some(ended.usage);
-    drop(book);
-    Some(run)
-}
-
-/// Tells the scheduler of an end, and does what follows from it, but for a start: that is taken on, and to be done.
-fn follow(shared: &Shared, run: &Run, exit: Exit) -> Option<runner::Task> {
-    let alone = exit == Exit::Code(0) || is_alone(shared, run);
-    let event = Event::Ended {
-        id: run.id.clone(),
-        exit,
-        alone,
-    };
+    });
+    take(shared, run, &ended);
+    let event = end(shared, run, ended.exit);
     if !shared.may_start() {
         shared.mail.send(Letter::Event(event));
         shared.children.told();
@@ -202,6 +95,48 @@ fn follow(shared: &Shared, run: &Run, exit: Exit) -> Option<runner::Task> {
     }
     shared.children.told();
     next
+}
+
+/// Reaps those children of the calling thread that have ended. It must be the first thread of the process: see the
+/// module's comment.
+pub fn reap_inherited(shared: &Shared) {
+    while let Ok(Some(ended)) = wait::next_own_end() {
+        let leader = shared.children.state().leaders.get(&ended.pid).cloned();
+        match leader.and_then(|id| shared.run(&id)) {
+            Some(run) => {
+                take(shared, &run, &ended);
+                shared
+                    .mail
+                    .send(Letter::Event(end(shared, &run, ended.exit)));
+                shared.children.told();
+            }
+            None => wait::reap(ended.pid),
+        }
+    }
+}
+
+/// Reaps the leader of a job. [`Children::told`] must follow.
+fn take(shared: &Shared, run: &Run, ended: &Ended) {
+    let mut state = shared.children.state();
+    if ended.exit != Exit::Code(0) {
+        // Whatever the leader left in its group has no business any more; a retry must find it gone.
+        signals::signal_group(ended.pid, Stop::Term);
+    }
+    state.leaders.remove(&ended.pid);
+    wait::reap(ended.pid);
+    state.in_hand += 1;
+    drop(state);
+    let mut book = run.book();
+    book.ended = Some(clock::wall());
+    book.usage = Some(ended.usage);
+}
+
+fn end(shared: &Shared, run: &Run, exit: Exit) -> Event {
+    Event::Ended {
+        id: run.id.clone(),
+        exit,
+        alone: exit == Exit::Code(0) || is_alone(shared, run),
+    }
 }
 
 /// True when no process holds the job's log any more.

@@ -6,12 +6,13 @@
 //! stay empty for three thread switches (measured at two slots: a quarter of all processor time).
 
 use super::committer;
+use super::crew::Crew;
 use super::ending::End;
 use super::engine::Letter;
 use super::pool::Pool;
 use super::runner;
 use super::shared::Shared;
-use crate::core::scheduler::{Action, Event, Scheduler};
+use crate::core::scheduler::{Action, Event, Refusal, Scheduler};
 use crate::core::time::{Boot, Wall};
 use crate::os::clock;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -34,8 +35,8 @@ pub struct Dispatch {
 /// The threads that do what the scheduler asks for.
 #[derive(Debug)]
 pub struct Pools {
-    /// Start jobs.
-    pub runners: Pool<runner::Task>,
+    /// Start jobs and wait for them.
+    pub runners: Crew<runner::Task>,
     /// Write down how tries ended.
     pub recorders: Pool<End>,
     /// Do what takes long.
@@ -72,7 +73,7 @@ impl Dispatch {
         self.starting.load(Ordering::SeqCst) > 0
     }
 
-    /// A start is taken on. What is begun is answered, or given to [`Self::start`] and then taken for answered here.
+    /// A start is taken on, and will be answered.
     pub fn begins(&self) {
         self.starting.fetch_add(1, Ordering::SeqCst);
     }
@@ -112,14 +113,6 @@ impl Dispatch {
             pools.recorders.submit(end);
         }
     }
-
-    /// Has a start done by one of the threads for that.
-    pub fn start(&self, task: runner::Task) {
-        self.begins();
-        if let Some(pools) = self.pools.get() {
-            pools.runners.submit(task);
-        }
-    }
 }
 
 impl Shared {
@@ -146,6 +139,17 @@ impl Shared {
         actions
     }
 
+    /// Has a job started by another thread.
+    pub fn start(&self, task: runner::Task) {
+        self.dispatch.begins();
+        if let Some(pools) = self.dispatch.pools.get()
+            && let Err(task) = pools.runners.submit(task)
+        {
+            log::warn!("{}: not started for now: no thread can be made", task.id);
+            runner::refuse(self, task.id, Refusal::Resources);
+        }
+    }
+
     /// Has done what the scheduler asks for, but for one start, which is given back for the caller to do.
     pub fn hand_out(&self, actions: Vec<Action>) -> Option<runner::Task> {
         let mut ours = None;
@@ -165,7 +169,7 @@ impl Shared {
                         slot,
                     };
                     if let Some(earlier) = ours.replace(task) {
-                        self.dispatch.start(earlier);
+                        self.start(earlier);
                     }
                 }
                 Action::Finish {

@@ -20,6 +20,7 @@ use crate::os::cgroup::Delegated;
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
+use crate::os::wait::Ends;
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
 use crate::spool::{Place, Reserve, Spool};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -63,6 +64,7 @@ const SIGNALS: u64 = 1;
 const INOTIFY: u64 = 2;
 const BOOT_TIMER: u64 = 3;
 const WALL_TIMER: u64 = 4;
+const ENDS: u64 = 5;
 
 /// The engine.
 pub struct Engine {
@@ -76,6 +78,8 @@ pub struct Engine {
     actions: Vec<Action>,
     poller: Poller,
     signals: Signals,
+    /// Told of only in a long sleep: jobs end all the time.
+    ends: Ends,
     boot_timer: clock::Timer,
     wall_timer: clock::Timer,
     pub(super) notifier: Notifier,
@@ -119,6 +123,7 @@ impl Engine {
             Some(signals) => signals,
             None => Signals::install().or_else(doing("installing signal handlers"))?,
         };
+        let ends = Ends::new().or_else(doing("signalfd"))?;
         wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
         let home = home(&options, umask).or_else(doing(options.spool.display()))?;
         let policy = settings::policy(&options, &config);
@@ -140,7 +145,7 @@ impl Engine {
         });
         let committers = Arc::new(committer::pool(&shared));
         shared.dispatch.hire(Pools {
-            runners: runner::pool(&shared),
+            runners: runner::crew(&shared),
             recorders: ending::pool(&shared, &committers),
             committers,
         });
@@ -152,6 +157,7 @@ impl Engine {
             actions: Vec::new(),
             poller: Poller::new().or_else(doing("epoll"))?,
             signals,
+            ends,
             boot_timer: clock::Timer::boot().or_else(doing("timerfd"))?,
             wall_timer: clock::Timer::wall().or_else(doing("timerfd"))?,
             notifier: Notifier::from_env(),
@@ -181,7 +187,8 @@ impl Engine {
         self.poller.add(&self.signals, SIGNALS)?;
         self.poller.add(self.watches.fd(), INOTIFY)?;
         self.poller.add(&self.boot_timer, BOOT_TIMER)?;
-        self.poller.add(&self.wall_timer, WALL_TIMER)
+        self.poller.add(&self.wall_timer, WALL_TIMER)?;
+        self.poller.add_armed(&self.ends, ENDS)
     }
 
     /// Arms the watches, then looks at what is there: in this order nothing is missed.
@@ -191,7 +198,6 @@ impl Engine {
         self.reload();
         self.recover().or_else(doing("recovering the spool"))?;
         self.clear_groups();
-        children::wait_for_all(&self.shared).or_else(doing("starting a thread"))?;
         match self.options.single.clone() {
             Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
             None => {
@@ -268,11 +274,27 @@ impl Engine {
             return Some(Duration::ZERO);
         }
         self.patience = (self.patience * 2).min(LONGEST_PATIENCE);
+        if patience.is_none() && !self.listens_for_ends() {
+            return Some(Duration::ZERO);
+        }
         patience
+    }
+
+    /// Has orphans' ends told of while we sleep. False if something has ended just now.
+    fn listens_for_ends(&self) -> bool {
+        self.ends.clear();
+        match self.poller.arm(&self.ends, ENDS) {
+            Ok(()) => !wait::has_own_end(),
+            Err(e) => {
+                log::error!("epoll: {e}");
+                true
+            }
+        }
     }
 
     /// One turn: a bounded part of whatever there is to do.
     fn turn(&mut self) {
+        children::reap_inherited(&self.shared);
         let letters = self.shared.mail.take();
         if !letters.is_empty() {
             self.patience = SHORTEST_PATIENCE;
@@ -336,7 +358,7 @@ impl Engine {
                 queue,
                 stamp,
                 slot,
-            } => self.shared.dispatch.start(runner::Task {
+            } => self.shared.start(runner::Task {
                 id,
                 queue,
                 stamp,
@@ -436,6 +458,7 @@ impl Engine {
                 self.news = true;
                 self.read_watches();
             }
+            ENDS => self.ends.clear(),
             BOOT_TIMER => self.boot_timer.acknowledge(),
             WALL_TIMER => self.wall_timer.acknowledge(),
             _ => {}

@@ -5,6 +5,7 @@ mod calls;
 mod children;
 mod chores;
 mod committer;
+mod crew;
 mod dispatch;
 mod ending;
 mod engine;

@@ -132,10 +132,8 @@ impl Engine {
     fn adopt(&mut self, run: &Arc<Run>, stat: Stat) -> io::Result<()> {
         log::info!("{}: still running as process {}", run.id, stat.pid);
         if stat.parent == i32::try_from(std::process::id()).unwrap_or(0) {
-            self.shared.children.expect();
-            self.shared
-                .children
-                .enter(Some((stat.pid, run.id.clone())), || {});
+            // Ours since an earlier image: reaped with what we inherit.
+            self.shared.children.enter(stat.pid, run.id.clone(), || {});
         } else {
             match PidFd::open(stat.pid) {
                 Ok(pidfd) => children::wait_for_foreign(&self.shared, run, pidfd)?,

@@ -1,9 +1,9 @@
 //! The threads that start jobs: claim, launch, enter.
 
 use super::children;
+use super::crew::Crew;
 use super::engine::Letter;
 use super::launch::{self, Launched, NotNow, Start};
-use super::pool::Pool;
 use super::shared::{Book, Run, Shared};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
@@ -28,39 +28,55 @@ pub struct Task {
     pub slot: usize,
 }
 
-/// Threads that start jobs. More than CPUs gain nothing (measured: spawning is bound by them).
-pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
-    let threads = std::thread::available_parallelism()
-        .map_or(2, usize::from)
-        .min(8);
+/// Threads that have a job each, from its start to its end, and then the next in its slot. So many of them are kept
+/// for the next burst.
+const KEPT: usize = 16;
+
+/// As many threads as jobs are running.
+pub fn crew(shared: &Arc<Shared>) -> Crew<Task> {
     let shared = Arc::clone(shared);
-    Pool::new("start", threads, move |task| start(&shared, task))
+    Crew::new("job", KEPT, move |task| {
+        let mut next = Some(task);
+        while let Some(task) = next {
+            next = start(&shared, task).and_then(|run| children::wait_for(&shared, &run));
+        }
+    })
 }
 
-pub fn start(shared: &Shared, task: Task) {
+/// Gives the try, if there is a process to wait for.
+fn start(shared: &Shared, task: Task) -> Option<Arc<Run>> {
     let claimed = match shared.spool.claim(&task.id, &task.queue, task.stamp) {
-        Ok(Claim::Claimed(claimed)) => claimed,
-        Ok(Claim::Gone) => return refuse(shared, task.id, Refusal::Gone),
-        Ok(Claim::Changed) => return refuse(shared, task.id, Refusal::Changed),
+        Ok(Claim::Claimed(claimed)) => Ok(claimed),
+        Ok(Claim::Gone) => Err(Refusal::Gone),
+        Ok(Claim::Changed) => Err(Refusal::Changed),
         Err(e) => {
             log::error!("{}: cannot be claimed: {e}", task.id);
-            return refuse(shared, task.id, Refusal::Resources);
+            Err(Refusal::Resources)
         }
     };
-    let mut record = claimed.record;
+    let mut record = match claimed {
+        Ok(claimed) => claimed.record,
+        Err(why) => {
+            refuse(shared, task.id, why);
+            return None;
+        }
+    };
     let logs = match launch::open_logs(shared, &task.id, record.split) {
         Ok(logs) => logs,
-        Err(why) => return not_now(shared, task, None, why),
+        Err(why) => {
+            not_now(shared, task, None, why);
+            return None;
+        }
     };
     let before = (record.attempt > 0).then(|| record.clone());
     record.attempt += 1;
     if before.is_some()
         && let Err(e) = begin_again(shared, &task.id, &record)
     {
-        return not_now(shared, task, before, NotNow::Resources(e));
+        not_now(shared, task, before, NotNow::Resources(e));
+        return None;
     }
     let terms = shared.config().terms(&task.queue, &record);
-    shared.children.expect();
     let outcome = {
         let start = Start {
             id: &task.id,
@@ -84,28 +100,29 @@ pub fn start(shared: &Shared, task: Task) {
                 pid,
                 task.slot
             );
-            shared.enter(run);
+            shared.enter(Arc::clone(&run));
             let has_limit = terms.max_log.is_some();
             let started = Event::Started {
                 id: task.id.clone(),
                 attempt,
                 terms: Box::new(terms),
             };
-            let child = Some((pid, task.id.clone()));
-            let actions = shared.children.enter(child, || shared.step(started));
+            let enter = || shared.step(started);
+            let actions = shared.children.enter(pid, task.id.clone(), enter);
             tell(shared, task.id, has_limit, actions);
+            Some(run)
         }
         Err(NotNow::Impossible { error, code }) => {
-            shared.children.enter(None, || ());
             let attempt = record.attempt;
             let error = Some((error, code));
             shared.enter(make_run(&task, record, &terms, None, error));
             let terms = Box::new(terms);
             refuse(shared, task.id, Refusal::Impossible { attempt, terms });
+            None
         }
         Err(why) => {
-            shared.children.enter(None, || ());
             not_now(shared, task, before, why);
+            None
         }
     }
 }
@@ -115,7 +132,7 @@ fn tell(shared: &Shared, id: JobId, has_limit: bool, actions: Vec<Action>) {
     shared.dispatch.answered();
     // An event of a job that has a slot frees none.
     if let Some(task) = shared.hand_out(actions) {
-        shared.dispatch.start(task);
+        shared.start(task);
     }
     if has_limit || !children::is_active(shared, &id) {
         shared.mail.send(Letter::Started(id));
@@ -168,7 +185,8 @@ fn begin_again(shared: &Shared, id: &JobId, record: &Record) -> io::Result<()> {
     shared.spool.note(id, &note).map(drop)
 }
 
-fn refuse(shared: &Shared, id: JobId, why: Refusal) {
+/// Answers that a start did not happen.
+pub fn refuse(shared: &Shared, id: JobId, why: Refusal) {
     shared.mail.send(Letter::Event(Event::Refused { id, why }));
 }
 

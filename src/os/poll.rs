@@ -23,6 +23,18 @@ impl Poller {
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, number))?)
     }
 
+    /// Adds a descriptor that is told of once, when it is [armed](Self::arm).
+    pub fn add_armed(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
+        Ok(self.0.add(fd, EpollEvent::new(flags, number))?)
+    }
+
+    /// The next time that it is readable is told of.
+    pub fn arm(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
+        Ok(self.0.modify(fd, &mut EpollEvent::new(flags, number))?)
+    }
+
     /// Takes a descriptor out.
     pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(self.0.delete(fd)?)

@@ -1,6 +1,8 @@
 //! Waiting for children, and for processes that are not our children.
 
 use crate::core::scheduler::Exit;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -24,15 +26,56 @@ pub struct Ended {
     pub usage: Usage,
 }
 
-/// Waits until any child has ended, without reaping it. `None` when there are no children at all.
-pub fn next_ended() -> io::Result<Option<Ended>> {
+/// Waits until this child has ended, without reaping it.
+pub fn end_of(pid: i32) -> io::Result<Ended> {
     loop {
-        match waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT) {
-            Ok(ended) => return Ok(ended),
-            Err(e) if e.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+        match waitid(
+            libc::P_PID,
+            pid.unsigned_abs(),
+            libc::WEXITED | libc::WNOWAIT,
+        ) {
+            Ok(Some(ended)) => return Ok(ended),
+            Ok(None) => {}
             Err(e) if e.raw_os_error() == Some(libc::EINTR) => {}
             Err(e) => return Err(e),
         }
+    }
+}
+
+/// A child of the calling thread that has ended, without reaping it. Those that other threads have made are not its
+/// own; to the first thread of a process belongs also what was adopted (wait(2), `__WNOTHREAD`).
+pub fn next_own_end() -> io::Result<Option<Ended>> {
+    let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG | libc::__WNOTHREAD;
+    waitid(libc::P_ALL, 0, options)
+}
+
+/// True when [`next_own_end`] has one.
+pub fn has_own_end() -> bool {
+    next_own_end().is_ok_and(|end| end.is_some())
+}
+
+/// Tells that some child has ended: SIGCHLD, kept back from the calling thread and all those that it makes.
+#[derive(Debug)]
+pub struct Ends(SignalFd);
+
+impl Ends {
+    /// Nothing is told before this.
+    pub fn new() -> io::Result<Self> {
+        let mask = SigSet::from(Signal::SIGCHLD);
+        mask.thread_block()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self(SignalFd::with_flags(&mask, flags)?))
+    }
+
+    /// What was told until now is known.
+    pub fn clear(&self) {
+        let _ = self.0.read_signal();
+    }
+}
+
+impl AsFd for Ends {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
