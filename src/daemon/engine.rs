@@ -55,7 +55,8 @@ impl Letter {
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(1);
 const LONGEST_PATIENCE: Duration = Duration::from_millis(64);
 
-/// How long news is left to gather while every slot is taken: nothing can be started anyway.
+/// How long news is left to gather while every slot is taken and jobs come and go. What is dropped then is noticed so
+/// much later, and nothing could be started anyway.
 const GATHER: Duration = Duration::from_millis(1);
 
 /// What a readable descriptor means.
@@ -95,8 +96,8 @@ pub struct Engine {
     pub(super) errands: usize,
     /// How long to wait for the next report.
     patience: Duration,
-    /// True when there was news since the last wait.
-    news: bool,
+    /// True when jobs have ended since the last wait.
+    busy: bool,
     /// True until all that waited at the start is known.
     pub(super) surveying: bool,
     /// What is open to others.
@@ -170,7 +171,7 @@ impl Engine {
             upgrade: false,
             status: String::new(),
             patience: SHORTEST_PATIENCE,
-            news: false,
+            busy: false,
             surveying: false,
             errands: 0,
             service: None,
@@ -233,7 +234,7 @@ impl Engine {
             self.set_timers().or_else(doing("timerfd"))?;
             self.tell_status();
             // What jobs do to our directories is told in many small pieces, to be read at one go.
-            if std::mem::take(&mut self.news)
+            if std::mem::take(&mut self.busy)
                 && self.scans.is_empty()
                 && self.ask(Scheduler::is_full)
             {
@@ -298,9 +299,9 @@ impl Engine {
         let letters = self.shared.mail.take();
         if !letters.is_empty() {
             self.patience = SHORTEST_PATIENCE;
-            self.news = true;
         }
         if letters.iter().any(Letter::is_commit) {
+            self.busy = true;
             // What a user did to a file before its commit must not be taken for something done to the next run.
             self.read_watches();
         }
@@ -454,10 +455,7 @@ impl Engine {
                     self.told(told);
                 }
             }
-            INOTIFY => {
-                self.news = true;
-                self.read_watches();
-            }
+            INOTIFY => self.read_watches(),
             ENDS => self.ends.clear(),
             BOOT_TIMER => self.boot_timer.acknowledge(),
             WALL_TIMER => self.wall_timer.acknowledge(),

@@ -141,7 +141,8 @@ fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
             .filter(|bytes| !bytes.is_empty())
             .map(|b| String::from_utf8_lossy(&b).into_owned());
         if record.tmp != Scratch::Keep {
-            report(&run.id, fs.remove_tree(&Place::Tmp, id));
+            let removed = while_short(shared, &run.id, || fs.remove_tree(&Place::Tmp, id));
+            report(&run.id, removed);
         }
     }
     if launch::runs_from_copy(&record.work) {

@@ -47,7 +47,8 @@ impl<T: Send + 'static> Pool<T> {
         })
     }
 
-    /// At most `most` threads that run `work`, each for as many tasks as there are, up to `batch`.
+    /// At most `most` threads that run `work`, each for as many tasks as there are, up to `batch`. There is more than one
+    /// only for more tasks than that.
     pub fn batched(
         name: &'static str,
         most: usize,
@@ -76,8 +77,11 @@ impl<T: Send + 'static> Pool<T> {
     pub fn submit(&self, task: T) {
         let mut state = self.inner.state();
         state.tasks.push_back(task);
+        let busy = state.threads - state.idle;
         if state.tasks.len() <= state.told * self.batch {
             // Who was told already will take it along.
+        } else if busy > 0 && state.tasks.len() < self.batch {
+            // Who is busy will take it with others: larger batches are cheaper.
         } else if state.idle > state.told {
             state.told += 1;
             drop(state);

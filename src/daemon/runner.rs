@@ -28,14 +28,12 @@ pub struct Task {
     pub slot: usize,
 }
 
-/// Threads that have a job each, from its start to its end, and then the next in its slot. So many of them are kept
-/// for the next burst.
-const KEPT: usize = 16;
-
-/// As many threads as jobs are running.
+/// Threads that have a job each, from its start to its end, and then the next in its slot. As many as can start jobs at
+/// a time are kept when there are none: all the others would count where processes are limited.
 pub fn crew(shared: &Arc<Shared>) -> Crew<Task> {
+    let kept = std::thread::available_parallelism().map_or(2, usize::from);
     let shared = Arc::clone(shared);
-    Crew::new("job", KEPT, move |task| {
+    Crew::new("job", kept.min(8), move |task| {
         let mut next = Some(task);
         while let Some(task) = next {
             next = start(&shared, task).and_then(|run| children::wait_for(&shared, &run));

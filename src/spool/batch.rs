@@ -54,6 +54,11 @@ struct Shown {
 }
 
 impl<F: Fs> Spool<F> {
+    /// True when what is accepted and recorded is synced.
+    pub fn is_durable(&self) -> bool {
+        self.durable
+    }
+
     /// How many threads stage a batch best.
     pub fn writers(&self) -> usize {
         if self.durable { SYNCERS } else { WRITERS }

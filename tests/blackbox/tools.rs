@@ -7,10 +7,12 @@ use std::io::Write;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Holds jobs until the test lets them go. A job waits with `read x < PATH`, without using the processor.
 pub struct Gate {
     path: PathBuf,
+    lock: PathBuf,
     /// Open both ways, so that a job's open(2) does not block, and what was written stays.
     pipe: File,
 }
@@ -22,7 +24,8 @@ impl Gate {
         let made = Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success() && fs::metadata(&path).unwrap().file_type().is_fifo());
         let pipe = File::options().read(true).write(true).open(&path).unwrap();
-        Self { path, pipe }
+        let lock = spool.path().join("lock");
+        Self { path, lock, pipe }
     }
 
     /// What a job runs to wait here.
@@ -30,9 +33,31 @@ impl Gate {
         format!("read x < '{}'", self.path.display())
     }
 
-    /// Lets so many jobs through.
+    /// Lets so many jobs through, once the daemon has noticed what was done before: a job's end and what was dropped
+    /// just before it may else be noticed in any order.
     pub fn open(&mut self, jobs: usize) {
+        let end = Instant::now() + Duration::from_secs(1);
+        while !self.is_noticed() && Instant::now() < end {
+            std::thread::sleep(Duration::from_micros(200));
+        }
         self.pipe.write_all(&vec![b'\n'; jobs]).unwrap();
+    }
+}
+
+impl Gate {
+    /// True when there is no daemon, or it waits for news. A rename has woken it by the time it returns.
+    fn is_noticed(&self) -> bool {
+        let Ok(pid) = fs::read_to_string(&self.lock) else {
+            return true;
+        };
+        let of = |file| fs::read_to_string(format!("/proc/{}/{file}", pid.trim()));
+        let (Ok(stat), Ok(wchan)) = (of("stat"), of("wchan")) else {
+            return true;
+        };
+        let sleeps = stat
+            .rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'));
+        sleeps && (wchan == "0" || wchan.contains("poll"))
     }
 }
 
