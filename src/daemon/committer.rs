@@ -195,6 +195,8 @@ fn by_hand(shared: &Shared, id: &JobId) {
     let at = match shared.spool.find(id) {
         Ok(Some(at @ (Where::Failed | Where::Complete))) => at,
         Ok(Some(Where::Pending(_) | Where::Active)) => return,
+        // One that is known was on its way from one place to another.
+        Ok(None) if shared.dispatch.scheduler().knows(id) => return,
         Ok(None) => return retain::forget_belongings(shared, id),
         Err(e) => return log::error!("{id}: {e}"),
     };

@@ -13,7 +13,7 @@ use super::shared::{Home, Shared};
 use super::spawning::Spawning;
 use super::watch::Watches;
 use super::{Given, Options, ServeError, Service, doing};
-use crate::core::id::{JobId, QueueName};
+use crate::core::id::JobId;
 use crate::core::scheduler::{Action, Event, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
 use crate::os::cgroup::Delegated;
@@ -542,11 +542,6 @@ impl Engine {
                 && looked
                 && self.ask(|s| s.is_drained())
                 && !self.watches.has_news())
-    }
-
-    /// The queue that an id waits in, for names that may have moved.
-    pub(super) fn is_waiting_in(&self, id: &JobId, queue: &QueueName) -> bool {
-        self.ask(|s| s.waiting(id, queue).is_some() || s.has_successor(id, queue))
     }
 
     /// Both clocks.

@@ -4,7 +4,7 @@
 use super::committer;
 use super::engine::Engine;
 use crate::core::id::{JobId, QueueName};
-use crate::core::scheduler::{Event, MovedTo};
+use crate::core::scheduler::{Event, MovedTo, Scheduler};
 use crate::os::dir::{self, Kind};
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
 use crate::spool::{Fs, Place, Where};
@@ -238,7 +238,7 @@ impl Engine {
                 let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name)) else {
                     return;
                 };
-                if self.is_waiting_in(&id, &queue) {
+                if self.ask(|s| waits_in(s, &id, &queue)) {
                     self.check_withdrawn(id, queue);
                 } else if *place == Place::Pending {
                     self.check_queue(name);
@@ -295,12 +295,23 @@ impl Engine {
             Ok(Some(_)) => {}
             Err(e) if e.kind() != io::ErrorKind::NotFound => log::error!("{id}: {e}"),
             Ok(None) | Err(_) => {
-                log::debug!("{id}: left queue {queue}");
-                self.feed(Event::Withdrawn {
+                let event = Event::Withdrawn {
                     id: id.clone(),
-                    queue,
-                });
-                self.errand(committer::Task::ByHand(id));
+                    queue: queue.clone(),
+                };
+                let mut waits = false;
+                self.feed_if(
+                    |s| {
+                        waits = waits_in(s, &id, &queue);
+                        waits
+                    },
+                    event,
+                );
+                // Else it was claimed since it was thought to wait.
+                if waits {
+                    log::debug!("{id}: left queue {queue}");
+                    self.errand(committer::Task::ByHand(id));
+                }
             }
         }
     }
@@ -446,6 +457,11 @@ impl Engine {
         self.audit();
         self.rescan();
     }
+}
+
+/// True when a file of this name is known to wait in the queue.
+fn waits_in(scheduler: &Scheduler, id: &JobId, queue: &QueueName) -> bool {
+    scheduler.waiting(id, queue).is_some() || scheduler.has_successor(id, queue)
 }
 
 /// What matters in a directory: finished records are not written to any more.
