@@ -43,10 +43,14 @@ impl Poller {
     /// Waits until something is readable, at most this long. `None`: for as long as it takes. Gives the numbers.
     pub fn wait(&self, longest: Option<Duration>) -> io::Result<Vec<u64>> {
         let mut events = [EpollEvent::empty(); 32];
-        match self.0.wait(&mut events, timeout(longest)) {
-            Ok(n) => Ok(events[..n].iter().map(EpollEvent::data).collect()),
-            Err(nix::Error::EINTR) => Ok(Vec::new()),
-            Err(e) => Err(e.into()),
+        loop {
+            match self.0.wait(&mut events, timeout(longest)) {
+                Ok(n) => return Ok(events[..n].iter().map(EpollEvent::data).collect()),
+                // Who waits for as long as it takes is not to be woken for nothing: a tracer that attaches does this.
+                Err(nix::Error::EINTR) if longest.is_none() => {}
+                Err(nix::Error::EINTR) => return Ok(Vec::new()),
+                Err(e) => return Err(e.into()),
+            }
         }
     }
 }

@@ -62,15 +62,23 @@ impl Dirs {
 
     /// Records the ends of several jobs, and shows them.
     fn end(&self, names: &[String], active: &File, sync: bool) -> io::Result<()> {
-        for name in names {
-            let staged = self.tmp.join(name);
-            let mut file = File::create_new(&staged)?;
+        let stage = |name: &String| {
+            let mut file = File::create_new(self.tmp.join(name))?;
             file.write_all(&RECORD)?;
+            if sync {
+                // All are under way before the first is waited for.
+                sys::begin_writing(&file);
+            }
+            Ok(file)
+        };
+        let staged = names.iter().map(stage).collect::<io::Result<Vec<_>>>()?;
+        for (name, file) in names.iter().zip(staged) {
             if sync {
                 file.sync_data()?;
             }
-            sys::exchange(&staged, &self.active.join(name))?;
-            fs::remove_file(&staged)?;
+            let path = self.tmp.join(name);
+            sys::exchange(&path, &self.active.join(name))?;
+            fs::remove_file(&path)?;
         }
         if sync {
             active.sync_all()?;
@@ -213,7 +221,7 @@ fn of(c: &Context, ground: &Ground) -> io::Result<()> {
     table(
         &format!("The protocol's file operations alone, {}", ground.name),
         "jobs/s",
-        "as for pirn itself; what misses a bound here cannot be met by any program with these files",
+        "as for pirn itself",
         &rows,
     );
     Ok(())

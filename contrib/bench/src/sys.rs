@@ -161,6 +161,12 @@ pub fn lock(file: &File) -> io::Result<()> {
     }
 }
 
+/// Has the kernel begin to write a file out, and waits for nothing.
+pub fn begin_writing(file: &File) {
+    // SAFETY: takes no pointers; that it fails matters to nobody, for a sync follows.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
 pub fn is_root() -> bool {
     // SAFETY: takes nothing.
     unsafe { libc::geteuid() == 0 }
