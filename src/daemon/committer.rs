@@ -195,8 +195,8 @@ fn by_hand(shared: &Shared, id: &JobId) {
     let at = match shared.spool.find(id) {
         Ok(Some(at @ (Where::Failed | Where::Complete))) => at,
         Ok(Some(Where::Pending(_) | Where::Active)) => return,
-        // One that is known was on its way from one place to another.
-        Ok(None) if shared.dispatch.scheduler().knows(id) => return,
+        // One that is to run, or runs, was on its way from one place to another.
+        Ok(None) if is_current(shared, id) => return,
         Ok(None) => return retain::forget_belongings(shared, id),
         Err(e) => return log::error!("{id}: {e}"),
     };
@@ -206,6 +206,11 @@ fn by_hand(shared: &Shared, id: &JobId) {
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
         Err(e) => log::error!("{id}: {e}"),
     }
+}
+
+fn is_current(shared: &Shared, id: &JobId) -> bool {
+    let scheduler = shared.dispatch.scheduler();
+    scheduler.knows(id) && !scheduler.is_ending(id)
 }
 
 /// Gives the record of a job that was put there before it had one its end. False if it has one, or is gone.

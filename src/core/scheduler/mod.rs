@@ -210,6 +210,18 @@ impl Scheduler {
         })
     }
 
+    /// True when the end of the job's try is being recorded: its file may be in place already, and be moved on by others.
+    pub fn is_ending(&self, id: &JobId) -> bool {
+        let live = self.table.find_live(id);
+        live.is_some_and(|(_, live)| match live.stage {
+            Stage::Ending => true,
+            Stage::Starting { .. }
+            | Stage::Running
+            | Stage::Stopping { .. }
+            | Stage::Sweeping { .. } => false,
+        })
+    }
+
     /// True when the job is being started, run or recorded.
     pub fn is_live(&self, id: &JobId) -> bool {
         self.table.find_live(id).is_some()
