@@ -185,12 +185,7 @@ pub fn wait_for_foreign(shared: &Arc<Shared>, run: &Arc<Run>, pidfd: PidFd) -> i
             exit = pidfd.exit();
         }
         run.book().ended = Some(ended.wall);
-        let alone = exit == Exit::Code(0) || is_alone(&shared, &run);
-        shared.mail.send(Letter::Event(Event::Ended {
-            id: run.id.clone(),
-            exit,
-            alone,
-        }));
+        shared.mail.send(Letter::Event(end(&shared, &run, exit)));
     })?;
     Ok(())
 }

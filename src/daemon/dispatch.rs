@@ -68,6 +68,31 @@ impl Dispatch {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Steps the scheduler, if this holds; else there is no answer. What was found to hold a moment ago need not any
+    /// more: other threads start jobs and end them.
+    pub fn step_if(
+        &self,
+        holds: impl FnOnce(&Scheduler) -> bool,
+        event: Event,
+    ) -> Option<Vec<Action>> {
+        let mut scheduler = self.scheduler();
+        if !holds(&scheduler) {
+            return None;
+        }
+        let mut actions = Vec::new();
+        scheduler.step(event, clock::now(), &mut actions);
+        drop(scheduler);
+        actions.iter().for_each(|action| log::trace!("{action:?}"));
+        Some(actions)
+    }
+
+    /// True when something is due before the engine wakes.
+    fn is_due_sooner(&self) -> bool {
+        let (boot, wall) = self.scheduler().next_wake();
+        boot.is_some_and(|at| at.0 < self.alarm.load(Ordering::SeqCst))
+            || wall.is_some_and(|at| at.0 < self.wall_alarm.load(Ordering::SeqCst))
+    }
+
     /// True while a start was not answered yet.
     pub fn is_starting(&self) -> bool {
         self.starting.load(Ordering::SeqCst) > 0
@@ -108,7 +133,7 @@ impl Dispatch {
     }
 
     /// Gives the recorders something to do.
-    pub fn record(&self, end: End) {
+    fn record(&self, end: End) {
         if let Some(pools) = self.pools.get() {
             pools.recorders.submit(end);
         }
@@ -126,17 +151,11 @@ impl Shared {
     /// Steps the scheduler, for another thread than the engine's. What comes of it is for [`Self::hand_out`], once no
     /// lock is held.
     pub fn step(&self, event: Event) -> Vec<Action> {
-        let mut actions = Vec::new();
-        let mut scheduler = self.dispatch.scheduler();
-        scheduler.step(event, clock::now(), &mut actions);
-        let (boot, wall) = scheduler.next_wake();
-        drop(scheduler);
-        let sooner = boot.is_some_and(|at| at.0 < self.dispatch.alarm.load(Ordering::SeqCst))
-            || wall.is_some_and(|at| at.0 < self.dispatch.wall_alarm.load(Ordering::SeqCst));
-        if sooner {
+        let actions = self.dispatch.step_if(|_| true, event);
+        if self.dispatch.is_due_sooner() {
             self.mail.ring();
         }
-        actions
+        actions.unwrap_or_default()
     }
 
     /// Has a job started by another thread.
@@ -151,10 +170,9 @@ impl Shared {
     }
 
     /// Has done what the scheduler asks for, but for one start, which is given back for the caller to do.
-    pub fn hand_out(&self, actions: Vec<Action>) -> Option<runner::Task> {
+    pub fn hand_out(&self, actions: impl IntoIterator<Item = Action>) -> Option<runner::Task> {
         let mut ours = None;
         for action in actions {
-            log::trace!("{action:?}");
             match action {
                 Action::Start {
                     id,
@@ -183,10 +201,22 @@ impl Shared {
                     verdict,
                     wait,
                 }),
+                Action::Fail {
+                    id,
+                    queue,
+                    stamp,
+                    reason,
+                    error,
+                } => self.dispatch.commit(committer::Task::Fail {
+                    id,
+                    queue,
+                    stamp,
+                    reason,
+                    error,
+                }),
                 Action::Note { .. }
                 | Action::Signal { .. }
                 | Action::Sweep { .. }
-                | Action::Fail { .. }
                 | Action::Reject { .. }
                 | Action::Readmit { .. } => self.mail.send(Letter::Act(action)),
             }

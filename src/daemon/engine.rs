@@ -4,7 +4,7 @@ use super::children;
 use super::chores::RESCAN_EVERY;
 use super::committer;
 use super::dispatch::{Dispatch, Pools};
-use super::ending::{self, End};
+use super::ending;
 use super::lock::SpoolLock;
 use super::mailbox::Mailbox;
 use super::runner;
@@ -76,7 +76,6 @@ pub struct Engine {
     pub(super) later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
     pub(super) settling: super::taking::Settling,
     pub(super) scans: VecDeque<super::taking::Scan>,
-    actions: Vec<Action>,
     poller: Poller,
     signals: Signals,
     /// Told of only in a long sleep: jobs end all the time.
@@ -114,16 +113,17 @@ impl Engine {
         }
         let spool = Spool::create(&options.spool, !options.no_sync)
             .or_else(doing(options.spool.display()))?;
+        // Whoever reads our pid in the lock may send it one.
+        let signals = match given.signals {
+            Some(signals) => signals,
+            None => Signals::install().or_else(doing("installing signal handlers"))?,
+        };
         let lock = match given.lock {
             Some(lock) => lock,
             None => SpoolLock::take(&options.spool)?,
         };
         spawn::hide_descriptors();
         let config = Arc::new(settings::read(&options)?);
-        let signals = match given.signals {
-            Some(signals) => signals,
-            None => Signals::install().or_else(doing("installing signal handlers"))?,
-        };
         let ends = Ends::new().or_else(doing("signalfd"))?;
         wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
         let home = home(&options, umask).or_else(doing(options.spool.display()))?;
@@ -155,7 +155,6 @@ impl Engine {
             later: BTreeMap::new(),
             settling: super::taking::Settling::default(),
             scans: VecDeque::new(),
-            actions: Vec::new(),
             poller: Poller::new().or_else(doing("epoll"))?,
             signals,
             ends,
@@ -330,20 +329,14 @@ impl Engine {
         self.feed_if(|_| true, event);
     }
 
-    /// Steps the scheduler, if this holds. What was found to hold a moment ago need not any more: other threads start
-    /// jobs and end them.
-    pub(super) fn feed_if(&mut self, holds: impl FnOnce(&Scheduler) -> bool, event: Event) {
-        let mut actions = std::mem::take(&mut self.actions);
-        {
-            let mut scheduler = self.shared.dispatch.scheduler();
-            if holds(&scheduler) {
-                scheduler.step(event, clock::now(), &mut actions);
-            }
-        }
-        for action in actions.drain(..) {
+    /// As [`Self::feed`], if this holds; false if it does not.
+    pub(super) fn feed_if(&mut self, holds: impl FnOnce(&Scheduler) -> bool, event: Event) -> bool {
+        let actions = self.shared.dispatch.step_if(holds, event);
+        let held = actions.is_some();
+        for action in actions.into_iter().flatten() {
             self.act(action);
         }
-        self.actions = actions;
+        held
     }
 
     /// What the scheduler says just now.
@@ -352,46 +345,15 @@ impl Engine {
     }
 
     fn act(&mut self, action: Action) {
-        log::trace!("{action:?}");
         match action {
-            Action::Start {
-                id,
-                queue,
-                stamp,
-                slot,
-            } => self.shared.start(runner::Task {
-                id,
-                queue,
-                stamp,
-                slot,
-            }),
+            Action::Start { .. } | Action::Finish { .. } | Action::Fail { .. } => {
+                if let Some(task) = self.shared.hand_out([action]) {
+                    self.shared.start(task);
+                }
+            }
             Action::Note { id } => self.errand(committer::Task::Note(id)),
             Action::Signal { id, how } => self.signal(&id, how),
             Action::Sweep { id, grace } => self.sweep(id, grace),
-            Action::Finish {
-                id,
-                end,
-                verdict,
-                wait,
-            } => self.shared.dispatch.record(End {
-                id,
-                end,
-                verdict,
-                wait,
-            }),
-            Action::Fail {
-                id,
-                queue,
-                stamp,
-                reason,
-                error,
-            } => self.shared.dispatch.commit(committer::Task::Fail {
-                id,
-                queue,
-                stamp,
-                reason,
-                error,
-            }),
             Action::Reject { id, queue, why } => {
                 self.quarantine(&Place::of_queue(&queue), id.as_str().as_bytes(), &why);
             }
@@ -474,19 +436,19 @@ impl Engine {
                 }
                 None => {
                     let counts = self.ask(|s| s.counts());
-                    match self.stopping {
+                    let again = std::mem::replace(&mut self.stopping, true);
+                    if let Some(service) = &mut self.service {
+                        service.drain();
+                    }
+                    self.notifier.send("STOPPING=1");
+                    self.feed(Event::Shutdown);
+                    match again {
                         false => log::info!(
                             "stopping: {} running jobs may end; told again, they are ended",
                             counts.running
                         ),
                         true => log::info!("stopping: ending {} running jobs", counts.running),
                     }
-                    self.stopping = true;
-                    if let Some(service) = &mut self.service {
-                        service.drain();
-                    }
-                    self.notifier.send("STOPPING=1");
-                    self.feed(Event::Shutdown);
                 }
             },
             Told::Reload => {
@@ -498,12 +460,12 @@ impl Engine {
                 self.notifier.send("READY=1");
             }
             Told::Upgrade => {
+                self.upgrade = true;
+                self.feed(Event::Hold);
                 log::info!(
                     "upgrade: becoming {} once what is being started or recorded is",
                     super::upgrade::program().display()
                 );
-                self.upgrade = true;
-                self.feed(Event::Hold);
             }
         }
     }

@@ -299,16 +299,8 @@ impl Engine {
                     id: id.clone(),
                     queue: queue.clone(),
                 };
-                let mut waits = false;
-                self.feed_if(
-                    |s| {
-                        waits = waits_in(s, &id, &queue);
-                        waits
-                    },
-                    event,
-                );
                 // Else it was claimed since it was thought to wait.
-                if waits {
+                if self.feed_if(|s| waits_in(s, &id, &queue), event) {
                     log::debug!("{id}: left queue {queue}");
                     self.errand(committer::Task::ByHand(id));
                 }
@@ -353,7 +345,9 @@ impl Engine {
         };
         // It may have ended meanwhile, and its end been recorded.
         let event = Event::ActiveMoved { id: id.clone(), to };
-        self.feed_if(|s| s.is_started(id), event);
+        if self.feed_if(|s| s.is_started(id), event) {
+            log::info!("{id}: its file was taken out of active/: ending it");
+        }
     }
 
     /// Puts a file that somebody put into `active/` where jobs are started from.
