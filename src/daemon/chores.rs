@@ -60,14 +60,14 @@ impl Engine {
         });
         match (low, self.held) {
             (Some(why), false) => {
-                log::warn!("nothing is started: {why}");
                 self.held = true;
                 self.feed(Event::Hold);
+                log::warn!("nothing is started: {why}");
             }
             (None, true) => {
-                log::info!("there is room again");
                 self.held = false;
                 self.feed(Event::Release);
+                log::info!("there is room again");
             }
             (Some(_), true) | (None, false) => {}
         }
@@ -127,14 +127,14 @@ impl Engine {
 
     /// A sync has failed for good: nothing is started any more, and whoever asks is told. What runs may end.
     pub(super) fn in_trouble(&mut self) {
+        self.held = true;
+        self.feed(Event::Hold);
         if let (Some(why), Some(lock)) = (self.shared.trouble.get(), &self.lock) {
-            log::error!("nothing is accepted or started any more: {why}");
             if let Err(e) = lock.tell(why) {
                 log::error!("lock: {e}");
             }
+            log::error!("nothing is accepted or started any more: {why}");
         }
-        self.held = true;
-        self.feed(Event::Hold);
     }
 
     /// Looks at everything that an event may have told of and been lost.

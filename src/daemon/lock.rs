@@ -5,9 +5,9 @@ use crate::os::{dir, spawn};
 use fs2::FileExt;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::Path;
 
 /// Who has the lock, as far as the file says.
@@ -50,9 +50,11 @@ impl SpoolLock {
             let file = dir::open_lock(&spool.join("lock"))?;
             match FileExt::try_lock_exclusive(&file) {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Err(read_holder(&file)));
-                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => match is_held(&file)? {
+                    true => return Ok(Err(read_holder(&file))),
+                    // Somebody was just looking who holds it.
+                    false => continue,
+                },
                 Err(e) => return Err(e),
             }
             if let Some(lock) = Self::confirmed(file, spool)? {
@@ -73,7 +75,7 @@ impl SpoolLock {
     }
 
     /// Somebody may have replaced the file between open and lock: then the lock is on nothing.
-    fn confirmed(mut file: File, spool: &Path) -> io::Result<Option<Self>> {
+    fn confirmed(file: File, spool: &Path) -> io::Result<Option<Self>> {
         let held = file.metadata()?;
         match std::fs::symlink_metadata(spool.join("lock")) {
             Ok(named) if named.ino() == held.ino() && named.dev() == held.dev() => {}
@@ -84,8 +86,7 @@ impl SpoolLock {
         // The pid is for people: on a full disk the lock holds without it.
         let noted = file
             .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| writeln!(file, "{}", std::process::id()));
+            .and_then(|()| file.write_all_at(our_pid().as_bytes(), 0));
         if let Err(e) = noted {
             log::warn!(
                 "{}: the pid could not be written: {e}",
@@ -97,10 +98,9 @@ impl SpoolLock {
 
     /// Writes beside the pid what everybody should know.
     pub fn tell(&self, trouble: &str) -> io::Result<()> {
-        let mut file = &self.0;
-        file.set_len(0)?;
-        file.rewind()?;
-        write!(file, "{}\n{trouble}\n", std::process::id())
+        // The pid stays there to be read meanwhile.
+        let line = format!("{trouble}\n");
+        self.0.write_all_at(line.as_bytes(), our_pid().len() as u64)
     }
 
     /// Takes over the lock that the former image of this process held when it became this one.
@@ -127,12 +127,22 @@ impl SpoolLock {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        match FileExt::try_lock_shared(&file) {
-            Ok(()) => Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Some(read_holder(&file))),
-            Err(e) => Err(e),
-        }
+        Ok(is_held(&file)?.then(|| read_holder(&file)))
     }
+}
+
+/// True if somebody else has the lock for good. Who only asks has it for a moment, as all who ask may at a time.
+fn is_held(file: &File) -> io::Result<bool> {
+    match FileExt::try_lock_shared(file) {
+        Ok(()) => FileExt::unlock(file).map(|()| false),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+/// The first line of the file.
+fn our_pid() -> String {
+    format!("{}\n", std::process::id())
 }
 
 fn read_holder(mut file: &File) -> Holder {

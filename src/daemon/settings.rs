@@ -57,11 +57,11 @@ impl Engine {
                 }
                 *current = Arc::clone(&config);
                 drop(current);
-                log::info!("config: read {}", path(&self.options).display());
                 let policy = policy(&self.options, &config);
                 self.look_at_space_now();
                 self.feed(crate::core::scheduler::Event::Configured(Box::new(policy)));
                 self.plan_retention();
+                log::info!("config: read {}", path(&self.options).display());
             }
             Err(e) => log::error!("config: not used: {e}; the settings stay as they were"),
         }

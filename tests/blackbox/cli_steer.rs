@@ -224,6 +224,29 @@ fn a_second_daemon_says_who_has_the_spool() {
 }
 
 #[test]
+fn who_only_asks_keeps_no_daemon_out() {
+    let mut spool = Spool::serving(&[]);
+    spool.stop();
+    std::thread::scope(|scope| {
+        let (asks, asked) = std::sync::mpsc::channel::<()>();
+        let path = spool.path().to_owned();
+        scope.spawn(move || {
+            let lock = fs::File::open(path.join("lock")).unwrap();
+            while asked.try_recv() != Err(std::sync::mpsc::TryRecvError::Disconnected) {
+                if fs2::FileExt::try_lock_shared(&lock).is_ok() {
+                    fs2::FileExt::unlock(&lock).unwrap();
+                }
+            }
+        });
+        for _ in 0..40 {
+            spool.serve(&[]);
+            spool.stop();
+        }
+        drop(asks);
+    });
+}
+
+#[test]
 fn the_spool_is_where_it_is_said_to_be() {
     let spool = Spool::new();
     let (here, home) = (spool.beside("other"), spool.beside("home"));
