@@ -1,4 +1,4 @@
-//! `pirn exec-job`: what the daemon starts when a job needs more than posix_spawn can set up. It sets itself up,
+//! `pirn exec-job`: what the daemon starts when a job needs more than its own child sets up. It sets itself up,
 //! then becomes the job: same pid, same session.
 
 use super::exit::{Failure, Outcome};

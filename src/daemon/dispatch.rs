@@ -185,6 +185,7 @@ impl Shared {
                         queue,
                         stamp,
                         slot,
+                        read: None,
                     };
                     if let Some(earlier) = ours.replace(task) {
                         self.start(earlier);

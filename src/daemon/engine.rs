@@ -14,6 +14,7 @@ use super::spawning::Spawning;
 use super::watch::Watches;
 use super::{Given, Options, ServeError, Service, doing};
 use crate::core::id::JobId;
+use crate::core::record::Record;
 use crate::core::scheduler::{Action, Event, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
 use crate::os::cgroup::Delegated;
@@ -24,6 +25,7 @@ use crate::os::wait::Ends;
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
 use crate::spool::{Place, Reserve, Spool};
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
@@ -76,6 +78,8 @@ pub struct Engine {
     pub(super) later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
     pub(super) settling: super::taking::Settling,
     pub(super) scans: VecDeque<super::taking::Scan>,
+    /// What was read of the job that is just arriving: if it starts at once, it need not be read again.
+    pub(super) at_hand: Option<(JobId, Box<Record>)>,
     poller: Poller,
     signals: Signals,
     /// Told of only in a long sleep: jobs end all the time.
@@ -155,6 +159,7 @@ impl Engine {
             later: BTreeMap::new(),
             settling: super::taking::Settling::default(),
             scans: VecDeque::new(),
+            at_hand: None,
             poller: Poller::new().or_else(doing("epoll"))?,
             signals,
             ends,
@@ -347,7 +352,11 @@ impl Engine {
     fn act(&mut self, action: Action) {
         match action {
             Action::Start { .. } | Action::Finish { .. } | Action::Fail { .. } => {
-                if let Some(task) = self.shared.hand_out([action]) {
+                if let Some(mut task) = self.shared.hand_out([action]) {
+                    task.read = self
+                        .at_hand
+                        .take_if(|(id, _)| *id == task.id)
+                        .map(|(_, read)| read);
                     self.shared.start(task);
                 }
             }
@@ -530,6 +539,7 @@ fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
         umask,
         own_umask: limits::current_umask(),
         boot: procfs::boot_id(),
+        nothing: File::open("/dev/null")?,
         cgroups: Delegated::find(format!("pirn.{:x}.", std::fs::metadata(&spool)?.ino())),
         spool: spawn::path_text(&spool),
     })

@@ -94,14 +94,19 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
     let (program, argv) = program(shared, start, &env, &cwd)?;
     let cgroup = shared.home.group(start.id);
     let (program, argv) = through_stub(&shared.home, start, cgroup.as_ref(), program, argv);
-    let stdin = match (&start.record.work, &start.record.stdin) {
-        (Work::Url(call), _) => spawn::memory_file(&calls::order(start, call, &shared.config())),
+    let input = match (&start.record.work, &start.record.stdin) {
+        (Work::Url(call), _) => Some(spawn::memory_file(&calls::order(
+            start,
+            call,
+            &shared.config(),
+        ))),
         (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, Some(bytes)) => {
-            spawn::memory_file(bytes)
+            Some(spawn::memory_file(bytes))
         }
-        (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, None) => File::open("/dev/null"),
-    }
-    .map_err(NotNow::Resources)?;
+        (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, None) => None,
+    };
+    let input = input.transpose().map_err(NotNow::Resources)?;
+    let stdin = input.as_ref().unwrap_or(&shared.home.nothing);
     let env: Vec<String> = env
         .into_iter()
         .map(|(key, value)| format!("{key}={value}"))
@@ -354,7 +359,7 @@ pub fn runs_from_copy(work: &Work) -> bool {
     matches!(work, Work::Text(text) if text.starts_with("#!") || text.len() > MAX_ARGUMENT)
 }
 
-/// Sends a start that needs more than posix_spawn can do through `pirn exec-job`: our own binary, which sets
+/// Sends a start that needs more than [`crate::os::child`] does through `pirn exec-job`: our own binary, which sets
 /// itself up and becomes the program.
 fn through_stub(
     home: &Home,
@@ -410,7 +415,7 @@ fn impossible(e: &io::Error, error: String) -> NotNow {
 /// How many characters of a path are shown.
 const MAX_PATH: usize = 1000;
 
-/// posix_spawn says only one thing for a directory and a program that are not there: find out which.
+/// The child says only one thing for a directory and a program that are not there: find out which.
 fn explain(e: &io::Error, program: &str, cwd: &str) -> NotNow {
     let there = std::fs::metadata(cwd);
     let (program, cwd) = (cut_to(program, MAX_PATH), cut_to(cwd, MAX_PATH));

@@ -26,6 +26,8 @@ pub struct Task {
     pub stamp: Stamp,
     /// Into which slot.
     pub slot: usize,
+    /// What was read of it just now, if it was.
+    pub read: Option<Box<Record>>,
 }
 
 /// Threads that have a job each, from its start to its end, and then the next in its slot. As many as can start jobs at
@@ -42,8 +44,13 @@ pub fn crew(shared: &Arc<Shared>) -> Crew<Task> {
 }
 
 /// Gives the try, if there is a process to wait for.
-fn start(shared: &Shared, task: Task) -> Option<Arc<Run>> {
-    let claimed = match shared.spool.claim(&task.id, &task.queue, task.stamp) {
+fn start(shared: &Shared, mut task: Task) -> Option<Arc<Run>> {
+    let (id, queue, stamp) = (&task.id, &task.queue, task.stamp);
+    let claim = match task.read.take() {
+        Some(read) => shared.spool.claim_as_read(id, queue, stamp, *read),
+        None => shared.spool.claim(id, queue, stamp),
+    };
+    let claimed = match claim {
         Ok(Claim::Claimed(claimed)) => Ok(claimed),
         Ok(Claim::Gone) => Err(Refusal::Gone),
         Ok(Claim::Changed) => Err(Refusal::Changed),

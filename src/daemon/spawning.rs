@@ -19,6 +19,8 @@ pub struct Spawning {
 struct State {
     next: u64,
     current: BTreeSet<u64>,
+    /// How many wait for some of them to be over.
+    waiting: usize,
 }
 
 /// One spawn; it is over when this is dropped.
@@ -45,18 +47,23 @@ impl Spawning {
     pub fn settle(&self) {
         let mut state = self.state();
         let bound = state.next;
+        state.waiting += 1;
         while state.current.first().is_some_and(|first| *first < bound) {
             state = self
                 .ended
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+        state.waiting -= 1;
     }
 }
 
 impl Drop for Spawn<'_> {
     fn drop(&mut self) {
-        self.all.state().current.remove(&self.number);
-        self.all.ended.notify_all();
+        let mut state = self.all.state();
+        state.current.remove(&self.number);
+        if state.waiting > 0 {
+            self.all.ended.notify_all();
+        }
     }
 }

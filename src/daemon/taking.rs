@@ -270,7 +270,10 @@ impl Engine {
                     .ticket(&id, &queue, &record, &look, now, longest);
                 self.guard_space();
                 log::debug!("{id}: waiting in queue {queue}");
+                let as_it_is = matches!(origin, Origin::Dropped | Origin::Waiting);
+                self.at_hand = as_it_is.then_some((id, record));
                 self.feed(Event::Arrived(Box::new(ticket)));
+                self.at_hand = None;
             }
             Ok(Intake::Nothing) => self.vanished(name),
             Ok(Intake::Open) => {}

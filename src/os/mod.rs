@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod cgroup;
+pub mod child;
 pub mod clock;
 pub mod dir;
 pub mod fault;

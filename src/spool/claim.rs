@@ -64,40 +64,47 @@ impl<F: Fs> Spool<F> {
 
     /// Claims the file that was seen as `expected`.
     ///
-    /// The text is read before the rename and the inode compared after it, so that what runs is what was judged,
-    /// even if somebody replaces the file in between.
+    /// The text is read before the rename and the file looked at again after it, so that what runs is what was judged,
+    /// even if somebody replaces or edits the file in between.
     pub fn claim(&self, id: &JobId, queue: &QueueName, expected: Stamp) -> io::Result<Claim> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
-        let (look, bytes) =
-            match self
-                .fs
-                .take(&from, name, u64::from(expected.size), Ask::Writers)?
-            {
-                Taken::Missing => return Ok(Claim::Gone),
-                Taken::File {
-                    look,
-                    writers: Writers::None | Writers::Unknown,
-                    bytes,
-                } if stamp(&look) == expected => (look, bytes),
-                Taken::File { .. } | Taken::Strange(_) | Taken::TooLarge(_) => {
-                    return Ok(Claim::Changed);
-                }
-            };
-        let Ok(mut record) = Record::from_bytes(&bytes) else {
-            return Ok(Claim::Changed);
+        let bytes = match self
+            .fs
+            .take(&from, name, u64::from(expected.size), Ask::Writers)?
+        {
+            Taken::Missing => return Ok(Claim::Gone),
+            Taken::File {
+                look,
+                writers: Writers::None | Writers::Unknown,
+                bytes,
+            } if stamp(&look) == expected => bytes,
+            Taken::File { .. } | Taken::Strange(_) | Taken::TooLarge(_) => {
+                return Ok(Claim::Changed);
+            }
         };
+        match Record::from_bytes(&bytes) {
+            Ok(record) => self.claim_as_read(id, queue, expected, record),
+            Err(_) => Ok(Claim::Changed),
+        }
+    }
+
+    /// Claims the file that was read a moment ago, when it was seen as `expected`: it need not be read again, since
+    /// nobody has written to it if it is still the same.
+    pub fn claim_as_read(
+        &self,
+        id: &JobId,
+        queue: &QueueName,
+        expected: Stamp,
+        mut record: Record,
+    ) -> io::Result<Claim> {
+        let from = Place::of_queue(queue);
         let stale = is_stale(&record);
         record.renew();
-        record.created_at.get_or_insert(Wall(look.modified));
+        record.created_at.get_or_insert(Wall(expected.modified));
         record.id = Some(id.clone());
         let homeless = !queue.is_default() && record.queue.as_ref() != Some(queue);
         record.queue = (!queue.is_default()).then(|| queue.clone());
-        match self.bring(
-            id,
-            queue,
-            look.inode,
-            (homeless || stale).then_some(&record),
-        )? {
+        match self.bring(id, queue, expected, (homeless || stale).then_some(&record))? {
             Brought::Active => {}
             Brought::Gone => return Ok(Claim::Gone),
             Brought::Changed => return Ok(Claim::Changed),
@@ -110,14 +117,14 @@ impl<F: Fs> Spool<F> {
         Ok(Claim::Claimed(Box::new(Claimed { record })))
     }
 
-    /// Moves the file of a waiting job, that is to be this inode, to `active/`; before that it is rewritten, if its
+    /// Moves the file of a waiting job, that is to be this one, to `active/`; before that it is rewritten, if its
     /// text would not do there. In `active/` nothing but the record says which queue a job is of, and one that
     /// carries the end of an earlier run (`mv failed/7 pending/`) would be taken for ended by whoever finds it.
     pub(super) fn bring(
         &self,
         id: &JobId,
         queue: &QueueName,
-        mut inode: u64,
+        mut expected: Stamp,
         rewritten: Option<&Record>,
     ) -> io::Result<Brought> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
@@ -137,14 +144,15 @@ impl<F: Fs> Spool<F> {
                 }
             }
             let replaced = self.fs.look(&Place::Tmp, &staged)?.map(|look| look.inode);
-            if replaced != Some(inode) {
+            if replaced != Some(expected.inode) {
                 // Somebody dropped a newer file in between: give it its place back.
                 self.fs
                     .rename(&Place::Tmp, &staged, &from, name, How::Replace)?;
                 return Ok(Brought::Changed);
             }
             self.fs.unlink(&Place::Tmp, &staged)?;
-            inode = self.fs.look(&from, name)?.map_or(inode, |look| look.inode);
+            let rewritten = self.fs.look(&from, name)?;
+            expected = rewritten.map_or(expected, |look| stamp(&look));
         }
         match self
             .fs
@@ -155,8 +163,8 @@ impl<F: Fs> Spool<F> {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Brought::Changed),
             Err(e) => return Err(e),
         }
-        let brought = self.fs.look(&Place::Active, name)?.map(|look| look.inode);
-        if brought != Some(inode) && !Fault::NoClaimCheck.is_on() {
+        let brought = self.fs.look(&Place::Active, name)?;
+        if brought.map(|look| stamp(&look)) != Some(expected) && !Fault::NoClaimCheck.is_on() {
             self.unclaim(id, queue)?;
             return Ok(Brought::Changed);
         }
@@ -182,5 +190,68 @@ impl<F: Fs> Spool<F> {
                 .map(drop),
             Err(e) => Err(e),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::spool::{Intake, Limits};
+    use std::fs;
+
+    /// Judges `pending/7`, lets somebody do something to it, and claims it as it was read.
+    fn claim_after(meddle: impl FnOnce(&std::path::Path)) -> (Claim, [bool; 2]) {
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::create(home.path(), false).unwrap();
+        let file = home.path().join("pending/7");
+        fs::write(&file, "echo one").unwrap();
+        let (id, queue) = (JobId::new("7").unwrap(), QueueName::default());
+        let limits = Limits {
+            max_job_bytes: 1000,
+            uid: crate::os::user::account().uid,
+        };
+        let judged = spool.judge(&Place::Pending, b"7", limits, Wall(0)).unwrap();
+        let Intake::Job(record, look, _) = judged else {
+            panic!("{judged:?}");
+        };
+        meddle(&file);
+        let claim = spool.claim_as_read(&id, &queue, stamp(&look), *record);
+        let active = home.path().join("active/7");
+        (claim.unwrap(), [file.exists(), active.exists()])
+    }
+
+    #[test]
+    fn what_was_read_is_run_only_if_it_is_still_there() {
+        let (claim, places) = claim_after(|_| {});
+        let Claim::Claimed(claimed) = claim else {
+            panic!("{claim:?}");
+        };
+        assert_eq!(claimed.record.id, Some(JobId::new("7").unwrap()));
+        assert!(claimed.record.created_at.is_some());
+        assert_eq!(places, [false, true]);
+    }
+
+    #[test]
+    fn what_was_edited_or_replaced_since_is_judged_again() {
+        let edit = |file: &std::path::Path| {
+            fs::write(file, "echo two").unwrap();
+            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1);
+            let file = fs::File::options().write(true).open(file).unwrap();
+            file.set_modified(later).unwrap();
+        };
+        let replace = |file: &std::path::Path| {
+            let other = file.with_file_name(".other");
+            fs::write(&other, "echo two").unwrap();
+            fs::rename(other, file).unwrap();
+        };
+        for meddle in [&edit as &dyn Fn(&std::path::Path), &replace] {
+            let (claim, places) = claim_after(meddle);
+            assert!(matches!(claim, Claim::Changed), "{claim:?}");
+            assert_eq!(places, [true, false]);
+        }
+        let (claim, places) = claim_after(|file| fs::remove_file(file).unwrap());
+        assert!(matches!(claim, Claim::Gone), "{claim:?}");
+        assert_eq!(places, [false, false]);
     }
 }

@@ -210,7 +210,7 @@ impl<F: Fs> Spool<F> {
         };
         let stale = is_stale(&found);
         found.renew();
-        match self.bring(id, queue, expected.inode, stale.then_some(&found))? {
+        match self.bring(id, queue, expected, stale.then_some(&found))? {
             Brought::Active => {}
             Brought::Gone | Brought::Changed => return Ok(Placed::UserMoved),
         }

@@ -79,6 +79,14 @@ fn zombies_are_reaped() {
         "for i in 1 2 3 4 5; do (setsid sh -c 'sleep 0.05' &) ; done",
     );
     spool.wait_record("complete/7");
+    // Nor is anything left of what never came to run.
+    spool.drop_json("8", &json!({"command": ["/no/such/program"]}));
+    spool.drop_json(
+        "9",
+        &json!({"command": ["/bin/true"], "cwd": "/no/such/place"}),
+    );
+    spool.wait_record("failed/8");
+    spool.wait_record("failed/9");
     let daemon = spool.daemon_pid().unwrap();
     spool.wait_for("no children of the daemon", || {
         let tasks = fs::read_dir(format!("/proc/{daemon}/task")).unwrap();
