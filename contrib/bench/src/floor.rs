@@ -11,7 +11,7 @@ use crate::stats::quantile;
 use crate::sys::{self, Program};
 use crate::{Context, progress};
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
@@ -29,6 +29,7 @@ struct Dirs {
     pending: PathBuf,
     active: PathBuf,
     complete: PathBuf,
+    failed: PathBuf,
     tmp: PathBuf,
     log: PathBuf,
 }
@@ -43,15 +44,28 @@ impl Dirs {
             pending: dir("pending")?,
             active: dir("active")?,
             complete: dir("complete")?,
+            failed: dir("failed")?,
             tmp: dir("tmp")?,
             log: dir("log")?,
         })
     }
 
+    /// Judges a job: nobody may be writing it, and no earlier run of its name be overwritten by it.
+    fn judge(&self, name: &str) -> io::Result<()> {
+        let mut file = File::open(self.pending.join(name))?;
+        sys::ask_for_writers(&file);
+        let mut text = vec![0; usize::try_from(file.metadata()?.len()).unwrap_or(0)];
+        file.read_exact(&mut text)?;
+        drop(file);
+        let ended = [&self.complete, &self.failed];
+        std::hint::black_box((text, ended.map(|dir| dir.join(name).exists())));
+        Ok(())
+    }
+
     /// Claims a job, and opens the log that says whether it lives.
     fn claim(&self, name: &str) -> io::Result<File> {
-        std::hint::black_box(fs::read(self.pending.join(name))?);
         fs::rename(self.pending.join(name), self.active.join(name))?;
+        std::hint::black_box(fs::metadata(self.active.join(name))?);
         let log = File::options()
             .append(true)
             .create(true)
@@ -110,6 +124,7 @@ fn drain(base: &Path, slots: usize, count: usize, sync: bool) -> io::Result<f64>
                 if name.parse::<usize>().is_ok_and(|n| n >= count) {
                     return Ok(());
                 }
+                std::hint::black_box(fs::read(dirs.pending.join(&name))?);
                 let log = dirs.claim(&name)?;
                 let pid = program.spawn()?;
                 drop(log);
@@ -207,6 +222,7 @@ fn of(c: &Context, ground: &Ground) -> io::Result<()> {
         let times = latency::bare(c, ground, c.scaled(100), 0, |file| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             fs::rename(file, dirs.pending.join(&*name))?;
+            dirs.judge(&name)?;
             dirs.claim(&name).map(drop)
         })?;
         idle.push_beside(quantile(&times, 0.5), quantile(&limit, 0.5));

@@ -161,6 +161,17 @@ pub fn lock(file: &File) -> io::Result<()> {
     }
 }
 
+/// Asks whether somebody is still writing a file, as pirn does.
+pub fn ask_for_writers(file: &File) {
+    let fd = file.as_raw_fd();
+    // SAFETY: none of them takes a pointer; what they answer matters to nobody here.
+    unsafe {
+        libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK);
+        libc::flock(fd, libc::LOCK_EX | libc::LOCK_NB);
+        libc::flock(fd, libc::LOCK_UN);
+    }
+}
+
 /// Has the kernel begin to write a file out, and waits for nothing.
 pub fn begin_writing(file: &File) {
     // SAFETY: takes no pointers; that it fails matters to nobody, for a sync follows.
