@@ -257,13 +257,10 @@ impl Engine {
                         log::error!("{id}: an older run could not be kept: {e}");
                     }
                 }
-                let longest = self
-                    .shared
-                    .config()
-                    .terms(&queue, &record)
-                    .backoff
-                    .rule()
-                    .max;
+                let longest = match record.retry_at {
+                    Some(_) => self.longest_backoff(&queue, &record),
+                    None => Duration::ZERO,
+                };
                 let ticket = self
                     .shared
                     .spool
@@ -304,6 +301,11 @@ impl Engine {
                 );
             }
         }
+    }
+
+    fn longest_backoff(&self, queue: &QueueName, record: &Record) -> Duration {
+        let config = self.shared.config();
+        config.terms(queue, record).backoff.rule().max
     }
 
     /// A file came and went before it was looked at. It may have been an ended job's, whose log goes with it.
