@@ -25,7 +25,6 @@ use crate::os::wait::Ends;
 use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
 use crate::spool::{Place, Reserve, Spool};
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
@@ -539,7 +538,6 @@ fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
         umask,
         own_umask: limits::current_umask(),
         boot: procfs::boot_id(),
-        nothing: File::open("/dev/null")?,
         cgroups: Delegated::find(format!("pirn.{:x}.", std::fs::metadata(&spool)?.ino())),
         spool: spawn::path_text(&spool),
     })

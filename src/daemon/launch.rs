@@ -94,19 +94,14 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
     let (program, argv) = program(shared, start, &env, &cwd)?;
     let cgroup = shared.home.group(start.id);
     let (program, argv) = through_stub(&shared.home, start, cgroup.as_ref(), program, argv);
-    let input = match (&start.record.work, &start.record.stdin) {
-        (Work::Url(call), _) => Some(spawn::memory_file(&calls::order(
-            start,
-            call,
-            &shared.config(),
-        ))),
+    let stdin = match (&start.record.work, &start.record.stdin) {
+        (Work::Url(call), _) => spawn::memory_file(&calls::order(start, call, &shared.config())),
         (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, Some(bytes)) => {
-            Some(spawn::memory_file(bytes))
+            spawn::memory_file(bytes)
         }
-        (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, None) => None,
-    };
-    let input = input.transpose().map_err(NotNow::Resources)?;
-    let stdin = input.as_ref().unwrap_or(&shared.home.nothing);
+        (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, None) => File::open("/dev/null"),
+    }
+    .map_err(NotNow::Resources)?;
     let env: Vec<String> = env
         .into_iter()
         .map(|(key, value)| format!("{key}={value}"))

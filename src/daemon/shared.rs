@@ -15,7 +15,6 @@ use crate::os::user::Account;
 use crate::os::wait::Usage;
 use crate::spool::{Reserve, Spool};
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
@@ -106,8 +105,6 @@ pub struct Home {
     pub boot: String,
     /// The spool's path as the jobs see it.
     pub spool: String,
-    /// What a job without input reads: /dev/null.
-    pub nothing: File,
     /// Where jobs get control groups of their own.
     pub cgroups: Option<Delegated>,
 }
