@@ -1,17 +1,9 @@
 //! `pirn hold` and `pirn release`.
 
 use crate::spool::Spool;
+use crate::tools::ok;
 use serde_json::json;
 use std::fs;
-
-fn ok(spool: &Spool, args: &[&str]) {
-    let done = spool.pirn(args);
-    assert_eq!(
-        (done.code, done.stdout.as_str(), done.stderr.as_str()),
-        (0, "", ""),
-        "{args:?}"
-    );
-}
 
 #[test]
 fn a_held_job_waits_until_it_is_released() {

@@ -1,17 +1,9 @@
 //! The commands that steer: cancel, retry, rm, pause, resume; and the one daemon.
 
 use crate::spool::Spool;
+use crate::tools::ok;
 use serde_json::{Value, json};
 use std::fs;
-
-fn ok(spool: &Spool, args: &[&str]) {
-    let done = spool.pirn(args);
-    assert_eq!(
-        (done.code, done.stdout.as_str(), done.stderr.as_str()),
-        (0, "", ""),
-        "{args:?}"
-    );
-}
 
 #[test]
 fn cancel_a_waiting_job() {

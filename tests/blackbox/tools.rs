@@ -9,6 +9,16 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// Runs a command that has nothing to say.
+pub fn ok(spool: &Spool, args: &[&str]) {
+    let done = spool.pirn(args);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, "", ""),
+        "{args:?}"
+    );
+}
+
 /// Holds jobs until the test lets them go. A job waits with `read x < PATH`, without using the processor.
 pub struct Gate {
     path: PathBuf,

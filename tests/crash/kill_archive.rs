@@ -4,7 +4,7 @@
 use crate::audit::conclude;
 use crate::host::ready;
 use crate::kill::TOOLS;
-use crate::rig::Rig;
+use crate::rig::{Rig, STRACE};
 use std::fs;
 
 /// More than a daemon makes in this test.
@@ -30,8 +30,7 @@ fn kill_while_putting_aside(when: u64, withdrawn: bool) -> Vec<String> {
     rig.recover().unwrap();
     drop_job(&rig, "echo second");
     let inject = format!("inject=renameat2:signal=SIGKILL:when={when}");
-    let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null"];
-    let strace = [&strace[..], &["-e", "trace=renameat2", "-e", &inject]].concat();
+    let strace = [&STRACE[..], &["-e", "trace=renameat2", "-e", &inject]].concat();
     rig.serve_by(rig.through(&strace, &["serve", "--drain"]));
     rig.wait_exit();
     if withdrawn {

@@ -4,7 +4,7 @@
 use crate::audit::{self, Broken, Known};
 use crate::host::{ready, setting};
 use crate::kill::TOOLS;
-use crate::rig::{Rig, run};
+use crate::rig::{Rig, STRACE, run};
 use std::fs;
 
 const CALLS: [&str; 5] = [
@@ -56,9 +56,8 @@ fn at_every_call_of(command: &str) {
         let most = count(&rig, calls, &args);
         for when in (1..=most).take(most_points as usize) {
             let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
-            let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null"];
             let trace = format!("trace={calls}");
-            let strace = [&strace[..], &["-e", &trace, "-e", &inject]].concat();
+            let strace = [&STRACE[..], &["-e", &trace, "-e", &inject]].concat();
             let done = run(&mut rig.through(&strace, &args));
             points += 1;
             if !done.ok {
@@ -128,8 +127,7 @@ fn batch_killed() {
         // Until it is not reached any more.
         for when in 1.. {
             let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
-            let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace];
-            let done = batch(&[&strace[..], &["-e", &inject]].concat());
+            let done = batch(&[&STRACE[..], &["-e", &trace, "-e", &inject]].concat());
             points += 1;
             killed += u32::from(!done.ok);
             let ids: Vec<&str> = done.text.lines().collect();
@@ -183,8 +181,7 @@ fn steering_killed(command: &str, has_failed: bool) {
             let id = steerable(&rig, &mut known, has_failed);
             let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
             let trace = format!("trace={calls}");
-            let strace = ["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null"];
-            let strace = [&strace[..], &["-e", &trace, "-e", &inject]].concat();
+            let strace = [&STRACE[..], &["-e", &trace, "-e", &inject]].concat();
             let done = run(&mut rig.through(&strace, &[command, &id]));
             points += 1;
             killed += u32::from(!done.ok);
@@ -246,15 +243,7 @@ fn the_same_pid_again() {
     let rig = Rig::new(home.path(), &home.path().join("spool"), "");
     rig.make();
     let space = ["unshare", "--pid", "--fork", "--mount-proc"];
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-e",
-        "trace=renameat2",
-    ];
+    let strace = [&STRACE[..], &["-e", "trace=renameat2"]].concat();
     let inject = ["-e", "inject=renameat2:signal=SIGKILL:when=1"];
     let args = ["add", "--clean-env", "--id", "same", "true"];
     let killed = run(&mut rig.through(&[&space[..], &strace, &inject].concat(), &args));

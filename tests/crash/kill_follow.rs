@@ -5,7 +5,7 @@
 use crate::audit::conclude;
 use crate::host::{ready, setting};
 use crate::kill::TOOLS;
-use crate::rig::Rig;
+use crate::rig::{Rig, STRACE};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -232,17 +232,7 @@ fn a_cancel_that_is_cut_short_is_told() {
             let mut rig = prepare(&url);
             let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
             let trace = format!("trace={calls}");
-            let strace = [
-                "strace",
-                "-f",
-                "-qq",
-                "-o",
-                "/dev/null",
-                "-e",
-                &trace,
-                "-e",
-                &inject,
-            ];
+            let strace = [&STRACE[..], &["-e", &trace, "-e", &inject]].concat();
             let done = crate::rig::run(&mut rig.through(&strace, &["cancel", "good"]));
             let mut findings: Vec<String> = rig.recover().err().into_iter().collect();
             let told = told.lock().unwrap();

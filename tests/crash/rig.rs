@@ -30,6 +30,9 @@ pub struct Done {
     pub text: String,
 }
 
+/// strace of a command and its children, as long as they are pirn, to be told what to do with them.
+pub const STRACE: [&str; 7] = ["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null"];
+
 impl Rig {
     /// A rig with its account in `home`.
     pub fn new(home: &Path, spool: &Path, faults: &str) -> Self {
