@@ -226,6 +226,8 @@ fn an_invalid_edit_is_refused_and_the_old_one_stays() {
     let mut spool = Spool::new();
     spool.config(r#"{"defaults": {"tries": 1}}"#);
     spool.serve(&[]);
+    // While it starts it may read, and refuse, an edit twice.
+    spool.settle();
     for (n, (content, words)) in INVALID.iter().enumerate() {
         spool.config(content);
         spool.wait_for("the refusal", || {
