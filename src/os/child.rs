@@ -117,13 +117,13 @@ extern "C" fn become_job(shared: *mut c_void) -> c_int {
 /// Returns only when something fails, with the error's number.
 fn failure_of(shared: &Shared<'_>) -> c_int {
     let plan = shared.plan;
-    // SAFETY: system calls with integers, with strings and arrays that end and live (`Shared`), with a valid action, and
-    // with a mask that is the empty set when all-zero. Actions, descriptors, directory and mask are the child's own (no
-    // CLONE_SIGHAND, CLONE_FILES, CLONE_FS, CLONE_THREAD).
+    // All that is changed here is the child's own (no CLONE_SIGHAND, CLONE_FILES, CLONE_FS, CLONE_THREAD).
+    for signal in shared.actions {
+        set_default(*signal);
+    }
+    // SAFETY: system calls with integers, with strings and arrays that end and live (`Shared`), and with a mask that is
+    // the empty set when all-zero.
     unsafe {
-        for signal in shared.actions {
-            set_action(*signal, &raw const DEFAULT, std::ptr::null_mut());
-        }
         let mut failed = libc::setsid() < 0 || libc::chdir(plan.cwd.as_ptr()) < 0;
         for (number, fd) in (0..).zip(&plan.descriptors) {
             failed = failed || libc::dup2(fd.as_raw_fd(), number) < 0;
@@ -145,31 +145,39 @@ fn failure_of(shared: &Shared<'_>) -> c_int {
 }
 
 /// As the kernel has it: the handler first, then flags and mask (rt_sigaction(2)). All-zero, it is SIG_DFL.
+///
+/// Actions are asked for and set by the system call: the C library keeps two signals for itself, which its own function
+/// refuses, and which a process that was started by its posix_spawn ignores (measured: SigIgn 0x180000000).
 type Action = [usize; 8];
 static DEFAULT: Action = [0; 8];
 
-/// By the system call: the C library keeps two signals for itself, which its own function refuses, and which a process
-/// that was started by its posix_spawn ignores (measured: SigIgn 0x180000000).
-///
-/// # Safety
-///
-/// `new` is a valid action or NULL, and `old` has room for one or is NULL.
-unsafe fn set_action(signal: c_int, new: *const Action, old: *mut Action) -> bool {
-    // SAFETY: the caller's word. The last argument is the size of the kernel's mask.
-    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, new, old, 8) == 0 }
+/// How large the kernel's signal mask is, in bytes.
+const MASK: usize = 8;
+
+fn set_default(signal: c_int) {
+    let none = std::ptr::null_mut::<Action>();
+    // SAFETY: the action is a valid one that runs no code of ours, and lives for ever; the old one is not asked for.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const DEFAULT,
+            none,
+            MASK,
+        )
+    };
+}
+
+fn is_default(signal: c_int) -> bool {
+    let (none, mut action) = (std::ptr::null::<Action>(), DEFAULT);
+    // SAFETY: nothing is set; the old action has the room that the kernel needs, which is less on every machine.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, &raw mut action, MASK) };
+    action[0] == libc::SIG_DFL
 }
 
 /// The signals that are not left to their default action, as they are at the first start. Exec resets those that have
 /// handlers, but not those that are ignored, and a handler must not run in a child that shares our memory.
 fn not_default() -> &'static [c_int] {
     static SIGNALS: OnceLock<Vec<c_int>> = OnceLock::new();
-    SIGNALS.get_or_init(|| {
-        let is_set = |signal: &c_int| {
-            let mut action = DEFAULT;
-            // SAFETY: nothing is set, and `action` has the room.
-            let known = unsafe { set_action(*signal, std::ptr::null(), &raw mut action) };
-            known && action[0] != libc::SIG_DFL
-        };
-        (1..=64).filter(is_set).collect()
-    })
+    SIGNALS.get_or_init(|| (1..=64).filter(|signal| !is_default(*signal)).collect())
 }
