@@ -48,10 +48,10 @@ impl<F: Fs> Spool<F> {
                 }
                 Some(at @ Where::Pending(_)) => {
                     // What cannot be read is an error before it has been moved.
-                    if self.load(id, &at)?.is_some()
+                    if let Some(waiting) = self.load(id, &at)?
                         && self.move_file(id, &at.place(), &Place::Failed, &mut changed)?
                     {
-                        self.end_cancelled(id, &at)?;
+                        self.end_cancelled(id, &at, waiting.is_over())?;
                         self.sync_all(&changed)?;
                         return Ok(Steered::Done);
                     }
@@ -65,11 +65,16 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Writes its end into a file that waited as `was` and has just been moved to `failed/`. The end is not written
-    /// before the move: see [`Self::fail_waiting`], whose way through `active/` is the daemon's alone.
-    fn end_cancelled(&self, id: &JobId, was: &Where) -> io::Result<()> {
+    /// before the move: see [`Self::fail_waiting`], whose way through `active/` is the daemon's alone. `was_over` is true
+    /// for one that carried the end of an earlier run while it waited.
+    fn end_cancelled(&self, id: &JobId, was: &Where, was_over: bool) -> io::Result<()> {
         let Some(mut record) = self.load(id, &Where::Failed)? else {
             return Ok(());
         };
+        if record.is_over() && !was_over {
+            // The daemon has seen the move and was quicker.
+            return Ok(());
+        }
         if let Where::Pending(queue) = was {
             record.queue = (!queue.is_default()).then(|| queue.clone());
         }

@@ -14,7 +14,7 @@ fn add(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str
 }
 
 /// The same for any command.
-fn traced(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str]) -> Done {
+pub fn traced(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str]) -> Done {
     let pirn = spool.command([""]).get_program().to_owned();
     let calls = what.split(':').next().unwrap();
     let mut command = Command::new("strace");

@@ -1,6 +1,8 @@
 //! The commands that steer: cancel, retry, rm, pause, resume; and the one daemon.
 
+use crate::broken_disk::traced;
 use crate::spool::Spool;
+use crate::strace::has_tool;
 use crate::tools::ok;
 use serde_json::{Value, json};
 use std::fs;
@@ -57,6 +59,30 @@ fn cancel_of_one_that_waits_for_its_next_try_keeps_what_it_did() {
     });
     ok(&spool, &["cancel", "7"]);
     let record = spool.wait_record("failed/7");
+    assert_eq!(
+        (&record["reason"], &record["attempts"][0]["exit_code"]),
+        (&json!("cancelled"), &json!(5))
+    );
+}
+
+#[test]
+fn a_cancel_that_is_slower_than_the_daemon_keeps_what_the_job_did() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::serving(&[]);
+    spool.drop_json(
+        "7",
+        &json!({"command": "exit 5", "backoff": {"first": "1h", "max": "1h"}}),
+    );
+    spool.wait_for("the backoff", || {
+        spool.has("pending/7") && spool.read("pending/7").contains("attempts")
+    });
+    // The daemon sees the move to failed/ and writes the end, before the command does.
+    let slow = "renameat2:delay_exit=500000";
+    let done = traced(&spool, slow, None, "", &["cancel", "7"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let record = spool.record("failed/7");
     assert_eq!(
         (&record["reason"], &record["attempts"][0]["exit_code"]),
         (&json!("cancelled"), &json!(5))
