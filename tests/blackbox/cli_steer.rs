@@ -47,8 +47,8 @@ fn cancel_running_jobs() {
     assert_eq!(spool.wait_record("failed/8")["reason"], "cancelled");
 }
 
-#[test]
-fn cancel_of_one_that_waits_for_its_next_try_keeps_what_it_did() {
+/// A job `7` that has failed with 5, and waits for its next try.
+fn between_two_tries() -> Spool {
     let spool = Spool::serving(&[]);
     spool.drop_json(
         "7",
@@ -57,6 +57,12 @@ fn cancel_of_one_that_waits_for_its_next_try_keeps_what_it_did() {
     spool.wait_for("the backoff", || {
         spool.has("pending/7") && spool.read("pending/7").contains("attempts")
     });
+    spool
+}
+
+#[test]
+fn cancel_of_one_that_waits_for_its_next_try_keeps_what_it_did() {
+    let spool = between_two_tries();
     ok(&spool, &["cancel", "7"]);
     let record = spool.wait_record("failed/7");
     assert_eq!(
@@ -70,14 +76,7 @@ fn a_cancel_that_is_slower_than_the_daemon_keeps_what_the_job_did() {
     if !has_tool("strace", "strace") {
         return;
     }
-    let spool = Spool::serving(&[]);
-    spool.drop_json(
-        "7",
-        &json!({"command": "exit 5", "backoff": {"first": "1h", "max": "1h"}}),
-    );
-    spool.wait_for("the backoff", || {
-        spool.has("pending/7") && spool.read("pending/7").contains("attempts")
-    });
+    let spool = between_two_tries();
     // The daemon sees the move to failed/ and writes the end, before the command does.
     let slow = "renameat2:delay_exit=500000";
     let done = traced(&spool, slow, None, "", &["cancel", "7"]);
