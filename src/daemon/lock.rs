@@ -1,4 +1,5 @@
-//! The one lock of a spool: flock(2) on `lock`, with the holder's pid inside for people.
+//! The one lock of a spool: flock(2) on `lock`, which says who holds it. Its first line is the pid; each further line
+//! is `key: value`, and readers skip keys that they do not know.
 
 use super::{ServeError, doing};
 use crate::os::{dir, spawn};
@@ -15,6 +16,8 @@ use std::path::Path;
 pub struct Holder {
     /// Its pid; `None` when the file does not say.
     pub pid: Option<i32>,
+    /// Its version; `None` for a daemon older than 0.2.0, which did not say.
+    pub version: Option<String>,
     /// What it has to say, if it is in trouble.
     pub trouble: Option<String>,
 }
@@ -83,10 +86,10 @@ impl SpoolLock {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         }
-        // The pid is for people: on a full disk the lock holds without it.
+        // The text is for people: on a full disk the lock holds without it.
         let noted = file
             .set_len(0)
-            .and_then(|()| file.write_all_at(our_pid().as_bytes(), 0));
+            .and_then(|()| file.write_all_at(about_us().as_bytes(), 0));
         if let Err(e) = noted {
             log::warn!(
                 "{}: the pid could not be written: {e}",
@@ -96,11 +99,12 @@ impl SpoolLock {
         Ok(Some(Self(file)))
     }
 
-    /// Writes beside the pid what everybody should know.
+    /// Adds what everybody should know.
     pub fn tell(&self, trouble: &str) -> io::Result<()> {
-        // The pid stays there to be read meanwhile.
-        let line = format!("{trouble}\n");
-        self.0.write_all_at(line.as_bytes(), our_pid().len() as u64)
+        // The lines before it stay there to be read meanwhile.
+        let line = format!("trouble: {trouble}\n");
+        self.0
+            .write_all_at(line.as_bytes(), about_us().len() as u64)
     }
 
     /// Takes over the lock that the former image of this process held when it became this one.
@@ -140,9 +144,13 @@ fn is_held(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The first line of the file.
-fn our_pid() -> String {
-    format!("{}\n", std::process::id())
+/// What the file says while all is well.
+fn about_us() -> String {
+    format!(
+        "{}\nversion: {}\n",
+        std::process::id(),
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 fn read_holder(mut file: &File) -> Holder {
@@ -150,9 +158,23 @@ fn read_holder(mut file: &File) -> Holder {
     let _ = file
         .rewind()
         .and_then(|()| file.take(4096).read_to_string(&mut text));
-    let mut lines = text.lines();
+    let (pid, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let value = |key: &str| {
+        let values = rest.lines().filter_map(|line| line.split_once(": "));
+        values
+            .filter(|(found, _)| *found == key)
+            .map(|(_, value)| value.to_owned())
+            .next()
+    };
+    let version = value("version");
+    let trouble = match version {
+        Some(_) => value("trouble"),
+        // Before 0.2.0 the second line was the trouble, without a key.
+        None => rest.lines().next().map(str::to_owned),
+    };
     Holder {
-        pid: lines.next().and_then(|pid| pid.trim().parse().ok()),
-        trouble: lines.next().map(str::to_owned),
+        pid: pid.trim().parse().ok(),
+        version,
+        trouble,
     }
 }

@@ -163,7 +163,8 @@ fn all_descriptors_closed() {
     );
     spool.wait_record("complete/1");
     // Nothing that the daemon says went into its own files.
-    assert!(spool.read("lock").trim().parse::<u32>().is_ok());
+    let (pid, version) = (spool.daemon_pid().unwrap(), env!("CARGO_PKG_VERSION"));
+    assert_eq!(spool.read("lock"), format!("{pid}\nversion: {version}\n"));
     for dir in ["pending", "active"] {
         assert!(spool.ls(dir).is_empty());
     }

@@ -75,7 +75,7 @@ impl Spool {
     pub fn daemon_pid(&self) -> Option<u32> {
         let pid = self.daemon.as_ref()?.id();
         let held = fs::read_to_string(self.path().join("lock")).ok()?;
-        (held.trim() == pid.to_string()).then_some(pid)
+        (held.lines().next() == Some(&pid.to_string())).then_some(pid)
     }
 
     /// Sends the daemon a signal by its name.

@@ -57,10 +57,11 @@ impl Gate {
 impl Gate {
     /// True when there is no daemon, or it waits for news. A rename has woken it by the time it returns.
     fn is_noticed(&self) -> bool {
-        let Ok(pid) = fs::read_to_string(&self.lock) else {
+        let Ok(lock) = fs::read_to_string(&self.lock) else {
             return true;
         };
-        let of = |file| fs::read_to_string(format!("/proc/{}/{file}", pid.trim()));
+        let pid = lock.lines().next().unwrap_or_default();
+        let of = |file| fs::read_to_string(format!("/proc/{pid}/{file}"));
         let (Ok(stat), Ok(wchan)) = (of("stat"), of("wchan")) else {
             return true;
         };

@@ -120,7 +120,8 @@ impl Rig {
         self.serve_by(self.command(&["serve"]));
         let pid = self.daemon.as_ref().unwrap().id().to_string();
         wait_for("the daemon to have the spool", || {
-            fs::read_to_string(self.spool.join("lock")).is_ok_and(|text| text.trim() == pid)
+            fs::read_to_string(self.spool.join("lock"))
+                .is_ok_and(|text| text.lines().next() == Some(&pid))
         });
     }
 
@@ -150,7 +151,8 @@ impl Rig {
     pub fn kill_traced(&mut self) {
         let lock = fs::read_to_string(self.spool.join("lock")).unwrap_or_default();
         if self.is_serving() {
-            crate::host::try_tool("kill", &["-KILL", lock.trim()]);
+            let pid = lock.lines().next().unwrap_or_default();
+            crate::host::try_tool("kill", &["-KILL", pid]);
         }
         self.wait_exit();
     }
