@@ -6,6 +6,7 @@ use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{BackoffSpec, ExitRules};
 use crate::core::record::{LIMIT_NAMES, Record, Scratch, Setting, Work, parse_umask};
+use crate::core::time::Wall;
 use crate::core::units::{parse_size, parse_span};
 use crate::daemon::{self, NotNow};
 use crate::os::{clock, limits, procfs};
@@ -34,13 +35,13 @@ pub struct Schedule {
     group: Option<String>,
     /// Not before this time: 16:00, "2026-11-21 16:00", RFC 3339, @UNIX
     #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with = "in_")]
-    at: Option<crate::core::time::Wall>,
+    at: Option<Wall>,
     /// Not before this much time has passed
     #[arg(long = "in", id = "in_", value_name = "DURATION", value_parser = parse_span)]
     in_: Option<Duration>,
     /// Fail it if it was not started by this time, or within this duration
     #[arg(long, value_name = "TIME", value_parser = when::parse_or_within)]
-    expires: Option<crate::core::time::Wall>,
+    expires: Option<Wall>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -226,6 +227,7 @@ impl JobArgs {
         record.comment = self.comment;
         record.tags = self.tag;
         record.created_at = Some(clock::wall());
+        self.schedule.tell_passed_dates();
         self.schedule.fill(&mut record);
         self.endurance.fill(&mut record);
         self.surroundings.fill(&mut record)?;
@@ -254,6 +256,20 @@ impl Schedule {
             }
         }
         Ok(())
+    }
+
+    /// A date in the past is a mistake more often than not, but scripts may compute one: the job is accepted.
+    fn tell_passed_dates(&self) {
+        let now = clock::wall();
+        let has_passed = |date: &Wall| *date <= now;
+        if let Some(at) = self.at.filter(has_passed) {
+            eprintln!("pirn: --at: {at} has passed; the job may start at once");
+        }
+        if let Some(expires) = self.expires.filter(has_passed) {
+            eprintln!(
+                "pirn: --expires: {expires} has passed; the job will not run, and fails as expired"
+            );
+        }
     }
 
     fn fill(self, record: &mut Record) {

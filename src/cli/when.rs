@@ -3,54 +3,14 @@
 use crate::core::time::Wall;
 use crate::core::units::parse_span;
 use crate::os::clock;
-use jiff::civil::{DateTime, Time};
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan, Zoned};
+use jiff::Timestamp;
+use jiff::civil::{Date, Time};
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// `16:00` (the next one), `2026-11-21`, `2026-11-21 16:00`, RFC 3339 with offset, `@1795190400`. Local time
 /// unless an offset is given.
 pub fn parse(text: &str) -> Result<Wall, String> {
-    let text = text.trim();
-    let bad = || {
-        format!(
-            "expected a time such as 16:00, \"2026-11-21 16:00\", 2026-11-21T16:00:00Z or @1795190400, got {text:?}"
-        )
-    };
-    if let Some(seconds) = text.strip_prefix('@') {
-        let stamp = seconds
-            .parse::<i64>()
-            .ok()
-            .and_then(|s| Timestamp::from_second(s).ok())
-            .ok_or_else(bad)?;
-        return wall(stamp).ok_or_else(bad);
-    }
-    if let Ok(wall) = Wall::parse(text) {
-        return Ok(wall);
-    }
-    let zone = TimeZone::system();
-    if let Ok(time) = text.parse::<Time>() {
-        let now = Zoned::now();
-        let today = now
-            .date()
-            .to_datetime(time)
-            .to_zoned(zone.clone())
-            .map_err(|_| bad())?;
-        let next = if today > now {
-            Ok(today)
-        } else {
-            today.checked_add(1.day())
-        };
-        return next
-            .ok()
-            .and_then(|zoned| wall(zoned.timestamp()))
-            .ok_or_else(bad);
-    }
-    let datetime: DateTime = text.parse().map_err(|_| bad())?;
-    datetime
-        .to_zoned(zone)
-        .ok()
-        .and_then(|zoned| wall(zoned.timestamp()))
-        .ok_or_else(bad)
+    parse_at(text, clock::wall(), &TimeZone::system())
 }
 
 /// As [`parse`], or a duration from now.
@@ -61,27 +21,227 @@ pub fn parse_or_within(text: &str) -> Result<Wall, String> {
     }
 }
 
-fn wall(stamp: Timestamp) -> Option<Wall> {
-    i64::try_from(stamp.as_nanosecond()).ok().map(Wall)
+/// As [`parse`], with the clock and the zone passed in.
+fn parse_at(text: &str, now: Wall, zone: &TimeZone) -> Result<Wall, String> {
+    let text = text.trim();
+    let stamp = instant(text, now, zone).ok_or_else(|| {
+        format!(
+            "expected a time such as 16:00, \"2026-11-21 16:00\", 2026-11-21T16:00:00Z or @1795190400, got {text:?}"
+        )
+    })?;
+    i64::try_from(stamp.as_nanosecond())
+        .map(Wall)
+        .map_err(|_| format!("expected a time from 1678 to 2261, got {text:?}"))
+}
+
+fn instant(text: &str, now: Wall, zone: &TimeZone) -> Option<Timestamp> {
+    if let Some(seconds) = text.strip_prefix('@') {
+        return Timestamp::from_second(seconds.parse().ok()?).ok();
+    }
+    if let Ok(stamp) = text.parse() {
+        return Some(stamp);
+    }
+    if let Some(time) = time(text) {
+        return next(time, now, zone);
+    }
+    let (day, time_of_day) = match text.split_once([' ', 'T', 't']) {
+        Some((day, time_of_day)) => (day, time(time_of_day)?),
+        None => (text, Time::midnight()),
+    };
+    // Of a time that clocks show twice, the first; one that they skip is counted from before the change, so that
+    // 02:30 becomes 03:30 (RFC 5545).
+    zone.to_timestamp(date(day)?.to_datetime(time_of_day)).ok()
+}
+
+/// `2026-11-21`. jiff's own parser also takes longer texts and ignores the rest.
+fn date(text: &str) -> Option<Date> {
+    let is_date = |byte: u8| byte.is_ascii_digit() || byte == b'-';
+    let is_whole = text.contains('-') && text.bytes().all(is_date);
+    is_whole.then(|| text.parse().ok())?
+}
+
+/// `16:00`, `16:00:30` or `16:00:30.5`, and as for [`date`] nothing longer.
+fn time(text: &str) -> Option<Time> {
+    let is_time = |byte: u8| byte.is_ascii_digit() || byte == b':' || byte == b'.';
+    let is_whole = text.contains(':') && text.bytes().all(is_time);
+    is_whole.then(|| text.parse().ok())?
+}
+
+/// The next instant at which clocks show this time, or would if they did not skip it.
+fn next(time: Time, now: Wall, zone: &TimeZone) -> Option<Timestamp> {
+    let now = Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
+    let today = zone.to_datetime(now).date();
+    let shown = |day: Date| zone.to_ambiguous_timestamp(day.to_datetime(time));
+    // Where clocks are set back over midnight, they show the end of yesterday again.
+    let yesterday = Some(shown(today.yesterday().ok()?))
+        .filter(|shown| !matches!(shown.offset(), AmbiguousOffset::Gap { .. }));
+    let days = [shown(today), shown(today.tomorrow().ok()?)];
+    yesterday
+        .into_iter()
+        .chain(days)
+        .flat_map(|shown| [shown.compatible(), shown.later()])
+        .flatten()
+        .filter(|stamp| *stamp > now)
+        .min()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use jiff::civil::{DateTime, date};
+    use jiff::{SignedDuration, ToSpan};
+    use proptest::prelude::*;
     use std::time::Duration;
 
-    #[test]
-    fn forms() {
-        assert_eq!(parse("@1").unwrap(), Wall(1_000_000_000));
-        assert_eq!(parse("1970-01-01T00:00:02Z").unwrap(), Wall(2_000_000_000));
-        let next = parse("16:00").unwrap();
-        let ahead = next.since(clock::wall());
-        assert!(ahead > Duration::ZERO && ahead <= Duration::from_secs(25 * 3600));
-        assert!(parse("2026-11-21 16:00").is_ok());
-        for bad in ["soon", "", "@x", "25:00", "2026-13-01"] {
-            assert!(parse(bad).unwrap_err().contains("expected a time"), "{bad}");
+    /// Zones by their rules, so that the test needs no zone files: an hour at 02:00, one at 23:00 before and at 00:00
+    /// after which clocks change, half an hour in the other half of the world, and one without changes.
+    const ZONES: [&str; 4] = [
+        "EST5EDT,M3.2.0,M11.1.0",
+        "<-02>2<-01>,M3.5.0/-1,M10.5.0/0",
+        "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0",
+        "UTC0",
+    ];
+
+    fn zone(name: &str) -> TimeZone {
+        TimeZone::posix(name).unwrap()
+    }
+
+    /// Days on which one of the zones changes its clocks, and the days beside them.
+    fn day() -> impl Strategy<Value = Date> {
+        let changes = [
+            date(2026, 3, 8),
+            date(2026, 3, 28),
+            date(2026, 4, 5),
+            date(2026, 10, 4),
+            date(2026, 10, 24),
+            date(2026, 11, 1),
+        ];
+        let near = (prop::sample::select(changes.to_vec()), -1..=2_i64)
+            .prop_map(|(day, n)| day + n.days());
+        let any = (-100_000..80_000_i64).prop_map(|n| date(1970, 1, 1) + n.days());
+        prop_oneof![near, any]
+    }
+
+    fn zoned() -> impl Strategy<Value = (TimeZone, DateTime)> {
+        (prop::sample::select(ZONES.to_vec()), day(), 0..86_400_i64).prop_map(
+            |(name, day, second)| {
+                (
+                    zone(name),
+                    day.to_datetime(Time::midnight()) + second.seconds(),
+                )
+            },
+        )
+    }
+
+    fn at(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, String> {
+        let now = Wall(i64::try_from(now.as_nanosecond()).unwrap());
+        parse_at(text, now, zone).map(|wall| Timestamp::from_nanosecond(wall.0.into()).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn every_date_is_read_as_it_is_printed((zone, shown) in zoned()) {
+            let stamp = zone.to_timestamp(shown).unwrap();
+            let now = Timestamp::UNIX_EPOCH;
+            let zoned = stamp.to_zoned(zone.clone());
+            for form in ["%Y-%m-%dT%H:%M:%S%:z", "%Y-%m-%d %H:%M:%S%:z", "@%s"] {
+                let text = zoned.strftime(form).to_string();
+                prop_assert_eq!(at(&text, now, &zone).unwrap(), stamp, "{}", text);
+            }
+            prop_assert_eq!(at(&stamp.to_string(), now, &zone).unwrap(), stamp);
+            // Without an offset it is what clocks show, which may not be what was asked for where they skip it.
+            for form in ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", " %Y-%m-%d %H:%M:%S "] {
+                let text = shown.strftime(form).to_string();
+                prop_assert_eq!(at(&text, now, &zone).unwrap(), stamp, "{}", text);
+            }
+            let (day, minute) = (shown.date(), shown.with().second(0).build().unwrap());
+            for (text, shown) in [
+                (day.to_string(), day.to_datetime(Time::midnight())),
+                (minute.strftime("%Y-%m-%d %H:%M").to_string(), minute),
+            ] {
+                let stamp = zone.to_timestamp(shown).unwrap();
+                prop_assert_eq!(at(&text, now, &zone).unwrap(), stamp, "{}", text);
+            }
         }
-        assert!(parse_or_within("1h").unwrap().since(clock::wall()) > Duration::from_secs(3500));
+
+        #[test]
+        fn a_time_is_the_next_that_clocks_show((zone, shown) in zoned(), minute in 0..1440_i64) {
+            let now = zone.to_timestamp(shown).unwrap();
+            let time = Time::midnight() + minute.minutes();
+            let text = time.strftime("%H:%M").to_string();
+            prop_assert_eq!(at(&text, now, &zone).unwrap(), search(time, now, &zone), "{}", text);
+        }
+    }
+
+    /// The next instant at which clocks show a whole minute, found by looking at each, or the one at which they would
+    /// show it if they did not skip it.
+    fn search(time: Time, now: Timestamp, zone: &TimeZone) -> Timestamp {
+        let minute = SignedDuration::from_mins(1);
+        let mut before = now - SignedDuration::from_secs(now.as_second().rem_euclid(60));
+        loop {
+            let (shown, next) = (zone.to_datetime(before), zone.to_datetime(before + minute));
+            let asked = match shown.time() < time {
+                true => shown.date().to_datetime(time),
+                false => shown.date().tomorrow().unwrap().to_datetime(time),
+            };
+            if shown < asked && asked <= next {
+                return before + asked.duration_since(shown);
+            }
+            if next.time() == time {
+                return before + minute;
+            }
+            before += minute;
+        }
+    }
+
+    #[test]
+    fn clocks_that_change() {
+        let zone = zone(ZONES[0]);
+        let now: Timestamp = "2026-03-08T06:00:00Z".parse().unwrap();
+        let read = |text, now| at(text, now, &zone).unwrap().to_string();
+        // Skipped, then shown twice.
+        assert_eq!(read("2026-03-08 02:30", now), "2026-03-08T07:30:00Z");
+        assert_eq!(read("02:30", now), "2026-03-08T07:30:00Z");
+        assert_eq!(read("2026-11-01 01:30", now), "2026-11-01T05:30:00Z");
+        let between = "2026-11-01T05:40:00Z".parse().unwrap();
+        assert_eq!(read("01:30", between), "2026-11-01T06:30:00Z");
+        let after = "2026-11-01T06:40:00Z".parse().unwrap();
+        assert_eq!(read("01:30", after), "2026-11-02T06:30:00Z");
+    }
+
+    #[test]
+    fn what_is_no_time() {
+        let now = Timestamp::UNIX_EPOCH;
+        for bad in [
+            "",
+            "soon",
+            "@x",
+            "25:00",
+            "2026-13-01",
+            "2026-02-30 16:00",
+            "2026-11-21 16:00 Europe/Berlin",
+            "2026-11-21 16:00[America/New_York]",
+            "16:00+02:00",
+            "16:00[America/New_York]",
+            "2026-11-21+02:00",
+            "16",
+            "1600",
+            "20261121",
+        ] {
+            let why = at(bad, now, &zone("UTC0")).unwrap_err();
+            assert!(why.contains("expected a time such as"), "{bad}: {why}");
+        }
+        for far in [
+            "2300-01-01",
+            "2300-01-01T00:00:00Z",
+            "@99999999999",
+            "1600-01-01",
+        ] {
+            let why = at(far, now, &zone("UTC0")).unwrap_err();
+            assert!(why.contains("from 1678 to 2261"), "{far}: {why}");
+        }
+        let within = parse_or_within("1h").unwrap().since(clock::wall());
+        assert!(within > Duration::from_secs(3500));
     }
 }

@@ -200,6 +200,70 @@ fn dates_that_are_spans() {
     );
 }
 
+/// Adds a job in a time zone; gives the record's field, and what was said on stderr.
+fn dated(spool: &Spool, zone: &str, option: &str, date: &str, field: &str) -> (Value, String) {
+    let done = spool.finish(spool.command(["add", option, date, "true"]).env("TZ", zone));
+    assert_eq!(done.code, 0, "{date}: {}", done.stderr);
+    let record = pending(spool, done.stdout.trim());
+    (record[field].clone(), done.stderr)
+}
+
+#[test]
+fn a_date_with_a_time_is_that_date() {
+    let spool = Spool::new();
+    // Without zone files: the rules of New York, of Lord Howe Island (half an hour) and of India.
+    let new_york = "EST5EDT,M3.2.0,M11.1.0";
+    let lord_howe = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0";
+    for (zone, date, instant) in [
+        (new_york, "2199-12-24 18:30", "2199-12-24T23:30:00.000Z"),
+        (new_york, "2199-12-24T18:30", "2199-12-24T23:30:00.000Z"),
+        (
+            new_york,
+            "2199-12-24 18:30:15.5",
+            "2199-12-24T23:30:15.500Z",
+        ),
+        (
+            new_york,
+            "2199-12-24 18:30+02:00",
+            "2199-12-24T16:30:00.000Z",
+        ),
+        (new_york, "2199-12-24", "2199-12-24T05:00:00.000Z"),
+        // Clocks skip the first, and show the second twice.
+        (new_york, "2199-03-10 02:30", "2199-03-10T07:30:00.000Z"),
+        (new_york, "2199-11-03 01:30", "2199-11-03T05:30:00.000Z"),
+        (lord_howe, "2199-01-01 00:00", "2198-12-31T13:00:00.000Z"),
+        (lord_howe, "2199-10-06 02:15", "2199-10-05T15:45:00.000Z"),
+        ("IST-5:30", "2199-12-24 18:30", "2199-12-24T13:00:00.000Z"),
+    ] {
+        for (option, field) in [("--at", "not_before"), ("--expires", "expires")] {
+            let (found, said) = dated(&spool, zone, option, date, field);
+            assert_eq!(found, instant, "{zone} {option} {date}");
+            assert!(!said.contains("passed"), "{date}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_date_that_has_passed_is_said() {
+    let spool = Spool::new();
+    let passed = "2020-01-02 03:04";
+    let (at, said) = dated(&spool, "UTC0", "--at", passed, "not_before");
+    assert_eq!(at, "2020-01-02T03:04:00.000Z");
+    assert!(
+        said.contains("--at: 2020-01-02T03:04:00.000Z has passed"),
+        "{said}"
+    );
+    let (expires, said) = dated(&spool, "UTC0", "--expires", passed, "expires");
+    assert_eq!(expires, "2020-01-02T03:04:00.000Z");
+    assert!(
+        said.contains("--expires: 2020-01-02T03:04:00.000Z has passed; the job will not run"),
+        "{said}"
+    );
+    let batch = spool.pirn_with_input(&["add", "--batch", "--at", passed], b"true\ntrue\n");
+    assert_eq!(batch.code, 0);
+    assert_eq!(batch.stderr.matches("has passed").count(), 1);
+}
+
 #[test]
 fn it_captures_where_it_was_called() {
     let spool = Spool::new();
