@@ -98,7 +98,7 @@ impl Adding<'_> {
         let maker = || {
             let mut common = self.common.clone();
             move |n: usize, id: &JobId| {
-                let draft = common.draft(&lines[n].bytes, id)?;
+                let draft = common.draft(&lines[n].bytes, id, config)?;
                 match draft.text.len() as u64 {
                     size if size > most => Err(format!(
                         "the job's record would be {size} bytes; max_job_bytes is {most}"
@@ -152,7 +152,7 @@ impl Common {
         Ok(Self { record, fields })
     }
 
-    fn draft(&mut self, line: &[u8], id: &JobId) -> Result<Draft, String> {
+    fn draft(&mut self, line: &[u8], id: &JobId, config: &Config) -> Result<Draft, String> {
         let text = str::from_utf8(line).map_err(|_| RecordError::NotText.to_string())?;
         let text = text.trim_start_matches(BYTE_ORDER_MARK);
         let mut filled_in;
@@ -168,9 +168,12 @@ impl Common {
         record.id = Some(id.clone());
         record.created_at = Some(clock::wall());
         record.queue.take_if(|queue| queue.is_default());
+        let queue = record.queue.clone().unwrap_or_default();
+        let tries = config.tries_of_accepted(&queue);
+        record.tries.get_or_insert(tries);
         Ok(Draft {
             text: record.to_json(),
-            queue: record.queue.clone().unwrap_or_default(),
+            queue,
         })
     }
 

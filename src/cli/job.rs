@@ -13,6 +13,7 @@ use crate::os::{clock, limits, procfs};
 use crate::spool::{NewId, Spool, Submit, SubmitError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
+use std::sync::Once;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +54,7 @@ pub struct Endurance {
     /// From TERM to KILL
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     grace: Option<Duration>,
-    /// Tries in all
+    /// Tries in all [default: what the settings say for the queue or for all jobs, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tries: Option<u32>,
     /// Wait between tries, as first=1s,factor=2,max=10m
@@ -161,11 +162,6 @@ impl JobArgs {
         self.id.as_ref()
     }
 
-    /// Limits the tries unless the user did.
-    pub fn default_tries(&mut self, tries: u32) {
-        self.endurance.tries.get_or_insert(tries);
-    }
-
     /// Accepts the job into the spool.
     pub fn submit(self, spool: &Spool) -> Result<JobId, Failure> {
         self.submit_after(spool, || Ok(())).map(|(id, ())| id)
@@ -187,6 +183,8 @@ impl JobArgs {
         };
         let queue = self.schedule.queue.clone().unwrap_or_default();
         let mut record = self.record()?;
+        let tries = config.tries_of_accepted(&queue);
+        record.tries.get_or_insert(tries);
         let size = record.to_json().len() as u64;
         if size > config.max_job_bytes {
             let most = config.max_job_bytes;
@@ -487,12 +485,28 @@ fn parse_limit(text: &str) -> Result<(String, Option<u64>), String> {
 
 /// Refuses new work while there is too little room for it on the disk, or the disk has failed.
 pub fn admit(spool: &Spool) -> Result<Config, Failure> {
-    let config = match std::fs::read_to_string(spool.path().join("config.json")) {
-        Ok(text) => Config::parse(&text).unwrap_or_default(),
-        Err(_) => Config::default(),
-    };
+    let config = settings(spool);
     daemon::admit(spool, &config).map_err(not_now)?;
     Ok(config)
+}
+
+/// The settings. While their file is not valid, a daemon goes on with those that it has, which are not known here: new
+/// jobs are accepted with pirn's own defaults then, and the user is told so, once.
+fn settings(spool: &Spool) -> Config {
+    static TOLD: Once = Once::new();
+    let path = spool.path().join("config.json");
+    let read = match std::fs::read_to_string(&path) {
+        Ok(text) => Config::parse(&text).map_err(|e| e.to_string()),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(e) => Err(e.to_string()),
+    };
+    read.unwrap_or_else(|e| {
+        TOLD.call_once(|| {
+            let path = path.display();
+            eprintln!("pirn: {path}: {e}; until that is mended, jobs that do not say how many tries they have get 1");
+        });
+        Config::default()
+    })
 }
 
 /// How many more jobs may wait. Refuses new work when that is none.

@@ -33,9 +33,8 @@ pub fn run(path: &Path, args: Args) -> Outcome {
     })
 }
 
-fn run_job(path: &Path, mut job: JobArgs) -> Outcome {
+fn run_job(path: &Path, job: JobArgs) -> Outcome {
     serve::start_logging("warn");
-    job.default_tries(1);
     let spool = super::open(path, true)?;
     let old = job
         .id()

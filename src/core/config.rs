@@ -148,13 +148,28 @@ impl Config {
         told.or_else(|| (queue.as_str() == CALLBACKS).then(|| (all / 2).max(1)))
     }
 
+    /// The defaults that are set for this queue alone.
+    fn defaults_of(&self, queue: &QueueName) -> Defaults {
+        let own = self.queues.get(queue);
+        own.map(|q| q.defaults).unwrap_or_default()
+    }
+
+    /// The tries of a job that is accepted into `queue` without a number of its own. Doors write them into the record:
+    /// a file that says nothing was dropped, and [`Self::terms`] gives it more.
+    pub fn tries_of_accepted(&self, queue: &QueueName) -> u32 {
+        let own = self.defaults_of(queue).tries;
+        own.or(self.defaults.tries).unwrap_or(1)
+    }
+
+    /// The same for clients of other job servers. They count on being told of the first failure, so that only a setting
+    /// of their own queue gives them more than one try.
+    pub fn tries_of_dialect(&self, queue: &QueueName) -> u32 {
+        self.defaults_of(queue).tries.unwrap_or(1)
+    }
+
     /// What holds for a job of `queue`: its own word, else the queue's, else the spool's, else pirn's.
     pub fn terms(&self, queue: &QueueName, record: &Record) -> Terms {
-        let queue = self
-            .queues
-            .get(queue)
-            .map(|q| q.defaults)
-            .unwrap_or_default();
+        let queue = self.defaults_of(queue);
         let all = self.defaults;
         Terms {
             timeout: record.timeout.or(queue.timeout.or(all.timeout.or(None))),

@@ -2,6 +2,7 @@
 
 use super::answer::Response;
 use super::{Door, problem};
+use crate::core::config::Config;
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
 use crate::core::rights::{Caller, Right};
@@ -97,7 +98,7 @@ impl Door {
         let config = self.config();
         daemon::admit(self.spool(), &config).map_err(Refusal::NotNow)?;
         daemon::room(self.spool(), &config).map_err(Refusal::NotNow)?;
-        let mut record = self.judge(caller, record, config.max_job_bytes)?;
+        let mut record = self.judge(caller, record, &config)?;
         let queue = record.queue.clone().unwrap_or_default();
         let submit = Submit {
             record: &mut record,
@@ -107,12 +108,12 @@ impl Door {
         Ok(self.spool().submit(submit, self.boot())?)
     }
 
-    /// The record as it is to be written, but for its id. `most`: `max_job_bytes`.
+    /// The record as it is to be written, but for its id.
     pub(super) fn judge(
         &self,
         caller: &Caller,
         mut record: Record,
-        most: u64,
+        config: &Config,
     ) -> Result<Record, Refusal> {
         may_ask_for(caller, &record)?;
         for parent in record.after.iter().chain(&record.after_any) {
@@ -125,7 +126,10 @@ impl Door {
         record.make_fresh();
         record.id = None;
         record.created_at = Some(clock::wall());
-        let size = record.to_json().len() as u64;
+        let queue = record.queue.clone().unwrap_or_default();
+        let tries = config.tries_of_accepted(&queue);
+        record.tries.get_or_insert(tries);
+        let (size, most) = (record.to_json().len() as u64, config.max_job_bytes);
         if size > most {
             let what = format!("the job's record would be {size} bytes; max_job_bytes is {most}");
             return Err(Refusal::TooLarge(what));

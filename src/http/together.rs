@@ -17,7 +17,7 @@ impl Door {
     /// Does for each of these jobs what [`Self::submit`] does for one. They get the next numbers in their order, and
     /// one that is refused is no reason to refuse those behind it.
     pub fn submit_each(&self, caller: &Caller, records: Vec<Record>) -> Vec<Outcome> {
-        let most = self.config().max_job_bytes;
+        let config = self.config();
         let mut outcomes: Vec<Option<Outcome>> = records.iter().map(|_| None).collect();
         let mut waiting = Vec::new();
         for (n, record) in records.into_iter().enumerate() {
@@ -26,7 +26,7 @@ impl Door {
             if has_parents || waiting.len() >= WINDOW {
                 self.accept(std::mem::take(&mut waiting), &mut outcomes);
             }
-            match self.judge(caller, record, most) {
+            match self.judge(caller, record, &config) {
                 Ok(record) => waiting.push((n, record)),
                 Err(refusal) => outcomes[n] = Some(Err(refusal.into())),
             }

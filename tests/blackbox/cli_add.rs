@@ -40,7 +40,7 @@ fn one_word_is_a_shell_line_several_are_a_program() {
         pending(&spool, "2")["command"],
         json!(["echo", "$HOME", "|", "-n", "--tries"])
     );
-    assert_eq!(pending(&spool, "2").get("tries"), None);
+    assert_eq!(pending(&spool, "2")["tries"], 1);
     assert_eq!(pending(&spool, "3")["command"], json!(["-odd", "--name"]));
     assert_eq!(
         (

@@ -43,5 +43,6 @@ mod steer_running;
 mod storm;
 mod strace;
 mod surroundings;
+mod tries;
 mod workload;
 mod writers;

@@ -112,24 +112,28 @@ fn idempotency_key(request: &Request) -> Result<Option<JobId>, Response> {
 }
 
 /// What a record asks for, without what came of it.
-fn asked_for(record: &Record) -> String {
+fn asked_for(record: &Record) -> Record {
     let mut record = record.clone();
     record.make_fresh();
     record.id = None;
     record.created_at = None;
     record.queue = record.queue.filter(|queue| !queue.is_default());
-    record.to_json()
+    record
 }
 
 /// True if the job of this name is the one that is asked for, and durable as well by now.
-fn is_there(door: &Door, id: &JobId, asked: &str) -> Result<bool, Response> {
-    match door.spool().get(id).map_err(super::failed)? {
-        Some(found) if asked_for(&at_home(door, &found)) == *asked => {
-            door.spool().confirm(&found).map_err(super::failed)?;
-            Ok(true)
-        }
-        Some(_) | None => Ok(false),
+fn is_there(door: &Door, id: &JobId, asked: &Record) -> Result<bool, Response> {
+    let Some(found) = door.spool().get(id).map_err(super::failed)? else {
+        return Ok(false);
+    };
+    let mut there = asked_for(&at_home(door, &found));
+    // A request that does not say how many tries it wants was given the default of its time.
+    there.tries.take_if(|_| asked.tries.is_none());
+    let is_same = there.to_json() == asked.to_json();
+    if is_same {
+        door.spool().confirm(&found).map_err(super::failed)?;
     }
+    Ok(is_same)
 }
 
 /// The record with the queue that it was pushed to, though the job is held.

@@ -3,6 +3,7 @@
 use super::input::Input;
 use super::show::{self, Phase};
 use super::{Fail, Outcome, find, require};
+use crate::core::id::QueueName;
 use crate::core::json::JsonError;
 use crate::core::record::{Call, Manner, Record, RecordError, Setting, Work};
 use crate::http::{Door, Request, Right};
@@ -42,8 +43,6 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
     if timeout > 0 {
         record.timeout = Setting::Set(Duration::from_secs(timeout.min(LONGEST_SECONDS)));
     }
-    // hq tries nothing twice, and its clients rely on that.
-    record.tries = Some(1);
     // What the daemon would not take for a job must not be accepted.
     Record::from_json(&record.to_json()).map_err(|e| match e {
         // What has no field is the depth, and nothing but the payload can have one.
@@ -59,6 +58,8 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
 /// Accepts the job, and shows it as hq does then: neither waiting nor running.
 fn accept(request: &Request, door: &Door, mut record: Record) -> Outcome {
     record.created_at = Some(clock::wall());
+    // hq tries nothing twice, and its clients rely on that.
+    record.tries = Some(door.config().tries_of_dialect(&QueueName::default()));
     let id = door.submit(&request.caller, record.clone(), NewId::Next)?;
     let number = id.as_str().parse().unwrap_or_default();
     let stored = door.spool().get(&id).ok().flatten();

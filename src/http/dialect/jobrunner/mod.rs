@@ -77,7 +77,8 @@ impl Jobrunner {
             granted: run,
             rights: run,
         };
-        let record = self.record(payload)?;
+        let mut record = self.record(payload)?;
+        record.tries = Some(door.config().tries_of_dialect(&queue()?));
         let id = door
             .submit(&operator, record, NewId::Next)
             .map_err(|e| refused(&e))?;
@@ -110,7 +111,6 @@ impl Jobrunner {
         record.files.insert(REQUEST.to_owned(), payload.data);
         record.files.insert(RESPONSE.to_owned(), Vec::new());
         record.split = true;
-        record.tries = Some(1);
         // The response is read when the job has ended, and the directory removed then.
         record.tmp = Scratch::Keep;
         Ok(record)

@@ -38,7 +38,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// The job that this is. It has one try: a run has one result. Errors are sentences.
+    /// The job that this is, but for its tries. Errors are sentences.
     ///
     /// It is read as any client's record is, so that the same rules hold, and a `callback_url` means what it means
     /// in any record.
@@ -49,7 +49,6 @@ impl Wanted {
             "files": self.files,
             "queue": QUEUE,
             "priority": priority.number(),
-            "tries": 1,
             "tmp": true,
         });
         if let Some(url) = &self.callback_url {
@@ -150,7 +149,7 @@ mod tests {
         let wanted = read(r#"{"Args": ["a"], "files": {"f": "x"}, "script": "other", "id": 7}"#);
         let script = JobId::new("s.sh").unwrap();
         let record = wanted.unwrap().record(&script, Priority::Low).unwrap();
-        assert_eq!((record.priority, record.tries), (-10, Some(1)));
+        assert_eq!((record.priority, record.tries), (-10, None));
         assert_eq!(record.work.summary(), "s.sh a");
         assert!(record.id.is_none() && record.wants_scratch());
         for (body, words) in [

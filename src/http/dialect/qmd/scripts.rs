@@ -68,7 +68,9 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
         let why = Allow::refusal(ip, port);
         return Err(wrong(format!("callback_url: {why}")));
     }
-    let record = wanted.record(&script, priority).map_err(wrong)?;
+    let mut record = wanted.record(&script, priority).map_err(wrong)?;
+    let queue = record.queue.clone().unwrap_or_default();
+    record.tries = Some(door.config().tries_of_dialect(&queue));
     let id = door
         .submit(&request.caller, record.clone(), NewId::Next)
         .map_err(|e| refused(&e))?;
