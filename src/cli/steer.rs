@@ -3,8 +3,7 @@
 use super::config;
 use super::exit::{FAILURE, Failure, OK, Outcome};
 use crate::core::id::JobId;
-use crate::core::record::State;
-use crate::spool::{HELD, Place, Spool, Steered, Where};
+use crate::spool::{HELD, IfActive, Place, Spool, Steered, Where};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -39,7 +38,7 @@ pub struct RmArgs {
 pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
     let spool = super::open(spool, true)?;
     each(&spool, &args.ids, |id, _| match spool.cancel(id)? {
-        Steered::Done => Ok(()),
+        Steered::Done(_) => Ok(()),
         Steered::Missing => Err(Failure::no_job(id)),
         Steered::Wrong(state) => Err(Failure::new(
             FAILURE,
@@ -57,7 +56,7 @@ pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
     };
     each(&spool, &ids, |id, changed| {
         match spool.retry(id, changed)? {
-            Steered::Done => Ok(()),
+            Steered::Done(_) => Ok(()),
             Steered::Missing => Err(Failure::no_job(id)),
             Steered::Wrong(state) => Err(Failure::new(
                 FAILURE,
@@ -88,7 +87,7 @@ pub fn release(path: &Path, args: &Ids) -> Outcome {
 /// What came of a request that only a waiting job can be given.
 fn waits(id: &JobId, steered: io::Result<Steered>) -> Result<(), Failure> {
     match steered {
-        Ok(Steered::Done) => Ok(()),
+        Ok(Steered::Done(_)) => Ok(()),
         Ok(Steered::Missing) => Err(Failure::no_job(id)),
         Ok(Steered::Wrong(state)) => Err(Failure::new(
             FAILURE,
@@ -115,10 +114,14 @@ fn remove(
     kill: bool,
     changed: &mut BTreeSet<Place>,
 ) -> Result<(), Failure> {
-    match spool.forget(id, changed)? {
-        Steered::Done => Ok(()),
+    let if_active = if kill {
+        IfActive::End
+    } else {
+        IfActive::Refuse
+    };
+    match spool.forget(id, if_active, changed)? {
+        Steered::Done(_) => Ok(()),
         Steered::Missing => Err(Failure::no_job(id)),
-        Steered::Wrong(State::Active) if kill => Ok(spool.kill_and_forget(id, changed)?),
         Steered::Wrong(_) => Err(Failure::new(
             FAILURE,
             format!("job {id} is running; --kill ends and removes it"),

@@ -148,7 +148,8 @@ fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
     if launch::runs_from_copy(&record.work) {
         report(
             &run.id,
-            fs.unlink(&Place::Tmp, spool::script_copy(&run.id).as_bytes()),
+            fs.unlink(&Place::Tmp, spool::script_copy(&run.id).as_bytes())
+                .map(drop),
         );
     }
 }

@@ -245,9 +245,10 @@ pub fn rename(
 }
 
 /// Removes a file; that it is not there is no error.
-pub fn unlink(base: impl AsFd, name: &[u8]) -> io::Result<()> {
+pub fn unlink(base: impl AsFd, name: &[u8]) -> io::Result<bool> {
     match unlinkat(base, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(nix::Error::ENOENT) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(nix::Error::ENOENT) => Ok(false),
         Err(e) => Err(e.into()),
     }
 }
@@ -257,7 +258,7 @@ pub fn remove_tree(base: impl AsFd, name: &[u8]) -> io::Result<()> {
     let dir = match open_dir(&base, name) {
         Ok(dir) => dir,
         Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
-        Err(_) => return unlink(base, name),
+        Err(_) => return unlink(base, name).map(drop),
     };
     let mut inside = Vec::new();
     names(&dir, |name| inside.push(name.to_vec()))?;

@@ -39,6 +39,16 @@ pub(super) enum Brought {
     Changed,
 }
 
+/// What came of swapping a waiting job's file for a record.
+pub(super) enum Rewritten {
+    /// The record is there, as a file with this stamp.
+    Done(Stamp),
+    /// The file was gone.
+    Gone,
+    /// It is another one now, which has its place.
+    Changed,
+}
+
 /// True for a record that tells of a run that is over for this job: it is to start afresh.
 pub(super) fn is_stale(record: &Record) -> bool {
     record.is_over() || record.started_at.is_some()
@@ -59,7 +69,7 @@ impl<F: Fs> Spool<F> {
                 "in the way of a start that was cut off; if it is not elsewhere, drop it again";
             return self.quarantine(&Place::Tmp, name, reason).map(drop);
         }
-        self.fs.unlink(&Place::Tmp, name)
+        self.fs.unlink(&Place::Tmp, name).map(drop)
     }
 
     /// Claims the file that was seen as `expected`.
@@ -129,30 +139,11 @@ impl<F: Fs> Spool<F> {
     ) -> io::Result<Brought> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         if let Some(record) = rewritten {
-            let staged = self.stage(&format!("{SWAP}{id}"), record.to_json().as_bytes())?;
-            match self
-                .fs
-                .rename(&Place::Tmp, &staged, &from, name, How::Exchange)
-            {
-                Ok(()) => {}
-                Err(e) => {
-                    self.fs.unlink(&Place::Tmp, &staged)?;
-                    return match e.kind() {
-                        io::ErrorKind::NotFound => Ok(Brought::Gone),
-                        _ => Err(e),
-                    };
-                }
+            match self.rewrite(&from, id, expected, record)? {
+                Rewritten::Done(stamp) => expected = stamp,
+                Rewritten::Gone => return Ok(Brought::Gone),
+                Rewritten::Changed => return Ok(Brought::Changed),
             }
-            let replaced = self.fs.look(&Place::Tmp, &staged)?.map(|look| look.inode);
-            if replaced != Some(expected.inode) {
-                // Somebody dropped a newer file in between: give it its place back.
-                self.fs
-                    .rename(&Place::Tmp, &staged, &from, name, How::Replace)?;
-                return Ok(Brought::Changed);
-            }
-            self.fs.unlink(&Place::Tmp, &staged)?;
-            let rewritten = self.fs.look(&from, name)?;
-            expected = rewritten.map_or(expected, |look| stamp(&look));
         }
         match self
             .fs
@@ -169,6 +160,75 @@ impl<F: Fs> Spool<F> {
             return Ok(Brought::Changed);
         }
         Ok(Brought::Active)
+    }
+
+    /// Swaps the file of a waiting job, that is to be the one seen as `expected`, for this record.
+    pub(super) fn rewrite(
+        &self,
+        place: &Place,
+        id: &JobId,
+        expected: Stamp,
+        record: &Record,
+    ) -> io::Result<Rewritten> {
+        let name = id.as_str().as_bytes();
+        let staged = self.stage(&format!("{SWAP}{id}"), record.to_json().as_bytes())?;
+        let seen =
+            |name: &[u8]| Ok::<_, io::Error>(self.fs.look(&Place::Tmp, name)?.map(|l| stamp(&l)));
+        // Once it is in place, another file may have its name.
+        let ours = seen(&staged)?.ok_or(io::ErrorKind::NotFound)?;
+        match self
+            .fs
+            .rename(&Place::Tmp, &staged, place, name, How::Exchange)
+        {
+            Ok(()) => {}
+            Err(e) => {
+                self.fs.unlink(&Place::Tmp, &staged)?;
+                return match e.kind() {
+                    io::ErrorKind::NotFound => Ok(Rewritten::Gone),
+                    _ => Err(e),
+                };
+            }
+        }
+        if seen(&staged)? != Some(expected) {
+            self.give_back(&staged, place, name, ours.inode)?;
+            return Ok(Rewritten::Changed);
+        }
+        self.fs.unlink(&Place::Tmp, &staged)?;
+        Ok(Rewritten::Done(ours))
+    }
+
+    /// Gives a newer file, which an exchange took into `tmp/`, its place back. `older` is the inode that has it
+    /// now. A plain rename would replace a still newer file that was dropped meanwhile: it is exchanged, and
+    /// once more if that was another one than `older`.
+    fn give_back(&self, staged: &[u8], place: &Place, name: &[u8], older: u64) -> io::Result<()> {
+        let mut older = Some(older);
+        loop {
+            let newer = self.fs.look(&Place::Tmp, staged)?.map(|look| look.inode);
+            match self
+                .fs
+                .rename(&Place::Tmp, staged, place, name, How::Exchange)
+            {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    // The older one was taken away: the newer one waits now, unless it is replaced already.
+                    return match self
+                        .fs
+                        .rename(&Place::Tmp, staged, place, name, How::NoReplace)
+                    {
+                        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                            self.fs.unlink(&Place::Tmp, staged).map(drop)
+                        }
+                        put => put,
+                    };
+                }
+                Err(e) => return Err(e),
+            }
+            let displaced = self.fs.look(&Place::Tmp, staged)?.map(|look| look.inode);
+            if displaced == older {
+                return self.fs.unlink(&Place::Tmp, staged).map(drop);
+            }
+            older = newer;
+        }
     }
 
     /// Puts a claimed job back, untouched. If a newer file of its name waits there by now, that one wins and the

@@ -61,8 +61,8 @@ pub trait Fs: Debug + Send + Sync {
         new_name: &[u8],
         how: How,
     ) -> io::Result<()>;
-    /// Removes a file; that it is not there is no error.
-    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<()>;
+    /// Removes a file. True if it was there.
+    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<bool>;
     /// Removes a directory with all that is in it; that it is not there is no error.
     fn remove_tree(&self, place: &Place, name: &[u8]) -> io::Result<()>;
     /// Makes the names in a directory durable.

@@ -35,7 +35,7 @@ pub use recover::Left;
 pub use reserve::Reserve;
 pub use seq::NewSeq;
 pub use settings::EditError;
-pub use steer::{HELD, Steered, shortage};
+pub use steer::{HELD, IfActive, Steered, shortage};
 pub use view::{Found, Where};
 
 use crate::core::id::JobId;

@@ -207,7 +207,7 @@ impl Fs for RealFs {
         })
     }
 
-    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<bool> {
         self.with(place, |fd| dir::unlink(fd, name))
     }
 

@@ -6,10 +6,11 @@ use std::io;
 use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
-    /// Removes a finished record with all that belongs to it.
-    pub fn remove_finished(&self, id: &JobId, place: &Place) -> io::Result<()> {
-        self.fs.unlink(place, id.as_str().as_bytes())?;
-        self.remove_belongings(id)
+    /// Removes a job's file with all that belongs to it. False if it was not there.
+    pub fn remove_finished(&self, id: &JobId, place: &Place) -> io::Result<bool> {
+        let removed = self.fs.unlink(place, id.as_str().as_bytes())?;
+        self.remove_belongings(id)?;
+        Ok(removed)
     }
 
     /// Removes logs and scratch of a job whose record is gone, unless another of that name is about.

@@ -1,5 +1,7 @@
 //! Steering as the doors do it: the same renames that a user would make by hand.
 
+use super::claim::Rewritten;
+use super::intake::stamp;
 use super::view::MAX_RECORD_BYTES;
 use super::{Ask, Fs, Place, Spool, Taken, Where};
 use crate::core::config::{Config, MinFree};
@@ -15,13 +17,25 @@ use std::os::fd::AsFd;
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Steered {
-    /// Done, or under way.
-    Done,
+    /// Done, or under way; the job was in this state.
+    Done(State),
     /// There is no such job.
     Missing,
     /// The job's state does not allow it.
     Wrong(State),
 }
+
+/// What to do with a running job that is to be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfActive {
+    /// Leave it alone.
+    Refuse,
+    /// End it, as `rm active/ID` does.
+    End,
+}
+
+/// How often a job that moves on whenever it has been found is looked for.
+const ROUNDS: usize = 100;
 
 /// The queue of jobs that are held.
 pub const HELD: &str = "held";
@@ -31,37 +45,51 @@ fn held_queue() -> io::Result<QueueName> {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Cancels a job, for good: its file is moved to `failed/`, durably. The record of a waiting one gets its end
-    /// there; a running one is ended by the daemon, which then writes its record.
-    pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
-        let mut changed = BTreeSet::new();
-        for _ in 0..5 {
-            match self.find(id)? {
-                None => return Ok(Steered::Missing),
-                Some(Where::Complete) => return Ok(Steered::Wrong(State::Complete)),
-                Some(Where::Failed) => return Ok(Steered::Wrong(State::Failed)),
-                Some(Where::Active) => {
-                    if self.move_file(id, &Place::Active, &Place::Failed, &mut changed)? {
-                        self.sync_all(&changed)?;
-                        return Ok(Steered::Done);
-                    }
-                }
-                Some(at @ Where::Pending(_)) => {
-                    // What cannot be read is an error before it has been moved.
-                    if let Some(waiting) = self.load(id, &at)?
-                        && self.move_file(id, &at.place(), &Place::Failed, &mut changed)?
-                    {
-                        self.end_cancelled(id, &at, waiting.is_over())?;
-                        self.sync_all(&changed)?;
-                        return Ok(Steered::Done);
-                    }
-                }
+    /// Finds a job and acts on it where it is. `act` says nothing if the job was not there any more: it moved on in
+    /// that moment, and is looked for again.
+    fn act_on(
+        &self,
+        id: &JobId,
+        mut act: impl FnMut(&Where) -> io::Result<Option<Steered>>,
+    ) -> io::Result<Steered> {
+        for _ in 0..ROUNDS {
+            let Some(at) = self.find(id)? else {
+                return Ok(Steered::Missing);
+            };
+            if let Some(steered) = act(&at)? {
+                return Ok(steered);
             }
         }
         Err(io::Error::new(
             io::ErrorKind::ResourceBusy,
             format!("{id} keeps changing its state; try again"),
         ))
+    }
+
+    /// Cancels a job, for good: its file is moved to `failed/`, durably. The record of a waiting one gets its end
+    /// there; a running one is ended by the daemon, which then writes its record.
+    pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
+        let mut changed = BTreeSet::new();
+        let steered = self.act_on(id, |at| {
+            let was_over = match at {
+                Where::Complete | Where::Failed => return Ok(Some(Steered::Wrong(at.state()))),
+                Where::Active => None,
+                Where::Pending(_) => match self.load(id, at)? {
+                    // What cannot be read is an error before it has been moved.
+                    Some(waiting) => Some(waiting.is_over()),
+                    None => return Ok(None),
+                },
+            };
+            if !self.move_file(id, &at.place(), &Place::Failed, &mut changed)? {
+                return Ok(None);
+            }
+            if let Some(was_over) = was_over {
+                self.end_cancelled(id, at, was_over)?;
+            }
+            Ok(Some(Steered::Done(at.state())))
+        })?;
+        self.sync_all(&changed)?;
+        Ok(steered)
     }
 
     /// Writes its end into a file that waited as `was` and has just been moved to `failed/`. The end is not written
@@ -86,45 +114,50 @@ impl<F: Fs> Spool<F> {
     /// Runs a finished job again: its file goes back to its queue. `changed` gets the directories that are to be
     /// synced ([`Self::sync_all`]) before anybody is told: once for many jobs.
     pub fn retry(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
-        let from = match self.find(id)? {
-            None => return Ok(Steered::Missing),
-            Some(Where::Complete) => Where::Complete,
-            Some(Where::Failed) => Where::Failed,
-            Some(at @ (Where::Active | Where::Pending(_))) => {
-                return Ok(Steered::Wrong(at.state()));
+        self.act_on(id, |at| {
+            if matches!(at, Where::Active | Where::Pending(_)) {
+                return Ok(Some(Steered::Wrong(at.state())));
             }
-        };
-        let queue = self
-            .load(id, &from)?
-            .and_then(|record| record.queue)
-            .unwrap_or_default();
-        if !queue.is_default() {
-            self.fs.make_queue(&queue)?;
+            let queue = self.load(id, at)?.and_then(|record| record.queue);
+            let to = self.waiting_place(queue.unwrap_or_default())?;
+            let moved = self.move_file(id, &at.place(), &to, changed)?;
+            Ok(moved.then_some(Steered::Done(at.state())))
+        })
+    }
+
+    /// Where jobs of this queue wait: a directory that is there.
+    fn waiting_place(&self, queue: QueueName) -> io::Result<Place> {
+        if !queue.is_default() && self.fs.make_queue(&queue)? {
             self.sync(&Place::Pending)?;
         }
-        match self.move_file(id, &from.place(), &Place::of_queue(&queue), changed)? {
-            true => Ok(Steered::Done),
-            false => Ok(Steered::Missing),
-        }
+        Ok(Place::of_queue(&queue))
     }
 
     /// Withdraws a waiting job or forgets a finished one, with its log. `changed` is as for [`Self::retry`].
-    pub fn forget(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
-        match self.find(id)? {
-            None => Ok(Steered::Missing),
-            Some(Where::Active) => Ok(Steered::Wrong(State::Active)),
-            Some(at @ (Where::Pending(_) | Where::Complete | Where::Failed)) => {
-                self.remove_finished(id, &at.place())?;
+    pub fn forget(
+        &self,
+        id: &JobId,
+        if_active: IfActive,
+        changed: &mut BTreeSet<Place>,
+    ) -> io::Result<Steered> {
+        self.act_on(id, |at| {
+            let removed = match (at, if_active) {
+                (Where::Active, IfActive::Refuse) => {
+                    return Ok(Some(Steered::Wrong(State::Active)));
+                }
+                // The daemon ends it first, and then removes what belongs to it.
+                (Where::Active, IfActive::End) => {
+                    self.fs.unlink(&Place::Active, id.as_str().as_bytes())?
+                }
+                (Where::Pending(_) | Where::Complete | Where::Failed, _) => {
+                    self.remove_finished(id, &at.place())?
+                }
+            };
+            Ok(removed.then(|| {
                 changed.insert(at.place());
-                Ok(Steered::Done)
-            }
-        }
-    }
-
-    /// Ends a running job and forgets it: as `rm active/ID` does. `changed` is as for [`Self::retry`].
-    pub fn kill_and_forget(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<()> {
-        changed.insert(Place::Active);
-        self.fs.unlink(&Place::Active, id.as_str().as_bytes())
+                Steered::Done(at.state())
+            }))
+        })
     }
 
     /// Makes the names in all these directories durable. One that is gone has taken them along.
@@ -152,47 +185,70 @@ impl<F: Fs> Spool<F> {
     /// Holds a waiting job: its file goes to the queue [`HELD`], from which nothing is started while that is paused.
     pub fn hold(&self, id: &JobId) -> io::Result<Steered> {
         let held = held_queue()?;
-        match self.find(id)? {
-            None => Ok(Steered::Missing),
-            Some(Where::Pending(queue)) if queue == held => Ok(Steered::Done),
-            Some(Where::Pending(queue)) => match self.say_queue(id, &queue)? {
-                true => self.move_queue(id, &queue, &held),
-                false => Ok(Steered::Missing),
-            },
-            Some(at @ (Where::Active | Where::Complete | Where::Failed)) => {
-                Ok(Steered::Wrong(at.state()))
+        self.act_on(id, |at| {
+            let queue = match at {
+                Where::Pending(queue) if *queue == held => {
+                    return Ok(Some(Steered::Done(at.state())));
+                }
+                Where::Pending(queue) => queue,
+                Where::Active | Where::Complete | Where::Failed => {
+                    return Ok(Some(Steered::Wrong(at.state())));
+                }
+            };
+            let Some(said) = self.say_queue(id, &at.place(), queue)? else {
+                return Ok(None);
+            };
+            if !self.move_queue(id, queue, &held)? {
+                return Ok(None);
             }
-        }
+            let to = Place::of_queue(&held);
+            if self
+                .fs
+                .look(&to, id.as_str().as_bytes())?
+                .map(|look| look.inode)
+                != Some(said)
+            {
+                // A newer file of its name was dropped in between, and is held instead.
+                self.say_queue(id, &to, queue)?;
+            }
+            Ok(Some(Steered::Done(at.state())))
+        })
     }
 
     /// Writes the queue that a job waits in into its file, which may say nothing of it (a shell line) or name another
-    /// (it was moved by hand): else nobody would know where it came from. False if it is gone.
-    fn say_queue(&self, id: &JobId, queue: &QueueName) -> io::Result<bool> {
-        if queue.is_default() || self.queue_named(id, queue)?.as_ref() == Some(queue) {
-            return Ok(true);
+    /// (it was moved by hand): else nobody would know where it came from. Gives the file's inode; nothing if it is
+    /// gone or was replaced.
+    fn say_queue(&self, id: &JobId, place: &Place, queue: &QueueName) -> io::Result<Option<u64>> {
+        if queue.is_default() {
+            let look = self.fs.look(place, id.as_str().as_bytes())?;
+            return Ok(look.map(|look| look.inode));
         }
-        let at = Where::Pending(queue.clone());
-        match self.load(id, &at)? {
-            Some(record) => self.replace(&at.place(), id, &record),
-            None => Ok(false),
+        let Some((look, mut record)) = self.read_record(id, place)? else {
+            return Ok(None);
+        };
+        if record.queue.as_ref() == Some(queue) {
+            return Ok(Some(look.inode));
+        }
+        record.queue = Some(queue.clone());
+        match self.rewrite(place, id, stamp(&look), &record)? {
+            Rewritten::Done(ours) => Ok(Some(ours.inode)),
+            Rewritten::Gone | Rewritten::Changed => Ok(None),
         }
     }
 
     /// Lets a held job go: back to the queue that its record names. Another one is left where it is.
     pub fn release(&self, id: &JobId) -> io::Result<Steered> {
         let held = held_queue()?;
-        match self.find(id)? {
-            None => Ok(Steered::Missing),
-            Some(Where::Pending(queue)) if queue == held => {
+        self.act_on(id, |at| match at {
+            Where::Pending(queue) if *queue == held => {
                 let to = self.queue_named(id, &held)?;
                 let to = to.filter(|to| *to != held).unwrap_or_default();
-                self.move_queue(id, &held, &to)
+                let moved = self.move_queue(id, &held, &to)?;
+                Ok(moved.then_some(Steered::Done(at.state())))
             }
-            Some(Where::Pending(_)) => Ok(Steered::Done),
-            Some(at @ (Where::Active | Where::Complete | Where::Failed)) => {
-                Ok(Steered::Wrong(at.state()))
-            }
-        }
+            Where::Pending(_) => Ok(Some(Steered::Done(at.state()))),
+            Where::Active | Where::Complete | Where::Failed => Ok(Some(Steered::Wrong(at.state()))),
+        })
     }
 
     /// The queue that a waiting job's file names, which may not be the one that it waits in.
@@ -205,16 +261,10 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    fn move_queue(&self, id: &JobId, from: &QueueName, to: &QueueName) -> io::Result<Steered> {
-        if !to.is_default() {
-            self.fs.make_queue(to)?;
-            self.sync(&Place::Pending)?;
-        }
-        let (from, to) = (Place::of_queue(from), Place::of_queue(to));
-        match self.durably(|changed| self.move_file(id, &from, &to, changed))? {
-            true => Ok(Steered::Done),
-            false => Ok(Steered::Missing),
-        }
+    /// False if the job was not there any more.
+    fn move_queue(&self, id: &JobId, from: &QueueName, to: &QueueName) -> io::Result<bool> {
+        let (from, to) = (Place::of_queue(from), self.waiting_place(to.clone())?);
+        self.durably(|changed| self.move_file(id, &from, &to, changed))
     }
 
     fn move_file(

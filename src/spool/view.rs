@@ -147,27 +147,32 @@ impl<F: Fs> Spool<F> {
 
     /// The record of a job in this place. A file without one (plain text) gives what it asks for.
     pub fn load(&self, id: &JobId, at: &Where) -> io::Result<Option<Record>> {
-        match self.fs.take(
-            &at.place(),
-            id.as_str().as_bytes(),
-            MAX_RECORD_BYTES,
-            Ask::Nothing,
-        )? {
+        let read = self.read_record(id, &at.place())?;
+        Ok(read.map(|(_, mut record)| {
+            if let Where::Pending(queue) = at {
+                record.queue = (!queue.is_default()).then(|| queue.clone());
+            }
+            record
+        }))
+    }
+
+    /// A job's file and the record in it, with the queue that it names itself.
+    pub(super) fn read_record(
+        &self,
+        id: &JobId,
+        place: &Place,
+    ) -> io::Result<Option<(Look, Record)>> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let name = id.as_str().as_bytes();
+        match self.fs.take(place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
             Taken::Missing | Taken::Strange(_) => Ok(None),
-            Taken::TooLarge(_) => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("{id}: the record is too large"),
-            )),
+            Taken::TooLarge(_) => Err(invalid(format!("{id}: the record is too large"))),
             Taken::File { look, bytes, .. } => {
-                let mut record = Record::from_bytes(&bytes).map_err(|e| {
-                    io::Error::new(io::ErrorKind::InvalidData, format!("{id}: {e}"))
-                })?;
+                let mut record =
+                    Record::from_bytes(&bytes).map_err(|e| invalid(format!("{id}: {e}")))?;
                 record.id = Some(id.clone());
                 record.created_at.get_or_insert(Wall(look.modified));
-                if let Where::Pending(queue) = at {
-                    record.queue = (!queue.is_default()).then(|| queue.clone());
-                }
-                Ok(Some(record))
+                Ok(Some((look, record)))
             }
         }
     }

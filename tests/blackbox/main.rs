@@ -39,6 +39,7 @@ mod signals;
 mod singletons;
 mod steer;
 mod steer_down;
+mod steer_race;
 mod steer_running;
 mod storm;
 mod strace;

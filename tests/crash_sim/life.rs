@@ -7,7 +7,7 @@ use super::survey::Survey;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
 use pirn::os::dir::How;
-use pirn::spool::{Draft, Fs, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
+use pirn::spool::{Draft, Fs, IfActive, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -201,7 +201,7 @@ impl Life {
         let done = self.door.cancel(id).expect("cancelled");
         // Unless somebody has moved it on.
         let is_there = self.fs.token_at(&Place::Failed, id.as_str()) == token;
-        if let (Some(token), Steered::Done, true) = (&token, &done, is_there) {
+        if let (Some(token), Steered::Done(_), true) = (&token, &done, is_there) {
             self.fs.learn(|ledger| {
                 ledger.job(token, |job| {
                     job.cancelled = true;
@@ -242,7 +242,7 @@ impl Life {
         let mut changed = BTreeSet::new();
         let done = self.door.retry(id, &mut changed).expect("retried");
         self.door.sync_all(&changed).expect("synced");
-        if let (Some(token), Some(ended), Steered::Done) = (token, ended, done) {
+        if let (Some(token), Some(ended), Steered::Done(_)) = (token, ended, done) {
             self.fs
                 .learn(|ledger| ledger.job(&token, |job| job.retried = Some(ended.finished)));
         }
@@ -255,7 +255,9 @@ impl Life {
             self.fs.let_go(token.as_deref());
             self.fs.during("forget");
             let mut changed = BTreeSet::new();
-            self.door.forget(id, &mut changed).expect("forgotten");
+            self.door
+                .forget(id, IfActive::Refuse, &mut changed)
+                .expect("forgotten");
             self.door.sync_all(&changed).expect("synced");
             // Unless somebody has moved it meanwhile, so that it was another file that was removed, or none.
             let token = token.filter(|t| Survey::of(&self.fs.world().disk).find(t).is_empty());

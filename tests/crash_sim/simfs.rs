@@ -173,24 +173,25 @@ impl Fs for SimFs {
         })
     }
 
-    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+    fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<bool> {
         if self.world().get(place, name)?.is_none() {
-            return Ok(());
+            return Ok(false);
         }
         self.step(
             || format!("unlink {}", show(place, name)),
             |world| {
-                if world.get(place, name)?.is_some() {
+                let was_there = world.get(place, name)?.is_some();
+                if was_there {
                     world.disk.change(vec![(entry(place, name), None)]);
                 }
-                Ok(())
+                Ok(was_there)
             },
         )
     }
 
     /// Only queues are directories here; a scratch directory is never made.
     fn remove_tree(&self, place: &Place, name: &[u8]) -> io::Result<()> {
-        self.unlink(place, name)
+        self.unlink(place, name).map(drop)
     }
 
     fn sync(&self, place: &Place) -> io::Result<()> {
@@ -279,6 +280,7 @@ impl Fs for SimFs {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
         self.unlink(&Place::Pending, queue.as_str().as_bytes())
+            .map(drop)
     }
 
     fn renew(&self, place: &Place) -> io::Result<()> {

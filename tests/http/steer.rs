@@ -1,9 +1,10 @@
 //! Cancel, retry, hold, release, delete; queues.
 
-use crate::client::{ANYBODY_MAY_RUN, ask, get, post};
+use crate::client::{ANYBODY_MAY_RUN, Conn, ask, get, post};
 use crate::spool::Spool;
 use crate::tools::Gate;
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn a_job_is_steered() {
@@ -113,4 +114,27 @@ fn queues_are_shown_and_changed() {
     )
     .unwrap();
     assert_eq!(patch("/v1/queues/mail", r#"{"paused": true}"#).status, 409);
+}
+
+/// Each answer is compared with where the job is then.
+#[test]
+fn delete_of_a_job_that_is_being_started_says_what_becomes_of_it() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "40"]);
+    let mut conn = Conn::to(port);
+    for round in 0..30 {
+        for id in (0..20).map(|n| format!("r{round}-{n}")) {
+            spool.drop_file(&id, "exec sleep 600");
+            // The daemon needs about as long to start it.
+            std::thread::sleep(Duration::from_micros(round * 15));
+            conn.ask("DELETE", &format!("/v1/jobs/{id}"), &[], "");
+            let status = conn.reply_to("DELETE").unwrap().status;
+            let runs = spool.has(&format!("active/{id}"));
+            assert_eq!(status, if runs { 409 } else { 204 }, "{id}");
+        }
+        for id in spool.ls("active") {
+            conn.ask("DELETE", &format!("/v1/jobs/{id}?kill"), &[], "");
+            assert_eq!(conn.reply_to("DELETE").unwrap().status, 202);
+        }
+        spool.wait_for("all to end", || spool.all_processes().is_empty());
+    }
 }

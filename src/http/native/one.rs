@@ -6,7 +6,7 @@ use crate::core::record::State;
 use crate::http::tokens::digest;
 use crate::http::{Door, Ended, Request, Response, Right, problem, shown, wait_for_end};
 use crate::os::clock;
-use crate::spool::{Found, HELD, Steered, Where};
+use crate::spool::{Found, HELD, IfActive, Steered};
 use std::io;
 use std::sync::Arc;
 
@@ -61,17 +61,18 @@ fn tagged(found: &Found, known: Option<&str>) -> Response {
 pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     require(request, Right::Push)?;
     let id = job_id(id)?;
-    let kill = input::flag(request, "kill")?;
     let spool = door.spool();
-    let forgotten = spool.durably(|changed| spool.forget(&id, changed));
+    let if_active = match input::flag(request, "kill")? {
+        true => IfActive::End,
+        false => IfActive::Refuse,
+    };
+    let forgotten = spool.durably(|changed| spool.forget(&id, if_active, changed));
     match forgotten.map_err(failed)? {
-        Steered::Done => Ok(Response::new(204).into()),
-        Steered::Missing => Err(no_job(&id)),
-        Steered::Wrong(State::Active) if kill => {
-            let killed = spool.durably(|changed| spool.kill_and_forget(&id, changed));
-            killed.map_err(failed)?;
+        Steered::Done(State::Active) => {
             Ok(Response::json(202, format!("{}\n", serde_json::json!({"id": id.as_str()}))).into())
         }
+        Steered::Done(_) => Ok(Response::new(204).into()),
+        Steered::Missing => Err(no_job(&id)),
         Steered::Wrong(_) => Err(problem::new(
             409,
             format!("job {id} is running; ?kill ends and removes it"),
@@ -82,7 +83,6 @@ pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
 pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outcome {
     require(request, Right::Push)?;
     let id = job_id(id)?;
-    let was_running = verb == "cancel" && matches!(door.spool().find(&id), Ok(Some(Where::Active)));
     let steered = match verb {
         "cancel" => door.spool().cancel(&id),
         "retry" => {
@@ -92,8 +92,10 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outco
         "hold" => hold(door, &id)?,
         _ => door.spool().release(&id),
     };
-    match steered {
-        Ok(Steered::Done) => {}
+    let status = match steered {
+        // It is being ended.
+        Ok(Steered::Done(State::Active)) => 202,
+        Ok(Steered::Done(_)) => 200,
         Ok(Steered::Missing) => return Err(no_job(&id)),
         Ok(Steered::Wrong(state)) => {
             let what = format!("job {id} is in {state}/; {verb} is not possible there");
@@ -105,8 +107,7 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outco
             return Err(problem::new(409, what));
         }
         Err(e) => return Err(failed(e)),
-    }
-    let status = if was_running { 202 } else { 200 };
+    };
     let found = door.spool().get(&id).map_err(failed)?;
     let found = found.ok_or_else(|| no_job(&id))?;
     Ok(Response::json(status, shown(&found)).into())

@@ -8,7 +8,7 @@ use crate::core::json::JsonError;
 use crate::core::record::{Call, Manner, Record, RecordError, Setting, Work};
 use crate::http::{Door, Request, Right};
 use crate::os::clock;
-use crate::spool::{NewId, Steered};
+use crate::spool::{IfActive, NewId, Steered};
 use serde_json::json;
 use std::time::Duration;
 
@@ -99,8 +99,8 @@ pub fn delete(request: &Request, door: &Door, id: &str) -> Outcome {
     let (number, found) = find(door, id)?;
     busy(number, Phase::of(&found))?;
     let spool = door.spool();
-    match spool.durably(|changed| spool.forget(&found.id, changed))? {
-        Steered::Done => Ok(reference(number)),
+    match spool.durably(|changed| spool.forget(&found.id, IfActive::Refuse, changed))? {
+        Steered::Done(_) => Ok(reference(number)),
         Steered::Missing => Err(missing(number)),
         Steered::Wrong(_) => busy(number, Phase::Running).map(|()| reference(number)),
     }
@@ -118,7 +118,7 @@ pub fn stop(request: &Request, door: &Door, id: &str) -> Outcome {
         }
     }
     match door.spool().cancel(&found.id)? {
-        Steered::Done => Ok(reference(number)),
+        Steered::Done(_) => Ok(reference(number)),
         Steered::Missing => Err(missing(number)),
         Steered::Wrong(_) => Err(inactive()),
     }
@@ -137,7 +137,7 @@ pub fn restart(request: &Request, door: &Door, id: &str) -> Outcome {
     }
     let spool = door.spool();
     match spool.durably(|changed| spool.retry(&found.id, changed))? {
-        Steered::Done => Ok(show::job(number, &record, Phase::Unfinished, "")),
+        Steered::Done(_) => Ok(show::job(number, &record, Phase::Unfinished, "")),
         Steered::Missing => Err(missing(number)),
         Steered::Wrong(_) => busy(number, Phase::Waiting).map(|()| reference(number)),
     }
