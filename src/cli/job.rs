@@ -144,11 +144,12 @@ pub struct JobArgs {
 }
 
 /// Variables that pirn gives its own jobs: a job that adds a job does not pass them on.
-const OWN_VARIABLES: [&str; 9] = [
+const OWN_VARIABLES: [&str; 10] = [
     "PIRN_ID",
     "PIRN_QUEUE",
     "PIRN_ATTEMPT",
     "PIRN_SLOT",
+    "PIRN_QUEUE_SLOT",
     "PIRN_SPOOL",
     "PIRN_STORE",
     "PIRN_TMP",

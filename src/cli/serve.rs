@@ -20,7 +20,7 @@ pub struct Args {
     /// The spool
     #[arg(value_name = "SPOOL")]
     path: Option<PathBuf>,
-    /// Jobs at a time [default: the config's, else one per CPU]
+    /// Jobs at a time [default: the config's, else one per CPU; with --jobrunner at least one per worker]
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
     /// Exit when nothing is left to run
@@ -51,12 +51,13 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
         signals: None,
     };
     let jobrunner = match args.jobrunner {
-        true => Some(jobrunner(args.slots)?),
+        true => Some(jobrunner()?),
         false => None,
     };
     let options = Options {
         spool,
-        slots: args.slots.or(jobrunner.as_ref().map(|j| j.workers)),
+        slots: args.slots,
+        queue_slots: jobrunner.as_ref().map(|j| (j.queue.clone(), j.workers)),
         drain: args.drain,
         only: Only(args.only),
         config: args.config,
@@ -69,13 +70,11 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
     Ok(OK)
 }
 
-/// What jobrunner's variables say. With `--slots`, that many are the workers.
-fn jobrunner(slots: Option<usize>) -> Result<jobrunner::Settings, Failure> {
+/// Reads jobrunner's variables.
+fn jobrunner() -> Result<jobrunner::Settings, Failure> {
     let env = environment(&[], false)?;
     let cwd = path_text(&std::env::current_dir()?);
-    let mut settings = jobrunner::Settings::read(env, cwd).map_err(|e| Failure::new(FAILURE, e))?;
-    settings.workers = slots.unwrap_or(settings.workers);
-    Ok(settings)
+    jobrunner::Settings::read(env, cwd).map_err(|e| Failure::new(FAILURE, e))
 }
 
 /// Listens, so that a daemon that cannot does not start; requests are answered once it has the spool.
@@ -105,11 +104,7 @@ fn opening(
         .map(listen)
         .collect::<Result<Vec<_>, _>>()?;
     let (path, durable) = (options.spool.clone(), !options.no_sync);
-    let tally = Arc::clone(&options.tally);
-    let config = options
-        .config
-        .clone()
-        .unwrap_or_else(|| path.join("config.json"));
+    let config = options.config_path();
     // Who comes to jobrunner's address with no token has no rights, but may have the password.
     let has_password = jobrunner.as_ref().is_some_and(|j| j.has_password());
     let is_guarded =
@@ -125,8 +120,9 @@ fn opening(
         let what = format!("{open}: others can reach this address, and there {remedy}");
         return Err(Failure::new(BAD_CONFIG, what));
     }
+    let options = options.clone();
     Ok(Some(Box::new(move || {
-        let door = Door::new(Spool::create(&path, durable)?, config, tally);
+        let door = Door::new(Spool::create(&path, durable)?, options);
         Ok(Box::new(Server::open(door, listeners, jobrunner)?) as Box<dyn Service>)
     })))
 }

@@ -6,6 +6,7 @@ use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::quote::cut_to;
 use crate::core::record::{Record, Work};
+use crate::core::scheduler::Slot;
 use crate::os::cgroup::Cgroup;
 use crate::os::dir::{self, Kind, Look};
 use crate::os::fault::Fault;
@@ -55,7 +56,7 @@ pub struct Start<'a> {
     /// What holds for it.
     pub terms: &'a Terms,
     /// Its slot.
-    pub slot: usize,
+    pub slot: Slot,
 }
 
 /// The logs of a job, open and locked.
@@ -233,7 +234,8 @@ fn environment(home: &Home, start: &Start<'_>, scratch: Option<&str>) -> BTreeMa
     put("PIRN_ID", start.id.as_str());
     put("PIRN_QUEUE", start.queue.as_str());
     put("PIRN_ATTEMPT", &start.record.attempt.to_string());
-    put("PIRN_SLOT", &start.slot.to_string());
+    put("PIRN_SLOT", &start.slot.of_all.to_string());
+    put("PIRN_QUEUE_SLOT", &start.slot.of_queue.to_string());
     put("PIRN_SPOOL", &home.spool);
     put("PIRN_STORE", &format!("{}/store", home.spool));
     if let Some(scratch) = scratch {

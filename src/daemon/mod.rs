@@ -34,7 +34,7 @@ pub use pool::Pool;
 pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
 use crate::core::config::Only;
-use crate::core::id::JobId;
+use crate::core::id::{JobId, QueueName};
 use crate::os::signals::Signals;
 use std::fmt;
 use std::io;
@@ -48,6 +48,8 @@ pub struct Options {
     pub spool: PathBuf,
     /// Jobs at a time; overrules the config.
     pub slots: Option<usize>,
+    /// A queue that has so many slots unless the config gives it others.
+    pub queue_slots: Option<(QueueName, usize)>,
     /// Exit when nothing is left to run.
     pub drain: bool,
     /// The queues to serve; none means all.

@@ -8,7 +8,7 @@ use super::shared::{Book, Run, Shared};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
-use crate::core::scheduler::{Action, Event, Refusal, Stamp};
+use crate::core::scheduler::{Action, Event, Refusal, Slot, Stamp};
 use crate::os::clock;
 use crate::spool::{Claim, Target};
 use std::io;
@@ -24,8 +24,8 @@ pub struct Task {
     pub queue: QueueName,
     /// Which file.
     pub stamp: Stamp,
-    /// Into which slot.
-    pub slot: usize,
+    /// Its slot.
+    pub slot: Slot,
     /// What was read of it just now, if it was.
     pub read: Option<Box<Record>>,
 }
@@ -103,7 +103,7 @@ fn start(shared: &Shared, mut task: Task) -> Option<Arc<Run>> {
                 "{}: started as process {} in slot {}",
                 task.id,
                 pid,
-                task.slot
+                task.slot.of_all
             );
             shared.enter(Arc::clone(&run));
             let has_limit = terms.max_log.is_some();

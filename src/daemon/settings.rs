@@ -8,32 +8,62 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
-/// Where the config is.
-pub fn path(options: &Options) -> PathBuf {
-    options
-        .config
-        .clone()
-        .unwrap_or_else(|| options.spool.join("config.json"))
-}
-
 /// Reads and checks the config. A missing file is an empty one, unless it was named on the command line.
 pub fn read(options: &Options) -> Result<Config, ServeError> {
-    let path = path(options);
+    let path = options.config_path();
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            Config::parse(&text).map_err(|e| ServeError::Config(format!("{}: {e}", path.display())))
+            let config = Config::parse(&text).map(|config| options.in_force(config));
+            config.map_err(|e| ServeError::Config(format!("{}: {e}", path.display())))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound && options.config.is_none() => {
-            Ok(Config::default())
+            Ok(options.in_force(Config::default()))
         }
         Err(e) => Err(ServeError::Config(format!("{}: {e}", path.display()))),
     }
 }
 
-/// What the scheduler needs to know of a config.
+impl Options {
+    /// Where the config is.
+    pub fn config_path(&self) -> PathBuf {
+        let ours = || self.spool.join("config.json");
+        self.config.clone().unwrap_or_else(ours)
+    }
+
+    /// The settings that hold: those of the config, with what this start adds to them.
+    pub fn in_force(&self, mut config: Config) -> Config {
+        if let Some((queue, slots)) = &self.queue_slots {
+            let of_queue = config.queues.entry(queue.clone()).or_default();
+            of_queue.slots.get_or_insert(*slots);
+        }
+        config
+    }
+
+    /// Jobs at a time under these settings. The default leaves room for a queue that was given slots at the start.
+    pub fn slots(&self, config: &Config) -> usize {
+        let told = self.slots.or(config.slots);
+        told.unwrap_or_else(|| {
+            let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+            cpus.max(self.given_slots(config).unwrap_or(0))
+        })
+    }
+
+    fn given_slots(&self, config: &Config) -> Option<usize> {
+        let (queue, _) = self.queue_slots.as_ref()?;
+        config.queues.get(queue)?.slots
+    }
+}
+
+/// The part of the settings that the scheduler needs.
 pub fn policy(options: &Options, config: &Arc<Config>) -> Policy {
-    let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
-    let slots = options.slots.or(config.slots).unwrap_or_else(cpus);
+    let slots = options.slots(config);
+    if let (Some((queue, _)), Some(wanted)) = (&options.queue_slots, options.given_slots(config))
+        && wanted > slots
+    {
+        log::warn!(
+            "the queue {queue} has {wanted} slots, and all queues together have {slots}: at most {slots} of its jobs run at a time"
+        );
+    }
     Policy {
         slots,
         config: Arc::clone(config),
@@ -61,7 +91,7 @@ impl Engine {
                 self.look_at_space_now();
                 self.feed(crate::core::scheduler::Event::Configured(Box::new(policy)));
                 self.plan_retention();
-                log::info!("config: read {}", path(&self.options).display());
+                log::info!("config: read {}", self.options.config_path().display());
             }
             Err(e) => log::error!("config: not used: {e}; the settings stay as they were"),
         }

@@ -8,7 +8,7 @@ use super::tokens::Tokens;
 use super::wire::head::Head;
 use crate::core::config::Config;
 use crate::core::rights::Caller;
-use crate::daemon::Tally;
+use crate::daemon::{Options, Tally};
 use crate::os::{clock, procfs};
 use crate::spool::{EditError, Spool};
 use std::net::IpAddr;
@@ -22,8 +22,8 @@ pub struct Door {
     spool: Arc<Spool>,
     events: Arc<Events>,
     config: Live<Arc<Config>>,
+    options: Options,
     tokens: Mutex<Option<Arc<Live<Arc<Tokens>>>>>,
-    tally: Arc<Tally>,
     boot: String,
 }
 
@@ -76,14 +76,15 @@ impl<T: Clone> Live<T> {
 }
 
 impl Door {
-    /// The door of this spool, with settings from this file.
-    pub fn new(spool: Spool, config: PathBuf, tally: Arc<Tally>) -> Self {
+    /// The door of this spool, which is served with these options.
+    pub fn new(spool: Spool, options: Options) -> Self {
+        let missing = Arc::new(options.in_force(Config::default()));
         Self {
             spool: Arc::new(spool),
             events: Arc::new(Events::new(clock::wall())),
-            config: Live::new(config, Arc::default()),
+            config: Live::new(options.config_path(), missing),
+            options,
             tokens: Mutex::new(None),
-            tally,
             boot: procfs::boot_id(),
         }
     }
@@ -100,8 +101,15 @@ impl Door {
 
     /// The settings as they are now.
     pub fn config(&self) -> Arc<Config> {
-        self.config
-            .get(|text| Config::parse(text).map(Arc::new).map_err(|e| e.to_string()))
+        self.config.get(|text| {
+            let config = Config::parse(text).map_err(|e| e.to_string())?;
+            Ok(Arc::new(self.options.in_force(config)))
+        })
+    }
+
+    /// Jobs at a time, as the settings are now.
+    pub fn slots(&self) -> usize {
+        self.options.slots(&self.config())
     }
 
     /// The tokens as they are now.
@@ -119,7 +127,7 @@ impl Door {
 
     /// What the daemon has counted since it started.
     pub fn tally(&self) -> &Tally {
-        &self.tally
+        &self.options.tally
     }
 
     /// Sets values in `config.json`. Errors: it is not the file that the daemon reads, or not valid.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Shows what the command is given, and answers with the request turned around.
 const COMMAND: &str = r#"#!/bin/sh
@@ -51,6 +52,13 @@ fn serving(text: &str, variables: &[(&str, &str)], args: &[&str]) -> (Spool, u16
 
 fn body(id: &str, data: &[u8]) -> String {
     json!({"id": id, "data": STANDARD.encode(data)}).to_string()
+}
+
+/// Sends a payload, and does not wait for the answer.
+fn begin(port: u16, id: usize) -> Conn {
+    let mut conn = Conn::to(port);
+    conn.ask("POST", "/payload", &[], &body(&id.to_string(), b"x"));
+    conn
 }
 
 fn send(port: u16, id: &str, data: &[u8]) -> Value {
@@ -226,11 +234,7 @@ fn ten_wait_for_each_worker() {
     spool.serve_with(daemon);
     spool.wait_for("the door to open", || !spool.ports().is_empty());
     let port = spool.ports()[0];
-    let begin = |n: usize| {
-        let mut conn = Conn::to(port);
-        conn.ask("POST", "/payload", &[], &body(&n.to_string(), b"x"));
-        conn
-    };
+    let begin = |n| begin(port, n);
     let mut conns: Vec<Conn> = (0..2).map(begin).collect();
     spool.wait_for("both to run", || spool.ls("active").len() == 2);
     conns.extend((2..22).map(begin));
@@ -281,6 +285,128 @@ fn ten_wait_for_each_worker() {
         assert!(metrics.lines().any(|l| l == line), "{line}: {metrics}");
     }
     assert!(metrics.contains("\njob_duration_sum{worker_id=\"1\"} "));
+}
+
+/// The number of its workers says nothing about other jobs.
+#[test]
+fn workers_are_the_slots_of_one_queue() {
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    fs::create_dir_all(spool.path()).unwrap();
+    fs::write(spool.path().join("config.json"), r#"{"slots": 4}"#).unwrap();
+    let command = command(&spool, &format!("#!/bin/sh\n{}\n", gate.wait()));
+    let daemon = daemon(&spool, &command, &[("JOBRUNNER_NUM_WORKERS", "2")], &[]);
+    spool.serve_with(daemon);
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    // Two of the four slots, so that those of the payloads are not the lowest ones.
+    for name in ["a", "b"] {
+        spool.drop_file(name, gate.wait());
+        spool.wait_note(name);
+    }
+    let mut conns: Vec<Conn> = (1..=3).map(|n| begin(port, n)).collect();
+    spool.wait_for("two of the payloads to run", || {
+        spool.ls("active").len() == 4
+    });
+    spool.wait_for("the third to wait", || {
+        spool.ls("pending/jobrunner").len() == 1
+    });
+    assert_eq!(get(port, "/stats").json()["dispatchers"], 4);
+    assert!(get(port, "/metrics").text().contains("\npirn_slots 4\n"));
+    let queues = get(port, "/v1/queues").json();
+    assert_eq!(queues["slots"], 4);
+    let of_queue = queues["queues"].as_array().unwrap().iter();
+    let slots: Vec<_> = of_queue
+        .map(|q| (q["name"].clone(), q["slots"].clone()))
+        .collect();
+    assert_eq!(
+        slots,
+        [
+            (json!("default"), Value::Null),
+            (json!("jobrunner"), json!(2))
+        ]
+    );
+    gate.open(5);
+    let worker = |conn: &mut Conn| conn.reply().json()["worker_id"].as_u64().unwrap();
+    let mut workers: Vec<u64> = conns.iter_mut().map(worker).collect();
+    workers.sort_unstable();
+    workers.dedup();
+    assert_eq!(workers, [1, 2]);
+}
+
+/// Without `--slots` and a setting there are as many slots as workers at least. A setting of the queue wins over the
+/// variable, and ten payloads wait for each of those.
+#[test]
+fn how_many_slots_there_are() {
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    let command = command(&spool, &format!("#!/bin/sh\n{}\n", gate.wait()));
+    let variables = [("JOBRUNNER_NUM_WORKERS", "300")];
+    spool.serve_with(daemon(&spool, &command, &variables, &[]));
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    assert_eq!(get(spool.ports()[0], "/stats").json()["dispatchers"], 300);
+    spool.stop();
+    let more = daemon(&spool, &command, &variables, &["--slots", "2"]);
+    spool.serve_with(more);
+    spool.wait_for("the door to open", || spool.ports().len() == 2);
+    let port = spool.ports()[1];
+    assert_eq!(get(port, "/stats").json()["dispatchers"], 2);
+    spool.wait_daemon_log("the queue jobrunner has 300 slots, and all queues together have 2");
+    spool.config(r#"{"queues": {"jobrunner": {"slots": 1}}}"#);
+    let mut conns = vec![begin(port, 0)];
+    spool.wait_for("the first to run", || spool.ls("active").len() == 1);
+    conns.extend((1..=10).map(|n| begin(port, n)));
+    spool.wait_for("the others to wait", || {
+        spool.ls("pending/jobrunner").len() == 10
+    });
+    let full = post(port, "/payload", &body("x", b"x"));
+    assert_eq!(
+        (full.status, full.text().as_str()),
+        (503, "job queue too large (10)\n")
+    );
+    gate.open(11);
+    assert!(conns.iter_mut().all(|conn| conn.reply().status == 200));
+}
+
+/// All see the same queue, and no more are let in than there is room for.
+#[test]
+fn fifty_callers_at_once() {
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    let command = command(&spool, &format!("#!/bin/sh\n{}\n", gate.wait()));
+    spool.serve_with(daemon(
+        &spool,
+        &command,
+        &[("JOBRUNNER_NUM_WORKERS", "2")],
+        &[],
+    ));
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    let running: Vec<Conn> = (0..2).map(|n| begin(port, n)).collect();
+    spool.wait_for("both to run", || spool.ls("active").len() == 2);
+    let start = std::sync::Barrier::new(50);
+    let refused = AtomicUsize::new(0);
+    let caller = |n: usize| {
+        let mut conn = Conn::to(port);
+        start.wait();
+        conn.ask("POST", "/payload", &[], &body(&n.to_string(), b"x"));
+        let status = conn.reply().status;
+        refused.fetch_add(usize::from(status == 503), Ordering::SeqCst);
+        status
+    };
+    let waiting = || spool.ls("pending/jobrunner").len();
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let caller = &caller;
+        let all: Vec<_> = (0..50).map(|n| scope.spawn(move || caller(n))).collect();
+        spool.wait_for("each to wait or to be refused", || {
+            waiting() + refused.load(Ordering::SeqCst) == 50
+        });
+        gate.open(52);
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let count = |status| statuses.iter().filter(|one| **one == status).count();
+    assert_eq!((count(200), count(503)), (20, 30), "{statuses:?}");
+    drop(running);
 }
 
 #[test]

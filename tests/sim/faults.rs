@@ -175,7 +175,7 @@ impl Subject {
             Fault::SameSlotForAll => {
                 for action in actions {
                     if let Action::Start { slot, .. } = action {
-                        *slot = 0;
+                        slot.of_all = 0;
                     }
                 }
             }

@@ -18,6 +18,7 @@ mod world;
 use daemon::Stats;
 use faults::Fault;
 use history::live;
+use pirn::core::scheduler::Slot;
 use std::time::Instant;
 
 const HISTORIES: u64 = 20_000;
@@ -160,7 +161,10 @@ fn starvation_is_found() {
             id,
             queue,
             stamp: ticket.stamp,
-            slot: version,
+            slot: Slot {
+                of_all: version,
+                of_queue: version,
+            },
         });
         checker.hear(&Event::Arrived(Box::new(ticket)), world.now);
     }

@@ -1,8 +1,9 @@
 //! Live jobs: from the slot to the commit.
 
 use super::gates::superseded;
+use super::queues::take_lowest;
 use super::table::{Gate, Ix, Live};
-use super::types::{Action, Exit, MovedTo, Place, Refusal, Stage, Stop, Ticket};
+use super::types::{Action, Exit, MovedTo, Place, Refusal, Slot, Stage, Stop, Ticket};
 use super::{Mode, NOTE_AFTER, Scheduler};
 use crate::core::config::Terms;
 use crate::core::id::JobId;
@@ -22,9 +23,9 @@ impl Scheduler {
             return self.settle(ix, now, actions);
         }
         self.hold_group(ix);
-        let slot = self.take_slot();
-        let live = Live::new(Stage::Starting { stop: None }, Some(slot));
-        self.table.go_live(ix, live);
+        let Some(slot) = self.take_slot(ix, Stage::Starting { stop: None }) else {
+            return;
+        };
         let Some(job) = self.table.get(ix) else {
             return;
         };
@@ -45,18 +46,23 @@ impl Scheduler {
             .is_some_and(|date| date > now.wall)
     }
 
-    fn take_slot(&mut self) -> usize {
-        let slot = (0..).find(|n| !self.slots.contains(n)).unwrap_or(0);
-        self.slots.insert(slot);
-        slot
+    /// Makes the job live in this stage, in a slot.
+    fn take_slot(&mut self, ix: Ix, stage: Stage) -> Option<Slot> {
+        let queue = self.table.get(ix)?.queue;
+        let slot = Slot {
+            of_all: take_lowest(&mut self.slots),
+            of_queue: self.queues.get_mut(queue).take_slot(),
+        };
+        self.table.go_live(ix, Live::new(stage, Some(slot)));
+        Some(slot)
     }
 
     fn free_slot(&mut self, ix: Ix) {
         let queue = self.table.get(ix).map(|job| job.queue);
         let slot = self.table.live_mut(ix).and_then(|live| live.slot.take());
         if let (Some(queue), Some(slot)) = (queue, slot) {
-            self.slots.remove(&slot);
-            self.queues.get_mut(queue).busy -= 1;
+            self.slots.remove(&slot.of_all);
+            self.queues.get_mut(queue).free_slot(slot.of_queue);
         }
     }
 
@@ -146,12 +152,9 @@ impl Scheduler {
 
     fn adopt(&mut self, ticket: Ticket, now: Now) -> Ix {
         let ix = self.admit(ticket, now);
-        let slot = self.take_slot();
-        self.table
-            .go_live(ix, Live::new(Stage::Running, Some(slot)));
+        self.take_slot(ix, Stage::Running);
         if let Some(job) = self.table.get(ix) {
-            let (queue, rank) = (job.queue, job.rank());
-            self.queues.get_mut(queue).busy += 1;
+            let rank = job.rank();
             self.pass_parents(ix);
             self.join_group_live(ix, rank);
         }

@@ -4,7 +4,7 @@ use super::ready::Ready;
 use super::table::{Gate, Ix, QueueIx, Table};
 use crate::core::id::QueueName;
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -15,8 +15,8 @@ pub(super) struct Queue {
     pub closed: bool,
     /// Its directory is being read: whose turn it is can be told only when all are known.
     pub unread: bool,
-    /// How many hold a slot.
-    pub busy: usize,
+    /// The numbers of the slots that its jobs hold.
+    busy: BTreeSet<usize>,
     ready: Ready,
     served: u64,
 }
@@ -27,9 +27,25 @@ impl Queue {
         !self.closed && self.slots != Some(0)
     }
 
-    fn may_start(&self) -> bool {
-        !self.closed && !self.unread && self.slots.is_none_or(|slots| self.busy < slots)
+    /// Takes a slot of the queue, however many it may have: gives its number.
+    pub fn take_slot(&mut self) -> usize {
+        take_lowest(&mut self.busy)
     }
+
+    pub fn free_slot(&mut self, number: usize) {
+        self.busy.remove(&number);
+    }
+
+    fn may_start(&self) -> bool {
+        !self.closed && !self.unread && self.slots.is_none_or(|slots| self.busy.len() < slots)
+    }
+}
+
+/// Takes the lowest number that is free.
+pub(super) fn take_lowest(taken: &mut BTreeSet<usize>) -> usize {
+    let number = (0..).find(|n| !taken.contains(n)).unwrap_or(0);
+    taken.insert(number);
+    number
 }
 
 #[derive(Debug, Default)]
@@ -60,7 +76,7 @@ impl Queues {
             slots,
             closed,
             unread: false,
-            busy: 0,
+            busy: BTreeSet::new(),
             ready: Ready::default(),
             served: 0,
         });
@@ -114,10 +130,7 @@ impl Queues {
     /// A job of this queue got a slot: the others come first from now on.
     pub fn serve(&mut self, queue: QueueIx) {
         self.turn += 1;
-        let turn = self.turn;
-        let queue = self.get_mut(queue);
-        queue.busy += 1;
-        queue.served = turn;
+        self.get_mut(queue).served = self.turn;
     }
 
     /// True when a job could be started if there were a slot.

@@ -3,7 +3,7 @@
 //! A waiting job must cost little (DESIGN section 6: 150 bytes), so what most jobs do not have lives elsewhere, and
 //! neither the index nor the order of those that are ready keeps more of a job than its number.
 
-use super::types::{Parent, Stage, Stamp, Ticket};
+use super::types::{Parent, Slot, Stage, Stamp, Ticket};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::time::{Boot, Wall};
@@ -38,7 +38,7 @@ pub(super) struct More {
 pub(super) struct Live {
     pub stage: Stage,
     /// `None` once the slot is free for others.
-    pub slot: Option<usize>,
+    pub slot: Option<Slot>,
     pub attempt: u32,
     pub terms: Option<Box<Terms>>,
     /// Timeout while running, KILL while stopping.
@@ -50,7 +50,7 @@ pub(super) struct Live {
 }
 
 impl Live {
-    pub fn new(stage: Stage, slot: Option<usize>) -> Self {
+    pub fn new(stage: Stage, slot: Option<Slot>) -> Self {
         Self {
             stage,
             slot,

@@ -224,6 +224,15 @@ pub enum Event {
     Tick,
 }
 
+/// The numbers of a job's slot, which no other job has while it runs. From 0, always the lowest that is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// Among all jobs.
+    pub of_all: usize,
+    /// Among the jobs of its queue.
+    pub of_queue: usize,
+}
+
 /// Something to be done. Each is answered by an event, except where it says not.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -235,8 +244,8 @@ pub enum Action {
         queue: QueueName,
         /// Which file.
         stamp: Stamp,
-        /// The slot it runs in, from 0.
-        slot: usize,
+        /// The slot it runs in.
+        slot: Slot,
     },
     /// Write the running job's note. No answer.
     Note {

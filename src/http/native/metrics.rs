@@ -133,12 +133,7 @@ fn gauges(page: &mut Page, door: &Door) -> io::Result<()> {
             u8::from(config.is_paused(name)),
         );
     }
-    let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
-    page.gauge(
-        "pirn_slots",
-        "Jobs at a time, as configured.",
-        config.slots.unwrap_or_else(cpus),
-    );
+    page.gauge("pirn_slots", "Jobs at a time.", door.slots());
     let mut bad = 0;
     spool.fs().names(&Place::Bad, &mut |name| {
         bad += usize::from(!name.ends_with(b".reason"))

@@ -28,7 +28,7 @@ fn describe(door: &Door) -> Result<Value, Response> {
         }));
     }
     let active = door.spool().ids(&Where::Active).map_err(failed)?.len();
-    Ok(json!({"queues": queues, "active": active, "paused": config.paused, "slots": config.slots}))
+    Ok(json!({"queues": queues, "active": active, "paused": config.paused, "slots": door.slots()}))
 }
 
 /// Every queue that has a directory or a setting, and the default one.

@@ -5,7 +5,7 @@ use crate::world::Proc;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd, Verdict, verdict};
 use pirn::core::record::Reason;
-use pirn::core::scheduler::{Action, NOTE_AFTER, Stop};
+use pirn::core::scheduler::{Action, NOTE_AFTER, Slot, Stop};
 use pirn::core::time::Now;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl Checker {
         &mut self,
         id: &JobId,
         queue: &QueueName,
-        slot: usize,
+        slot: Slot,
         now: Now,
         procs: &Procs,
     ) -> Checked {
@@ -116,9 +116,18 @@ impl Checker {
         ensure(self.has_room(queue), || {
             format!("start of {id}: more than the slots of queue {queue}")
         })?;
-        let taken = self.jobs.values().any(|b| b.runs() && b.slot == Some(slot));
-        ensure(!taken && slot < self.policy.slots, || {
-            format!("start of {id}: slot {slot} is taken or beyond")
+        let others = || self.jobs.values().filter(|b| b.runs());
+        let taken = |of: &Belief| of.slot.is_some_and(|of| of.of_all == slot.of_all);
+        let free = !others().any(taken) && slot.of_all < self.policy.slots;
+        ensure(free, || {
+            format!("start of {id}: slot {} is taken or beyond", slot.of_all)
+        })?;
+        let taken = |of: &Belief| of.slot.is_some_and(|of| of.of_queue == slot.of_queue);
+        let mut of_queue = others().filter(|b| b.ticket.queue == *queue);
+        let beyond = self.queue_slots(queue).is_some_and(|n| slot.of_queue >= n);
+        ensure(!of_queue.any(taken) && !beyond, || {
+            let number = slot.of_queue;
+            format!("start of {id}: slot {number} of queue {queue} is taken or beyond")
         })?;
         ensure(b.passed, || {
             format!("start of {id}: its parents have not ended as they should")

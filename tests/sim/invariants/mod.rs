@@ -10,7 +10,7 @@ mod events;
 use pirn::core::config::Terms;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd};
-use pirn::core::scheduler::{Need, ParentState, Policy, Ticket};
+use pirn::core::scheduler::{Need, ParentState, Policy, Slot, Ticket};
 use pirn::core::time::{Boot, Now};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +50,7 @@ pub struct Belief {
     pub passed: bool,
     /// It was given the slot before the others of its group.
     pub holds_group: bool,
-    pub slot: Option<usize>,
+    pub slot: Option<Slot>,
     pub attempt: u32,
     pub terms: Option<Terms>,
     pub deadline: Option<Boot>,

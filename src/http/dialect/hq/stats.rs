@@ -31,12 +31,9 @@ fn stats(door: &Door) -> io::Result<String> {
     let count = |is: fn(&Where) -> bool| all.iter().filter(|(.., at)| is(at)).count();
     let waiting = count(|at| matches!(at, Where::Pending(_)));
     let running = count(|at| matches!(at, Where::Active));
-    let slots = config
-        .slots
-        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     Ok(json!({
         "queues": config.max_pending.unwrap_or(NO_BOUND),
-        "dispatchers": slots,
+        "dispatchers": door.slots(),
         // As in hq: no workers beside the dispatchers.
         "maxWorkers": 0,
         "queueUsage": waiting, "numJobsInQueue": waiting,

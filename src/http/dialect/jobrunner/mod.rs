@@ -16,7 +16,7 @@ mod settings;
 
 pub use settings::Settings;
 
-use crate::core::id::{JobId, QueueName};
+use crate::core::id::JobId;
 use crate::core::record::{Record, Scratch, Work};
 use crate::core::rights::{Caller, Rights};
 use crate::http::{
@@ -25,17 +25,16 @@ use crate::http::{
 use crate::spool::{NewId, Where};
 use request::Payload;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The handler.
 pub struct Jobrunner {
     settings: Settings,
+    /// Held from the count of what waits until the next payload does: of many callers at once none finds the same count.
+    accepting: Mutex<()>,
 }
 
 type Outcome = Result<Answer, Response>;
-
-/// The queue that payloads wait in.
-pub const QUEUE: &str = "jobrunner";
 
 /// So many payloads wait for each worker before more are refused.
 const WAITING_FOR_EACH: usize = 10;
@@ -45,7 +44,7 @@ const REQUEST: &str = "request";
 const RESPONSE: &str = "response";
 
 /// Names the files as the command expects them, notes which worker this is, and becomes the command, which is `$0`.
-const BECOME: &str = r#"JOBRUNNER_WORKER_ID=$((PIRN_SLOT + 1))
+const BECOME: &str = r#"JOBRUNNER_WORKER_ID=$((PIRN_QUEUE_SLOT + 1))
 JOBRUNNER_REQUEST_DATA_FN=$PIRN_TMP/request
 JOBRUNNER_RESPONSE_DATA_FN=$PIRN_TMP/response
 export JOBRUNNER_WORKER_ID JOBRUNNER_REQUEST_DATA_FN JOBRUNNER_RESPONSE_DATA_FN
@@ -55,7 +54,10 @@ exec "$0""#;
 impl Jobrunner {
     /// The handler with these settings.
     pub fn new(settings: Settings) -> Self {
-        Self { settings }
+        Self {
+            settings,
+            accepting: Mutex::new(()),
+        }
     }
 
     fn payload(&self, request: &Request, door: &Arc<Door>) -> Outcome {
@@ -65,11 +67,8 @@ impl Jobrunner {
         let payload = Payload::read(&request.body).map_err(|_| Response::new(400))?;
         self.check_password(request)?;
         payload.check().map_err(|what| line(400, what))?;
-        let waiting = waiting(door).map_err(failed)?;
-        if waiting >= self.settings.workers * WAITING_FOR_EACH {
-            let what = format!("job queue too large ({waiting})");
-            return Err(line(503, what).header("Retry-After", 1));
-        }
+        let mut record = self.record(payload);
+        record.tries = Some(door.config().tries_of_dialect(&self.settings.queue));
         // The command is the operator's choice; the caller's right to run it is the password.
         let run = Rights::of(&[Right::Run]);
         let operator = Caller {
@@ -77,12 +76,36 @@ impl Jobrunner {
             granted: run,
             rights: run,
         };
-        let mut record = self.record(payload)?;
-        record.tries = Some(door.config().tries_of_dialect(&queue()?));
+        let accepting = self.accepting.lock();
+        let accepting = accepting.unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting(door).map_err(failed)?;
+        if waiting >= self.most_waiting(door) {
+            let what = format!("job queue too large ({waiting})");
+            return Err(line(503, what).header("Retry-After", 1));
+        }
         let id = door
             .submit(&operator, record, NewId::Next)
             .map_err(|e| refused(&e))?;
+        drop(accepting);
         Ok(answer(door, id))
+    }
+
+    fn waiting(&self, door: &Door) -> io::Result<usize> {
+        match door
+            .spool()
+            .ids(&Where::Pending(self.settings.queue.clone()))
+        {
+            // Nobody has used it yet.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
+            ids => Ok(ids?.len()),
+        }
+    }
+
+    /// Follows the queue's slots as they are now: without a setting they are the workers.
+    fn most_waiting(&self, door: &Door) -> usize {
+        let of_queue = door.config().queues.get(&self.settings.queue).cloned();
+        let slots = of_queue.and_then(|of_queue| of_queue.slots);
+        slots.unwrap_or(self.settings.workers) * WAITING_FOR_EACH
     }
 
     /// Whoever has the password may send payloads. Without one, whoever may push.
@@ -96,12 +119,12 @@ impl Jobrunner {
         Ok(())
     }
 
-    fn record(&self, payload: Payload) -> Result<Record, Response> {
+    fn record(&self, payload: Payload) -> Record {
         let program = self.settings.program.clone();
         let argv = ["/bin/sh", "-c", BECOME].map(str::to_owned);
         let argv = argv.into_iter().chain([program]).collect();
         let mut record = Record::new(Work::Argv(argv));
-        record.queue = Some(queue()?);
+        record.queue = Some(self.settings.queue.clone());
         record.name = Some(payload.id.clone());
         record.env = self.settings.env.clone();
         record
@@ -113,7 +136,7 @@ impl Jobrunner {
         record.split = true;
         // The response is read when the job has ended, and the directory removed then.
         record.tmp = Scratch::Keep;
-        Ok(record)
+        record
     }
 
     /// How many wait, and how many were started since the daemon was.
@@ -121,11 +144,11 @@ impl Jobrunner {
         if !request.caller.may(Right::Read) {
             self.check_password(request)?;
         }
-        let queue = queue()?;
-        let waiting = waiting(door).map_err(failed)?;
+        let queue = &self.settings.queue;
+        let waiting = self.waiting(door).map_err(failed)?;
         let spool = door.spool();
         let is_ours = |id: &JobId| match spool.load(id, &Where::Active) {
-            Ok(Some(record)) => record.queue.as_ref() == Some(&queue),
+            Ok(Some(record)) => record.queue.as_ref() == Some(queue),
             // It has just ended.
             Ok(None) | Err(_) => false,
         };
@@ -133,7 +156,7 @@ impl Jobrunner {
         let running = active.iter().filter(|id| is_ours(id)).count() as u64;
         let tally = door.tally().read();
         let ended: u64 = tally
-            .get(&queue)
+            .get(queue)
             .map_or(0, |of_queue| of_queue.attempts.values().sum());
         let total = ended + running;
         let text = format!("{{\"queued_jobs\":{waiting},\"total_jobs\":{total}}}\n");
@@ -165,19 +188,6 @@ fn answer(door: &Arc<Door>, id: JobId) -> Answer {
         Ended::Gone => line(500, "the job was removed").into(),
         Ended::Failed(e) => failed(e).into(),
     })
-}
-
-fn waiting(door: &Door) -> io::Result<usize> {
-    let queue = QueueName::new(QUEUE).map_err(io::Error::other)?;
-    match door.spool().ids(&Where::Pending(queue)) {
-        // Nobody has used it yet.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
-        ids => Ok(ids?.len()),
-    }
-}
-
-fn queue() -> Result<QueueName, Response> {
-    QueueName::new(QUEUE).map_err(|e| failed(io::Error::other(e)))
 }
 
 /// Plain text, one line.

@@ -1,5 +1,6 @@
 //! jobrunner's environment variables.
 
+use crate::core::id::QueueName;
 use crate::http::wire::listen::Address;
 use crate::os::spawn;
 use sha2::{Digest, Sha256};
@@ -13,7 +14,9 @@ use subtle::ConstantTimeEq;
 pub struct Settings {
     /// The command, found in `PATH`.
     pub program: String,
-    /// How many run at a time.
+    /// The queue that payloads wait in.
+    pub queue: QueueName,
+    /// How many run at a time, unless the config gives the queue other slots.
     pub workers: usize,
     /// Where to listen.
     pub address: Address,
@@ -50,6 +53,9 @@ fn is_line_end(byte: u8) -> bool {
     byte == b'\r' || byte == b'\n'
 }
 
+/// The queue that payloads wait in.
+const QUEUE: &str = "jobrunner";
+
 /// The variable with the secret: nobody gets it.
 const PASSWORD: &str = "JOBRUNNER_PASSWORD";
 
@@ -78,6 +84,7 @@ impl Settings {
         })?;
         Ok(Self {
             program,
+            queue: QueueName::new(QUEUE).map_err(|e| e.to_string())?,
             workers,
             address: Address::Tcp(SocketAddr::new(ip, port)),
             password: Password::new(password.as_bytes()),
