@@ -139,9 +139,9 @@ fn end(shared: &Shared, run: &Run, exit: Exit) -> Event {
     }
 }
 
-/// True when no process holds the job's log any more.
-pub fn is_alone(shared: &Shared, run: &Run) -> bool {
-    !log_is_held(shared, &run.id)
+/// True when certainly nothing is left of a job whose leader has ended.
+fn is_alone(shared: &Shared, run: &Run) -> bool {
+    !run.adopted && !procfs::may_have_orphans() && !log_is_held(shared, &run.id)
 }
 
 /// True when some process still has the job's output open: the lock on it is inherited (DESIGN section 3).

@@ -5,7 +5,7 @@ use super::engine::Engine;
 use super::shared::{Book, Run};
 use super::sweep;
 use crate::core::id::JobId;
-use crate::core::record::Record;
+use crate::core::record::{Proc, Record};
 use crate::core::scheduler::{Event, Exit};
 use crate::core::time::Wall;
 use crate::os::fault::Fault;
@@ -65,14 +65,23 @@ impl Engine {
             clock::now(),
             terms.backoff.rule().max,
         );
+        let boot = &self.shared.home.boot;
         if let Some(stat) = leader {
-            record.proc = procfs::identify(stat.pid, &self.shared.home.boot);
+            record.proc = Some(Proc {
+                pid: stat.pid,
+                start: stat.start,
+                boot: boot.clone(),
+            });
         }
+        // A leader that is dead still names the session of what it left behind.
+        let noted = record.proc.as_ref().filter(|proc| proc.boot == *boot);
+        let pid = noted.map_or(0, |proc| proc.pid);
         let run = Arc::new(Run {
             id: id.clone(),
             queue,
             terms: terms.clone(),
-            pid: leader.map_or(0, |stat| stat.pid),
+            pid,
+            adopted: leader.is_none_or(|stat| !is_ours(&stat)),
             started: record
                 .started_at
                 .or_else(|| leader.map(|_| Wall(clock::wall().0 - nanos(ran)))),
@@ -98,14 +107,11 @@ impl Engine {
         match leader {
             Some(stat) => self.adopt(&run, stat)?,
             None => {
-                let alone = Fault::NoAdoption.is_on()
-                    || (!children::log_is_held(&self.shared, &id)
-                        && sweep::members(&self.shared, &run).is_empty());
                 log::info!("{id}: try {attempt} was interrupted");
                 self.feed(Event::Ended {
                     id,
                     exit: Exit::Lost,
-                    alone,
+                    alone: Fault::NoAdoption.is_on(),
                 });
             }
         }
@@ -114,12 +120,11 @@ impl Engine {
 
     /// The leader of a try that an earlier daemon began, if it lives, or if it is ours to reap (after an upgrade).
     fn leader(&self, id: &JobId, record: &Record) -> Option<Stat> {
-        let us = i32::try_from(std::process::id()).ok()?;
         if let Some(proc) = &record.proc {
             let same = |stat: &Stat| stat.start == proc.start && proc.boot == self.shared.home.boot;
             return procfs::stat(proc.pid)
                 .filter(same)
-                .filter(|stat| stat.is_alive() || stat.parent == us);
+                .filter(|stat| stat.is_alive() || is_ours(stat));
         }
         // It was killed before the note: the mark in the environment tells, of a session's leader.
         let mark = sweep::mark(&self.shared.home.spool, id);
@@ -131,16 +136,19 @@ impl Engine {
     /// Waits for a job that an earlier daemon started. An error means that we cannot, though it runs.
     fn adopt(&mut self, run: &Arc<Run>, stat: Stat) -> io::Result<()> {
         log::info!("{}: still running as process {}", run.id, stat.pid);
-        if stat.parent == i32::try_from(std::process::id()).unwrap_or(0) {
+        if is_ours(&stat) {
             // Ours since an earlier image: reaped with what we inherit.
             self.shared.children.enter(stat.pid, run.id.clone(), || {});
         } else {
             match PidFd::open(stat.pid) {
                 Ok(pidfd) => children::wait_for_foreign(&self.shared, run, pidfd)?,
                 Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {
-                    let alone = children::is_alone(&self.shared, run);
                     let (id, exit) = (run.id.clone(), Exit::Lost);
-                    self.feed(Event::Ended { id, exit, alone });
+                    self.feed(Event::Ended {
+                        id,
+                        exit,
+                        alone: false,
+                    });
                     return Ok(());
                 }
                 Err(e) => return Err(e),
@@ -177,6 +185,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// True for a child of this process: of an image that has become this one by an upgrade.
+fn is_ours(stat: &Stat) -> bool {
+    i32::try_from(std::process::id()).is_ok_and(|us| stat.parent == us)
 }
 
 /// The process that a staging file's name tells of (see `Spool::staging_name`).

@@ -207,6 +207,7 @@ fn make_run(
         queue: task.queue.clone(),
         terms: terms.clone(),
         pid: launched.as_ref().map_or(0, |job| job.pid),
+        adopted: false,
         started: launched.is_some().then(clock::wall),
         log_offset: launched.as_ref().map_or(0, |job| job.log_offset),
         cgroup: launched.and_then(|job| job.cgroup),

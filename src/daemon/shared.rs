@@ -27,8 +27,10 @@ pub struct Run {
     pub queue: QueueName,
     /// What holds for it.
     pub terms: Terms,
-    /// Its leader; 0 when it never had one.
+    /// Its leader; 0 when it never had one, or an earlier daemon did not note it.
     pub pid: i32,
+    /// An earlier daemon started it: its processes need not descend from this one.
+    pub adopted: bool,
     /// When the leader was started.
     pub started: Option<Wall>,
     /// Where in the log its output begins.

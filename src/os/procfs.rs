@@ -1,6 +1,7 @@
 //! What /proc says about processes (proc(5)).
 
 use crate::core::record::Proc;
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -31,8 +32,15 @@ impl Stat {
 
 /// The stat of a process, if there is one.
 pub fn stat(pid: i32) -> Option<Stat> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&text)
+    read_stat(pid).ok().flatten()
+}
+
+fn read_stat(pid: i32) -> io::Result<Option<Stat>> {
+    match fs::read(format!("/proc/{pid}/stat")) {
+        Ok(bytes) => Ok(parse_stat(&String::from_utf8_lossy(&bytes))),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// The program's name is in parentheses and may contain anything, parentheses too: the last one ends it.
@@ -73,16 +81,36 @@ pub fn is_same(proc: &Proc) -> bool {
         && stat(proc.pid).is_some_and(|stat| stat.start == proc.start && stat.is_alive())
 }
 
-/// All live processes.
+/// All live processes, those included that begin while this looks.
 pub fn all() -> io::Result<Vec<Stat>> {
+    let mut listed = HashSet::new();
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        if let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) {
-            found.extend(stat(pid).filter(Stat::is_alive));
+    // A process may fork and end between the listing and the look at it: only the next listing has its child.
+    for _ in 0..MAX_LISTINGS {
+        let new: Vec<i32> = pids()?.filter(|pid| listed.insert(*pid)).collect();
+        if new.is_empty() {
+            break;
+        }
+        for pid in new {
+            found.extend(read_stat(pid)?.filter(Stat::is_alive));
         }
     }
     Ok(found)
+}
+
+/// The second has nothing new as a rule. Where it always has, so many must do.
+const MAX_LISTINGS: usize = 16;
+
+fn pids() -> io::Result<impl Iterator<Item = i32>> {
+    let entries = fs::read_dir("/proc")?.flatten();
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}
+
+/// True unless the first thread of this process certainly has no child. To it go the orphans among the descendants of
+/// a subreaper (prctl(2)): without any, nothing is left of a child that has ended.
+pub fn may_have_orphans() -> bool {
+    let us = std::process::id();
+    fs::read(format!("/proc/self/task/{us}/children")).map_or(true, |pids| !pids.is_empty())
 }
 
 /// True when a process has this file open.

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A control group, marked as handed over, for as long as the test needs it.
-struct Group(PathBuf);
+pub struct Group(PathBuf);
 
 impl Group {
-    fn make(test: &str) -> Option<Self> {
+    pub fn make(test: &str) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         let point = mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);
@@ -57,7 +57,7 @@ impl Group {
     }
 
     /// A daemon of the spool that runs in it.
-    fn serve(&self, spool: &mut Spool) {
+    pub fn serve(&self, spool: &mut Spool) {
         let mut command = Command::new("sh");
         command
             .args([

@@ -29,6 +29,7 @@ mod hostile;
 mod hostile_race;
 mod hygiene;
 mod kept;
+mod leftovers;
 mod lock;
 mod odd_texts;
 mod order;

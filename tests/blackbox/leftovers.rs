@@ -1,0 +1,154 @@
+//! A try that failed leaves nothing behind that could live beside the next one.
+
+use crate::groups::Group;
+use crate::spool::{Spool, is_alive};
+use crate::tools::Gate;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::Path;
+
+/// The ways to leave a process behind that has let go of the job's output: what a try does about it, how the process
+/// is started, and how the try ends.
+const WAYS: [(&str, &str, &str); 5] = [
+    (
+        "session",
+        "setsid sh -c \"$left\" </dev/null >/dev/null 2>&1 &",
+        "exit 75",
+    ),
+    (
+        "orphan",
+        "(setsid sh -c \"$left\" </dev/null >/dev/null 2>&1 &)",
+        "exit 1",
+    ),
+    (
+        "killed",
+        "(setsid sh -c \"$left\" </dev/null >/dev/null 2>&1 &)",
+        "kill -KILL $$",
+    ),
+    (
+        "stubborn",
+        "(trap '' TERM; exec sh -c \"$left\" </dev/null >/dev/null 2>&1) &",
+        "exit 75",
+    ),
+    (
+        "bare",
+        "env -i sh -c \"$left\" </dev/null >/dev/null 2>&1 &",
+        "exit 75",
+    ),
+];
+
+/// A job of four tries, each of which notes in `DIR/NAME.two` which processes of earlier tries live beside it, leaves
+/// a process behind that is noted in `DIR/NAME.pids`, and fails.
+fn job(dir: &Path, name: &str, leave: &str, end: &str) -> Value {
+    let base = dir.join(name);
+    let base = base.display();
+    let line = format!(
+        "touch {base}.pids
+        for pid in $(cat {base}.pids); do
+            state=$(sed 's/.*) //; s/ .*//' /proc/$pid/stat 2>/dev/null)
+            case $state in ''|Z|X) ;; *) echo \"try $PIRN_ATTEMPT beside $pid\" >> {base}.two;; esac
+        done
+        left='echo $$ >> {base}.pids; exec sleep 600'
+        {leave}
+        while [ $(wc -l < {base}.pids) -lt $PIRN_ATTEMPT ]; do sleep 0.01; done
+        {end}"
+    );
+    json!({"command": line, "tries": 4, "grace": "300ms", "backoff": {"first": "5ms", "factor": 1}})
+}
+
+fn pids(dir: &Path, name: &str) -> Vec<i64> {
+    let text = fs::read_to_string(dir.join(format!("{name}.pids"))).unwrap_or_default();
+    text.lines().map(|line| line.parse().unwrap()).collect()
+}
+
+fn nothing_lives_beside_the_next_try(spool: &Spool) {
+    let dir = spool.beside("notes");
+    fs::create_dir(&dir).unwrap();
+    for (name, leave, end) in WAYS {
+        spool.drop_json(name, &job(&dir, name, leave, end));
+    }
+    for (name, _, _) in WAYS {
+        let record = spool.wait_record(&format!("failed/{name}"));
+        let two = fs::read_to_string(dir.join(format!("{name}.two"))).unwrap_or_default();
+        assert_eq!(two, "", "{name}: two tries at once\n{}", spool.daemon_log());
+        assert_eq!(
+            record["attempts"].as_array().map(Vec::len),
+            Some(4),
+            "{record}"
+        );
+        let pids = pids(&dir, name);
+        assert_eq!(pids.len(), 4, "{name}");
+        assert!(
+            !pids.into_iter().any(is_alive),
+            "{name}: a process was left"
+        );
+    }
+}
+
+#[test]
+fn no_two_tries_at_once() {
+    nothing_lives_beside_the_next_try(&Spool::serving(&["--slots", "5"]));
+}
+
+#[test]
+fn no_two_tries_at_once_in_control_groups() {
+    let Some(group) = Group::make("tries") else {
+        return;
+    };
+    let mut spool = Spool::new();
+    group.serve(&mut spool);
+    nothing_lives_beside_the_next_try(&spool);
+}
+
+#[test]
+fn a_dead_leader_names_the_session_to_look_through() {
+    let mut spool = Spool::serving(&[]);
+    let gate = Gate::new(&spool, "gate");
+    let dir = spool.beside("notes");
+    fs::create_dir(&dir).unwrap();
+    // Without our variables and output, and orphaned: nothing but the session says whose it is.
+    let leave = "(env -i sh -c \"$left\" </dev/null >/dev/null 2>&1 &)";
+    let end = format!("[ $PIRN_ATTEMPT = 1 ] || exit 0; {}", gate.wait());
+    spool.drop_json("7", &job(&dir, "7", leave, &end));
+    let note = spool.wait_note("7");
+    spool.wait_for("the process", || pids(&dir, "7").len() == 1);
+    spool.crash();
+    let leader = note["pid"].as_i64().unwrap();
+    crate::tools::sh(&format!("kill -KILL {leader}"));
+    spool.wait_for("the leader's end", || !is_alive(leader));
+    let left = pids(&dir, "7")[0];
+    assert!(is_alive(left));
+    spool.serve(&[]);
+    let record = spool.wait_record("complete/7");
+    assert_eq!(record["attempt"], 2, "{record}");
+    assert!(!is_alive(left), "{}", spool.daemon_log());
+    assert!(!dir.join("7.two").exists(), "two tries at once");
+    let second = pids(&dir, "7")[1];
+    assert!(
+        is_alive(second),
+        "what a job leaves that ended with 0 is its own"
+    );
+    crate::tools::sh(&format!("kill -KILL {second}"));
+}
+
+#[test]
+fn what_a_good_run_left_does_not_delay_the_next_unless_it_holds_the_log() {
+    let spool = Spool::serving(&[]);
+    let left = spool.beside("left");
+    let line = format!(
+        "setsid sh -c 'echo $$ >> {0}; exec sleep 600' </dev/null >/dev/null 2>&1 &
+        while [ ! -s {0} ]; do sleep 0.01; done",
+        left.display()
+    );
+    spool.drop_file("7", line);
+    spool.wait_record("complete/7");
+    spool.drop_file("7", "echo again");
+    spool.wait_for("the next run", || {
+        spool.has("complete/7~1") && spool.has("complete/7")
+    });
+    assert_eq!(spool.wait_record("complete/7")["output"], "again\n");
+    let left = fs::read_to_string(left).unwrap();
+    let left: i64 = left.trim().parse().unwrap();
+    assert!(is_alive(left));
+    crate::tools::sh(&format!("kill -KILL {left}"));
+}
