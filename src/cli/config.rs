@@ -4,6 +4,7 @@ use super::exit::{BAD_CONFIG, Failure, OK, Outcome};
 use super::output;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
+use crate::os::user;
 use crate::spool::{EditError, Spool};
 use clap::Subcommand;
 use std::io;
@@ -51,7 +52,8 @@ pub fn config(spool: &Path, args: Args) -> Outcome {
 }
 
 fn check(path: &Path, text: &str) -> Result<Config, Failure> {
-    Config::parse(text).map_err(|e| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display())))
+    user::read_config(text)
+        .map_err(|e| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display())))
 }
 
 pub fn pause(path: &Path, args: &QueueArgs, paused: bool) -> Outcome {

@@ -110,11 +110,13 @@ fn opening(
     let is_guarded =
         |address: &Address| address.is_local() || (has_password && is_jobrunners(address));
     if let Some(open) = addresses.iter().find(|address| !is_guarded(address))
-        && !has_tokens(&path, &config)
+        && !lets_others_in(&path, &config)
     {
         let remedy = match is_jobrunners(open) {
             true => "is no JOBRUNNER_PASSWORD; set one",
-            false => "are no tokens; make one with pirn token new",
+            false => {
+                "are no tokens; make one with pirn token new, or say who is let in without in \"trust\" under \"http\""
+            }
         };
         let open = named(open);
         let what = format!("{open}: others can reach this address, and there {remedy}");
@@ -127,12 +129,13 @@ fn opening(
     })))
 }
 
-/// A config with a mistake in it is reported by the daemon.
-fn has_tokens(spool: &Path, config: &Path) -> bool {
+/// True if somebody can be let in from elsewhere: by a token, or because the settings say so. A config with a mistake
+/// in it is reported by the daemon.
+fn lets_others_in(spool: &Path, config: &Path) -> bool {
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     let config = Config::parse(&read(config)).unwrap_or_default();
-    let tokens = Tokens::parse(&read(&spool.join(config.http.tokens)));
-    tokens.is_ok_and(|tokens| !tokens.is_empty())
+    let tokens = Tokens::parse(&read(&spool.join(&config.http.tokens)));
+    !config.http.tokenless.trust.is_empty() || tokens.is_ok_and(|tokens| !tokens.is_empty())
 }
 
 /// What a daemon that did not run means for the exit code.

@@ -5,6 +5,7 @@ use super::output;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::daemon::SpoolLock;
+use crate::os::user;
 use crate::spool::{Fs, Place, Spool, Where, shortage};
 use serde_json::json;
 use std::path::Path;
@@ -89,7 +90,7 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
 }
 
 fn read_config(path: &Path) -> (Config, Option<String>) {
-    match std::fs::read_to_string(path.join("config.json")).map(|text| Config::parse(&text)) {
+    match std::fs::read_to_string(path.join("config.json")).map(|text| user::read_config(&text)) {
         Ok(Ok(config)) => (config, None),
         Ok(Err(e)) => (
             Config::default(),

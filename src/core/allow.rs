@@ -3,6 +3,7 @@
 //! A name says nothing about where it leads: whoever runs its zone may point it at a machine within. So a name, and
 //! `*`, stand for public addresses only; what is not public has to be in the list as an address or a network.
 
+use super::network::Network;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
@@ -23,15 +24,15 @@ enum Host {
     /// The public addresses of this name.
     Name(String),
     /// The addresses of this network.
-    Net(IpAddr, u8),
+    Net(Network),
 }
 
 impl Default for Allow {
     fn default() -> Self {
         Self(
             [
-                Host::Net(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8),
-                Host::Net(IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+                Host::Net(Network::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8)),
+                Host::Net(Network::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)),
             ]
             .map(|host| Pattern { host, port: None })
             .to_vec(),
@@ -64,7 +65,7 @@ impl Allow {
                 && match &pattern.host {
                     Host::Any => is_public(address),
                     Host::Name(name) => name.eq_ignore_ascii_case(host) && is_public(address),
-                    Host::Net(net, bits) => contains(*net, *bits, address),
+                    Host::Net(net) => net.contains(address),
                 }
         })
     }
@@ -87,8 +88,8 @@ impl fmt::Display for Pattern {
         match (&self.host, self.port) {
             (Host::Any, _) => f.write_str("*")?,
             (Host::Name(name), _) => f.write_str(name)?,
-            (Host::Net(net @ IpAddr::V6(_), bits), Some(_)) => write!(f, "[{net}/{bits}]")?,
-            (Host::Net(net, bits), _) => write!(f, "{net}/{bits}")?,
+            (Host::Net(net), Some(_)) if net.is_ipv6() => write!(f, "[{net}]")?,
+            (Host::Net(net), _) => write!(f, "{net}")?,
         }
         match self.port {
             Some(port) => write!(f, ":{port}"),
@@ -98,7 +99,8 @@ impl fmt::Display for Pattern {
 }
 
 fn pattern(text: &str) -> Option<Pattern> {
-    if let Some(host) = network(text) {
+    if let Some(net) = Network::parse(text) {
+        let host = Host::Net(net);
         return Some(Pattern { host, port: None });
     }
     let (host, port) = match text.rsplit_once(':') {
@@ -109,37 +111,14 @@ fn pattern(text: &str) -> Option<Pattern> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let host = match (inner, host) {
-        (Some(inner), _) => network(inner)?,
+        (Some(inner), _) => Host::Net(Network::parse(inner)?),
         (None, "*") => Host::Any,
-        (None, host) => match network(host) {
-            Some(net) => net,
+        (None, host) => match Network::parse(host) {
+            Some(net) => Host::Net(net),
             None => name(host)?,
         },
     };
     Some(Pattern { host, port })
-}
-
-fn network(text: &str) -> Option<Host> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let width = match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    };
-    let bits: u8 = match bits {
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
-        None => width,
-    };
-    // What is connected to is compared as IPv4 where it is IPv4.
-    Some(match (address, bits.checked_sub(96)) {
-        (IpAddr::V6(mapped), Some(bits)) if mapped.to_ipv4_mapped().is_some() => {
-            Host::Net(address.to_canonical(), bits)
-        }
-        (_, _) => Host::Net(address, bits),
-    })
 }
 
 fn name(text: &str) -> Option<Host> {
@@ -149,19 +128,6 @@ fn name(text: &str) -> Option<Host> {
         // A mistyped address is no name.
         && !text.chars().all(|c| c.is_ascii_digit() || c == '.');
     is_name.then(|| Host::Name(text.trim_end_matches('.').to_owned()))
-}
-
-fn contains(net: IpAddr, bits: u8, address: IpAddr) -> bool {
-    let differ = match (net, address) {
-        (IpAddr::V4(net), IpAddr::V4(address)) => {
-            (net.to_bits() ^ address.to_bits()).leading_zeros()
-        }
-        (IpAddr::V6(net), IpAddr::V6(address)) => {
-            (net.to_bits() ^ address.to_bits()).leading_zeros()
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return false,
-    };
-    differ >= u32::from(bits)
 }
 
 /// True for what belongs to everybody: no address of this machine, of a private network, or of a special purpose
@@ -192,8 +158,10 @@ fn is_public(address: IpAddr) -> bool {
             ("3fff::", 20),
         ],
     };
-    let is_in =
-        |(net, bits): &(&str, u8)| net.parse().is_ok_and(|net| contains(net, *bits, address));
+    let is_in = |(net, bits): &(&str, u8)| {
+        net.parse()
+            .is_ok_and(|net| Network::new(net, *bits).contains(address))
+    };
     let is_given_out = match address {
         IpAddr::V4(_) => true,
         IpAddr::V6(address) => address.to_bits() >> 125 == 1,

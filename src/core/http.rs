@@ -3,7 +3,8 @@
 
 use super::allow::Allow;
 use super::json::{self, JsonError, Object, is_null};
-use crate::core::rights::{Right, Rights};
+use super::network::Network;
+use super::rights::{Rights, Tokenless, Trust, Who};
 use base64::Engine as _;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -40,8 +41,8 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// The file with the tokens; relative to the spool.
     pub tokens: String,
-    /// What callers without a token may do on loopback addresses and sockets in the file system.
-    pub anonymous: Rights,
+    /// What callers without a token may do.
+    pub tokenless: Tokenless,
     /// The dialects that are understood.
     pub dialects: Vec<Dialect>,
     /// Most connections at a time. Read at the start only.
@@ -92,7 +93,7 @@ impl Default for HttpConfig {
         Self {
             hosts: Vec::new(),
             tokens: "tokens".to_owned(),
-            anonymous: Rights::of(&[Right::Read, Right::Push]),
+            tokenless: Tokenless::default(),
             dialects: Dialect::ALL.to_vec(),
             connections: 512,
             url_allow: Allow::default(),
@@ -101,10 +102,11 @@ impl Default for HttpConfig {
     }
 }
 
-const HTTP_FIELDS: [&str; 7] = [
+const HTTP_FIELDS: [&str; 8] = [
     "hosts",
     "tokens",
     "anonymous",
+    "trust",
     "dialects",
     "connections",
     "url_allow",
@@ -119,7 +121,11 @@ pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
             _ if is_null(raw) && HTTP_FIELDS.contains(&key) => {}
             "hosts" => http.hosts = o.read(key, raw, json::strings)?,
             "tokens" => http.tokens = o.read(key, raw, json::string)?,
-            "anonymous" => http.anonymous = o.read(key, raw, rights)?,
+            "anonymous" => http.tokenless.anonymous = o.read(key, raw, rights)?,
+            "trust" => {
+                let entries = o.objects(key, raw)?;
+                http.tokenless.trust = entries.iter().map(trust).collect::<Result<_, _>>()?;
+            }
             "dialects" => http.dialects = o.read(key, raw, dialects)?,
             "connections" => http.connections = o.read(key, raw, connections)?,
             "url_allow" => {
@@ -137,6 +143,50 @@ pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
 
 fn rights(raw: &RawValue) -> Result<Rights, String> {
     Rights::parse(&json::strings(raw)?.join(","))
+}
+
+/// One entry of `trust`: whom it is about, by address or by user, and the rights.
+fn trust(o: &Object<'_>) -> Result<Trust, JsonError> {
+    let (mut who, mut granted) = (None, None);
+    for (key, raw) in o.fields() {
+        let named = match key {
+            "from" => o.read(key, raw, network).map(Who::From)?,
+            "user" => o.read(key, raw, user)?,
+            "rights" => {
+                granted = Some(o.read(key, raw, rights)?);
+                continue;
+            }
+            _ => return Err(o.unknown(key, raw, &["from", "user", "rights"])),
+        };
+        if who.replace(named).is_some() {
+            let what = "\"from\" and \"user\" are two entries".to_owned();
+            return Err(o.error(key, Some(raw), what));
+        }
+    }
+    let missing = |key, what: &str| o.error(key, None, format!("is missing: {what}"));
+    Ok(Trust {
+        who: who.ok_or_else(|| missing("from", "an entry has \"from\" or \"user\""))?,
+        rights: granted.ok_or_else(|| missing("rights", "a list out of read, push, run, admin"))?,
+    })
+}
+
+fn network(raw: &RawValue) -> Result<Network, String> {
+    let text = json::string(raw)?;
+    Network::parse(&text)
+        .ok_or_else(|| format!("expected an address or a network such as 10.0.0.0/8, got {text:?}"))
+}
+
+/// A user by name or number. A text of digits only is a number: no user has such a name.
+fn user(raw: &RawValue) -> Result<Who, String> {
+    let text = match raw.get().starts_with('"') {
+        true => json::string(raw)?,
+        false => raw.get().to_owned(),
+    };
+    match text.parse() {
+        Ok(number) => Ok(Who::User(number)),
+        Err(_) if raw.get().starts_with('"') && !text.is_empty() => Ok(Who::Name(text)),
+        Err(_) => Err(json::expected("the name or the number of a user", raw)),
+    }
 }
 
 fn dialects(raw: &RawValue) -> Result<Vec<Dialect>, String> {

@@ -104,6 +104,16 @@ impl<'a> Object<'a> {
         Self::part(self.whole, raw.get(), self.path_of(key))
     }
 
+    /// The objects of the list that is the value of `key`; errors call the first one `key[0]`.
+    pub fn objects(&self, key: &str, raw: &'a RawValue) -> Result<Vec<Self>, JsonError> {
+        let wanted = |_| self.error(key, Some(raw), expected("a list of objects", raw));
+        let items: Vec<&'a RawValue> = serde_json::from_str(raw.get()).map_err(wanted)?;
+        let items = items.into_iter().enumerate();
+        items
+            .map(|(at, raw)| self.child(&format!("{key}[{at}]"), raw))
+            .collect()
+    }
+
     /// An error about `key`.
     pub fn error(&self, key: &str, raw: Option<&RawValue>, what: String) -> JsonError {
         let line = raw.map_or(0, |raw| line_of(self.whole, raw.get()));

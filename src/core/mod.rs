@@ -8,6 +8,7 @@ pub mod config;
 pub mod http;
 pub mod id;
 pub mod json;
+pub mod network;
 pub mod policy;
 pub mod qmd;
 pub mod quote;

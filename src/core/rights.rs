@@ -1,5 +1,7 @@
 //! Who asks over HTTP, and what they may do.
 
+use super::network::Network;
+use core::net::IpAddr;
 use std::fmt;
 
 /// One right. Each is asked for by name: see the table in pirn(1).
@@ -85,6 +87,12 @@ impl Rights {
         Self(self.0 & others.0)
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
     /// What is left of them for a request that must change nothing.
     #[must_use]
     pub fn only_read(self) -> Self {
@@ -137,10 +145,199 @@ impl Caller {
     }
 }
 
+/// One entry of `http.trust`: rights for requests that show no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// Whose requests.
+    pub who: Who,
+    /// The rights.
+    pub rights: Rights,
+}
+
+/// Whom an entry of `http.trust` is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody at these addresses.
+    From(Network),
+    /// The processes of this user on this machine.
+    User(u32),
+    /// The same by a name that has not been looked up yet: until then it means nobody.
+    Name(String),
+}
+
+impl Who {
+    fn is(&self, way: &Way) -> bool {
+        match self {
+            Self::From(network) => way.address.is_some_and(|address| network.contains(address)),
+            Self::User(user) => way.user == Some(*user),
+            Self::Name(_) => false,
+        }
+    }
+}
+
+/// The host that a request is for, the least suspicious first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Site {
+    /// A loopback address, `localhost`, or none is named.
+    Loopback,
+    /// Another address that was connected to, or a name in `http.hosts`.
+    Known,
+    /// Anything else.
+    Foreign,
+}
+
+/// How a request reached the daemon: its rights without a token follow from this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Way {
+    /// The user at the other end. Known on sockets in the file system and between loopback addresses.
+    pub user: Option<u32>,
+    /// The address at the other end, in canonical form. `None` on a socket in the file system.
+    pub address: Option<IpAddr>,
+    /// Only processes of this machine can connect to the listener.
+    pub is_local: bool,
+    /// A proxy says that it has passed the request on.
+    pub is_forwarded: bool,
+    /// A job of a pirn or an hq has sent it.
+    pub is_call: bool,
+    /// The host that it is for.
+    pub site: Site,
+}
+
+/// The rights of requests that show no token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tokenless {
+    /// Those of our own user and of root.
+    pub anonymous: Rights,
+    /// Those that the operator gives to others.
+    pub trust: Vec<Trust>,
+}
+
+impl Default for Tokenless {
+    fn default() -> Self {
+        Self {
+            anonymous: Rights::of(&[Right::Read, Right::Push]),
+            trust: Vec::new(),
+        }
+    }
+}
+
+impl Tokenless {
+    /// The rights of a request that came this way to a daemon of the user `us`. pirn(1) has the same as a table.
+    pub fn rights(&self, way: &Way, us: u32) -> Rights {
+        let is_own = way.is_local && way.user.is_some_and(|user| user == us || user == ROOT);
+        let own = match is_own {
+            true => self.anonymous,
+            false => Rights::NONE,
+        };
+        let entries = self.trust.iter().filter(|entry| entry.who.is(way));
+        let trusted = entries.fold(Rights::NONE, |sum, entry| sum.and(entry.rights));
+        let granted = match (way.is_forwarded, way.site) {
+            // The proxy is at the other end. Nobody knows whom it speaks for.
+            (true, Site::Loopback | Site::Known | Site::Foreign) | (false, Site::Foreign) => {
+                Rights::NONE
+            }
+            (false, Site::Known) => trusted,
+            (false, Site::Loopback) => trusted.and(own),
+        };
+        match way.is_call {
+            // Our own job sends it, for a caller who may have had no more than `push`.
+            true => granted.only_of(Self::default().anonymous),
+            false => granted,
+        }
+    }
+}
+
+const ROOT: u32 = 0;
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// Every cell of the table in pirn(1): the transport and the peer down, forwarding and host across.
+    #[test]
+    fn every_way_without_a_token() {
+        let (us, other, ci) = (1000, 1001, 1002);
+        let tokenless = Tokenless {
+            anonymous: Rights::parse("push").unwrap(),
+            trust: vec![
+                Trust {
+                    who: Who::From(Network::parse("10.0.0.0/8").unwrap()),
+                    rights: Rights::parse("read").unwrap(),
+                },
+                Trust {
+                    who: Who::User(ci),
+                    rights: Rights::parse("run").unwrap(),
+                },
+                Trust {
+                    who: Who::Name("other".to_owned()),
+                    rights: Rights::parse("admin").unwrap(),
+                },
+            ],
+        };
+        let home = Some("127.0.0.1");
+        // (user, address, local listener), then the rights for a loopback host and for a known one.
+        for (user, address, is_local, loopback, known) in [
+            (Some(us), None, true, "push", ""),
+            (Some(0), None, true, "push", ""),
+            (Some(other), None, true, "", ""),
+            (Some(ci), None, true, "push,run", "push,run"),
+            (None, None, true, "", ""),
+            (Some(us), home, true, "push", ""),
+            (Some(0), home, true, "push", ""),
+            (Some(other), home, true, "", ""),
+            (Some(ci), home, true, "push,run", "push,run"),
+            (None, home, true, "", ""),
+            (Some(us), home, false, "", ""),
+            (Some(0), home, false, "", ""),
+            (Some(other), home, false, "", ""),
+            (Some(ci), home, false, "push,run", "push,run"),
+            (None, home, false, "", ""),
+            (None, Some("10.1.2.3"), false, "read", "read"),
+            (None, Some("11.1.2.3"), false, "", ""),
+        ] {
+            for (is_forwarded, site, wanted) in [
+                (false, Site::Loopback, loopback),
+                (false, Site::Known, known),
+                (false, Site::Foreign, ""),
+                (true, Site::Loopback, ""),
+                (true, Site::Known, ""),
+                (true, Site::Foreign, ""),
+            ] {
+                for is_call in [false, true] {
+                    let way = Way {
+                        user,
+                        address: address.map(|text| text.parse().unwrap()),
+                        is_local,
+                        is_forwarded,
+                        is_call,
+                        site,
+                    };
+                    let wanted = Rights::parse(wanted).unwrap();
+                    let wanted = match is_call {
+                        true => wanted.only_of(Rights::parse("read,push").unwrap()),
+                        false => wanted,
+                    };
+                    assert_eq!(tokenless.rights(&way, us), wanted, "{way:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_daemon_of_root_knows_root_only() {
+        let way = |user| Way {
+            user: Some(user),
+            address: None,
+            is_local: true,
+            is_forwarded: false,
+            is_call: false,
+            site: Site::Loopback,
+        };
+        let tokenless = Tokenless::default();
+        assert_eq!(tokenless.rights(&way(0), 0), tokenless.anonymous);
+        assert_eq!(tokenless.rights(&way(1000), 0), Rights::NONE);
+    }
 
     #[test]
     fn rights_include_lesser_ones() {

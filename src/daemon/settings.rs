@@ -4,6 +4,7 @@ use super::engine::Engine;
 use super::{Options, ServeError};
 use crate::core::config::Config;
 use crate::core::scheduler::Policy;
+use crate::os::user;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -13,7 +14,7 @@ pub fn read(options: &Options) -> Result<Config, ServeError> {
     let path = options.config_path();
     match std::fs::read_to_string(&path) {
         Ok(text) => {
-            let config = Config::parse(&text).map(|config| options.in_force(config));
+            let config = user::read_config(&text).map(|config| options.in_force(config));
             config.map_err(|e| ServeError::Config(format!("{}: {e}", path.display())))
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound && options.config.is_none() => {

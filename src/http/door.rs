@@ -4,12 +4,13 @@ use super::answer::Response;
 use super::events::Events;
 use super::gate;
 use super::problem::{self, Rebuff};
+use super::request::Peer;
 use super::tokens::Tokens;
 use super::wire::head::Head;
 use crate::core::config::Config;
 use crate::core::rights::Caller;
 use crate::daemon::{Options, Tally};
-use crate::os::{clock, procfs};
+use crate::os::{clock, procfs, user};
 use crate::spool::{EditError, Spool};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
@@ -25,6 +26,8 @@ pub struct Door {
     options: Options,
     tokens: Mutex<Option<Arc<Live<Arc<Tokens>>>>>,
     boot: String,
+    /// Our own.
+    user: u32,
 }
 
 /// A file's value, read again when the file is another one.
@@ -86,6 +89,7 @@ impl Door {
             options,
             tokens: Mutex::new(None),
             boot: procfs::boot_id(),
+            user: user::uid(),
         }
     }
 
@@ -102,7 +106,7 @@ impl Door {
     /// The settings as they are now.
     pub fn config(&self) -> Arc<Config> {
         self.config.get(|text| {
-            let config = Config::parse(text).map_err(|e| e.to_string())?;
+            let config = user::read_config(text)?;
             Ok(Arc::new(self.options.in_force(config)))
         })
     }
@@ -159,21 +163,23 @@ impl Door {
         job.saturating_mul(2).saturating_add(64 * 1024)
     }
 
-    /// Who this is and what they may do, or why they are not let in.
+    /// Who this is and what they may do, or why they are not let in. `local_ip` is as for [`gate::check_site`].
     pub fn admit(
         &self,
         head: &Head,
-        local: bool,
+        peer: Peer,
         local_ip: Option<IpAddr>,
     ) -> Result<Caller, Rebuff> {
         let config = self.config();
         // Where others can come, these are nobody's without the password, which no page of another site has; and
         // jobrunner's clients call the machine whatever they like.
-        let has_password = !local && matches!(head.path.as_str(), "/payload" | "/status");
+        let has_password = !peer.is_local && matches!(head.path.as_str(), "/payload" | "/status");
         let judged_ip = local_ip.filter(|_| !has_password);
         gate::check_site(head, judged_ip, &config.http)?;
         if !head.headers.has("authorization") {
-            return Ok(gate::anonymous(head, local, &config.http));
+            let way = gate::way(head, peer, local_ip, &config.http);
+            let rights = config.http.tokenless.rights(&way, self.user);
+            return Ok(gate::with_rights(head, None, rights));
         }
         let known = gate::shown_token(head).and_then(|shown| {
             let (name, rights) = self.tokens().find(&shown.token)?;

@@ -5,9 +5,10 @@
 //! it asks for.
 
 use super::problem::Rebuff;
+use super::request::Peer;
 use super::wire::head::Head;
 use crate::core::http::HttpConfig;
-use crate::core::rights::{Caller, Rights};
+use crate::core::rights::{Caller, Rights, Site, Way};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::net::IpAddr;
@@ -67,19 +68,26 @@ fn is_ours(host: &str, ip: IpAddr, config: &HttpConfig) -> bool {
     let Some(name) = without_port(host) else {
         return false;
     };
-    let literal = name
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .unwrap_or(name);
-    let is_address = literal
+    let is_address = literal(name)
         .parse::<IpAddr>()
         .is_ok_and(|named| named.to_canonical() == ip);
     is_address
         || (ip.is_loopback() && name.eq_ignore_ascii_case("localhost"))
-        || config
-            .hosts
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
+        || is_among(host, &config.hosts)
+}
+
+/// True if the host, with or without its port, is one of these names.
+fn is_among(host: &str, names: &[String]) -> bool {
+    let is = |known: &String, name: &str| known.eq_ignore_ascii_case(name);
+    without_port(host)
+        .is_some_and(|name| names.iter().any(|known| is(known, name) || is(known, host)))
+}
+
+/// An address as it is written outside of a URL: IPv6 without the brackets.
+fn literal(name: &str) -> &str {
+    name.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(name)
 }
 
 /// The host without its port. `None` if it is malformed.
@@ -131,18 +139,41 @@ pub fn shown_token(head: &Head) -> Option<Shown> {
     }
 }
 
-/// What holds for a caller who shows no token.
-pub fn anonymous(head: &Head, local: bool, config: &HttpConfig) -> Caller {
-    // What a job calls comes from this machine too, whoever asked for it: such a caller has what everybody here has.
-    let is_call = ["x-pirn-job-id", "x-hq-job-id"]
-        .iter()
-        .any(|name| head.headers.has(name));
-    let granted = match (local, is_call) {
-        (true, false) => config.anonymous,
-        (true, true) => config.anonymous.only_of(HttpConfig::default().anonymous),
-        (false, _) => Rights::NONE,
+/// How a request has come, which says what it may do without a token.
+pub fn way(head: &Head, peer: Peer, local_ip: Option<IpAddr>, config: &HttpConfig) -> Way {
+    let named = head.headers.all("host").map(std::str::from_utf8);
+    let named = named.chain(head.authority.as_deref().map(Ok));
+    let sites =
+        named.map(|host| host.map_or(Site::Foreign, |host| site_of(host, local_ip, config)));
+    let has = |name: &&str| head.headers.has(name);
+    Way {
+        user: peer.user,
+        address: peer.address.map(|address| address.ip().to_canonical()),
+        is_local: peer.is_local,
+        is_forwarded: ["forwarded", "via", "x-real-ip"].iter().any(has)
+            || head.headers.has_prefix("x-forwarded-"),
+        is_call: ["x-pirn-job-id", "x-hq-job-id"].iter().any(has),
+        site: sites.max().unwrap_or(Site::Loopback),
+    }
+}
+
+/// What a host is to us. On a socket in the file system there is no address that it could be.
+fn site_of(host: &str, local_ip: Option<IpAddr>, config: &HttpConfig) -> Site {
+    let is_loopback = host.is_empty()
+        || without_port(host).is_some_and(|name| {
+            let address = literal(name).parse::<IpAddr>();
+            name.eq_ignore_ascii_case("localhost")
+                || address.is_ok_and(|address| address.to_canonical().is_loopback())
+        });
+    let is_known = match local_ip {
+        Some(ip) => is_ours(host, ip, config),
+        None => is_loopback || is_among(host, &config.hosts),
     };
-    with_rights(head, None, granted)
+    match (is_known, is_loopback) {
+        (true, true) => Site::Loopback,
+        (true, false) => Site::Known,
+        (false, _) => Site::Foreign,
+    }
 }
 
 /// A caller with what this request may make of the rights.

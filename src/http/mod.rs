@@ -257,6 +257,7 @@ impl Server {
         };
         for listener in &listeners {
             log::info!("http: listening on {}", listener.address);
+            listener.check_owners();
         }
         let running = Running::start(Arc::new(door), router(jobrunner), limits, listeners)?;
         Ok(Self {

@@ -104,6 +104,11 @@ impl Headers {
         self.all(name).next().is_some()
     }
 
+    /// True if there is a field whose name begins so.
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        self.0.iter().any(|(name, _)| name.starts_with(prefix))
+    }
+
     /// True if a list such as `Connection: close, te` has this word, in any case.
     pub fn lists(&self, name: &str, word: &str) -> bool {
         self.all(name)
@@ -112,20 +117,22 @@ impl Headers {
     }
 }
 
-/// Who is at the other end.
+/// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
-    /// An address.
-    Tcp(SocketAddr),
-    /// A process of this machine.
-    Unix,
+pub struct Peer {
+    /// The address. `None` on a socket in the file system.
+    pub address: Option<SocketAddr>,
+    /// The user whose process it is, if the kernel knows.
+    pub user: Option<u32>,
+    /// Only processes of this machine can connect to the listener.
+    pub is_local: bool,
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "{}", address.ip()),
-            Self::Unix => f.write_str("unix"),
+        match self.address {
+            Some(address) => write!(f, "{}", address.ip()),
+            None => f.write_str("unix"),
         }
     }
 }

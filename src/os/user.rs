@@ -1,5 +1,7 @@
 //! Who we are.
 
+use crate::core::config::Config;
+use crate::core::rights::Who;
 use std::path::PathBuf;
 
 /// The account this process runs as.
@@ -37,6 +39,25 @@ pub fn account() -> Account {
 /// True for the superuser.
 pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
+}
+
+/// Our user, as the kernel judges us by.
+pub fn uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Reads settings, and looks up the users that they name. Errors: also a user who is not known here.
+pub fn read_config(text: &str) -> Result<Config, String> {
+    let mut config = Config::parse(text).map_err(|e| e.to_string())?;
+    for entry in &mut config.http.tokenless.trust {
+        if let Who::Name(name) = &entry.who {
+            let user = nix::unistd::User::from_name(name)
+                .map_err(|e| format!("http.trust: the user {name:?}: {}", e.desc()))?
+                .ok_or_else(|| format!("http.trust: there is no user {name:?} on this machine"))?;
+            entry.who = Who::User(user.uid.as_raw());
+        }
+    }
+    Ok(config)
 }
 
 /// Columns of the terminal on stdout; 80 when it does not say.

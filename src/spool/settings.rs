@@ -1,9 +1,9 @@
 //! Editing `config.json` one value at a time, so that everybody can see what was done.
 
 use super::{Fs, Place, Spool};
-use crate::core::config::Config;
 use crate::core::json::Object;
 use crate::os::dir::How;
+use crate::os::user;
 use crate::spool::RealFs;
 use std::fmt;
 use std::fs::File;
@@ -66,9 +66,9 @@ impl Spool<RealFs> {
 }
 
 fn check(text: &str) -> Result<(), EditError> {
-    Config::parse(text)
+    user::read_config(text)
         .map(drop)
-        .map_err(|e| EditError::Invalid(e.to_string()))
+        .map_err(EditError::Invalid)
 }
 
 /// The text with the value at `keys` replaced.

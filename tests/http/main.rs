@@ -33,6 +33,7 @@ mod qmd;
 mod refusals;
 mod rights;
 mod steer;
+mod strangers;
 mod tries;
 mod ui;
 mod ui_page;

@@ -130,8 +130,11 @@ fn a_client_that_has_said_all_it_has_to_say() {
         (202, Some("1"))
     );
     conn.assert_closed();
-    // It need not wait with that until it was heard.
+    // It need not wait with that until it was heard, only until the connection was taken: whose it is cannot be told
+    // after that.
     let mut conn = Conn::to(port);
+    conn.ask("GET", "/healthz", &[], "");
+    assert_eq!(conn.reply().status, 200);
     conn.ask("POST", "/v1/jobs", &[], "true");
     conn.finish();
     assert_eq!(conn.reply().status, 201);

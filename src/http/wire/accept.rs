@@ -45,9 +45,8 @@ impl Reactor {
             let Some(listener) = self.listeners.get(index) else {
                 return false;
             };
-            let local = listener.address.is_local();
             match listener.accept() {
-                Ok((stream, peer)) => self.welcome(stream, peer, local),
+                Ok((stream, peer)) => self.welcome(stream, peer),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(e) => {
                     let shortage = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
@@ -80,7 +79,7 @@ impl Reactor {
 
     /// Takes a connection in. When there are too many, one that waits for its client has to go, so that clients who
     /// are slow, by mistake or on purpose, keep nobody out; when all wait for us, the new one is turned away.
-    fn welcome(&mut self, stream: Stream, peer: Peer, local: bool) {
+    fn welcome(&mut self, stream: Stream, peer: Peer) {
         if self.table.len() >= self.limits.connections {
             let most = self.limits.connections;
             let what = format!("all {most} connections are taken; the slowest are closed");
@@ -92,7 +91,7 @@ impl Reactor {
             }
         }
         let now = clock::now().boot;
-        let key = self.table.add(Conn::new(stream, peer, local, now));
+        let key = self.table.add(Conn::new(stream, peer, now));
         if let Some(conn) = self.table.get(key) {
             conn.want = READING;
             conn.deadline = Some(now.after(self.limits.idle));

@@ -68,7 +68,7 @@ impl Reactor {
             return Err(Rebuff::not_any_more());
         }
         let door = &self.wire.door;
-        let caller = door.admit(&head, conn.local, conn.stream.local_ip())?;
+        let caller = door.admit(&head, conn.peer, conn.stream.local_ip())?;
         if let Some(exchange) = &mut conn.exchange {
             exchange.caller.clone_from(&caller.name);
         }

@@ -80,8 +80,6 @@ pub struct Conn {
     pub stream: Stream,
     /// Who is at the other end.
     pub peer: Peer,
-    /// True if the listener is for this machine only.
-    pub local: bool,
     /// Bytes that have come in and are not used yet.
     pub input: Vec<u8>,
     /// How many of them were searched for the end of a head.
@@ -121,11 +119,10 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 impl Conn {
     /// A fresh one.
-    pub fn new(stream: Stream, peer: Peer, local: bool, now: Boot) -> Self {
+    pub fn new(stream: Stream, peer: Peer, now: Boot) -> Self {
         Self {
             stream,
             peer,
-            local,
             input: Vec::new(),
             scanned: 0,
             output: Vec::new(),

@@ -1,7 +1,7 @@
 //! Where to listen, and what comes of it.
 
 use crate::http::request::Peer;
-use crate::os::{limits, spawn};
+use crate::os::{limits, peer, spawn};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -96,21 +96,49 @@ impl Listener {
         })
     }
 
-    /// Takes a connection. `WouldBlock` when there is none.
+    /// Takes a connection, and finds out whose it is before anything is read from it. `WouldBlock` when there is none.
     pub fn accept(&self) -> io::Result<(Stream, Peer)> {
-        match &self.socket {
+        let (stream, address, user) = match &self.socket {
             Socket::Tcp(socket) => {
-                let (stream, peer) = socket.accept()?;
+                let (stream, address) = socket.accept()?;
                 stream.set_nonblocking(true)?;
                 // Answers are written whole.
                 stream.set_nodelay(true)?;
-                Ok((Stream::Tcp(stream), Peer::Tcp(peer)))
+                let user = peer::tcp_user(&stream);
+                (Stream::Tcp(stream), Some(address), user)
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok((Stream::Unix(stream), Peer::Unix))
+                let user = peer::unix_user(&stream).map(Some);
+                (Stream::Unix(stream), None, user)
             }
+        };
+        let user = user.unwrap_or_else(|e| {
+            log::debug!("http: {}: nobody's connection: {e}", self.address);
+            None
+        });
+        let is_local = self.address.is_local();
+        Ok((
+            stream,
+            Peer {
+                address,
+                user,
+                is_local,
+            },
+        ))
+    }
+
+    /// Warns if the kernel does not tell whose connections are.
+    pub fn check_owners(&self) {
+        if let Address::Tcp(address) = self.address
+            && address.ip().is_loopback()
+            && let Err(e) = peer::can_ask(address)
+        {
+            log::warn!(
+                "http: {address}: the kernel does not tell whose connections these are (sock_diag: {e}); callers \
+                 need a token, an entry in \"trust\" under \"http\" in the config, or a socket in the file system"
+            );
         }
     }
 
