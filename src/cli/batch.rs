@@ -95,6 +95,10 @@ impl Adding<'_> {
     /// Accepts these lines, and prints their ids.
     fn window(&mut self, lines: &[Line], config: &Config) -> Result<(), Broken> {
         let most = config.max_job_bytes;
+        // Jobs of the same age run in the order of their numbers, which is that of their lines. Several threads that
+        // asked the clock for each line would give a later line an earlier time, and so would a clock that is set back.
+        let made = &mut self.common.record.created_at;
+        *made = (*made).max(Some(clock::wall()));
         let maker = || {
             let mut common = self.common.clone();
             move |n: usize, id: &JobId| {
@@ -159,6 +163,7 @@ impl Common {
         let record = if text.starts_with('{') {
             filled_in = self.fill_in(text).map_err(in_a_line)?;
             filled_in.make_fresh();
+            filled_in.created_at = self.record.created_at;
             &mut filled_in
         } else {
             let asked = Record::from_bytes(text.as_bytes()).map_err(|e| e.to_string())?;
@@ -166,7 +171,6 @@ impl Common {
             &mut self.record
         };
         record.id = Some(id.clone());
-        record.created_at = Some(clock::wall());
         record.queue.take_if(|queue| queue.is_default());
         let queue = record.queue.clone().unwrap_or_default();
         let tries = config.tries_of_accepted(&queue);

@@ -136,6 +136,10 @@ impl Engine {
             Some(Scan::Known(from)) => self.scan_known(from),
             None => {}
         }
+        if self.scans.is_empty() && self.surveying {
+            // As at the end of a queue's directory: nothing that came meanwhile is older than what is known.
+            self.read_watches();
+        }
         if self.scans.is_empty()
             && std::mem::take(&mut self.surveying)
             && !self.held
@@ -162,6 +166,8 @@ impl Engine {
             Err(e) => self.cannot_scan(&place, &e),
         }
         if let Some(queue) = place.queue() {
+            // Of what came meanwhile the reading may have met a job and missed an older one, which is to start first.
+            self.read_watches();
             self.feed(Event::Read(queue));
         }
     }

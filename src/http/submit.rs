@@ -6,6 +6,7 @@ use crate::core::config::Config;
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
 use crate::core::rights::{Caller, Right};
+use crate::core::time::Wall;
 use crate::daemon::{self, NotNow};
 use crate::os::clock;
 use crate::spool::{NewId, Submit, SubmitError};
@@ -98,7 +99,7 @@ impl Door {
         let config = self.config();
         daemon::admit(self.spool(), &config).map_err(Refusal::NotNow)?;
         daemon::room(self.spool(), &config).map_err(Refusal::NotNow)?;
-        let mut record = self.judge(caller, record, &config)?;
+        let mut record = self.judge(caller, record, &config, clock::wall())?;
         let queue = record.queue.clone().unwrap_or_default();
         let submit = Submit {
             record: &mut record,
@@ -108,12 +109,13 @@ impl Door {
         Ok(self.spool().submit(submit, self.boot())?)
     }
 
-    /// The record as it is to be written, but for its id.
+    /// The record as it is to be written, but for its id. `made`: when it came.
     pub(super) fn judge(
         &self,
         caller: &Caller,
         mut record: Record,
         config: &Config,
+        made: Wall,
     ) -> Result<Record, Refusal> {
         may_ask_for(caller, &record)?;
         for parent in record.after.iter().chain(&record.after_any) {
@@ -125,7 +127,7 @@ impl Door {
         }
         record.make_fresh();
         record.id = None;
-        record.created_at = Some(clock::wall());
+        record.created_at = Some(made);
         let queue = record.queue.clone().unwrap_or_default();
         let tries = config.tries_of_accepted(&queue);
         record.tries.get_or_insert(tries);

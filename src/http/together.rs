@@ -4,6 +4,7 @@ use super::{Caller, Door, Refusal};
 use crate::core::id::JobId;
 use crate::core::record::Record;
 use crate::daemon;
+use crate::os::clock;
 use crate::spool::{Draft, NewId, Submit, SubmitError};
 use std::rc::Rc;
 
@@ -18,6 +19,8 @@ impl Door {
     /// one that is refused is no reason to refuse those behind it.
     pub fn submit_each(&self, caller: &Caller, records: Vec<Record>) -> Vec<Outcome> {
         let config = self.config();
+        // Jobs of the same age run in the order of their numbers, whatever is done to the clock meanwhile.
+        let made = clock::wall();
         let mut outcomes: Vec<Option<Outcome>> = records.iter().map(|_| None).collect();
         let mut waiting = Vec::new();
         for (n, record) in records.into_iter().enumerate() {
@@ -26,7 +29,7 @@ impl Door {
             if has_parents || waiting.len() >= WINDOW {
                 self.accept(std::mem::take(&mut waiting), &mut outcomes);
             }
-            match self.judge(caller, record, &config) {
+            match self.judge(caller, record, &config, made) {
                 Ok(record) => waiting.push((n, record)),
                 Err(refusal) => outcomes[n] = Some(Err(refusal.into())),
             }

@@ -76,6 +76,40 @@ impl<F: Fs> Spool<F> {
     where
         M: FnMut(usize, &JobId) -> Result<Draft, String>,
     {
+        let mut batch = Batch {
+            ids: Vec::new(),
+            failed: None,
+        };
+        loop {
+            let from = batch.ids.len();
+            let part = self.submit_part(count - from, threads, boot, || {
+                let mut make = maker();
+                move |n: usize, id: &JobId| make(from + n, id)
+            });
+            batch.ids.extend(part.ids);
+            match part.failed {
+                // A file has that number already. Jobs run in the order of their numbers, so that this one and
+                // those behind it get later ones.
+                Some((_, SubmitError::Taken(_))) => {}
+                failed => {
+                    batch.failed = failed.map(|(n, e)| (from + n, e));
+                    return batch;
+                }
+            }
+        }
+    }
+
+    /// Accepts jobs under consecutive numbers, up to the first that cannot be or whose number is taken.
+    fn submit_part<M>(
+        &self,
+        count: usize,
+        threads: usize,
+        boot: &str,
+        maker: impl Fn() -> M + Sync,
+    ) -> Batch
+    where
+        M: FnMut(usize, &JobId) -> Result<Draft, String>,
+    {
         let first = match self.take_numbers(1, count as u64, boot) {
             Ok(first) => first,
             Err(e) => return Batch::refused(e.into()),
@@ -91,7 +125,7 @@ impl<F: Fs> Spool<F> {
                 if n >= count {
                     return;
                 }
-                let mut stage = |n| self.stage_numbered(first + n as u64, boot, |id| make(n, id));
+                let mut stage = |n| self.stage_numbered(first + n as u64, |id| make(n, id));
                 let staged = (n..count.min(n + share)).map(|n| (n, stage(n))).collect();
                 if sender.send(staged).is_err() {
                     return;
@@ -115,9 +149,7 @@ impl<F: Fs> Spool<F> {
                     over.store(true, Ordering::Relaxed);
                 }
             });
-            self.show_all(results, count, |n| {
-                self.stage_numbered(self.take_numbers(1, 1, boot)?, boot, |id| maker()(n, id))
-            })
+            self.show_all(results, count)
         })
     }
 
@@ -126,7 +158,6 @@ impl<F: Fs> Spool<F> {
         &self,
         results: impl Iterator<Item = (usize, Result<Staged, SubmitError>)>,
         count: usize,
-        again: impl Fn(usize) -> Result<Staged, SubmitError>,
     ) -> Batch {
         let mut waiting: Vec<_> = (0..count).map(|_| None).collect();
         let (mut next, mut failed, mut shown) = (0, None, Shown::default());
@@ -135,7 +166,7 @@ impl<F: Fs> Spool<F> {
             while failed.is_none()
                 && let Some(staged) = waiting.get_mut(next).and_then(Option::take)
             {
-                let done = staged.and_then(|staged| self.show(staged, &mut shown, || again(next)));
+                let done = staged.and_then(|staged| self.show(staged, &mut shown));
                 failed = done.err().map(|e| (next, e));
                 next += 1;
             }
@@ -161,55 +192,51 @@ impl<F: Fs> Spool<F> {
         Batch { ids, failed }
     }
 
-    /// Stages a job under this number, or under the next that is free.
+    /// Stages a job under this number.
     fn stage_numbered(
         &self,
         number: u64,
-        boot: &str,
-        mut make: impl FnMut(&JobId) -> Result<Draft, String>,
+        make: impl FnOnce(&JobId) -> Result<Draft, String>,
     ) -> Result<Staged, SubmitError> {
         // That nothing waits in `pending/` by that name the rename will tell, if it goes there.
-        let mut id = match self.free_number(number, &STATES[1..])? {
-            Some(id) => id,
-            None => self.fresh_number(boot)?,
-        };
-        let mut draft = make(&id).map_err(SubmitError::NoJob)?;
-        if !draft.queue.is_default() && self.free_number(number, &STATES[..1])?.is_none() {
-            id = self.fresh_number(boot)?;
-            draft = make(&id).map_err(SubmitError::NoJob)?;
+        let id = self.number(number, &STATES[1..])?;
+        let Draft { text, queue } = make(&id).map_err(SubmitError::NoJob)?;
+        if !queue.is_default() {
+            self.number(number, &STATES[..1])?;
         }
-        let Draft { text, queue } = draft;
         let name = self.stage(id.as_str(), text.as_bytes())?;
         Ok(Staged { id, queue, name })
     }
 
-    /// Renames a job into its queue. If somebody has taken its number meanwhile, it gets another one.
-    fn show(
-        &self,
-        mut staged: Staged,
-        shown: &mut Shown,
-        again: impl Fn() -> Result<Staged, SubmitError>,
-    ) -> Result<(), SubmitError> {
-        loop {
-            let Staged { id, queue, name } = &staged;
-            let renamed = self.prepare(queue, shown).and_then(|()| {
-                let (place, new_name) = (Place::of_queue(queue), id.as_str().as_bytes());
-                self.fs
-                    .rename(&Place::Tmp, name, &place, new_name, How::NoReplace)
-            });
-            match renamed {
-                Ok(()) => {
-                    shown.jobs.push((staged.id, staged.queue));
-                    return Ok(());
-                }
-                Err(e) => {
-                    self.fs.unlink(&Place::Tmp, name)?;
-                    if e.kind() != io::ErrorKind::AlreadyExists {
-                        return Err(e.into());
-                    }
+    /// The id that is this number, unless a file in these places has it.
+    fn number(&self, number: u64, places: &[Place]) -> Result<JobId, SubmitError> {
+        let id = JobId::new(&number.to_string()).map_err(|e| SubmitError::NoJob(e.to_string()))?;
+        match self.free_number(number, places)? {
+            Some(id) => Ok(id),
+            None => Err(SubmitError::Taken(id)),
+        }
+    }
+
+    /// Renames a job into its queue.
+    fn show(&self, staged: Staged, shown: &mut Shown) -> Result<(), SubmitError> {
+        let Staged { id, queue, name } = staged;
+        let renamed = self.prepare(&queue, shown).and_then(|()| {
+            let (place, new_name) = (Place::of_queue(&queue), id.as_str().as_bytes());
+            self.fs
+                .rename(&Place::Tmp, &name, &place, new_name, How::NoReplace)
+        });
+        match renamed {
+            Ok(()) => {
+                shown.jobs.push((id, queue));
+                Ok(())
+            }
+            Err(e) => {
+                self.fs.unlink(&Place::Tmp, &name)?;
+                match e.kind() {
+                    io::ErrorKind::AlreadyExists => Err(SubmitError::Taken(id)),
+                    _ => Err(e.into()),
                 }
             }
-            staged = again()?;
         }
     }
 

@@ -5,7 +5,7 @@ use crate::strace::has_tool;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
 fn pending(spool: &Spool, id: &str) -> Value {
     spool.record(&format!("pending/{id}"))
@@ -362,4 +362,90 @@ fn memory_does_not_grow_with_the_input() {
     assert!((1..32 << 10).contains(&peak), "{peak} KiB");
     drop(input);
     assert!(child.wait().unwrap().success());
+}
+
+const LINES: u32 = 2000;
+
+const ONE_SLOT: &[&str] = &["--slots", "1", "--no-sync"];
+
+/// Starts `add --batch` for lines that append their number to a file.
+fn start_batch(spool: &Spool, args: &[&str]) -> Child {
+    let out = spool.beside("out");
+    let input: String = (1..=LINES)
+        .map(|n| format!("echo {n} >> {}\n", out.display()))
+        .collect();
+    fs::write(spool.beside("lines"), input).unwrap();
+    fs::write(out, "").unwrap();
+    spool
+        .command([&["add", "--batch", "--clean-env"], args].concat())
+        .stdin(fs::File::open(spool.beside("lines")).unwrap())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn has_run(spool: &Spool, lines: u32) -> bool {
+    let text = fs::read_to_string(spool.beside("out")).unwrap();
+    text.lines().count() >= lines as usize
+}
+
+fn assert_all_ran_in_order(spool: &Spool) {
+    // With a deadline for each part: this is about the order, not about the pace.
+    for lines in (200..=LINES).step_by(200) {
+        spool.wait_for("more lines to run", || has_run(spool, lines));
+    }
+    let text = fs::read_to_string(spool.beside("out")).unwrap();
+    let ran = text.lines().map(|line| line.parse::<u32>().unwrap());
+    let strays: Vec<_> = (1..).zip(ran).filter(|(n, ran)| n != ran).collect();
+    assert!(
+        strays.is_empty(),
+        "{} out of order, such as {:?}",
+        strays.len(),
+        strays[0]
+    );
+}
+
+#[test]
+fn one_slot_runs_lines_in_order_across_a_restart() {
+    let mut spool = Spool::serving(ONE_SLOT);
+    let mut batch = start_batch(&spool, &[]);
+    spool.wait_for("some lines to run", || has_run(&spool, 300));
+    spool.stop();
+    assert!(batch.wait().unwrap().success());
+    assert!(!has_run(&spool, LINES));
+    spool.serve(ONE_SLOT);
+    assert_all_ran_in_order(&spool);
+}
+
+/// Numbers that files have already are left out, and the lines keep their order all the same.
+#[test]
+fn one_slot_runs_lines_in_order_that_waited_before_the_daemon_came() {
+    let mut spool = Spool::new();
+    fs::create_dir_all(spool.path().join("failed")).unwrap();
+    for n in [1, 700, 1500] {
+        fs::write(
+            spool.path().join(format!("failed/{n}")),
+            "{\"command\": \"true\"}",
+        )
+        .unwrap();
+    }
+    fs::write(spool.path().join("seq"), "1").unwrap();
+    assert!(
+        start_batch(&spool, &["-q", "mail"])
+            .wait()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(spool.ls("pending/mail").len(), LINES as usize);
+    spool.serve(ONE_SLOT);
+    assert_all_ran_in_order(&spool);
+}
+
+#[test]
+fn one_slot_runs_lines_in_order_while_they_come() {
+    let mut spool = Spool::new();
+    let mut batch = start_batch(&spool, &["-q", "mail"]);
+    spool.serve(ONE_SLOT);
+    assert!(batch.wait().unwrap().success());
+    assert_all_ran_in_order(&spool);
 }

@@ -138,3 +138,21 @@ fn each_line_is_within_its_callers_rights() {
     );
     assert_eq!(statuses(&lines), [201, 413]);
 }
+
+#[test]
+fn one_slot_runs_the_lines_in_their_order() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "1", "--no-sync"]);
+    // A file that has one of the numbers already.
+    spool.drop_file("1500", "true");
+    spool.wait_record("complete/1500");
+    std::fs::write(spool.path().join("seq"), "1").unwrap();
+    let job = |n: u32| json!({"command": format!("echo {n} >> $PIRN_STORE/order")});
+    let lines = push(port, &(1..=2000).map(job).collect::<Vec<_>>());
+    assert_eq!(statuses(&lines), vec![201; 2000]);
+    let order = || std::fs::read_to_string(spool.path().join("store/order")).unwrap_or_default();
+    for lines in (200..=2000).step_by(200) {
+        spool.wait_for("more lines to run", || order().lines().count() >= lines);
+    }
+    let numbers: String = (1..=2000).map(|n| format!("{n}\n")).collect();
+    assert_eq!(order(), numbers);
+}

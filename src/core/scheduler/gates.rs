@@ -1,7 +1,7 @@
 //! Waiting jobs: arrival, withdrawal, and the gates before a slot.
 
 use super::Scheduler;
-use super::table::{Gate, Ix, Job, More};
+use super::table::{Gate, Ix, Job, More, Rank};
 use super::types::{Action, Need, Parent, ParentState, Stage, Ticket};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 #[derive(Debug, Default)]
 pub(super) struct Group {
     /// Those whose parents have ended.
-    members: BTreeSet<((i64, u64), Ix)>,
+    members: BTreeSet<(Rank, Ix)>,
     /// The one that holds the group: it keeps its place through retries.
     live: Option<Ix>,
 }
@@ -168,7 +168,7 @@ impl Scheduler {
             let newcomer = group.members.insert((rank, ix));
             let first = match group.live {
                 Some(live) => live == ix,
-                None => group.members.first() == Some(&(rank, ix)),
+                None => group.members.first().is_some_and(|(_, first)| *first == ix),
             };
             let displaced = group
                 .members
@@ -230,7 +230,7 @@ impl Scheduler {
     }
 
     /// As [`Self::hold_group`], for a job that was live before this scheduler was.
-    pub(super) fn join_group_live(&mut self, ix: Ix, rank: (i64, u64)) {
+    pub(super) fn join_group_live(&mut self, ix: Ix, rank: Rank) {
         if let Some(name) = self.table.get(ix).and_then(|job| job.group()) {
             let group = self.groups.entry(name.into()).or_default();
             let first = group.members.first().map(|member| member.1);

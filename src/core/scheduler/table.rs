@@ -5,10 +5,10 @@
 
 use super::types::{Parent, Slot, Stage, Stamp, Ticket};
 use crate::core::config::Terms;
-use crate::core::id::{JobId, QueueName};
+use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::time::{Boot, Wall};
 use hashbrown::HashTable;
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
@@ -155,17 +155,33 @@ impl Job {
         self.more.as_ref()?.group.as_deref()
     }
 
-    /// Where the job stands among others of its priority: by age, then numbers by value, then names.
-    pub fn rank(&self) -> (i64, u64) {
-        let name = self.id.as_str();
-        let leading = || {
-            let mut first = [0u8; 8];
-            let n = name.len().min(8);
-            first[..n].copy_from_slice(&name.as_bytes()[..n]);
-            u64::from_be_bytes(first)
-        };
-        (self.made.0, name.parse().unwrap_or_else(|_| leading()))
+    /// Where the job stands among others of its priority.
+    pub fn rank(&self) -> Rank {
+        Rank(self.made, self.id.clone())
     }
+}
+
+/// When a job was made, and its id.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rank(Wall, JobId);
+
+impl Ord for Rank {
+    fn cmp(&self, other: &Self) -> Ordering {
+        by_age((self.0, &self.1), (other.0, &other.1))
+    }
+}
+
+impl PartialOrd for Rank {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The older job first; among those of one age, as `pirn ls` sorts ids: numbers are given in the order of acceptance.
+fn by_age((a_made, a): (Wall, &JobId), (b_made, b): (Wall, &JobId)) -> Ordering {
+    a_made
+        .cmp(&b_made)
+        .then_with(|| natural_order(a.as_str(), b.as_str()))
 }
 
 #[derive(Debug, Default)]
@@ -268,17 +284,13 @@ impl Table {
         }
     }
 
-    /// True when the first is to run before the second: higher priority, then age, then name.
+    /// True when the first is to run before the second: higher priority, then age.
     pub fn precedes(&self, a: Ix, b: Ix) -> bool {
         match (self.get(a), self.get(b)) {
             (Some(a), Some(b)) => {
-                let quick = |job: &Job| (Reverse(job.priority), job.made);
-                let names = || (a.rank(), a.id.as_str()) < (b.rank(), b.id.as_str());
-                match quick(a).cmp(&quick(b)) {
-                    Ordering::Less => true,
-                    Ordering::Equal => names(),
-                    Ordering::Greater => false,
-                }
+                let by_priority = b.priority.cmp(&a.priority);
+                let by_age = || by_age((a.made, &a.id), (b.made, &b.id));
+                by_priority.then_with(by_age).is_lt()
             }
             (_, _) => false,
         }
