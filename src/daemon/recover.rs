@@ -129,8 +129,11 @@ impl Engine {
         // It was killed before the note: the mark in the environment tells, of a session's leader.
         let mark = sweep::mark(&self.shared.home.spool, id);
         let all = procfs::all().unwrap_or_default();
-        all.into_iter()
-            .find(|stat| stat.session == stat.pid && procfs::has_environment(stat.pid, &mark))
+        all.into_iter().find(|stat| {
+            stat.session == stat.pid
+                && procfs::has_environment(stat.pid, &mark)
+                && procfs::has_our_user(stat.pid)
+        })
     }
 
     /// Waits for a job that an earlier daemon started. An error means that we cannot, though it runs.

@@ -91,7 +91,8 @@ fn members(shared: &Shared, run: &Run) -> io::Result<Vec<Stat>> {
             && (session.is_some_and(|id| stat.session == id || stat.group == id)
                 || known.contains(&(stat.pid, stat.start))
                 || confined.contains(&stat.pid)
-                || procfs::has_environment(stat.pid, &mark))
+                || (procfs::has_environment(stat.pid, &mark)
+                    && (!run.adopted || procfs::has_our_user(stat.pid))))
     };
     let mut mine: Vec<Stat> = all.iter().filter(belongs).copied().collect();
     loop {
@@ -159,13 +160,13 @@ fn kill_group(run: &Run) {
     }
 }
 
-/// The live processes that have the job's log open: who took the mark out of its environment, left the session
-/// and lost its parent is still found by that.
+/// The live processes that hold the lock on the job's log: a process that took the mark out of its environment, left
+/// the session and lost its parent is still found by that.
 fn holders(shared: &Shared, id: &JobId) -> io::Result<Vec<Stat>> {
     let log = std::fs::metadata(shared.spool.path_of(&Place::Log).join(id.as_str()))?;
     let us = i32::try_from(std::process::id()).unwrap_or(0);
     let mut all = procfs::all()?;
-    all.retain(|stat| stat.pid != us && procfs::has_open(stat.pid, log.dev(), log.ino()));
+    all.retain(|stat| stat.pid != us && procfs::has_locked(stat.pid, log.dev(), log.ino()));
     Ok(all)
 }
 

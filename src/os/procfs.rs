@@ -2,9 +2,11 @@
 
 use crate::core::record::Proc;
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 /// The parts of /proc/PID/stat that we look at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,15 +115,36 @@ pub fn may_have_orphans() -> bool {
     fs::read(format!("/proc/self/task/{us}/children")).map_or(true, |pids| !pids.is_empty())
 }
 
-/// True when a process has this file open.
-pub fn has_open(pid: i32, device: u64, inode: u64) -> bool {
+/// True when a process holds the flock(2) on this file. A process that only reads the file does not.
+pub fn has_locked(pid: i32, device: u64, inode: u64) -> bool {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
     };
     let is_it = |meta: fs::Metadata| meta.ino() == inode && meta.dev() == device;
-    entries
-        .flatten()
-        .any(|entry| fs::metadata(entry.path()).is_ok_and(is_it))
+    entries.flatten().any(|entry| {
+        fs::metadata(entry.path()).is_ok_and(is_it) && has_flock(pid, &entry.file_name())
+    })
+}
+
+/// True when the open file behind this descriptor has a flock(2) of its own (proc_pid_fdinfo(5)).
+fn has_flock(pid: i32, descriptor: &OsStr) -> bool {
+    let path = Path::new("/proc")
+        .join(pid.to_string())
+        .join("fdinfo")
+        .join(descriptor);
+    fs::read_to_string(path).is_ok_and(|info| {
+        info.lines()
+            .any(|line| line.starts_with("lock:") && line.contains(" FLOCK "))
+    })
+}
+
+/// True when a process was started by the user that this one runs as.
+pub fn has_our_user(pid: i32) -> bool {
+    let us = nix::unistd::getuid().to_string();
+    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
+        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
+        ids.and_then(|ids| ids.split_ascii_whitespace().next()) == Some(us.as_str())
+    })
 }
 
 /// True when a process was started with all of these in its environment.

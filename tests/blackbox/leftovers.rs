@@ -6,6 +6,7 @@ use crate::tools::Gate;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 /// The ways to leave a process behind that has let go of the job's output: what a try does about it, how the process
 /// is started, and how the try ends.
@@ -151,4 +152,121 @@ fn what_a_good_run_left_does_not_delay_the_next_unless_it_holds_the_log() {
     let left: i64 = left.trim().parse().unwrap();
     assert!(is_alive(left));
     crate::tools::sh(&format!("kill -KILL {left}"));
+}
+
+/// Processes of other people that a sweep must not touch; killed when this is dropped.
+struct Strangers(Vec<Child>);
+
+impl Strangers {
+    fn start(&mut self, command: &mut Command) {
+        let quiet = command.stdout(Stdio::null()).stderr(Stdio::null());
+        self.0.push(quiet.spawn().unwrap());
+    }
+
+    /// The ends of those that have ended.
+    fn ends(&mut self) -> Vec<String> {
+        let ended = |child: &mut Child| child.try_wait().unwrap();
+        let ends = self.0.iter_mut().filter_map(ended);
+        ends.map(|status| status.to_string()).collect()
+    }
+}
+
+impl Drop for Strangers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A process that nobody started for the job, with the marks of its processes.
+fn namesake(spool: &Spool, mut command: Command) -> Command {
+    command
+        .env("PIRN_ID", "7")
+        .env("PIRN_SPOOL", spool.path().canonicalize().unwrap());
+    command
+}
+
+fn sleep() -> Command {
+    let mut command = Command::new("sleep");
+    command.arg("600");
+    command
+}
+
+/// `sleep` as another user, where we may choose that.
+fn sleep_as_nobody() -> Option<Command> {
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "sleep",
+        "600",
+    ]);
+    let mut trial = Command::new("setpriv");
+    trial.args(["--reuid=65534", "--regid=65534", "--clear-groups", "true"]);
+    let can = trial.stderr(Stdio::null()).status();
+    if !can.is_ok_and(|status| status.success()) {
+        eprintln!("left out: a process of another user (needs root and setpriv)");
+        return None;
+    }
+    Some(command)
+}
+
+#[test]
+fn readers_of_the_log_and_namesakes_are_not_ended() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    // It is found by the lock of the log alone.
+    let left = spool.beside("left");
+    let line = format!(
+        "(setsid env -i sh -c 'echo $$ >> {0}; exec sleep 600' </dev/null 2>&1 &)
+        while ! [ \"$(wc -l < {0})\" = $PIRN_ATTEMPT ]; do sleep 0.01; done 2>/dev/null
+        echo begun; {1}; exit 75",
+        left.display(),
+        gate.wait()
+    );
+    let job = json!({"command": line, "tries": 2, "grace": "300ms", "backoff": {"first": "5ms"}});
+    spool.drop_json("7", &job);
+    spool.wait_log("7", "begun");
+    let mut strangers = Strangers(Vec::new());
+    let mut tail = Command::new("tail");
+    strangers.start(tail.arg("-f").arg(spool.path().join("log/7")));
+    strangers.start(&mut namesake(&spool, sleep()));
+    let log = spool.path().join("log/7").display().to_string();
+    spool.wait_for("the reader", || {
+        let fds = format!("/proc/{}/fd", strangers.0[0].id());
+        let links = fs::read_dir(fds).into_iter().flatten().flatten();
+        links
+            .flat_map(|fd| fs::read_link(fd.path()))
+            .any(|path| path.ends_with(&log))
+    });
+    gate.open(2);
+    spool.wait_record("failed/7");
+    let left = fs::read_to_string(left).unwrap();
+    let pids: Vec<i64> = left.lines().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(pids.len(), 2);
+    assert!(!pids.into_iter().any(is_alive), "a process was left");
+    assert_eq!(strangers.ends(), [""; 0], "{}", spool.daemon_log());
+}
+
+#[test]
+fn a_namesake_of_another_user_is_not_ended_after_a_crash() {
+    let mut spool = Spool::serving(&[]);
+    let Some(nobody) = sleep_as_nobody() else {
+        return;
+    };
+    spool.drop_json(
+        "7",
+        &json!({"command": "echo begun; sleep 600", "grace": "300ms"}),
+    );
+    spool.wait_note("7");
+    spool.crash();
+    let mut strangers = Strangers(Vec::new());
+    strangers.start(&mut namesake(&spool, nobody));
+    spool.serve(&[]);
+    spool.mv("active/7", "failed");
+    assert_eq!(spool.wait_record("failed/7")["reason"], "cancelled");
+    assert_eq!(strangers.ends(), [""; 0], "{}", spool.daemon_log());
 }
