@@ -2,6 +2,7 @@
 
 use super::committer;
 use super::engine::Engine;
+use super::lock::Tenure;
 use super::taking::RETRY_AFTER;
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
@@ -48,10 +49,10 @@ impl Engine {
         if looked || self.shared.trouble.get().is_some() {
             return;
         }
+        let not_ours = self.not_ours();
         let spool = &self.shared.spool;
-        let displaced = (!self.is_at_home()).then(|| "the spool was moved away".to_owned());
         // What is kept aside for records must be there again before anything new may use the room.
-        let low = displaced.or_else(|| spool::shortage(spool, &self.shared.config(), true));
+        let low = not_ours.or_else(|| spool::shortage(spool, &self.shared.config(), true));
         let low = low.or_else(|| {
             let filled = self.shared.reserve.fill(spool);
             filled
@@ -67,7 +68,7 @@ impl Engine {
             (None, true) => {
                 self.held = false;
                 self.feed(Event::Release);
-                log::info!("there is room again");
+                log::info!("jobs are started again");
             }
             (Some(_), true) | (None, false) => {}
         }
@@ -75,6 +76,24 @@ impl Engine {
         if !self.held {
             self.shared.dispatch.has_room_until(self.space_at);
         }
+    }
+
+    /// Why nothing may be started in the spool, if it is not this daemon's alone any more. A lock that was removed is
+    /// made again.
+    pub(super) fn not_ours(&mut self) -> Option<String> {
+        if !self.is_at_home() {
+            return Some("the spool was moved away".to_owned());
+        }
+        let holder = match self.lock.as_mut()?.keep() {
+            Ok(Tenure::Ours) => return None,
+            Ok(Tenure::Disputed(holder)) => holder,
+            Ok(Tenure::Lost(holder)) => {
+                self.successor = Some(holder.clone());
+                holder
+            }
+            Err(e) => return Some(format!("the spool cannot be locked: {e}")),
+        };
+        Some(format!("the spool is in use by {holder}"))
     }
 
     /// True when the spool is where it was when we started: jobs are told paths.
@@ -129,7 +148,7 @@ impl Engine {
     pub(super) fn in_trouble(&mut self) {
         self.held = true;
         self.feed(Event::Hold);
-        if let (Some(why), Some(lock)) = (self.shared.trouble.get(), &self.lock) {
+        if let (Some(why), Some(lock)) = (self.shared.trouble.get(), &mut self.lock) {
             if let Err(e) = lock.tell(why) {
                 log::error!("lock: {e}");
             }

@@ -5,7 +5,7 @@ use super::chores::RESCAN_EVERY;
 use super::committer;
 use super::dispatch::{Dispatch, Pools};
 use super::ending;
-use super::lock::SpoolLock;
+use super::lock::{Holder, SpoolLock};
 use super::mailbox::Mailbox;
 use super::runner;
 use super::settings;
@@ -87,6 +87,8 @@ pub struct Engine {
     wall_timer: clock::Timer,
     pub(super) notifier: Notifier,
     pub(super) lock: Option<SpoolLock>,
+    /// Another daemon that was found to have the spool: it is left to that one, with what runs.
+    pub(super) successor: Option<Holder>,
     pub(super) rescan_at: Boot,
     pub(super) retain_at: Option<Boot>,
     pub(super) space_at: Boot,
@@ -166,6 +168,7 @@ impl Engine {
             wall_timer: clock::Timer::wall().or_else(doing("timerfd"))?,
             notifier: Notifier::from_env(),
             lock: Some(lock),
+            successor: None,
             rescan_at: now.boot.after(RESCAN_EVERY),
             retain_at: None,
             space_at: now.boot,
@@ -222,7 +225,7 @@ impl Engine {
     pub fn run(mut self) -> Result<(), ServeError> {
         loop {
             self.turn();
-            if self.is_done() {
+            if self.successor.is_some() || self.is_done() {
                 break;
             }
             if self.upgrade
@@ -253,6 +256,9 @@ impl Engine {
         self.notifier.send("STOPPING=1");
         if let Some(service) = &mut self.service {
             service.close();
+        }
+        if let Some(holder) = self.successor {
+            return Err(ServeError::Held(holder));
         }
         if let Err(e) = self.shared.spool.settle_numbers(&self.shared.home.boot) {
             log::warn!("seq: {e}");

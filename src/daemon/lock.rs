@@ -1,5 +1,8 @@
-//! The one lock of a spool: flock(2) on `lock`, which says who holds it. Its first line is the pid; each further line
-//! is `key: value`, and readers skip keys that they do not know.
+//! The lock of a spool: flock(2) on the directory `active/`, and on the file `lock` for older versions and for people.
+//! Nobody can unlink a directory with jobs in it, and a `lock` that is removed is written again.
+//!
+//! `lock` says who has the spool. Its first line is the pid; each further line is `key: value`, and readers skip keys
+//! that they do not know.
 
 use super::{ServeError, doing};
 use crate::os::{dir, spawn};
@@ -7,7 +10,7 @@ use fs2::FileExt;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::Path;
 
@@ -22,6 +25,15 @@ pub struct Holder {
     pub trouble: Option<String>,
 }
 
+impl Holder {
+    /// Somebody of whom nothing is known.
+    const UNKNOWN: Self = Self {
+        pid: None,
+        version: None,
+        trouble: None,
+    };
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
@@ -31,12 +43,118 @@ impl fmt::Display for Holder {
     }
 }
 
+/// Whose a spool is that was ours.
+#[derive(Debug)]
+pub enum Tenure {
+    /// Still ours.
+    Ours,
+    /// Somebody else has `lock` but not `active/`: a daemon older than 0.2.0, a person, or a daemon that starts and is
+    /// about to be refused.
+    Disputed(Holder),
+    /// Another daemon has it.
+    Lost(Holder),
+}
+
+/// A part of the lock. All take them in this order.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    File,
+    Active,
+}
+
+impl Part {
+    const BOTH: [Self; 2] = [Self::File, Self::Active];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::File => "lock",
+            Self::Active => "active",
+        }
+    }
+
+    /// The variable that names the descriptor which a daemon left to its next image (see [`SpoolLock::pass_on`]).
+    fn variable(self) -> &'static str {
+        match self {
+            Self::File => "PIRN_LOCK_FD",
+            Self::Active => "PIRN_ACTIVE_FD",
+        }
+    }
+
+    /// Opens it to be locked, and makes it if it is not there.
+    fn open(self, root: &OwnedFd) -> io::Result<File> {
+        let name = self.name().as_bytes();
+        match self {
+            Self::File => dir::open_edit(root, name),
+            Self::Active => {
+                dir::make_dir(root, name)?;
+                Ok(dir::open_dir(root, name)?.into())
+            }
+        }
+    }
+
+    /// Opens it to ask who has it; `None` if it is not there.
+    fn open_to_ask(self, root: &OwnedFd) -> io::Result<Option<File>> {
+        let opened = match self {
+            Self::File => dir::open_read(root, self.name().as_bytes()),
+            Self::Active => dir::open_dir(root, self.name().as_bytes()).map(File::from),
+        };
+        match opened {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// True when this is what has the name now.
+    fn is_named(self, root: &OwnedFd, file: &File) -> io::Result<bool> {
+        let named = dir::look(root, self.name().as_bytes())?;
+        Ok(named.map(|look| look.inode) == Some(dir::look_at(file)?.inode))
+    }
+
+    /// Locks what has the name now; else gives what somebody else has locked.
+    fn lock(self, root: &OwnedFd) -> io::Result<Result<File, File>> {
+        loop {
+            let file = self.open(root)?;
+            match FileExt::try_lock_exclusive(&file) {
+                Ok(()) if self.is_named(root, &file)? => return Ok(Ok(file)),
+                // It was replaced since it was opened.
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if is_held(&file)? {
+                        return Ok(Err(file));
+                    }
+                    // Somebody was just looking who holds it.
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes over the descriptor that the former image of this process locked. A variable can name any descriptor, so
+    /// it is locked again: that succeeds if the lock is this descriptor's own, or free.
+    fn inherited(self, root: &OwnedFd) -> Option<File> {
+        let number = std::env::var(self.variable()).ok()?.parse().ok()?;
+        let passed = std::fs::metadata(format!("/proc/self/fd/{number}")).ok()?;
+        let named = dir::look(root, self.name().as_bytes()).ok()??;
+        let file = (passed.ino() == named.inode)
+            .then(|| spawn::inherit_descriptor(number))
+            .flatten()?;
+        FileExt::try_lock_exclusive(&file).ok().map(|()| file)
+    }
+}
+
 /// The lock, held until this is dropped.
 #[derive(Debug)]
-pub struct SpoolLock(File);
-
-/// Names the descriptor that a daemon left to its next image (see [`SpoolLock::pass_on`]).
-const PASSED: &str = "PIRN_LOCK_FD";
+pub struct SpoolLock {
+    /// The spool's directory.
+    root: OwnedFd,
+    /// `lock`.
+    file: File,
+    /// `active/`.
+    active: File,
+    /// The contents of `lock`.
+    text: String,
+}
 
 impl SpoolLock {
     /// Takes the lock, or says who has it.
@@ -49,89 +167,132 @@ impl SpoolLock {
 
     /// As [`Self::take`], telling a held lock from a system error.
     pub fn try_take(spool: &Path) -> io::Result<Result<Self, Holder>> {
-        loop {
-            let file = dir::open_lock(&spool.join("lock"))?;
-            match FileExt::try_lock_exclusive(&file) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => match is_held(&file)? {
-                    true => return Ok(Err(read_holder(&file))),
-                    // Somebody was just looking who holds it.
-                    false => continue,
-                },
-                Err(e) => return Err(e),
-            }
-            if let Some(lock) = Self::confirmed(file, spool)? {
-                return Ok(Ok(lock));
-            }
-        }
+        Self::complete(dir::open_path(spool)?, None, None)
+    }
+
+    /// Locks each part that the caller has not locked.
+    fn complete(
+        root: OwnedFd,
+        file: Option<File>,
+        active: Option<File>,
+    ) -> io::Result<Result<Self, Holder>> {
+        let lock = |part: Part, file: Option<File>| match file {
+            Some(file) => Ok(Ok(file)),
+            None => part.lock(&root),
+        };
+        let file = match lock(Part::File, file)? {
+            Ok(file) => file,
+            Err(held) => return Ok(Err(read_holder(&held))),
+        };
+        let active = match lock(Part::Active, active)? {
+            Ok(active) => active,
+            // Its `lock` was removed, and it has not written it again yet.
+            Err(_) => return Ok(Err(Holder::UNKNOWN)),
+        };
+        let lock = Self {
+            root,
+            file,
+            active,
+            text: about_us(),
+        };
+        lock.write();
+        Ok(Ok(lock))
     }
 
     /// Waits for the lock.
     pub fn wait(spool: &Path) -> io::Result<Self> {
         loop {
-            let file = dir::open_lock(&spool.join("lock"))?;
-            FileExt::lock_exclusive(&file)?;
-            if let Some(lock) = Self::confirmed(file, spool)? {
+            if let Ok(lock) = Self::try_take(spool)? {
                 return Ok(lock);
+            }
+            let root = dir::open_path(spool)?;
+            for part in Part::BOTH {
+                // Shared, as those do who only ask: whoever takes the lock at this moment is not refused.
+                FileExt::lock_shared(&part.open(&root)?)?;
             }
         }
     }
 
-    /// Somebody may have replaced the file between open and lock: then the lock is on nothing.
-    fn confirmed(file: File, spool: &Path) -> io::Result<Option<Self>> {
-        let held = file.metadata()?;
-        match std::fs::symlink_metadata(spool.join("lock")) {
-            Ok(named) if named.ino() == held.ino() && named.dev() == held.dev() => {}
-            Ok(_) => return Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e),
+    /// Locks again what was removed or replaced under the daemon, and says whose the spool is then.
+    pub fn keep(&mut self) -> io::Result<Tenure> {
+        let mut other = None;
+        if !Part::File.is_named(&self.root, &self.file)? {
+            match Part::File.lock(&self.root)? {
+                Ok(file) => {
+                    self.file = file;
+                    self.write();
+                    log::warn!("lock: was removed or replaced; it is written and locked again");
+                }
+                Err(held) => other = Some(read_holder(&held)),
+            }
         }
-        // The text is for people: on a full disk the lock holds without it.
-        let noted = file
+        if Part::Active.is_named(&self.root, &self.active)? {
+            return Ok(other.map_or(Tenure::Ours, Tenure::Disputed));
+        }
+        if let Some(holder) = other {
+            return Ok(Tenure::Lost(holder));
+        }
+        match Part::Active.lock(&self.root)? {
+            Ok(active) => self.active = active,
+            Err(_) => return Ok(Tenure::Lost(Holder::UNKNOWN)),
+        }
+        Ok(Tenure::Ours)
+    }
+
+    /// Writes `lock`, for people and commands. On a full disk the lock holds without it.
+    fn write(&self) {
+        let written = self
+            .file
             .set_len(0)
-            .and_then(|()| file.write_all_at(about_us().as_bytes(), 0));
-        if let Err(e) = noted {
-            log::warn!(
-                "{}: the pid could not be written: {e}",
-                spool.join("lock").display()
-            );
+            .and_then(|()| self.file.write_all_at(self.text.as_bytes(), 0));
+        if let Err(e) = written {
+            log::warn!("lock: the pid could not be written: {e}");
         }
-        Ok(Some(Self(file)))
     }
 
     /// Adds what everybody should know.
-    pub fn tell(&self, trouble: &str) -> io::Result<()> {
+    pub fn tell(&mut self, trouble: &str) -> io::Result<()> {
+        self.text.push_str(&format!("trouble: {trouble}\n"));
         // The lines before it stay there to be read meanwhile.
-        let line = format!("trouble: {trouble}\n");
-        self.0
-            .write_all_at(line.as_bytes(), about_us().len() as u64)
+        self.file.write_all_at(self.text.as_bytes(), 0)
     }
 
     /// Takes over the lock that the former image of this process held when it became this one.
+    ///
+    /// To be called before anything else has opened a file.
     pub fn inherited(spool: &Path) -> Option<Self> {
-        let number = std::env::var(PASSED).ok()?.parse().ok()?;
-        let held = std::fs::metadata(format!("/proc/self/fd/{number}")).ok()?;
-        let named = std::fs::symlink_metadata(spool.join("lock")).ok()?;
-        let same = held.ino() == named.ino() && held.dev() == named.dev();
-        same.then(|| spawn::inherit_descriptor(number))
-            .flatten()
-            .map(Self)
+        let root = dir::open_path(spool).ok()?;
+        match Part::BOTH.map(|part| part.inherited(&root)) {
+            [None, None] => None,
+            // Versions before 0.2.0 pass `lock` only.
+            [file, active] => Self::complete(root, file, active).ok()?.ok(),
+        }
     }
 
-    /// Keeps the lock through an exec of this process. Gives the variable that tells the next image.
-    pub fn pass_on(&self) -> (&'static str, String) {
-        spawn::keep_on_exec(self.0.as_fd());
-        (PASSED, self.0.as_raw_fd().to_string())
+    /// Keeps the lock through an exec of this process. Gives the variables that tell the next image.
+    pub fn pass_on(&self) -> [(&'static str, String); 2] {
+        [(Part::File, &self.file), (Part::Active, &self.active)].map(|(part, held)| {
+            spawn::keep_on_exec(held.as_fd());
+            (part.variable(), held.as_raw_fd().to_string())
+        })
     }
 
     /// Who holds the spool's lock just now, if anybody does.
     pub fn holder(spool: &Path) -> io::Result<Option<Holder>> {
-        let file = match File::open(spool.join("lock")) {
-            Ok(file) => file,
+        let root = match dir::open_path(spool) {
+            Ok(root) => root,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        Ok(is_held(&file)?.then(|| read_holder(&file)))
+        if let Some(file) = Part::File.open_to_ask(&root)?
+            && is_held(&file)?
+        {
+            return Ok(Some(read_holder(&file)));
+        }
+        match Part::Active.open_to_ask(&root)? {
+            Some(active) if is_held(&active)? => Ok(Some(Holder::UNKNOWN)),
+            Some(_) | None => Ok(None),
+        }
     }
 }
 

@@ -58,7 +58,7 @@ impl Engine {
         };
         let argv: Vec<_> = std::env::args_os().collect();
         log::info!("upgrade: becoming {}", program.display());
-        let mut env = vec![lock.pass_on()];
+        let mut env = lock.pass_on().to_vec();
         if let Some(service) = &mut self.service {
             env.extend(service.pass_on());
         }

@@ -211,6 +211,9 @@ impl Engine {
                 if name == b"config.json" && self.options.config.is_none() {
                     self.reload();
                 }
+                if name == b"lock" && (self.not_ours().is_some() || self.held) {
+                    self.look_at_space_now();
+                }
                 let fixed = Place::FIXED
                     .iter()
                     .find(|place| place.relative().as_os_str().as_bytes() == name);
@@ -352,7 +355,11 @@ impl Engine {
 
     /// Puts a file that somebody put into `active/` where jobs are started from.
     pub(super) fn check_stranger(&mut self, id: JobId) {
-        if self.ask(|s| s.knows(&id)) || !super::children::is_active(&self.shared, &id) {
+        if self.ask(|s| s.knows(&id))
+            || !super::children::is_active(&self.shared, &id)
+            // It may run under somebody else.
+            || self.not_ours().is_some()
+        {
             return;
         }
         let look = self
@@ -428,8 +435,13 @@ impl Engine {
         }
     }
 
+    /// Goes on with the directory that has the name now, unless that is another daemon's.
     fn fixed_lost(&mut self, place: &Place) {
         if self.is_in_place(place) {
+            return;
+        }
+        self.not_ours();
+        if self.successor.is_some() {
             return;
         }
         let shown = self.shared.spool.path_of(place);

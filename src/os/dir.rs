@@ -7,7 +7,6 @@ use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What kind of thing a name is.
@@ -347,16 +346,4 @@ pub struct Space {
     pub free_inodes: u64,
     /// Inodes in all.
     pub total_inodes: u64,
-}
-
-/// Opens `lock`, making it with mode 0600 if needed; what is in it stays.
-pub fn open_lock(path: &Path) -> io::Result<File> {
-    File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)
 }
