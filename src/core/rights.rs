@@ -241,7 +241,7 @@ impl Tokenless {
         };
         match way.is_call {
             // Our own job sends it, for a caller who may have had no more than `push`.
-            true => granted.only_of(Self::default().anonymous),
+            true => granted.only_of(Rights::of(&[Right::Push])),
             false => granted,
         }
     }
@@ -315,7 +315,7 @@ mod tests {
                     };
                     let wanted = Rights::parse(wanted).unwrap();
                     let wanted = match is_call {
-                        true => wanted.only_of(Rights::parse("read,push").unwrap()),
+                        true => wanted.only_of(Rights::parse("push").unwrap()),
                         false => wanted,
                     };
                     assert_eq!(tokenless.rights(&way, us), wanted, "{way:?}");

@@ -183,6 +183,20 @@ pub fn shown(found: &Found) -> String {
     record.to_json_in(found.at.state())
 }
 
+/// A job as this request may see it: without `read` its id and its state, which steering it needs.
+pub fn shown_to(request: &Request, found: &Found) -> String {
+    match request.caller.may(Right::Read) {
+        true => shown(found),
+        false => brief(found),
+    }
+}
+
+/// The id and the state of a job.
+fn brief(found: &Found) -> String {
+    let (id, state) = (found.id.as_str(), found.at.state().as_str());
+    format!("{}\n", serde_json::json!({"id": id, "state": state}))
+}
+
 /// How a [`wait_for_end`] ended.
 #[derive(Debug)]
 pub enum Ended {

@@ -1,6 +1,6 @@
 //! Who may what.
 
-use crate::client::{ask, get, post};
+use crate::client::{Reply, ask, get, post};
 use crate::spool::Spool;
 
 fn token(spool: &Spool, name: &str, rights: &str) -> String {
@@ -229,4 +229,99 @@ fn a_socket_is_its_owners_alone() {
     });
     spool.stop();
     assert!(!path.exists());
+}
+
+/// All that a push-only caller is told of job 1, whose command, output and comment are secret.
+#[test]
+fn push_alone_does_not_read() {
+    let (spool, port) = Spool::with_http(r#"{"http": {"anonymous": []}}"#, &[]);
+    let pusher = token(&spool, "pusher", "push");
+    let both = token(&spool, "both", "read,push");
+    let say = |method: &str, target: &str, body: &str| {
+        let json = "Content-Type: application/json";
+        ask(port, method, target, &[&pusher, json], body)
+    };
+    spool.script("tell", "#!/bin/sh\necho secret output\n");
+    let secret = r#"{"script": "tell", "args": ["secret"], "comment": "secret"}"#;
+    spool.drop_json("1", &serde_json::from_str(secret).unwrap());
+    spool.wait_record("complete/1");
+    let brief = |reply: &Reply, id: &str| {
+        let told = reply.json();
+        let told = told.as_object().unwrap();
+        assert_eq!(told["id"], id, "{reply:?}");
+        let keys: Vec<&str> = told.keys().map(String::as_str).collect();
+        assert!(
+            keys == ["id", "state"] || keys == ["id", "status"],
+            "{reply:?}"
+        );
+        assert!(!reply.text().contains("secret"), "{reply:?}");
+    };
+    assert_eq!(say("GET", "/v1/jobs/1", "").status, 403);
+    let retried = say("POST", "/v1/jobs/1/retry", "");
+    assert_eq!(retried.status, 200);
+    brief(&retried, "1");
+    spool.wait_record("complete/1");
+    let copied = say("POST", "/v1/jobs/1/copy?wait=20s", "");
+    assert_eq!(copied.status, 201);
+    brief(&copied, copied.json()["id"].as_str().unwrap());
+    let met = say("PUT", "/v1/jobs/1", secret);
+    assert_eq!(met.status, 200);
+    brief(&met, "1");
+
+    let later = r#"{"script": "tell", "comment": "secret", "not_before": "2099-01-01T00:00:00Z"}"#;
+    spool.drop_json("late", &serde_json::from_str(later).unwrap());
+    spool.wait_for("the job to wait", || {
+        ask(port, "GET", "/v1/jobs/late", &[&both], "").status == 200
+    });
+    for verb in ["hold", "release", "cancel"] {
+        let steered = say("POST", &format!("/v1/jobs/late/{verb}"), "");
+        assert_eq!(steered.status, 200, "{verb}: {}", steered.text());
+        brief(&steered, "late");
+    }
+    let whole = ask(port, "POST", "/v1/jobs/late/retry", &[&both], "");
+    assert_eq!(whole.json()["comment"], "secret");
+
+    // What it has sent itself, and what it waits for.
+    let own = say("POST", "/v1/jobs?wait=20s", secret).json();
+    assert_eq!(
+        (&own["comment"], &own["output"]),
+        (&"secret".into(), &"secret output\n".into())
+    );
+    let qmd = say("POST", "/scripts/tell", "{}");
+    assert_eq!(qmd.json()["exec_log"], "secret output\n");
+
+    let call = r#"{"url": "http://127.0.0.1:1/secret", "name": "secret", "comment": "secret"}"#;
+    let pushed = say("POST", "/job", call);
+    let number = pushed.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(pushed.json()["comment"], "secret");
+    spool.wait_record(&format!("failed/{number}"));
+    for body in ["{}", r#"{"copy": true}"#] {
+        let again = say("POST", &format!("/job/{number}/restart"), body);
+        assert_eq!(again.status, 200, "{}", again.text());
+        brief(&again, again.json()["id"].as_str().unwrap());
+        spool.wait_record(&format!("failed/{number}"));
+    }
+}
+
+/// A job of a caller who may only push calls this daemon, which knows its own user.
+#[test]
+fn a_call_does_not_read_for_its_caller() {
+    let (spool, port) = Spool::with_http("{}", &["--slots", "1"]);
+    spool.script("tell", "#!/bin/sh\necho secret output\n");
+    spool.drop_json(
+        "past",
+        &serde_json::json!({"script": "tell", "comment": "secret"}),
+    );
+    spool.wait_record("complete/past");
+    let url = format!("http://127.0.0.1:{port}/v1/jobs/past/retry");
+    spool.drop_json("call", &serde_json::json!({"url": url}));
+    let record = spool.wait_record("complete/call");
+    assert!(
+        record["output"].as_str().unwrap().contains("past"),
+        "{record}"
+    );
+    assert!(
+        !record["output"].as_str().unwrap().contains("secret"),
+        "{record}"
+    );
 }

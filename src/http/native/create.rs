@@ -6,17 +6,18 @@ use crate::core::record::Record;
 use crate::core::time::Boot;
 use crate::http::tokens::digest;
 use crate::http::{
-    Answer, Door, Ended, Refusal, Request, Response, Right, problem, shown, wait_for_end,
+    Answer, Door, Ended, Refusal, Request, Response, Right, brief, problem, shown, wait_for_end,
 };
 use crate::os::clock;
 use crate::spool::{Found, HELD, NewId, Where};
 use std::io;
 use std::sync::Arc;
 
-/// How the answer is to be: when, and that it was asked for with `Prefer`.
+/// How the answer is to be: when, that it was asked for with `Prefer`, and how much of the job it shows.
 struct Manner {
     until: Option<Boot>,
     preferred: Option<u64>,
+    show: fn(&Found) -> String,
 }
 
 impl Manner {
@@ -27,7 +28,17 @@ impl Manner {
             preferred: span
                 .filter(|_| request.query("wait").is_none())
                 .map(|span| span.as_secs()),
+            // The caller has sent the job, and waits for its result.
+            show: shown,
         })
+    }
+
+    /// For a job that others may have sent: all of it needs `read`.
+    fn of_others(mut self, request: &Request) -> Self {
+        if !request.caller.may(Right::Read) {
+            self.show = brief;
+        }
+        self
     }
 }
 
@@ -64,7 +75,9 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     let asked = asked_for(&record);
     match door.submit(&request.caller, record, new) {
         Ok(id) => created(door, id, manner, 201),
-        Err(Refusal::Taken(_)) if is_there(door, &id, &asked)? => created(door, id, manner, 200),
+        Err(Refusal::Taken(_)) if is_there(door, &id, &asked)? => {
+            created(door, id, manner.of_others(request), 200)
+        }
         Err(e) => Err(e.problem()),
     }
 }
@@ -74,7 +87,7 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
 pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     require(request, Right::Push)?;
     let id = job_id(id)?;
-    let manner = Manner::of(request)?;
+    let manner = Manner::of(request)?.of_others(request);
     let found = door.spool().get(&id).map_err(super::failed)?;
     let mut record = found.ok_or_else(|| no_job(&id))?.record;
     // What it came after may be gone by now, and has been waited for in any case.
@@ -160,7 +173,7 @@ fn created(door: &Arc<Door>, id: JobId, manner: Manner, status: u16) -> Outcome 
     match manner.until {
         None => {
             let found = door.spool().get(&id);
-            Ok(dress(describe(&id, found, status)).into())
+            Ok(dress(describe(&id, found, status, manner.show)).into())
         }
         Some(until) => Ok(wait_for_end(
             Arc::clone(door),
@@ -168,8 +181,8 @@ fn created(door: &Arc<Door>, id: JobId, manner: Manner, status: u16) -> Outcome 
             Some(until),
             move |ended| {
                 let response = match ended {
-                    Ended::Over(found) => describe(&id, Ok(Some(*found)), status),
-                    Ended::Late(found) => describe(&id, Ok(Some(*found)), 202),
+                    Ended::Over(found) => describe(&id, Ok(Some(*found)), status, manner.show),
+                    Ended::Late(found) => describe(&id, Ok(Some(*found)), 202, manner.show),
                     Ended::Gone => no_job(&id),
                     Ended::Failed(e) => super::failed(e),
                 };
@@ -180,9 +193,14 @@ fn created(door: &Arc<Door>, id: JobId, manner: Manner, status: u16) -> Outcome 
 }
 
 /// The job, or, when it is gone or cannot be read by now, its id: it was accepted all the same.
-fn describe(id: &JobId, found: io::Result<Option<Found>>, status: u16) -> Response {
+fn describe(
+    id: &JobId,
+    found: io::Result<Option<Found>>,
+    status: u16,
+    show: fn(&Found) -> String,
+) -> Response {
     match found {
-        Ok(Some(found)) => Response::json(status, shown(&found)),
+        Ok(Some(found)) => Response::json(status, show(&found)),
         Ok(None) | Err(_) => Response::json(
             status,
             format!("{}\n", serde_json::json!({"id": id.as_str()})),

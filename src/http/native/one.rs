@@ -4,7 +4,7 @@ use super::{Outcome, failed, input, job_id, no_job, require};
 use crate::core::id::JobId;
 use crate::core::record::State;
 use crate::http::tokens::digest;
-use crate::http::{Door, Ended, Request, Response, Right, problem, shown, wait_for_end};
+use crate::http::{Door, Ended, Request, Response, Right, problem, shown, shown_to, wait_for_end};
 use crate::os::clock;
 use crate::spool::{Found, HELD, IfActive, Steered};
 use std::io;
@@ -110,7 +110,7 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outco
     };
     let found = door.spool().get(&id).map_err(failed)?;
     let found = found.ok_or_else(|| no_job(&id))?;
-    Ok(Response::json(status, shown(&found)).into())
+    Ok(Response::json(status, shown_to(request, &found)).into())
 }
 
 fn is_in_the_way(e: &io::Error) -> bool {

@@ -18,7 +18,8 @@ const LONGEST_SECONDS: u64 = 100 * 365 * 86_400;
 pub fn push(request: &Request, door: &Door) -> Outcome {
     require(request, Right::Push)?;
     let record = asked_for(&Input::of_body(request)?)?;
-    accept(request, door, record)
+    let (number, record) = accept(request, door, record)?;
+    Ok(show::job(number, &record, Phase::Unfinished, ""))
 }
 
 /// The job that a push asks for.
@@ -55,8 +56,8 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
     })
 }
 
-/// Accepts the job, and shows it as hq does then: neither waiting nor running.
-fn accept(request: &Request, door: &Door, mut record: Record) -> Outcome {
+/// Accepts the job. hq shows it then as neither waiting nor running.
+fn accept(request: &Request, door: &Door, mut record: Record) -> Result<(u64, Record), Fail> {
     record.created_at = Some(clock::wall());
     // hq tries nothing twice, and its clients rely on that.
     record.tries = Some(door.config().tries_of_dialect(&QueueName::default()));
@@ -65,7 +66,15 @@ fn accept(request: &Request, door: &Door, mut record: Record) -> Outcome {
     let stored = door.spool().get(&id).ok().flatten();
     let created_at = stored.and_then(|found| found.record.created_at);
     record.created_at = created_at.or(record.created_at);
-    Ok(show::job(number, &record, Phase::Unfinished, ""))
+    Ok((number, record))
+}
+
+/// A job of others that has just been accepted again: without `read` its number and state only.
+fn again(request: &Request, number: u64, record: &Record) -> String {
+    match request.caller.may(Right::Read) {
+        true => show::job(number, record, Phase::Unfinished, ""),
+        false => json!({"id": number.to_string(), "status": Phase::Unfinished.word()}).to_string(),
+    }
 }
 
 pub fn get(request: &Request, door: &Door, id: &str) -> Outcome {
@@ -133,11 +142,12 @@ pub fn restart(request: &Request, door: &Door, id: &str) -> Outcome {
     record.make_fresh();
     busy(number, Phase::of(&found))?;
     if copy {
-        return accept(request, door, record);
+        let (number, record) = accept(request, door, record)?;
+        return Ok(again(request, number, &record));
     }
     let spool = door.spool();
     match spool.durably(|changed| spool.retry(&found.id, changed))? {
-        Steered::Done(_) => Ok(show::job(number, &record, Phase::Unfinished, "")),
+        Steered::Done(_) => Ok(again(request, number, &record)),
         Steered::Missing => Err(missing(number)),
         Steered::Wrong(_) => busy(number, Phase::Waiting).map(|()| reference(number)),
     }
