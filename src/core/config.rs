@@ -38,8 +38,12 @@ pub struct QueueConfig {
     pub defaults: Defaults,
 }
 
-/// The queue of what follows the end of a job.
+/// The queue of what follows the end of a job. Its slots are its own: its jobs take none of the others' slots, and the
+/// others none of its.
 pub const CALLBACKS: &str = "callbacks";
+
+/// Slots of [`CALLBACKS`] unless the settings say otherwise.
+const CALLBACK_SLOTS: usize = 4;
 
 /// Least free space before pirn takes new work.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -141,11 +145,10 @@ impl Config {
         self.paused || self.queues.get(queue).is_some_and(|q| q.paused)
     }
 
-    /// How many jobs of `queue` may run at a time, if fewer than the `all` that there are slots for. Callbacks have half
-    /// of the slots unless told otherwise: a receiver that does not answer must not keep everybody from running.
-    pub fn slots_of(&self, queue: &QueueName, all: usize) -> Option<usize> {
+    /// How many jobs of `queue` may run at a time; `None`: only the spool's slots bound it.
+    pub fn slots_of(&self, queue: &QueueName) -> Option<usize> {
         let told = self.queues.get(queue).and_then(|q| q.slots);
-        told.or_else(|| (queue.as_str() == CALLBACKS).then(|| (all / 2).max(1)))
+        told.or_else(|| (queue.as_str() == CALLBACKS).then_some(CALLBACK_SLOTS))
     }
 
     /// The defaults that are set for this queue alone.

@@ -1,7 +1,8 @@
 //! What a job asks for when it has ended.
 
-use crate::client::post;
+use crate::client::{get, post};
 use crate::spool::Spool;
+use crate::tools::Gate;
 use crate::worker::{Sent, Worker, answer};
 use serde_json::{Value, json};
 
@@ -230,19 +231,15 @@ fn a_large_record_is_told_too() {
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
 
-/// A receiver that never answers keeps the slots of its queue, and not those of everybody.
+/// A receiver that never answers keeps the slots of its queue, and none of the others.
 #[test]
 fn callbacks_leave_slots_for_jobs() {
     for (config, slots, most) in [
-        (json!({}), "4", 2),
-        (json!({}), "2", 1),
-        (
-            json!({"queues": {"callbacks": {"slots": 3}}, "slots": 1}),
-            "4",
-            3,
-        ),
+        (json!({}), "4", 4),
+        (json!({}), "1", 4),
+        (json!({"queues": {"callbacks": {"slots": 2}}}), "1", 2),
     ] {
-        let (spool, _) = Spool::with_http(&config.to_string(), &["--slots", slots]);
+        let (spool, port) = Spool::with_http(&config.to_string(), &["--slots", slots]);
         let worker = Worker::with(&vec!["hang"; 20]);
         for n in 0..5 {
             let job = json!({"command": "true", "callback_url": worker.url("/")});
@@ -259,5 +256,67 @@ fn callbacks_leave_slots_for_jobs() {
             assert_eq!(calls(), most, "{config}");
         }
         assert_eq!(worker.sent().len(), most, "{config}");
+        let queues = get(port, "/v1/queues").json();
+        let queues = queues["queues"].as_array().unwrap().iter();
+        let shown: Vec<_> = queues.filter(|q| q["name"] == "callbacks").collect();
+        assert_eq!(shown[0]["slots"], most, "{config}");
     }
+}
+
+/// More urgent jobs than there are slots for, for as long as the test lasts.
+#[test]
+fn urgent_jobs_do_not_keep_callbacks_from_running() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    let mut gate = Gate::new(&spool, "gate");
+    let worker = Worker::with::<&[u8]>(&[]);
+    let job = json!({
+        "command": "true", "priority": 20, "callback_url": worker.url("/"), "on_finish": gate.wait(),
+    });
+    for n in 0..9 {
+        spool.drop_json(
+            &format!("z{n}"),
+            &json!({"command": gate.wait(), "priority": 10}),
+        );
+    }
+    spool.wait_for("one to run", || spool.ls("active").len() == 1);
+    spool.drop_json("told", &job);
+    gate.open(1);
+    spool.wait_record("complete/told");
+    assert_eq!(body(&worker.wait(1)[0])["id"], "told");
+    let runs = |word: &str| spool.ls("active").iter().any(|id| id.starts_with(word));
+    spool.wait_for("on_finish to run", || runs("finish-told-"));
+    let urgent = |id: &String| id.starts_with('z');
+    let waiting = spool.ls("pending").into_iter().filter(urgent).count();
+    assert_eq!(waiting, 7, "the urgent jobs wait");
+    gate.open(9);
+}
+
+/// A pause and `--slots 0` are for them too, and a command that ends is no way around it.
+#[test]
+fn callbacks_stop_with_the_jobs() {
+    let mut spool = Spool::serving(&["--slots", "0"]);
+    let worker = Worker::with::<&[u8]>(&[]);
+    spool.stop();
+    // A withdrawn job has a callback, though nothing ran.
+    spool.drop_json(
+        "a",
+        &json!({"command": "true", "callback_url": worker.url("/")}),
+    );
+    assert_eq!(spool.pirn(&["cancel", "a"]).code, 0);
+    let all = ["pause"].as_slice();
+    let of_queue = ["pause", "callbacks"].as_slice();
+    for (slots, pause) in [("0", None), ("2", Some(all)), ("2", Some(of_queue))] {
+        if let Some(pause) = pause {
+            assert_eq!(spool.pirn(pause).code, 0);
+        }
+        let served = spool.pirn(&["serve", "--drain", "--slots", slots]);
+        assert_eq!(served.code, 0, "{}", served.stderr);
+        assert_eq!(spool.ls("pending/callbacks").len(), 1, "{pause:?}");
+        if let Some([_, queue @ ..]) = pause {
+            assert_eq!(spool.pirn(&[&["resume"], queue].concat()).code, 0);
+        }
+    }
+    assert_eq!(worker.sent().len(), 0);
+    spool.serve(&["--slots", "2"]);
+    assert_eq!(body(&worker.wait(1)[0])["id"], "a");
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Few names, so that they meet: numbers sort by value, words after them.
 pub const NAMES: [&str; 10] = ["1", "2", "3", "9", "10", "11", "a", "b", "make", "zeta"];
-pub const QUEUES: [&str; 3] = ["default", "mail", "web"];
+pub const QUEUES: [&str; 4] = ["default", "mail", "web", "callbacks"];
 const GROUPS: [&str; 2] = ["g", "h"];
 
 pub fn id(name: &str) -> JobId {

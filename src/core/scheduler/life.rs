@@ -49,10 +49,12 @@ impl Scheduler {
     /// Makes the job live in this stage, in a slot.
     fn take_slot(&mut self, ix: Ix, stage: Stage) -> Option<Slot> {
         let queue = self.table.get(ix)?.queue;
-        let slot = Slot {
-            of_all: take_lowest(&mut self.slots),
-            of_queue: self.queues.get_mut(queue).take_slot(),
+        let of_queue = self.queues.get_mut(queue).take_slot();
+        let of_all = match self.queues.is_beside(queue) {
+            true => of_queue,
+            false => take_lowest(&mut self.slots),
         };
+        let slot = Slot { of_all, of_queue };
         self.table.go_live(ix, Live::new(stage, Some(slot)));
         Some(slot)
     }
@@ -61,7 +63,9 @@ impl Scheduler {
         let queue = self.table.get(ix).map(|job| job.queue);
         let slot = self.table.live_mut(ix).and_then(|live| live.slot.take());
         if let (Some(queue), Some(slot)) = (queue, slot) {
-            self.slots.remove(&slot.of_all);
+            if !self.queues.is_beside(queue) {
+                self.slots.remove(&slot.of_all);
+            }
             self.queues.get_mut(queue).free_slot(slot.of_queue);
         }
     }

@@ -47,8 +47,10 @@ pub struct Policy {
 
 impl Policy {
     fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
+        let slots = self.config.slots_of(queue);
         (
-            self.config.slots_of(queue, self.slots),
+            // A daemon without slots starts nothing at all.
+            slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
             self.config.is_paused(queue) || !self.only.serves(queue),
         )
     }
@@ -160,7 +162,7 @@ impl Scheduler {
 
     /// How many jobs there are.
     pub fn counts(&self) -> Counts {
-        let running = self.slots.len();
+        let running = self.running();
         Counts {
             waiting: self.table.len() - running - self.ending,
             running,
@@ -168,14 +170,18 @@ impl Scheduler {
         }
     }
 
-    /// True when every slot is taken.
+    fn running(&self) -> usize {
+        self.slots.len() + self.queues.beside()
+    }
+
+    /// True when every slot is taken, those of the callbacks aside.
     pub fn is_full(&self) -> bool {
         self.slots.len() >= self.policy.slots
     }
 
     /// True when no job is live: nothing runs, starts or ends.
     pub fn is_quiet(&self) -> bool {
-        self.slots.is_empty() && self.ending == 0
+        self.running() == 0 && self.ending == 0
     }
 
     /// True when no job is live and none will become so by itself: what still waits is paused, not served, or
@@ -333,10 +339,10 @@ impl Scheduler {
         while self.mode == Mode::Open
             && !self.held
             && self.resume_at.is_none()
-            && self.slots.len() < self.policy.slots
             && self.ending < MAX_UNCOMMITTED
         {
-            let Some(ix) = self.queues.take_next(&mut self.table) else {
+            let has_slot = self.slots.len() < self.policy.slots;
+            let Some(ix) = self.queues.take_next(&mut self.table, has_slot) else {
                 return;
             };
             self.begin(ix, now, actions);

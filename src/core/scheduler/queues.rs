@@ -2,6 +2,7 @@
 
 use super::ready::Ready;
 use super::table::{Gate, Ix, QueueIx, Table};
+use crate::core::config::CALLBACKS;
 use crate::core::id::QueueName;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
@@ -52,6 +53,8 @@ pub(super) fn take_lowest(taken: &mut BTreeSet<usize>) -> usize {
 pub(super) struct Queues {
     all: Vec<Queue>,
     by_name: HashMap<QueueName, QueueIx>,
+    /// The queue of the callbacks, once it was seen.
+    callbacks: Option<QueueIx>,
     turn: u64,
 }
 
@@ -81,6 +84,9 @@ impl Queues {
             served: 0,
         });
         self.by_name.insert(name.clone(), ix);
+        if name.as_str() == CALLBACKS {
+            self.callbacks = Some(ix);
+        }
         ix
     }
 
@@ -114,10 +120,25 @@ impl Queues {
         }
     }
 
+    /// True for the queue whose jobs run beside those of all others, in slots of its own.
+    pub fn is_beside(&self, queue: QueueIx) -> bool {
+        self.callbacks == Some(queue)
+    }
+
+    /// How many jobs run beside the others.
+    pub fn beside(&self) -> usize {
+        self.callbacks.map_or(0, |ix| self.get(ix).busy.len())
+    }
+
     /// Takes the job whose turn it is: the highest priority of all queues; among queues whose best jobs are
     /// equal, the queue that was served longest ago, so that a flood in one queue does not starve another.
-    pub fn take_next(&mut self, table: &mut Table) -> Option<Ix> {
-        let open = self.all.iter().filter(|queue| queue.may_start());
+    /// Without a slot that the queues share, only a job that runs beside them.
+    pub fn take_next(&mut self, table: &mut Table, has_slot: bool) -> Option<Ix> {
+        let queues = match has_slot {
+            true => self.all.as_slice(),
+            false => std::slice::from_ref(self.get(self.callbacks?)),
+        };
+        let open = queues.iter().filter(|queue| queue.may_start());
         let firsts = open.filter_map(|queue| Some((queue, queue.ready.first()?)));
         let (_, ix) = firsts.min_by_key(|(queue, ix)| {
             let priority = table.get(*ix).map(|job| Reverse(job.priority));

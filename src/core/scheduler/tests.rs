@@ -366,3 +366,59 @@ fn those_that_are_ready_start_in_order() {
     let names: Vec<String> = waiting.into_iter().map(|(.., name)| name).collect();
     assert_eq!(started, names);
 }
+
+/// A job in the queue `callbacks`.
+fn callback(name: &str) -> Ticket {
+    Ticket {
+        queue: QueueName::new("callbacks").unwrap(),
+        ..ticket(name)
+    }
+}
+
+/// Neither take urgent jobs the callbacks' slots, nor callbacks those of jobs.
+#[test]
+fn callbacks_run_beside_the_slots() {
+    let mut s = scheduler(1);
+    let urgent = |name| Ticket {
+        priority: 10,
+        ..ticket(name)
+    };
+    assert_eq!(arrive(&mut s, urgent("a")).1, ["a"]);
+    assert_eq!(arrive(&mut s, urgent("b")).1, [""; 0]);
+    for n in 0..4 {
+        let name = format!("callback-{n}");
+        assert_eq!(arrive(&mut s, callback(&name)).1, [name]);
+    }
+    assert_eq!(arrive(&mut s, callback("callback-4")).1, [""; 0]);
+    assert_eq!((s.counts().running, s.counts().waiting), (5, 2));
+    assert_eq!(
+        run(&mut s, "callback-1", None, Place::Complete),
+        ["callback-4"]
+    );
+    assert_eq!(run(&mut s, "a", None, Place::Complete), ["b"]);
+    assert!(s.is_full() && !s.is_quiet());
+}
+
+/// All that stops jobs stops callbacks too.
+#[test]
+fn callbacks_are_stopped_as_jobs_are() {
+    let paused = |text: &str, slots: usize| Policy {
+        slots,
+        config: Arc::new(Config::parse(text).unwrap()),
+        only: Only::default(),
+    };
+    let of_queue = |settings: &str| format!("{{\"queues\": {{\"callbacks\": {{{settings}}}}}}}");
+    for policy in [
+        paused("{}", 0),
+        paused(&of_queue("\"slots\": 2"), 0),
+        paused("{\"paused\": true}", 2),
+        paused(&of_queue("\"paused\": true"), 2),
+        paused(&of_queue("\"slots\": 0"), 2),
+    ] {
+        let mut s = Scheduler::new(policy, 1);
+        assert_eq!(arrive(&mut s, callback("c")).1, [""; 0]);
+        assert!(s.is_drained());
+        let two = Event::Configured(Box::new(paused(&of_queue("\"slots\": 1"), 2)));
+        assert_eq!(step(&mut s, two, NOW).1, ["c"]);
+    }
+}

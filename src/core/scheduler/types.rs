@@ -227,7 +227,7 @@ pub enum Event {
 /// The numbers of a job's slot, which no other job has while it runs. From 0, always the lowest that is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// Among all jobs.
+    /// Among all jobs that share the slots; a callback's is that of its queue.
     pub of_all: usize,
     /// Among the jobs of its queue.
     pub of_queue: usize,

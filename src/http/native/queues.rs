@@ -24,7 +24,7 @@ fn describe(door: &Door) -> Result<Value, Response> {
             "name": name.as_str(),
             "waiting": waiting(door, &name).map_err(failed)?,
             "paused": of_queue.is_some_and(|queue| queue.paused),
-            "slots": of_queue.and_then(|queue| queue.slots),
+            "slots": config.slots_of(&name),
         }));
     }
     let active = door.spool().ids(&Where::Active).map_err(failed)?.len();

@@ -1,6 +1,6 @@
 //! Judging what the scheduler asks for.
 
-use super::{Belief, Checked, Checker, Life};
+use super::{Belief, Checked, Checker, Life, is_beside};
 use crate::world::Proc;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd, Verdict, verdict};
@@ -110,7 +110,7 @@ impl Checker {
         ensure(!self.unread.contains(queue), || {
             format!("start of {id}: queue {queue} is not read yet")
         })?;
-        ensure(self.running() < self.policy.slots, || {
+        ensure(self.has_slot(queue), || {
             format!("start of {id}: more than all slots")
         })?;
         ensure(self.has_room(queue), || {
@@ -118,8 +118,9 @@ impl Checker {
         })?;
         let others = || self.jobs.values().filter(|b| b.runs());
         let taken = |of: &Belief| of.slot.is_some_and(|of| of.of_all == slot.of_all);
-        let free = !others().any(taken) && slot.of_all < self.policy.slots;
-        ensure(free, || {
+        let mut in_pool = others().filter(|b| is_beside(&b.ticket.queue) == is_beside(queue));
+        let beyond = !is_beside(queue) && slot.of_all >= self.policy.slots;
+        ensure(!in_pool.any(taken) && !beyond, || {
             format!("start of {id}: slot {} is taken or beyond", slot.of_all)
         })?;
         let taken = |of: &Belief| of.slot.is_some_and(|of| of.of_queue == slot.of_queue);
@@ -166,7 +167,8 @@ impl Checker {
         let rivals = self
             .jobs
             .values()
-            .filter(|r| self.ready(r, now) && self.has_room(&r.ticket.queue));
+            .filter(|r| self.ready(r, now) && self.has_room(&r.ticket.queue))
+            .filter(|r| self.has_slot(&r.ticket.queue));
         for rival in rivals {
             let name = &rival.ticket.id;
             ensure(rival.ticket.priority <= b.ticket.priority, || {

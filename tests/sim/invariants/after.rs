@@ -63,7 +63,7 @@ impl Checker {
     fn has_slot_for(&self, b: &Belief) -> bool {
         !self.held
             && self.shutdowns == 0
-            && self.running() < self.policy.slots
+            && self.has_slot(&b.ticket.queue)
             && self.ending() < MAX_UNCOMMITTED
             && self.has_room(&b.ticket.queue)
     }

@@ -111,6 +111,11 @@ impl Belief {
     }
 }
 
+/// Its jobs run beside those of the others, in slots of its own.
+fn is_beside(queue: &QueueName) -> bool {
+    queue.as_str() == "callbacks"
+}
+
 /// Everything the checker believes.
 pub struct Checker {
     pub jobs: BTreeMap<JobId, Belief>,
@@ -157,7 +162,18 @@ impl Checker {
     }
 
     fn queue_slots(&self, queue: &QueueName) -> Option<usize> {
-        self.policy.config.queues.get(queue).and_then(|q| q.slots)
+        let told = self.policy.config.queues.get(queue).and_then(|q| q.slots);
+        match (told, is_beside(queue)) {
+            (_, true) if self.policy.slots == 0 => Some(0),
+            (None, true) => Some(4),
+            (told, _) => told,
+        }
+    }
+
+    /// A slot of the pool that this queue's jobs take theirs from is free.
+    fn has_slot(&self, queue: &QueueName) -> bool {
+        let shared = |b: &&Belief| b.runs() && !is_beside(&b.ticket.queue);
+        is_beside(queue) || self.jobs.values().filter(shared).count() < self.policy.slots
     }
 
     /// Paused, or not served.
