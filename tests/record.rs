@@ -78,6 +78,7 @@ fn asked() -> BoxedStrategy<(&'static str, Value)> {
         dates("not_before"),
         dates("expires"),
         (1..=1_000_000).prop_map(|n| ("tries", json!(n))),
+        (0..=1_000_000).prop_map(|n| ("max_interruptions", json!(n))),
         (span(), 1.0f64..1000.0, span())
             .prop_map(|(a, b, c)| ("backoff", json!({"first": a, "factor": b, "max": c}))),
         span().prop_map(|a| ("backoff", json!({"first": a}))),
@@ -135,6 +136,7 @@ fn added() -> BoxedStrategy<(&'static str, Value)> {
         dates("finished_at"),
         dates("retry_at"),
         any::<u32>().prop_map(|n| ("attempt", json!(n))),
+        any::<u32>().prop_map(|n| ("interruptions", json!(n))),
         (1..=i32::MAX).prop_map(|n| ("pid", json!(n))),
         (1..=i32::MAX, any::<u64>(), any_text()).prop_map(|(pid, start, boot)| (
             "proc",
@@ -314,6 +316,7 @@ fn every_malformed_field_is_named() {
         ("grace", "[]"),
         ("tries", "0"),
         ("tries", "\"3\""),
+        ("max_interruptions", "-1"),
         ("backoff", "3"),
         ("retry_on", "[256]"),
         ("retry_on", "1"),
@@ -335,6 +338,7 @@ fn every_malformed_field_is_named() {
         ("finished_at", "1"),
         ("retry_at", "1"),
         ("attempt", "-1"),
+        ("interruptions", "-1"),
         ("pid", "0"),
         ("exit_code", "256"),
         ("signal", "0"),

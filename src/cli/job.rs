@@ -57,6 +57,9 @@ pub struct Endurance {
     /// Tries in all [default: what the settings say for the queue or for all jobs, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tries: Option<u32>,
+    /// The interruption (a crash, a forced stop) that is the last; 0 is the first [default: the settings', else 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    max_interruptions: Option<u32>,
     /// Wait between tries, as first=1s,factor=2,max=10m
     #[arg(long, value_name = "RULE", value_parser = parse_backoff)]
     backoff: Option<BackoffSpec>,
@@ -290,6 +293,7 @@ impl Endurance {
         };
         record.grace = self.grace;
         record.tries = self.tries;
+        record.max_interruptions = self.max_interruptions;
         record.backoff = self.backoff.unwrap_or_default();
         let codes = |list: Vec<u8>| list.into_iter().map(i32::from).collect::<BTreeSet<_>>();
         record.rules = ExitRules::new(

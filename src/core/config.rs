@@ -15,6 +15,8 @@ use std::time::Duration;
 pub struct Defaults {
     /// Tries in all.
     pub tries: Option<u32>,
+    /// The interruption that is the last.
+    pub max_interruptions: Option<u32>,
     /// Wait between tries.
     pub backoff: BackoffSpec,
     /// From TERM to KILL.
@@ -113,7 +115,15 @@ const FIELDS: [&str; 11] = [
     "http",
 ];
 const QUEUE_FIELDS: [&str; 3] = ["slots", "paused", "defaults"];
-const DEFAULTS_FIELDS: [&str; 6] = ["tries", "backoff", "grace", "timeout", "max_log", "nice"];
+const DEFAULTS_FIELDS: [&str; 7] = [
+    "tries",
+    "max_interruptions",
+    "backoff",
+    "grace",
+    "timeout",
+    "max_log",
+    "nice",
+];
 
 impl Config {
     /// Reads the file's text. Errors name the line and the field.
@@ -186,6 +196,12 @@ impl Config {
             nice: record.nice.or(queue.nice).or(all.nice),
             retry: RetryRule {
                 tries: record.tries.or(queue.tries).or(all.tries).unwrap_or(3),
+                max_interruptions: record
+                    .max_interruptions
+                    .or(queue.max_interruptions)
+                    .or(all.max_interruptions)
+                    .unwrap_or(3),
+                interruptions: record.interruptions,
                 rules: record.rules.clone(),
                 once: record.once,
             },
@@ -306,7 +322,10 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
     for (key, raw) in o.fields() {
         match key {
             _ if is_null(raw) && DEFAULTS_FIELDS.contains(&key) => {}
-            "tries" => d.tries = Some(o.read(key, raw, tries)?),
+            "tries" => d.tries = Some(o.read(key, raw, |r| times(r, 1))?),
+            "max_interruptions" => {
+                d.max_interruptions = Some(o.read(key, raw, |r| times(r, 0))?);
+            }
             "backoff" => d.backoff = super::record::read_backoff(&o.child(key, raw)?)?,
             "grace" => d.grace = Some(o.read(key, raw, json::span)?),
             "timeout" => {
@@ -332,8 +351,8 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
     Ok(d)
 }
 
-fn tries(raw: &RawValue) -> Result<u32, String> {
-    json::integer(raw, 1..=1_000_000).and_then(|n| u32::try_from(n).map_err(|e| e.to_string()))
+fn times(raw: &RawValue, least: i64) -> Result<u32, String> {
+    json::integer(raw, least..=1_000_000).and_then(|n| u32::try_from(n).map_err(|e| e.to_string()))
 }
 
 fn nice(raw: &RawValue) -> Result<i32, String> {

@@ -212,6 +212,15 @@ impl TryEnd {
         }
     }
 
+    /// True when the daemon or the machine ended the try, and not the job or anybody who steers it.
+    pub fn is_interruption(self) -> bool {
+        match self {
+            Self::Interrupted => true,
+            Self::Stopped { why, .. } => why == StopReason::Shutdown,
+            Self::Exited(_) | Self::Signaled(_) | Self::NotStarted => false,
+        }
+    }
+
     /// True when the job did what it was for.
     pub fn succeeded(self) -> bool {
         self == Self::Exited(0)
@@ -221,17 +230,33 @@ impl TryEnd {
 /// What of a job decides about its next try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryRule {
-    /// Tries in all.
+    /// Tries in all, those that were interrupted not counted.
     pub tries: u32,
+    /// The interruption of this number is the last; 0 means the first.
+    pub max_interruptions: u32,
+    /// How many of its earlier tries were interrupted.
+    pub interruptions: u32,
     /// Which exit codes are tried again.
     pub rules: ExitRules,
     /// At most once.
     pub once: bool,
 }
 
+impl RetryRule {
+    /// How many of the tries are used up when number `attempt` ends by itself.
+    pub fn used(&self, attempt: u32) -> u32 {
+        attempt.saturating_sub(self.interruptions)
+    }
+
+    /// An interruption says nothing about the job, unless there are many: then it may be what brings the machine down.
+    fn may_be_interrupted_again(&self) -> bool {
+        self.interruptions.saturating_add(1) < self.max_interruptions && !self.once
+    }
+}
+
 /// Decides what follows the end of try number `attempt`.
 pub fn verdict(end: TryEnd, attempt: u32, rule: &RetryRule) -> Verdict {
-    let may_retry = attempt < rule.tries && !rule.once;
+    let may_retry = rule.used(attempt) < rule.tries && !rule.once;
     let retry = |temporary: bool| {
         if temporary && may_retry {
             Verdict::Retry
@@ -239,21 +264,24 @@ pub fn verdict(end: TryEnd, attempt: u32, rule: &RetryRule) -> Verdict {
             Verdict::Failed
         }
     };
+    // An interruption costs neither a try nor a backoff.
+    let interrupted = if rule.may_be_interrupted_again() {
+        Verdict::Requeue
+    } else {
+        Verdict::Failed
+    };
     match end {
         TryEnd::Exited(0) => Verdict::Complete,
         TryEnd::Exited(code) => retry(rule.rules.retries(code)),
         TryEnd::Signaled(_) => retry(true),
         TryEnd::NotStarted => Verdict::Failed,
-        // A lost try costs no backoff: nothing says that the job was at fault.
-        TryEnd::Interrupted if may_retry => Verdict::Requeue,
-        TryEnd::Interrupted => Verdict::Failed,
+        TryEnd::Interrupted => interrupted,
         TryEnd::Stopped { why, .. } => match why {
             StopReason::Timeout => retry(true),
             StopReason::LogLimit | StopReason::Cancelled => Verdict::Failed,
             StopReason::Forgotten => Verdict::Forget,
             StopReason::Requeued => Verdict::Requeue,
-            StopReason::Shutdown if may_retry => Verdict::Requeue,
-            StopReason::Shutdown => Verdict::Failed,
+            StopReason::Shutdown => interrupted,
         },
     }
 }
@@ -269,8 +297,72 @@ mod tests {
         );
         RetryRule {
             tries,
+            max_interruptions: 3,
+            interruptions: 0,
             rules,
             once: false,
+        }
+    }
+
+    /// Runs a job whose tries end as the bits of `history` say: 1 is an interruption, 0 a failure. Gives how many tries
+    /// began and how many of them were interrupted when it failed; `None` if it would still be tried.
+    fn life(history: u32, most: u32, mut rule: RetryRule) -> Option<(u32, u32)> {
+        for attempt in 1..=most {
+            let is_cut = history >> (attempt - 1) & 1 == 1;
+            let end = if is_cut {
+                TryEnd::Interrupted
+            } else {
+                TryEnd::Exited(1)
+            };
+            let said = verdict(end, attempt, &rule);
+            rule.interruptions += u32::from(is_cut);
+            match (said, is_cut) {
+                (Verdict::Failed, _) => return Some((attempt, rule.interruptions)),
+                (Verdict::Retry, false) | (Verdict::Requeue, true) => {}
+                (said, is_cut) => panic!("{said:?} after an end with {is_cut}"),
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn interruptions_and_failures_are_counted_apart() {
+        const MOST: u32 = 9;
+        for history in 0..1 << MOST {
+            for (tries, max) in (1..5).flat_map(|tries| (0..5).map(move |max| (tries, max))) {
+                let rule = RetryRule {
+                    max_interruptions: max,
+                    ..rule(tries, None, &[])
+                };
+                let (mut cuts, mut failures) = (0, 0);
+                let end = (1..=MOST).find(|attempt| {
+                    match history >> (attempt - 1) & 1 {
+                        1 => cuts += 1,
+                        _ => failures += 1,
+                    }
+                    failures == tries || cuts == max.max(1)
+                });
+                let wanted = end.map(|attempt| (attempt, cuts));
+                let what = format!("{history:b}, {tries} tries, {max} interruptions");
+                assert_eq!(life(history, MOST, rule), wanted, "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_forced_stop_is_an_interruption() {
+        let stopped = |why| TryEnd::Stopped {
+            why,
+            code: Some(0),
+            signal: None,
+        };
+        let last = rule(1, None, &[]);
+        let shutdown = stopped(StopReason::Shutdown);
+        assert!(shutdown.is_interruption());
+        assert_eq!(verdict(shutdown, 1, &last), Verdict::Requeue);
+        for why in [StopReason::Timeout, StopReason::LogLimit] {
+            assert!(!stopped(why).is_interruption());
+            assert_eq!(verdict(stopped(why), 1, &last), Verdict::Failed);
         }
     }
 

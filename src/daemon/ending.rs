@@ -171,6 +171,12 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
     let when = book.ended.unwrap_or_else(clock::wall);
     let mut record = book.record.clone();
     let traces = fill_in(shared, run, book, &mut record, end, when);
+    if end.is_interruption() && ended.verdict == Verdict::Failed && record.interruptions > 1 {
+        let (times, most) = (record.interruptions, run.terms.retry.max_interruptions);
+        let what =
+            format!("daemon or machine went away {times} times; max_interruptions is {most}");
+        record.error = Some(what);
+    }
     let longest = run.terms.backoff.rule().max;
     // A server that was called may know better when it can be called again.
     let wait = wait.map(|wait| wait.max(traces.retry_after.unwrap_or_default().min(longest)));
@@ -317,7 +323,9 @@ fn tell(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) ->
         (Some(reason), _, _, None) => reason.to_string(),
         (None, _, _, _) => String::new(),
     };
-    let (id, attempt, tries) = (&run.id, record.attempt, run.terms.retry.tries);
+    let (id, attempt) = (&run.id, record.attempt);
+    // One more try for each that was interrupted.
+    let tries = run.terms.retry.tries.saturating_add(record.interruptions);
     match verdict {
         Verdict::Complete => format!("{id}: complete{took}"),
         Verdict::Failed | Verdict::Forget => {

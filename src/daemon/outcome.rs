@@ -45,6 +45,8 @@ pub fn fill_in(
     record.started_at = run.started;
     record.finished_at = Some(ended);
     record.reason = Some(outcome.reason);
+    let interrupted = u32::from(end.is_interruption());
+    record.interruptions = record.interruptions.saturating_add(interrupted);
     record.exit_code = outcome
         .exit_code
         .or(book.error.as_ref().map(|(_, code)| *code));

@@ -115,6 +115,7 @@ fn a_value_of_the_wrong_kind_names_its_field() {
         ("grace", json!("x")),
         ("tries", json!(0)),
         ("tries", json!(-3)),
+        ("max_interruptions", json!(-1)),
         ("tries", json!("3")),
         ("backoff", json!("1s")),
         ("backoff", json!({"first": "never"})),

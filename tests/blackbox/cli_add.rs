@@ -85,6 +85,10 @@ fn every_option_ends_in_the_record() {
         (vec!["--grace", "1h 30m"], json!({"grace": "1h 30m"})),
         (vec!["--tries", "9"], json!({"tries": 9})),
         (
+            vec!["--max-interruptions", "0"],
+            json!({"max_interruptions": 0}),
+        ),
+        (
             vec!["--backoff", "first=2s,factor=3,max=1m"],
             json!({"backoff": {"first": "2s", "factor": 3.0, "max": "1m"}}),
         ),

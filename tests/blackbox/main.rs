@@ -28,6 +28,7 @@ mod groups;
 mod hostile;
 mod hostile_race;
 mod hygiene;
+mod interruptions;
 mod kept;
 mod leftovers;
 mod lock;

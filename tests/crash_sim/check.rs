@@ -1,13 +1,13 @@
 //! The promises, judged on what is left of a spool and on what recovery makes of it.
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, SUPERSEDED};
 use super::dice::Dice;
 use super::disk::{Data, Disk};
 use super::ledger::{End, Hand, Hold, Job, Ledger, ask};
 use super::simfs::SimFs;
 use super::survey::{Found, Survey, places};
 use super::world::Moment;
-use pirn::core::record::{Record, Work};
+use pirn::core::record::{Reason, Record, Work};
 use pirn::spool::{NewId, Place, Submit};
 use std::collections::BTreeSet;
 
@@ -19,6 +19,9 @@ pub enum Cut {
     /// The power went.
     Power,
 }
+
+/// The interruption that is the last of a job that does not say.
+const MOST_INTERRUPTIONS: usize = 3;
 
 /// What was promised at a moment.
 pub struct Promises<'a> {
@@ -124,6 +127,7 @@ impl<'a> Promises<'a> {
         if one.place == Place::Bad || job.hand != Hand::Off {
             return Ok(());
         }
+        judge_interruptions(&one.record)?;
         let floor = match self.cut {
             Cut::Kill => job.begun,
             Cut::Power => job.counted,
@@ -166,6 +170,27 @@ impl<'a> Promises<'a> {
             // The end is being written into a file that a user has put there: the place counts.
             (Hand::Unended, _) => Ok(()),
         }
+    }
+}
+
+/// Each interruption is counted, and none ends a job but the last that it may have.
+fn judge_interruptions(record: &Record) -> Result<(), String> {
+    let cut = Some(Reason::Interrupted);
+    let listed = record.attempts.iter().filter(|t| Some(t.reason) == cut);
+    let (listed, counted) = (listed.count(), record.interruptions as usize);
+    if listed != counted {
+        return Err(format!(
+            "was interrupted {listed} times, {counted} are counted"
+        ));
+    }
+    let superseded = record.error.as_deref() == Some(SUPERSEDED);
+    let most = if record.once { 1 } else { MOST_INTERRUPTIONS };
+    if record.is_over() && record.reason == cut && counted < most && !superseded {
+        return Err(format!("has failed after {counted} interruptions"));
+    }
+    match record.is_over() || counted < most {
+        true => Ok(()),
+        false => Err(format!("is to run again after {counted} interruptions")),
     }
 }
 

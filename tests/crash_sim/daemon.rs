@@ -15,6 +15,9 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+/// Why a job is not tried again though it might be: a newer file has its name.
+pub const SUPERSEDED: &str = "not tried again: something else has its name in pending/ by now";
+
 /// Far in the future: nothing found is young enough to wait for.
 const NOW: Wall = Wall(i64::MAX / 2);
 
@@ -235,7 +238,7 @@ impl Daemon {
         }
         let mut record = run.record.clone();
         fill_in(&mut record, end, self.fs.now());
-        let over = record.clone();
+        let mut over = record.clone();
         let target = match verdict {
             Verdict::Complete => Target::Complete,
             Verdict::Failed | Verdict::Forget => Target::Failed,
@@ -252,6 +255,7 @@ impl Daemon {
                 .learn(|ledger| ledger.undisturbed(&token, |job| job.counted = attempt));
         }
         if placed == Placed::Superseded {
+            over.error = Some(SUPERSEDED.to_owned());
             self.spool.finish(id, &over, &Target::Failed, |_| {})?;
         }
         Ok(())
@@ -313,6 +317,9 @@ fn end_unrun(record: &mut Record, reason: Reason, finished_at: Wall) {
 
 fn fill_in(record: &mut Record, end: TryEnd, finished_at: Wall) {
     let outcome = end.outcome();
+    if outcome.reason == Reason::Interrupted {
+        record.interruptions += 1;
+    }
     record.forget_try();
     record.finished_at = Some(finished_at);
     record.reason = Some(outcome.reason);

@@ -11,7 +11,7 @@ const OK: TryEnd = TryEnd::Exited(0);
 const FAIL: TryEnd = TryEnd::Exited(1);
 const FINAL: TryEnd = TryEnd::Exited(100);
 
-pub const ALL: [(&str, Script); 21] = [
+pub const ALL: [(&str, Script); 22] = [
     ("numbered jobs, each end", each_end),
     ("an exact id, used again", exact),
     ("a drop under a used name", singleton),
@@ -36,6 +36,7 @@ pub const ALL: [(&str, Script); 21] = [
     ("claimed and put back", put_back),
     ("no jobs", no_jobs),
     ("restarts", restarts),
+    ("interrupted until it fails", interrupted),
     ("moved between queues, and forgotten", moved_and_forgotten),
     ("many at once", many_at_once),
     ("replaced from another queue", replaced_from_another_queue),
@@ -291,6 +292,22 @@ fn restarts(life: &mut Life) {
     life.stop_and_start();
     life.number(Wish::PLAIN);
     life.run("2", FAIL);
+}
+
+fn interrupted(life: &mut Life) {
+    life.number(Wish {
+        tries: Some(1),
+        ..Wish::PLAIN
+    });
+    for noted in [false, true, false] {
+        assert!(life.daemon.start(&id("1"), &default()).expect("claimed"));
+        if noted {
+            life.daemon.note(&id("1")).expect("noted");
+        }
+        life.restart();
+    }
+    life.retry(&id("1"));
+    life.run("1", OK);
 }
 
 fn moved_and_forgotten(life: &mut Life) {

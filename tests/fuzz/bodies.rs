@@ -47,7 +47,7 @@ pub const TARGETS: [(&str, Body); 11] = [
 ];
 
 /// The keys that are pirn's own; every other is kept as it is.
-const KEYS: [&str; 60] = [
+const KEYS: [&str; 62] = [
     "after",
     "after_any",
     "args",
@@ -73,8 +73,10 @@ const KEYS: [&str; 60] = [
     "group",
     "headers",
     "id",
+    "interruptions",
     "limits",
     "log_bytes",
+    "max_interruptions",
     "max_log",
     "max_rss",
     "name",
@@ -176,7 +178,6 @@ pub fn hq_body(data: &[u8]) {
                     "delivered otherwise than it came: {payload}"
                 );
             }
-            assert_eq!(record.tries, Some(1));
         }
         Err((status, error)) => assert!(matches!(status, 400 | 415) && !error.is_empty()),
     }
@@ -341,6 +342,9 @@ fn terms(terms: &Terms) {
     assert!(terms.deadline(started).is_none_or(|end| end >= started));
     backoff(&terms.backoff.rule());
     let rule = &terms.retry;
+    let lost = verdict(TryEnd::Interrupted, 1, rule);
+    let is_last = rule.once || rule.interruptions.saturating_add(1) >= rule.max_interruptions;
+    assert_eq!(lost == Verdict::Failed, is_last);
     for attempt in [1, 2, rule.tries.saturating_sub(1), rule.tries, u32::MAX] {
         assert_eq!(verdict(TryEnd::Exited(0), attempt, rule), Verdict::Complete);
         assert_eq!(verdict(TryEnd::Exited(100), attempt, rule), Verdict::Failed);
@@ -348,13 +352,12 @@ fn terms(terms: &Terms) {
             let again = verdict(TryEnd::Exited(code), attempt, rule) == Verdict::Retry;
             assert!(!again || may_retry(rule, attempt));
         }
-        let lost = verdict(TryEnd::Interrupted, attempt, rule);
-        assert_eq!(lost == Verdict::Requeue, may_retry(rule, attempt));
+        assert_eq!(verdict(TryEnd::Interrupted, attempt, rule), lost);
     }
 }
 
 fn may_retry(rule: &RetryRule, attempt: u32) -> bool {
-    attempt < rule.tries && !rule.once
+    rule.used(attempt) < rule.tries && !rule.once
 }
 
 /// Waits grow up to the longest; a wait of nothing stays nothing.

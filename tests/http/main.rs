@@ -24,6 +24,7 @@ mod calls_hostile;
 mod calls_tls;
 mod crowd;
 mod hq;
+mod interruptions;
 mod jobrunner;
 mod jobs;
 mod logs;

@@ -1,5 +1,6 @@
 //! The scheduler under test, and ways to make it a bad one, to see that the checker notices.
 
+use pirn::core::config::Terms;
 use pirn::core::scheduler::{Action, Event, Place, Policy, Scheduler, Stop, Ticket};
 use pirn::core::time::{Boot, Now, Wall};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub enum Fault {
     OneQueueSlotMore,
     SameSlotForAll,
     MoreTries,
+    InterruptionsAreTries,
+    EndlessInterruptions,
     OnceAndAgain,
     DeadlinesByWall,
     EarlyTimeouts,
@@ -41,7 +44,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them with a word that the checker's complaint must have in it.
-    pub const ALL: [(Self, &'static str); 29] = [
+    pub const ALL: [(Self, &'static str); 31] = [
         (Self::LoseCommits, "counts"),
         (Self::LoseAdoptions, "counts"),
         (Self::LoseReadmits, "readmitted"),
@@ -63,6 +66,14 @@ impl Fault {
         (Self::OneQueueSlotMore, "more than the slots of queue"),
         (Self::SameSlotForAll, "is taken"),
         (Self::MoreTries, "verdict Retry"),
+        (
+            Self::InterruptionsAreTries,
+            "verdict Failed instead of Retry",
+        ),
+        (
+            Self::EndlessInterruptions,
+            "verdict Requeue instead of Failed",
+        ),
         (Self::OnceAndAgain, "verdict"),
         (Self::DeadlinesByWall, "TERM to"),
         (Self::EarlyTimeouts, "deadline has not come"),
@@ -151,12 +162,7 @@ impl Subject {
                 attempt,
                 mut terms,
             } => {
-                match fault {
-                    Fault::MoreTries => terms.retry.tries += 5,
-                    Fault::OnceAndAgain => terms.retry.once = false,
-                    Fault::EarlyTimeouts => terms.timeout = terms.timeout.map(|t| t / 2),
-                    _ => {}
-                }
+                bend_terms(&mut terms, fault);
                 Event::Started { id, attempt, terms }
             }
             Event::Configured(policy) => Event::Configured(Box::new(bend_policy(*policy, fault))),
@@ -236,6 +242,17 @@ fn bend_ticket(mut ticket: Ticket, fault: Fault) -> Ticket {
         _ => {}
     }
     ticket
+}
+
+fn bend_terms(terms: &mut Terms, fault: Fault) {
+    match fault {
+        Fault::MoreTries => terms.retry.tries += 5,
+        Fault::InterruptionsAreTries => terms.retry.interruptions = 0,
+        Fault::EndlessInterruptions => terms.retry.max_interruptions = u32::MAX,
+        Fault::OnceAndAgain => terms.retry.once = false,
+        Fault::EarlyTimeouts => terms.timeout = terms.timeout.map(|t| t / 2),
+        _ => {}
+    }
 }
 
 fn bend_policy(mut policy: Policy, fault: Fault) -> Policy {

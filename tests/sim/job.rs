@@ -32,6 +32,7 @@ pub struct Spec {
     pub group: Option<&'static str>,
     pub parents: Vec<(JobId, Need)>,
     pub tries: u32,
+    pub max_interruptions: u32,
     pub once: bool,
     pub timeout: Option<Duration>,
     pub grace: Duration,
@@ -86,6 +87,7 @@ impl Spec {
             group: dice.percent(35).then(|| *dice.pick(&GROUPS)),
             parents,
             tries: 1 + dice.below(4) as u32,
+            max_interruptions: *dice.pick(&[0, 1, 2, 3, 3]),
             once: dice.percent(15),
             timeout: dice
                 .percent(30)
@@ -103,21 +105,6 @@ impl Spec {
             leaves: dice.percent(15),
         }
     }
-
-    pub fn terms(&self) -> Terms {
-        Terms {
-            timeout: self.timeout,
-            grace: self.grace,
-            backoff: self.backoff,
-            max_log: None,
-            nice: None,
-            retry: RetryRule {
-                tries: self.tries,
-                rules: ExitRules::default(),
-                once: self.once,
-            },
-        }
-    }
 }
 
 /// A job's file, wherever it lies.
@@ -129,7 +116,9 @@ pub struct File {
     pub queue: QueueName,
     /// Tries begun; a claim begins one (DESIGN section 4: a file in active/ is a try).
     pub attempt: u32,
-    /// Programs that really ran since the user last asked for it: never more than `tries`.
+    /// Tries that were interrupted.
+    pub interruptions: u32,
+    /// Programs that really ran since the user last asked for it: never more than `tries` and one for each interruption.
     pub spawned: u32,
     pub retry_at: Option<Wall>,
     /// The record carries its end, the file only has to be moved on.
@@ -145,9 +134,28 @@ impl File {
         }
     }
 
+    pub fn terms(&self) -> Terms {
+        let spec = &self.spec;
+        Terms {
+            timeout: spec.timeout,
+            grace: spec.grace,
+            backoff: spec.backoff,
+            max_log: None,
+            nice: None,
+            retry: RetryRule {
+                tries: spec.tries,
+                max_interruptions: spec.max_interruptions,
+                interruptions: self.interruptions,
+                rules: ExitRules::default(),
+                once: spec.once,
+            },
+        }
+    }
+
     /// As `mv failed/7 pending/` has it: with all its tries before it.
     pub fn make_fresh(&mut self) {
         self.attempt = 0;
+        self.interruptions = 0;
         self.spawned = 0;
         self.retry_at = None;
         self.end = None;

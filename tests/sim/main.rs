@@ -151,6 +151,7 @@ fn starvation_is_found() {
             spec: std::rc::Rc::new(spec),
             queue: queue.clone(),
             attempt: 0,
+            interruptions: 0,
             spawned: 0,
             retry_at: None,
             end: None,

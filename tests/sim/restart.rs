@@ -48,8 +48,10 @@ impl Sim {
                 // The daemon may judge the dead itself, or tell the scheduler as if they had just died.
                 (None, false) if as_events => alive.push(id),
                 (None, false) => {
-                    let verdict =
-                        verdict(TryEnd::Interrupted, file.attempt, &file.spec.terms().retry);
+                    let verdict = verdict(TryEnd::Interrupted, file.attempt, &file.terms().retry);
+                    if let Some(file) = self.world.active.get_mut(&id) {
+                        file.interruptions += 1;
+                    }
                     self.move_on(&id, verdict, Reason::Interrupted);
                 }
             }
@@ -114,7 +116,7 @@ impl Sim {
         self.step(Event::Adopted {
             ticket: Box::new(ticket),
             attempt: file.attempt,
-            terms: Box::new(file.spec.terms()),
+            terms: Box::new(file.terms()),
             ran,
         })?;
         if !live {

@@ -31,6 +31,7 @@ impl Sim {
                     spec,
                     queue: queue.clone(),
                     attempt: 0,
+                    interruptions: 0,
                     spawned: 0,
                     retry_at: None,
                     end: None,

@@ -4,7 +4,7 @@ use crate::daemon::Sim;
 use crate::invariants::Checked;
 use crate::world::{Proc, Task};
 use pirn::core::id::{JobId, QueueName};
-use pirn::core::policy::{TryEnd, Verdict};
+use pirn::core::policy::{StopReason, TryEnd, Verdict};
 use pirn::core::record::Reason;
 use pirn::core::scheduler::{Event, Exit, Place, Refusal, Stamp};
 use std::time::Duration;
@@ -88,7 +88,7 @@ impl Sim {
         self.own_move(id.clone(), queue.clone());
         file.attempt += 1;
         file.retry_at = None;
-        let (attempt, terms) = (file.attempt, Box::new(file.spec.terms()));
+        let (attempt, terms) = (file.attempt, Box::new(file.terms()));
         let spec = file.spec.clone();
         self.ran.insert(id.clone(), file.version);
         if spec.impossible {
@@ -96,14 +96,18 @@ impl Sim {
             return refused(Refusal::Impossible { attempt, terms });
         }
         file.spawned += 1;
-        let (spawned, once) = (file.spawned, spec.once);
+        let (spawned, once, cut) = (file.spawned, spec.once, file.interruptions);
         let version = file.version;
         self.world.active.insert(id.clone(), file);
-        if attempt > spec.tries || spawned > spec.tries || (once && spawned > 1) {
+        let most = spec.tries + cut;
+        if attempt > most || spawned > most || (once && spawned > 1) {
             return Err(format!(
-                "try {attempt} of {id} (tries {}, once {once})",
+                "try {attempt} of {id} (tries {}, interruptions {cut}, once {once})",
                 spec.tries
             ));
+        }
+        if cut > 0 && cut >= spec.max_interruptions {
+            return Err(format!("start of {id} after {cut} interruptions"));
         }
         let now = self.world.now.boot;
         let exit = match (self.dice.percent(spec.luck), self.dice.below(4)) {
@@ -142,6 +146,9 @@ impl Sim {
             .filter(|f| f.version == version)
         {
             file.retry_at = wait.map(|w| self.world.now.wall.after(w));
+            if file.end.is_none() && cuts_off(end) {
+                file.interruptions += 1;
+            }
             if file.end.is_none() && self.dice.percent(25) {
                 file.end = Some(verdict);
                 self.world.tasks.push(Task::Finish {
@@ -216,6 +223,20 @@ impl Sim {
                 self.world.retired.insert(file.version);
                 Place::Gone
             }
+        }
+    }
+}
+
+/// Neither the job nor a user ended it.
+fn cuts_off(end: TryEnd) -> bool {
+    match end {
+        TryEnd::Interrupted
+        | TryEnd::Stopped {
+            why: StopReason::Shutdown,
+            ..
+        } => true,
+        TryEnd::Exited(_) | TryEnd::Signaled(_) | TryEnd::NotStarted | TryEnd::Stopped { .. } => {
+            false
         }
     }
 }

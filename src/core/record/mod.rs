@@ -288,6 +288,8 @@ pub struct Record {
     pub grace: Option<Duration>,
     /// How many tries in all, at least 1.
     pub tries: Option<u32>,
+    /// Which interruption is the last; 0 means the first.
+    pub max_interruptions: Option<u32>,
     /// How long to wait between tries.
     pub backoff: BackoffSpec,
     /// Which exit codes are tried again.
@@ -330,6 +332,8 @@ pub struct Record {
     pub finished_at: Option<Wall>,
     /// Tries begun so far.
     pub attempt: u32,
+    /// How many of them were interrupted.
+    pub interruptions: u32,
     /// Process id of the running try.
     pub pid: Option<i32>,
     /// Exit code of the last try.
@@ -383,6 +387,7 @@ impl Record {
             timeout: Setting::Default,
             grace: None,
             tries: None,
+            max_interruptions: None,
             backoff: BackoffSpec::default(),
             rules: ExitRules::default(),
             not_before: None,
@@ -403,6 +408,7 @@ impl Record {
             started_at: None,
             finished_at: None,
             attempt: 0,
+            interruptions: 0,
             pid: None,
             exit_code: None,
             signal: None,
@@ -448,6 +454,7 @@ impl Record {
     pub fn make_fresh(&mut self) {
         self.forget_try();
         self.attempt = 0;
+        self.interruptions = 0;
         self.attempts.clear();
     }
 

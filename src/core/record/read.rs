@@ -160,6 +160,7 @@ impl Record {
             }
             "grace" => self.grace = Some(o.read(key, raw, json::span)?),
             "tries" => self.tries = Some(int(o, key, raw, 1, 1_000_000)?),
+            "max_interruptions" => self.max_interruptions = Some(int(o, key, raw, 0, 1_000_000)?),
             "backoff" => self.backoff = backoff(&o.child(key, raw)?)?,
             "retry_on" => parts.retry_on = Some(o.read(key, raw, exit_codes)?),
             "fail_on" => parts.fail_on = o.read(key, raw, exit_codes)?,
@@ -196,6 +197,7 @@ impl Record {
             "started_at" => self.started_at = Some(o.read(key, raw, date)?),
             "finished_at" => self.finished_at = Some(o.read(key, raw, date)?),
             "attempt" => self.attempt = int(o, key, raw, 0, i64::from(u32::MAX))?,
+            "interruptions" => self.interruptions = int(o, key, raw, 0, i64::from(u32::MAX))?,
             "pid" => self.pid = Some(int(o, key, raw, 1, i64::from(i32::MAX))?),
             "exit_code" => self.exit_code = Some(int(o, key, raw, 0, 255)?),
             "signal" => self.signal = Some(int(o, key, raw, 1, 127)?),

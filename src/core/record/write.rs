@@ -92,6 +92,7 @@ impl Record {
         }
         out.maybe("grace", self.grace.map(show_span));
         out.maybe("tries", self.tries);
+        out.maybe("max_interruptions", self.max_interruptions);
         let mut backoff = serde_json::Map::new();
         let spec = &self.backoff;
         backoff.extend(
@@ -125,6 +126,7 @@ impl Record {
         out.maybe("started_at", self.started_at.map(|t| t.to_string()));
         out.maybe("finished_at", self.finished_at.map(|t| t.to_string()));
         out.unless("attempt", self.attempt, self.attempt == 0);
+        out.unless("interruptions", self.interruptions, self.interruptions == 0);
         out.maybe("retry_at", self.retry_at.map(|t| t.to_string()));
         out.maybe("pid", self.pid);
         out.maybe(

@@ -302,8 +302,9 @@ impl Scheduler {
         let (verdict, wait) = match &live.terms {
             Some(terms) => {
                 let verdict = verdict(end, live.attempt, &terms.retry);
-                let wait = (verdict == Verdict::Retry)
-                    .then(|| terms.backoff.rule().wait(live.attempt, dice));
+                let used = terms.retry.used(live.attempt);
+                let wait =
+                    (verdict == Verdict::Retry).then(|| terms.backoff.rule().wait(used, dice));
                 (verdict, wait)
             }
             None => (Verdict::Failed, None),

@@ -62,6 +62,8 @@ fn terms(timeout: Option<Duration>) -> Box<Terms> {
         nice: None,
         retry: RetryRule {
             tries: 3,
+            max_interruptions: 3,
+            interruptions: 0,
             rules: ExitRules::default(),
             once: false,
         },

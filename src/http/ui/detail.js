@@ -36,6 +36,7 @@ const FACTS = [
   ['exit_code', 'Exit code'],
   ['signal', 'Signal'],
   ['attempt', 'Tries'],
+  ['interruptions', 'Interruptions'],
   ['cpu', 'CPU time', span],
   ['max_rss', 'Peak memory', bytes],
   ['callback_url', 'Callback'],

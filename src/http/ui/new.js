@@ -31,7 +31,7 @@ export class NewJob {
       field('Tags', input('tags', {}), 'separated by commas'),
       field('Priority', input('priority', { type: 'number', step: 1, placeholder: '0' }), 'higher goes first'),
       field('Timeout', input('timeout', { placeholder: 'none' }), 'such as 90s, 1h 30m'),
-      field('Tries', input('tries', { type: 'number', min: 1, max: 1000000, placeholder: '3' })),
+      field('Tries', input('tries', { type: 'number', min: 1, max: 1000000, placeholder: '1' })),
       field('Comment', input('comment', {})));
     this.wrong = h('p', { class: 'wrong', role: 'alert', hidden: true });
     const why = may('push') ? '' : 'Starting jobs needs the right “push”.';

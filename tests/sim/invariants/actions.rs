@@ -264,14 +264,28 @@ impl Checker {
             format!("finish of {id}: verdict {said:?} instead of {right:?}")
         })?;
         let retried = matches!(said, Verdict::Retry);
-        ensure(!retried || b.attempt < terms.retry.tries, || {
+        let used = b.attempt - terms.retry.interruptions;
+        ensure(!retried || used < terms.retry.tries, || {
             format!("finish of {id}: more tries than asked for")
         })?;
+        let cut = matches!(
+            end,
+            TryEnd::Interrupted
+                | TryEnd::Stopped {
+                    why: StopReason::Shutdown,
+                    ..
+                }
+        );
+        let last = terms.retry.interruptions + 1 >= terms.retry.max_interruptions.max(1);
+        ensure(
+            !cut || (said == Verdict::Failed) == (last || terms.retry.once),
+            || format!("finish of {id}, which was interrupted: {said:?}"),
+        )?;
         ensure(retried == wait.is_some(), || {
             format!("finish of {id}: backoff {wait:?} after {said:?}")
         })?;
         let rule = terms.backoff.rule();
-        let nominal = rule.first.as_secs_f64() * rule.factor.powi(b.attempt as i32 - 1);
+        let nominal = rule.first.as_secs_f64() * rule.factor.powi(used as i32 - 1);
         let nominal = nominal.min(rule.max.as_secs_f64());
         let fits =
             |w: Duration| (nominal * 0.75 - 1e-6..=nominal + 1e-6).contains(&w.as_secs_f64());

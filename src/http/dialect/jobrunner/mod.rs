@@ -134,6 +134,8 @@ impl Jobrunner {
         record.files.insert(REQUEST.to_owned(), payload.data);
         record.files.insert(RESPONSE.to_owned(), Vec::new());
         record.split = true;
+        // Its caller is gone with the daemon, and may have asked elsewhere.
+        record.max_interruptions = Some(0);
         // The response is read when the job has ended, and the directory removed then.
         record.tmp = Scratch::Keep;
         record
