@@ -1,5 +1,6 @@
 //! `pirn config`, `pirn pause`, `pirn resume`.
 
+use super::existing;
 use super::exit::{BAD_CONFIG, Failure, OK, Outcome};
 use super::output;
 use crate::core::config::Config;
@@ -38,6 +39,7 @@ pub fn config(spool: &Path, args: Args) -> Outcome {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(e) if e.kind() == io::ErrorKind::NotFound && !named => {
+            existing::spool(spool)?;
             output::line(format!(
                 "{}: not there; all settings have their defaults",
                 path.display()
@@ -56,8 +58,20 @@ fn check(path: &Path, text: &str) -> Result<Config, Failure> {
         .map_err(|e| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display())))
 }
 
+/// The settings of a spool, or what is wrong with them.
+pub fn read(spool: &Path) -> Result<Config, String> {
+    match std::fs::read_to_string(spool.join("config.json")) {
+        Ok(text) => user::read_config(&text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
 pub fn pause(path: &Path, args: &QueueArgs, paused: bool) -> Outcome {
-    let spool = super::open(path, true)?;
+    let spool = existing::spool(path)?;
+    if let Some(queue) = &args.queue {
+        existing::queue(&spool, queue)?;
+    }
     pause_queue(&spool, args.queue.as_ref().map(QueueName::as_str), paused)?;
     Ok(OK)
 }

@@ -12,7 +12,7 @@ pub const FAILURE: u8 = 1;
 pub const USAGE: u8 = 2;
 /// The input is no job (EX_DATAERR).
 pub const BAD_DATA: u8 = 65;
-/// There is no such job (EX_NOINPUT).
+/// There is no such job, queue or spool (EX_NOINPUT).
 pub const NO_JOB: u8 = 66;
 /// The disk failed (EX_IOERR).
 pub const IO_ERROR: u8 = 74;

@@ -1,5 +1,6 @@
 //! The options that describe a job, shared by `add` and `run`.
 
+use super::config;
 use super::exit::{BAD_DATA, FAILURE, Failure, NOT_NOW, USAGE};
 use super::when;
 use crate::core::config::Config;
@@ -499,14 +500,9 @@ pub fn admit(spool: &Spool) -> Result<Config, Failure> {
 /// jobs are accepted with pirn's own defaults then, and the user is told so, once.
 fn settings(spool: &Spool) -> Config {
     static TOLD: Once = Once::new();
-    let path = spool.path().join("config.json");
-    let read = match std::fs::read_to_string(&path) {
-        Ok(text) => Config::parse(&text).map_err(|e| e.to_string()),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(e) => Err(e.to_string()),
-    };
-    read.unwrap_or_else(|e| {
+    config::read(spool.path()).unwrap_or_else(|e| {
         TOLD.call_once(|| {
+            let path = spool.path().join("config.json");
             let path = path.display();
             eprintln!("pirn: {path}: {e}; until that is mended, jobs that do not say how many tries they have get 1");
         });

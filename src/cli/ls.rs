@@ -1,5 +1,6 @@
 //! `pirn ls`.
 
+use super::existing;
 use super::exit::{Failure, OK, Outcome};
 use super::output::{Pieces, Style};
 use super::rows::{Form, Row};
@@ -98,7 +99,10 @@ impl Args {
 }
 
 pub fn ls(spool: &Path, args: &Args) -> Outcome {
-    let spool = super::open(spool, true)?;
+    let spool = existing::spool(spool)?;
+    if let Some(queue) = &args.queue {
+        existing::queue(&spool, queue)?;
+    }
     let all = [
         StateArg::Active,
         StateArg::Pending,

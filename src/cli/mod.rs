@@ -6,6 +6,7 @@ mod config;
 #[cfg(feature = "url")]
 mod deliver;
 mod exec_job;
+mod existing;
 mod exit;
 mod follow;
 mod job;
@@ -25,7 +26,8 @@ use crate::os::user;
 use crate::spool::Spool;
 use clap::{Parser, Subcommand};
 use exit::{Failure, Outcome};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A job queue that is a directory: drop a file in, it runs.
@@ -164,12 +166,14 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
 }
 
 /// Opens the spool, making it if it is not there. What is not `durable` syncs nothing.
-fn open(path: &std::path::Path, durable: bool) -> Result<Spool, Failure> {
-    Spool::open(path, durable).map_err(|e| {
-        let failure = Failure::from(e);
-        Failure {
-            message: format!("{}: {}", path.display(), failure.message),
-            ..failure
-        }
-    })
+fn open(path: &Path, durable: bool) -> Result<Spool, Failure> {
+    Spool::open(path, durable).map_err(|e| at(path, e))
+}
+
+fn at(path: &Path, e: io::Error) -> Failure {
+    let failure = Failure::from(e);
+    Failure {
+        message: format!("{}: {}", path.display(), failure.message),
+        ..failure
+    }
 }

@@ -1,5 +1,6 @@
 //! `pirn show` and `pirn log`.
 
+use super::existing;
 use super::exit::{FAILURE, Failure, OK, Outcome};
 use super::follow::Follower;
 use super::output;
@@ -41,7 +42,7 @@ pub fn get(spool: &Spool, id: &JobId) -> Result<Found, Failure> {
 }
 
 pub fn show(spool: &Path, args: &Args) -> Outcome {
-    let spool = super::open(spool, true)?;
+    let spool = existing::spool(spool)?;
     let mut found = get(&spool, &args.id)?;
     if args.json {
         output::bytes(found.record.to_json_in(found.at.state()).as_bytes())?;
@@ -69,7 +70,7 @@ pub fn show(spool: &Path, args: &Args) -> Outcome {
 }
 
 pub fn log(spool: &Path, args: &LogArgs) -> Outcome {
-    let spool = super::open(spool, true)?;
+    let spool = existing::spool(spool)?;
     get(&spool, &args.id)?;
     if args.follow {
         Follower::new(&spool, &args.id)?.follow(&mut || Ok(false))?;

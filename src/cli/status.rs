@@ -1,11 +1,12 @@
 //! `pirn status`: all that can be said without asking the daemon, which is all.
 
+use super::config;
+use super::existing;
 use super::exit::{Failure, OK, Outcome};
 use super::output;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::daemon::SpoolLock;
-use crate::os::user;
 use crate::spool::{Fs, Place, Spool, Where, shortage};
 use serde_json::json;
 use std::path::Path;
@@ -24,8 +25,14 @@ struct Queue {
 }
 
 pub fn status(path: &Path, args: &Args) -> Outcome {
-    let spool = super::open(path, true)?;
-    let (config, config_error) = read_config(path);
+    let spool = existing::spool(path)?;
+    let (config, config_error) = match config::read(path) {
+        Ok(config) => (config, None),
+        Err(e) => (
+            Config::default(),
+            Some(format!("config.json is not used: {e}")),
+        ),
+    };
     let holder = SpoolLock::holder(path)?;
     let trouble = holder.as_ref().and_then(|holder| holder.trouble.clone());
     let holder = holder.map(|holder| holder.pid.unwrap_or(0));
@@ -87,17 +94,6 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
         output::line(format!("trouble   {trouble}"))?;
     }
     Ok(OK)
-}
-
-fn read_config(path: &Path) -> (Config, Option<String>) {
-    match std::fs::read_to_string(path.join("config.json")).map(|text| user::read_config(&text)) {
-        Ok(Ok(config)) => (config, None),
-        Ok(Err(e)) => (
-            Config::default(),
-            Some(format!("config.json is not used: {e}")),
-        ),
-        Err(_) => (Config::default(), None),
-    }
 }
 
 fn queues(spool: &Spool, config: &Config) -> Result<Vec<Queue>, Failure> {

@@ -1,6 +1,7 @@
 //! `pirn cancel`, `pirn retry`, `pirn rm`, `pirn hold`, `pirn release`.
 
 use super::config;
+use super::existing;
 use super::exit::{FAILURE, Failure, OK, Outcome};
 use crate::core::id::JobId;
 use crate::spool::{HELD, IfActive, Place, Spool, Steered, Where};
@@ -36,7 +37,7 @@ pub struct RmArgs {
 }
 
 pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
-    let spool = super::open(spool, true)?;
+    let spool = existing::spool(spool)?;
     each(&spool, &args.ids, |id, _| match spool.cancel(id)? {
         Steered::Done(_) => Ok(()),
         Steered::Missing => Err(Failure::no_job(id)),
@@ -48,7 +49,7 @@ pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
 }
 
 pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
-    let spool = super::open(spool, true)?;
+    let spool = existing::spool(spool)?;
     let ids = if args.failed {
         spool.ids(&Where::Failed)?
     } else {
@@ -68,7 +69,7 @@ pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
 
 /// The queue of held jobs is paused first, in the settings, where everybody can see it.
 pub fn hold(path: &Path, args: &Ids) -> Outcome {
-    let spool = super::open(path, true)?;
+    let spool = existing::spool(path)?;
     let mut is_paused = false;
     each(&spool, &args.ids, |id, _| {
         if !is_paused && matches!(spool.find(id)?, Some(Where::Pending(_))) {
@@ -80,7 +81,7 @@ pub fn hold(path: &Path, args: &Ids) -> Outcome {
 }
 
 pub fn release(path: &Path, args: &Ids) -> Outcome {
-    let spool = super::open(path, true)?;
+    let spool = existing::spool(path)?;
     each(&spool, &args.ids, |id, _| waits(id, spool.release(id)))
 }
 
@@ -102,7 +103,7 @@ fn waits(id: &JobId, steered: io::Result<Steered>) -> Result<(), Failure> {
 }
 
 pub fn rm(spool: &Path, args: &RmArgs) -> Outcome {
-    let spool = super::open(spool, true)?;
+    let spool = existing::spool(spool)?;
     each(&spool, &args.ids, |id, changed| {
         remove(&spool, id, args.kill, changed)
     })

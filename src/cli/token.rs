@@ -34,10 +34,10 @@ pub fn token(path: &Path, args: Args) -> Outcome {
     if rights == Rights::NONE {
         return Err(Failure::new(USAGE, "a token without rights is of no use"));
     }
-    let spool = super::open(path, true)?;
     let file = match file {
         Some(file) => file,
         None => {
+            let spool = super::open(path, true)?;
             let config = match std::fs::read_to_string(path.join("config.json")) {
                 Ok(text) => Config::parse(&text)
                     .map_err(|e| Failure::new(BAD_CONFIG, format!("config.json: {e}")))?,

@@ -1,5 +1,6 @@
 //! `pirn wait`.
 
+use super::existing;
 use super::exit::{self, Failure, NOT_NOW, OK, Outcome};
 use super::show::get;
 use crate::core::id::JobId;
@@ -24,7 +25,7 @@ pub struct Args {
 
 /// Exits with the first code that is not 0, in the order the jobs were named.
 pub fn wait(spool: &Path, args: &Args) -> Outcome {
-    let spool = super::open(spool, true)?;
+    let spool = existing::spool(spool)?;
     let watcher = Watcher::new()?;
     for place in [
         Place::Pending,

@@ -77,6 +77,11 @@ impl Spool<RealFs> {
     pub fn open(path: &Path, durable: bool) -> io::Result<Self> {
         Ok(Self::over(RealFs::open(path)?, path, durable))
     }
+
+    /// Opens a spool for who only looks at it or moves what is in it, and makes nothing. `None` where there is none.
+    pub fn existing(path: &Path) -> io::Result<Option<Self>> {
+        Ok(RealFs::existing(path)?.map(|fs| Self::over(fs, path, true)))
+    }
 }
 
 impl<F: Fs> Spool<F> {

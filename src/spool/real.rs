@@ -20,6 +20,8 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 #[derive(Debug)]
 pub struct RealFs {
     root: OwnedFd,
+    /// Whether a missing directory is made as soon as it is asked for, or only when something is to go into it.
+    makes_missing: bool,
     fixed: RwLock<BTreeMap<Place, Arc<OwnedFd>>>,
     queues: RwLock<BTreeMap<QueueName, Arc<OwnedFd>>>,
     most_queues: OnceLock<usize>,
@@ -50,6 +52,27 @@ impl RealFs {
             Some(look) if look.kind == Kind::Directory => Ok(Self::over(root)),
             Some(_) | None => Self::make(path),
         }
+    }
+
+    /// Opens a spool and makes nothing; `None` where there is none.
+    pub fn existing(path: &Path) -> io::Result<Option<Self>> {
+        let is_missing = |e: &io::Error| {
+            matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            )
+        };
+        let root = match dir::open_path(path) {
+            Ok(root) => root,
+            Err(e) if is_missing(&e) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let pending = dir::look(&root, name_of(&Place::Pending).as_bytes())?;
+        let is_spool = pending.is_some_and(|look| look.kind == Kind::Directory);
+        Ok(is_spool.then(|| Self {
+            makes_missing: false,
+            ..Self::over(root)
+        }))
     }
 
     /// Makes what is missing. What was made is made durable: a job is no safer than the directory it is in.
@@ -83,6 +106,7 @@ impl RealFs {
     fn over(root: OwnedFd) -> Self {
         Self {
             root,
+            makes_missing: true,
             fixed: RwLock::default(),
             queues: RwLock::default(),
             most_queues: OnceLock::new(),
@@ -95,10 +119,10 @@ impl RealFs {
         fixed.get(place).cloned()
     }
 
-    fn hold(&self, place: &Place) -> io::Result<Arc<OwnedFd>> {
+    fn hold(&self, place: &Place, make: bool) -> io::Result<Arc<OwnedFd>> {
         let name = name_of(place);
         let opened = match dir::open_dir(&self.root, name.as_bytes()) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(e) if make && e.kind() == io::ErrorKind::NotFound => {
                 dir::make_dir(&self.root, name.as_bytes())?;
                 dir::sync(&self.root)?;
                 dir::open_dir(&self.root, name.as_bytes())
@@ -116,12 +140,26 @@ impl RealFs {
         place: &Place,
         f: impl FnOnce(&OwnedFd) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.with_or_make(place, self.makes_missing, f)
+    }
+
+    /// As [`Self::with`], for what goes into the directory: makes it if it is missing.
+    fn making<T>(&self, place: &Place, f: impl FnOnce(&OwnedFd) -> io::Result<T>) -> io::Result<T> {
+        self.with_or_make(place, true, f)
+    }
+
+    fn with_or_make<T>(
+        &self,
+        place: &Place,
+        make: bool,
+        f: impl FnOnce(&OwnedFd) -> io::Result<T>,
+    ) -> io::Result<T> {
         if let Place::Queue(queue) = place {
             f(&*self.queue(queue)?)
         } else if place.is_fixed() {
             f(&*match self.held(place) {
                 Some(fd) => fd,
-                None => self.hold(place)?,
+                None => self.hold(place, make)?,
             })
         } else {
             f(&self.root)
@@ -170,7 +208,7 @@ fn name_of(place: &Place) -> String {
 
 impl Fs for RealFs {
     fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
-        self.with(place, |fd| dir::write_new(fd, name, bytes, durable))
+        self.making(place, |fd| dir::write_new(fd, name, bytes, durable))
     }
 
     fn write_all_new(
@@ -180,7 +218,7 @@ impl Fs for RealFs {
         durable: bool,
     ) -> Vec<io::Result<()>> {
         let write = |(name, bytes): &(&[u8], &[u8])| {
-            self.with(place, |fd| dir::write_unsynced(fd, name, bytes))
+            self.making(place, |fd| dir::write_unsynced(fd, name, bytes))
         };
         let written: Vec<io::Result<File>> = files.iter().map(write).collect();
         if durable && files.len() > 1 {
@@ -203,7 +241,7 @@ impl Fs for RealFs {
         how: How,
     ) -> io::Result<()> {
         self.with(from, |from| {
-            self.with(to, |to| dir::rename(from, name, to, new_name, how))
+            self.making(to, |to| dir::rename(from, name, to, new_name, how))
         })
     }
 
@@ -282,7 +320,17 @@ impl Fs for RealFs {
     }
 
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
-        self.with(place, |fd| dir::names(fd, each))
+        match self.with(place, |fd| dir::names(fd, each)) {
+            // A directory that was not made yet is empty.
+            Err(e)
+                if e.kind() == io::ErrorKind::NotFound
+                    && !self.makes_missing
+                    && place.is_fixed() =>
+            {
+                Ok(())
+            }
+            listed => listed,
+        }
     }
 
     fn make_queue(&self, queue: &QueueName) -> io::Result<bool> {

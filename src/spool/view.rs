@@ -1,11 +1,12 @@
 //! Looking: which state a job is in, its record, its log.
 
 use super::seq::MOST;
-use super::{Ask, Fs, Place, Spool, Taken};
+use super::{Ask, Fs, HELD, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::os::dir::{Kind, Look};
+use std::collections::BTreeSet;
 use std::io;
 
 /// Where a job's file is.
@@ -143,6 +144,26 @@ impl<F: Fs> Spool<F> {
             }
         }
         Ok(queues)
+    }
+
+    /// The queues that the records of jobs name which wait in none: held, running and finished ones. Reads them all.
+    pub fn queues_named(&self) -> io::Result<BTreeSet<QueueName>> {
+        let mut names = BTreeSet::new();
+        for at in [Where::Active, Where::Complete, Where::Failed] {
+            for id in self.ids(&at)? {
+                // A file that is gone by now or cannot be read names none.
+                if let Ok(Some(record)) = self.load(&id, &at) {
+                    names.extend(record.queue);
+                }
+            }
+        }
+        let held = QueueName::new(HELD).map_err(io::Error::other)?;
+        if self.queues()?.contains(&held) {
+            for id in self.ids(&Where::Pending(held.clone()))? {
+                names.extend(self.queue_named(&id, &held)?);
+            }
+        }
+        Ok(names)
     }
 
     /// The record of a job in this place. A file without one (plain text) gives what it asks for.

@@ -123,8 +123,7 @@ fn a_bad_line_is_named_and_those_before_it_are_accepted() {
         (&vec![b'x'; 3000], "max_job_bytes"),
         (&vec![b'x'; 1000], "max_job_bytes"),
     ] {
-        let spool = Spool::new();
-        spool.pirn(&["status"]);
+        let spool = Spool::made();
         spool.config(r#"{"max_job_bytes": 1024}"#);
         let mut input = b"echo 1\n\necho 2\n".to_vec();
         input.extend(bad);
@@ -159,7 +158,7 @@ fn many_lines() {
     let mut spool = Spool::new();
     let line = |n: u32| format!("echo {n} {} >> out\n", "#".repeat((n as usize * 7) % 300));
     let input: String = (1..=5000).map(line).collect();
-    spool.pirn(&["status"]);
+    spool.make();
     fs::write(spool.path().join("failed/2500"), "{\"command\": \"true\"}").unwrap();
     fs::write(spool.path().join("seq"), "1").unwrap();
     let args = ["add", "--batch", "--clean-env", "--no-sync"];
@@ -239,8 +238,7 @@ fn a_reader_that_goes_away_is_told_of() {
 
 #[test]
 fn limits_hold_for_each_line() {
-    let spool = Spool::new();
-    spool.pirn(&["status"]);
+    let spool = Spool::made();
     spool.config(r#"{"max_pending": 3}"#);
     let done = spool.pirn_with_input(&["add", "--batch"], "true\n".repeat(5).as_bytes());
     assert_eq!(

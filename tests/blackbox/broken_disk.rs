@@ -106,8 +106,7 @@ fn the_first_number_of_all_is_not_given_when_it_cannot_be_kept() {
     if !has_tool("strace", "strace") {
         return;
     }
-    let spool = Spool::new();
-    spool.pirn(&["status"]);
+    let spool = Spool::made();
     assert_eq!(
         add(&spool, "fdatasync:error=EIO", None, "", &["true"]).code,
         74

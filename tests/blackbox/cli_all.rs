@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 #[test]
 fn unknown_ids_are_66() {
-    let spool = Spool::new();
+    let spool = Spool::made();
     for args in [
         vec!["show", "nobody"],
         vec!["show", "--json", "nobody"],

@@ -41,8 +41,7 @@ fn a_held_job_waits_until_it_is_released() {
 /// What says nothing of its queue, or something else, goes back to the one that it waited in.
 #[test]
 fn a_released_job_goes_back_to_where_it_waited() {
-    let spool = Spool::new();
-    assert_eq!(spool.pirn(&["status"]).code, 0);
+    let spool = Spool::made();
     fs::create_dir_all(spool.path().join("pending/mail")).unwrap();
     let script = "#!/bin/sh\nprintf '%s\\n' \"it's\"\n";
     for (id, text) in [
@@ -136,6 +135,7 @@ fn another_of_its_name_is_not_replaced() {
 #[test]
 fn a_job_does_not_slip_through_while_it_is_held() {
     let spool = Spool::serving(&["--slots", "4"]);
+    spool.make_queue("mail");
     ok(&spool, &["pause", "mail"]);
     for n in 0..20 {
         let id = spool.add(&["-q", "mail", "true"]);
@@ -154,6 +154,9 @@ fn a_job_does_not_slip_through_while_it_is_held() {
 fn settings_that_are_changed_at_once_are_all_changed() {
     let spool = Spool::new();
     let ids: Vec<String> = (0..8).map(|_| spool.add(&["true"])).collect();
+    for id in &ids {
+        spool.make_queue(&format!("q{id}"));
+    }
     std::thread::scope(|scope| {
         for id in &ids {
             let spool = &spool;

@@ -93,7 +93,7 @@ fn ls_lists_by_state_queue_and_tag() {
 
 #[test]
 fn ls_of_nothing() {
-    let spool = Spool::new();
+    let spool = Spool::made();
     let done = spool.pirn(&["ls"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, ""));
     assert_eq!(parsed(&spool.pirn(&["ls", "--json"])), json!([]));
@@ -119,8 +119,7 @@ fn ls_shows_the_newest_of_the_finished() {
 
 #[test]
 fn ls_of_files_that_are_no_records() {
-    let spool = Spool::new();
-    spool.pirn(&["status"]);
+    let spool = Spool::made();
     spool.drop_file("text", "echo plain\necho two");
     spool.drop_file("broken", "{");
     spool.drop_file("hidden.tmp", "x");

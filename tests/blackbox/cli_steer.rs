@@ -174,6 +174,7 @@ fn pause_and_resume_everything() {
 #[test]
 fn pause_one_queue() {
     let spool = Spool::serving(&[]);
+    spool.make_queue("mail");
     ok(&spool, &["pause", "mail"]);
     spool.wait_daemon_log("config: read");
     spool.add(&["-q", "mail", "true"]);
@@ -187,7 +188,8 @@ fn pause_one_queue() {
 
 #[test]
 fn pause_changes_nothing_else_in_the_config() {
-    let spool = Spool::new();
+    let spool = Spool::made();
+    spool.make_queue("web");
     let text = r#"{
   "queues": {"mail": {"slots": 1, "defaults": {"timeout": "1h 30m"}}},
   "keep": "28d",   "slots": 4,
@@ -218,7 +220,7 @@ fn pause_changes_nothing_else_in_the_config() {
 
 #[test]
 fn pause_does_not_touch_a_broken_config() {
-    let spool = Spool::new();
+    let spool = Spool::made();
     spool.config("{\"slots\": 4,,}");
     let done = spool.pirn(&["pause"]);
     assert_eq!((done.code, done.stdout.as_str()), (78, ""));

@@ -18,8 +18,7 @@ fn waits_for_retry(retry_at: &str) -> serde_json::Value {
 
 #[test]
 fn a_retry_waits_no_longer_than_its_longest_backoff() {
-    let mut spool = Spool::new();
-    spool.pirn(&["status"]);
+    let mut spool = Spool::made();
     // As if the clock had been ten years ahead, a day ahead, or years behind when they were written.
     for (id, at) in [
         ("decade", "2036-11-21T00:00:00Z"),
@@ -45,8 +44,7 @@ fn a_retry_waits_no_longer_than_its_longest_backoff() {
 
 #[test]
 fn the_longest_backoff_may_come_from_the_settings() {
-    let mut spool = Spool::new();
-    spool.pirn(&["status"]);
+    let mut spool = Spool::made();
     spool.config(r#"{"defaults": {"backoff": {"first": "100ms", "max": "1s"}}}"#);
     let mut record = waits_for_retry("2036-11-21T00:00:00Z");
     record.as_object_mut().unwrap().remove("backoff");
@@ -77,8 +75,7 @@ fn a_date_is_the_users_and_is_kept() {
 
 #[test]
 fn times_that_make_no_sense_cost_no_job() {
-    let mut spool = Spool::new();
-    spool.pirn(&["status"]);
+    let mut spool = Spool::made();
     // A file from the future, one from before the epoch, and a record that began after now.
     spool.drop_file("new", "true");
     spool.drop_file("old", "true");

@@ -191,7 +191,7 @@ const INVALID: [(&str, &[&str]); 14] = [
 
 #[test]
 fn config_check_names_line_and_field() {
-    let spool = Spool::new();
+    let spool = Spool::made();
     assert_eq!(
         spool.pirn(&["config", "check"]).code,
         0,

@@ -178,7 +178,7 @@ fn an_odd_umask_shuts_nobody_out() {
     fs::set_permissions(spool.beside(""), open).unwrap();
     let pirn = spool.beside("pirn");
     fs::copy(spool.command([""]).get_program(), &pirn).unwrap();
-    spool.pirn(&["status"]);
+    spool.make();
     crate::tools::sh(&format!("chown -R 65534:65534 {}", spool.path().display()));
     let pirn = pirn.display();
     let line =
@@ -208,8 +208,7 @@ fn an_odd_umask_shuts_nobody_out() {
 #[test]
 fn term_is_heard_at_every_moment_of_the_start() {
     for delay in [0, 3, 6, 10, 20, 40] {
-        let spool = Spool::new();
-        spool.pirn(&["status"]);
+        let spool = Spool::made();
         let mut child = spool.spawn_logged(&mut spool.command(["serve"]));
         std::thread::sleep(Duration::from_millis(delay));
         let pid = child.id().to_string();

@@ -15,6 +15,7 @@ mod cli_all;
 mod cli_hold;
 mod cli_ids;
 mod cli_look;
+mod cli_missing;
 mod cli_run;
 mod cli_steer;
 mod clocks;

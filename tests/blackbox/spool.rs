@@ -33,6 +33,22 @@ impl Spool {
         }
     }
 
+    /// A spool that is there, with no job in it.
+    pub fn made() -> Self {
+        let spool = Self::new();
+        spool.make();
+        spool
+    }
+
+    /// Makes what every spool has.
+    pub fn make(&self) {
+        for dir in [
+            "pending", "active", "complete", "failed", "bad", "log", "tmp", "store", "scripts",
+        ] {
+            fs::create_dir_all(self.path().join(dir)).unwrap();
+        }
+    }
+
     /// A spool with a daemon that is ready.
     pub fn serving(args: &[&str]) -> Self {
         let mut spool = Self::new();

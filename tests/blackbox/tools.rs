@@ -116,6 +116,11 @@ impl Spool {
         });
     }
 
+    /// Makes a queue, as `mkdir` does.
+    pub fn make_queue(&self, queue: &str) {
+        fs::create_dir(self.path().join("pending").join(queue)).unwrap();
+    }
+
     /// Puts a config into place as an editor does: written beside, renamed over.
     pub fn config(&self, text: &str) {
         let staged = self.beside("staged-config");

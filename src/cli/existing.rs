@@ -1,0 +1,73 @@
+//! What commands that only look or steer ask for must be there: a spool, a queue. If it is not, they say so, with the
+//! nearest name that is, and make nothing.
+
+use super::config;
+use super::exit::{Failure, NO_JOB};
+use crate::core::id::QueueName;
+use crate::core::json::nearest;
+use crate::spool::Spool;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Opens a spool that is there.
+pub fn spool(path: &Path) -> Result<Spool, Failure> {
+    let found = Spool::existing(path).map_err(|e| super::at(path, e))?;
+    found.ok_or_else(|| no_spool(path))
+}
+
+fn no_spool(path: &Path) -> Failure {
+    let what = match path.is_dir() {
+        true => format!("{} is no spool: it has no pending/", path.display()),
+        false => format!("there is no spool {}", path.display()),
+    };
+    let hint = match similar(path) {
+        Some(right) => format!("did you mean {}?", right.display()),
+        None => "pirn serve, add and run make one".to_owned(),
+    };
+    Failure::new(NO_JOB, format!("{what}; {hint}"))
+}
+
+/// The spool beside this path whose name is most like its own.
+fn similar(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    let parent = match path.parent()? {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        parent => parent,
+    };
+    let entries = std::fs::read_dir(parent).ok()?;
+    let names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|other| other != name && parent.join(other).join("pending").is_dir())
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    nearest(name, &names).map(|right| path.with_file_name(right))
+}
+
+/// Refuses a queue of which there is no trace: no directory in `pending/`, no settings, and no record that names it.
+pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
+    let mut known: BTreeSet<QueueName> = spool.queues()?.into_iter().collect();
+    known.extend(
+        config::read(spool.path())
+            .unwrap_or_default()
+            .queues
+            .into_keys(),
+    );
+    known.insert(QueueName::default());
+    if known.contains(queue) {
+        return Ok(());
+    }
+    // Only for who is about to be refused: there may be many records.
+    known.extend(spool.queues_named()?);
+    if known.contains(queue) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.iter().map(QueueName::as_str).collect();
+    let hint = match nearest(queue.as_str(), &known) {
+        Some(right) => format!("did you mean {right}?"),
+        None => format!("pirn add -q {queue} makes one"),
+    };
+    Err(Failure::new(
+        NO_JOB,
+        format!("there is no queue {queue}; {hint}"),
+    ))
+}
