@@ -7,9 +7,11 @@ use super::output;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::daemon::SpoolLock;
+use crate::os::clock;
 use crate::spool::{Fs, Place, Spool, Where, shortage};
 use serde_json::json;
 use std::path::Path;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -25,6 +27,7 @@ struct Queue {
 }
 
 pub fn status(path: &Path, args: &Args) -> Outcome {
+    wait_for_start(path);
     let spool = existing::spool(path)?;
     let (config, config_error) = match config::read(path) {
         Ok(config) => (config, None),
@@ -94,6 +97,19 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
         output::line(format!("trouble   {trouble}"))?;
     }
     Ok(OK)
+}
+
+/// For how long a daemon that is just starting may keep its spool unmade or unlocked.
+const START: Duration = Duration::from_secs(1);
+
+/// Gives a daemon that was started at the same moment the time to take the spool, so that nobody reads "none" while it
+/// does. Nothing tells beforehand whether there is one: until it has its lock, it is a process like any other.
+fn wait_for_start(path: &Path) {
+    let deadline = clock::now().boot.after(START);
+    let is_unserved = || SpoolLock::holder(path).is_ok_and(|holder| holder.is_none());
+    while is_unserved() && clock::now().boot < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn queues(spool: &Spool, config: &Config) -> Result<Vec<Queue>, Failure> {
