@@ -118,8 +118,10 @@ pub struct Wait {
 pub enum Woken {
     /// Something may have happened: look.
     Changed,
-    /// It is `until`.
+    /// It is `until`, or the client says and hears nothing more.
     Late,
+    /// The daemon was told to stop and starts nothing more. Said once; it may wait on for what runs.
+    Draining,
     /// The daemon is about to exit: answer now, whatever there is to say.
     Closing,
 }

@@ -239,7 +239,7 @@ fn look_for_end(
         return then(Ended::Over(Box::new(found)));
     }
     match woken {
-        Woken::Changed => Answer::Wait(Wait {
+        Woken::Changed | Woken::Draining => Answer::Wait(Wait {
             on: vec![Topic::Job(id.clone())],
             until,
             again: Box::new(move |woken| look_for_end(door, id, until, then, woken)),

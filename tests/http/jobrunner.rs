@@ -432,8 +432,10 @@ fn how_commands_end() {
     assert_eq!(spool.scratch(), Vec::<String>::new());
 }
 
+/// At a stop a payload that runs is waited for. One that waits is withdrawn before its caller is sent elsewhere: else it
+/// would run there and here.
 #[test]
-fn a_daemon_that_ends_meanwhile() {
+fn a_daemon_that_is_stopped() {
     let mut spool = Spool::new();
     let mut gate = Gate::new(&spool, "gate");
     let command = command(&spool, &format!("#!/bin/sh\n{}\n", gate.wait()));
@@ -441,35 +443,57 @@ fn a_daemon_that_ends_meanwhile() {
     spool.serve_with(first);
     spool.wait_for("the door to open", || !spool.ports().is_empty());
     let port = spool.ports()[0];
-    let [mut running, mut waiting] = ["1", "2"].map(|id| {
-        let mut conn = Conn::to(port);
-        conn.ask("POST", "/payload", &[], &body(id, b"x"));
-        let place = if id == "1" {
-            "active"
-        } else {
-            "pending/jobrunner"
-        };
-        let here = || spool.has(&format!("{place}/{id}"));
-        spool.wait_for("the job to be there", here);
-        conn
-    });
+    let mut running = begin(port, 1);
     spool.wait_note("1");
+    let mut waiting: Vec<Conn> = (2..=6).map(|n| begin(port, n)).collect();
+    spool.wait_for("five to wait", || spool.ls("pending/jobrunner").len() == 5);
     spool.signal("TERM");
-    // Else the first may have ended, and the second have begun, before the daemon hears of it.
-    spool.wait_daemon_log("stopping");
+    // They need not wait for the one that runs.
+    for conn in &mut waiting {
+        let reply = conn.reply();
+        let told = (reply.status, reply.text());
+        assert_eq!(told, (503, "Service Unavailable\n".to_owned()));
+    }
+    assert_eq!(spool.ls("pending/jobrunner"), [""; 0]);
+    assert!(spool.has("active/1"));
     gate.open(1);
     assert_eq!(running.reply().json()["exit_status"], 0);
-    let late = waiting.reply();
-    assert_eq!(
-        (late.status, late.text().as_str()),
-        (503, "Service Unavailable\n")
-    );
     assert_eq!(spool.wait_exit(), 0);
-    // It was accepted, and runs.
-    gate.open(1);
-    let second = daemon(&spool, &command, &[], &[]);
+    let second = daemon(&spool, &command, &[], &["--drain"]);
     spool.serve_with(second);
-    spool.wait_record("complete/2");
+    assert_eq!(spool.wait_exit(), 0);
+    assert_eq!(
+        (spool.ls("complete"), spool.ls("failed").len()),
+        (vec!["1".to_owned()], 0)
+    );
+}
+
+/// A daemon that becomes a new one can answer neither the caller whose payload runs nor the one whose payload waits. The
+/// former is not told that its payload was not accepted.
+#[test]
+fn callers_of_a_daemon_that_is_replaced() {
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    let command = command(&spool, &format!("#!/bin/sh\n{}\n", gate.wait()));
+    spool.serve_with(daemon(
+        &spool,
+        &command,
+        &[("JOBRUNNER_NUM_WORKERS", "1")],
+        &[],
+    ));
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    let mut running = begin(port, 1);
+    spool.wait_note("1");
+    let mut waiting = begin(port, 2);
+    spool.wait_file("pending/jobrunner/2");
+    spool.signal("USR2");
+    assert_eq!(running.reply().status, 500);
+    assert_eq!(waiting.reply().status, 503);
+    spool.wait_for("the new image to listen", || spool.ports().len() > 1);
+    assert_eq!(spool.ls("pending/jobrunner"), [""; 0]);
+    gate.open(1);
+    spool.wait_record("complete/1");
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub enum Phase {
         again: Option<Again>,
         /// Something happened while the worker was looking.
         woken: bool,
+        /// The worker was told that nothing more is started.
+        told: bool,
         /// The worker was told that there will be no other time.
         last: bool,
     },
@@ -316,10 +318,11 @@ impl Conn {
     }
 
     /// Puts a wait in place of the answer.
-    pub fn wait(&mut self, wait: Wait, woken: bool) {
+    pub fn wait(&mut self, wait: Wait, told: bool) {
         self.phase = Phase::Waiting {
             again: Some(wait.again),
-            woken,
+            woken: false,
+            told,
             last: false,
         };
         self.deadline = wait.until;

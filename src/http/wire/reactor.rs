@@ -143,6 +143,8 @@ impl Reactor {
                     self.read_what_is_there(key);
                     if self.table.get(key).is_some_and(|conn| conn.is_idle()) {
                         self.close(key);
+                    } else {
+                        self.go_on(key, Woken::Draining);
                     }
                 }
             }

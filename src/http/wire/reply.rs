@@ -19,7 +19,7 @@ const REST: Duration = Duration::from_millis(50);
 impl Reactor {
     /// A worker has an answer.
     pub(super) fn answer(&mut self, key: Key, answer: Answer) {
-        let closing = self.mode.is_closing();
+        let (closing, draining) = (self.mode.is_closing(), self.mode == Mode::Draining);
         let Some(conn) = self.table.get(key) else {
             return;
         };
@@ -36,18 +36,21 @@ impl Reactor {
                 source,
             } => conn.stream(&head, length, source),
             Answer::Wait(wait) => {
-                let (was_last, was_woken) = match conn.phase {
-                    Phase::Waiting { woken, last, .. } => (last, woken),
-                    _ => (false, false),
+                let (was_last, was_woken, was_told) = match conn.phase {
+                    Phase::Waiting {
+                        woken, told, last, ..
+                    } => (last, woken, told),
+                    _ => (false, false, false),
                 };
                 // One that looked before the end was near has not been asked for its last word yet.
                 if was_last {
                     return self.close(key);
                 }
                 let topics = wait.on.clone();
-                conn.wait(wait, false);
+                conn.wait(wait, was_told);
                 match self.subscribe(key, topics) {
                     _ if closing => self.go_on(key, Woken::Closing),
+                    _ if draining && !was_told => self.go_on(key, Woken::Draining),
                     Ok(false) if !was_woken => {}
                     Ok(_) => self.go_on(key, Woken::Changed),
                     // Without watches there is nothing to wait for.
@@ -125,14 +128,21 @@ impl Reactor {
     }
 
     /// Has a worker go on with an answer that waits.
-    fn go_on(&mut self, key: Key, why: Woken) {
+    pub(super) fn go_on(&mut self, key: Key, why: Woken) {
         let Some(conn) = self.table.get(key) else {
             return;
         };
-        if let Phase::Waiting { again, woken, last } = &mut conn.phase {
+        if let Phase::Waiting {
+            again,
+            woken,
+            told,
+            last,
+        } = &mut conn.phase
+        {
             match again.take() {
                 Some(again) => {
                     *woken = false;
+                    *told |= why == Woken::Draining;
                     *last = why == Woken::Closing;
                     conn.deadline = None;
                     self.submit_again(key, again, why);

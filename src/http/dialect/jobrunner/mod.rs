@@ -6,7 +6,8 @@
 //! - A command that cannot be started has exit status 126 or 127 and says why, not 0 and `null`.
 //! - The password is compared in a time that says nothing, is not in the log, and the command does not get it.
 //! - An id may contain a slash: no file is named after it.
-//! - A payload is durable when it is accepted, and is run even if the daemon ends before that.
+//! - A payload is durable when it is accepted. A daemon that is told to stop withdraws those that wait, and answers 503;
+//!   after a crash they are run by the next one.
 //! - Where others than this machine can come, `/status` needs the password or a token too.
 //! - A number of workers that is no number, and an address that is taken, end the program.
 
@@ -20,9 +21,10 @@ use crate::core::id::JobId;
 use crate::core::record::{Record, Scratch, Work};
 use crate::core::rights::{Caller, Rights};
 use crate::http::{
-    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, wait_for_end,
+    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, Wait, Woken,
+    wait_for_end,
 };
-use crate::spool::{NewId, Where};
+use crate::spool::{NewId, Place, Where};
 use request::Payload;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -181,15 +183,65 @@ impl Handler for Jobrunner {
     }
 }
 
-/// Answers with what came of the payload, when that is known.
+/// Answers with what came of the payload, when that is known. Only a payload that will not run is answered with 503: its
+/// caller goes elsewhere then.
 fn answer(door: &Arc<Door>, id: JobId) -> Answer {
     let door_then = Arc::clone(door);
-    wait_for_end(Arc::clone(door), id, None, move |ended| match ended {
-        Ended::Over(found) => reply::reply(&door_then, &found).unwrap_or_else(|e| failed(e).into()),
-        Ended::Late(_) => line(503, "Service Unavailable").into(),
-        Ended::Gone => line(500, "the job was removed").into(),
-        Ended::Failed(e) => failed(e).into(),
+    let answer = wait_for_end(
+        Arc::clone(door),
+        id.clone(),
+        None,
+        move |ended| match ended {
+            Ended::Over(found) => {
+                reply::reply(&door_then, &found).unwrap_or_else(|e| failed(e).into())
+            }
+            Ended::Late(_) => line(500, "the payload was accepted and had not ended by now").into(),
+            Ended::Gone => line(500, "the job was removed").into(),
+            Ended::Failed(e) => failed(e).into(),
+        },
+    );
+    or_withdrawn(Arc::clone(door), id, answer)
+}
+
+/// Takes the payload back when the daemon starts nothing more, if it waits still.
+fn or_withdrawn(door: Arc<Door>, id: JobId, answer: Answer) -> Answer {
+    let Answer::Wait(Wait { on, until, again }) = answer else {
+        return answer;
+    };
+    let again = move |woken| {
+        let withdrawn = match woken {
+            Woken::Draining | Woken::Closing => withdraw(&door, &id),
+            Woken::Changed | Woken::Late => Ok(false),
+        };
+        match withdrawn {
+            Ok(true) => line(503, "Service Unavailable").into(),
+            Ok(false) => or_withdrawn(door, id, again(woken)),
+            Err(e) => line(500, e).into(),
+        }
+    };
+    Answer::Wait(Wait {
+        on,
+        until,
+        again: Box::new(again),
     })
+}
+
+/// Removes a payload that waits for its first run. False if it does not.
+fn withdraw(door: &Door, id: &JobId) -> io::Result<bool> {
+    let spool = door.spool();
+    let place = match spool.get(id)? {
+        Some(found) if found.record.attempt > 0 => return Ok(false),
+        Some(found) => match found.at {
+            Where::Pending(queue) => Place::of_queue(&queue),
+            Where::Active | Where::Complete | Where::Failed => return Ok(false),
+        },
+        None => return Ok(false),
+    };
+    let removed = spool.remove_finished(id, &place)?;
+    if removed {
+        spool.sync_all(&[place].into())?;
+    }
+    Ok(removed)
 }
 
 /// Plain text, one line.
