@@ -3,6 +3,7 @@
 use super::wake::Topic;
 use crate::core::time::Boot;
 use std::fmt;
+use std::time::Duration;
 
 /// Status, header and, unless it comes in pieces, body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct Response {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
+    /// How long it is kept back, which costs no thread.
+    pub delay: Duration,
 }
 
 impl Response {
@@ -22,6 +25,7 @@ impl Response {
             status,
             headers: Vec::new(),
             body: Vec::new(),
+            delay: Duration::ZERO,
         }
     }
 
@@ -31,6 +35,7 @@ impl Response {
             status,
             headers: vec![("Content-Type", content_type.to_owned())],
             body: body.into(),
+            delay: Duration::ZERO,
         }
     }
 
@@ -42,6 +47,13 @@ impl Response {
     /// JSON text.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self::with(status, "application/json", body)
+    }
+
+    /// Keeps it back for so long.
+    #[must_use]
+    pub fn after(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
     }
 
     /// Adds a field. What it holds of control characters is left out: no value can begin another field.

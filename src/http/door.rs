@@ -3,6 +3,7 @@
 use super::answer::Response;
 use super::events::Events;
 use super::gate;
+use super::guesses::{Guesses, Verdict};
 use super::problem::{self, Rebuff};
 use super::request::Peer;
 use super::tokens::Tokens;
@@ -16,6 +17,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The door. It speaks to the spool as the command line does, and knows nothing else of the daemon.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct Door {
     boot: String,
     /// Our own.
     user: u32,
+    guesses: Mutex<Guesses>,
 }
 
 /// A file's value, read again when the file is another one.
@@ -90,6 +93,7 @@ impl Door {
             tokens: Mutex::new(None),
             boot: procfs::boot_id(),
             user: user::uid(),
+            guesses: Mutex::default(),
         }
     }
 
@@ -188,8 +192,35 @@ impl Door {
         });
         match known {
             Some((name, rights)) => Ok(gate::with_rights(head, Some(name), rights)),
-            None => Err(Rebuff::new(401, "this token is not known here")
-                .header("WWW-Authenticate", "Bearer error=\"invalid_token\"")),
+            None => Err(self.rebuff_guess(peer)),
         }
+    }
+
+    /// The answer to a wrong token.
+    fn rebuff_guess(&self, peer: Peer) -> Rebuff {
+        match self.count_guess(peer) {
+            Verdict::Told(delay) => Rebuff {
+                delay,
+                ..Rebuff::new(401, "this token is not known here")
+                    .header("WWW-Authenticate", "Bearer error=\"invalid_token\"")
+            },
+            Verdict::ShutOut(left) => Rebuff::new(
+                429,
+                "too many wrong tokens or passwords came from your address",
+            )
+            .header("Retry-After", left.as_secs() + 1),
+        }
+    }
+
+    /// How long this peer is shut out for yet, after too many wrong tokens or passwords.
+    pub fn shut_out(&self, peer: Peer) -> Option<Duration> {
+        let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.shut_out(peer, clock::now().boot)
+    }
+
+    /// Counts a wrong token or password.
+    pub fn count_guess(&self, peer: Peer) -> Verdict {
+        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        guesses.count(peer, clock::now().boot)
     }
 }

@@ -33,6 +33,7 @@ pub mod dialect;
 pub mod door;
 pub mod events;
 mod gate;
+mod guesses;
 mod native;
 pub mod problem;
 pub mod request;
@@ -149,7 +150,7 @@ impl Router {
             response.headers.retain(|(known, _)| *known != name);
             response = response.header(name, value);
         }
-        response
+        response.after(rebuff.delay)
     }
 
     fn asked<'r>(&'r self, dialects: &'r [Dialect]) -> impl Iterator<Item = &'r dyn Handler> {

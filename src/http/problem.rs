@@ -5,6 +5,7 @@ use super::wire::head::Refused;
 use super::wire::send::reason;
 use serde_json::json;
 use std::fmt::Display;
+use std::time::Duration;
 
 /// A problem with this status. `detail` says what was wrong and what to do, in a sentence without a full stop.
 pub fn new(status: u16, detail: impl Display) -> Response {
@@ -24,6 +25,8 @@ pub struct Rebuff {
     pub why: String,
     /// Fields of the answer that do not depend on its form.
     pub headers: Vec<(&'static str, String)>,
+    /// How long the answer is kept back.
+    pub delay: Duration,
 }
 
 impl Rebuff {
@@ -33,6 +36,7 @@ impl Rebuff {
             status,
             why: why.to_string(),
             headers: Vec::new(),
+            delay: Duration::ZERO,
         }
     }
 

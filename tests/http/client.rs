@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 
 /// An answer.
@@ -39,13 +39,17 @@ pub struct Conn {
 
 impl Conn {
     pub fn to(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::at(([127, 0, 0, 1], port).into())
+    }
+
+    pub fn at(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
             input: Vec::new(),
-            host: format!("127.0.0.1:{port}"),
+            host: address.to_string(),
         }
     }
 
@@ -244,6 +248,17 @@ impl Spool {
             .filter_map(|line| line.split_once("listening on 127.0.0.1:"))
             .map(|(_, port)| port.trim().parse().unwrap())
             .collect()
+    }
+
+    /// The port of a daemon that listens on 0.0.0.0, once it does.
+    pub fn open_port(&self) -> u16 {
+        let port = || {
+            let log = self.daemon_log();
+            let (_, rest) = log.split_once("listening on 0.0.0.0:")?;
+            rest.split_whitespace().next()?.parse().ok()
+        };
+        self.wait_for("the door to open", || port().is_some());
+        port().unwrap()
     }
 
     /// Puts a program into `scripts/`.

@@ -22,14 +22,14 @@ exit 3
 "#;
 
 /// A command beside the spool.
-fn command(spool: &Spool, text: &str) -> String {
+pub fn command(spool: &Spool, text: &str) -> String {
     let path = spool.beside("command");
     fs::write(&path, text).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-fn daemon(spool: &Spool, command: &str, variables: &[(&str, &str)], args: &[&str]) -> Command {
+pub fn daemon(spool: &Spool, command: &str, variables: &[(&str, &str)], args: &[&str]) -> Command {
     let mut daemon = spool.command(["serve", "--jobrunner"]);
     daemon.args(args);
     daemon.current_dir(spool.beside("."));
@@ -564,13 +564,7 @@ fn an_address_that_others_reach() {
     let command = command(&spool, "#!/bin/sh\n");
     let daemon = daemon(&spool, &command, &variables, &["--slots", "1"]);
     spool.serve_with(daemon);
-    let port = || {
-        let log = spool.daemon_log();
-        let (_, rest) = log.split_once("listening on 0.0.0.0:")?;
-        rest.lines().next()?.trim().parse::<u16>().ok()
-    };
-    spool.wait_for("the door to open", || port().is_some());
-    let port = port().unwrap();
+    let port = spool.open_port();
     let good = ask(
         port,
         "POST",

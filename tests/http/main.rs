@@ -23,6 +23,7 @@ mod calls;
 mod calls_hostile;
 mod calls_tls;
 mod crowd;
+mod guesses;
 mod hq;
 mod interruptions;
 mod jobrunner;

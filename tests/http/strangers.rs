@@ -251,13 +251,7 @@ fn trust_opens_an_address_and_lets_dialects_in() {
     let config = r#"{"http": {"trust": [{"from": "127.0.0.0/8", "rights": ["read", "push"]}]}}"#;
     fs::write(spool.path().join("config.json"), config).unwrap();
     spool.serve(&["--http", "0.0.0.0:0"]);
-    let port = || {
-        let log = spool.daemon_log();
-        let (_, rest) = log.split_once("listening on 0.0.0.0:")?;
-        rest.split_whitespace().next()?.parse::<u16>().ok()
-    };
-    spool.wait_for("the door", || port().is_some());
-    let port = port().unwrap();
+    let port = spool.open_port();
     spool.script("hello.sh", "#!/bin/sh\necho hello\n");
     let done = post(port, "/scripts/hello.sh", "{}");
     assert_eq!(

@@ -46,6 +46,7 @@ impl Reactor {
                 },
                 Phase::Working
                 | Phase::Waiting { .. }
+                | Phase::Late(_)
                 | Phase::Sending
                 | Phase::Streaming(_)
                 | Phase::Lingering => return,
@@ -120,7 +121,7 @@ impl Reactor {
         conn.linger = true;
         conn.input.clear();
         let wire = &self.wire;
-        conn.send(&wire.router.say(rebuff, request.as_ref(), &wire.door));
+        conn.send(wire.router.say(rebuff, request.as_ref(), &wire.door));
         self.flush(key);
     }
 }

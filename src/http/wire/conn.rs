@@ -37,6 +37,8 @@ pub enum Phase {
         /// The worker was told that there will be no other time.
         last: bool,
     },
+    /// An answer that is kept back until the deadline.
+    Late(Box<Response>),
     /// An answer that is sent whole.
     Sending,
     /// An answer that comes in pieces.
@@ -150,6 +152,7 @@ impl Conn {
             Phase::Head
             | Phase::Working
             | Phase::Waiting { .. }
+            | Phase::Late(_)
             | Phase::Sending
             | Phase::Streaming(_)
             | Phase::Lingering => self.handed_over,
@@ -166,7 +169,7 @@ impl Conn {
     /// for its client.
     pub fn dispensable(&self) -> Option<(u8, Boot)> {
         let rank = match self.phase {
-            Phase::Lingering => 0,
+            Phase::Lingering | Phase::Late(_) => 0,
             Phase::Head if self.is_idle() => 1,
             Phase::Head | Phase::Body(..) => 2,
             // What there is room for in the kernel is out already.
@@ -203,6 +206,7 @@ impl Conn {
                 Phase::Head
                 | Phase::Body(..)
                 | Phase::Working
+                | Phase::Late(_)
                 | Phase::Sending
                 | Phase::Lingering => false,
             },
@@ -221,13 +225,19 @@ impl Conn {
         }
     }
 
-    /// Puts a whole answer into the output.
-    pub fn send(&mut self, response: &Response) {
-        self.note(response.status);
-        let manner = self.manner();
-        send::full(&mut self.output, response, manner, clock::wall());
-        self.phase = Phase::Sending;
+    /// Puts a whole answer into the output, or keeps it back for as long as it says.
+    pub fn send(&mut self, mut response: Response) {
+        let delay = std::mem::take(&mut response.delay);
         self.since = clock::now().boot;
+        self.note(response.status);
+        if !delay.is_zero() {
+            self.deadline = Some(self.since.after(delay));
+            self.phase = Phase::Late(Box::new(response));
+            return;
+        }
+        let manner = self.manner();
+        send::full(&mut self.output, &response, manner, clock::wall());
+        self.phase = Phase::Sending;
         self.set_pace();
     }
 

@@ -29,7 +29,7 @@ impl Reactor {
             exchange.manner.keep = false;
         }
         match answer {
-            Answer::Full(response) => conn.send(&response),
+            Answer::Full(response) => conn.send(response),
             Answer::Stream {
                 head,
                 length,
@@ -185,6 +185,7 @@ impl Reactor {
                 self.refuse(key, Rebuff::not_any_more());
             }
             Phase::Waiting { .. } => self.go_on(key, Woken::Closing),
+            Phase::Late(_) => self.send_late(key),
             Phase::Streaming(flow)
                 if flow.left.is_none() && flow.source.is_some() && !flow.ended =>
             {
@@ -233,6 +234,7 @@ impl Reactor {
             | Phase::Body(..)
             | Phase::Working
             | Phase::Waiting { .. }
+            | Phase::Late(_)
             | Phase::Lingering => {}
         }
     }
@@ -270,6 +272,17 @@ impl Reactor {
         }
     }
 
+    /// Sends an answer that was kept back.
+    fn send_late(&mut self, key: Key) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        if let Phase::Late(response) = std::mem::replace(&mut conn.phase, Phase::Working) {
+            conn.send(*response);
+        }
+        self.flush(key);
+    }
+
     /// A client that waits sends nothing more: it has gone away, or it has said all that it has to say and listens.
     /// It is told what there is to say now.
     pub(super) fn hang_up(&mut self, key: Key) {
@@ -297,6 +310,7 @@ impl Reactor {
                 self.refuse(key, Rebuff::new(408, "the request took too long"));
             }
             Phase::Waiting { .. } => self.go_on(key, Woken::Late),
+            Phase::Late(_) => self.send_late(key),
             Phase::Streaming(flow) if conn.output.is_empty() => {
                 flow.until = None;
                 flow.ready = true;

@@ -20,6 +20,7 @@ pub use settings::Settings;
 use crate::core::id::JobId;
 use crate::core::record::{Record, Scratch, Work};
 use crate::core::rights::{Caller, Rights};
+use crate::http::guesses::Verdict;
 use crate::http::{
     Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, Wait, Woken,
     wait_for_end,
@@ -28,6 +29,7 @@ use crate::spool::{NewId, Place, Where};
 use request::Payload;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// The handler.
 pub struct Jobrunner {
@@ -67,7 +69,7 @@ impl Jobrunner {
             return Err(Response::new(405).header("Allow", "POST"));
         }
         let payload = Payload::read(&request.body).map_err(|_| Response::new(400))?;
-        self.check_password(request)?;
+        self.check_password(request, door)?;
         payload.check().map_err(|what| line(400, what))?;
         let mut record = self.record(payload);
         record.tries = Some(door.config().tries_of_dialect(&self.settings.queue));
@@ -111,14 +113,24 @@ impl Jobrunner {
     }
 
     /// Whoever has the password may send payloads. Without one, whoever may push.
-    fn check_password(&self, request: &Request) -> Result<(), Response> {
+    fn check_password(&self, request: &Request, door: &Door) -> Result<(), Response> {
         let shown = request.headers.all("x-jr-password").next();
-        let is_known = self.settings.opens(shown.unwrap_or_default());
-        if !is_known || (!self.settings.has_password() && !request.caller.may(Right::Push)) {
-            let what = "Invalid password supplied in X-JR-PASSWORD header";
-            return Err(line(401, what));
+        let shown = shown.unwrap_or_default();
+        if let Some(left) = door.shut_out(request.peer).filter(|_| !shown.is_empty()) {
+            return Err(shut_out(left));
         }
-        Ok(())
+        let is_known = self.settings.opens(shown);
+        if is_known && (self.settings.has_password() || request.caller.may(Right::Push)) {
+            return Ok(());
+        }
+        let refused = line(401, "Invalid password supplied in X-JR-PASSWORD header");
+        if is_known || shown.is_empty() {
+            return Err(refused);
+        }
+        Err(match door.count_guess(request.peer) {
+            Verdict::Told(delay) => refused.after(delay),
+            Verdict::ShutOut(left) => shut_out(left),
+        })
     }
 
     fn record(&self, payload: Payload) -> Record {
@@ -146,7 +158,7 @@ impl Jobrunner {
     /// How many wait, and how many were started since the daemon was.
     fn status(&self, request: &Request, door: &Arc<Door>) -> Outcome {
         if !request.caller.may(Right::Read) {
-            self.check_password(request)?;
+            self.check_password(request, door)?;
         }
         let queue = &self.settings.queue;
         let waiting = self.waiting(door).map_err(failed)?;
@@ -247,6 +259,11 @@ fn withdraw(door: &Door, id: &JobId) -> io::Result<bool> {
 /// Plain text, one line.
 fn line(status: u16, what: impl std::fmt::Display) -> Response {
     Response::text(status, format!("{what}\n"))
+}
+
+fn shut_out(left: Duration) -> Response {
+    let what = "Too many wrong passwords came from your address";
+    line(429, what).header("Retry-After", left.as_secs() + 1)
 }
 
 fn refused(e: &Refusal) -> Response {
