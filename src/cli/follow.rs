@@ -6,7 +6,7 @@ use crate::core::id::JobId;
 use crate::os::dir;
 use crate::os::inotify::{Interest, Watch, Watcher};
 use crate::os::poll::Poller;
-use crate::spool::{Found, Fs, Place, Spool, Where, stderr_log};
+use crate::spool::{Found, Fs, Place, Spool, stderr_log};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
@@ -111,10 +111,7 @@ impl<'s> Follower<'s> {
             // The state first, the output after it: what a job wrote before its end is not missed.
             let found = self.spool.get(&self.id)?;
             self.show_new()?;
-            let over = found.as_ref().is_none_or(|found| {
-                matches!(found.at, Where::Complete | Where::Failed) && found.record.is_over()
-            });
-            if over || stop()? {
+            if found.as_ref().is_none_or(Found::is_over) || stop()? {
                 return Ok(found);
             }
             self.poller.wait(None)?;

@@ -11,8 +11,8 @@ use crate::os::signals::{Signals, Told};
 use crate::spool::{Found, Spool};
 use clap::ArgGroup;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").args(["command", "script"]).required(true).multiple(true))]
@@ -44,7 +44,7 @@ fn run_job(path: &Path, job: JobArgs) -> Outcome {
     let (id, signals) = job.submit_after(&spool, Signals::install)?;
     let follower = Follower::new(&spool, &id)?.without(old);
     let found = match SpoolLock::try_take(path)? {
-        Ok(lock) => serve_one(follower, path, &id, lock, signals)?,
+        Ok(lock) => serve_one(follower, &spool, path, &id, lock, signals)?,
         Err(_) => with_daemon(follower, &spool, path, &id, signals)?,
     };
     match found {
@@ -65,6 +65,7 @@ fn run_job(path: &Path, job: JobArgs) -> Outcome {
 /// There is no daemon: runs this one job in this process, which shows its output meanwhile.
 fn serve_one(
     mut follower: Follower<'_>,
+    spool: &Spool,
     path: &Path,
     id: &JobId,
     lock: SpoolLock,
@@ -76,17 +77,35 @@ fn serve_one(
         single: Some(id.clone()),
         ..Options::default()
     };
-    std::thread::scope(|scope| {
-        let shown = scope.spawn(move || follower.follow(&mut || Ok(false)));
+    let bell = Bell::new()?;
+    follower.also_wait_for(&bell)?;
+    let is_served = AtomicBool::new(false);
+    let found = std::thread::scope(|scope| {
+        let shown = scope.spawn(|| follower.follow(&mut || Ok(is_served.load(Ordering::SeqCst))));
         let given = Given {
             lock: Some(lock),
             signals: Some(signals),
         };
-        daemon::serve(options, given, None).map_err(serve::failure)?;
+        let served = daemon::serve(options, given, None).map_err(serve::failure);
+        is_served.store(true, Ordering::SeqCst);
+        bell.ring();
         shown
             .join()
             .unwrap_or_else(|_| Err(Failure::new(NO_CODE, "showing the output failed")))
-    })
+            .and_then(|found| served.map(|()| found))
+    })?;
+    let is_over = |found: &Option<Found>| found.as_ref().is_none_or(Found::is_over);
+    if is_over(&found) {
+        return Ok(found);
+    }
+    // The follower's last look may have come before the job's end. Else the job cannot be ended.
+    Some(spool.get(id)?)
+        .filter(is_over)
+        .ok_or_else(|| left_to_itself(id))
+}
+
+fn left_to_itself(id: &JobId) -> Failure {
+    Failure::new(NO_CODE, format!("left job {id} to itself"))
 }
 
 /// A daemon (or another `pirn run`) has the spool: it runs the job. Should it go away, we take its place.
@@ -112,7 +131,7 @@ fn with_daemon(
         for _ in signals.read().into_iter().filter(|t| *t == Told::Stop) {
             told += 1;
             if told > 1 {
-                return Err(Failure::new(NO_CODE, format!("left job {id} to itself")));
+                return Err(left_to_itself(id));
             }
             spool.cancel(id)?;
         }
@@ -125,7 +144,7 @@ fn with_daemon(
             follower.wait_no_more_for(&signals)?;
             follower.wait_no_more_for(&*bell)?;
             // What was shown so far is shown once: the follower goes on where it stood.
-            serve_one(follower, path, id, lock?, signals)
+            serve_one(follower, spool, path, id, lock?, signals)
         }
         None => Ok(found),
     }

@@ -59,14 +59,12 @@ impl Children {
         (state.in_hand == 0).then_some(state)
     }
 
-    /// Signals the group of a leader that was not reaped yet. False if there is no such leader.
-    pub fn signal(&self, pid: i32, how: Stop) -> bool {
+    /// Signals the group of a leader that was not reaped yet; says whether that may be signalled. `None` if there is no
+    /// such leader.
+    pub fn signal(&self, pid: i32, how: Stop) -> Option<bool> {
         let state = self.state();
         let ours = state.leaders.contains_key(&pid);
-        if ours {
-            signals::signal_group(pid, how);
-        }
-        ours
+        ours.then(|| signals::signal_group(pid, how))
     }
 }
 

@@ -6,7 +6,7 @@ use super::ending::{self, Unwritten};
 use super::engine::Letter;
 use super::launch;
 use super::pool::Pool;
-use super::shared::Shared;
+use super::shared::{Book, Run, Shared};
 use super::{retain, sweep};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
@@ -145,14 +145,27 @@ fn note(shared: &Shared, id: &JobId) {
     if book.ended.is_some() || run.pid == 0 {
         return;
     }
+    if book.record.proc.is_none() {
+        book.record.proc = procfs::identify(run.pid, &shared.home.boot);
+    }
+    write_note(shared, &run, &mut book);
+}
+
+/// Writes the note of a job whose end is not recorded yet.
+pub(super) fn write_note(shared: &Shared, run: &Run, book: &mut Book) {
     let mut record = book.record.clone();
     record.forget_try();
     record.started_at = run.started;
-    record.pid = Some(run.pid);
-    record.proc = procfs::identify(run.pid, &shared.home.boot);
-    match shared.spool.note(id, &record) {
-        Ok(_) => book.noted = true,
-        Err(e) => log::warn!("{id}: its note could not be written: {e}"),
+    record.pid = (run.pid != 0).then_some(run.pid);
+    record.proc.clone_from(&book.record.proc);
+    record.error.clone_from(&book.stuck);
+    let written = match book.stuck {
+        None => shared.spool.note(&run.id, &record).map(drop),
+        Some(_) => shared.spool.note_anywhere(&run.id, &record),
+    };
+    match written {
+        Ok(()) => book.noted = true,
+        Err(e) => log::warn!("{}: its note could not be written: {e}", run.id),
     }
 }
 
@@ -193,6 +206,8 @@ fn fail(
 /// `complete/` without one, and forgets its log if it is nowhere.
 fn by_hand(shared: &Shared, id: &JobId) {
     let at = match shared.spool.find(id) {
+        // A note was written where a user has put its file: it still runs.
+        Ok(Some(Where::Failed | Where::Complete)) if is_started(shared, id) => return,
         Ok(Some(at @ (Where::Failed | Where::Complete))) => at,
         Ok(Some(Where::Pending(_) | Where::Active)) => return,
         // One that is to run, or runs, was on its way from one place to another.
@@ -206,6 +221,10 @@ fn by_hand(shared: &Shared, id: &JobId) {
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
         Err(e) => log::error!("{id}: {e}"),
     }
+}
+
+fn is_started(shared: &Shared, id: &JobId) -> bool {
+    shared.dispatch.scheduler().is_started(id)
 }
 
 fn is_current(shared: &Shared, id: &JobId) -> bool {

@@ -11,6 +11,7 @@ use super::runner;
 use super::settings;
 use super::shared::{Home, Shared};
 use super::spawning::Spawning;
+use super::sweep;
 use super::watch::Watches;
 use super::{Given, Options, ServeError, Service, doing};
 use crate::core::id::JobId;
@@ -94,6 +95,8 @@ pub struct Engine {
     pub(super) space_at: Boot,
     pub(super) held: bool,
     stopping: bool,
+    /// Told again to stop.
+    ending_jobs: bool,
     pub(super) upgrade: bool,
     pub(super) status: String,
     /// Committers' tasks that the scheduler does not wait for.
@@ -174,6 +177,7 @@ impl Engine {
             space_at: now.boot,
             held: false,
             stopping: false,
+            ending_jobs: false,
             upgrade: false,
             status: String::new(),
             patience: SHORTEST_PATIENCE,
@@ -262,6 +266,9 @@ impl Engine {
         }
         if let Err(e) = self.shared.spool.settle_numbers(&self.shared.home.boot) {
             log::warn!("seq: {e}");
+        }
+        for id in self.running() {
+            log::warn!("{id}: goes on without a daemon");
         }
         log::debug!("done");
         match self.shared.trouble.get() {
@@ -394,15 +401,20 @@ impl Engine {
         };
         log::debug!("{id}: {how:?} to group {}", run.pid);
         if how == Stop::Term {
-            super::sweep::remember(&self.shared, &run);
+            sweep::remember(&self.shared, &run);
         }
-        if self.shared.children.signal(run.pid, how) {
-            return;
-        }
-        // Not our child: only signal it if it is certainly still the same process.
-        let proc = run.book().record.proc.clone();
-        if proc.is_some_and(|proc| proc.pid == run.pid && procfs::is_same(&proc)) {
-            signals::signal_group(run.pid, how);
+        let allowed = self.shared.children.signal(run.pid, how).or_else(|| {
+            // Not our child: only signal it if it is certainly still the same process.
+            let proc = run.book().record.proc.clone();
+            let is_same = proc.is_some_and(|proc| proc.pid == run.pid && procfs::is_same(&proc));
+            is_same.then(|| signals::signal_group(run.pid, how))
+        });
+        if how == Stop::Kill
+            && !sweep::kill_group(&run)
+            && allowed == Some(false)
+            && sweep::mark_stuck(&self.shared, &run, &mut run.book(), Some(run.pid))
+        {
+            self.errand(committer::Task::Note(id.clone()));
         }
     }
 
@@ -414,7 +426,7 @@ impl Engine {
             .stack_size(256 * 1024);
         let job = id.clone();
         if builder
-            .spawn(move || super::sweep::sweep(&shared, &job, grace))
+            .spawn(move || sweep::sweep(&shared, &job, grace))
             .is_err()
         {
             self.shared
@@ -446,17 +458,17 @@ impl Engine {
                     if let Err(e) = self.shared.spool.cancel(&id) {
                         log::error!("{id}: {e}");
                     }
-                    self.stopping = true;
+                    self.ending_jobs = std::mem::replace(&mut self.stopping, true);
                 }
                 None => {
                     let counts = self.ask(|s| s.counts());
-                    let again = std::mem::replace(&mut self.stopping, true);
+                    self.ending_jobs = std::mem::replace(&mut self.stopping, true);
                     if let Some(service) = &mut self.service {
                         service.drain();
                     }
                     self.notifier.send("STOPPING=1");
                     self.feed(Event::Shutdown);
-                    match again {
+                    match self.ending_jobs {
                         false => log::info!(
                             "stopping: {} running jobs may end; told again, they are ended",
                             counts.running
@@ -506,6 +518,10 @@ impl Engine {
             // What ended cannot be recorded; it stays in active/ for the next daemon.
             return self.ask(|s| s.counts()).running == 0;
         }
+        if self.ending_jobs && self.has_only_stuck_jobs() {
+            // They stay in active/ for the next daemon.
+            return true;
+        }
         if !self.ask(|s| s.is_quiet()) || self.errands > 0 {
             return false;
         }
@@ -518,6 +534,21 @@ impl Engine {
                 && looked
                 && self.ask(|s| s.is_drained())
                 && !self.watches.has_news())
+    }
+
+    /// True when there are running jobs and none of them can be ended, and nothing else is under way.
+    fn has_only_stuck_jobs(&self) -> bool {
+        let counts = self.ask(Scheduler::counts);
+        let is_stuck = |id: &JobId| {
+            self.shared
+                .run(id)
+                .is_some_and(|run| run.book().stuck.is_some())
+        };
+        counts.running > 0
+            && counts.ending == 0
+            && self.errands == 0
+            && !self.shared.dispatch.is_starting()
+            && self.running().iter().all(is_stuck)
     }
 
     /// Both clocks.

@@ -51,7 +51,8 @@ pub fn fill_in(
         .exit_code
         .or(book.error.as_ref().map(|(_, code)| *code));
     record.signal = outcome.signal;
-    record.error = book.error.as_ref().map(|(error, _)| error.clone());
+    let error = book.error.as_ref().map(|(error, _)| error);
+    record.error = error.or(book.stuck.as_ref()).cloned();
     record.duration = run
         .started
         .map(|started| (ended.since(started).as_secs_f64() * 1e6).round() / 1e6);

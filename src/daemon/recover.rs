@@ -95,6 +95,7 @@ impl Engine {
                 usage: None,
                 error: None,
                 noted: true,
+                stuck: None,
             }),
         });
         self.shared.enter(Arc::clone(&run));
@@ -132,7 +133,7 @@ impl Engine {
         all.into_iter().find(|stat| {
             stat.session == stat.pid
                 && procfs::has_environment(stat.pid, &mark)
-                && procfs::has_our_user(stat.pid)
+                && procfs::user_of(stat.pid) == Some(self.shared.home.account.uid)
         })
     }
 

@@ -219,6 +219,7 @@ fn make_run(
             usage: None,
             error,
             noted: false,
+            stuck: None,
         }),
     })
 }

@@ -58,6 +58,8 @@ pub struct Book {
     pub error: Option<(String, i32)>,
     /// True once the record says who runs the job.
     pub noted: bool,
+    /// Why it cannot be ended, once that was tried in vain.
+    pub stuck: Option<String>,
 }
 
 impl Run {

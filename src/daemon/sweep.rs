@@ -1,8 +1,8 @@
 //! Ending what a job's leader left behind: background processes, sessions of their own, double forks.
 
-use super::children;
 use super::engine::Letter;
-use super::shared::{Run, Shared};
+use super::shared::{Book, Run, Shared};
+use super::{children, committer};
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Stop};
 use crate::os::cgroup::Cgroup;
@@ -23,26 +23,22 @@ pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
     let mut told = Vec::new();
     let mut pause = Duration::from_millis(2);
     loop {
-        let left = match left(shared, &run) {
+        match left(shared, &run) {
             Ok(None) => break,
-            Ok(Some(left)) => left,
-            Err(e) => {
-                // Descriptors may be short. That nothing is left must be known.
-                log::debug!("{id}: its processes cannot be looked for: {e}");
-                Vec::new()
+            Ok(Some(left)) => {
+                // A process that was killed in this round may take a moment to die.
+                let was_killed = how == Stop::Kill;
+                if clock::now().boot.since(began) >= grace {
+                    how = Stop::Kill;
+                    kill_group(&run);
+                }
+                let refused = tell(id, &left, how, &mut told);
+                if was_killed && (refused.is_some() || left.is_empty()) {
+                    report_stuck(shared, &run, refused);
+                }
             }
-        };
-        if clock::now().boot.since(began) >= grace {
-            how = Stop::Kill;
-            kill_group(&run);
-        }
-        for member in left {
-            // TERM once each, KILL as long as it takes.
-            if how == Stop::Kill || !told.contains(&member.pid) {
-                told.push(member.pid);
-                log::debug!("{id}: process {} is left behind: {how:?}", member.pid);
-                signals::signal_one(member.pid, how);
-            }
+            // Descriptors may be short. That nothing is left must be known.
+            Err(e) => log::debug!("{id}: its processes cannot be looked for: {e}"),
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
@@ -50,6 +46,58 @@ pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
     shared
         .mail
         .send(Letter::Event(Event::Swept { id: id.clone() }));
+}
+
+/// Signals these processes: with TERM once each, with KILL as long as it takes. Gives one that may not be signalled.
+fn tell(id: &JobId, left: &[Stat], how: Stop, told: &mut Vec<i32>) -> Option<i32> {
+    let mut refused = None;
+    for member in left {
+        if how == Stop::Kill || !told.contains(&member.pid) {
+            told.push(member.pid);
+            log::debug!("{id}: process {} is left behind: {how:?}", member.pid);
+            if !signals::signal_one(member.pid, how) {
+                refused = Some(member.pid);
+            }
+        }
+    }
+    refused
+}
+
+/// Says in the log and in the record, once, that what is left of the job cannot be ended.
+fn report_stuck(shared: &Shared, run: &Run, refused: Option<i32>) {
+    let mut book = run.book();
+    if mark_stuck(shared, run, &mut book, refused) {
+        committer::write_note(shared, run, &mut book);
+        drop(book);
+        // The daemon may be waiting for this job alone.
+        shared.mail.ring();
+    }
+}
+
+/// Notes and logs that the job cannot be ended: this process of it may not be signalled, or one that holds its log
+/// cannot even be seen. False when that is known already.
+pub fn mark_stuck(shared: &Shared, run: &Run, book: &mut Book, refused: Option<i32>) -> bool {
+    if book.stuck.is_some() {
+        return false;
+    }
+    let us = shared.home.account.uid;
+    let why = match refused {
+        Some(pid) => {
+            let user = procfs::user_of(pid);
+            let user = user.map_or_else(|| "another user".to_owned(), |uid| format!("user {uid}"));
+            format!(
+                "cannot be ended: process {pid} runs as {user}, and pirn, as user {us}, may not signal it; end that process"
+            )
+        }
+        None => format!(
+            "cannot be ended: a process that pirn, as user {us}, cannot see holds log/{id}; find it as root, for example \
+             with fuser, and end it",
+            id = run.id
+        ),
+    };
+    log::error!("{}: {why}", run.id);
+    book.stuck = Some(why);
+    true
 }
 
 /// Notes who belongs to the job while its leader still holds the tree together: once it is gone, a process that
@@ -82,6 +130,7 @@ fn members(shared: &Shared, run: &Run) -> io::Result<Vec<Stat>> {
     let us = i32::try_from(std::process::id()).unwrap_or(0);
     let mark = mark(&shared.home.spool, &run.id);
     let session = session(run);
+    let user = shared.home.account.uid;
     let known = run.tree();
     let confined = run.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes);
     let tree = Tree::new(&all, us);
@@ -92,7 +141,7 @@ fn members(shared: &Shared, run: &Run) -> io::Result<Vec<Stat>> {
                 || known.contains(&(stat.pid, stat.start))
                 || confined.contains(&stat.pid)
                 || (procfs::has_environment(stat.pid, &mark)
-                    && (!run.adopted || procfs::has_our_user(stat.pid))))
+                    && (!run.adopted || procfs::user_of(stat.pid) == Some(user))))
     };
     let mut mine: Vec<Stat> = all.iter().filter(belongs).copied().collect();
     loop {
@@ -150,14 +199,17 @@ impl Tree {
     }
 }
 
-/// Kills what is in the job's control group, and while it forks.
-fn kill_group(run: &Run) {
-    if let Some(group) = &run.cgroup
-        && !Fault::NoSweep.is_on()
-        && let Err(e) = group.kill()
-    {
+/// Kills what is in the job's control group, and while it forks, whichever user it runs as. False when that cannot be
+/// done.
+pub fn kill_group(run: &Run) -> bool {
+    let Some(group) = run.cgroup.as_ref().filter(|_| !Fault::NoSweep.is_on()) else {
+        return false;
+    };
+    let killed = group.kill();
+    if let Err(e) = &killed {
         log::debug!("{}: its control group cannot be killed: {e}", run.id);
     }
+    killed.is_ok()
 }
 
 /// The live processes that hold the lock on the job's log: a process that took the mark out of its environment, left

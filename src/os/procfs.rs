@@ -138,13 +138,11 @@ fn has_flock(pid: i32, descriptor: &OsStr) -> bool {
     })
 }
 
-/// True when a process was started by the user that this one runs as.
-pub fn has_our_user(pid: i32) -> bool {
-    let us = nix::unistd::getuid().to_string();
-    fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
-        let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"));
-        ids.and_then(|ids| ids.split_ascii_whitespace().next()) == Some(us.as_str())
-    })
+/// The real user id of a process.
+pub fn user_of(pid: i32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    ids.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// True when a process was started with all of these in its environment.

@@ -1,6 +1,7 @@
 //! Signals to the daemon become bytes in a pipe; signals to jobs are sent here.
 
 use crate::core::scheduler::Stop;
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::Pid;
 use std::io::{self, Read};
@@ -84,30 +85,27 @@ impl AsFd for Signals {
     }
 }
 
-/// Signals a process group. The caller makes sure that the group is still the one it means.
-pub fn signal_group(group: i32, how: Stop) {
-    let group = Pid::from_raw(-group);
-    match how {
-        Stop::Term => {
-            let _ = kill(group, Signal::SIGTERM);
-            // A stopped job cannot act on TERM until it continues.
-            let _ = kill(group, Signal::SIGCONT);
-        }
-        Stop::Kill => {
-            let _ = kill(group, Signal::SIGKILL);
-        }
-    }
+/// Signals a process group. The caller makes sure that the group is still the one it means. False when its leader is
+/// there and may not be signalled: it has become another user.
+pub fn signal_group(group: i32, how: Stop) -> bool {
+    let _ = send(-group, how);
+    kill(Pid::from_raw(group), None) != Err(Errno::EPERM)
 }
 
-/// Signals one process.
-pub fn signal_one(pid: i32, how: Stop) {
-    let pid = Pid::from_raw(pid);
-    let signal = match how {
-        Stop::Term => Signal::SIGTERM,
-        Stop::Kill => Signal::SIGKILL,
-    };
-    let _ = kill(pid, signal);
-    if how == Stop::Term {
-        let _ = kill(pid, Signal::SIGCONT);
+/// Signals one process. False when it may not be signalled: it has become another user.
+pub fn signal_one(pid: i32, how: Stop) -> bool {
+    send(pid, how) != Err(Errno::EPERM)
+}
+
+fn send(target: i32, how: Stop) -> nix::Result<()> {
+    let target = Pid::from_raw(target);
+    match how {
+        Stop::Term => {
+            let sent = kill(target, Signal::SIGTERM);
+            // A stopped job cannot act on TERM until it continues.
+            let _ = kill(target, Signal::SIGCONT);
+            sent
+        }
+        Stop::Kill => kill(target, Signal::SIGKILL),
     }
 }

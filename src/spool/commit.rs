@@ -91,6 +91,19 @@ impl<F: Fs> Spool<F> {
         Ok(done)
     }
 
+    /// As [`Self::note`], but also where a user has put the file of a job that is being ended. To be called only while
+    /// the job has no end: there, its record would be lost.
+    pub fn note_anywhere(&self, id: &JobId, record: &Record) -> io::Result<()> {
+        for place in [Place::Active, Place::Failed, Place::Complete] {
+            if self.fs.look(&place, id.as_str().as_bytes())?.is_some()
+                && self.replace(&place, id, record)?
+            {
+                return self.sync(&place);
+            }
+        }
+        Ok(())
+    }
+
     /// Records the end of a job that is in `active/` and moves its file. The record must carry its end, or be
     /// ready for the next try.
     ///

@@ -55,6 +55,13 @@ pub struct Found {
     pub record: Record,
 }
 
+impl Found {
+    /// True when it has ended, and its record says how.
+    pub fn is_over(&self) -> bool {
+        matches!(self.at, Where::Complete | Where::Failed) && self.record.is_over()
+    }
+}
+
 /// Records may grow beyond what a dropped file may have: output, result, history.
 pub(super) const MAX_RECORD_BYTES: u64 = 64 << 20;
 

@@ -36,6 +36,7 @@ mod leftovers;
 mod lock;
 mod odd_texts;
 mod order;
+mod other_user;
 mod parents;
 mod record;
 mod scratch;
