@@ -4,6 +4,7 @@ use super::batch;
 use super::exit::{OK, Outcome};
 use super::job::JobArgs;
 use super::output;
+use super::served;
 use clap::ArgGroup;
 use std::path::Path;
 
@@ -27,5 +28,6 @@ pub fn add(spool: &Path, args: Args) -> Outcome {
     }
     let id = args.job.submit(&spool)?;
     output::line(&id)?;
+    served::tell_unserved(&spool);
     Ok(OK)
 }

@@ -3,6 +3,7 @@
 
 use super::exit::{BAD_DATA, FAILURE, Failure, OK, Outcome};
 use super::job::{self, JobArgs};
+use super::served;
 use crate::core::config::Config;
 use crate::core::id::JobId;
 use crate::core::json::{JsonError, Object};
@@ -114,12 +115,16 @@ impl Adding<'_> {
         let batch = self
             .spool
             .submit_all(lines.len(), self.spool.writers(), &self.boot, maker);
+        let is_first = self.accepted == 0 && !batch.ids.is_empty();
         self.accepted += batch.ids.len();
         print(&batch.ids).map_err(|e| {
             let what = format!("the ids could not be printed: {e}");
             let last = lines.last().map_or(0, |line| line.number);
             (last + 1, Failure::new(FAILURE, what))
         })?;
+        if is_first {
+            served::tell_unserved(self.spool);
+        }
         match batch.failed {
             None => Ok(()),
             Some((n, e)) => Err((lines[n].number, e.into())),

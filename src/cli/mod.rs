@@ -15,6 +15,7 @@ mod output;
 mod rows;
 mod run;
 mod serve;
+mod served;
 mod show;
 mod status;
 mod steer;

@@ -4,6 +4,7 @@ use super::existing;
 use super::exit::{FAILURE, Failure, OK, Outcome};
 use super::follow::Follower;
 use super::output;
+use super::served;
 use crate::core::id::JobId;
 use crate::core::json::Object;
 use crate::os::dir;
@@ -71,8 +72,11 @@ pub fn show(spool: &Path, args: &Args) -> Outcome {
 
 pub fn log(spool: &Path, args: &LogArgs) -> Outcome {
     let spool = existing::spool(spool)?;
-    get(&spool, &args.id)?;
+    let found = get(&spool, &args.id)?;
     if args.follow {
+        if !found.is_over() {
+            served::tell_waiting(&spool, &[&args.id]);
+        }
         Follower::new(&spool, &args.id)?.follow(&mut || Ok(false))?;
         return Ok(OK);
     }

@@ -2,6 +2,7 @@
 
 use super::existing;
 use super::exit::{self, Failure, NOT_NOW, OK, Outcome};
+use super::served;
 use super::show::get;
 use crate::core::id::JobId;
 use crate::core::units::parse_span;
@@ -49,6 +50,7 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
         get(&spool, id)?;
     }
     let mut codes: Vec<Option<u8>> = vec![None; args.ids.len()];
+    let mut is_told = false;
     loop {
         for (id, code) in args
             .ids
@@ -64,6 +66,12 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
         if deadline.is_some_and(|deadline| clock::now().boot >= deadline) {
             return Err(Failure::new(NOT_NOW, "not all jobs have ended in time"));
         }
+        if !is_told {
+            let rest = args.ids.iter().zip(&codes);
+            let rest = rest.filter(|(_, code)| code.is_none());
+            served::tell_waiting(&spool, &rest.map(|(id, _)| id).collect::<Vec<_>>());
+            is_told = true;
+        }
         poller.wait(None)?;
         while !watcher.read()?.is_empty() {}
     }
@@ -73,9 +81,7 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
 fn finished(spool: &Spool, id: &JobId) -> Result<Option<u8>, Failure> {
     let found = get(spool, id)?;
     match found.at {
-        Where::Complete | Where::Failed if found.record.is_over() => {
-            Ok(Some(exit::of_job(&found.record)))
-        }
+        Where::Complete | Where::Failed if found.is_over() => Ok(Some(exit::of_job(&found.record))),
         // Put there by hand, and nobody is there to write its end.
         Where::Complete | Where::Failed if SpoolLock::holder(spool.path())?.is_none() => {
             Ok(Some(exit::of_job(&found.record)))

@@ -22,7 +22,7 @@ fn lines_and_records() {
     let done = spool.pirn_with_input(&["add", "--batch"], input.as_bytes());
     assert_eq!(
         (done.code, done.stdout, done.stderr),
-        (0, ids(1..=5), String::new())
+        (0, ids(1..=5), spool.unserved())
     );
     assert_eq!(pending(&spool, "1")["command"], "echo $((1 + 1))");
     assert_eq!(

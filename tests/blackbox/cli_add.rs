@@ -16,13 +16,13 @@ fn prints_the_id_and_nothing_else() {
         let done = spool.pirn(&["add", "true"]);
         assert_eq!(
             (done.code, done.stdout, done.stderr),
-            (0, format!("{n}\n"), String::new())
+            (0, format!("{n}\n"), spool.unserved())
         );
     }
     let done = spool.pirn(&["add", "--id", "backup", "true"]);
     assert_eq!(
-        (done.code, done.stdout.as_str(), done.stderr.as_str()),
-        (0, "backup\n", "")
+        (done.code, done.stdout, done.stderr),
+        (0, "backup\n".to_owned(), spool.unserved())
     );
     assert_eq!(spool.ls("pending"), ["1", "2", "3", "backup"]);
     assert_eq!(spool.scratch(), [""; 0]);

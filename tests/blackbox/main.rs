@@ -17,6 +17,7 @@ mod cli_ids;
 mod cli_look;
 mod cli_missing;
 mod cli_run;
+mod cli_served;
 mod cli_status;
 mod cli_steer;
 mod clocks;

@@ -116,6 +116,12 @@ impl Spool {
         });
     }
 
+    /// The line on standard error that no daemon is there.
+    pub fn unserved(&self) -> String {
+        let path = self.path().display().to_string();
+        format!("pirn: no daemon serves {path} yet; pirn serve {path} starts what waits there\n")
+    }
+
     /// Makes a queue, as `mkdir` does.
     pub fn make_queue(&self, queue: &str) {
         fs::create_dir(self.path().join("pending").join(queue)).unwrap();

@@ -1,0 +1,57 @@
+//! Saying on stderr what a job waits for, and that no daemon is there to start it: else an `add` that nobody serves
+//! looks like any other, and a `wait` for it like one that hangs.
+
+use crate::core::id::JobId;
+use crate::daemon::SpoolLock;
+use crate::os::clock;
+use crate::spool::{Found, Spool, Where};
+
+/// Jobs that are named; of more, only the number is said.
+const NAMED: usize = 3;
+
+/// Says that no daemon serves the spool, if so, and how to start one.
+pub fn tell_unserved(spool: &Spool) {
+    if let Ok(None) = SpoolLock::holder(spool.path()) {
+        let path = spool.path().display();
+        eprintln!("pirn: no daemon serves {path} yet; pirn serve {path} starts what waits there");
+    }
+}
+
+/// Says where these jobs are, which the caller is about to wait for, and whether anybody serves the spool.
+pub fn tell_waiting(spool: &Spool, ids: &[&JobId]) {
+    let named = ids.iter().take(NAMED).map(|id| match spool.get(id) {
+        Ok(Some(found)) => format!("{id} ({})", whereabouts(&found)),
+        // The wait itself says it.
+        Ok(None) | Err(_) => id.to_string(),
+    });
+    let mut all = named.collect::<Vec<_>>().join(", ");
+    if let Some(more) = ids.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        all.push_str(&format!(" and {more} more"));
+    }
+    eprintln!("pirn: waiting for {all}");
+    tell_unserved(spool);
+}
+
+fn whereabouts(found: &Found) -> String {
+    let record = &found.record;
+    match &found.at {
+        Where::Pending(queue) => {
+            let mut text = format!("in queue {queue}");
+            if let Some(date) = record.not_before.filter(|date| *date > clock::wall()) {
+                text.push_str(&format!(", not before {date}"));
+            }
+            let parents: Vec<&str> = record
+                .after
+                .iter()
+                .chain(&record.after_any)
+                .map(JobId::as_str)
+                .collect();
+            if !parents.is_empty() {
+                text.push_str(&format!(", after {}", parents.join(", ")));
+            }
+            text
+        }
+        Where::Active => "running".to_owned(),
+        Where::Complete | Where::Failed => "its end is not written yet".to_owned(),
+    }
+}

@@ -1,0 +1,135 @@
+//! Who adds a job or waits for one is told when no daemon is there to start it; never on standard output.
+
+use crate::spool::{DEADLINE, Spool};
+use std::fs::{self, File};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+/// A command in the background, with its output in files.
+struct Waiting {
+    child: Child,
+    name: String,
+}
+
+impl Waiting {
+    fn start(spool: &Spool, args: &[&str]) -> Self {
+        let name = args.join("-");
+        let file = |kind| File::create(spool.beside(&format!("{name}.{kind}"))).unwrap();
+        let child = spool
+            .command(args)
+            .stdin(Stdio::null())
+            .stdout(file("out"))
+            .stderr(file("err"))
+            .spawn()
+            .unwrap();
+        Self { child, name }
+    }
+
+    fn said(&self, spool: &Spool, kind: &str) -> String {
+        fs::read_to_string(spool.beside(&format!("{}.{kind}", self.name))).unwrap()
+    }
+
+    /// Waits until it has said so much on standard error, and that only.
+    fn wait_said(&self, spool: &Spool, expected: &str) {
+        let is_said = || self.said(spool, "err") == expected;
+        spool.wait_for(&format!("{}: {expected}", self.name), is_said);
+    }
+
+    fn end(mut self, spool: &Spool) -> (i32, String, String) {
+        let end = Instant::now() + DEADLINE;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > end {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                panic!("{} did not end", self.name);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        };
+        let (out, err) = (self.said(spool, "out"), self.said(spool, "err"));
+        (status.code().unwrap_or(-1), out, err)
+    }
+}
+
+#[test]
+fn add_says_that_nobody_serves() {
+    let mut spool = Spool::new();
+    let done = spool.pirn(&["add", "true"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"));
+    assert_eq!(done.stderr, spool.unserved());
+    // More than are accepted together, and it is said once.
+    let done = spool.pirn_with_input(&["add", "--batch"], "true\n".repeat(2500).as_bytes());
+    assert_eq!((done.code, done.stdout.lines().count()), (0, 2500));
+    assert_eq!(done.stderr, spool.unserved());
+    let done = spool.pirn_with_input(&["add", "--batch"], b"\n");
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+
+    spool.serve(&["--slots", "0"]);
+    let done = spool.pirn(&["add", "true"]);
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    let done = spool.pirn_with_input(&["add", "--batch"], b"true\n");
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn wait_and_log_say_what_they_wait_for() {
+    let mut spool = Spool::new();
+    spool.add(&["-q", "mail", "echo out"]);
+    spool.add(&["--after", "1", "--at", "2199-01-01T00:00:00Z", "true"]);
+    for _ in 0..3 {
+        spool.add(&["true"]);
+    }
+    let wait = Waiting::start(&spool, &["wait", "1"]);
+    let log = Waiting::start(&spool, &["log", "-f", "1"]);
+    let told = format!("pirn: waiting for 1 (in queue mail)\n{}", spool.unserved());
+    wait.wait_said(&spool, &told);
+    log.wait_said(&spool, &told);
+    let done = spool.pirn(&["wait", "--timeout", "300ms", "1", "2", "3", "4", "5"]);
+    assert_eq!((done.code, done.stdout.as_str()), (75, ""));
+    assert_eq!(
+        done.stderr,
+        format!(
+            "pirn: waiting for 1 (in queue mail), \
+             2 (in queue default, not before 2199-01-01T00:00:00.000Z, after 1), \
+             3 (in queue default) and 2 more\n{}pirn: not all jobs have ended in time\n",
+            spool.unserved()
+        )
+    );
+
+    spool.serve(&[]);
+    assert_eq!(wait.end(&spool), (0, String::new(), told.clone()));
+    assert_eq!(log.end(&spool), (0, "out\n".to_owned(), told));
+    // There is nothing to wait for any more.
+    let done = spool.pirn(&["wait", "1"]);
+    assert_eq!(
+        (done.code, done.stdout, done.stderr),
+        (0, String::new(), String::new())
+    );
+    let done = spool.pirn(&["log", "-f", "1"]);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, "out\n", "")
+    );
+    // Served, and yet it takes its time.
+    let done = spool.pirn(&["wait", "--timeout", "300ms", "2"]);
+    assert_eq!((done.code, done.stdout.as_str()), (75, ""));
+    assert!(
+        done.stderr
+            .starts_with("pirn: waiting for 2 (in queue default, ")
+            && !done.stderr.contains("no daemon"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn run_needs_no_daemon_and_says_nothing() {
+    let spool = Spool::new();
+    let done = spool.pirn(&["run", "echo out; exit 3"]);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (3, "out\n", "")
+    );
+}
