@@ -15,7 +15,7 @@ use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Exit, Stop};
 use crate::os::fault::Fault;
 use crate::os::wait::{Ended, PidFd, Usage};
-use crate::os::{clock, procfs, signals, wait};
+use crate::os::{clock, procfs, signals, thread, wait};
 use crate::spool::{Fs, Place};
 use std::collections::HashMap;
 use std::io;
@@ -163,10 +163,7 @@ const REAPED_WITHIN: Duration = Duration::from_secs(30);
 /// Waits, in a thread of its own, for a process that is not our child: a job of an earlier daemon.
 pub fn wait_for_foreign(shared: &Arc<Shared>, run: &Arc<Run>, pidfd: PidFd) -> io::Result<()> {
     let (shared, run) = (Arc::clone(shared), Arc::clone(run));
-    let builder = std::thread::Builder::new()
-        .name("adopted".to_owned())
-        .stack_size(256 * 1024);
-    builder.spawn(move || {
+    thread::spawn("adopted", move || {
         pidfd.wait();
         let ended = clock::now();
         let mut exit = pidfd.exit();

@@ -1,6 +1,7 @@
 //! A thread for each task, because a task takes as long as a job runs. Threads are made when they are needed, and some
 //! are kept.
 
+use crate::os::thread;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -91,9 +92,6 @@ impl<T: Send + 'static> Crew<T> {
 
     fn spawn(&self) -> bool {
         let (inner, work) = (Arc::clone(&self.inner), Arc::clone(&self.work));
-        let builder = std::thread::Builder::new()
-            .name(self.name.to_owned())
-            .stack_size(256 * 1024);
         let run = move || {
             let mut task = inner.state().tasks.pop_front();
             while let Some(now) = task {
@@ -101,7 +99,7 @@ impl<T: Send + 'static> Crew<T> {
                 task = inner.next();
             }
         };
-        builder.spawn(run).is_ok()
+        thread::spawn(self.name, run).is_ok()
     }
 }
 

@@ -23,7 +23,7 @@ use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::wait::Ends;
-use crate::os::{clock, limits, procfs, signals, spawn, user, wait};
+use crate::os::{clock, limits, procfs, signals, spawn, thread, user, wait};
 use crate::spool::{Place, Reserve, Spool};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt;
@@ -232,14 +232,20 @@ impl Engine {
             if self.successor.is_some() || self.is_done() {
                 break;
             }
-            if self.upgrade
-                && self.is_settled()
-                && let Some(e) = self.become_new()
-            {
-                log::error!("upgrade failed, going on as before: {e}");
-                self.upgrade = false;
-                self.feed(Event::Release);
-                continue;
+            if self.upgrade && self.is_settled() {
+                match signals::held_back(|| self.become_new()) {
+                    Some(e) => {
+                        log::error!("upgrade failed, going on as before: {e}");
+                        self.upgrade = false;
+                        if !self.held {
+                            self.feed(Event::Release);
+                        }
+                        continue;
+                    }
+                    // It was told to stop at the last moment.
+                    None if self.stopping => continue,
+                    None => {}
+                }
             }
             self.set_timers().or_else(doing("timerfd"))?;
             self.tell_status();
@@ -421,14 +427,8 @@ impl Engine {
     /// A sweep takes as long as the job's grace: it gets a thread of its own, or has to wait for a committer.
     fn sweep(&self, id: JobId, grace: Duration) {
         let shared = Arc::clone(&self.shared);
-        let builder = std::thread::Builder::new()
-            .name("sweep".to_owned())
-            .stack_size(256 * 1024);
         let job = id.clone();
-        if builder
-            .spawn(move || sweep::sweep(&shared, &job, grace))
-            .is_err()
-        {
+        if thread::spawn("sweep", move || sweep::sweep(&shared, &job, grace)).is_err() {
             self.shared
                 .dispatch
                 .commit(committer::Task::Sweep { id, grace });
@@ -438,16 +438,19 @@ impl Engine {
     fn readable(&mut self, number: u64) {
         match number {
             MAIL => {}
-            SIGNALS => {
-                for told in self.signals.read() {
-                    self.told(told);
-                }
-            }
+            SIGNALS => self.read_signals(),
             INOTIFY => self.read_watches(),
             ENDS => self.ends.clear(),
             BOOT_TIMER => self.boot_timer.acknowledge(),
             WALL_TIMER => self.wall_timer.acknowledge(),
             _ => {}
+        }
+    }
+
+    /// Does what the signals ask for that were handled until now.
+    pub(super) fn read_signals(&mut self) {
+        for told in self.signals.read() {
+            self.told(told);
         }
     }
 
@@ -463,6 +466,8 @@ impl Engine {
                 None => {
                     let counts = self.ask(|s| s.counts());
                     self.ending_jobs = std::mem::replace(&mut self.stopping, true);
+                    // The next image would not know that it is to stop.
+                    self.upgrade = false;
                     if let Some(service) = &mut self.service {
                         service.drain();
                     }
@@ -484,6 +489,9 @@ impl Engine {
                 ));
                 self.reload();
                 self.notifier.send("READY=1");
+            }
+            Told::Upgrade if self.stopping || self.options.single.is_some() => {
+                log::warn!("upgrade: not done: this process ends with its jobs");
             }
             Told::Upgrade => {
                 self.upgrade = true;

@@ -1,5 +1,6 @@
 //! A bounded number of threads that do tasks in the order given. Threads are made when they are first needed.
 
+use crate::os::thread;
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -100,9 +101,6 @@ impl<T: Send + 'static> Pool<T> {
     /// Makes a thread that counts as told.
     fn spawn(&self, number: usize) -> bool {
         let (inner, work, batch) = (Arc::clone(&self.inner), Arc::clone(&self.work), self.batch);
-        let builder = std::thread::Builder::new()
-            .name(format!("{}-{number}", self.name))
-            .stack_size(256 * 1024);
         let run = move || {
             let mut state = inner.state();
             // Another one may have come in its place.
@@ -128,6 +126,6 @@ impl<T: Send + 'static> Pool<T> {
                 state = inner.state();
             }
         };
-        builder.spawn(run).is_ok()
+        thread::spawn(format!("{}-{number}", self.name), run).is_ok()
     }
 }

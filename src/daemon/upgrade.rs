@@ -45,7 +45,14 @@ impl Engine {
     /// Execs the binary that is there now. Children stay ours, the lock stays locked; the next image finds the
     /// running jobs by their notes. `None` when something has come up, so that it is not the time; else it returns on
     /// failure only.
+    ///
+    /// The caller holds signals back: those that were handled before are acted on here, and those that come later wait
+    /// for the next image.
     pub(super) fn become_new(&mut self) -> Option<std::io::Error> {
+        self.read_signals();
+        if !self.upgrade {
+            return None;
+        }
         let shared = std::sync::Arc::clone(&self.shared);
         // What ends from here on is reaped by the next image, which learns how it ended.
         let _frozen = shared.children.freeze()?;

@@ -18,5 +18,6 @@ pub mod procfs;
 pub mod random;
 pub mod signals;
 pub mod spawn;
+pub mod thread;
 pub mod user;
 pub mod wait;

@@ -2,7 +2,7 @@
 
 use crate::core::scheduler::Stop;
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -26,13 +26,32 @@ const HANDLED: [(i32, Told); 4] = [
     (libc::SIGUSR2, Told::Upgrade),
 ];
 
+fn handled() -> SigSet {
+    HANDLED
+        .iter()
+        .filter_map(|(signal, _)| Signal::try_from(*signal).ok())
+        .collect()
+}
+
+/// Runs `f` while the signals of [`Told`] are not delivered to this thread. They stay pending, also over an exec: the
+/// next image gets them when it has installed its handlers.
+pub fn held_back<T>(f: impl FnOnce() -> T) -> T {
+    // It can only fail for arguments that are wrong (pthread_sigmask(3)).
+    let before = handled().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
+    let done = f();
+    if let Some(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    done
+}
+
 /// The reading end of the pipe.
 #[derive(Debug)]
 pub struct Signals(UnixStream);
 
 impl Signals {
-    /// Installs the handlers for the whole process, unblocks what they handle (a parent may have blocked it), and
-    /// ignores SIGIO, which a lease may raise (see [`super::lease`]), and SIGPIPE.
+    /// Installs the handlers for the whole process, unblocks what they handle (a parent or the former image may have
+    /// blocked it), and ignores SIGIO, which a lease may raise (see [`super::lease`]), and SIGPIPE.
     pub fn install() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
@@ -40,7 +59,6 @@ impl Signals {
         let fd = writer.as_raw_fd();
         // The handlers need the descriptor for as long as the process lives.
         std::mem::forget(writer);
-        let mut unblock = SigSet::empty();
         for (signal, _) in HANDLED {
             let byte = u8::try_from(signal).unwrap_or(0);
             let handler = move || {
@@ -50,7 +68,6 @@ impl Signals {
             };
             // SAFETY: the handler only calls write(2), see above.
             unsafe { signal_hook::low_level::register(signal, handler)? };
-            unblock.add(Signal::try_from(signal)?);
         }
         // A parent may have left it ignored, and then children vanish without a word (wait(2)).
         // SAFETY: SIG_DFL runs no code of ours.
@@ -59,7 +76,7 @@ impl Signals {
             // SAFETY: SIG_IGN runs no code of ours.
             unsafe { libc::signal(ignored, libc::SIG_IGN) };
         }
-        sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&unblock), None)?;
+        handled().thread_unblock()?;
         Ok(Self(reader))
     }
 

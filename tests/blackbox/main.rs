@@ -51,5 +51,6 @@ mod storm;
 mod strace;
 mod surroundings;
 mod tries;
+mod upgrade;
 mod workload;
 mod writers;

@@ -26,7 +26,7 @@ mod work;
 
 use super::{Door, Router};
 use crate::daemon::{Mailbox, Pool};
-use crate::os::{clock, limits};
+use crate::os::{clock, limits, thread};
 use listen::Listener;
 use reactor::Reactor;
 use std::io;
@@ -146,10 +146,7 @@ impl Running {
             limits: self.limits,
         };
         let reactor = Reactor::new(Arc::new(wire), listeners)?;
-        let thread = std::thread::Builder::new()
-            .name("http".to_owned())
-            .stack_size(256 * 1024);
-        self.thread = Some(thread.spawn(move || reactor.run())?);
+        self.thread = Some(thread::spawn("http", move || reactor.run())?);
         Ok(())
     }
 

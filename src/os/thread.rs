@@ -1,0 +1,16 @@
+//! Threads beside the first one.
+
+use super::signals;
+use std::io;
+use std::thread::{Builder, JoinHandle};
+
+/// Starts a thread with a small stack. Signals to the process are not delivered to it, nor to the threads that it
+/// starts: the first thread alone handles them.
+pub fn spawn<T: Send + 'static>(
+    name: impl Into<String>,
+    run: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    let builder = Builder::new().name(name.into()).stack_size(256 * 1024);
+    // A thread begins with the signal mask of the one that starts it.
+    signals::held_back(|| builder.spawn(run))
+}
