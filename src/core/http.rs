@@ -51,6 +51,8 @@ pub struct HttpConfig {
     pub url_allow: Allow,
     /// What calls are signed with.
     pub webhook_secret: Option<Secret>,
+    /// The file with the names of the scripts that qmd's callers may run; relative to the spool. `None`: all.
+    pub qmd_whitelist: Option<String>,
 }
 
 /// A secret of Standard Webhooks, as it was given: `whsec_` and 24 to 64 bytes in base64.
@@ -98,11 +100,12 @@ impl Default for HttpConfig {
             connections: 512,
             url_allow: Allow::default(),
             webhook_secret: None,
+            qmd_whitelist: None,
         }
     }
 }
 
-const HTTP_FIELDS: [&str; 8] = [
+const HTTP_FIELDS: [&str; 9] = [
     "hosts",
     "tokens",
     "anonymous",
@@ -111,6 +114,7 @@ const HTTP_FIELDS: [&str; 8] = [
     "connections",
     "url_allow",
     "webhook_secret",
+    "qmd_whitelist",
 ];
 
 /// Reads the object.
@@ -130,6 +134,10 @@ pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
             "connections" => http.connections = o.read(key, raw, connections)?,
             "url_allow" => {
                 http.url_allow = o.read(key, raw, |r| Allow::parse(&json::strings(r)?))?;
+            }
+            "qmd_whitelist" => {
+                let path = o.read(key, raw, json::string)?;
+                http.qmd_whitelist = Some(path).filter(|path| !path.is_empty());
             }
             "webhook_secret" => {
                 let secret = o.read(key, raw, |r| Secret::parse(&json::string(r)?))?;

@@ -81,7 +81,7 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     callback_url: Option<&'a str>,
     output: &'a str,
-    exec_log: &'a str,
+    exec_log: Cow<'a, str>,
     status: &'static str,
     start_time: String,
     end_time: String,
@@ -107,7 +107,13 @@ pub type Zone = fn(Wall) -> i32;
 
 /// A job as a result, one line of JSON. `log`: what its last try wrote.
 pub fn result(id: &JobId, record: &Record, state: State, log: &str, zone: Zone) -> String {
-    print(&show(id, record, state, log, zone))
+    print(&show(id.as_str(), record, state, log, zone))
+}
+
+/// The result of a job that is not made, because its script is not on the whitelist. It has no id.
+pub fn not_listed(record: &Record, zone: Zone) -> String {
+    let log = format!("{} is not on script whitelist", script(record));
+    print(&show("", record, State::Failed, &log, zone))
 }
 
 /// A job in a list of many.
@@ -123,13 +129,7 @@ pub fn line(id: &JobId, record: &Record, state: State, zone: Zone) -> String {
     })
 }
 
-fn show<'a>(
-    id: &'a JobId,
-    record: &'a Record,
-    state: State,
-    log: &'a str,
-    zone: Zone,
-) -> Shown<'a> {
+fn show<'a>(id: &'a str, record: &'a Record, state: State, log: &'a str, zone: Zone) -> Shown<'a> {
     let args: &[String] = match &record.work {
         Work::Script { args, .. } => args,
         Work::Text(_) | Work::Argv(_) | Work::Url(_) => &[],
@@ -137,13 +137,13 @@ fn show<'a>(
     let text =
         |(name, bytes): (&'a String, &'a Vec<u8>)| (name.as_str(), String::from_utf8_lossy(bytes));
     Shown {
-        id: id.as_str(),
+        id,
         script: script(record),
         args,
         files: record.files.iter().map(text).collect(),
         callback_url: record.callback_url.as_deref(),
         output: record.result.as_deref().unwrap_or_default(),
-        exec_log: log,
+        exec_log: exec_log(record, log),
         status: status(record, state),
         start_time: time(record.started_at, zone),
         end_time: time(record.finished_at, zone),
@@ -151,6 +151,14 @@ fn show<'a>(
             .duration
             .map_or_else(String::new, |seconds| format!("{seconds:.6}")),
         error: error(record),
+    }
+}
+
+/// A signal that has ended the job is named at the end of its log, as in qmd.
+fn exec_log<'a>(record: &Record, log: &'a str) -> Cow<'a, str> {
+    match record.signal {
+        Some(number) => format!("{log}\n{}", signal(number)).into(),
+        None => log.into(),
     }
 }
 

@@ -13,9 +13,10 @@ use crate::os::fault::Fault;
 use crate::os::spawn;
 use crate::spool::{self, Fs, Place};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 
 /// Why a job does not run now.
 #[derive(Debug)]
@@ -205,8 +206,14 @@ fn make_scratch(shared: &Shared, start: &Start<'_>) -> Result<Option<String>, No
         fs.with(&Place::Tmp, |tmp| {
             dir::make_dir(tmp, name)?;
             let scratch = dir::open_dir(tmp, name)?;
+            let mode = match &start.record.work {
+                // qmd's scripts may hand their files on to other users.
+                Work::Script { .. } => 0o644,
+                Work::Text(_) | Work::Argv(_) | Work::Url(_) => 0o600,
+            };
             start.record.files.iter().try_for_each(|(file, bytes)| {
-                dir::write_new(&scratch, file.as_bytes(), bytes, false)
+                let file = dir::write_unsynced(&scratch, file.as_bytes(), bytes)?;
+                file.set_permissions(Permissions::from_mode(mode))
             })
         })
     };
@@ -238,23 +245,21 @@ fn environment(home: &Home, start: &Start<'_>, scratch: Option<&str>) -> BTreeMa
     put("PIRN_QUEUE_SLOT", &start.slot.of_queue.to_string());
     put("PIRN_SPOOL", &home.spool);
     put("PIRN_STORE", &format!("{}/store", home.spool));
+    let out = start.record.work.out_name();
     if let Some(scratch) = scratch {
         put("PIRN_TMP", scratch);
-        put("PIRN_OUT", &format!("{scratch}/{OUT}"));
+        put("PIRN_OUT", &format!("{scratch}/{out}"));
     }
     // Programs that were written for qmd find the same under qmd's names.
     if let Work::Script { .. } = start.record.work {
         put("QMD_STORE", &format!("{}/store", home.spool));
         if let Some(scratch) = scratch {
             put("QMD_TMP", scratch);
-            put("QMD_OUT", &format!("{scratch}/{OUT}"));
+            put("QMD_OUT", &format!("{scratch}/{out}"));
         }
     }
     env
 }
-
-/// What `$PIRN_OUT` is called in the scratch directory: no name that `files` may have.
-pub const OUT: &str = ".out";
 
 /// The program's path and its arguments, its name first.
 fn program(
@@ -292,6 +297,8 @@ fn program(
         }
         Work::Script { name, args } => {
             let program = format!("{}/scripts/{name}", shared.home.spool);
+            let cannot = |e| impossible(&e, format!("cannot execute {program}: {e}"));
+            shared.spool.check_script(name).map_err(cannot)?;
             let argv = std::iter::once(program.clone())
                 .chain(args.iter().cloned())
                 .collect();

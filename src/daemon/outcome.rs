@@ -2,7 +2,7 @@
 
 use super::calls;
 use super::committer::{report, while_short};
-use super::launch::{self, OUT};
+use super::launch;
 use super::shared::{Book, Run, Shared};
 use crate::core::policy::TryEnd;
 use crate::core::record::{Reason, Record, Scratch, Try};
@@ -135,7 +135,8 @@ fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
     if record.wants_scratch() {
         let read = while_short(shared, &run.id, || {
             fs.with(&Place::Tmp, |tmp| {
-                let file = dir::open_read(dir::open_dir(tmp, id)?, OUT.as_bytes())?;
+                let out = record.work.out_name();
+                let file = dir::open_read(dir::open_dir(tmp, id)?, out.as_bytes())?;
                 dir::read_up_to(&file, 0, RESULT_BYTES)
             })
         });

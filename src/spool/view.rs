@@ -79,6 +79,18 @@ impl<F: Fs> Spool<F> {
         }
     }
 
+    /// Errors: this is no name of a program in `scripts/`, which is a regular file there, or a link that stays inside.
+    pub fn check_script(&self, name: &JobId) -> io::Result<()> {
+        let scripts = self.path_of(&Place::Scripts).canonicalize()?;
+        let program = scripts.join(name.as_str()).canonicalize()?;
+        match program.starts_with(&scripts) && program.metadata()?.is_file() {
+            true => Ok(()),
+            false => Err(io::Error::other(
+                "it is neither a regular file nor a link to one inside scripts/",
+            )),
+        }
+    }
+
     /// Finds a job. A job that is moved while we look may be missed once, so that we look twice.
     pub fn find(&self, id: &JobId) -> io::Result<Option<Where>> {
         match self.find_once(id)? {

@@ -27,7 +27,9 @@ fn scripts_are_listed_by_name() {
     spool.script("build.sh", "#!/bin/sh\n");
     spool.script(".hidden", "#!/bin/sh\n");
     std::fs::create_dir(spool.path().join("scripts/lib")).unwrap();
-    std::os::unix::fs::symlink("/bin/true", spool.path().join("scripts/yes")).unwrap();
+    for (to, name) in [("sum", "yes"), ("/bin/true", "no")] {
+        std::os::unix::fs::symlink(to, spool.path().join("scripts").join(name)).unwrap();
+    }
     let listed = get(port, "/v1/scripts").json();
     assert_eq!(listed, json!({"scripts": ["build.sh", "sum", "yes"]}));
     spool.config(r#"{"http": {"anonymous": ["push"]}}"#);

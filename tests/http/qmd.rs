@@ -131,6 +131,7 @@ fn how_runs_end() {
                 "deaf",
                 "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 600; done\n",
             ),
+            ("noisy", "#!/bin/sh\necho out\nkill -HUP $$\n"),
             ("broken", "#!/no/such/program\n"),
         ],
     );
@@ -147,6 +148,14 @@ fn how_runs_end() {
             "{result}"
         );
     }
+    // The signal is at the end of what the script wrote, too.
+    for (script, log) in [
+        ("three", "out\n"),
+        ("hangup", "\nsignal: hangup"),
+        ("noisy", "out\n\nsignal: hangup"),
+    ] {
+        assert_eq!(run(port, script, "{}")["exec_log"], log, "{script}");
+    }
     let result = run(port, "broken", "{}");
     assert_eq!(result["status"], "ERR");
     assert!(
@@ -158,6 +167,100 @@ fn how_runs_end() {
         1,
         "a run has one result"
     );
+}
+
+/// Results are in `$QMD_TMP/qmd.out`, whether or not a script asks `$QMD_OUT`. The caller's files have the names and the
+/// mode that qmd gives them.
+#[test]
+fn files_and_results_are_where_qmd_has_them() {
+    let by_name = "#!/bin/sh\necho $QMD_OUT; echo yes > $QMD_TMP/qmd.out\n";
+    let list = "#!/bin/sh\nstat -c '%a %n' -- .babelrc -x x.tmp; cat .babelrc\n";
+    let (_spool, port) = with_scripts("{}", &[("by-name", by_name), ("list", list)]);
+    let result = run(port, "by-name", "{}");
+    assert_eq!(
+        (&result["output"], &result["status"]),
+        (&json!("yes\n"), &json!("OK"))
+    );
+    let log = result["exec_log"].as_str().unwrap();
+    assert!(log.ends_with("/tmp/1/qmd.out\n"), "{log}");
+    let files = r#"{"files": {".babelrc": "{}\n", "-x": "", "x.tmp": ""}}"#;
+    let result = run(port, "list", files);
+    assert_eq!(result["exec_log"], "644 .babelrc\n644 -x\n644 x.tmp\n{}\n");
+}
+
+/// A link that leads out of `scripts/` starts nothing, whoever asks.
+#[test]
+fn links_stay_inside() {
+    let config = r#"{"http": {"anonymous": ["read", "run"]}}"#;
+    let (spool, port) = with_scripts(config, &[("s.sh", "#!/bin/sh\necho in\n")]);
+    let link = |to: &str, name: &str| {
+        std::os::unix::fs::symlink(to, spool.path().join("scripts").join(name)).unwrap();
+    };
+    link("s.sh", "same");
+    link("/bin/sh", "sh");
+    link("../config.json", "up");
+    link("nowhere", "dangling");
+    assert_eq!(get(port, "/scripts").text(), "[\"s.sh\",\"same\"]\n");
+    let listed = get(port, "/v1/scripts").json();
+    assert_eq!(listed, json!({"scripts": ["s.sh", "same"]}));
+    assert_eq!(run(port, "same", "{}")["exec_log"], "in\n");
+    for name in ["sh", "up", "dangling"] {
+        assert_eq!(post(port, &format!("/scripts/{name}"), "{}").status, 404);
+        spool.drop_json(
+            name,
+            &json!({"script": name, "args": ["-c", "true"], "tries": 1}),
+        );
+        let (place, record) = spool.wait_end(name);
+        assert_eq!(
+            (place.as_str(), &record["reason"]),
+            ("failed", &json!("not_started"))
+        );
+    }
+    let error = spool.record("failed/sh")["error"].to_string();
+    assert!(error.contains("link to one inside scripts/"), "{error}");
+}
+
+/// qmd's own whitelist: a name a line, read whenever it is asked for.
+#[test]
+fn a_whitelist() {
+    let config = r#"{"http": {"qmd_whitelist": "whitelist"}}"#;
+    let scripts = [("yes", "#!/bin/sh\n"), ("no", "#!/bin/sh\n")];
+    let (spool, port) = with_scripts(config, &scripts);
+    let path = spool.path().join("whitelist");
+    // Without the file nothing is allowed: a slip in its name must not open all.
+    assert_eq!(post(port, "/scripts/yes", "{}").status, 500);
+    std::fs::write(&path, "\n yes \nother\n").unwrap();
+    assert_eq!(get(port, "/scripts").text(), "[\"yes\"]\n");
+    assert_eq!(run(port, "yes", "{}")["status"], "OK");
+    for body in ["{}", r#"{"callback_url": "http://127.0.0.1:1/"}"#] {
+        let refused = run(port, "no", body);
+        assert_eq!(
+            (&refused["status"], &refused["exec_log"], &refused["script"]),
+            (
+                &json!("ERR"),
+                &json!("no is not on script whitelist"),
+                &json!("no")
+            ),
+        );
+    }
+    assert_eq!(post(port, "/scripts/missing", "{}").status, 404);
+    assert_eq!(spool.ls("complete"), ["1"]);
+    assert_eq!(
+        (spool.ls("failed"), spool.ls("pending/qmd")),
+        (vec![], vec![])
+    );
+    std::fs::write(&path, "no\n").unwrap();
+    assert_eq!(
+        curl(&["-X", "PUT", &format!("http://127.0.0.1:{port}/scripts")])
+            .as_deref()
+            .unwrap_or("Reload request sent"),
+        "Reload request sent"
+    );
+    assert_eq!(run(port, "no", "{}")["status"], "OK");
+    // A directory is no list.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    assert_eq!(get(port, "/scripts").text(), "[\"no\",\"yes\"]\n");
 }
 
 #[test]
@@ -199,7 +302,7 @@ fn what_is_not_run() {
             "/scripts/s.sh",
             r#"{"files": {".out": ""}}"#,
             422,
-            "files..out: the file name \".out\" starts with a dot",
+            "files..out: the file name \".out\" is that of $PIRN_OUT",
         ),
         (
             "POST",
@@ -402,6 +505,43 @@ fn a_daemon_that_ends_meanwhile() {
         (result.status, &result.json()["exec_log"]),
         (200, &json!("through\n"))
     );
+}
+
+/// A crash of the machine, or of the container: the daemon and the jobs are gone at once. qmd and hq try nothing twice,
+/// but an interruption is no failure.
+#[test]
+fn jobs_that_a_crash_cut_off_run_again() {
+    let script =
+        "#!/bin/sh\n[ -e $QMD_STORE/seen ] && exit; touch $QMD_STORE/seen; exec sleep 600\n";
+    let (mut spool, port) = with_scripts("{}", &[("cut.sh", script)]);
+    let worker = Worker::with(&["hang"]);
+    let _caller = begin(port, "/scripts/cut.sh");
+    spool.wait_note("1");
+    let push = json!({"url": worker.url("/")}).to_string();
+    let pushed = ask(
+        port,
+        "POST",
+        "/job",
+        &["Content-Type: application/json"],
+        &push,
+    );
+    assert_eq!(pushed.status, 200, "{}", pushed.text());
+    spool.wait_note("2");
+    worker.wait(1);
+    spool.crash();
+    for pid in ["1", "2"].iter().flat_map(|id| spool.processes(id)) {
+        crate::tools::sh(&format!("kill -KILL {pid}"));
+        spool.wait_for("the job to be gone", || !crate::spool::is_alive(pid));
+    }
+    spool.serve_http(&[]);
+    for id in ["1", "2"] {
+        let record = spool.wait_record(&format!("complete/{id}"));
+        assert_eq!(
+            (&record["attempt"], &record["tries"]),
+            (&json!(2), &json!(1))
+        );
+    }
+    assert_eq!(worker.sent().len(), 2);
 }
 
 #[test]

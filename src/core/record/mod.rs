@@ -140,7 +140,21 @@ pub enum Work {
     Url(Box<Call>),
 }
 
+/// The file that `$PIRN_OUT` names in the scratch directory. `files` has none of this name.
+pub const OUT: &str = ".out";
+
+/// The same for programs in `scripts/`: where qmd's scripts put their results, some of them without asking `$QMD_OUT`.
+const SCRIPT_OUT: &str = "qmd.out";
+
 impl Work {
+    /// The name of `$PIRN_OUT` in the scratch directory.
+    pub fn out_name(&self) -> &'static str {
+        match self {
+            Self::Script { .. } => SCRIPT_OUT,
+            Self::Text(_) | Self::Argv(_) | Self::Url(_) => OUT,
+        }
+    }
+
     /// One line for lists and logs.
     pub fn summary(&self) -> String {
         let text = match self {

@@ -1,8 +1,8 @@
 //! Reading a dropped file: plain text, `#!` script or JSON record.
 
 use super::call::{self, CallParts};
-use super::{LIMIT_NAMES, Proc, Reason, Record, Scratch, Setting, Try, Work};
-use crate::core::id::{JobId, QueueName};
+use super::{LIMIT_NAMES, OUT, Proc, Reason, Record, Scratch, Setting, Try, Work};
+use crate::core::id::{IdError, JobId, QueueName};
 use crate::core::json::{self, JsonError, Object, expected, is_null};
 use crate::core::policy::{BackoffSpec, ExitRules};
 use crate::core::quote::quoted;
@@ -430,11 +430,26 @@ fn scratch(raw: &RawValue) -> Result<Scratch, String> {
     }
 }
 
+/// Why a file of the scratch directory cannot have this name. Nothing else is in there, so that the rule for ids need not
+/// hold: names may begin with a dot.
+fn wrong_file_name(name: &str) -> Option<String> {
+    match name {
+        "" => Some(IdError::Empty.to_string()),
+        "." | ".." => Some("is that of a directory".to_owned()),
+        OUT => Some("is that of $PIRN_OUT".to_owned()),
+        _ if name.contains('/') => Some(IdError::Slash.to_string()),
+        _ if name.chars().any(char::is_control) => Some(IdError::Control.to_string()),
+        _ if name.len() > 255 => Some(format!("is {} bytes long; 255 is the most", name.len())),
+        _ => None,
+    }
+}
+
 fn files(object: &Object<'_>) -> Result<BTreeMap<String, Vec<u8>>, JsonError> {
     let mut files = BTreeMap::new();
     for (key, raw) in object.fields() {
-        if let Err(e) = JobId::new(key) {
-            return Err(object.error(key, Some(raw), format!("the file name {} {e}", quoted(key))));
+        if let Some(why) = wrong_file_name(key) {
+            let what = format!("the file name {} {why}", quoted(key));
+            return Err(object.error(key, Some(raw), what));
         }
         let content = if raw.get().starts_with('{') {
             let inner = object.child(key, raw)?;

@@ -3,8 +3,7 @@
 use super::{Outcome, failed, require};
 use crate::core::id::JobId;
 use crate::http::{Door, Request, Response, Right};
-use crate::os::dir::{self, Kind};
-use crate::spool::{Place, RealFs};
+use crate::spool::{Fs, Place};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -24,19 +23,14 @@ pub fn whoami(request: &Request) -> Outcome {
 /// The names in `scripts/` that a job can give as its `script`.
 pub fn scripts(request: &Request, door: &Arc<Door>) -> Outcome {
     require(request, Right::Read)?;
-    let list = |scripts: &std::os::fd::OwnedFd| {
-        let mut names = Vec::new();
-        dir::names(scripts, |name| names.extend(JobId::from_bytes(name)))?;
-        let is_file = |name: &JobId| {
-            let look = dir::look(scripts, name.as_str().as_bytes());
-            look.is_ok_and(|look| {
-                look.is_some_and(|look| matches!(look.kind, Kind::File | Kind::Symlink))
-            })
-        };
-        names.retain(is_file);
-        Ok(names)
-    };
-    let mut names = RealFs::with(door.spool().fs(), &Place::Scripts, list).map_err(failed)?;
+    let spool = door.spool();
+    let mut names = Vec::new();
+    let mut add = |name: &[u8]| names.extend(JobId::from_bytes(name));
+    spool
+        .fs()
+        .names(&Place::Scripts, &mut add)
+        .map_err(failed)?;
+    names.retain(|name| spool.check_script(name).is_ok());
     names.sort();
     let names: Vec<_> = names.iter().map(JobId::as_str).collect();
     Ok(Response::json(200, format!("{}\n", json!({"scripts": names}))).into())

@@ -160,6 +160,8 @@ mod tests {
             assert!(read(body).unwrap_err().contains(words), "{body}");
         }
         let hidden = read(r#"{"files": {".a": ""}}"#).unwrap();
+        assert!(hidden.record(&script, Priority::High).is_ok());
+        let hidden = read(r#"{"files": {"..": ""}}"#).unwrap();
         let error = hidden.record(&script, Priority::High).unwrap_err();
         assert!(error.starts_with("files"), "{error}");
     }

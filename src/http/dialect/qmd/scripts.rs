@@ -9,6 +9,7 @@ use crate::core::record::{Record, State, Work};
 use crate::http::{Door, Request, Response, Right};
 use crate::os::clock;
 use crate::spool::{Fs, NewId, Place};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
@@ -18,13 +19,49 @@ const MOST: usize = 50;
 /// An answer with results ends when it has grown to this, in bytes.
 const MOST_BYTES: usize = 4 << 20;
 
-/// What a name says can be run. `scripts/` is the whitelist.
+/// A program in `scripts/`.
 fn runnable(door: &Door, name: &str) -> Option<JobId> {
     let id = JobId::new(name).ok()?;
+    door.spool().check_script(&id).ok()?;
     let path = door.spool().path_of(&Place::Scripts).join(id.as_str());
     let about = std::fs::metadata(path).ok()?;
-    let is_program = about.is_file() && about.permissions().mode() & 0o111 != 0;
-    is_program.then_some(id)
+    (about.permissions().mode() & 0o111 != 0).then_some(id)
+}
+
+/// qmd's whitelist as it is now.
+enum Whitelist {
+    /// There is none.
+    All,
+    Only(Vec<String>),
+}
+
+impl Whitelist {
+    /// Reads the file that the settings name; a directory lists nothing and allows all, as in qmd. Errors: it cannot be
+    /// read, and nothing is allowed then.
+    fn read(door: &Door) -> io::Result<Self> {
+        let config = door.config();
+        let Some(path) = &config.http.qmd_whitelist else {
+            return Ok(Self::All);
+        };
+        let path = door.spool().path().join(path);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Self::Only(
+                text.lines().map(|l| l.trim().to_owned()).collect(),
+            )),
+            Err(e) if e.kind() == io::ErrorKind::IsADirectory => Ok(Self::All),
+            Err(e) => {
+                let what = format!("qmd_whitelist: {}: {e}", path.display());
+                Err(io::Error::new(e.kind(), what))
+            }
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|listed| listed == name),
+        }
+    }
 }
 
 pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
@@ -39,7 +76,8 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
         .fs()
         .names(&Place::Scripts, &mut add)
         .map_err(failed)?;
-    names.retain(|name| runnable(door, name).is_some());
+    let whitelist = Whitelist::read(door).map_err(failed)?;
+    names.retain(|name| whitelist.has(name) && runnable(door, name).is_some());
     names.sort();
     Ok(Response::json(200, format!("{}\n", serde_json::json!(names))).into())
 }
@@ -57,6 +95,11 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
     let wanted = Wanted::read(&request.body)
         .map_err(|e| Response::text(422, format!("parse request body: {e}")))?;
     let script = runnable(door, name).ok_or_else(not_found)?;
+    let mut record = wanted.record(&script, priority).map_err(wrong)?;
+    if !Whitelist::read(door).map_err(failed)?.has(name) {
+        let refused = qmd::not_listed(&record, clock::zone);
+        return Ok(Response::json(200, format!("{refused}\n")).into());
+    }
     // Of a name this is known when it is called; whoever waits for that call would wait in vain.
     if let Some((ip, port)) = wanted.callback_url.as_deref().and_then(address)
         && !door
@@ -68,7 +111,6 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
         let why = Allow::refusal(ip, port);
         return Err(wrong(format!("callback_url: {why}")));
     }
-    let mut record = wanted.record(&script, priority).map_err(wrong)?;
     let queue = record.queue.clone().unwrap_or_default();
     record.tries = Some(door.config().tries_of_dialect(&queue));
     let id = door
