@@ -125,7 +125,7 @@ fn take(shared: &Shared, run: &Run, ended: &Ended) {
     state.in_hand += 1;
     drop(state);
     let mut book = run.book();
-    book.ended = Some(clock::wall());
+    book.ended = Some(clock::now());
     book.usage = Some(ended.usage);
 }
 
@@ -179,7 +179,7 @@ pub fn wait_for_foreign(shared: &Arc<Shared>, run: &Arc<Run>, pidfd: PidFd) -> i
             // Reaped between the two looks.
             exit = pidfd.exit();
         }
-        run.book().ended = Some(ended.wall);
+        run.book().ended = Some(ended);
         shared.mail.send(Letter::Event(end(&shared, &run, exit)));
     })?;
     Ok(())

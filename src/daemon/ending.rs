@@ -168,7 +168,7 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
         Verdict::Failed => Target::Failed,
         Verdict::Retry | Verdict::Requeue => Target::Pending(run.queue.clone()),
     };
-    let when = book.ended.unwrap_or_else(clock::wall);
+    let when = book.ended.unwrap_or_else(clock::now);
     let mut record = book.record.clone();
     let traces = fill_in(shared, run, book, &mut record, end, when);
     if end.is_interruption() && ended.verdict == Verdict::Failed && record.interruptions > 1 {
@@ -194,7 +194,7 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
         target,
         line,
         silent: traces.silent,
-        ended: when,
+        ended: when.wall,
     })
 }
 

@@ -7,6 +7,7 @@ use super::dispatch::{Dispatch, Pools};
 use super::ending;
 use super::lock::{Holder, SpoolLock};
 use super::mailbox::Mailbox;
+use super::retain::Doubt;
 use super::runner;
 use super::settings;
 use super::shared::{Home, Shared};
@@ -147,6 +148,7 @@ impl Engine {
             spawning: Spawning::default(),
             reserve: Reserve::default(),
             trouble: OnceLock::new(),
+            doubt: Mutex::new(Doubt::new(now)),
             runs: Mutex::new(HashMap::new()),
             config: RwLock::new(config),
             home,

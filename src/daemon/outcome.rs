@@ -6,7 +6,7 @@ use super::launch;
 use super::shared::{Book, Run, Shared};
 use crate::core::policy::TryEnd;
 use crate::core::record::{Reason, Record, Scratch, Try};
-use crate::core::time::Wall;
+use crate::core::time::Now;
 use crate::os::dir;
 use crate::spool::{self, Fs, Place};
 use std::io;
@@ -38,12 +38,12 @@ pub fn fill_in(
     book: &Book,
     record: &mut Record,
     end: TryEnd,
-    ended: Wall,
+    ended: Now,
 ) -> Traces {
     let outcome = end.outcome();
     record.forget_try();
     record.started_at = run.started;
-    record.finished_at = Some(ended);
+    record.finished_at = Some(ended.wall);
     record.reason = Some(outcome.reason);
     let interrupted = u32::from(end.is_interruption());
     record.interruptions = record.interruptions.saturating_add(interrupted);
@@ -54,8 +54,8 @@ pub fn fill_in(
     let error = book.error.as_ref().map(|(error, _)| error);
     record.error = error.or(book.stuck.as_ref()).cloned();
     record.duration = run
-        .started
-        .map(|started| (ended.since(started).as_secs_f64() * 1e6).round() / 1e6);
+        .began
+        .map(|began| (ended.boot.since(began).as_secs_f64() * 1e6).round() / 1e6);
     record.cpu = book.usage.map(|usage| usage.cpu);
     record.max_rss = book.usage.map(|usage| usage.max_rss);
     let taken = while_short(shared, &run.id, || take_log(shared, run, record));
@@ -68,12 +68,12 @@ pub fn fill_in(
     record.attempts.push(Try {
         attempt: record.attempt,
         started_at: record.started_at,
-        finished_at: ended,
+        finished_at: ended.wall,
         exit_code: record.exit_code,
         signal: record.signal,
         reason: outcome.reason,
         error: record.error.clone(),
-        duration: record.duration.unwrap_or(0.0),
+        duration: record.duration,
         log_offset: run.log_offset,
     });
     Traces {

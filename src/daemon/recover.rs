@@ -7,7 +7,7 @@ use super::sweep;
 use crate::core::id::JobId;
 use crate::core::record::{Proc, Record};
 use crate::core::scheduler::{Event, Exit};
-use crate::core::time::Wall;
+use crate::core::time::{Boot, Wall};
 use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::wait::PidFd;
@@ -56,13 +56,14 @@ impl Engine {
             .filter(|_| !Fault::NoAdoption.is_on());
         let terms = self.shared.config().terms(&queue, &record);
         let attempt = record.attempt;
-        let ran = leader.map_or(Duration::ZERO, |stat| age(stat.start));
+        let now = clock::now();
+        let ran = leader.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
         let ticket = self.shared.spool.ticket(
             &id,
             &queue,
             &record,
             &unseen(&record),
-            clock::now(),
+            now,
             terms.backoff.rule().max,
         );
         let boot = &self.shared.home.boot;
@@ -84,7 +85,8 @@ impl Engine {
             adopted: leader.is_none_or(|stat| !is_ours(&stat)),
             started: record
                 .started_at
-                .or_else(|| leader.map(|_| Wall(clock::wall().0 - nanos(ran)))),
+                .or_else(|| leader.map(|_| Wall(now.wall.0 - nanos(ran)))),
+            began: noted.map(|proc| began(proc.start)),
             log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
             cgroup: self.shared.home.group(&id),
             inode: AtomicU64::new(0),
@@ -203,11 +205,10 @@ fn writer_of(name: &[u8]) -> Option<i32> {
     parts.next()?.parse().ok()
 }
 
-/// How long ago a process started, from its start in clock ticks since boot.
-fn age(start: u64) -> Duration {
+/// When a process started, from its start in clock ticks since boot.
+fn began(start: u64) -> Boot {
     let ticks_per_second = 100;
-    let started = Duration::from_millis(start.saturating_mul(1000 / ticks_per_second));
-    Duration::from_nanos(clock::now().boot.0).saturating_sub(started)
+    Boot(start.saturating_mul(1_000_000_000 / ticks_per_second))
 }
 
 fn nanos(span: Duration) -> i64 {

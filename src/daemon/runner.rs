@@ -202,13 +202,15 @@ fn make_run(
     launched: Option<Launched>,
     error: Option<(String, i32)>,
 ) -> Arc<Run> {
+    let now = launched.is_some().then(clock::now);
     Arc::new(Run {
         id: task.id.clone(),
         queue: task.queue.clone(),
         terms: terms.clone(),
         pid: launched.as_ref().map_or(0, |job| job.pid),
         adopted: false,
-        started: launched.is_some().then(clock::wall),
+        started: now.map(|now| now.wall),
+        began: now.map(|now| now.boot),
         log_offset: launched.as_ref().map_or(0, |job| job.log_offset),
         cgroup: launched.and_then(|job| job.cgroup),
         inode: AtomicU64::new(0),

@@ -4,12 +4,13 @@ use super::children::Children;
 use super::dispatch::Dispatch;
 use super::engine::Letter;
 use super::mailbox::Mailbox;
+use super::retain::Doubt;
 use super::spawning::Spawning;
 use super::tally::Tally;
 use crate::core::config::{Config, Terms};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
-use crate::core::time::Wall;
+use crate::core::time::{Boot, Now, Wall};
 use crate::os::cgroup::{Cgroup, Delegated};
 use crate::os::user::Account;
 use crate::os::wait::Usage;
@@ -33,6 +34,8 @@ pub struct Run {
     pub adopted: bool,
     /// When the leader was started.
     pub started: Option<Wall>,
+    /// The same on the clock that durations are counted on; not known of a try of another boot of the machine.
+    pub began: Option<Boot>,
     /// Where in the log its output begins.
     pub log_offset: u64,
     /// What its processes are in, where we may make such groups.
@@ -51,7 +54,7 @@ pub struct Book {
     /// As it was claimed, `attempt` counted up.
     pub record: Record,
     /// When the leader ended.
-    pub ended: Option<Wall>,
+    pub ended: Option<Now>,
     /// What it used.
     pub usage: Option<Usage>,
     /// Why it could not be started, and what a shell would have exited with.
@@ -139,6 +142,8 @@ pub struct Shared {
     pub reserve: Reserve,
     /// Why nothing is accepted any more, once a sync has failed for good.
     pub trouble: OnceLock<String>,
+    /// How far retention believes the clock.
+    pub doubt: Mutex<Doubt>,
     /// The tries that are going on.
     pub runs: Mutex<HashMap<JobId, Arc<Run>>>,
     /// The settings.

@@ -62,7 +62,7 @@ impl<F: Fs> Spool<F> {
             record.reason = Some(last.reason);
             record.exit_code = last.exit_code;
             record.signal = last.signal;
-            record.duration = Some(last.duration);
+            record.duration = last.duration;
         }
         record.retry_at = None;
         record.error =

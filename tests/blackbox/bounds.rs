@@ -69,8 +69,10 @@ fn keep_forgets_what_is_old() {
 #[test]
 fn keep_null_keeps_for_ever() {
     let mut spool = Spool::serving(&[]);
-    spool.drop_file("old", "echo x");
-    spool.wait_record("complete/old");
+    for id in ["old", "new"] {
+        spool.drop_file(id, "echo x");
+        spool.wait_record(&format!("complete/{id}"));
+    }
     spool.stop();
     crate::tools::sh(&format!(
         "touch -d 2001-01-01 {}",
@@ -84,6 +86,35 @@ fn keep_null_keeps_for_ever() {
     spool.wait_for("all to be forgotten", || {
         finished(&spool).is_empty() && spool.ls("log").is_empty()
     });
+}
+
+/// As if the clock had been set two years ahead while the machine was off.
+#[test]
+fn a_clock_that_is_far_ahead_makes_nothing_old() {
+    let mut spool = Spool::serving(&[]);
+    for (id, years) in [("older", 3), ("old", 2)] {
+        spool.drop_file(id, "echo x");
+        spool.wait_record(&format!("complete/{id}"));
+        let path = spool.path().join("complete").join(id);
+        crate::tools::sh(&format!("touch -d '-{years} years' {}", path.display()));
+    }
+    spool.stop();
+    spool.serve(&[]);
+    spool.wait_daemon_log("nothing is forgotten for its age");
+    spool.drop_file("new", "true");
+    spool.wait_record("complete/new");
+    assert_eq!(finished(&spool), ["new", "old", "older"]);
+    // What ends now vouches for no clock; other bounds hold as ever.
+    spool.config(r#"{"keep": "27d", "keep_count": 2}"#);
+    spool.wait_gone("complete/older");
+    assert_eq!(finished(&spool), ["new", "old"]);
+    assert!(spool.has("log/old"));
+    let said = spool.daemon_log();
+    assert_eq!(
+        said.matches("nothing is forgotten for its age").count(),
+        1,
+        "{said}"
+    );
 }
 
 #[test]

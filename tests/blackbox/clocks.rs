@@ -1,5 +1,5 @@
 //! Clocks that differ from one daemon to the next: no job is lost, no timeout fires wrongly, no retry waits longer
-//! than its longest backoff. (Jumps while a daemon runs are in tests/sim.)
+//! than its longest backoff. (Most jumps while a daemon runs are in tests/sim.)
 
 use crate::spool::{Spool, is_alive};
 use serde_json::json;
@@ -187,6 +187,109 @@ fn a_boot_clock_of_its_own_changes_nothing() {
     let record = spool.wait_record("failed/long");
     assert!(
         record["exit_code"] == 9 || record["reason"] == "interrupted",
+        "{record}"
+    );
+}
+
+/// Puts the wall clock of whoever loads it a year ahead while there is a file that is named in its environment.
+const YEAR_AHEAD: &str = r#"#define _GNU_SOURCE
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    long done = syscall(SYS_clock_gettime, clock, time);
+    const char *sign = getenv("YEAR_AHEAD");
+    if (done == 0 && clock == CLOCK_REALTIME && sign && access(sign, F_OK) == 0) time->tv_sec += 31536000;
+    return done;
+}
+"#;
+
+/// A daemon whose wall clock jumps a year ahead when the file is made; `None` where nothing can be compiled.
+fn serve_until_a_year_later(spool: &Spool, sign: &std::path::Path) -> Option<Command> {
+    let (source, library) = (spool.beside("ahead.c"), spool.beside("ahead.so"));
+    std::fs::write(&source, YEAR_AHEAD).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .status();
+    if !compiled.is_ok_and(|status| status.success()) {
+        println!("skipped: no C compiler");
+        return None;
+    }
+    let mut command = spool.command(["serve"]);
+    command.env("LD_PRELOAD", library).env("YEAR_AHEAD", sign);
+    Some(command)
+}
+
+fn seconds(record: &serde_json::Value) -> f64 {
+    let all = record["attempts"].as_array().unwrap();
+    let last = all.last().unwrap()["duration"].as_f64();
+    assert_eq!(last, record["duration"].as_f64(), "{record}");
+    last.unwrap()
+}
+
+#[test]
+fn a_jump_of_the_clock_while_a_job_runs_is_not_in_its_duration() {
+    let mut spool = Spool::new();
+    let sign = spool.beside("sign");
+    let Some(command) = serve_until_a_year_later(&spool, &sign) else {
+        return;
+    };
+    spool.serve_with(command);
+    let mut gate = crate::tools::Gate::new(&spool, "gate");
+    spool.drop_file("1", gate.wait());
+    let year = |record: &serde_json::Value, key: &str| -> i32 {
+        record[key].as_str().unwrap()[..4].parse().unwrap()
+    };
+    let began = year(&spool.wait_note("1"), "started_at");
+    std::fs::write(sign, "").unwrap();
+    gate.open(1);
+    let record = spool.wait_record("complete/1");
+    // The dates are what the clock said.
+    assert_eq!(year(&record, "finished_at"), began + 1, "{record}");
+    assert!((0.0..60.0).contains(&seconds(&record)), "{record}");
+}
+
+#[test]
+fn nor_is_one_that_came_while_no_daemon_ran() {
+    let mut spool = Spool::serving(&[]);
+    let mut gate = crate::tools::Gate::new(&spool, "gate");
+    spool.drop_json(
+        "1",
+        &json!({"command": gate.wait(), "max_interruptions": 0}),
+    );
+    let note = spool.wait_note("1");
+    spool.crash();
+    // As if the clock had been a year behind when the job was started.
+    let started = note["started_at"].as_str().unwrap();
+    let year: i32 = started[..4].parse().unwrap();
+    let before = format!("{}{}", year - 1, &started[4..]);
+    let text = spool.read("active/1").replace(started, &before);
+    std::fs::write(spool.path().join("active/1"), text).unwrap();
+    spool.serve(&[]);
+    spool.wait_daemon_log("still running");
+    gate.open(1);
+    let (_, record) = spool.wait_end("1");
+    assert_eq!(record["started_at"], before);
+    assert!((0.0..60.0).contains(&seconds(&record)), "{record}");
+}
+
+#[test]
+fn how_long_a_try_took_that_a_reboot_has_ended_is_not_known() {
+    let mut spool = Spool::new();
+    spool.pirn(&["add", "--in", "1h", "true"]);
+    let began = json!({"command": "true", "attempt": 1, "started_at": "2026-01-01T00:00:00Z", "once": true,
+        "proc": {"pid": 1, "start": 1, "boot": "another"}});
+    spool.drop_json("1", &began);
+    spool.mv("pending/1", "active");
+    spool.serve(&[]);
+    let record = spool.wait_record("failed/1");
+    assert_eq!(record["reason"], "interrupted");
+    let last = &record["attempts"][0];
+    assert_eq!(
+        (record.get("duration"), last.get("duration")),
+        (None, None),
         "{record}"
     );
 }

@@ -333,7 +333,7 @@ fn fill_in(record: &mut Record, end: TryEnd, finished_at: Wall) {
         signal: outcome.signal,
         reason: outcome.reason,
         error: None,
-        duration: 0.0,
+        duration: None,
         log_offset: 0,
     });
 }

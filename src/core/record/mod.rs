@@ -240,8 +240,8 @@ pub struct Try {
     pub reason: Reason,
     /// What could not be done, for people.
     pub error: Option<String>,
-    /// Seconds from start to end.
-    pub duration: f64,
+    /// Seconds from start to end, where that is known.
+    pub duration: Option<f64>,
     /// Where in the log its output begins.
     pub log_offset: u64,
 }

@@ -537,7 +537,7 @@ fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
         signal: None,
         reason: Reason::Interrupted,
         error: None,
-        duration: 0.0,
+        duration: None,
         log_offset: 0,
     };
     for (key, raw) in o.fields().filter(|(_, raw)| !is_null(raw)) {
@@ -549,7 +549,7 @@ fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
             "signal" => one.signal = Some(int(o, key, raw, 1, 127)?),
             "reason" => one.reason = o.read(key, raw, reason)?,
             "error" => one.error = Some(o.read(key, raw, json::string)?),
-            "duration" => one.duration = o.read(key, raw, number)?,
+            "duration" => one.duration = Some(o.read(key, raw, number)?),
             "log_offset" => one.log_offset = o.read(key, raw, json::size)?,
             _ => {}
         }

@@ -241,7 +241,7 @@ fn attempt(t: &Try) -> serde_json::Map<String, serde_json::Value> {
     put("signal", t.signal.map(|signal| json!(signal)));
     put("reason", Some(json!(t.reason.as_str())));
     put("error", t.error.as_ref().map(|error| json!(error)));
-    put("duration", Some(json!(t.duration)));
+    put("duration", t.duration.map(|seconds| json!(seconds)));
     put("log_offset", Some(json!(t.log_offset)));
     map
 }
