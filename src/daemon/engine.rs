@@ -17,7 +17,7 @@ use super::watch::Watches;
 use super::{Given, Options, ServeError, Service, doing};
 use crate::core::id::JobId;
 use crate::core::record::Record;
-use crate::core::scheduler::{Action, Event, Scheduler, Stop};
+use crate::core::scheduler::{Action, Event, Rejection, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
 use crate::os::cgroup::Delegated;
 use crate::os::notify::Notifier;
@@ -383,9 +383,13 @@ impl Engine {
             Action::Note { id } => self.errand(committer::Task::Note(id)),
             Action::Signal { id, how } => self.signal(&id, how),
             Action::Sweep { id, grace } => self.sweep(id, grace),
-            Action::Reject { id, queue, why } => {
-                self.quarantine(&Place::of_queue(&queue), id.as_str().as_bytes(), &why);
-            }
+            Action::Reject { id, queue, why } => match why {
+                Rejection::Ring { inode, why } => {
+                    let place = Place::of_queue(&queue);
+                    self.quarantine_judged(&place, id.as_str().as_bytes(), &why, inode);
+                }
+                Rejection::Newer(newer) => self.supersede(&id, &queue, &newer),
+            },
             Action::Readmit { id, queue } => {
                 let now = clock::now().boot;
                 self.judge_later(

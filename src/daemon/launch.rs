@@ -153,7 +153,9 @@ fn open_log(shared: &Shared, name: &str) -> Result<(File, u64), NotNow> {
             .spool
             .quarantine(&Place::Log, name.as_bytes(), why)
             .map_err(NotNow::Resources)?;
-        log::warn!("log/{name}: {why}: moved to bad/{moved}");
+        if let Some(moved) = moved {
+            log::warn!("log/{name}: {why}: moved to bad/{moved}");
+        }
         opened = open();
     }
     match opened.map_err(NotNow::Resources)? {

@@ -6,7 +6,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
 use crate::core::scheduler::Event;
 use crate::core::time::Boot;
-use crate::os::dir::Listing;
+use crate::os::dir::{Listing, Look};
 use crate::spool::{Fs, Intake, Limits, Place, Where};
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -244,7 +244,7 @@ impl Engine {
                     return;
                 }
                 if *place == Place::Pending && asks_for_queue(&record, origin) {
-                    return self.route(&id, &record);
+                    return self.route(&id, &record, look.inode);
                 }
                 if origin == Origin::Running && super::children::log_is_held(&self.shared, &id) {
                     // Moved here while no daemon ran: its processes are still to be ended.
@@ -341,16 +341,16 @@ impl Engine {
     }
 
     /// A record dropped into `pending/` that asks for a queue goes to that queue's directory.
-    pub(super) fn route(&mut self, id: &JobId, record: &Record) {
+    fn route(&mut self, id: &JobId, record: &Record, inode: u64) {
         if record
             .queue
             .as_ref()
             .is_some_and(|queue| queue.as_str() == id.as_str())
         {
             let why = "its queue has its own name: pending/ cannot have both a file and a directory of that name; put it into the queue's directory";
-            return self.quarantine(&Place::Pending, id.as_str().as_bytes(), why);
+            return self.quarantine_judged(&Place::Pending, id.as_str().as_bytes(), why, inode);
         }
-        match self.shared.spool.route(id, record) {
+        match self.shared.spool.route(id, record, inode) {
             Ok(None) => {}
             Ok(Some((target, why))) => log::warn!("{id}: moved to bad/{target}: {why}"),
             Err(e) => log::error!("{id}: {e}"),
@@ -398,13 +398,60 @@ impl Engine {
         }
     }
 
-    /// Moves what is no job to `bad/`.
+    /// Of two waiting files of one name the older one goes to `bad/`, if they are two: the job or its directory may
+    /// have been moved from the one queue to the other, and back.
+    pub(super) fn supersede(&mut self, id: &JobId, older: &QueueName, newer: &QueueName) {
+        let (place, name) = (Place::of_queue(older), id.as_str().as_bytes());
+        match (self.look_afresh(older, name), self.look_afresh(newer, name)) {
+            (Ok(Some(old)), Ok(Some(new))) if old.inode != new.inode => {
+                let why = format!("a newer job of the same name was put into the queue {newer}");
+                self.quarantine_judged(&place, name, &why, old.inode);
+            }
+            (Ok(Some(_)), Ok(None)) => {
+                self.judge_later(self.now().boot, place, name.to_vec());
+            }
+            // Where it is, it is known, or an event will tell of it.
+            (Ok(_), Ok(_)) => {}
+            (Err(e), _) | (_, Err(e)) => {
+                log::error!("{id}: {e}");
+                self.rescan_soon();
+            }
+        }
+    }
+
+    /// Looks at a name in the directory that has the queue's name now, whatever was held by that name.
+    fn look_afresh(&self, queue: &QueueName, name: &[u8]) -> io::Result<Option<Look>> {
+        let fs = self.shared.spool.fs();
+        let opened = match queue.is_default() {
+            true => Ok(()),
+            false => fs.open_queue(queue).map(drop),
+        };
+        match opened.and_then(|()| fs.look(&Place::of_queue(queue), name)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            look => look,
+        }
+    }
+
+    /// Moves what is no job to `bad/`, whatever it is.
     pub(super) fn quarantine(&mut self, place: &Place, name: &[u8], reason: &str) {
-        let moved = self.shared.spool.quarantine(place, name, reason).map(Some);
+        let moved = self.shared.spool.quarantine(place, name, reason);
         self.quarantined(name, reason, moved);
     }
 
-    fn quarantine_judged(&mut self, place: &Place, name: &[u8], reason: &str, inode: u64) {
+    /// As [`Self::quarantine`], for the file that was judged.
+    pub(super) fn quarantine_judged(
+        &mut self,
+        place: &Place,
+        name: &[u8],
+        reason: &str,
+        inode: u64,
+    ) {
+        if let Place::Queue(queue) = place
+            && !self.is_in_place(place)
+        {
+            // What was said of it may not be true where it is now.
+            return self.queue_gone(queue);
+        }
         let spool = &self.shared.spool;
         let moved = spool.quarantine_judged(place, name, reason, inode);
         self.quarantined(name, reason, moved);
@@ -414,7 +461,7 @@ impl Engine {
         let shown = String::from_utf8_lossy(name).into_owned();
         match moved {
             Ok(Some(target)) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
-            // Its return is an event.
+            // It is gone, or its return is an event.
             Ok(None) => {}
             Err(e) => {
                 log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}");

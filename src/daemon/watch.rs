@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// True when the directory that is held still has its name.
-    fn is_in_place(&self, place: &Place) -> bool {
+    pub(super) fn is_in_place(&self, place: &Place) -> bool {
         let fs = self.shared.spool.fs();
         let held = fs.with(place, |fd| dir::look_at(fd)).map(|look| look.inode);
         let name = place.relative();
@@ -367,9 +367,11 @@ impl Engine {
             .spool
             .fs()
             .look(&Place::Active, id.as_str().as_bytes());
-        if look.is_ok_and(|look| look.is_some_and(|look| look.kind != Kind::File)) {
-            let why = "it is not a file";
-            return self.quarantine(&Place::Active, id.as_str().as_bytes(), why);
+        if let Ok(Some(look)) = look
+            && look.kind != Kind::File
+        {
+            let (name, why) = (id.as_str().as_bytes(), "it is not a file");
+            return self.quarantine_judged(&Place::Active, name, why, look.inode);
         }
         log::warn!("{id}: was put into active/ by hand; moved to pending/, where jobs are started");
         if let Err(e) = self.shared.spool.unclaim(&id, &QueueName::default()) {
@@ -398,7 +400,7 @@ impl Engine {
     }
 
     /// A queue's directory was removed, or renamed to be another queue: what waited in it does so no more.
-    fn queue_gone(&mut self, queue: &QueueName) {
+    pub(super) fn queue_gone(&mut self, queue: &QueueName) {
         let place = Place::of_queue(queue);
         self.shared.spool.fs().close_queue(queue);
         if self.shared.spool.fs().open_queue(queue).is_ok() {

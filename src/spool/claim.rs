@@ -211,10 +211,7 @@ impl<F: Fs> Spool<F> {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     // The older one was taken away: the newer one waits now, unless it is replaced already.
-                    return match self
-                        .fs
-                        .rename(&Place::Tmp, staged, place, name, How::NoReplace)
-                    {
+                    return match self.rename_back(&Place::Tmp, staged, place, name) {
                         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                             self.fs.unlink(&Place::Tmp, staged).map(drop)
                         }
@@ -235,10 +232,7 @@ impl<F: Fs> Spool<F> {
     /// claimed one is kept in `bad/`.
     pub fn unclaim(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
         let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
-        match self
-            .fs
-            .rename(&Place::Active, name, &to, name, How::NoReplace)
-        {
+        match self.rename_back(&Place::Active, name, &to, name) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self
@@ -249,6 +243,28 @@ impl<F: Fs> Spool<F> {
                 )
                 .map(drop),
             Err(e) => Err(e),
+        }
+    }
+
+    /// Renames a file back to where it was, if that is free. A directory that was removed or moved meanwhile is made
+    /// again.
+    pub(super) fn rename_back(
+        &self,
+        from: &Place,
+        name: &[u8],
+        to: &Place,
+        new_name: &[u8],
+    ) -> io::Result<()> {
+        let back = || self.fs.rename(from, name, to, new_name, How::NoReplace);
+        match back() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                if self.fs.look(from, name)?.is_none() {
+                    return Err(e);
+                }
+                self.fs.renew(to)?;
+                back()
+            }
+            done => done,
         }
     }
 }

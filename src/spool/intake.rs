@@ -162,8 +162,13 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Moves what is no job to `bad/`, its reason written first.
-    pub fn quarantine(&self, place: &Place, name: &[u8], reason: &str) -> io::Result<String> {
+    /// Moves what is no job to `bad/`, its reason written first, and gives its name there. `None` if it is gone.
+    pub fn quarantine(
+        &self,
+        place: &Place,
+        name: &[u8],
+        reason: &str,
+    ) -> io::Result<Option<String>> {
         let shown = presentable(name);
         for n in 0u32.. {
             let target = if n == 0 {
@@ -189,12 +194,12 @@ impl<F: Fs> Spool<F> {
                 .fs
                 .rename(place, name, &Place::Bad, target.as_bytes(), How::NoReplace)
             {
-                Ok(()) => return Ok(target),
+                Ok(()) => return Ok(Some(target)),
                 Err(e) => {
                     self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
                     match e.kind() {
                         io::ErrorKind::AlreadyExists => continue,
-                        io::ErrorKind::NotFound => return Ok(target),
+                        io::ErrorKind::NotFound => return Ok(None),
                         _ => return Err(e),
                     }
                 }
@@ -204,7 +209,7 @@ impl<F: Fs> Spool<F> {
     }
 
     /// As [`Self::quarantine`], for the file that was judged. One that has taken its place meanwhile is put back to be
-    /// judged itself: then `None`. If there is a newer one still, it stays in `bad/`.
+    /// judged itself: then `None`, too. If there is a newer one still, it stays in `bad/`.
     pub fn quarantine_judged(
         &self,
         place: &Place,
@@ -212,16 +217,16 @@ impl<F: Fs> Spool<F> {
         reason: &str,
         inode: u64,
     ) -> io::Result<Option<String>> {
-        let target = self.quarantine(place, name, reason)?;
+        let Some(target) = self.quarantine(place, name, reason)? else {
+            return Ok(None);
+        };
         let moved = self.fs.look(&Place::Bad, target.as_bytes())?;
         if moved.is_none_or(|look| look.inode == inode) {
             return Ok(Some(target));
         }
         let reason_name = format!("{target}.reason");
-        let back = self
-            .fs
-            .rename(&Place::Bad, target.as_bytes(), place, name, How::NoReplace);
-        match back {
+        let from = target.as_bytes();
+        match self.rename_back(&Place::Bad, from, place, name) {
             Ok(()) => {
                 self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
                 Ok(None)
@@ -239,8 +244,13 @@ impl<F: Fs> Spool<F> {
 
     /// Puts a job where its record's `queue` says, if it was dropped into `pending/` itself. If a job of its name
     /// waits there already, neither is to be lost, and which of them is wanted is not for us to say: the one in
-    /// `pending/` goes to `bad/`, and its name there and the reason are given back.
-    pub fn route(&self, id: &JobId, record: &Record) -> io::Result<Option<(String, String)>> {
+    /// `pending/` goes to `bad/`, and its name there and the reason are given back. `inode`: the file that was judged.
+    pub fn route(
+        &self,
+        id: &JobId,
+        record: &Record,
+        inode: u64,
+    ) -> io::Result<Option<(String, String)>> {
         let Some(queue) = record.queue.as_ref().filter(|queue| !queue.is_default()) else {
             return Ok(None);
         };
@@ -256,8 +266,8 @@ impl<F: Fs> Spool<F> {
                 let why = format!(
                     "a job of that name waits in queue {queue}, which its record asks for; to replace that one, drop it into pending/{queue}/"
                 );
-                let target = self.quarantine(&Place::Pending, name, &why)?;
-                Ok(Some((target, why)))
+                let target = self.quarantine_judged(&Place::Pending, name, &why, inode)?;
+                Ok(target.map(|target| (target, why)))
             }
             Err(e) => Err(e),
         }

@@ -166,14 +166,13 @@ impl RealFs {
         }
     }
 
+    fn held_queue(&self, queue: &QueueName) -> Option<Arc<OwnedFd>> {
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.get(queue).cloned()
+    }
+
     fn queue(&self, queue: &QueueName) -> io::Result<Arc<OwnedFd>> {
-        let known = self
-            .queues
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(queue)
-            .cloned();
-        match known {
+        match self.held_queue(queue) {
             Some(fd) => Ok(fd),
             None => self.open_queue(queue),
         }
@@ -334,9 +333,17 @@ impl Fs for RealFs {
     }
 
     fn make_queue(&self, queue: &QueueName) -> io::Result<bool> {
-        self.with(&Place::Pending, |pending| {
-            dir::make_dir(pending, queue.as_str().as_bytes())
-        })
+        let name = queue.as_str().as_bytes();
+        let made = self.with(&Place::Pending, |pending| dir::make_dir(pending, name))?;
+        // What is held may have been moved away since, and be another queue's directory now.
+        if let Some(held) = self.held_queue(queue) {
+            let held = dir::look_at(&*held)?.inode;
+            let named = self.look(&Place::Pending, name)?;
+            if named.is_none_or(|named| named.inode != held) {
+                self.close_queue(queue);
+            }
+        }
+        Ok(made)
     }
 
     fn remove_queue(&self, queue: &QueueName) -> io::Result<()> {

@@ -142,3 +142,35 @@ fn a_writer_that_edits_after_acceptance() {
     assert_eq!(spool.record("complete/runs"), record);
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
+
+/// Somebody renames a queue's directory, back and forth, while its jobs are judged, claimed and started.
+#[test]
+fn a_queue_that_is_renamed_in_a_loop_loses_no_job() {
+    const JOBS: usize = 600;
+    let spool = Spool::serving(&["--slots", "2", "--no-sync"]);
+    let (staged, out) = (spool.beside("staged"), spool.beside("out"));
+    fs::create_dir(&staged).unwrap();
+    fs::write(&out, "").unwrap();
+    for n in 0..JOBS {
+        let text = format!("echo job-{n} >> {}", out.display());
+        fs::write(staged.join(format!("job-{n}")), text).unwrap();
+    }
+    let [a, b] = ["a", "b"].map(|queue| spool.path().join("pending").join(queue));
+    fs::rename(staged, &a).unwrap();
+    for round in 0.. {
+        let (from, to) = if round % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        fs::rename(from, to).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(2));
+        if round >= 1000 || fs::read_to_string(&out).unwrap().lines().count() == JOBS {
+            break;
+        }
+    }
+    spool.wait_for("all jobs to be over or in bad/", || {
+        spool.ls("complete").len() + spool.ls("bad").len() >= JOBS
+    });
+    assert_eq!(spool.ls("bad"), [""; 0]);
+    assert_eq!(spool.ls("complete").len(), JOBS);
+    let ran = fs::read_to_string(&out).unwrap();
+    let unique: std::collections::BTreeSet<&str> = ran.lines().collect();
+    assert_eq!((ran.lines().count(), unique.len()), (JOBS, JOBS));
+}

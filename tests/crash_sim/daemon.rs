@@ -94,13 +94,13 @@ impl Daemon {
             uid: 0,
         };
         match self.spool.judge(place, name, limits, NOW)? {
-            Intake::Job(record, _, _) => {
+            Intake::Job(record, look, _) => {
                 let Ok(id) = JobId::from_bytes(name) else {
                     return Ok(());
                 };
                 let asked = record.queue.as_ref().filter(|queue| !queue.is_default());
                 if let (Place::Pending, Some(queue)) = (place, asked) {
-                    self.spool.route(&id, &record)?;
+                    self.spool.route(&id, &record, look.inode)?;
                     return self.take_in(&Place::of_queue(queue), name);
                 }
                 if !self.runs.contains_key(&id) {

@@ -357,3 +357,18 @@ fn no_room_for_more() {
     assert_eq!(full.status, 507);
     assert!(!full.header("retry-after").is_empty());
 }
+
+#[test]
+fn a_push_goes_to_the_directory_that_has_the_queues_name_now() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    let push = || post(port, "/v1/jobs", r#"{"command": "true", "queue": "a"}"#).status;
+    assert_eq!(push(), 201);
+    std::fs::rename(
+        spool.path().join("pending/a"),
+        spool.path().join("pending/b"),
+    )
+    .unwrap();
+    assert_eq!(push(), 201);
+    assert_eq!(spool.ls("pending/b"), ["1"]);
+    assert_eq!(spool.ls("pending/a"), ["2"]);
+}

@@ -1,7 +1,7 @@
 //! The scheduler under test, and ways to make it a bad one, to see that the checker notices.
 
 use pirn::core::config::Terms;
-use pirn::core::scheduler::{Action, Event, Place, Policy, Scheduler, Stop, Ticket};
+use pirn::core::scheduler::{Action, Event, Place, Policy, Rejection, Scheduler, Stop, Ticket};
 use pirn::core::time::{Boot, Now, Wall};
 use std::sync::Arc;
 
@@ -216,7 +216,7 @@ impl Subject {
                     if let Action::Start { id, queue, .. } = action
                         && self.scheduler.has_children(id)
                     {
-                        let why = "it has children".to_owned();
+                        let why = Rejection::Newer(queue.clone());
                         *action = Action::Reject {
                             id: id.clone(),
                             queue: queue.clone(),

@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use super::table::{Gate, Ix, Job, More, Rank};
-use super::types::{Action, Need, Parent, ParentState, Stage, Ticket};
+use super::types::{Action, Need, Parent, ParentState, Rejection, Stage, Ticket};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
 use crate::core::time::Now;
@@ -55,7 +55,10 @@ impl Scheduler {
             actions.push(Action::Reject {
                 id: ticket.id,
                 queue: ticket.queue,
-                why,
+                why: Rejection::Ring {
+                    inode: ticket.stamp.inode,
+                    why,
+                },
             });
             return;
         }
@@ -417,6 +420,6 @@ fn draw_ring(own: &JobId, child_of: &HashMap<&JobId, &JobId>) -> String {
 
 /// Of two waiting files of one name, the newer one counts.
 pub(super) fn superseded(id: JobId, queue: QueueName, newer: &QueueName) -> Action {
-    let why = format!("a newer job of the same name was put into the queue {newer}");
+    let why = Rejection::Newer(newer.clone());
     Action::Reject { id, queue, why }
 }

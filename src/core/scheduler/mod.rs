@@ -13,8 +13,8 @@ mod table;
 mod types;
 
 pub use types::{
-    Action, Event, Exit, MovedTo, Need, Parent, ParentState, Place, Refusal, Slot, Stamp, Stop,
-    Ticket,
+    Action, Event, Exit, MovedTo, Need, Parent, ParentState, Place, Refusal, Rejection, Slot,
+    Stamp, Stop, Ticket,
 };
 
 use super::config::{Config, Only};

@@ -190,7 +190,13 @@ fn a_ring_is_drawn_in_the_order_of_waiting() {
     arrive(&mut s, after("b", "c"));
     let (actions, _) = arrive(&mut s, after("c", "a"));
     match actions.as_slice() {
-        [Action::Reject { id, why, .. }] => {
+        [
+            Action::Reject {
+                id,
+                why: Rejection::Ring { why, .. },
+                ..
+            },
+        ] => {
             assert_eq!(id.as_str(), "c");
             assert!(why.ends_with("c -> a -> b -> c"), "{why}");
         }

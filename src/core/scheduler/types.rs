@@ -290,14 +290,14 @@ pub enum Action {
         /// The sentence for people.
         error: String,
     },
-    /// Move a file to `bad/`. No answer.
+    /// Move a file to `bad/`, if it still is as said here. No answer.
     Reject {
         /// Which.
         id: JobId,
         /// The queue it is in.
         queue: QueueName,
-        /// The sentence for people.
-        why: String,
+        /// What is wrong with it.
+        why: Rejection,
     },
     /// Look at this pending file afresh. Answer: `Arrived`, if it is a job.
     Readmit {
@@ -306,6 +306,20 @@ pub enum Action {
         /// The queue it is in.
         queue: QueueName,
     },
+}
+
+/// Why a waiting file is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// It would wait for itself.
+    Ring {
+        /// Which file was judged.
+        inode: u64,
+        /// The sentence for people.
+        why: String,
+    },
+    /// A newer file of its name waits in this queue.
+    Newer(QueueName),
 }
 
 /// The two ways to ask a job to end.
