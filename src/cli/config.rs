@@ -1,13 +1,13 @@
-//! `pirn config`, `pirn pause`, `pirn resume`.
+//! `pirn config`.
 
 use super::existing;
-use super::exit::{BAD_CONFIG, Failure, OK, Outcome};
+use super::exit::{BAD_CONFIG, Failure, OK, Outcome, USAGE};
 use super::output;
 use crate::core::config::Config;
-use crate::core::id::QueueName;
 use crate::os::user;
-use crate::spool::{EditError, Spool};
+use crate::spool::EditError;
 use clap::Subcommand;
+use serde_json::value::RawValue;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,16 +24,23 @@ enum Action {
         /// The file [default: config.json in the spool]
         file: Option<PathBuf>,
     },
-}
-
-#[derive(Debug, clap::Args)]
-pub struct QueueArgs {
-    /// The queue [default: all of them]
-    queue: Option<QueueName>,
+    /// Change one setting; null removes it
+    Set {
+        /// Keys with dots between them, such as queues.mail.slots
+        key: String,
+        /// JSON, or a string without its quotes
+        value: String,
+    },
 }
 
 pub fn config(spool: &Path, args: Args) -> Outcome {
-    let Action::Check { file } = args.command;
+    match args.command {
+        Action::Check { file } => check_file(spool, file),
+        Action::Set { key, value } => set(spool, &key, &value),
+    }
+}
+
+fn check_file(spool: &Path, file: Option<PathBuf>) -> Outcome {
     let named = file.is_some();
     let path = file.unwrap_or_else(|| spool.join("config.json"));
     let text = match std::fs::read_to_string(&path) {
@@ -67,28 +74,78 @@ pub fn read(spool: &Path) -> Result<Config, String> {
     }
 }
 
-pub fn pause(path: &Path, args: &QueueArgs, paused: bool) -> Outcome {
+/// The one setting for which null is a value of its own.
+const KEEPS_NULL: &str = "keep";
+
+fn set(path: &Path, key: &str, value: &str) -> Outcome {
     let spool = existing::spool(path)?;
-    if let Some(queue) = &args.queue {
-        existing::queue(&spool, queue)?;
+    let keys = keys(key)?;
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let removes = value == "null" && key != KEEPS_NULL;
+    let edit = (&keys[..], (!removes).then(|| as_json(value)));
+    match spool.edit_settings(&[edit]) {
+        Ok(()) => Ok(OK),
+        Err(EditError::Io(e)) => Err(e.into()),
+        Err(e @ (EditError::Invalid(_) | EditError::Unreadable(_))) => {
+            let file = path.join("config.json");
+            Err(Failure::new(BAD_CONFIG, format!("{}: {e}", file.display())))
+        }
     }
-    pause_queue(&spool, args.queue.as_ref().map(QueueName::as_str), paused)?;
-    Ok(OK)
 }
 
-/// Writes the pause of a queue, or of all, into `config.json`, where everybody can see it.
-pub fn pause_queue(spool: &Spool, queue: Option<&str>, paused: bool) -> Result<(), Failure> {
-    let keys = match queue {
-        Some(queue) => vec!["queues", queue, "paused"],
-        None => vec!["paused"],
-    };
-    spool
-        .edit_settings(&[(&keys, paused.to_string())])
-        .map_err(|e| match e {
-            EditError::Io(e) => e.into(),
-            EditError::Invalid(_) | EditError::Unreadable(_) => {
-                let file = spool.path().join("config.json");
-                Failure::new(BAD_CONFIG, format!("{}: {e}", file.display()))
-            }
-        })
+/// The keys of a path such as `queues.mail.slots`. A name with dots stands in quotes.
+fn keys(path: &str) -> Result<Vec<String>, Failure> {
+    let (mut keys, mut is_quoted) = (vec![String::new()], false);
+    for c in path.chars() {
+        match (c, keys.last_mut()) {
+            ('"', _) => is_quoted = !is_quoted,
+            ('.', _) if !is_quoted => keys.push(String::new()),
+            (_, Some(key)) => key.push(c),
+            (_, None) => {}
+        }
+    }
+    if is_quoted || keys.iter().any(String::is_empty) {
+        let what =
+            format!("{path}: expected keys with dots between them, such as queues.mail.slots");
+        return Err(Failure::new(USAGE, what));
+    }
+    Ok(keys)
+}
+
+/// A value as JSON: what is none is a string without its quotes.
+fn as_json(value: &str) -> String {
+    match serde_json::from_str::<&RawValue>(value) {
+        Ok(_) => value.to_owned(),
+        Err(_) => serde_json::Value::from(value).to_string(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_dots_between_them() {
+        assert_eq!(keys("slots").unwrap(), ["slots"]);
+        assert_eq!(
+            keys("queues.\"a.b\".slots").unwrap(),
+            ["queues", "a.b", "slots"]
+        );
+        for wrong in ["", ".", "a..b", "a.", "queues.\"a.slots"] {
+            assert!(keys(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn values_are_json_or_strings() {
+        for (value, json) in [
+            ("4", "4"),
+            ("true", "true"),
+            ("1h 30m", "\"1h 30m\""),
+            ("[\"a\"]", "[\"a\"]"),
+        ] {
+            assert_eq!(as_json(value), json);
+        }
+    }
 }

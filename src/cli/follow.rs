@@ -8,8 +8,8 @@ use crate::os::inotify::{Interest, Watch, Watcher};
 use crate::os::poll::Poller;
 use crate::spool::{Found, Fs, Place, Spool, stderr_log};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// One log being shown.
 struct Stream {
@@ -47,6 +47,15 @@ pub struct Follower<'s> {
 /// The number of our own watches in the poller; callers' descriptors have others.
 const WATCHES: u64 = 0;
 
+/// Watches the files that come to and leave a directory. `held/` is not there where only older versions were.
+pub fn watch_moves(spool: &Spool, watcher: &Watcher, place: &Place) -> io::Result<()> {
+    let watch = |fd: &OwnedFd| watcher.add(fd, Interest::Moves);
+    match spool.fs().with(place, watch) {
+        Err(e) if *place == Place::Held && e.kind() == io::ErrorKind::NotFound => Ok(()),
+        watched => watched.map(drop),
+    }
+}
+
 impl<'s> Follower<'s> {
     /// Arms the watches: whatever happens from now on is noticed.
     pub fn new(spool: &'s Spool, id: &JobId) -> Result<Self, Failure> {
@@ -57,10 +66,8 @@ impl<'s> Follower<'s> {
                 .with(&place, |fd| watcher.add(fd, Interest::Everything))?;
         }
         // A job that is withdrawn leaves from here.
-        for place in [Place::Pending, Place::Active] {
-            spool
-                .fs()
-                .with(&place, |fd| watcher.add(fd, Interest::Moves))?;
+        for place in [Place::Pending, Place::Held, Place::Active] {
+            watch_moves(spool, &watcher, &place)?;
         }
         let poller = Poller::new()?;
         poller.add(&watcher, WATCHES)?;

@@ -42,6 +42,7 @@ pub struct Args {
 enum StateArg {
     Active,
     Pending,
+    Held,
     Failed,
     Complete,
 }
@@ -51,6 +52,7 @@ impl StateArg {
         match self {
             Self::Active => State::Active,
             Self::Pending => State::Pending,
+            Self::Held => State::Held,
             Self::Failed => State::Failed,
             Self::Complete => State::Complete,
         }
@@ -106,6 +108,7 @@ pub fn ls(spool: &Path, args: &Args) -> Outcome {
     let all = [
         StateArg::Active,
         StateArg::Pending,
+        StateArg::Held,
         StateArg::Failed,
         StateArg::Complete,
     ];
@@ -153,6 +156,7 @@ pub fn ls(spool: &Path, args: &Args) -> Outcome {
 /// Where the jobs in one state are that may be wanted.
 fn places(spool: &Spool, args: &Args, state: State) -> Result<Vec<Where>, Failure> {
     Ok(match state {
+        State::Held => vec![Where::Held],
         State::Active => vec![Where::Active],
         State::Complete => vec![Where::Complete],
         State::Failed => vec![Where::Failed],

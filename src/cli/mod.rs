@@ -12,6 +12,7 @@ mod follow;
 mod job;
 mod ls;
 mod output;
+mod pause;
 mod rows;
 mod run;
 mod serve;
@@ -76,9 +77,9 @@ enum Command {
     /// Let held jobs go, back to their queues
     Release(steer::Ids),
     /// Start nothing more, in one queue or in all
-    Pause(config::QueueArgs),
+    Pause(pause::QueueArgs),
     /// Start jobs again
-    Resume(config::QueueArgs),
+    Resume(pause::QueueArgs),
     /// Show how the spool is
     Status(status::Args),
     /// Make tokens for the HTTP door
@@ -155,8 +156,8 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
         Command::Rm(args) => steer::rm(&spool, &args),
         Command::Hold(args) => steer::hold(&spool, &args),
         Command::Release(args) => steer::release(&spool, &args),
-        Command::Pause(args) => config::pause(&spool, &args, true),
-        Command::Resume(args) => config::pause(&spool, &args, false),
+        Command::Pause(args) => pause::pause(&spool, &args),
+        Command::Resume(args) => pause::resume(&spool, &args),
         Command::Status(args) => status::status(&spool, &args),
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),

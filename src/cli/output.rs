@@ -69,7 +69,7 @@ impl Style {
     /// A state, coloured.
     pub fn state(self, state: State) -> String {
         let code = match state {
-            State::Pending => "33",
+            State::Pending | State::Held => "33",
             State::Active => "36",
             State::Complete => "32",
             State::Failed => "31",

@@ -26,7 +26,7 @@ impl Row {
     pub fn new(id: JobId, at: &Where, record: &Record, args: &Args, now: Wall) -> Self {
         let state = at.state();
         let (priority, when) = match state {
-            State::Pending => (record.priority, record.created_at),
+            State::Pending | State::Held => (record.priority, record.created_at),
             State::Active => (0, record.started_at),
             State::Complete | State::Failed => (0, record.finished_at),
         };
@@ -104,7 +104,7 @@ fn result(record: &Record, state: State, now: Wall) -> String {
         State::Active => record
             .started_at
             .map_or_else(|| "started".to_owned(), |at| brief_span(now.since(at))),
-        State::Pending => {
+        State::Pending | State::Held => {
             let date = record
                 .not_before
                 .max(record.retry_at)

@@ -51,6 +51,7 @@ fn whereabouts(found: &Found) -> String {
             }
             text
         }
+        Where::Held => "held: pirn release lets it go".to_owned(),
         Where::Active => "running".to_owned(),
         Where::Complete | Where::Failed => "its end is not written yet".to_owned(),
     }

@@ -6,6 +6,7 @@ use super::exit::{Failure, OK, Outcome};
 use super::output;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
+use crate::core::pauses::Pauses;
 use crate::daemon::SpoolLock;
 use crate::os::clock;
 use crate::spool::{Fs, Place, Spool, Where, shortage};
@@ -39,9 +40,12 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
     let holder = SpoolLock::holder(path)?;
     let trouble = holder.as_ref().and_then(|holder| holder.trouble.clone());
     let holder = holder.map(|holder| holder.pid.unwrap_or(0));
-    let queues = queues(&spool, &config)?;
+    let pauses = spool.pauses()?;
+    let is_paused = config.paused || pauses.all;
+    let queues = queues(&spool, &config, &pauses)?;
     let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
-    let (active, complete, failed) = (
+    let (held, active, complete, failed) = (
+        count(Where::Held)?,
         count(Where::Active)?,
         count(Where::Complete)?,
         count(Where::Failed)?,
@@ -60,8 +64,8 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
         output::line(format!(
             "{:#}",
             json!({
-                "spool": path.to_string_lossy(), "daemon": holder, "pending": waiting, "active": active,
-                "complete": complete, "failed": failed, "bad": bad, "paused": config.paused, "queues": queues,
+                "spool": path.to_string_lossy(), "daemon": holder, "pending": waiting, "held": held, "active": active,
+                "complete": complete, "failed": failed, "bad": bad, "paused": is_paused, "queues": queues,
                 "config_error": config_error, "shortage": shortage, "trouble": trouble,
             })
         ))?;
@@ -72,11 +76,12 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
         Some(pid) => format!("daemon    process {pid}"),
         None => "daemon    none: nothing is started (pirn serve)".to_owned(),
     })?;
-    if config.paused {
+    if is_paused {
         output::line("paused    all queues")?;
     }
     for (word, n) in [
         ("pending", waiting),
+        ("held", held),
         ("active", active),
         ("complete", complete),
         ("failed", failed),
@@ -112,7 +117,7 @@ fn wait_for_start(path: &Path) {
     }
 }
 
-fn queues(spool: &Spool, config: &Config) -> Result<Vec<Queue>, Failure> {
+fn queues(spool: &Spool, config: &Config, pauses: &Pauses) -> Result<Vec<Queue>, Failure> {
     let mut names = spool.queues()?;
     names.push(QueueName::default());
     names.extend(config.queues.keys().cloned());
@@ -127,7 +132,7 @@ fn queues(spool: &Spool, config: &Config) -> Result<Vec<Queue>, Failure> {
             Err(e) => return Err(e.into()),
         };
         queues.push(Queue {
-            paused: config.is_paused(&name),
+            paused: config.is_paused(&name) || pauses.has(&name),
             name,
             waiting,
         });

@@ -1,10 +1,10 @@
 //! `pirn cancel`, `pirn retry`, `pirn rm`, `pirn hold`, `pirn release`.
 
-use super::config;
 use super::existing;
 use super::exit::{FAILURE, Failure, OK, Outcome};
+use super::pause::check_daemon;
 use crate::core::id::JobId;
-use crate::spool::{HELD, IfActive, Place, Spool, Steered, Where};
+use crate::spool::{IfActive, Place, Spool, Steered, Where};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -67,17 +67,10 @@ pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
     })
 }
 
-/// The queue of held jobs is paused first, in the settings, where everybody can see it.
 pub fn hold(path: &Path, args: &Ids) -> Outcome {
     let spool = existing::spool(path)?;
-    let mut is_paused = false;
-    each(&spool, &args.ids, |id, _| {
-        if !is_paused && matches!(spool.find(id)?, Some(Where::Pending(_))) {
-            config::pause_queue(&spool, Some(HELD), true)?;
-            is_paused = true;
-        }
-        waits(id, spool.hold(id))
-    })
+    check_daemon(path)?;
+    each(&spool, &args.ids, |id, _| waits(id, spool.hold(id)))
 }
 
 pub fn release(path: &Path, args: &Ids) -> Outcome {

@@ -2,13 +2,14 @@
 
 use super::existing;
 use super::exit::{self, Failure, NOT_NOW, OK, Outcome};
+use super::follow::watch_moves;
 use super::served;
 use super::show::get;
 use crate::core::id::JobId;
 use crate::core::units::parse_span;
 use crate::daemon::SpoolLock;
 use crate::os::clock::{self, Timer};
-use crate::os::inotify::{Interest, Watcher};
+use crate::os::inotify::Watcher;
 use crate::os::poll::Poller;
 use crate::spool::{Place, Spool, Where};
 use std::path::Path;
@@ -30,13 +31,12 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
     let watcher = Watcher::new()?;
     for place in [
         Place::Pending,
+        Place::Held,
         Place::Active,
         Place::Complete,
         Place::Failed,
     ] {
-        spool
-            .fs()
-            .with(&place, |fd| watcher.add(fd, Interest::Moves))?;
+        watch_moves(&spool, &watcher, &place)?;
     }
     let poller = Poller::new()?;
     poller.add(&watcher, 0)?;
@@ -86,6 +86,8 @@ fn finished(spool: &Spool, id: &JobId) -> Result<Option<u8>, Failure> {
         Where::Complete | Where::Failed if SpoolLock::holder(spool.path())?.is_none() => {
             Ok(Some(exit::of_job(&found.record)))
         }
-        Where::Complete | Where::Failed | Where::Pending(_) | Where::Active => Ok(None),
+        Where::Complete | Where::Failed | Where::Pending(_) | Where::Held | Where::Active => {
+            Ok(None)
+        }
     }
 }

@@ -9,6 +9,7 @@ pub mod http;
 pub mod id;
 pub mod json;
 pub mod network;
+pub mod pauses;
 pub mod policy;
 pub mod qmd;
 pub mod quote;

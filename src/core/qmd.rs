@@ -177,7 +177,7 @@ fn script(record: &Record) -> &str {
 /// `RUNNING` is not a word of the original, which said nothing of a job before its end.
 fn status(record: &Record, state: State) -> &'static str {
     match state {
-        State::Pending => "QUEUED",
+        State::Pending | State::Held => "QUEUED",
         State::Active => "RUNNING",
         State::Complete => "OK",
         State::Failed if record.reason == Some(Reason::Timeout) => "TIMED_OUT",

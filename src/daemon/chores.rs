@@ -161,6 +161,7 @@ impl Engine {
         if self.options.config.is_none() {
             self.reload();
         }
+        self.look_at_pause(&Place::Pending);
         for id in self.running() {
             self.check_active(&id);
         }
@@ -191,7 +192,7 @@ impl Engine {
             Ok(Some(Where::Pending(queue))) => {
                 self.take_in(&Place::of_queue(&queue), id.as_str().as_bytes());
             }
-            Ok(Some(Where::Complete | Where::Failed) | None) => {
+            Ok(Some(Where::Held | Where::Complete | Where::Failed) | None) => {
                 self.errand(committer::Task::ByHand(id.clone()));
             }
             Err(e) => {
@@ -215,7 +216,12 @@ impl Engine {
                 Where::Pending(_) if found.record.started_at.is_some() => {
                     (found.record, MovedTo::Pending)
                 }
-                Where::Complete | Where::Failed | Where::Pending(_) | Where::Active => return,
+                Where::Held if found.record.started_at.is_some() => (found.record, MovedTo::Gone),
+                Where::Complete
+                | Where::Failed
+                | Where::Held
+                | Where::Pending(_)
+                | Where::Active => return,
             },
             Ok(None) => (Record::new(Work::Text(String::new())), MovedTo::Gone),
             Err(e) => return log::error!("{id}: {e}"),

@@ -209,7 +209,7 @@ fn by_hand(shared: &Shared, id: &JobId) {
         // A note was written where a user has put its file: it still runs.
         Ok(Some(Where::Failed | Where::Complete)) if is_started(shared, id) => return,
         Ok(Some(at @ (Where::Failed | Where::Complete))) => at,
-        Ok(Some(Where::Pending(_) | Where::Active)) => return,
+        Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) => return,
         // One that is to run, or runs, was on its way from one place to another.
         Ok(None) if is_current(shared, id) => return,
         Ok(None) => return retain::forget_belongings(shared, id),

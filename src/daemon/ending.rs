@@ -276,7 +276,7 @@ fn where_it_ended(shared: &Shared, id: &JobId) -> Settled {
     match shared.spool.find_ended(id) {
         Ok(Some(Where::Complete)) => Settled::Complete,
         Ok(Some(Where::Failed)) => Settled::Failed,
-        Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => Settled::Gone,
+        Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => Settled::Gone,
     }
 }
 

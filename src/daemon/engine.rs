@@ -16,6 +16,7 @@ use super::sweep;
 use super::watch::Watches;
 use super::{Given, Options, ServeError, Service, doing};
 use crate::core::id::JobId;
+use crate::core::pauses::Pauses;
 use crate::core::record::Record;
 use crate::core::scheduler::{Action, Event, Rejection, Scheduler, Stop};
 use crate::core::time::{Boot, Now};
@@ -95,6 +96,8 @@ pub struct Engine {
     pub(super) retain_at: Option<Boot>,
     pub(super) space_at: Boot,
     pub(super) held: bool,
+    /// What is paused by files.
+    pub(super) pauses: Pauses,
     stopping: bool,
     /// Told again to stop.
     ending_jobs: bool,
@@ -136,7 +139,7 @@ impl Engine {
         let ends = Ends::new().or_else(doing("signalfd"))?;
         wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
         let home = home(&options, umask).or_else(doing(options.spool.display()))?;
-        let policy = settings::policy(&options, &config);
+        let policy = settings::policy(&options, &config, &Pauses::default());
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
         let now = clock::now();
         let seed = now.boot.0 ^ u64::from(std::process::id()).rotate_left(32);
@@ -178,6 +181,7 @@ impl Engine {
             retain_at: None,
             space_at: now.boot,
             held: false,
+            pauses: Pauses::default(),
             stopping: false,
             ending_jobs: false,
             upgrade: false,
@@ -209,6 +213,7 @@ impl Engine {
         self.watch_fixed().or_else(doing("watching the spool"))?;
         // It may have been edited between the first reading and the watch.
         self.reload();
+        self.look_at_pause(&Place::Pending);
         self.recover().or_else(doing("recovering the spool"))?;
         self.clear_groups();
         match self.options.single.clone() {

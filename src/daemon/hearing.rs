@@ -57,7 +57,7 @@ impl Engine {
             match self.shared.spool.find_ended(&id) {
                 Ok(Some(Where::Complete)) => place = Settled::Complete,
                 Ok(Some(Where::Failed)) => place = Settled::Failed,
-                Ok(Some(Where::Pending(_) | Where::Active) | None) | Err(_) => {}
+                Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => {}
             }
         }
         if let Settled::Pending(ticket) = &place

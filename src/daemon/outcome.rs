@@ -71,7 +71,7 @@ pub fn fill_in(
         finished_at: ended.wall,
         exit_code: record.exit_code,
         signal: record.signal,
-        reason: record.reason.unwrap_or(outcome.reason),
+        reason: outcome.reason,
         error: record.error.clone(),
         duration: record.duration,
         log_offset: run.log_offset,

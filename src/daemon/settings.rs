@@ -3,8 +3,10 @@
 use super::engine::Engine;
 use super::{Options, ServeError};
 use crate::core::config::Config;
-use crate::core::scheduler::Policy;
+use crate::core::pauses::Pauses;
+use crate::core::scheduler::{Event, Policy};
 use crate::os::user;
+use crate::spool::Place;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -56,7 +58,7 @@ impl Options {
 }
 
 /// The part of the settings that the scheduler needs.
-pub fn policy(options: &Options, config: &Arc<Config>) -> Policy {
+pub fn policy(options: &Options, config: &Arc<Config>, pauses: &Pauses) -> Policy {
     let slots = options.slots(config);
     if let (Some((queue, _)), Some(wanted)) = (&options.queue_slots, options.given_slots(config))
         && wanted > slots
@@ -68,6 +70,7 @@ pub fn policy(options: &Options, config: &Arc<Config>) -> Policy {
     Policy {
         slots,
         config: Arc::clone(config),
+        pauses: pauses.clone(),
         only: options.only.clone(),
     }
 }
@@ -88,13 +91,40 @@ impl Engine {
                 }
                 *current = Arc::clone(&config);
                 drop(current);
-                let policy = policy(&self.options, &config);
                 self.look_at_space_now();
-                self.feed(crate::core::scheduler::Event::Configured(Box::new(policy)));
+                self.configure();
                 self.plan_retention();
                 log::info!("config: read {}", self.options.config_path().display());
             }
             Err(e) => log::error!("config: not used: {e}; the settings stay as they were"),
+        }
+    }
+
+    /// Tells the scheduler of the settings and the pauses as they are now.
+    fn configure(&mut self) {
+        let policy = policy(&self.options, &self.shared.config(), &self.pauses);
+        self.feed(Event::Configured(Box::new(policy)));
+    }
+
+    /// Takes in whether `pending/` or a queue has the file of a pause now.
+    pub(super) fn look_at_pause(&mut self, place: &Place) {
+        let is_paused = match self.shared.spool.has_pause(place) {
+            Ok(is_paused) => is_paused,
+            Err(e) => {
+                log::error!("{}: {e}", self.shared.spool.path_of(place).display());
+                return self.rescan_soon();
+            }
+        };
+        let pauses = &mut self.pauses;
+        let changed = match (place, is_paused) {
+            (Place::Queue(queue), true) => pauses.queues.insert(queue.clone()),
+            (Place::Queue(queue), false) => pauses.queues.remove(queue),
+            (_, _) => std::mem::replace(&mut pauses.all, is_paused) != is_paused,
+        };
+        if changed {
+            let word = if is_paused { "paused" } else { "resumed" };
+            log::info!("{}: {word}", self.shared.spool.path_of(place).display());
+            self.configure();
         }
     }
 }

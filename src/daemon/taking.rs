@@ -7,7 +7,7 @@ use crate::core::record::{Origin, Record};
 use crate::core::scheduler::Event;
 use crate::core::time::Boot;
 use crate::os::dir::{Listing, Look};
-use crate::spool::{Fs, Intake, Limits, Place, Where};
+use crate::spool::{Fs, Intake, Limits, OLD_HELD, Place, Where};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::Duration;
@@ -112,6 +112,9 @@ impl Engine {
     }
 
     pub(super) fn open_queue(&mut self, queue: &QueueName) {
+        if queue.as_str() == OLD_HELD {
+            return self.take_over_held();
+        }
         match self.watch_queue(queue) {
             Ok(true) => self.feed(Event::Found(queue.clone())),
             Ok(false) => {}
@@ -127,6 +130,24 @@ impl Engine {
             }
         }
         self.scan(Place::of_queue(queue));
+    }
+
+    /// An older version held jobs by a queue that it paused in the settings.
+    fn take_over_held(&mut self) {
+        match self.shared.spool.take_over_held() {
+            Ok(0) => {}
+            Ok(moved) => log::info!(
+                "pending/held/: {moved} jobs that an older version held are in held/ now; queues.held in config.json \
+                 means nothing any more and can be removed"
+            ),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => {
+                log::error!(
+                    "pending/held/: the jobs that an older version held cannot be moved to held/: {e}"
+                );
+                self.rescan_soon();
+            }
+        }
     }
 
     /// One turn's part of the scans.
@@ -243,7 +264,7 @@ impl Engine {
                 {
                     return;
                 }
-                if *place == Place::Pending && asks_for_queue(&record, origin) {
+                if *place == Place::Pending && asks_for_queue(&record) {
                     return self.route(&id, &record, look.inode);
                 }
                 if origin == Origin::Running && super::children::log_is_held(&self.shared, &id) {
@@ -471,12 +492,8 @@ impl Engine {
     }
 }
 
-/// True for a record in `pending/` itself that belongs into a queue's directory. One that pirn wrote and that still
-/// waits was moved there on purpose.
-fn asks_for_queue(record: &Record, origin: Origin) -> bool {
-    let named = record
-        .queue
-        .as_ref()
-        .is_some_and(|queue| !queue.is_default());
-    named && origin != Origin::Waiting
+/// True for a record in `pending/` itself that belongs into a queue's directory.
+fn asks_for_queue(record: &Record) -> bool {
+    let queue = record.queue.as_ref();
+    queue.is_some_and(|queue| !queue.is_default() && queue.as_str() != OLD_HELD)
 }

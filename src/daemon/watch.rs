@@ -7,7 +7,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Event, MovedTo, Scheduler};
 use crate::os::dir::{self, Kind};
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
-use crate::spool::{Fs, Place, Where};
+use crate::spool::{Fs, PAUSED, Place, Where};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -60,6 +60,7 @@ impl Engine {
         for place in [
             Place::Root,
             Place::Pending,
+            Place::Held,
             Place::Active,
             Place::Complete,
             Place::Failed,
@@ -99,7 +100,10 @@ impl Engine {
         let fd = self.shared.spool.fs().open_queue(queue)?;
         let watch = self.watches.watcher.add(&*fd, Interest::Everything)?;
         let place = Place::of_queue(queue);
-        Ok(self.watches.places.insert(watch, place.clone()) != Some(place))
+        let newly = self.watches.places.insert(watch, place.clone()) != Some(place.clone());
+        // Before any of its jobs is taken in.
+        self.look_at_pause(&place);
+        Ok(newly)
     }
 
     /// A job with a `max_log` has its log watched.
@@ -196,10 +200,12 @@ impl Engine {
 
     /// A daemon for one job has no eyes for others.
     fn is_ours(&self, name: &[u8]) -> bool {
-        self.options
-            .single
-            .as_ref()
-            .is_none_or(|id| id.as_str().as_bytes() == name)
+        name == PAUSED
+            || self
+                .options
+                .single
+                .as_ref()
+                .is_none_or(|id| id.as_str().as_bytes() == name)
     }
 
     fn changed(&mut self, watch: Watch, place: &Place, name: &[u8], change: Change) {
@@ -223,7 +229,9 @@ impl Engine {
                     self.directory_lost(watch, place);
                 }
             }
+            Place::Pending | Place::Queue(_) if name == PAUSED => self.look_at_pause(place),
             Place::Pending | Place::Queue(_) => self.pending_changed(place, name, change),
+            Place::Held => self.held_changed(name, change),
             Place::Active => self.active_changed(name, change),
             Place::Complete | Place::Failed => self.finished_changed(place, name, change),
             Place::Bad | Place::Log | Place::Tmp | Place::Store | Place::Scripts => {}
@@ -311,6 +319,13 @@ impl Engine {
         }
     }
 
+    /// What is held is nothing to the scheduler. Removed, it takes its log along.
+    fn held_changed(&mut self, name: &[u8], change: Change) {
+        if let (Change::MovedAway | Change::Removed, Ok(id)) = (change, JobId::from_bytes(name)) {
+            self.errand(committer::Task::ByHand(id));
+        }
+    }
+
     fn active_changed(&mut self, name: &[u8], change: Change) {
         let Ok(id) = JobId::from_bytes(name) else {
             return;
@@ -342,7 +357,8 @@ impl Engine {
                 Ok(Some(Where::Pending(_))) => MovedTo::Pending,
                 Ok(Some(Where::Complete | Where::Failed)) => MovedTo::Ended,
                 Ok(Some(Where::Active)) | Err(_) => return,
-                Ok(None) => MovedTo::Gone,
+                // It is ended, and nothing follows before it is released.
+                Ok(Some(Where::Held) | None) => MovedTo::Gone,
             },
             Err(_) => return,
         };
@@ -408,6 +424,7 @@ impl Engine {
             return self.open_queue(queue);
         }
         log::info!("queue {queue}: its directory is gone");
+        self.look_at_pause(&place);
         self.watches.places.retain(|_, watched| *watched != place);
         let left: Vec<JobId> = self.ask(|s| {
             s.all_waiting()
@@ -474,7 +491,7 @@ fn waits_in(scheduler: &Scheduler, id: &JobId, queue: &QueueName) -> bool {
 
 /// What matters in a directory: finished records are not written to any more.
 fn interest(place: &Place) -> Interest {
-    if matches!(place, Place::Complete | Place::Failed) {
+    if matches!(place, Place::Held | Place::Complete | Place::Failed) {
         Interest::Moves
     } else {
         Interest::Everything

@@ -12,7 +12,7 @@ use crate::core::config::Config;
 use crate::core::rights::Caller;
 use crate::daemon::{Options, Tally};
 use crate::os::{clock, procfs, user};
-use crate::spool::{EditError, Spool};
+use crate::spool::{Edit, EditError, Spool};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,7 @@ impl Door {
     }
 
     /// Sets values in `config.json`. Errors: it is not the file that the daemon reads, or not valid.
-    pub fn edit_settings(&self, edits: &[(&[&str], String)]) -> Result<(), Response> {
+    pub fn edit_settings(&self, edits: &[Edit<'_>]) -> Result<(), Response> {
         let ours = self.spool.path().join("config.json");
         if self.config.path() != ours {
             let what = format!(

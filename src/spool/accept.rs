@@ -1,6 +1,7 @@
 //! Accepting a job from a door: when this returns, the job survives a power cut.
 
-use super::{Found, Fs, Place, Spool, Where};
+use super::pause::no_queue;
+use super::{Found, Fs, OLD_HELD, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::os::dir::{How, Kind};
@@ -10,8 +11,9 @@ use std::fmt;
 use std::io;
 
 /// Where a file makes a number taken; `pending/` comes first.
-pub(super) const STATES: [Place; 4] = [
+pub(super) const STATES: [Place; 5] = [
     Place::Pending,
+    Place::Held,
     Place::Active,
     Place::Complete,
     Place::Failed,
@@ -74,9 +76,18 @@ impl From<io::Error> for SubmitError {
     }
 }
 
+/// Refuses the one name that no queue can have.
+pub(super) fn check_queue(queue: &QueueName) -> Result<(), SubmitError> {
+    match queue.as_str() {
+        OLD_HELD => Err(SubmitError::NoJob(no_queue(queue).to_string())),
+        _ => Ok(()),
+    }
+}
+
 impl<F: Fs> Spool<F> {
     /// Stages, syncs, renames into `pending/`, syncs that: accepted. `boot` is the boot id of this machine.
     pub fn submit(&self, job: Submit<'_>, boot: &str) -> Result<JobId, SubmitError> {
+        check_queue(&job.queue)?;
         job.record.queue = (!job.queue.is_default()).then(|| job.queue.clone());
         let (exact, how) = match job.id {
             NewId::Next => (None, How::NoReplace),
@@ -116,6 +127,7 @@ impl<F: Fs> Spool<F> {
         let queue = match &found.at {
             Where::Pending(queue) => queue.clone(),
             Where::Active => found.record.queue.clone().unwrap_or_default(),
+            Where::Held => return self.sync(&Place::Held),
             // A finished record is durable before it is there.
             Where::Complete | Where::Failed => return Ok(()),
         };
@@ -125,7 +137,7 @@ impl<F: Fs> Spool<F> {
         }
         match found.at {
             Where::Active => self.sync_active(),
-            Where::Pending(_) | Where::Complete | Where::Failed => Ok(()),
+            Where::Pending(_) | Where::Held | Where::Complete | Where::Failed => Ok(()),
         }
     }
 
@@ -166,14 +178,16 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// Moves a waiting job of this name to this queue, where it is about to be replaced: a name is a singleton, in
+    /// Moves a waiting or held job of this name to this queue, where it is about to be replaced: a name is a singleton, in
     /// whichever queue it waits. Replaced there it is gone from the other queue, too, at the same moment.
     fn gather(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
         let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
-        let mut queues = self.queues()?;
-        queues.push(QueueName::default());
-        for from in queues.iter().filter(|other| *other != queue) {
-            let from = Place::of_queue(from);
+        let queues = self.queues()?;
+        let places = queues.iter().map(Place::of_queue);
+        for from in places.chain([Place::Pending, Place::Held]) {
+            if from == to {
+                continue;
+            }
             let waits = match self.fs.look(&from, name) {
                 Ok(look) => look.is_some_and(|look| look.kind != Kind::Directory),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => false,

@@ -65,6 +65,7 @@ impl<F: Fs> Spool<F> {
             Place::Complete,
             Place::Failed,
             Place::Pending,
+            Place::Held,
             Place::Active,
         ] {
             if self.fs.look(&place, id.as_str().as_bytes())?.is_some() {

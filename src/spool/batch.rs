@@ -1,7 +1,7 @@
 //! Accepting many jobs together: staged by several threads, whose syncs share commits of the journal; renamed in
 //! order while others are still being staged; each directory synced once. Only then is any of them accepted.
 
-use super::accept::{STATES, SubmitError};
+use super::accept::{STATES, SubmitError, check_queue};
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::os::dir::How;
@@ -204,6 +204,7 @@ impl<F: Fs> Spool<F> {
         if !queue.is_default() {
             self.number(number, &STATES[..1])?;
         }
+        check_queue(&queue)?;
         let name = self.stage(id.as_str(), text.as_bytes())?;
         Ok(Staged { id, queue, name })
     }

@@ -153,7 +153,10 @@ impl<F: Fs> Spool<F> {
                 .flatten()
                 .is_some()
         };
-        if is_there(Place::Complete) {
+        if is_there(Place::Held) {
+            // Whatever an older run of its name came to.
+            ParentState::Open
+        } else if is_there(Place::Complete) {
             ParentState::Complete
         } else if is_there(Place::Failed) {
             ParentState::Failed

@@ -13,6 +13,7 @@ mod follow_up;
 mod fs;
 mod group;
 mod intake;
+mod pause;
 mod place;
 mod real;
 mod recover;
@@ -29,13 +30,14 @@ pub use claim::{Claim, Claimed};
 pub use commit::{Ending, Placed, Target};
 pub use fs::{Ask, Fs, Taken};
 pub use intake::{Intake, Limits};
+pub use pause::PAUSED;
 pub use place::Place;
 pub use real::RealFs;
 pub use recover::Left;
 pub use reserve::Reserve;
 pub use seq::NewSeq;
-pub use settings::EditError;
-pub use steer::{HELD, IfActive, Steered, shortage};
+pub use settings::{Edit, EditError};
+pub use steer::{IfActive, OLD_HELD, Steered, shortage};
 pub use view::{Found, Where};
 
 use crate::core::id::JobId;
@@ -60,8 +62,9 @@ pub struct Spool<F: Fs = RealFs> {
 }
 
 /// The directories whose syncs are shared among those who want them at the same time.
-const GROUPED: [Place; 4] = [
+const GROUPED: [Place; 5] = [
     Place::Active,
+    Place::Held,
     Place::Pending,
     Place::Complete,
     Place::Failed,

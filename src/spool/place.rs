@@ -13,6 +13,8 @@ pub enum Place {
     Pending,
     /// `pending/QUEUE/`.
     Queue(QueueName),
+    /// `held/`.
+    Held,
     /// `active/`.
     Active,
     /// `complete/`.
@@ -33,7 +35,7 @@ pub enum Place {
 
 impl Place {
     /// The sub-directories that every spool has.
-    pub const FIXED: [Self; 9] = [
+    pub const FIXED: [Self; 10] = [
         Self::Pending,
         Self::Active,
         Self::Complete,
@@ -43,6 +45,8 @@ impl Place {
         Self::Tmp,
         Self::Store,
         Self::Scripts,
+        // The last, since older versions made the others: where it is, all are.
+        Self::Held,
     ];
 
     /// True for a directory that every spool has, by the same name: neither the spool itself nor a queue's.
@@ -50,6 +54,7 @@ impl Place {
         match self {
             Self::Root | Self::Queue(_) => false,
             Self::Pending
+            | Self::Held
             | Self::Active
             | Self::Complete
             | Self::Failed
@@ -74,6 +79,7 @@ impl Place {
     pub fn of_state(state: State) -> Self {
         match state {
             State::Pending => Self::Pending,
+            State::Held => Self::Held,
             State::Active => Self::Active,
             State::Complete => Self::Complete,
             State::Failed => Self::Failed,
@@ -86,6 +92,7 @@ impl Place {
             Self::Root => ".",
             Self::Pending => "pending",
             Self::Queue(queue) => return PathBuf::from("pending").join(queue.as_str()),
+            Self::Held => "held",
             Self::Active => "active",
             Self::Complete => "complete",
             Self::Failed => "failed",
@@ -103,6 +110,7 @@ impl Place {
             Self::Pending => QueueName::new(DEFAULT_QUEUE).ok(),
             Self::Queue(queue) => Some(queue.clone()),
             Self::Root
+            | Self::Held
             | Self::Active
             | Self::Complete
             | Self::Failed

@@ -1,4 +1,4 @@
-//! Editing `config.json` one value at a time, so that everybody can see what was done.
+//! Editing `config.json` one value at a time.
 
 use super::{Fs, Place, Spool};
 use crate::core::json::Object;
@@ -31,8 +31,8 @@ impl fmt::Display for EditError {
 
 impl std::error::Error for EditError {}
 
-/// One value: the keys that lead to it, and its JSON text.
-pub type Edit<'a> = (&'a [&'a str], String);
+/// One value: the keys that lead to it, and its JSON text; `None` removes it.
+pub type Edit<'a> = (&'a [&'a str], Option<String>);
 
 impl Spool<RealFs> {
     /// Sets these values in `config.json`, which is replaced whole and synced. All other values keep their own text
@@ -49,7 +49,7 @@ impl Spool<RealFs> {
         };
         check(&text)?;
         for (keys, value) in edits {
-            text = set(&text, keys, value, 0)?;
+            text = set(&text, keys, value.as_deref(), 0)?;
         }
         check(&text)?;
         let staged = self.staging_name("config");
@@ -71,10 +71,10 @@ fn check(text: &str) -> Result<(), EditError> {
         .map_err(EditError::Invalid)
 }
 
-/// The text with the value at `keys` replaced.
-fn set(text: &str, keys: &[&str], value: &str, depth: usize) -> Result<String, EditError> {
+/// The text with the value at `keys` replaced, or without it.
+fn set(text: &str, keys: &[&str], value: Option<&str>, depth: usize) -> Result<String, EditError> {
     let Some((key, rest)) = keys.split_first() else {
-        return Ok(value.to_owned());
+        return Ok(value.unwrap_or(text).to_owned());
     };
     let object = Object::parse(text).map_err(|e| EditError::Invalid(e.to_string()))?;
     let mut fields: Vec<(String, String)> = object
@@ -82,8 +82,13 @@ fn set(text: &str, keys: &[&str], value: &str, depth: usize) -> Result<String, E
         .map(|(key, raw)| (key.to_owned(), raw.get().to_owned()))
         .collect();
     match fields.iter_mut().find(|(name, _)| name == key) {
+        Some(_) if value.is_none() && rest.is_empty() => fields.retain(|(name, _)| name != key),
         Some((_, old)) => *old = set(old, rest, value, depth + 1)?,
+        None if value.is_none() => return Ok(text.to_owned()),
         None => fields.push(((*key).to_owned(), set("{}", rest, value, depth + 1)?)),
+    }
+    if fields.is_empty() {
+        return Ok("{}".to_owned());
     }
     let indent = "  ".repeat(depth + 1);
     let quoted = |name: &str| serde_json::to_string(name).unwrap_or_default();
@@ -106,14 +111,34 @@ mod tests {
     #[test]
     fn edits_touch_one_value() {
         let text = r#"{"slots": 4, "queues": {"mail": {"slots": 1}}, "keep": "1d"}"#;
-        let edited = set(text, &["queues", "mail", "paused"], "true", 0).unwrap();
+        let edited = set(text, &["queues", "mail", "paused"], Some("true"), 0).unwrap();
         assert_eq!(
             edited,
             "{\n  \"slots\": 4,\n  \"queues\": {\n    \"mail\": {\n      \"slots\": 1,\n      \"paused\": true\n    }\n  },\n  \"keep\": \"1d\"\n}"
         );
         assert_eq!(
-            set("{}", &["paused"], "false", 0).unwrap(),
+            set("{}", &["paused"], Some("false"), 0).unwrap(),
             "{\n  \"paused\": false\n}"
+        );
+    }
+
+    #[test]
+    fn a_value_is_removed() {
+        let text = r#"{"slots": 4, "queues": {"mail": {"slots": 1}}}"#;
+        let remove = |keys: &[&str]| set(text, keys, None, 0).unwrap();
+        assert_eq!(
+            remove(&["queues", "mail", "slots"]),
+            "{\n  \"slots\": 4,\n  \"queues\": {\n    \"mail\": {}\n  }\n}"
+        );
+        assert_eq!(
+            remove(&["slots"]),
+            "{\n  \"queues\": {\"mail\": {\"slots\": 1}}\n}"
+        );
+        assert_eq!(set("{\"slots\": 4}", &["slots"], None, 0).unwrap(), "{}");
+        // Nothing is made for what is not there.
+        assert_eq!(
+            set("{}", &["queues", "web", "slots"], None, 0).unwrap(),
+            "{}"
         );
     }
 }

@@ -2,11 +2,10 @@
 
 use super::claim::Rewritten;
 use super::intake::stamp;
-use super::view::MAX_RECORD_BYTES;
-use super::{Ask, Fs, Place, Spool, Taken, Where};
+use super::{Fs, Place, Spool, Where};
 use crate::core::config::{Config, MinFree};
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::{Reason, Record, State};
+use crate::core::record::{Reason, State};
 use crate::os::clock;
 use crate::os::dir::{self, How};
 use crate::spool::{RealFs, Reserve};
@@ -37,12 +36,9 @@ pub enum IfActive {
 /// How often a job that moves on whenever it has been found is looked for.
 const ROUNDS: usize = 100;
 
-/// The queue of jobs that are held.
-pub const HELD: &str = "held";
-
-fn held_queue() -> io::Result<QueueName> {
-    QueueName::new(HELD).map_err(io::Error::other)
-}
+/// The queue in which older versions kept held jobs, and paused it. No queue can have this name: nothing is started
+/// from its directory.
+pub const OLD_HELD: &str = "held";
 
 impl<F: Fs> Spool<F> {
     /// Finds a job and acts on it where it is. `act` says nothing if the job was not there any more: it moved on in
@@ -74,7 +70,7 @@ impl<F: Fs> Spool<F> {
             let was_over = match at {
                 Where::Complete | Where::Failed => return Ok(Some(Steered::Wrong(at.state()))),
                 Where::Active => None,
-                Where::Pending(_) => match self.load(id, at)? {
+                Where::Pending(_) | Where::Held => match self.load(id, at)? {
                     // What cannot be read is an error before it has been moved.
                     Some(waiting) => Some(waiting.is_over()),
                     None => return Ok(None),
@@ -115,7 +111,7 @@ impl<F: Fs> Spool<F> {
     /// synced ([`Self::sync_all`]) before anybody is told: once for many jobs.
     pub fn retry(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
         self.act_on(id, |at| {
-            if matches!(at, Where::Active | Where::Pending(_)) {
+            if !at.state().is_final() {
                 return Ok(Some(Steered::Wrong(at.state())));
             }
             let queue = self.load(id, at)?.and_then(|record| record.queue);
@@ -125,9 +121,12 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// Where jobs of this queue wait: a directory that is there.
-    fn waiting_place(&self, queue: QueueName) -> io::Result<Place> {
-        if !queue.is_default() && self.fs.make_queue(&queue)? {
+    /// Where jobs wait whose records name this queue: a directory that is there.
+    pub(super) fn waiting_place(&self, queue: QueueName) -> io::Result<Place> {
+        if queue.is_default() || queue.as_str() == OLD_HELD {
+            return Ok(Place::Pending);
+        }
+        if self.fs.make_queue(&queue)? {
             self.sync(&Place::Pending)?;
         }
         Ok(Place::of_queue(&queue))
@@ -149,7 +148,7 @@ impl<F: Fs> Spool<F> {
                 (Where::Active, IfActive::End) => {
                     self.fs.unlink(&Place::Active, id.as_str().as_bytes())?
                 }
-                (Where::Pending(_) | Where::Complete | Where::Failed, _) => {
+                (Where::Pending(_) | Where::Held | Where::Complete | Where::Failed, _) => {
                     self.remove_finished(id, &at.place())?
                 }
             };
@@ -182,89 +181,114 @@ impl<F: Fs> Spool<F> {
         Ok(steered)
     }
 
-    /// Holds a waiting job: its file goes to the queue [`HELD`], from which nothing is started while that is paused.
+    /// Holds a waiting job: its file goes to `held/`, from which nothing is started, durably.
+    ///
+    /// The queue is written into the file once it is there: in its queue, the daemon may be rewriting it for a start,
+    /// and somebody may drop a newer one. A crash in between leaves a job that is held and goes to the default queue.
     pub fn hold(&self, id: &JobId) -> io::Result<Steered> {
-        let held = held_queue()?;
-        self.act_on(id, |at| {
+        let mut changed = BTreeSet::new();
+        let steered = self.act_on(id, |at| {
             let queue = match at {
-                Where::Pending(queue) if *queue == held => {
-                    return Ok(Some(Steered::Done(at.state())));
-                }
+                Where::Held => return Ok(Some(Steered::Done(State::Held))),
                 Where::Pending(queue) => queue,
                 Where::Active | Where::Complete | Where::Failed => {
                     return Ok(Some(Steered::Wrong(at.state())));
                 }
             };
-            let Some(said) = self.say_queue(id, &at.place(), queue)? else {
-                return Ok(None);
-            };
-            if !self.move_queue(id, queue, &held)? {
+            if !self.move_file(id, &at.place(), &Place::Held, &mut changed)? {
                 return Ok(None);
             }
-            let to = Place::of_queue(&held);
-            if self
-                .fs
-                .look(&to, id.as_str().as_bytes())?
-                .map(|look| look.inode)
-                != Some(said)
-            {
-                // A newer file of its name was dropped in between, and is held instead.
-                self.say_queue(id, &to, queue)?;
+            if let Err(e) = self.say_queue(id, queue) {
+                // Nobody would know where it came from.
+                self.move_file(id, &Place::Held, &at.place(), &mut changed)?;
+                return Err(e);
             }
             Ok(Some(Steered::Done(at.state())))
-        })
+        })?;
+        self.sync_all(&changed)?;
+        Ok(steered)
     }
 
-    /// Writes the queue that a job waits in into its file, which may say nothing of it (a shell line) or name another
-    /// (it was moved by hand): else nobody would know where it came from. Gives the file's inode; nothing if it is
-    /// gone or was replaced.
-    fn say_queue(&self, id: &JobId, place: &Place, queue: &QueueName) -> io::Result<Option<u64>> {
-        if queue.is_default() {
-            let look = self.fs.look(place, id.as_str().as_bytes())?;
-            return Ok(look.map(|look| look.inode));
+    /// Writes the queue that a held job waited in into its file, which may say nothing of it (a shell line) or name
+    /// another (it was moved by hand).
+    fn say_queue(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
+        if queue.is_default() || queue.as_str() == OLD_HELD {
+            return Ok(());
         }
-        let Some((look, mut record)) = self.read_record(id, place)? else {
-            return Ok(None);
-        };
-        if record.queue.as_ref() == Some(queue) {
-            return Ok(Some(look.inode));
+        while let Some((look, mut record)) = self.read_record(id, &Place::Held)? {
+            if record.queue.as_ref() == Some(queue) {
+                break;
+            }
+            record.queue = Some(queue.clone());
+            match self.rewrite(&Place::Held, id, stamp(&look), &record)? {
+                Rewritten::Done(_) | Rewritten::Gone => break,
+                Rewritten::Changed => {}
+            }
         }
-        record.queue = Some(queue.clone());
-        match self.rewrite(place, id, stamp(&look), &record)? {
-            Rewritten::Done(ours) => Ok(Some(ours.inode)),
-            Rewritten::Gone | Rewritten::Changed => Ok(None),
-        }
+        Ok(())
     }
 
     /// Lets a held job go: back to the queue that its record names. Another one is left where it is.
     pub fn release(&self, id: &JobId) -> io::Result<Steered> {
-        let held = held_queue()?;
-        self.act_on(id, |at| match at {
-            Where::Pending(queue) if *queue == held => {
-                let to = self.queue_named(id, &held)?;
-                let to = to.filter(|to| *to != held).unwrap_or_default();
-                let moved = self.move_queue(id, &held, &to)?;
-                Ok(moved.then_some(Steered::Done(at.state())))
-            }
-            Where::Pending(_) => Ok(Some(Steered::Done(at.state()))),
-            Where::Active | Where::Complete | Where::Failed => Ok(Some(Steered::Wrong(at.state()))),
+        let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
+        self.act_on(id, |at| {
+            // Another job of its name may be found first.
+            let is_held = self
+                .fs
+                .look(&Place::Held, id.as_str().as_bytes())?
+                .is_some();
+            let from = match at {
+                _ if is_held => Place::Held,
+                Where::Pending(queue) if *queue == old => at.place(),
+                Where::Held => return Ok(None),
+                Where::Pending(_) => return Ok(Some(Steered::Done(at.state()))),
+                Where::Active | Where::Complete | Where::Failed => {
+                    return Ok(Some(Steered::Wrong(at.state())));
+                }
+            };
+            let to = self.waiting_place(self.queue_named(id, &from)?.unwrap_or_default())?;
+            let moved = self.move_durably(id, &from, &to)?;
+            Ok(moved.then_some(Steered::Done(State::Held)))
         })
     }
 
-    /// The queue that a waiting job's file names, which may not be the one that it waits in.
-    pub fn queue_named(&self, id: &JobId, at: &QueueName) -> io::Result<Option<QueueName>> {
-        let place = Place::of_queue(at);
-        let name = id.as_str().as_bytes();
-        match self.fs.take(&place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
-            Taken::File { bytes, .. } => Ok(Record::from_bytes(&bytes).ok().and_then(|r| r.queue)),
-            Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => Ok(None),
+    /// Moves the jobs that an older version held to `held/`, durably, and removes the queue that they waited in. Gives
+    /// how many they were.
+    pub fn take_over_held(&self) -> io::Result<usize> {
+        let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
+        let ids = self.ids(&Where::Pending(old.clone()))?;
+        let from = Place::of_queue(&old);
+        let mut moved = 0;
+        self.durably(|changed| {
+            for id in &ids {
+                match self.move_file(id, &from, &Place::Held, changed) {
+                    Ok(was_there) => moved += usize::from(was_there),
+                    // One of its name is held already: neither is to be lost, and this one is not started either.
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(())
+        })?;
+        match self.fs.remove_queue(&old) {
+            Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => Err(e),
+            Ok(()) | Err(_) => Ok(moved),
+        }
+    }
+
+    /// The queue that a held job's file names.
+    fn queue_named(&self, id: &JobId, place: &Place) -> io::Result<Option<QueueName>> {
+        match self.read_record(id, place) {
+            Ok(read) => Ok(read.and_then(|(_, record)| record.queue)),
+            // The daemon says what is wrong with it, once it waits.
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(e) => Err(e),
         }
     }
 
     /// False if the job was not there any more.
-    fn move_queue(&self, id: &JobId, from: &QueueName, to: &QueueName) -> io::Result<bool> {
-        let (from, to) = (Place::of_queue(from), self.waiting_place(to.clone())?);
-        self.durably(|changed| self.move_file(id, &from, &to, changed))
+    fn move_durably(&self, id: &JobId, from: &Place, to: &Place) -> io::Result<bool> {
+        self.durably(|changed| self.move_file(id, from, to, changed))
     }
 
     fn move_file(

@@ -1,7 +1,7 @@
 //! Looking: which state a job is in, its record, its log.
 
 use super::seq::MOST;
-use super::{Ask, Fs, HELD, Place, Spool, Taken};
+use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
@@ -14,6 +14,8 @@ use std::io;
 pub enum Where {
     /// Waiting in this queue.
     Pending(QueueName),
+    /// Held back.
+    Held,
     /// Running.
     Active,
     /// Ended well.
@@ -27,6 +29,7 @@ impl Where {
     pub fn place(&self) -> Place {
         match self {
             Self::Pending(queue) => Place::of_queue(queue),
+            Self::Held => Place::Held,
             Self::Active => Place::Active,
             Self::Complete => Place::Complete,
             Self::Failed => Place::Failed,
@@ -37,6 +40,7 @@ impl Where {
     pub fn state(&self) -> State {
         match self {
             Self::Pending(_) => State::Pending,
+            Self::Held => State::Held,
             Self::Active => State::Active,
             Self::Complete => State::Complete,
             Self::Failed => State::Failed,
@@ -121,6 +125,7 @@ impl<F: Fs> Spool<F> {
         for at in [
             Where::Active,
             Where::Pending(QueueName::default()),
+            Where::Held,
             Where::Complete,
             Where::Failed,
         ] {
@@ -168,18 +173,12 @@ impl<F: Fs> Spool<F> {
     /// The queues that the records of jobs name which wait in none: held, running and finished ones. Reads them all.
     pub fn queues_named(&self) -> io::Result<BTreeSet<QueueName>> {
         let mut names = BTreeSet::new();
-        for at in [Where::Active, Where::Complete, Where::Failed] {
+        for at in [Where::Held, Where::Active, Where::Complete, Where::Failed] {
             for id in self.ids(&at)? {
                 // A file that is gone by now or cannot be read names none.
                 if let Ok(Some(record)) = self.load(&id, &at) {
                     names.extend(record.queue);
                 }
-            }
-        }
-        let held = QueueName::new(HELD).map_err(io::Error::other)?;
-        if self.queues()?.contains(&held) {
-            for id in self.ids(&Where::Pending(held.clone()))? {
-                names.extend(self.queue_named(&id, &held)?);
             }
         }
         Ok(names)
@@ -239,6 +238,7 @@ impl<F: Fs> Spool<F> {
         let mut highest = 0;
         let states = [
             Place::Pending,
+            Place::Held,
             Place::Active,
             Place::Complete,
             Place::Failed,
@@ -277,7 +277,9 @@ impl<F: Fs> Spool<F> {
     pub fn each_id(&self, at: &Where, each: &mut dyn FnMut(JobId)) -> io::Result<()> {
         let queues = match at {
             Where::Pending(queue) if queue.is_default() => self.queues()?,
-            Where::Pending(_) | Where::Active | Where::Complete | Where::Failed => Vec::new(),
+            Where::Pending(_) | Where::Held | Where::Active | Where::Complete | Where::Failed => {
+                Vec::new()
+            }
         };
         self.fs.names(&at.place(), &mut |name| {
             let is_queue = || queues.iter().any(|queue| queue.as_str().as_bytes() == name);

@@ -14,21 +14,19 @@ fn a_held_job_waits_until_it_is_released() {
     spool.add(&["true"]);
     spool.add(&["true"]);
     ok(&spool, &["hold", "1", "2"]);
-    assert_eq!(spool.ls("pending/held"), ["1", "2"]);
+    assert_eq!(spool.ls("held"), ["1", "2"]);
+    // The settings are not for it.
     assert_eq!(
         spool.record("config.json"),
-        json!({"keep": "28d", "slots": 1, "queues": {"held": {"paused": true}}})
+        json!({"keep": "28d", "slots": 1})
     );
     // Twice is once.
     ok(&spool, &["hold", "2", "1"]);
     spool.serve(&[]);
     spool.wait_record("complete/3");
-    assert_eq!(spool.ls("pending/held"), ["1", "2"]);
+    assert_eq!(spool.ls("held"), ["1", "2"]);
     let status = spool.pirn(&["status"]).stdout;
-    assert!(
-        status.contains("held") && status.contains("paused"),
-        "{status}"
-    );
+    assert!(status.contains("held      2\n"), "{status}");
     ok(&spool, &["release", "1", "2"]);
     let record = spool.wait_record("complete/1");
     assert_eq!(
@@ -56,14 +54,14 @@ fn a_released_job_goes_back_to_where_it_waited() {
         let path = format!("pending/mail/{id}");
         fs::write(spool.path().join(&path), &text).unwrap();
         ok(&spool, &["hold", id]);
-        assert!(!spool.has(&path) && spool.has(&format!("pending/held/{id}")));
+        assert!(!spool.has(&path) && spool.has(&format!("held/{id}")));
         ok(&spool, &["release", id]);
         let record = spool.record(&path);
         assert_eq!(record["queue"], "mail", "{id}");
         if !text.starts_with('{') {
             assert_eq!(record["command"], text);
         }
-        assert_eq!(spool.ls("pending/held"), [""; 0]);
+        assert_eq!(spool.ls("held"), [""; 0]);
     }
     assert!(spool.read("pending/mail/plain").contains("1.50"));
     assert_eq!(spool.record("pending/mail/moved")["tags"], json!(["x"]));
@@ -84,7 +82,7 @@ fn what_does_not_wait_cannot_be_held() {
         done.stderr
     );
     assert!(
-        done.stderr.contains("no job nobody") && spool.has("pending/held/wait"),
+        done.stderr.contains("no job nobody") && spool.has("held/wait"),
         "{}",
         done.stderr
     );
@@ -106,15 +104,14 @@ fn what_does_not_wait_cannot_be_held() {
     assert!(!spool.has("config.json"));
 }
 
-/// Without the pause a held job would be started: so no pause, no holding.
+/// Holding is a rename: broken settings are nothing to it.
 #[test]
-fn nothing_is_held_that_cannot_be_kept() {
+fn broken_settings_hold_nothing_up() {
     let spool = Spool::new();
     let id = spool.add(&["true"]);
     spool.config("{\"slots\": 4,,}");
-    let done = spool.pirn(&["hold", &id]);
-    assert_eq!(done.code, 78, "{}", done.stderr);
-    assert!(done.stderr.contains("config.json") && spool.has("pending/1"));
+    ok(&spool, &["hold", &id]);
+    assert!(spool.has(&format!("held/{id}")));
     assert_eq!(spool.read("config.json"), "{\"slots\": 4,,}");
 }
 
@@ -128,10 +125,10 @@ fn another_of_its_name_is_not_replaced() {
     assert_eq!(done.code, 1, "{}", done.stderr);
     assert!(done.stderr.contains("in the way"), "{}", done.stderr);
     assert_eq!(spool.read("pending/a"), "echo new");
-    assert_eq!(spool.record("pending/held/a")["command"], "echo held");
+    assert_eq!(spool.record("held/a")["command"], "echo held");
 }
 
-/// The pause is heard of before the job is: a daemon with free slots must not start it on its way.
+/// A daemon with free slots must not start it on its way.
 #[test]
 fn a_job_does_not_slip_through_while_it_is_held() {
     let spool = Spool::serving(&["--slots", "4"]);
@@ -143,33 +140,134 @@ fn a_job_does_not_slip_through_while_it_is_held() {
         // Behind it, so that it would have been started by then.
         let barrier = spool.add(&["true"]);
         spool.wait_record(&format!("complete/{barrier}"));
-        assert!(spool.has(&format!("pending/held/{id}")), "{n}");
+        assert!(spool.has(&format!("held/{id}")), "{n}");
         ok(&spool, &["rm", &id]);
-        ok(&spool, &["resume", "held"]);
+        assert!(!spool.has(&format!("held/{id}")));
     }
 }
 
-/// Each reads the settings, changes one and writes them: none may be lost for another's sake.
+/// As a user does it without pirn, with and without a daemon that looks.
 #[test]
-fn settings_that_are_changed_at_once_are_all_changed() {
-    let spool = Spool::new();
-    let ids: Vec<String> = (0..8).map(|_| spool.add(&["true"])).collect();
-    for id in &ids {
-        spool.make_queue(&format!("q{id}"));
+fn mv_holds_and_releases() {
+    let mut spool = Spool::serving(&["--slots", "0"]);
+    for (id, queue) in [("plain", "default"), ("added", "mail")] {
+        spool.add(&["--id", id, "-q", queue, "echo", "ran"]);
     }
-    std::thread::scope(|scope| {
-        for id in &ids {
-            let spool = &spool;
-            scope.spawn(move || {
-                ok(spool, &["pause", &format!("q{id}")]);
-                ok(spool, &["hold", id]);
-            });
-        }
+    spool.mv("pending/plain", "held");
+    spool.mv("pending/mail/added", "held");
+    spool.stop();
+    spool.serve(&[]);
+    spool.settle();
+    assert_eq!(spool.ls("held"), ["added", "plain"]);
+    assert_eq!(spool.ls("log"), [""; 0]);
+    spool.mv("held/plain", "pending");
+    assert_eq!(spool.wait_record("complete/plain")["output"], "ran\n");
+    // The record leads it.
+    spool.mv("held/added", "pending");
+    assert_eq!(spool.wait_record("complete/added")["queue"], "mail");
+}
+
+#[test]
+fn a_running_job_that_is_moved_to_held_is_ended_and_held() {
+    let spool = Spool::serving(&[]);
+    spool.drop_file("7", "echo begun; exec sleep 600");
+    spool.wait_log("7", "begun");
+    spool.wait_note("7");
+    spool.mv("active/7", "held");
+    spool.wait_no_process("7");
+    spool.settle();
+    assert!(spool.has("held/7") && spool.has("log/7"));
+    assert!(!spool.has("active/7") && !spool.has("pending/7"));
+    ok(&spool, &["release", "7"]);
+    spool.wait_for("a second start", || spool.read("log/7") == "begun\nbegun\n");
+    ok(&spool, &["cancel", "7"]);
+}
+
+#[test]
+fn a_held_job_is_a_job_like_any_other() {
+    let spool = Spool::serving(&[]);
+    ok(&spool, &["pause"]);
+    for _ in 0..5 {
+        spool.add(&["true"]);
+    }
+    let child = spool.add(&["--after", "1", "true"]);
+    ok(&spool, &["hold", "1", "2", "3", "4", "5"]);
+    ok(&spool, &["resume"]);
+    spool.settle();
+    let line = |args: &[&str]| {
+        let done = spool.pirn(args);
+        assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+        done.stdout
+    };
+    assert_eq!(line(&["ls", "held", "--ids"]), "1\n2\n3\n4\n5\n");
+    let shown = spool.pirn(&["show", "1", "--json"]).stdout;
+    assert!(shown.contains("\"state\": \"held\""), "{shown}");
+    let status = spool.pirn(&["status", "--json"]).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(
+        (&status["held"], &status["pending"]),
+        (&json!(5), &json!(1))
+    );
+    // Its name is taken, and what waits for it waits on.
+    assert_ne!(spool.pirn(&["add", "--id", "1", "true"]).code, 0);
+    assert!(spool.has(&format!("pending/{child}")));
+    assert_eq!(spool.pirn(&["retry", "2"]).code, 1);
+    assert_eq!(spool.pirn(&["wait", "2", "--timeout", "50ms"]).code, 75);
+    ok(&spool, &["cancel", "2"]);
+    assert_eq!(spool.record("failed/2")["reason"], "cancelled");
+    ok(&spool, &["rm", "3"]);
+    assert!(!spool.has("held/3"));
+    ok(&spool, &["release", "1"]);
+    spool.wait_record("complete/1");
+    spool.wait_record(&format!("complete/{child}"));
+    // A daemon that comes later leaves the others where they are.
+    assert_eq!(spool.ls("held"), ["4", "5"]);
+}
+
+/// A held job whose file a user removes takes its log along.
+#[test]
+fn rm_of_a_held_file_takes_its_log_along() {
+    let spool = Spool::serving(&[]);
+    let slow =
+        json!({"command": "echo x; false", "tries": 2, "backoff": {"first": "1h", "max": "1h"}});
+    spool.drop_json("7", &slow);
+    spool.wait_for("the backoff", || {
+        spool.has("pending/7") && spool.read("pending/7").contains("attempts")
     });
-    let queues = spool.record("config.json")["queues"].clone();
-    for id in &ids {
-        assert_eq!(queues[format!("q{id}")]["paused"], true, "{queues}");
-        assert!(spool.has(&format!("pending/held/{id}")));
-    }
-    assert_eq!(queues["held"]["paused"], true);
+    ok(&spool, &["hold", "7"]);
+    spool.settle();
+    assert_eq!(spool.read("log/7"), "x\n");
+    spool.rm("held/7");
+    spool.wait_gone("log/7");
+}
+
+/// Older versions kept held jobs in a queue that they paused in the settings.
+#[test]
+fn jobs_that_an_older_version_held_stay_held() {
+    let mut spool = Spool::new();
+    let id = spool.add(&["-q", "mail", "true"]);
+    spool.config(r#"{"queues": {"held": {"paused": true}}}"#);
+    fs::remove_dir(spool.path().join("held")).unwrap();
+    fs::create_dir(spool.path().join("pending/held")).unwrap();
+    spool.mv(&format!("pending/mail/{id}"), "pending/held");
+    fs::write(spool.path().join("pending/held/line"), "echo line").unwrap();
+    spool.serve(&[]);
+    spool.settle();
+    assert_eq!(spool.ls("held"), [&id, "line"]);
+    assert!(!spool.has("pending/held"));
+    spool.wait_daemon_log("pending/held/: 2 jobs");
+    assert_eq!(
+        spool.record("config.json")["queues"]["held"]["paused"],
+        true
+    );
+    ok(&spool, &["release", &id, "line"]);
+    assert_eq!(
+        spool.wait_record(&format!("complete/{id}"))["queue"],
+        "mail"
+    );
+    spool.wait_record("complete/line");
+    // The name is nobody's any more.
+    let done = spool.pirn(&["add", "-q", "held", "true"]);
+    assert_eq!(done.code, 65, "{}", done.stderr);
+    assert!(done.stderr.contains("held"), "{}", done.stderr);
 }

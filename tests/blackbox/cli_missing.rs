@@ -174,7 +174,9 @@ fn a_queue_that_is_not_there_is_named_and_not_written_down() {
     }
     for queue in ["default", "mail", "backup", "upload", "once"] {
         assert_eq!(spool.pirn(&["ls", "-q", queue]).code, 0, "{queue}");
-        ok(&spool, &["pause", queue]);
+        if queue != "default" {
+            ok(&spool, &["pause", queue]);
+        }
         ok(&spool, &["resume", queue]);
     }
     assert_eq!(spool.pirn(&["ls", "--ids", "-q", "once"]).stdout, "3\n");

@@ -39,6 +39,7 @@ mod odd_texts;
 mod order;
 mod other_user;
 mod parents;
+mod pauses;
 mod record;
 mod scratch;
 mod signals;

@@ -51,7 +51,7 @@ fn rm_of_a_job_that_is_being_started_says_what_becomes_of_it() {
 
 #[test]
 fn hold_of_a_job_that_is_being_started_says_what_becomes_of_it() {
-    told_what_happens("hold", Some("pending/held"));
+    told_what_happens("hold", Some("held"));
 }
 
 /// The queue must be written into a plain text that is held, and a newer one may be dropped meanwhile.
@@ -59,7 +59,7 @@ fn hold_of_a_job_that_is_being_started_says_what_becomes_of_it() {
 fn a_drop_survives_a_hold_of_its_name() {
     let spool = Spool::new();
     spool.add(&["-q", "mail", "true"]);
-    let places = ["pending/mail/a", "pending/held/a"];
+    let places = ["pending/mail/a", "held/a"];
     let has = |text: &str| {
         let mut texts = places
             .iter()

@@ -68,7 +68,9 @@ impl<'a> Promises<'a> {
         for (name, places) in &survey.names {
             // Which of two that wait in different queues is the newer is for the scheduler to say.
             let wait = places.iter().all(|place| place.queue().is_some());
-            if places.len() > 1 && !wait {
+            // A job that is held is another one than what is dropped by its name meanwhile.
+            let others = places.iter().filter(|place| **place != Place::Held);
+            if others.count() > 1 && !wait {
                 return Err(format!("two files are called {name}: {places:?}"));
             }
             if places.contains(&Place::Active) {

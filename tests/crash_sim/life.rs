@@ -248,6 +248,18 @@ impl Life {
         }
     }
 
+    /// `pirn hold`. Another of its name may be held already.
+    pub fn hold(&mut self, id: &JobId) {
+        self.fs.during("hold");
+        let _ = self.door.hold(id);
+    }
+
+    /// `pirn release`. Another of its name may wait already.
+    pub fn release(&mut self, id: &JobId) {
+        self.fs.during("release");
+        let _ = self.door.release(id);
+    }
+
     /// `pirn rm`.
     pub fn forget(&mut self, id: &JobId) {
         if let Some(at) = self.door.find(id).expect("looked") {

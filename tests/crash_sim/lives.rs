@@ -11,7 +11,7 @@ const OK: TryEnd = TryEnd::Exited(0);
 const FAIL: TryEnd = TryEnd::Exited(1);
 const FINAL: TryEnd = TryEnd::Exited(100);
 
-pub const ALL: [(&str, Script); 22] = [
+pub const ALL: [(&str, Script); 23] = [
     ("numbered jobs, each end", each_end),
     ("an exact id, used again", exact),
     ("a drop under a used name", singleton),
@@ -40,6 +40,7 @@ pub const ALL: [(&str, Script); 22] = [
     ("moved between queues, and forgotten", moved_and_forgotten),
     ("many at once", many_at_once),
     ("replaced from another queue", replaced_from_another_queue),
+    ("held and released", held_and_released),
 ];
 
 fn default() -> QueueName {
@@ -340,4 +341,21 @@ fn replaced_from_another_queue(life: &mut Life) {
     life.submit(a(), Wish::PLAIN);
     life.submit(a(), Wish::MAIL);
     life.run_in("a", &queue("mail"), OK);
+}
+
+fn held_and_released(life: &mut Life) {
+    life.number(Wish::MAIL);
+    life.fs.user_mkdir("web");
+    let web = Place::Queue(queue("web"));
+    life.drop_file(&web, "a", Wish::PLAIN, true);
+    for held in ["1", "a"] {
+        life.hold(&id(held));
+    }
+    life.number(Wish::PLAIN);
+    life.run("2", OK);
+    for held in ["1", "a"] {
+        life.release(&id(held));
+    }
+    life.run_in("1", &queue("mail"), OK);
+    life.run_in("a", &queue("web"), OK);
 }

@@ -17,7 +17,7 @@ const ENDS: [TryEnd; 4] = [
 ];
 
 /// What a user does to a file of this name, at any moment.
-pub const DEEDS: [fn(&SimFs, &str); 11] = [
+pub const DEEDS: [fn(&SimFs, &str); 13] = [
     |fs, name| fs.user_rm(&Place::Active, name),
     |fs, name| fs.user_mv(&Place::Active, name, &Place::Pending, name),
     |fs, name| fs.user_mv(&Place::Active, name, &Place::Failed, name),
@@ -27,6 +27,8 @@ pub const DEEDS: [fn(&SimFs, &str); 11] = [
     |fs, name| fs.user_mv(&Place::Failed, name, &Place::Pending, name),
     |fs, name| fs.user_mv(&Place::Complete, name, &Place::Pending, name),
     |fs, name| fs.user_rm(&Place::Failed, name),
+    |fs, name| fs.user_mv(&Place::Pending, name, &Place::Held, name),
+    |fs, name| fs.user_mv(&Place::Held, name, &Place::Pending, name),
     |fs, name| fs.user_drop(&Place::Pending, name, "new01"),
     |fs, name| {
         fs.user_mkdir("mail");
@@ -85,7 +87,7 @@ impl Life {
             Some(Where::Active) => return,
             Some(Where::Pending(_)) => StopReason::Requeued,
             Some(Where::Complete | Where::Failed) => StopReason::Cancelled,
-            None => StopReason::Forgotten,
+            Some(Where::Held) | None => StopReason::Forgotten,
         };
         self.killed(job, why);
     }
@@ -99,10 +101,10 @@ impl Life {
             queue: dice.percent(20).then_some("mail"),
         };
         if dice.percent(20) {
-            let (deed, steps) = (*dice.pick(&DEEDS[..9]), dice.index(9));
+            let (deed, steps) = (*dice.pick(&DEEDS[..11]), dice.index(9));
             self.fs.interject(steps, move |fs| deed(fs, name));
         }
-        match dice.below(20) {
+        match dice.below(22) {
             0 | 1 => {
                 self.submit(NewId::Next, wish);
             }
@@ -134,9 +136,11 @@ impl Life {
             13 => drop(self.cancel(&job)),
             14 => self.retry(&job),
             15 => self.forget(&job),
-            16 => dice.pick(&DEEDS[..9])(&self.fs, name),
+            16 => dice.pick(&DEEDS[..11])(&self.fs, name),
             17 => self.restart(),
             18 => self.stop_and_start(),
+            19 => self.hold(&job),
+            20 => self.release(&job),
             _ => {
                 self.fs.during("the kernel writes back");
                 self.fs.world().disk.sync_all();

@@ -38,7 +38,10 @@ impl Survey {
         };
         for ((place, name), ino) in &disk.live {
             let is_state = place.queue().is_some()
-                || matches!(place, Place::Active | Place::Complete | Place::Failed);
+                || matches!(
+                    place,
+                    Place::Held | Place::Active | Place::Complete | Place::Failed
+                );
             if !is_state && *place != Place::Bad {
                 continue;
             }

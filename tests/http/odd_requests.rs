@@ -56,10 +56,10 @@ fn a_repeated_push_meets_a_job_that_is_held() {
             assert_eq!(post(port, &format!("{path}/hold"), "").status, 200);
         }
         assert_eq!((push(job).status, put(job)), (201, 200));
-        let other = r#"{"command": "false", "queue": "held"}"#;
+        let other = r#"{"command": "false", "queue": "web"}"#;
         assert_eq!((push(other).status, put(other)), (422, 409));
     }
-    assert_eq!(spool.ls("pending/held").len(), 4);
+    assert_eq!(spool.ls("held").len(), 4);
 }
 
 /// The settings are valid after any change of any queue.
@@ -82,7 +82,8 @@ fn a_queue_may_have_any_name() {
         );
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         let set = &spool.record("config.json")["queues"][name];
-        assert_eq!(*set, json!({"paused": true, "slots": 2}), "{path}");
+        assert_eq!(*set, json!({"slots": 2}), "{path}");
+        assert!(spool.has(&format!("pending/{name}/.paused")));
         let shown = get(port, "/v1/queues").json();
         assert!(
             shown["queues"]

@@ -51,21 +51,25 @@ fn a_held_job_waits_until_it_is_released() {
     post(port, "/v1/jobs", "true");
     for id in ["1", "2"] {
         assert_eq!(
-            post(port, &format!("/v1/jobs/{id}/hold"), "").json()["queue"],
+            post(port, &format!("/v1/jobs/{id}/hold"), "").json()["state"],
             "held"
         );
     }
-    assert_eq!(spool.ls("pending/held"), ["1", "2"]);
-    assert_eq!(
-        spool.record("config.json")["queues"]["held"]["paused"],
-        true
+    assert_eq!(spool.ls("held"), ["1", "2"]);
+    assert_eq!(spool.read("config.json"), ANYBODY_MAY_RUN);
+    let listed = get(port, "/v1/jobs?state=held").json();
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 2);
+    assert_eq!(get(port, "/v1/queues").json()["held"], 2);
+    assert!(
+        get(port, "/metrics")
+            .text()
+            .contains("pirn_jobs{state=\"held\"} 2\n")
     );
-    assert_eq!(spool.record("config.json")["http"]["anonymous"][0], "read");
     spool.stop();
     let port = spool.serve_http(&[]);
     // What comes later runs; what is held does not.
     post(port, "/v1/jobs?wait=20s", "true");
-    assert_eq!(spool.ls("pending/held"), ["1", "2"]);
+    assert_eq!(spool.ls("held"), ["1", "2"]);
     for id in ["1", "2"] {
         assert_eq!(
             post(port, &format!("/v1/jobs/{id}/release"), "").status,
@@ -100,6 +104,28 @@ fn queues_are_shown_and_changed() {
         patch("/v1/queues", r#"{"paused": true}"#).json()["paused"],
         true
     );
+    assert!(spool.has("pending/.paused") && !spool.has("pending/mail/.paused"));
+    // The settings have the slots of a queue only, and no longer those that were taken back.
+    assert_eq!(spool.record("config.json")["queues"], json!({"mail": {}}));
+    assert_eq!(patch("/v1/queues", r#"{"paused": false}"#).status, 200);
+    for (target, status) in [("default", 409), ("nosuch", 404)] {
+        let target = format!("/v1/queues/{target}");
+        assert_eq!(
+            patch(&target, r#"{"paused": true}"#).status,
+            status,
+            "{target}"
+        );
+    }
+    // A setting that pauses is for people.
+    let text = r#"{"http": {"anonymous": ["read", "run", "admin"]}, "queues": {"mail": {"paused": true}}}"#;
+    std::fs::write(spool.path().join("config.json"), text).unwrap();
+    let refused = patch("/v1/queues/mail", r#"{"paused": false}"#);
+    assert_eq!(refused.status, 409);
+    assert!(
+        refused.text().contains("queues.mail.paused"),
+        "{}",
+        refused.text()
+    );
     for (body, status) in [
         ("[]", 400),
         ("{\"paused\": 1}", 422),
@@ -113,7 +139,7 @@ fn queues_are_shown_and_changed() {
         "{\"http\": {\"anonymous\": [\"admin\"]}, ]",
     )
     .unwrap();
-    assert_eq!(patch("/v1/queues/mail", r#"{"paused": true}"#).status, 409);
+    assert_eq!(patch("/v1/queues/mail", r#"{"slots": 1}"#).status, 409);
 }
 
 /// Each answer is compared with where the job is then.

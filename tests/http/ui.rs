@@ -50,10 +50,11 @@ fn jobs_appear_and_change_without_a_reload() {
     ));
     browser.write("7");
     browser.press("Enter");
-    let set = json!({"paused": true, "slots": 7});
+    let set = json!({"slots": 7});
     spool.wait_for("the settings", || {
         spool.record("config.json")["queues"]["mail"] == set
     });
+    assert!(spool.has("pending/mail/.paused"));
     browser.js(&format!("{mail}.querySelector('button').click()"));
     browser.wait(&format!("!{mail}.innerText.includes('paused')"));
 

@@ -174,11 +174,11 @@ fn rights_are_asked_for_and_explained() {
         (&json!("sum"), &json!(["20", "22"]))
     );
     browser.click("Hold");
-    spool.wait_file("pending/held/2");
+    spool.wait_file("held/2");
     browser.click("Release");
     spool.wait_file("pending/2");
     browser.press("Escape");
-    browser.wait("document.querySelectorAll('.queues button').length === 3");
+    browser.wait("document.querySelectorAll('.queues button').length === 2");
     assert_eq!(
         browser.js("document.querySelectorAll('.queues button:enabled').length"),
         json!(0)

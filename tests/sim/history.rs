@@ -5,6 +5,7 @@ use crate::faults::Fault;
 use crate::invariants::Checked;
 use crate::job::{NAMES, QUEUES, id, queue};
 use pirn::core::config::QueueConfig;
+use pirn::core::pauses::Pauses;
 use pirn::core::scheduler::Event;
 use pirn::core::time::Wall;
 use std::time::Duration;
@@ -127,7 +128,8 @@ impl Sim {
 
     fn configure(&mut self) -> Checked {
         let config = &mut self.world.config;
-        config.paused = self.dice.percent(10);
+        config.paused = self.dice.percent(5);
+        self.world.pauses.all = self.dice.percent(5);
         for name in QUEUES {
             let settings = QueueConfig {
                 slots: self.dice.percent(40).then(|| self.dice.index(3)),
@@ -135,6 +137,11 @@ impl Sim {
                 ..QueueConfig::default()
             };
             config.queues.insert(queue(name), settings);
+            let pauses = &mut self.world.pauses.queues;
+            match self.dice.percent(10) {
+                true => pauses.insert(queue(name)),
+                false => pauses.remove(&queue(name)),
+            };
         }
         self.world.slots = self.dice.index(5);
         self.world.only = match self.dice.below(4) {
@@ -209,6 +216,7 @@ impl Sim {
         }
         self.world.config.paused = false;
         self.world.config.queues.clear();
+        self.world.pauses = Pauses::default();
         self.world.only.clear();
         self.world.slots = 2;
         let policy = self.world.policy();

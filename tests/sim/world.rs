@@ -3,6 +3,7 @@
 use crate::job::File;
 use pirn::core::config::Config;
 use pirn::core::id::{JobId, QueueName};
+use pirn::core::pauses::Pauses;
 use pirn::core::policy::{TryEnd, Verdict};
 use pirn::core::record::Reason;
 use pirn::core::scheduler::{Event, Exit, MovedTo, Parent, ParentState, Policy, Stamp, Ticket};
@@ -82,6 +83,7 @@ pub struct World {
     pub tasks: Vec<Task>,
     pub mail: BTreeMap<JobId, VecDeque<Event>>,
     pub config: Config,
+    pub pauses: Pauses,
     pub slots: usize,
     pub only: Vec<String>,
     pub held: bool,
@@ -110,6 +112,7 @@ impl World {
             tasks: Vec::new(),
             mail: BTreeMap::new(),
             config: Config::default(),
+            pauses: Pauses::default(),
             slots,
             only: Vec::new(),
             held: false,
@@ -123,6 +126,7 @@ impl World {
         Policy {
             slots: self.slots,
             config: Arc::new(self.config.clone()),
+            pauses: self.pauses.clone(),
             only: pirn::core::config::Only(self.only.clone()),
         }
     }

@@ -7,7 +7,7 @@ mod call;
 mod read;
 mod write;
 
-pub use call::{Call, Manner, Order, Report, check_port, without_userinfo};
+pub use call::{Call, Manner, Order, Report, without_userinfo};
 pub(crate) use read::backoff as read_backoff;
 pub use read::parse_umask;
 pub use read::{FileKind, RecordError};
@@ -25,6 +25,8 @@ use std::time::Duration;
 pub enum State {
     /// Waiting.
     Pending,
+    /// Held back: not started until it is released.
+    Held,
     /// Running now.
     Active,
     /// Ended well.
@@ -35,12 +37,19 @@ pub enum State {
 
 impl State {
     /// All of them, in the order of a job's life.
-    pub const ALL: [Self; 4] = [Self::Pending, Self::Active, Self::Complete, Self::Failed];
+    pub const ALL: [Self; 5] = [
+        Self::Pending,
+        Self::Held,
+        Self::Active,
+        Self::Complete,
+        Self::Failed,
+    ];
 
     /// The directory's name, which is also the word users see.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Held => "held",
             Self::Active => "active",
             Self::Complete => "complete",
             Self::Failed => "failed",

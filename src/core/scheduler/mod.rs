@@ -19,6 +19,7 @@ pub use types::{
 
 use super::config::{Config, Only};
 use super::id::{JobId, QueueName};
+use super::pauses::Pauses;
 use super::time::{Boot, Now, Wall};
 use queues::Queues;
 use std::cmp::Reverse;
@@ -41,6 +42,8 @@ pub struct Policy {
     pub slots: usize,
     /// Pauses and queue slots.
     pub config: Arc<Config>,
+    /// Pauses that are no settings.
+    pub pauses: Pauses,
     /// The queues that are served.
     pub only: Only,
 }
@@ -51,7 +54,7 @@ impl Policy {
         (
             // A daemon without slots starts nothing at all.
             slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
-            self.config.is_paused(queue) || !self.only.serves(queue),
+            self.config.is_paused(queue) || self.pauses.has(queue) || !self.only.serves(queue),
         )
     }
 }

@@ -48,6 +48,7 @@ fn scheduler(slots: usize) -> Scheduler {
     let policy = Policy {
         slots,
         config: Arc::new(Config::default()),
+        pauses: Pauses::default(),
         only: Only::default(),
     };
     Scheduler::new(policy, 1)
@@ -411,6 +412,7 @@ fn callbacks_run_beside_the_slots() {
 #[test]
 fn callbacks_are_stopped_as_jobs_are() {
     let paused = |text: &str, slots: usize| Policy {
+        pauses: Pauses::default(),
         slots,
         config: Arc::new(Config::parse(text).unwrap()),
         only: Only::default(),

@@ -9,7 +9,7 @@ use crate::http::{
     Answer, Door, Ended, Refusal, Request, Response, Right, brief, problem, shown, wait_for_end,
 };
 use crate::os::clock;
-use crate::spool::{Found, HELD, NewId, Where};
+use crate::spool::{Found, NewId};
 use std::io;
 use std::sync::Arc;
 
@@ -139,7 +139,7 @@ fn is_there(door: &Door, id: &JobId, asked: &Record) -> Result<bool, Response> {
     let Some(found) = door.spool().get(id).map_err(super::failed)? else {
         return Ok(false);
     };
-    let mut there = asked_for(&at_home(door, &found));
+    let mut there = asked_for(&found.record);
     // A request that does not say how many tries it wants was given the default of its time.
     there.tries.take_if(|_| asked.tries.is_none());
     let is_same = there.to_json() == asked.to_json();
@@ -147,17 +147,6 @@ fn is_there(door: &Door, id: &JobId, asked: &Record) -> Result<bool, Response> {
         door.spool().confirm(&found).map_err(super::failed)?;
     }
     Ok(is_same)
-}
-
-/// The record with the queue that it was pushed to, though the job is held.
-fn at_home(door: &Door, found: &Found) -> Record {
-    let mut record = found.record.clone();
-    if let Where::Pending(queue) = &found.at
-        && queue.as_str() == HELD
-    {
-        record.queue = door.spool().queue_named(&found.id, queue).ok().flatten();
-    }
-    record
 }
 
 /// The answer to a push that is durable by now: the job as it is, or once it has ended.

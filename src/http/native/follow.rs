@@ -62,7 +62,7 @@ impl Follow {
 
     fn state(&self) -> State {
         match self.door.spool().find(&self.id) {
-            Ok(Some(Where::Pending(_) | Where::Active)) => State::Open,
+            Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) => State::Open,
             Ok(Some(Where::Complete | Where::Failed)) => match self.door.spool().get(&self.id) {
                 Ok(Some(found)) if found.record.is_over() => State::Over(Box::new(found)),
                 Ok(_) | Err(_) => State::Open,

@@ -42,8 +42,9 @@ impl<'r> Wanted<'r> {
         for word in words.flat_map(|(_, value)| value.split(',')) {
             let state = State::ALL.into_iter().find(|state| state.as_str() == word);
             states.push(state.ok_or_else(|| {
-                let what =
-                    format!("state: expected pending, active, complete or failed, got {word:?}");
+                let what = format!(
+                    "state: expected pending, held, active, complete or failed, got {word:?}"
+                );
                 problem::new(400, what)
             })?);
         }
@@ -97,6 +98,7 @@ impl<'r> Wanted<'r> {
             .filter(|state| self.states.contains(state));
         for state in wanted {
             match state {
+                State::Held => places.push(Where::Held),
                 State::Active => places.push(Where::Active),
                 State::Complete => places.push(Where::Complete),
                 State::Failed => places.push(Where::Failed),

@@ -95,12 +95,14 @@ fn gauges(page: &mut Page, door: &Door) -> io::Result<()> {
     let active = spool.ids(&Where::Active)?.len();
     page.head("pirn_jobs", "gauge", "Jobs by state.");
     let pending: usize = waiting.iter().map(|(_, n)| n).sum();
-    let (complete, gave_up) = (
+    let (held, complete, gave_up) = (
+        spool.ids(&Where::Held)?.len(),
         spool.ids(&Where::Complete)?.len(),
         spool.ids(&Where::Failed)?.len(),
     );
     for (state, n) in [
         ("pending", pending),
+        ("held", held),
         ("active", active),
         ("complete", complete),
         ("failed", gave_up),
@@ -126,11 +128,12 @@ fn gauges(page: &mut Page, door: &Door) -> io::Result<()> {
         "gauge",
         "1 while nothing is started from the queue.",
     );
+    let pauses = spool.pauses()?;
     for name in &names {
         page.value(
             "pirn_queue_paused",
             &[("queue", name.as_str())],
-            u8::from(config.is_paused(name)),
+            u8::from(config.is_paused(name) || pauses.has(name)),
         );
     }
     page.gauge("pirn_slots", "Jobs at a time.", door.slots());

@@ -1,12 +1,11 @@
 //! One job: `GET` and `DELETE /v1/jobs/ID`, and `POST /v1/jobs/ID/VERB`.
 
 use super::{Outcome, failed, input, job_id, no_job, require};
-use crate::core::id::JobId;
 use crate::core::record::State;
 use crate::http::tokens::digest;
 use crate::http::{Door, Ended, Request, Response, Right, problem, shown, shown_to, wait_for_end};
 use crate::os::clock;
-use crate::spool::{Found, HELD, IfActive, Steered};
+use crate::spool::{Found, IfActive, Steered};
 use std::io;
 use std::sync::Arc;
 
@@ -89,7 +88,7 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outco
             let spool = door.spool();
             spool.durably(|changed| spool.retry(&id, changed))
         }
-        "hold" => hold(door, &id)?,
+        "hold" => door.spool().hold(&id),
         _ => door.spool().release(&id),
     };
     let status = match steered {
@@ -118,17 +117,4 @@ fn is_in_the_way(e: &io::Error) -> bool {
         e.kind(),
         io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy
     )
-}
-
-/// The queue of held jobs is paused first, in the settings, where everybody can see it.
-fn hold(door: &Door, id: &JobId) -> Result<io::Result<Steered>, Response> {
-    let config = door.config();
-    let is_paused = config
-        .queues
-        .iter()
-        .any(|(name, q)| name.as_str() == HELD && q.paused);
-    if !is_paused {
-        door.edit_settings(&[(&["queues", HELD, "paused"], "true".to_owned())])?;
-    }
-    Ok(door.spool().hold(id))
 }

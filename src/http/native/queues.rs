@@ -7,6 +7,7 @@ use crate::core::json::{self, Object};
 use crate::http::{Door, Request, Response, Right, problem};
 use crate::spool::Where;
 use serde_json::{Value, json};
+use std::io;
 use std::sync::Arc;
 
 pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
@@ -17,22 +18,26 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
 fn describe(door: &Door) -> Result<Value, Response> {
     let config = door.config();
     let names = names(door, &config).map_err(failed)?;
+    let pauses = door.spool().pauses().map_err(failed)?;
     let mut queues = Vec::new();
     for name in names {
         let of_queue = config.queues.get(&name);
         queues.push(json!({
             "name": name.as_str(),
             "waiting": waiting(door, &name).map_err(failed)?,
-            "paused": of_queue.is_some_and(|queue| queue.paused),
+            "paused": of_queue.is_some_and(|queue| queue.paused) || pauses.queues.contains(&name),
             "slots": config.slots_of(&name),
         }));
     }
-    let active = door.spool().ids(&Where::Active).map_err(failed)?.len();
-    Ok(json!({"queues": queues, "active": active, "paused": config.paused, "slots": door.slots()}))
+    let count = |at| Ok::<_, Response>(door.spool().ids(&at).map_err(failed)?.len());
+    Ok(json!({
+        "queues": queues, "active": count(Where::Active)?, "held": count(Where::Held)?,
+        "paused": config.paused || pauses.all, "slots": door.slots(),
+    }))
 }
 
 /// Every queue that has a directory or a setting, and the default one.
-pub fn names(door: &Door, config: &Config) -> std::io::Result<Vec<QueueName>> {
+pub fn names(door: &Door, config: &Config) -> io::Result<Vec<QueueName>> {
     let mut names = door.spool().queues()?;
     names.push(QueueName::default());
     names.extend(config.queues.keys().cloned());
@@ -42,12 +47,48 @@ pub fn names(door: &Door, config: &Config) -> std::io::Result<Vec<QueueName>> {
 }
 
 /// How many jobs wait in a queue.
-pub fn waiting(door: &Door, queue: &QueueName) -> std::io::Result<usize> {
+pub fn waiting(door: &Door, queue: &QueueName) -> io::Result<usize> {
     match door.spool().ids(&Where::Pending(queue.clone())) {
         Ok(ids) => Ok(ids.len()),
         // It has settings, but was never used.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(e) => Err(e),
+    }
+}
+
+/// What a `PATCH` changes.
+#[derive(Default)]
+struct Change {
+    /// The file of a pause is made or removed.
+    paused: Option<bool>,
+    /// The setting is changed; `Some(None)` removes it.
+    slots: Option<Option<String>>,
+}
+
+impl Change {
+    fn read(body: &[u8]) -> Result<Self, Response> {
+        let text = std::str::from_utf8(body)
+            .map_err(|_| problem::new(400, "the body is not UTF-8 text"))?;
+        let object = Object::parse(text).map_err(|e| problem::new(400, e))?;
+        let mut change = Self::default();
+        for (key, raw) in object.fields() {
+            let read = match key {
+                "paused" => object.read(key, raw, json::boolean).map(|paused| {
+                    change.paused = Some(paused);
+                }),
+                "slots" if json::is_null(raw) => {
+                    change.slots = Some(None);
+                    Ok(())
+                }
+                "slots" => {
+                    let slots = object.read(key, raw, |raw| json::integer(raw, 0..=10_000));
+                    slots.map(|slots| change.slots = Some(Some(slots.to_string())))
+                }
+                _ => Err(object.unknown(key, raw, &["paused", "slots"])),
+            };
+            read.map_err(|e| problem::new(422, e))?;
+        }
+        Ok(change)
     }
 }
 
@@ -55,34 +96,42 @@ pub fn waiting(door: &Door, queue: &QueueName) -> std::io::Result<usize> {
 pub fn patch(request: &Request, door: &Arc<Door>, queue: Option<&str>) -> Outcome {
     require(request, Right::Admin)?;
     let queue = queue.map(input::queue).transpose()?;
-    let text = std::str::from_utf8(&request.body)
-        .map_err(|_| problem::new(400, "the body is not UTF-8 text"))?;
-    let object = Object::parse(text).map_err(|e| problem::new(400, e))?;
-    let mut edits = Vec::new();
-    for (key, raw) in object.fields() {
-        let read = match key {
-            "paused" => object
-                .read(key, raw, json::boolean)
-                .map(|paused| paused.to_string()),
-            "slots" if json::is_null(raw) => Ok("null".to_owned()),
-            "slots" => object
-                .read(key, raw, |raw| json::integer(raw, 0..=10_000))
-                .map(|slots| slots.to_string()),
-            _ => Err(object.unknown(key, raw, &["paused", "slots"])),
+    let change = Change::read(&request.body)?;
+    if let Some(slots) = change.slots {
+        let path = match &queue {
+            Some(queue) => vec!["queues", queue.as_str(), "slots"],
+            None => vec!["slots"],
         };
-        let value = read.map_err(|e| problem::new(422, e))?;
-        let path: Vec<&str> = match &queue {
-            Some(queue) => vec!["queues", queue.as_str(), key],
-            None => vec![key],
-        };
-        edits.push((path, value));
+        door.edit_settings(&[(&path, slots)])?;
     }
-    let edits: Vec<_> = edits
-        .iter()
-        .map(|(path, value)| (path.as_slice(), value.clone()))
-        .collect();
-    if !edits.is_empty() {
-        door.edit_settings(&edits)?;
+    match change.paused {
+        Some(true) => pause(door, queue.as_ref())?,
+        Some(false) => resume(door, queue.as_ref())?,
+        None => {}
     }
     Ok(Response::json(200, format!("{:#}\n", describe(door)?)).into())
+}
+
+fn pause(door: &Door, queue: Option<&QueueName>) -> Result<(), Response> {
+    if let Some(queue) = queue
+        && !names(door, &door.config()).map_err(failed)?.contains(queue)
+    {
+        return Err(problem::new(404, format!("there is no queue {queue}")));
+    }
+    door.spool().pause(queue).map_err(|e| match e.kind() {
+        io::ErrorKind::InvalidInput => problem::new(409, e.to_string()),
+        _ => failed(e),
+    })
+}
+
+/// Removes the file. A setting that pauses as well is for people to change.
+fn resume(door: &Door, queue: Option<&QueueName>) -> Result<(), Response> {
+    door.spool().resume(queue).map_err(failed)?;
+    match door.config().pausing_setting(queue) {
+        Some(setting) => {
+            let what = format!("nothing is resumed yet: the setting {setting} pauses it");
+            Err(problem::new(409, what))
+        }
+        None => Ok(()),
+    }
 }

@@ -146,18 +146,18 @@ export class Detail {
     const whyNoCopy = why || (job.command !== undefined && !this.may('run') ? 'A copy of a command needs the right “run”.' : '');
     const remove = async () => {
       const runs = job.state === 'active';
-      const what = { pending: 'It will not run.', active: 'It is ended, and its record and log are removed.' };
+      const what = { pending: 'It will not run.', held: 'It will not run.', active: 'It is ended, and its record and log are removed.' };
       const text = what[job.state] ?? 'Its record and its log are removed.';
       if (!(await sure(`Delete job ${line(this.id)}?`, `${text} This cannot be undone.`, runs ? 'End and delete' : 'Delete'))) return;
       await api('DELETE', pathOf(this.id, runs ? '?kill=true' : ''));
       location.hash = '#/';
       notice(`Job ${line(this.id)} is deleted.`, 'done');
     };
-    const open = ['pending', 'active'].includes(job.state);
-    const held = job.queue === 'held';
+    const open = ['pending', 'held', 'active'].includes(job.state);
     this.actions.replaceChildren(...[
       open && button('Cancel', act('cancel', 'Cancelled'), { why }),
-      job.state === 'pending' && (held ? button('Release', act('release', 'Released'), { why }) : button('Hold', act('hold', 'Held'), { why })),
+      job.state === 'pending' && button('Hold', act('hold', 'Held'), { why }),
+      job.state === 'held' && button('Release', act('release', 'Released'), { why }),
       !open && button('Run again', act('retry', 'It runs again'), { why }),
       !open && button('Run a copy', copy, { why: whyNoCopy }),
       button('Delete', remove, { why, kind: 'danger' }),
@@ -193,7 +193,7 @@ export class Detail {
 
   showLogs(job) {
     const streams = job.split ? ['stdout', 'stderr'] : ['stdout'];
-    const open = ['pending', 'active'].includes(job.state);
+    const open = ['pending', 'held', 'active'].includes(job.state);
     if (this.logs.length !== streams.length) {
       this.logs.forEach((log) => log.close());
       this.logs = streams.map((stream) => new Log(this.id, stream));

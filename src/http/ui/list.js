@@ -5,7 +5,7 @@ import { badge, button, complain, h, setAttr, setBadge, setText, setTime } from 
 import { ago, due, line, now, running, span, told, work } from './text.js';
 
 const PAGE = 50;
-const STATES = ['pending', 'active', 'complete', 'failed'];
+const STATES = ['pending', 'held', 'active', 'complete', 'failed'];
 
 // A search that finds nothing goes on through so many pages of the server's, and then says how far it came.
 const MOST_PAGES = 20;
@@ -58,7 +58,7 @@ class Row {
     setText(this.queue, line(job.queue ?? 'default'));
     setTime(this.created, job.created_at);
     const steers = this.may('push');
-    this.cancel.hidden = !steers || !['pending', 'active'].includes(job.state);
+    this.cancel.hidden = !steers || !['pending', 'held', 'active'].includes(job.state);
     this.retry.hidden = !steers || job.state !== 'failed';
     this.tick();
   }
@@ -78,12 +78,13 @@ class Queue {
     const path = name === null ? '/v1/queues' : `/v1/queues/${encodeURIComponent(name)}`;
     const all = name === null ? 'everything' : `queue ${line(name)}`;
     const why = may('admin') ? '' : 'Changing queues needs the right "admin".';
+    const whyNoPause = why || (name === 'default' ? 'The file pending/.paused pauses all queues; a setting pauses this one: queues.default.paused.' : '');
     const change = (body) => api('PATCH', path, { body }).then(() => this.changed?.());
     this.may = may;
     this.name = name;
     this.link = h('a', {}, name === null ? 'All queues' : line(name));
     this.count = h('span', { class: 'count' });
-    this.toggle = button('Pause', () => change({ paused: !this.paused }), { why, kind: 'small' });
+    this.toggle = button('Pause', () => change({ paused: !this.paused }), { why: whyNoPause, kind: 'small' });
     this.slots = h('input', { type: 'number', min: 0, max: 10000, placeholder: name === null ? 'auto' : 'any', disabled: Boolean(why), title: why || 'Jobs at a time; empty: no bound', 'aria-label': `Slots of ${all}` });
     this.slots.addEventListener('change', () => {
       if (!this.slots.checkValidity()) return this.slots.reportValidity();

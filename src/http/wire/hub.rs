@@ -225,6 +225,7 @@ fn wake<K: Copy + Eq + std::hash::Hash>(
 
 fn state_of(place: &Place) -> State {
     match place {
+        Place::Held => State::Held,
         Place::Active => State::Active,
         Place::Complete => State::Complete,
         Place::Failed => State::Failed,

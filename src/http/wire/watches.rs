@@ -28,7 +28,7 @@ impl Armed {
         for place in [Place::Pending, Place::Log] {
             armed.watch(spool, place, Interest::Everything)?;
         }
-        for place in [Place::Active, Place::Complete, Place::Failed] {
+        for place in [Place::Held, Place::Active, Place::Complete, Place::Failed] {
             armed.watch(spool, place, Interest::Moves)?;
         }
         for queue in spool.queues()? {

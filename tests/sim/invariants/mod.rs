@@ -180,6 +180,8 @@ impl Checker {
     fn closed(&self, queue: &QueueName) -> bool {
         let paused = |q: &pirn::core::config::QueueConfig| q.paused;
         self.policy.config.paused
+            || self.policy.pauses.all
+            || self.policy.pauses.queues.contains(queue)
             || self.policy.config.queues.get(queue).is_some_and(paused)
             || !self.policy.only.serves(queue)
     }

@@ -88,7 +88,7 @@ pub fn numbers(door: &Door) -> io::Result<Vec<(u64, JobId, Where)>> {
     let queues = std::iter::once(QueueName::default()).chain(named);
     let mut places = vec![Where::Active];
     places.extend(queues.map(Where::Pending));
-    places.extend([Where::Complete, Where::Failed]);
+    places.extend([Where::Held, Where::Complete, Where::Failed]);
     let mut all = Vec::new();
     for at in places {
         let ids = match spool.ids(&at) {

@@ -35,7 +35,7 @@ impl Phase {
     /// Where a job is.
     pub fn of(found: &Found) -> Self {
         match (&found.at, found.record.reason) {
-            (Where::Pending(_), _) => Self::Waiting,
+            (Where::Pending(_) | Where::Held, _) => Self::Waiting,
             (Where::Active, _) => Self::Running,
             (Where::Complete, _) => Self::Success,
             (Where::Failed, _) if !found.record.is_over() => Self::Canceling,

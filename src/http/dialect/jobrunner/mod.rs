@@ -25,7 +25,7 @@ use crate::http::{
     Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, Wait, Woken,
     wait_for_end,
 };
-use crate::spool::{NewId, Place, Where};
+use crate::spool::{NewId, Where};
 use request::Payload;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -244,7 +244,7 @@ fn withdraw(door: &Door, id: &JobId) -> io::Result<bool> {
     let place = match spool.get(id)? {
         Some(found) if found.record.attempt > 0 => return Ok(false),
         Some(found) => match found.at {
-            Where::Pending(queue) => Place::of_queue(&queue),
+            at @ (Where::Pending(_) | Where::Held) => at.place(),
             Where::Active | Where::Complete | Where::Failed => return Ok(false),
         },
         None => return Ok(false),

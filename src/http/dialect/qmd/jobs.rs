@@ -18,7 +18,8 @@ const SHOWN: usize = 50;
 
 pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
     require(request, Right::Read)?;
-    let waiting = in_place(door, &Where::Pending(queue()?)).map_err(failed)?;
+    let mut waiting = in_place(door, &Where::Pending(queue()?)).map_err(failed)?;
+    waiting.extend(in_place(door, &Where::Held).map_err(failed)?);
     let running = in_place(door, &Where::Active).map_err(failed)?;
     let ended = finished(door).map_err(failed)?;
     let ended = ended.filter(|found| is_of_qmd(&found.record));

@@ -1,0 +1,72 @@
+//! `pirn pause`, `pirn resume`: the files that touch(1) and rm(1) would make and remove.
+
+use super::config;
+use super::existing;
+use super::exit::{FAILURE, Failure, NOT_NOW, OK, Outcome, USAGE};
+use crate::core::id::QueueName;
+use crate::daemon::SpoolLock;
+use crate::spool::Spool;
+use std::io;
+use std::path::Path;
+
+#[derive(Debug, clap::Args)]
+pub struct QueueArgs {
+    /// The queue [default: all of them]
+    queue: Option<QueueName>,
+}
+
+/// The spool, if the queue is one that it has.
+fn open(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
+    let spool = existing::spool(path)?;
+    if let Some(queue) = &args.queue {
+        existing::queue(&spool, queue)?;
+    }
+    Ok(spool)
+}
+
+pub fn pause(path: &Path, args: &QueueArgs) -> Outcome {
+    let spool = open(path, args)?;
+    check_daemon(path)?;
+    match spool.pause(args.queue.as_ref()) {
+        Ok(()) => Ok(OK),
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+            Err(Failure::new(USAGE, e.to_string()))
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Fails if the queue is still paused by something else.
+pub fn resume(path: &Path, args: &QueueArgs) -> Outcome {
+    let spool = open(path, args)?;
+    let queue = args.queue.as_ref();
+    spool.resume(queue)?;
+    let config = config::read(path).unwrap_or_default();
+    let still = match config.pausing_setting(queue) {
+        Some(setting) => format!(
+            "the setting {setting} in config.json pauses it (pirn config set {setting} null)"
+        ),
+        None if queue.is_some() && spool.pauses()?.all => {
+            "pending/.paused pauses all queues (pirn resume)".to_owned()
+        }
+        None => return Ok(OK),
+    };
+    Err(Failure::new(
+        FAILURE,
+        format!("nothing is resumed yet: {still}"),
+    ))
+}
+
+/// Refuses what a daemon of an older version would not see: it would go on to start the jobs.
+pub fn check_daemon(path: &Path) -> Result<(), Failure> {
+    let holder = SpoolLock::holder(path)?;
+    let Some(holder) = holder.filter(|holder| holder.pid.is_some() && holder.version.is_none())
+    else {
+        return Ok(());
+    };
+    let what = format!(
+        "the daemon ({holder}) is of a version that knows neither held/ nor .paused: restart it with this one, or \
+         send it SIGUSR2"
+    );
+    Err(Failure::new(NOT_NOW, what))
+}
