@@ -45,6 +45,9 @@ struct Cli {
     /// The spool [default: $PIRN_SPOOL, else /var/spool/pirn for root, else ~/.local/state/pirn]
     #[arg(short = 'S', long, global = true, value_name = "DIR")]
     spool: Option<PathBuf>,
+    /// Read the options and settings of `serve`, and do nothing: a daemon asks this before it becomes this binary
+    #[arg(long, hide = true)]
+    prove: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -119,7 +122,11 @@ impl Cli {
         {
             let AddCommand::Add(args) = command;
             let command = Command::Add(args);
-            return Ok(Self { spool, command });
+            return Ok(Self {
+                spool,
+                prove: false,
+                command,
+            });
         }
         Self::try_parse()
     }
@@ -139,7 +146,10 @@ pub fn main() -> ExitCode {
         }
     };
     let spool = cli.spool.unwrap_or_else(user::default_spool);
-    exit::finish(carry_out(spool, cli.command))
+    exit::finish(match cli.command {
+        Command::Serve(args) if cli.prove => serve::prove(spool, args),
+        command => carry_out(spool, command),
+    })
 }
 
 fn carry_out(spool: PathBuf, command: Command) -> Outcome {

@@ -2,6 +2,7 @@
 
 use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome};
 use super::job::environment;
+use super::output;
 use crate::core::config::{Config, Only};
 use crate::daemon::{self, Given, Opening, Options, ServeError, Service, SpoolLock};
 use crate::http::dialect::jobrunner;
@@ -43,19 +44,41 @@ pub struct Args {
     jobrunner: bool,
 }
 
+/// How to serve, and where to listen.
+struct Plan {
+    options: Options,
+    addresses: Vec<Address>,
+    jobrunner: Option<jobrunner::Settings>,
+}
+
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
     start_logging("info");
-    let spool = args.path.unwrap_or(spool);
     let given = Given {
-        lock: SpoolLock::inherited(&spool),
+        lock: SpoolLock::inherited(args.path.as_ref().unwrap_or(&spool)),
         signals: None,
     };
+    let plan = plan(spool, args)?;
+    let options = plan.options.clone();
+    let opening = opening(plan)?;
+    daemon::serve(options, given, opening).map_err(failure)?;
+    Ok(OK)
+}
+
+/// Does what [`serve`] does before it touches anything. A daemon calls it before it becomes this binary.
+pub fn prove(spool: PathBuf, args: Args) -> Outcome {
+    let plan = plan(spool, args)?;
+    daemon::read_settings(&plan.options).map_err(failure)?;
+    output::line(concat!("pirn ", env!("CARGO_PKG_VERSION")))?;
+    Ok(OK)
+}
+
+fn plan(spool: PathBuf, args: Args) -> Result<Plan, Failure> {
     let jobrunner = match args.jobrunner {
         true => Some(jobrunner()?),
         false => None,
     };
     let options = Options {
-        spool,
+        spool: args.path.unwrap_or(spool),
         slots: args.slots,
         queue_slots: jobrunner.as_ref().map(|j| (j.queue.clone(), j.workers)),
         drain: args.drain,
@@ -65,9 +88,54 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
         single: None,
         tally: Arc::default(),
     };
-    let opening = opening(&options, args.http, jobrunner)?;
-    daemon::serve(options, given, opening).map_err(failure)?;
-    Ok(OK)
+    let mut addresses = args.http;
+    addresses.extend(jobrunner.as_ref().map(|j| j.address.clone()));
+    let plan = Plan {
+        options,
+        addresses,
+        jobrunner,
+    };
+    plan.check_addresses()?;
+    Ok(plan)
+}
+
+impl Plan {
+    fn is_jobrunners(&self, address: &Address) -> bool {
+        let jobrunner = self.jobrunner.as_ref();
+        jobrunner.is_some_and(|j| j.address == *address)
+    }
+
+    /// How a user has asked for this address.
+    fn named(&self, address: &Address) -> String {
+        match self.is_jobrunners(address) {
+            true => format!("JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: {address}"),
+            false => format!("--http {address}"),
+        }
+    }
+
+    /// Refuses an address that others can reach and where nobody could be told from anybody.
+    fn check_addresses(&self) -> Result<(), Failure> {
+        // Who comes to jobrunner's address with no token has no rights, but may have the password.
+        let has_password = self.jobrunner.as_ref().is_some_and(|j| j.has_password());
+        let is_guarded = |address: &&Address| {
+            address.is_local() || (has_password && self.is_jobrunners(address))
+        };
+        let Some(open) = self.addresses.iter().find(|address| !is_guarded(address)) else {
+            return Ok(());
+        };
+        if lets_others_in(&self.options.spool, &self.options.config_path()) {
+            return Ok(());
+        }
+        let remedy = match self.is_jobrunners(open) {
+            true => "is no JOBRUNNER_PASSWORD; set one",
+            false => {
+                "are no tokens; make one with pirn token new, or say who is let in without in \"trust\" under \"http\""
+            }
+        };
+        let open = self.named(open);
+        let what = format!("{open}: others can reach this address, and there {remedy}");
+        Err(Failure::new(BAD_CONFIG, what))
+    }
 }
 
 /// Reads jobrunner's variables.
@@ -78,53 +146,22 @@ fn jobrunner() -> Result<jobrunner::Settings, Failure> {
 }
 
 /// Listens, so that a daemon that cannot does not start; requests are answered once it has the spool.
-fn opening(
-    options: &Options,
-    mut addresses: Vec<Address>,
-    jobrunner: Option<jobrunner::Settings>,
-) -> Result<Option<Opening>, Failure> {
-    addresses.extend(jobrunner.as_ref().map(|j| j.address.clone()));
-    if addresses.is_empty() {
+fn opening(plan: Plan) -> Result<Option<Opening>, Failure> {
+    if plan.addresses.is_empty() {
         return Ok(None);
     }
     // qmd's times are local; nobody else needs the zone.
     clock::learn_zone();
-    let is_jobrunners =
-        |address: &Address| jobrunner.as_ref().is_some_and(|j| j.address == *address);
-    let named = |address: &Address| match is_jobrunners(address) {
-        true => format!("JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: {address}"),
-        false => format!("--http {address}"),
-    };
     let listen = |address| {
         Listener::open(address)
-            .map_err(|e| Failure::new(FAILURE, format!("{}: {e}", named(address))))
+            .map_err(|e| Failure::new(FAILURE, format!("{}: {e}", plan.named(address))))
     };
-    let listeners = addresses
-        .iter()
-        .map(listen)
-        .collect::<Result<Vec<_>, _>>()?;
-    let (path, durable) = (options.spool.clone(), !options.no_sync);
-    let config = options.config_path();
-    // Who comes to jobrunner's address with no token has no rights, but may have the password.
-    let has_password = jobrunner.as_ref().is_some_and(|j| j.has_password());
-    let is_guarded =
-        |address: &Address| address.is_local() || (has_password && is_jobrunners(address));
-    if let Some(open) = addresses.iter().find(|address| !is_guarded(address))
-        && !lets_others_in(&path, &config)
-    {
-        let remedy = match is_jobrunners(open) {
-            true => "is no JOBRUNNER_PASSWORD; set one",
-            false => {
-                "are no tokens; make one with pirn token new, or say who is let in without in \"trust\" under \"http\""
-            }
-        };
-        let open = named(open);
-        let what = format!("{open}: others can reach this address, and there {remedy}");
-        return Err(Failure::new(BAD_CONFIG, what));
-    }
-    let options = options.clone();
+    let listeners = plan.addresses.iter().map(listen);
+    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
     Ok(Some(Box::new(move || {
-        let door = Door::new(Spool::create(&path, durable)?, options);
+        let (options, jobrunner) = (plan.options, plan.jobrunner);
+        let spool = Spool::create(&options.spool, !options.no_sync)?;
+        let door = Door::new(spool, options);
         Ok(Box::new(Server::open(door, listeners, jobrunner)?) as Box<dyn Service>)
     })))
 }

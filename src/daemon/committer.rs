@@ -7,6 +7,7 @@ use super::engine::Letter;
 use super::launch;
 use super::pool::Pool;
 use super::shared::{Book, Run, Shared};
+use super::upgrade::Proof;
 use super::{retain, sweep};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
@@ -51,6 +52,8 @@ pub enum Task {
     Retain,
     /// Some records may have been removed while nobody looked.
     Orphans,
+    /// The daemon is to become the binary that is there now: can that serve this spool?
+    Prove(Proof),
     /// The daemon has just started: some jobs may have been moved to `failed/` or `complete/` before.
     Unended,
 }
@@ -74,6 +77,10 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
             Task::ByHand(id) => by_hand(&shared, &id),
             Task::Retain => retain::retain(&shared),
             Task::Orphans => retain::orphans(&shared),
+            Task::Prove(proof) => {
+                let proven = proof.run(&shared);
+                shared.mail.send(Letter::Proven(proven));
+            }
             Task::Unended => {
                 for id in retain::unended(&shared) {
                     // One that still runs gets its end when it has met it.

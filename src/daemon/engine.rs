@@ -13,6 +13,7 @@ use super::settings;
 use super::shared::{Home, Shared};
 use super::spawning::Spawning;
 use super::sweep;
+use super::upgrade::{Proven, Upgrade};
 use super::watch::Watches;
 use super::{Given, Options, ServeError, Service, doing};
 use crate::core::id::JobId;
@@ -45,6 +46,8 @@ pub enum Letter {
     Done,
     /// Processes hold the log of this job, which may not be in `active/` any more.
     Held(JobId),
+    /// The binary that the daemon is to become can serve this spool, or why not.
+    Proven(Result<Proven, String>),
     /// The disk does not keep what is written: see [`Shared::trouble`].
     Trouble,
 }
@@ -101,7 +104,7 @@ pub struct Engine {
     stopping: bool,
     /// Told again to stop.
     ending_jobs: bool,
-    pub(super) upgrade: bool,
+    pub(super) upgrade: Upgrade,
     pub(super) status: String,
     /// Committers' tasks that the scheduler does not wait for.
     pub(super) errands: usize,
@@ -184,7 +187,7 @@ impl Engine {
             pauses: Pauses::default(),
             stopping: false,
             ending_jobs: false,
-            upgrade: false,
+            upgrade: Upgrade::No,
             status: String::new(),
             patience: SHORTEST_PATIENCE,
             busy: false,
@@ -239,14 +242,11 @@ impl Engine {
             if self.successor.is_some() || self.is_done() {
                 break;
             }
-            if self.upgrade && self.is_settled() {
+            if self.upgrade.is_proven() && self.is_settled() {
                 match signals::held_back(|| self.become_new()) {
                     Some(e) => {
                         log::error!("upgrade failed, going on as before: {e}");
-                        self.upgrade = false;
-                        if !self.held {
-                            self.feed(Event::Release);
-                        }
+                        self.stay();
                         continue;
                     }
                     // It was told to stop at the last moment.
@@ -346,6 +346,7 @@ impl Engine {
                 Letter::Done => self.errands -= 1,
                 Letter::Trouble => self.in_trouble(),
                 Letter::Held(id) => self.found_held(id),
+                Letter::Proven(proven) => self.proven(proven),
             }
         }
         self.scan_some();
@@ -478,7 +479,7 @@ impl Engine {
                     let counts = self.ask(|s| s.counts());
                     self.ending_jobs = std::mem::replace(&mut self.stopping, true);
                     // The next image would not know that it is to stop.
-                    self.upgrade = false;
+                    self.upgrade = Upgrade::No;
                     if let Some(service) = &mut self.service {
                         service.drain();
                     }
@@ -504,14 +505,7 @@ impl Engine {
             Told::Upgrade if self.stopping || self.options.single.is_some() => {
                 log::warn!("upgrade: not done: this process ends with its jobs");
             }
-            Told::Upgrade => {
-                self.upgrade = true;
-                self.feed(Event::Hold);
-                log::info!(
-                    "upgrade: becoming {} once what is being started or recorded is",
-                    super::upgrade::program().display()
-                );
-            }
+            Told::Upgrade => self.prove(),
         }
     }
 

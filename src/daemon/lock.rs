@@ -240,7 +240,7 @@ impl SpoolLock {
     }
 
     /// Writes `lock`, for people and commands. On a full disk the lock holds without it.
-    fn write(&self) {
+    pub(super) fn write(&self) {
         let written = self
             .file
             .set_len(0)
@@ -269,8 +269,13 @@ impl SpoolLock {
         }
     }
 
-    /// Keeps the lock through an exec of this process. Gives the variables that tell the next image.
-    pub fn pass_on(&self) -> [(&'static str, String); 2] {
+    /// Keeps the lock through an exec of this process. Gives the variables that tell the next image. One older than
+    /// 0.2.0 leaves `lock` as it finds it, which must not say our version then.
+    pub fn pass_on(&self, to_old: bool) -> [(&'static str, String); 2] {
+        if to_old {
+            let pid = self.text.find('\n').map_or(0, |end| end as u64 + 1);
+            let _ = self.file.set_len(pid);
+        }
         [(Part::File, &self.file), (Part::Active, &self.active)].map(|(part, held)| {
             spawn::keep_on_exec(held.as_fd());
             (part.variable(), held.as_raw_fd().to_string())

@@ -31,6 +31,7 @@ pub use admit::{NotNow, admit, room};
 pub use lock::{Holder, SpoolLock};
 pub use mailbox::Mailbox;
 pub use pool::Pool;
+pub use settings::read as read_settings;
 pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
 use crate::core::config::Only;

@@ -164,7 +164,7 @@ impl Engine {
         if self.scans.is_empty()
             && std::mem::take(&mut self.surveying)
             && !self.held
-            && !self.upgrade
+            && !self.upgrade.is_proven()
         {
             self.feed(Event::Release);
         }

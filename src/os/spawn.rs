@@ -1,7 +1,7 @@
 //! Starting a program: what it needs, and what is kept from it.
 
 use super::child;
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -54,7 +54,11 @@ impl Launch {
 }
 
 fn c_string(text: &str) -> io::Result<CString> {
-    CString::new(text)
+    os_c_string(OsStr::new(text))
+}
+
+fn os_c_string(text: &OsStr) -> io::Result<CString> {
+    CString::new(text.as_bytes())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "contains a NUL character"))
 }
 
@@ -128,17 +132,33 @@ pub fn inherit_descriptor(number: i32) -> Option<std::fs::File> {
     open.then(|| unsafe { std::fs::File::from_raw_fd(number) })
 }
 
-/// Becomes another program. Returns only if that fails.
+/// Becomes another program, with these variables beside our own. Returns only if that fails. No shell is tried with
+/// what the kernel does not execute.
+///
+/// SIGPIPE, which Rust's start-up ignores, has its default action in the other program.
 pub fn replace_process(program: &str, argv: &[OsString], env: &[(&str, String)]) -> io::Error {
-    use std::os::unix::process::CommandExt;
-    let mut command = std::process::Command::new(program);
-    if let Some(name) = argv.first() {
-        command.arg0(name);
+    let replaced = || {
+        let program = c_string(program)?;
+        let argv = argv.iter().map(|word| os_c_string(word));
+        let argv = argv.collect::<io::Result<Vec<_>>>()?;
+        let ours = std::env::vars_os()
+            .filter(|(key, _)| env.iter().all(|(new, _)| key != new))
+            .map(|(key, value)| os_c_string(&[key, value].join(OsStr::new("="))));
+        let new = env
+            .iter()
+            .map(|(key, value)| c_string(&format!("{key}={value}")));
+        let env = ours.chain(new).collect::<io::Result<Vec<_>>>()?;
+        // SAFETY: SIG_DFL runs no code of ours.
+        let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        let failed = nix::unistd::execve(&program, &argv, &env);
+        // SAFETY: this is the action that was there before.
+        unsafe { libc::signal(libc::SIGPIPE, before) };
+        Ok(failed?)
+    };
+    match replaced() {
+        Ok(never) => match never {},
+        Err(e) => e,
     }
-    command
-        .args(argv.iter().skip(1))
-        .envs(env.iter().map(|(key, value)| (key, value)))
-        .exec()
 }
 
 /// A file that exists in memory only, with these bytes, ready to be read from its start.

@@ -5,6 +5,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 /// What a process used (getrusage(2): user and system time, with the children it waited for).
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -148,6 +149,16 @@ impl PidFd {
         }
         // SAFETY: a descriptor that the kernel just gave us and nobody else has.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Waits until the process has ended, or this long. True if it has ended.
+    pub fn wait_for(&self, longest: Duration) -> bool {
+        let timeout = u16::try_from(longest.as_millis()).unwrap_or(u16::MAX);
+        let mut wanted = [nix::poll::PollFd::new(
+            self.0.as_fd(),
+            nix::poll::PollFlags::POLLIN,
+        )];
+        nix::poll::poll(&mut wanted, timeout).is_ok_and(|n| n > 0)
     }
 
     /// Waits until the process has ended.

@@ -1,11 +1,14 @@
 //! SIGUSR2: the daemon becomes the binary that is there now, whatever comes at the same time.
 
-use crate::spool::{Spool, is_alive};
+use crate::spool::{DEADLINE, Spool, is_alive};
 use serde_json::json;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Logged right before the exec.
+const BECOMING: &str = "upgrade: becoming";
 
 /// The rounds of each test.
 const ROUNDS: usize = 34;
@@ -42,6 +45,26 @@ impl Rig {
         self.pid = self.spool.wait_note("runs")["pid"].as_i64().unwrap();
     }
 
+    /// Sends SIGUSR2 and waits for 0 to 20 ms, in every other round from the exec on.
+    fn upgrade(&self, round: usize) {
+        let execs = || {
+            let log = self.spool.daemon_log();
+            let becoming = log.lines().filter(|line| line.contains(BECOMING));
+            becoming.filter(|line| !line.contains(" once ")).count()
+        };
+        let before = execs();
+        self.spool.signal("USR2");
+        let end = Instant::now() + DEADLINE;
+        while round % 2 == 1 && execs() == before {
+            assert!(
+                Instant::now() < end,
+                "no exec in {}",
+                self.spool.daemon_log()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(round as u64 * 13 % 21));
+    }
+
     /// Writes settings that pause the queues from this one on.
     fn pause(&self, first: usize) {
         let paused = (first..ROUNDS).map(|n| (format!("q{n}"), json!({"paused": true})));
@@ -63,11 +86,6 @@ impl Rig {
     }
 }
 
-/// The delay of a round: 0 to 20 ms.
-fn pause(round: usize) {
-    std::thread::sleep(Duration::from_millis(round as u64 * 13 % 21));
-}
-
 #[test]
 fn a_hup_right_after_usr2_is_not_lost() {
     let rig = Rig::new();
@@ -76,8 +94,7 @@ fn a_hup_right_after_usr2_is_not_lost() {
         let record = json!({"command": "true", "queue": format!("q{round}")});
         rig.spool.drop_json(&id, &record);
         rig.spool.wait_file(&format!("pending/q{round}/{id}"));
-        rig.spool.signal("USR2");
-        pause(round);
+        rig.upgrade(round);
         rig.pause(round + 1);
         rig.spool.signal("HUP");
         rig.spool.wait_record(&format!("complete/{id}"));
@@ -94,8 +111,7 @@ fn a_hup_right_after_usr2_is_not_lost() {
 fn a_term_right_after_usr2_is_not_lost() {
     let mut rig = Rig::new();
     for round in 0..ROUNDS {
-        rig.spool.signal("USR2");
-        pause(round);
+        rig.upgrade(round);
         rig.spool.signal("TERM");
         rig.spool.wait_daemon_log("stopping: 1 running");
         rig.finish();
@@ -110,14 +126,14 @@ fn a_term_right_after_usr2_is_not_lost() {
 fn a_second_usr2_is_not_lost() {
     let rig = Rig::new();
     for round in 0..ROUNDS {
-        rig.spool.signal("USR2");
-        pause(round);
+        rig.upgrade(round);
         let sent = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
         rig.spool.signal("USR2");
         rig.spool.wait_for("an exec after the second signal", || {
-            rig.spool.daemon_log().lines().any(|line| {
-                line.contains("upgrade: becoming") && !line.contains(" once ") && *line >= *sent
-            })
+            rig.spool
+                .daemon_log()
+                .lines()
+                .any(|line| line.contains(BECOMING) && !line.contains(" once ") && *line >= *sent)
         });
     }
     rig.finish();
@@ -139,4 +155,112 @@ fn pirn_run_does_not_begin_anew() {
     assert!(run.wait().unwrap().success());
     assert_eq!(spool.ls("complete"), ["1"]);
     assert_eq!(spool.record("complete/1")["attempt"], 1);
+}
+
+/// A daemon from a binary of its own, which can be replaced.
+fn own_binary() -> (Spool, PathBuf) {
+    let mut spool = Spool::new();
+    let binary = spool.beside("pirn");
+    copy(Path::new(env!("CARGO_BIN_EXE_pirn")), &binary);
+    let mut command = Command::new(&binary);
+    command.arg("serve").env("PIRN_SPOOL", spool.path());
+    spool.serve_with(command);
+    spool.drop_file("runs", "sleep 1000");
+    spool.wait_file("active/runs");
+    (spool, binary)
+}
+
+/// Copied by a child, so that no other test's child has it open for writing when it is executed.
+fn copy(from: &Path, to: &Path) {
+    let staged = to.with_extension("staged");
+    let copied = Command::new("cp").args([from, &staged]).status().unwrap();
+    assert!(copied.success());
+    fs::rename(staged, to).unwrap();
+}
+
+/// Puts this in the place of the binary.
+fn replace(binary: &Path, content: &[u8]) {
+    use std::os::unix::fs::PermissionsExt;
+    let staged = binary.with_extension("staged");
+    fs::write(&staged, content).unwrap();
+    fs::set_permissions(&staged, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::rename(staged, binary).unwrap();
+}
+
+fn count(spool: &Spool, words: &str) -> usize {
+    spool.daemon_log().matches(words).count()
+}
+
+#[test]
+fn a_binary_that_cannot_take_over_is_refused() {
+    let (mut spool, binary) = own_binary();
+    let whole = fs::read(&binary).unwrap();
+    let wrong: [(&str, &[u8]); 6] = [
+        ("half", &whole[..whole.len() / 2]),
+        ("a page", &whole[..4096]),
+        ("empty", b""),
+        ("text", b"echo pirn 1.0\n"),
+        ("script", b"#!/bin/sh\necho pirn 9.9; [ $1 = --version ]\n"),
+        ("another", b"#!/bin/true\n"),
+    ];
+    for (round, (what, content)) in wrong.into_iter().enumerate() {
+        replace(&binary, content);
+        spool.signal("USR2");
+        spool.wait_for(what, || {
+            count(&spool, "upgrade refused, going on as before") == round + 1
+        });
+        spool.drop_file(what, "true");
+        spool.wait_record(&format!("complete/{what}"));
+        assert!(
+            spool.daemon_pid().is_some() && spool.has("active/runs"),
+            "{what}"
+        );
+    }
+    fs::remove_file(&binary).unwrap();
+    spool.signal("USR2");
+    spool.wait_for("none", || {
+        count(&spool, "upgrade refused") == wrong.len() + 1
+    });
+    copy(Path::new(env!("CARGO_BIN_EXE_pirn")), &binary);
+    spool.signal("USR2");
+    spool.wait_daemon_log("runs: still running");
+    spool.rm("active/runs");
+    spool.stop();
+}
+
+#[test]
+fn a_binary_that_does_not_answer_holds_nothing_up() {
+    let (spool, binary) = own_binary();
+    replace(&binary, b"#!/bin/sh\nsleep 1000\n");
+    spool.signal("USR2");
+    spool.wait_daemon_log("upgrade: proving");
+    spool.drop_file("meanwhile", "true");
+    spool.wait_record("complete/meanwhile");
+    assert_eq!(count(&spool, "upgrade refused"), 0);
+    spool.wait_daemon_log("it does not answer");
+    spool.drop_file("after", "true");
+    spool.wait_record("complete/after");
+}
+
+#[test]
+fn settings_that_are_refused_refuse_the_upgrade() {
+    let spool = Spool::serving(&[]);
+    spool.drop_file("first", "true");
+    spool.wait_record("complete/first");
+    spool.config("{\"slots\": 2}");
+    spool.wait_daemon_log("config: read");
+    spool.config("{\"slots\": true}");
+    spool.wait_daemon_log("config: not used");
+    spool.signal("USR2");
+    spool.wait_daemon_log("upgrade refused, going on as before");
+    assert!(spool.daemon_log().contains("line 1: slots"));
+    spool.drop_file("second", "true");
+    spool.wait_record("complete/second");
+    assert!(spool.daemon_pid().is_some());
+    assert_eq!(count(&spool, "upgrade: becoming"), 0);
+    spool.config("{}");
+    spool.signal("USR2");
+    spool.wait_daemon_log("upgrade: becoming");
+    spool.drop_file("third", "true");
+    spool.wait_record("complete/third");
 }
