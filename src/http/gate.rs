@@ -151,7 +151,7 @@ pub fn way(head: &Head, peer: Peer, local_ip: Option<IpAddr>, config: &HttpConfi
         address: peer.address.map(|address| address.ip().to_canonical()),
         is_local: peer.is_local,
         is_forwarded: ["forwarded", "via", "x-real-ip"].iter().any(has)
-            || head.headers.has_prefix("x-forwarded-"),
+            || head.headers.has_prefix("x-forwarded"),
         is_call: ["x-pirn-job-id", "x-hq-job-id"].iter().any(has),
         site: sites.max().unwrap_or(Site::Loopback),
     }
@@ -232,6 +232,57 @@ mod tests {
                 wanted,
                 "{host}"
             );
+        }
+    }
+
+    #[test]
+    fn ways() {
+        let config = HttpConfig {
+            hosts: vec!["pirn".to_owned()],
+            ..HttpConfig::default()
+        };
+        let way = |target: &str, fields: &str, ip: &str| {
+            let text = format!("POST {target} HTTP/1.0\r\n{fields}\r\n\r\n");
+            let peer = Peer {
+                address: None,
+                user: None,
+                is_local: true,
+            };
+            let ip = (!ip.is_empty()).then(|| ip.parse().unwrap());
+            super::way(&head::parse(text.as_bytes()).unwrap(), peer, ip, &config)
+        };
+        for (target, fields, ip, wanted) in [
+            ("/", "Host: localhost:1", "127.0.0.1", Site::Loopback),
+            ("/", "Host: [::1]", "::1", Site::Loopback),
+            ("/", "A: b", "127.0.0.1", Site::Loopback),
+            ("/", "Host: 127.0.0.1", "", Site::Loopback),
+            ("/", "Host:", "", Site::Loopback),
+            ("/", "Host: pirn:80", "127.0.0.1", Site::Known),
+            ("/", "Host: pirn", "", Site::Known),
+            ("/", "Host: 192.0.2.1", "192.0.2.1", Site::Known),
+            ("/", "Host: 192.0.2.1", "", Site::Foreign),
+            ("/", "Host: localhost", "192.0.2.1", Site::Foreign),
+            ("/", "Host: evil.example", "", Site::Foreign),
+            ("/", "Host: evil.example", "127.0.0.1", Site::Foreign),
+            ("/", "Host: \u{e9}\u{e9}", "", Site::Foreign),
+            ("http://pirn/", "Host: localhost", "127.0.0.1", Site::Known),
+            ("http://x/", "Host: localhost", "", Site::Foreign),
+        ] {
+            assert_eq!(
+                way(target, fields, ip).site,
+                wanted,
+                "{target} {fields} {ip}"
+            );
+        }
+        for (fields, is_forwarded) in [
+            ("X-Forwarded-For: a", true),
+            ("x-forwarded: a", true),
+            ("Forwarded:", true),
+            ("VIA: a", true),
+            ("X-Real-Ip: a", true),
+            ("X-Request-Id: a", false),
+        ] {
+            assert_eq!(way("/", fields, "").is_forwarded, is_forwarded, "{fields}");
         }
     }
 

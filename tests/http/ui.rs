@@ -148,7 +148,7 @@ fn a_waiting_job_says_what_there_is_to_wait_for() {
         return;
     };
     let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "1"]);
-    let again = ["--backoff", "first=40m,max=40m", "exit 3"];
+    let again = ["--tries", "3", "--backoff", "first=40m,max=40m", "exit 3"];
     spool.add(&[&["--name", "again"], &again[..]].concat());
     spool.wait_for("its first try", || {
         spool.has("pending/1") && spool.read("pending/1").contains("attempts")
