@@ -6,7 +6,9 @@ use super::when;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{BackoffSpec, ExitRules};
-use crate::core::record::{LIMIT_NAMES, Record, Scratch, Setting, Work, parse_umask};
+use crate::core::record::{
+    LIMIT_NAMES, Record, Scratch, Setting, Work, parse_umask, settle_parents,
+};
 use crate::core::time::Wall;
 use crate::core::units::{parse_size, parse_span};
 use crate::daemon::{self, NotNow};
@@ -174,7 +176,7 @@ impl JobArgs {
 
     /// As [`Self::submit`], with something to be done once all of the job is read and before it is accepted.
     pub fn submit_after<T>(
-        self,
+        mut self,
         spool: &Spool,
         last: impl FnOnce() -> io::Result<T>,
     ) -> Result<(JobId, T), Failure> {
@@ -206,7 +208,7 @@ impl JobArgs {
     }
 
     /// A record that asks for all that the options ask for, and runs nothing yet.
-    pub fn template(self, spool: &Spool) -> Result<Record, Failure> {
+    pub fn template(mut self, spool: &Spool) -> Result<Record, Failure> {
         if self.surroundings.stdin.as_deref() == Some("-") {
             let what = "--stdin -: the jobs themselves are on standard input";
             return Err(Failure::new(USAGE, what));
@@ -249,16 +251,16 @@ impl From<SubmitError> for Failure {
 }
 
 impl Schedule {
-    fn check_parents(&self, spool: &Spool) -> Result<(), Failure> {
-        for id in self.after.iter().chain(&self.after_any) {
-            if spool.find(id)?.is_none() {
-                return Err(Failure::new(
-                    super::exit::NO_JOB,
-                    format!("there is no job {id} to come after"),
-                ));
-            }
+    fn check_parents(&mut self, spool: &Spool) -> Result<(), Failure> {
+        settle_parents(&mut self.after, &mut self.after_any)
+            .map_err(|why| Failure::new(USAGE, why))?;
+        match spool.first_missing(self.after.iter().chain(&self.after_any))? {
+            Some(id) => Err(Failure::new(
+                super::exit::NO_JOB,
+                format!("there is no job {id} to come after"),
+            )),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// A date in the past is a mistake more often than not, but scripts may compute one: the job is accepted.

@@ -118,12 +118,11 @@ impl Door {
         made: Wall,
     ) -> Result<Record, Refusal> {
         may_ask_for(caller, &record)?;
-        for parent in record.after.iter().chain(&record.after_any) {
-            if self.spool().find(parent).map_err(Refusal::Io)?.is_none() {
-                return Err(Refusal::Invalid(format!(
-                    "there is no job {parent} to come after"
-                )));
-            }
+        let parents = record.after.iter().chain(&record.after_any);
+        if let Some(missing) = self.spool().first_missing(parents).map_err(Refusal::Io)? {
+            return Err(Refusal::Invalid(format!(
+                "there is no job {missing} to come after"
+            )));
         }
         record.make_fresh();
         record.id = None;

@@ -113,7 +113,35 @@ impl<F: Fs> Spool<F> {
         Ok(None)
     }
 
+    /// The first of these ids that no job has. The queues are listed once for all of them.
+    pub fn first_missing<'a>(
+        &self,
+        mut ids: impl Iterator<Item = &'a JobId>,
+    ) -> io::Result<Option<&'a JobId>> {
+        let mut queues = None;
+        let mut is_missing = |id| {
+            let found = self.find_among(&mut queues, id)?;
+            // It may have been moved meanwhile.
+            Ok::<_, io::Error>(found.is_none() && self.find(id)?.is_none())
+        };
+        ids.find_map(|id| match is_missing(id) {
+            Ok(false) => None,
+            Ok(true) => Some(Ok(id)),
+            Err(e) => Some(Err(e)),
+        })
+        .transpose()
+    }
+
     fn find_once(&self, id: &JobId) -> io::Result<Option<Where>> {
+        self.find_among(&mut None, id)
+    }
+
+    /// Finds a job, also in these queues, which are listed here when they are not known.
+    fn find_among(
+        &self,
+        queues: &mut Option<Vec<QueueName>>,
+        id: &JobId,
+    ) -> io::Result<Option<Where>> {
         let name = id.as_str().as_bytes();
         let is_job = |place: &Place| {
             Ok::<_, io::Error>(
@@ -133,9 +161,13 @@ impl<F: Fs> Spool<F> {
                 return Ok(Some(at));
             }
         }
-        for queue in self.queues()? {
-            if is_job(&Place::of_queue(&queue)).unwrap_or(false) {
-                return Ok(Some(Where::Pending(queue)));
+        let queues = match queues {
+            Some(queues) => queues,
+            None => queues.insert(self.queues()?),
+        };
+        for queue in queues.iter() {
+            if is_job(&Place::of_queue(queue)).unwrap_or(false) {
+                return Ok(Some(Where::Pending(queue.clone())));
             }
         }
         Ok(None)

@@ -1,6 +1,6 @@
 //! Clients and disks that are slow, and many of them: nobody else waits for them, and no answer is lost at the end.
 
-use crate::client::{ANYBODY_MAY_RUN, Conn, get, post};
+use crate::client::{ANYBODY_MAY_RUN, Conn, ask, get, post};
 use crate::spool::Spool;
 use crate::strace::{Injection, has_tool};
 use crate::tools::Gate;
@@ -273,4 +273,42 @@ fn a_body_in_drops() {
     slow.assert_closed();
     assert!(begin.elapsed() < Duration::from_secs(75));
     assert_eq!(spool.ls("pending"), Vec::<String>::new());
+}
+
+/// More wait than there are places. Those who ask something short, with a token or without, are answered at once.
+#[test]
+fn a_crowd_that_waits_keeps_nobody_out() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    let token = spool.pirn(&["token", "new", "boss", "admin"]).stdout;
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    assert_eq!(post(port, "/v1/jobs", "true").status, 201);
+    // With a token one waits for as long as one likes.
+    let mut boss = Conn::to(port);
+    boss.ask("GET", "/v1/jobs/1?wait=60s", &[&bearer], "");
+    let mut crowd = Vec::new();
+    for n in 0..600 {
+        let target = ["/v1/jobs/1?wait=60s", "/v1/events", "/v1/jobs/1/log?follow"][n % 3];
+        let mut conn = Conn::to(port);
+        conn.ask("GET", target, &[], "");
+        crowd.push(conn);
+        if n % 100 == 99 {
+            let begun = Instant::now();
+            let lines: &[&[&str]] = &[&[&bearer], &[]];
+            for lines in lines {
+                assert_eq!(ask(port, "GET", "/v1/jobs", lines, "").status, 200);
+            }
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(2), "{n} wait: {took:?}");
+        }
+    }
+    // The first were told what they would have been told later.
+    for (conn, status) in crowd.iter_mut().zip([202, 200, 200]) {
+        assert_eq!(conn.reply().status, status);
+    }
+    // The last ones and the boss still wait.
+    assert!(crowd[597].try_reply().is_none());
+    assert!(boss.try_reply().is_none());
+    spool.rm("pending/1");
+    assert_eq!(boss.reply().status, 404);
+    assert_eq!(crowd[597].reply().status, 404);
 }

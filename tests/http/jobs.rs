@@ -372,3 +372,33 @@ fn a_push_goes_to_the_directory_that_has_the_queues_name_now() {
     assert_eq!(spool.ls("pending/b"), ["1"]);
     assert_eq!(spool.ls("pending/a"), ["2"]);
 }
+
+/// Requests that name one parent very often, or very many, keep nobody from pushing.
+#[test]
+fn parents_are_looked_up_once_and_are_not_too_many() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    assert_eq!(post(port, "/v1/jobs", "true").status, 201);
+    let often = json!({"command": "true", "after": "1", "after_any": vec!["1"; 100_000]});
+    let often = often.to_string();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(post(port, "/v1/jobs", &often).status, 201));
+        }
+    });
+    let record = spool.record("pending/2");
+    assert_eq!(record["after"], json!(["1"]));
+    assert!(record.get("after_any").is_none(), "named in after already");
+    let ids: Vec<String> = (0..10_001).map(|n| format!("a-{n}")).collect();
+    let many = json!({"command": "true", "after_any": ids}).to_string();
+    let refused = post(port, "/v1/jobs", &many);
+    assert_eq!(refused.status, 422);
+    let why = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(why.contains("10000"), "{why}");
+    // So it is for files and on the command line.
+    spool.drop_file("many", &many);
+    assert!(spool.wait_bad("many").contains("10000"));
+    let option = format!("--after={}", ids.join(","));
+    let done = spool.pirn(&["add", &option, "true"]);
+    assert_eq!(done.code, 2, "{}", done.stderr);
+    assert!(done.stderr.contains("10000"), "{}", done.stderr);
+}

@@ -16,7 +16,7 @@ use super::id::{JobId, QueueName};
 use super::policy::{BackoffSpec, ExitRules};
 use super::time::Wall;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -390,6 +390,26 @@ pub struct Record {
 
     /// Keys that pirn does not know, in the order and the words they were given.
     pub extra: Vec<(String, Box<RawValue>)>,
+}
+
+/// Most jobs that a job can come after. Each is looked up when it arrives, and considered whenever one of them ends.
+const MOST_PARENTS: usize = 10_000;
+
+/// Leaves each job that another comes after in one list, once: `after` asks for more than `after_any`.
+pub fn settle_parents(
+    after: &mut Vec<JobId>,
+    after_any: &mut Vec<JobId>,
+) -> Result<(), &'static str> {
+    if after.is_empty() && after_any.is_empty() {
+        return Ok(());
+    }
+    let mut seen = HashSet::new();
+    after.retain(|id| seen.insert(id.clone()));
+    after_any.retain(|id| seen.insert(id.clone()));
+    match seen.len() > MOST_PARENTS {
+        true => Err("after, after_any: a job can come after 10000 jobs at most"),
+        false => Ok(()),
+    }
 }
 
 impl Record {

@@ -1,7 +1,7 @@
 //! Reading a dropped file: plain text, `#!` script or JSON record.
 
 use super::call::{self, CallParts};
-use super::{LIMIT_NAMES, OUT, Proc, Reason, Record, Scratch, Setting, Try, Work};
+use super::{LIMIT_NAMES, OUT, Proc, Reason, Record, Scratch, Setting, Try, Work, settle_parents};
 use crate::core::id::{IdError, JobId, QueueName};
 use crate::core::json::{self, JsonError, Object, expected, is_null};
 use crate::core::policy::{BackoffSpec, ExitRules};
@@ -113,6 +113,7 @@ impl Record {
         if matches!(record.work, Work::Url(_)) && record.stdin.is_some() {
             return Err(RecordError::Work("stdin: a job with url sends its payload"));
         }
+        settle_parents(&mut record.after, &mut record.after_any).map_err(RecordError::Work)?;
         Ok(record)
     }
 

@@ -1,10 +1,11 @@
 //! Taking connections in.
 
-use super::conn::Conn;
+use super::conn::{Conn, Phase};
 use super::listen::Stream;
 use super::reactor::{LISTENERS, READING, Reactor};
 use super::send::{self, Manner};
 use super::table::Key;
+use crate::http::answer::Woken;
 use crate::http::problem;
 use crate::http::request::Peer;
 use crate::os::clock;
@@ -101,6 +102,33 @@ impl Reactor {
             }
         }
         self.settle(key);
+    }
+
+    /// Keeps an eighth of the places free of answers that wait. Of those who have shown no token the one that waits for
+    /// longest is answered as at its timeout, and a stream ends.
+    pub(super) fn leave_room(&mut self) {
+        let most = self.limits.connections - self.limits.connections / 8;
+        let waiting = self.table.iter().filter(|(_, conn)| conn.is_waiting());
+        for _ in most..waiting.count() {
+            let may_leave = |(key, conn): (Key, &Conn)| Some((conn.may_leave()?, key));
+            match self.table.iter().filter_map(may_leave).min() {
+                Some((_, key)) => self.send_away(key),
+                None => return,
+            }
+        }
+    }
+
+    fn send_away(&mut self, key: Key) {
+        let Some(conn) = self.table.get(key) else {
+            return;
+        };
+        conn.leaving = true;
+        if matches!(conn.phase, Phase::Streaming(_)) {
+            conn.piece(Vec::new(), true);
+            self.flush(key);
+            return self.settle(key);
+        }
+        self.go_on(key, Woken::Late);
     }
 
     /// Writes what many clients may cause, but not for each of them.

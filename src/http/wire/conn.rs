@@ -108,6 +108,8 @@ pub struct Conn {
     pub linger: bool,
     /// It has had an answer.
     pub served: bool,
+    /// Its answer is brought to an end to make room.
+    pub leaving: bool,
     /// Since when it is idle, sends its request, is sent an answer, or lingers.
     pub since: Boot,
     /// Bytes of the body that was handed over with the request.
@@ -137,6 +139,7 @@ impl Conn {
             scheduled: None,
             linger: false,
             served: false,
+            leaving: false,
             want: Want::default(),
             exchange: None,
             since: now,
@@ -174,9 +177,41 @@ impl Conn {
             Phase::Head | Phase::Body(..) => 2,
             // What there is room for in the kernel is out already.
             Phase::Sending => 3,
+            Phase::Streaming(Flow { ended: true, .. }) => 3,
             Phase::Working | Phase::Waiting { .. } | Phase::Streaming(_) => return None,
         };
         Some((rank, self.since))
+    }
+
+    /// True while its answer waits for something, or is a stream without a known end, and it was not asked to leave.
+    pub fn is_waiting(&self) -> bool {
+        let waits = match &self.phase {
+            Phase::Waiting { .. } => true,
+            Phase::Streaming(flow) => flow.left.is_none() && !flow.ended,
+            Phase::Head
+            | Phase::Body(..)
+            | Phase::Working
+            | Phase::Late(_)
+            | Phase::Sending
+            | Phase::Lingering => false,
+        };
+        waits && !self.leaving
+    }
+
+    /// When the request came, if its answer can be brought to an end now for others who wait: no token was shown.
+    pub fn may_leave(&self) -> Option<Boot> {
+        let is_at_hand = match &self.phase {
+            Phase::Waiting { again, .. } => again.is_some(),
+            Phase::Streaming(flow) => flow.source.is_some(),
+            Phase::Head
+            | Phase::Body(..)
+            | Phase::Working
+            | Phase::Late(_)
+            | Phase::Sending
+            | Phase::Lingering => false,
+        };
+        let exchange = self.exchange.as_ref()?;
+        (self.is_waiting() && is_at_hand && exchange.caller.is_none()).then_some(exchange.began)
     }
 
     /// True while a worker makes its answer.

@@ -28,6 +28,7 @@ impl Reactor {
         {
             exchange.manner.keep = false;
         }
+        let begins = matches!(conn.phase, Phase::Working);
         match answer {
             Answer::Full(response) => conn.send(response),
             Answer::Stream {
@@ -63,6 +64,9 @@ impl Reactor {
         }
         self.flush(key);
         self.settle(key);
+        if begins {
+            self.leave_room();
+        }
     }
 
     /// A worker has a piece of a body.
@@ -248,6 +252,7 @@ impl Reactor {
         conn.log(now);
         conn.handed_over = 0;
         conn.served = true;
+        conn.leaving = false;
         conn.linger &= !closing;
         conn.since = now;
         conn.rest();
