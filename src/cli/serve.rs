@@ -9,8 +9,8 @@ use crate::http::dialect::jobrunner;
 use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
-use crate::os::clock;
 use crate::os::spawn::path_text;
+use crate::os::{clock, limits};
 use crate::spool::Spool;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,7 @@ struct Plan {
 
 pub fn serve(spool: PathBuf, args: Args) -> Outcome {
     start_logging("info");
+    limits::keep_no_large_memory();
     let given = Given {
         lock: SpoolLock::inherited(args.path.as_ref().unwrap_or(&spool)),
         signals: None,

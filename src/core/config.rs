@@ -4,7 +4,7 @@ use super::http::{self, HttpConfig};
 use super::id::{QueueName, matches};
 use super::json::{self, JsonError, Object, expected, is_null};
 use super::policy::{BackoffSpec, RetryRule};
-use super::record::{Record, Setting};
+use super::record::{Record, Setting, Work};
 use super::time::Boot;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -95,11 +95,14 @@ impl Default for Config {
             keep_bytes: None,
             min_free: MinFree::Bytes(64 << 20),
             max_pending: None,
-            max_job_bytes: 1 << 20,
+            max_job_bytes: 16 << 20,
             http: HttpConfig::default(),
         }
     }
 }
+
+/// Most bytes of an answer to a call, unless `max_log` says otherwise.
+const MOST_OF_AN_ANSWER: u64 = 16 << 20;
 
 const FIELDS: [&str; 11] = [
     "slots",
@@ -199,7 +202,9 @@ impl Config {
                 .or(all.grace)
                 .unwrap_or(Duration::from_secs(10)),
             backoff: record.backoff.or(queue.backoff).or(all.backoff),
-            max_log: record.max_log.or(queue.max_log.or(all.max_log.or(None))),
+            max_log: record
+                .max_log
+                .or(queue.max_log.or(all.max_log.or(most_of(&record.work)))),
             nice: record.nice.or(queue.nice).or(all.nice),
             retry: RetryRule {
                 tries: record.tries.or(queue.tries).or(all.tries).unwrap_or(3),
@@ -213,6 +218,14 @@ impl Config {
                 once: record.once,
             },
         }
+    }
+}
+
+/// How much a job may write if nobody has said so. A call writes what somebody else sends.
+fn most_of(work: &Work) -> Option<u64> {
+    match work {
+        Work::Url(_) => Some(MOST_OF_AN_ANSWER),
+        Work::Text(_) | Work::Argv(_) | Work::Script { .. } => None,
     }
 }
 

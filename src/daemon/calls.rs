@@ -2,7 +2,7 @@
 
 use super::launch::Start;
 use crate::core::config::Config;
-use crate::core::record::{Call, Order, Record, Report, Work};
+use crate::core::record::{Call, Order, Reason, Record, Report, Work};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ pub fn order(start: &Start<'_>, call: &Call, config: &Config) -> Vec<u8> {
             .filter(|_| call.sign)
             .map(|secret| secret.as_str().to_owned()),
         allow: config.http.url_allow.to_strings(),
+        most: start.terms.max_log,
     };
     // Strings, numbers and JSON: printing them cannot fail.
     serde_json::to_vec(&order).unwrap_or_default()
@@ -39,6 +40,9 @@ pub fn take_report(record: &mut Record) -> Option<Duration> {
     }
     let report: Report = serde_json::from_str(&record.result.take()?).ok()?;
     record.status_code = report.status_code;
+    if report.is_too_large {
+        record.reason = Some(Reason::LogLimit);
+    }
     record.error = record.error.take().or(report.error);
     report.retry_after.map(Duration::from_secs)
 }

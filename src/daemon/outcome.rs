@@ -71,7 +71,7 @@ pub fn fill_in(
         finished_at: ended.wall,
         exit_code: record.exit_code,
         signal: record.signal,
-        reason: outcome.reason,
+        reason: record.reason.unwrap_or(outcome.reason),
         error: record.error.clone(),
         duration: record.duration,
         log_offset: run.log_offset,

@@ -1,4 +1,4 @@
-//! Setting up a process before it becomes a job: umask, nice, resource limits. Used by `pirn exec-job` only.
+//! Limits of a process: umask, nice, resource limits, and the memory that it keeps.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -42,6 +42,17 @@ pub fn set_limit(name: &str, value: Option<u64>) -> io::Result<()> {
     };
     let value = value.unwrap_or(RLIM_INFINITY);
     Ok(setrlimit(resource, value, value)?)
+}
+
+/// Has large memory given back as soon as it is freed. The allocator begins with the same bound, but raises it with
+/// each large piece that it has seen, and then keeps what a few large records have needed.
+pub fn keep_no_large_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: mallopt takes integers, and may be called at any time.
+        unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE) };
+    }
 }
 
 /// How many descriptors this process may have open.

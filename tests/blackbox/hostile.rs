@@ -94,16 +94,16 @@ fn a_file_that_is_too_large() {
         };
         record(bytes - record(0).len())
     };
-    spool.drop_file("most", job(1 << 20));
-    spool.drop_file("more", job((1 << 20) + 1));
+    spool.drop_file("most", job(16 << 20));
+    spool.drop_file("more", job((16 << 20) + 1));
     let reason = spool.wait_bad("more");
     assert!(
-        reason.contains("max_job_bytes") && reason.contains("1048577"),
+        reason.contains("max_job_bytes") && reason.contains("16777217"),
         "{reason}"
     );
     assert_eq!(spool.wait_record("complete/most")["output"], "ran\n");
     // What was moved is what was dropped.
-    assert_eq!(spool.read("bad/more").len(), (1 << 20) + 1);
+    assert_eq!(spool.read("bad/more").len(), (16 << 20) + 1);
 }
 
 #[test]

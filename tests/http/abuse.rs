@@ -332,6 +332,29 @@ fn assert_alive_without_slot(spool: &Spool, port: u16) {
 }
 
 #[test]
+fn a_large_record_goes_in_and_its_memory_is_given_back() {
+    let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    let record = format!(
+        "{{\"url\": \"http://127.0.0.1:1/\", \"payload\": \"{}\"}}",
+        "x".repeat(15_000_000)
+    );
+    for _ in 0..3 {
+        assert_eq!(post(port, "/v1/jobs", &record).status, 201);
+    }
+    let pid = spool.daemon_pid().unwrap();
+    let kept = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let (_, rest) = status.split_once("VmRSS:").unwrap();
+        rest.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    spool.wait_for("the memory to be given back", || kept() < 32 << 10);
+}
+
+#[test]
 fn many_large_bodies_at_once() {
     let config = r#"{"max_job_bytes": "32M", "http": {"anonymous": ["read", "run"]}}"#;
     let (spool, port) = Spool::with_http(config, &[]);

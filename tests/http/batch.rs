@@ -128,7 +128,7 @@ fn each_line_is_within_its_callers_rights() {
     let lines = told(&ask(port, "POST", "/v1/jobs:batch", &[&bearer], body));
     assert_eq!(statuses(&lines), [403, 201, 403]);
     assert_eq!(spool.ls("pending").len(), 1);
-    let large = "x".repeat(1 << 20);
+    let large = "x".repeat(16 << 20);
     let lines = push(
         port,
         &[

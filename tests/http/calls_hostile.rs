@@ -321,6 +321,111 @@ fn answers_without_end_are_ended() {
     );
 }
 
+/// A server that answers with so many zeros, packed.
+fn packed(zeros: u64) -> String {
+    let made = std::process::Command::new("sh")
+        .args(["-c", &format!("head -c {zeros} /dev/zero | gzip -1")])
+        .output()
+        .unwrap();
+    server(move |mut stream| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nConnection: close\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.write_all(&made.stdout);
+    })
+}
+
+#[test]
+fn an_answer_is_as_large_as_max_log_or_16_mib() {
+    let spool = Spool::serving(&[]);
+    let (most, more) = (packed(16 << 20), packed((16 << 20) + 1));
+    let far_more = packed(200_000_000);
+    for (n, (job, dir, bytes)) in [
+        (json!({"url": most}), "complete", 16 << 20),
+        (json!({"url": more}), "failed", 16 << 20),
+        (json!({"url": far_more, "tries": 5}), "failed", 16 << 20),
+        (json!({"url": far_more, "max_log": "1M"}), "failed", 1 << 20),
+        (
+            json!({"url": more, "max_log": "1G"}),
+            "complete",
+            (16 << 20) + 1,
+        ),
+        (
+            json!({"url": more, "max_log": 0}),
+            "complete",
+            (16 << 20) + 1,
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (found, record) = outcome(&spool, &format!("answer{n}"), &job);
+        assert_eq!(
+            (found, &record["log_bytes"]),
+            (dir, &json!(bytes)),
+            "{job}: {record}"
+        );
+        assert_eq!(record["status_code"], 200, "{job}");
+        assert_eq!(record["attempt"], 1, "{job}");
+        if dir == "failed" {
+            assert_eq!(record["reason"], "log_limit", "{job}");
+            assert_eq!(record["attempts"][0]["reason"], "log_limit", "{job}");
+            let error = record["error"].as_str().unwrap();
+            assert!(
+                error.contains(&format!("larger than the {bytes} bytes of max_log")),
+                "{error}"
+            );
+        }
+    }
+    spool.config(r#"{"defaults": {"max_log": "2M"}}"#);
+    spool.wait_for("the setting to count", || {
+        let (_, record) = outcome(&spool, "answer", &json!({"url": more}));
+        record["log_bytes"] == 2 << 20
+    });
+}
+
+/// What is no port is not another one.
+#[test]
+fn a_port_that_is_none_is_refused() {
+    let (spool, port) = Spool::with_http("{}", &[]);
+    let wrong = "http://127.0.0.1:99999/";
+    for (n, job) in [
+        json!({"url": wrong}),
+        json!({"url": "http://[::1]:65536"}),
+        json!({"script": "a", "callback_url": wrong}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        spool.drop_json(&format!("wrong{n}"), &job);
+        let reason = spool.wait_bad(&format!("wrong{n}"));
+        assert!(
+            reason.contains("url: ") && reason.contains("no port"),
+            "{reason}"
+        );
+        let refused = post(port, "/v1/jobs", &job.to_string());
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        assert!(refused.text().contains("no port"), "{}", refused.text());
+    }
+    let kind = ["Content-Type: application/json"];
+    let body = json!({"url": wrong}).to_string();
+    let hq = ask(port, "POST", "/job", &kind, &body);
+    assert!(matches!(hq.status, 400 | 422), "{}", hq.text());
+    assert!(hq.text().contains("no port"), "{}", hq.text());
+    spool.script("s.sh", "#!/bin/sh\n");
+    let body = json!({"callback_url": wrong}).to_string();
+    let qmd = post(port, "/scripts/s.sh", &body);
+    assert!(matches!(qmd.status, 400 | 422), "{}", qmd.text());
+
+    let elsewhere = server(move |mut stream| {
+        let head = format!("HTTP/1.1 302 Found\r\nLocation: {wrong}\r\nContent-Length: 0\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
+    });
+    let (dir, record) = outcome(&spool, "redirected", &json!({"url": elsewhere, "tries": 3}));
+    let error = record["error"].as_str().unwrap();
+    assert!(dir == "failed" && error.contains("no port"), "{record}");
+    assert_eq!(record["attempt"], 1, "another try would meet the same");
+}
+
 /// A megabyte of zeros for each kilobyte that is sent.
 #[test]
 fn what_unpacks_to_more_than_may_be_is_ended() {

@@ -133,7 +133,7 @@ fn any_bytes() {
     assert_eq!(bytes(&list.json(), "data"), [0, 255, 10]);
     // More than a record may hold.
     assert_eq!(
-        post(port, "/payload", &body("7", &[0; 1 << 20])).status,
+        post(port, "/payload", &body("7", &vec![0; 16 << 20])).status,
         413
     );
 }

@@ -62,7 +62,7 @@ fn what_is_no_job_is_refused() {
     let form = &["Content-Type: multipart/form-data; boundary=x"];
     assert_eq!(ask(port, "POST", "/v1/jobs", form, "x").status, 415);
     assert_eq!(spool.ls("pending"), Vec::<String>::new());
-    let large = format!("{{\"command\": \"{}\"}}", "x".repeat(1 << 20));
+    let large = format!("{{\"command\": \"{}\"}}", "x".repeat(16 << 20));
     assert_eq!(post(port, "/v1/jobs", &large).status, 413);
 }
 

@@ -691,7 +691,7 @@ fn rights_and_limits() {
         ask(port, "PUT", "/scripts", &[&header], "").status
     };
     assert_eq!((basic("someone"), basic("another")), (200, 401));
-    let large = format!("{{\"args\": [\"{}\"]}}", "x".repeat(1 << 20));
+    let large = format!("{{\"args\": [\"{}\"]}}", "x".repeat(16 << 20));
     assert_eq!(
         ask(port, "POST", "/scripts/s.sh", &[&bearer], &large).status,
         503

@@ -9,7 +9,7 @@ mod sign;
 use super::exit::{FAILURE, Failure, OK, Outcome};
 use crate::core::policy::{EXIT_PERMANENT, EXIT_TEMPORARY};
 use crate::core::record::{Order, Report};
-use post::Trouble;
+use post::{Copied, Trouble};
 use std::io;
 
 pub fn deliver() -> Outcome {
@@ -46,15 +46,32 @@ fn judge(order: &Order, answer: Result<post::Answer, Trouble>) -> (Report, u8) {
             (report, what)
         }
         Ok(answer) => {
+            let is_too_large = matches!(answer.copied, Copied::Most(_));
+            let uncopied = match answer.copied {
+                Copied::Whole => None,
+                Copied::Most(most) => {
+                    let what = format!(
+                        "the answer, with status {}, is larger than the {most} bytes of max_log",
+                        answer.status
+                    );
+                    Some(post::in_words(order, &what))
+                }
+                Copied::Unwritten(why) => {
+                    Some(format!("the answer could not be written to the log: {why}"))
+                }
+            };
+            let complaint = post::complaint(order, answer.status);
             let report = Report {
                 status_code: Some(answer.status),
-                error: post::complaint(order, answer.status).or_else(|| {
-                    let why = answer.unwritten?;
-                    Some(format!("the answer could not be written to the log: {why}"))
-                }),
+                error: match is_too_large {
+                    true => uncopied,
+                    false => complaint.or(uncopied),
+                },
                 retry_after: answer.retry_after,
+                is_too_large,
             };
             let code = match answer.status {
+                _ if is_too_large => permanent,
                 status if order.manner.is_success(status) => OK,
                 // Timed out, too early, too many, and whatever is the server's fault.
                 408 | 425 | 429 | 500..=599 => temporary,

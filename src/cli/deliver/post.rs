@@ -5,7 +5,7 @@ use super::retry_after;
 use super::sign::signature;
 use crate::core::allow::Allow;
 use crate::core::http::Secret;
-use crate::core::record::{Manner, Order, without_userinfo};
+use crate::core::record::{Manner, Order, check_port, without_userinfo};
 use crate::os::clock;
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -31,8 +31,18 @@ pub struct Answer {
     pub status: u16,
     /// Its `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
-    /// Why its body is not all in the log. The call was made all the same, and is not to be made again for that.
-    pub unwritten: Option<io::Error>,
+    /// How much of its body is in the log.
+    pub copied: Copied,
+}
+
+/// How a body was copied. The call was made in any case, and is not to be made again if that is not all.
+pub enum Copied {
+    /// All of it.
+    Whole,
+    /// So many bytes of it, which is the most that there may be.
+    Most(u64),
+    /// Not all, since it could not be written.
+    Unwritten(io::Error),
 }
 
 /// Nothing came back.
@@ -67,7 +77,7 @@ pub fn post(order: &Order, out: &mut impl Write) -> Result<Answer, Trouble> {
         let location = location.map(String::from_utf8_lossy);
         let is_redirect = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
         let (true, false, Some(location)) = (is_redirect, order.sign, location) else {
-            return answer(response, out);
+            return answer(response, order.most, out);
         };
         hops += 1;
         if hops > MOST_REDIRECTS {
@@ -99,17 +109,21 @@ pub fn post(order: &Order, out: &mut impl Write) -> Result<Answer, Trouble> {
     }
 }
 
-fn answer(mut response: Response<Body>, out: &mut impl Write) -> Result<Answer, Trouble> {
+fn answer(
+    mut response: Response<Body>,
+    most: Option<u64>,
+    out: &mut impl Write,
+) -> Result<Answer, Trouble> {
     let status = response.status().as_u16();
     let field = |name| response.headers().get(name)?.to_str().ok();
     let now = clock::wall().0 / 1_000_000_000;
     let retry_after =
         field("retry-after").and_then(|value| retry_after::seconds(value, field("date"), now));
-    match copy(&mut response.body_mut().as_reader(), out) {
-        Ok(unwritten) => Ok(Answer {
+    match copy(&mut response.body_mut().as_reader(), most, out) {
+        Ok(copied) => Ok(Answer {
             status,
             retry_after,
-            unwritten,
+            copied,
         }),
         Err(e) => Err(Trouble {
             what: format!("the answer, with status {status}, was cut off: {e}"),
@@ -118,18 +132,32 @@ fn answer(mut response: Response<Body>, out: &mut impl Write) -> Result<Answer, 
     }
 }
 
-/// Copies all there is. An error of the reader is one; that of the writer, after which nothing more is read, is given.
-fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<Option<io::Error>> {
+/// Copies all there is, or the most that there may be. An error of the reader is one; after that of the writer nothing
+/// more is read.
+fn copy(from: &mut impl Read, most: Option<u64>, to: &mut impl Write) -> io::Result<Copied> {
     let mut buffer = vec![0; 64 * 1024];
+    let mut room = most.unwrap_or(u64::MAX);
     loop {
         let n = match from.read(&mut buffer) {
-            Ok(0) => return Ok(to.flush().err()),
+            Ok(0) => {
+                return Ok(to
+                    .flush()
+                    .map_or_else(Copied::Unwritten, |()| Copied::Whole));
+            }
             Ok(n) => n,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e),
         };
-        if let Err(e) = to.write_all(buffer.get(..n).unwrap_or_default()) {
-            return Ok(Some(e));
+        let fits = usize::try_from(room).unwrap_or(usize::MAX).min(n);
+        let (part, rest) = buffer[..n].split_at(fits);
+        room -= part.len() as u64;
+        if let Err(e) = to.write_all(part) {
+            return Ok(Copied::Unwritten(e));
+        }
+        if let (false, Some(most)) = (rest.is_empty(), most) {
+            return Ok(to
+                .flush()
+                .map_or_else(Copied::Unwritten, |()| Copied::Most(most)));
         }
     }
 }
@@ -150,6 +178,7 @@ fn call(
             )));
         }
     }
+    check_port(url).map_err(Trouble::permanent)?;
     let agent = agent(url, allow);
     let sent = if *method == Method::POST {
         let mut request = agent.post(url);

@@ -105,26 +105,56 @@ impl CallParts {
     }
 }
 
-/// A URL that is not one fails when it is called: what can be reached is known only then.
+/// A URL that is not one fails when it is called: what can be reached is known only then. A wrong port is refused at
+/// once.
 pub(super) fn url(raw: &RawValue) -> Result<String, String> {
     let text = json::string(raw)?;
-    match text.trim().is_empty() {
-        true => Err("is empty".to_owned()),
-        false => Ok(text),
+    if text.trim().is_empty() {
+        return Err("is empty".to_owned());
+    }
+    check_port(&text)?;
+    Ok(text)
+}
+
+/// Errors: the URL has a port that is no port. Its reader would call the usual one instead.
+pub fn check_port(url: &str) -> Result<(), String> {
+    let Some((_, authority, _)) = around_authority(url.trim()) else {
+        return Ok(());
+    };
+    let host = authority.rsplit('@').next().unwrap_or(authority);
+    // The colons within brackets are an address's.
+    let behind = host.rsplit(']').next().unwrap_or(host);
+    match behind.rsplit_once(':') {
+        None | Some((_, "")) => Ok(()),
+        Some((_, port)) => {
+            let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+            match is_number && port.parse::<u16>().is_ok() {
+                true => Ok(()),
+                false => Err(format!(
+                    "{port:?} is no port; expected a number from 0 to 65535"
+                )),
+            }
+        }
     }
 }
 
 /// The URL without the name and the password that it may have.
 pub fn without_userinfo(url: &str) -> Cow<'_, str> {
-    let Some(begin) = url.find("//").map(|at| at + 2) else {
-        return Cow::Borrowed(url);
-    };
-    let (head, rest) = url.split_at(begin);
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest.get(..end).and_then(|authority| authority.rfind('@')) {
-        Some(at) => Cow::Owned(format!("{head}{}", rest.get(at + 1..).unwrap_or_default())),
+    match around_authority(url).and_then(|(head, authority, rest)| {
+        let (_, host) = authority.rsplit_once('@')?;
+        Some(format!("{head}{host}{rest}"))
+    }) {
+        Some(short) => Cow::Owned(short),
         None => Cow::Borrowed(url),
     }
+}
+
+/// What stands before, in and behind the part of a URL that names user, host and port.
+fn around_authority(url: &str) -> Option<(&str, &str, &str)> {
+    let (head, rest) = url.split_at(url.find("//")? + 2);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    Some((head, authority, rest))
 }
 
 fn headers(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonError> {
@@ -163,6 +193,8 @@ pub struct Order {
     pub secret: Option<String>,
     /// Where it may go, as it stands in the config.
     pub allow: Vec<String>,
+    /// Most bytes of an answer.
+    pub most: Option<u64>,
 }
 
 /// What it says of the outcome, in `$PIRN_OUT`.
@@ -174,11 +206,38 @@ pub struct Report {
     pub error: Option<String>,
     /// Seconds after which the server would like to be asked again.
     pub retry_after: Option<u64>,
+    /// The answer was larger than it may be.
+    #[serde(default)]
+    pub is_too_large: bool,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports() {
+        for (url, is_right) in [
+            ("http://127.0.0.1:99999/", false),
+            ("http://127.0.0.1:65536", false),
+            ("http://127.0.0.1:65535?a:99999", true),
+            (" http://127.0.0.1:80 ", true),
+            ("http://127.0.0.1:+80/", false),
+            ("http://127.0.0.1:-1/", false),
+            ("http://127.0.0.1:8o/", false),
+            ("http://127.0.0.1:/", true),
+            ("http://a:99999@b/c:99999", true),
+            ("http://a:1@b:99999#c", false),
+            ("http://[::1]/", true),
+            ("http://[::1]:80/", true),
+            ("http://[::1]:99999/", false),
+            ("//a:99999", false),
+            ("a:99999", true),
+            ("", true),
+        ] {
+            assert_eq!(check_port(url).is_ok(), is_right, "{url}");
+        }
+    }
 
     #[test]
     fn who_asks_is_not_repeated() {

@@ -7,7 +7,7 @@ mod call;
 mod read;
 mod write;
 
-pub use call::{Call, Manner, Order, Report, without_userinfo};
+pub use call::{Call, Manner, Order, Report, check_port, without_userinfo};
 pub(crate) use read::backoff as read_backoff;
 pub use read::parse_umask;
 pub use read::{FileKind, RecordError};
