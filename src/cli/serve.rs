@@ -129,12 +129,13 @@ impl Plan {
         }
         let remedy = match self.is_jobrunners(open) {
             true => "is no JOBRUNNER_PASSWORD; set one",
-            false => {
-                "are no tokens; make one with pirn token new, or say who is let in without in \"trust\" under \"http\""
-            }
+            false => "are no tokens; make one with pirn token new",
         };
         let open = self.named(open);
-        let what = format!("{open}: others can reach this address, and there {remedy}");
+        let what = format!(
+            "{open}: others can reach this address, and there {remedy}, or name in \"trust\" under \"http\" in \
+             the config who needs none"
+        );
         Err(Failure::new(BAD_CONFIG, what))
     }
 }

@@ -1,6 +1,7 @@
 //! Callers without a token: whose process it is decides, and what the settings say of others.
 
 use crate::client::{Conn, ask, get, post};
+use crate::jobrunner;
 use crate::spool::Spool;
 use serde_json::Value;
 use std::fs;
@@ -269,6 +270,42 @@ fn trust_opens_an_address_and_lets_dialects_in() {
     assert_eq!(hq.status, 200, "{}", hq.text());
     let refused = post(port, "/v1/jobs", r#"{"command": "true"}"#);
     assert_eq!(refused.status, 401, "push is not run");
+}
+
+/// jobrunner's paths do not ask which host a request is for, where a password can protect them. A page that a trusted
+/// machine shows must not profit from that.
+#[test]
+fn trust_lets_clients_of_jobrunner_in_by_known_names_only() {
+    let mut spool = Spool::new();
+    let command = jobrunner::command(&spool, "#!/bin/sh\n");
+    let variables = [("JOBRUNNER_HTTP_LISTEN_ADDRESS", "0.0.0.0")];
+    let daemon = || jobrunner::daemon(&spool, &command, &variables, &[]);
+    let refused = spool.finish(&mut daemon());
+    assert_eq!(refused.code, 78, "{}", refused.stderr);
+    fs::create_dir_all(spool.path()).unwrap();
+    let config = r#"{"http": {"hosts": ["runner"],
+        "trust": [{"from": "127.0.0.1", "rights": ["push"]}]}}"#;
+    fs::write(spool.path().join("config.json"), config).unwrap();
+    let daemon = daemon();
+    spool.serve_with(daemon);
+    let port = spool.open_port();
+    let status = |host: &str| {
+        let body = r#"{"id": "1", "data": "eA=="}"#;
+        let mut conn = Conn::to(port);
+        conn.write(format!(
+            "POST /payload HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        conn.reply().status
+    };
+    for (host, wanted) in [
+        ("127.0.0.1:8080", 200),
+        ("runner:8080", 200),
+        ("evil.example", 401),
+    ] {
+        assert_eq!(status(host), wanted, "{host}");
+    }
+    assert_eq!(spool.ls("complete").len(), 2);
 }
 
 #[test]
