@@ -4,7 +4,7 @@ use super::existing;
 use super::exit::{BAD_CONFIG, Failure, OK, Outcome, USAGE};
 use super::output;
 use crate::core::config::Config;
-use crate::os::user;
+use crate::os::{user, written};
 use crate::spool::EditError;
 use clap::Subcommand;
 use serde_json::value::RawValue;
@@ -43,8 +43,9 @@ pub fn config(spool: &Path, args: Args) -> Outcome {
 fn check_file(spool: &Path, file: Option<PathBuf>) -> Outcome {
     let named = file.is_some();
     let path = file.unwrap_or_else(|| spool.join("config.json"));
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let bad = |e: String| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display()));
+    match written::read_finished(&path, user::read_config) {
+        Ok(checked) => checked.map(drop).map_err(bad)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound && !named => {
             existing::spool(spool)?;
             output::line(format!(
@@ -53,22 +54,16 @@ fn check_file(spool: &Path, file: Option<PathBuf>) -> Outcome {
             ))?;
             return Ok(OK);
         }
-        Err(e) => return Err(Failure::new(BAD_CONFIG, format!("{}: {e}", path.display()))),
-    };
-    check(&path, &text)?;
+        Err(e) => return Err(bad(e.to_string())),
+    }
     output::line(format!("{}: valid", path.display()))?;
     Ok(OK)
 }
 
-fn check(path: &Path, text: &str) -> Result<Config, Failure> {
-    user::read_config(text)
-        .map_err(|e| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display())))
-}
-
 /// The settings of a spool, or what is wrong with them.
 pub fn read(spool: &Path) -> Result<Config, String> {
-    match std::fs::read_to_string(spool.join("config.json")) {
-        Ok(text) => user::read_config(&text),
+    match written::read_finished(&spool.join("config.json"), user::read_config) {
+        Ok(config) => config,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
         Err(e) => Err(e.to_string()),
     }

@@ -10,7 +10,7 @@ use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
 use crate::os::spawn::path_text;
-use crate::os::{clock, limits};
+use crate::os::{clock, limits, user, written};
 use crate::spool::Spool;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -172,7 +172,10 @@ fn opening(plan: Plan) -> Result<Option<Opening>, Failure> {
 /// in it is reported by the daemon.
 fn lets_others_in(spool: &Path, config: &Path) -> bool {
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
-    let config = Config::parse(&read(config)).unwrap_or_default();
+    let config = match written::read_finished(config, user::read_config) {
+        Ok(Ok(config)) => config,
+        Ok(Err(_)) | Err(_) => Config::default(),
+    };
     let tokens = Tokens::parse(&read(&spool.join(&config.http.tokens)));
     !config.http.tokenless.trust.is_empty() || tokens.is_ok_and(|tokens| !tokens.is_empty())
 }

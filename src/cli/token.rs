@@ -1,8 +1,8 @@
 //! `pirn token`.
 
+use super::config;
 use super::exit::{BAD_CONFIG, FAILURE, Failure, OK, Outcome, USAGE};
 use super::output;
-use crate::core::config::Config;
 use crate::core::rights::Rights;
 use crate::http::tokens;
 use clap::Subcommand;
@@ -38,11 +38,8 @@ pub fn token(path: &Path, args: Args) -> Outcome {
         Some(file) => file,
         None => {
             let spool = super::open(path, true)?;
-            let config = match std::fs::read_to_string(path.join("config.json")) {
-                Ok(text) => Config::parse(&text)
-                    .map_err(|e| Failure::new(BAD_CONFIG, format!("config.json: {e}")))?,
-                Err(_) => Config::default(),
-            };
+            let config = config::read(path)
+                .map_err(|e| Failure::new(BAD_CONFIG, format!("config.json: {e}")))?;
             spool.path().join(&config.http.tokens)
         }
     };

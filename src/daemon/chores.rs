@@ -159,7 +159,7 @@ impl Engine {
     /// Looks at everything that an event may have told of and been lost.
     pub(super) fn audit(&mut self) {
         if self.options.config.is_none() {
-            self.reload();
+            self.config_changed();
         }
         self.look_at_pause(&Place::Pending);
         for id in self.running() {

@@ -499,7 +499,10 @@ impl Engine {
                     "RELOADING=1\nMONOTONIC_USEC={}",
                     clock::monotonic_usec()
                 ));
-                self.reload();
+                if !self.reload() {
+                    let path = self.options.config_path();
+                    log::warn!("config: {} is being written; not read", path.display());
+                }
                 self.notifier.send("READY=1");
             }
             Told::Upgrade if self.stopping || self.options.single.is_some() => {

@@ -6,23 +6,19 @@ use crate::core::config::Config;
 use crate::core::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
 use crate::os::user;
+use crate::os::written::{self, Written};
 use crate::spool::Place;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
-/// Reads and checks the config. A missing file is an empty one, unless it was named on the command line.
+/// Reads and checks the config; waits for who is just writing it.
 pub fn read(options: &Options) -> Result<Config, ServeError> {
     let path = options.config_path();
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let config = user::read_config(&text).map(|config| options.in_force(config));
-            config.map_err(|e| ServeError::Config(format!("{}: {e}", path.display())))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound && options.config.is_none() => {
-            Ok(options.in_force(Config::default()))
-        }
-        Err(e) => Err(ServeError::Config(format!("{}: {e}", path.display()))),
+    match written::read_finished(&path, |text| options.read_config(text)) {
+        Ok(config) => config.map_err(|e| ServeError::Config(format!("{}: {e}", path.display()))),
+        Err(e) => options.without_file(e),
     }
 }
 
@@ -31,6 +27,24 @@ impl Options {
     pub fn config_path(&self) -> PathBuf {
         let ours = || self.spool.join("config.json");
         self.config.clone().unwrap_or_else(ours)
+    }
+
+    fn read_config(&self, text: &str) -> Result<Config, String> {
+        user::read_config(text).map(|config| self.in_force(config))
+    }
+
+    /// The settings where the file cannot be read. A missing file is an empty one, unless it was named on the command
+    /// line.
+    fn without_file(&self, e: io::Error) -> Result<Config, ServeError> {
+        match e.kind() {
+            io::ErrorKind::NotFound if self.config.is_none() => {
+                Ok(self.in_force(Config::default()))
+            }
+            _ => {
+                let path = self.config_path();
+                Err(ServeError::Config(format!("{}: {e}", path.display())))
+            }
+        }
     }
 
     /// The settings that hold: those of the config, with what this start adds to them.
@@ -75,29 +89,54 @@ pub fn policy(options: &Options, config: &Arc<Config>, pauses: &Pauses) -> Polic
     }
 }
 
+/// An event says that a file was closed a moment before the kernel counts it as closed.
+const IS_CLOSED_AFTER: Duration = Duration::from_millis(100);
+
 impl Engine {
-    /// Takes in the config file as it is now; one that is not valid changes nothing.
-    pub(super) fn reload(&mut self) {
-        match read(&self.options) {
-            Ok(config) => {
-                let config = Arc::new(config);
-                let mut current = self
-                    .shared
-                    .config
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner);
-                if **current == *config {
-                    return;
-                }
-                *current = Arc::clone(&config);
-                drop(current);
-                self.look_at_space_now();
-                self.configure();
-                self.plan_retention();
-                log::info!("config: read {}", self.options.config_path().display());
+    /// The config file in the spool has changed, or may have. While somebody writes it, it is left alone: the event
+    /// that it was closed is still to come, or has come too early.
+    pub(super) fn config_changed(&mut self) {
+        if !self.reload() {
+            let at = self.now().boot.after(IS_CLOSED_AFTER);
+            self.judge_later(at, Place::Root, b"config.json".to_vec());
+        }
+    }
+
+    /// Takes in the config file as it is now; one that is not valid changes nothing. False if somebody is just writing
+    /// it.
+    pub(super) fn reload(&mut self) -> bool {
+        let path = self.options.config_path();
+        let read = match written::read(&path, |text| self.options.read_config(text)) {
+            Ok(Written::Valid(config)) => Ok(config),
+            Ok(Written::Invalid(why)) => {
+                Err(ServeError::Config(format!("{}: {why}", path.display())))
             }
+            Ok(Written::Unfinished(_)) => return false,
+            Err(e) => self.options.without_file(e),
+        };
+        match read {
+            Ok(config) => self.put_in_force(config),
             Err(e) => log::error!("config: not used: {e}; the settings stay as they were"),
         }
+        true
+    }
+
+    fn put_in_force(&mut self, config: Config) {
+        let config = Arc::new(config);
+        let mut current = self
+            .shared
+            .config
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if **current == *config {
+            return;
+        }
+        *current = config;
+        drop(current);
+        self.look_at_space_now();
+        self.configure();
+        self.plan_retention();
+        log::info!("config: read {}", self.options.config_path().display());
     }
 
     /// Tells the scheduler of the settings and the pauses as they are now.

@@ -414,8 +414,10 @@ impl Engine {
         while let Some(entry) = self.later.first_entry()
             && entry.key().0 <= now
         {
-            let (place, name) = entry.remove();
-            self.take_in(&place, &name);
+            match entry.remove() {
+                (Place::Root, _) => drop(self.reload()),
+                (place, name) => self.take_in(&place, &name),
+            }
         }
     }
 

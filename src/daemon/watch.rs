@@ -215,7 +215,7 @@ impl Engine {
         match place {
             Place::Root => {
                 if name == b"config.json" && self.options.config.is_none() {
-                    self.reload();
+                    self.config_changed();
                 }
                 if name == b"lock" && (self.not_ours().is_some() || self.held) {
                     self.look_at_space_now();

@@ -11,6 +11,7 @@ use super::wire::head::Head;
 use crate::core::config::Config;
 use crate::core::rights::Caller;
 use crate::daemon::{Options, Tally};
+use crate::os::written::{self, Written};
 use crate::os::{clock, procfs, user};
 use crate::spool::{Edit, EditError, Spool};
 use std::net::IpAddr;
@@ -60,20 +61,21 @@ impl<T: Clone> Live<T> {
     }
 
     /// The value now. A file that cannot be read, or that `parse` refuses, is reported once, and changes nothing.
-    pub fn get(&self, parse: impl FnOnce(&str) -> Result<T, String>) -> T {
+    pub fn get(&self, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let stamp = std::fs::metadata(&self.path)
             .map(|m| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
             .ok();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.0 != stamp {
-            state.0 = stamp;
-            let text = match stamp {
-                Some(_) => std::fs::read_to_string(&self.path).map_err(|e| e.to_string()),
-                None => Err(String::new()),
-            };
-            match text.and_then(|text| parse(&text)) {
-                Ok(value) => state.1 = value,
+            let before = std::mem::replace(&mut state.0, stamp);
+            match written::read(&self.path, parse) {
+                Ok(Written::Valid(value)) => state.1 = value,
+                // It is looked at again.
+                Ok(Written::Unfinished(_)) => state.0 = before,
                 Err(_) if stamp.is_none() => state.1 = self.missing.clone(),
+                Ok(Written::Invalid(why)) => {
+                    log::error!("http: {}: not used: {why}", self.path.display());
+                }
                 Err(e) => log::error!("http: {}: not used: {e}", self.path.display()),
             }
         }

@@ -29,9 +29,7 @@ pub fn settle(file: &File) -> io::Result<Writers> {
     if Fault::NoWriterCheck.is_on() {
         return Ok(Writers::None);
     }
-    // SAFETY: fcntl with F_SETLEASE takes an integer and touches no memory of ours; the descriptor is open.
-    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) } == -1 {
-        let e = io::Error::last_os_error();
+    if let Err(e) = take(file) {
         return match e.raw_os_error() {
             Some(libc::EAGAIN) => Ok(Writers::Open),
             Some(libc::EACCES | libc::EINVAL | libc::ENOLCK) => Ok(Writers::Unknown),
@@ -42,5 +40,26 @@ pub fn settle(file: &File) -> io::Result<Writers> {
         Ok(()) => FileExt::unlock(file).map(|()| Writers::None),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Writers::Locked),
         Err(e) => Err(e),
+    }
+}
+
+/// True if somebody has the file open for writing, as far as the kernel says; if not, nobody begins to while we have it
+/// open. Any process of ours may ask: the signal that the kernel sends for who wants to is one that is ignored unless a
+/// process asks for it.
+pub fn is_being_written(file: &File) -> bool {
+    // SAFETY: fcntl with F_SETSIG takes an integer and touches no memory of ours; the descriptor is open.
+    let is_quiet = unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) } == 0;
+    is_quiet && take(file).is_err_and(|e| e.raw_os_error() == Some(libc::EAGAIN))
+}
+
+/// As `<linux/fcntl.h>` has it.
+const F_SETSIG: libc::c_int = 10;
+
+/// Takes a read lease.
+fn take(file: &File) -> io::Result<()> {
+    // SAFETY: fcntl with F_SETLEASE takes an integer and touches no memory of ours; the descriptor is open.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_RDLCK) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }

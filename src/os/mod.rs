@@ -21,3 +21,4 @@ pub mod spawn;
 pub mod thread;
 pub mod user;
 pub mod wait;
+pub mod written;

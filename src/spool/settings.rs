@@ -3,7 +3,7 @@
 use super::{Fs, Place, Spool};
 use crate::core::json::Object;
 use crate::os::dir::How;
-use crate::os::user;
+use crate::os::{user, written};
 use crate::spool::RealFs;
 use std::fmt;
 use std::fs::File;
@@ -42,12 +42,12 @@ impl Spool<RealFs> {
         // directory is what stays.
         let editing = File::open(self.path()).map_err(EditError::Io)?;
         fs2::FileExt::lock_exclusive(&editing).map_err(EditError::Io)?;
-        let mut text = match std::fs::read_to_string(self.path().join("config.json")) {
-            Ok(text) => text,
+        let valid = |text: &str| user::read_config(text).map(|_| text.to_owned());
+        let mut text = match written::read_finished(&self.path().join("config.json"), valid) {
+            Ok(text) => text.map_err(EditError::Invalid)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => "{}".to_owned(),
             Err(e) => return Err(EditError::Unreadable(e)),
         };
-        check(&text)?;
         for (keys, value) in edits {
             text = set(&text, keys, value.as_deref(), 0)?;
         }

@@ -22,6 +22,7 @@ mod cli_status;
 mod cli_steer;
 mod clocks;
 mod config;
+mod config_written;
 mod drops;
 mod ends;
 mod escape;

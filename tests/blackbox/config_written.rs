@@ -1,0 +1,122 @@
+//! A `config.json` that is written where it is, as `>` does: half of it is no mistake of the user's.
+
+use crate::spool::{Spool, wait_for};
+use crate::tools::ok;
+use std::fs::File;
+use std::io::Write;
+use std::process::Stdio;
+
+const HALF: &str = "{\"slots\": 3,\n\"queues\": {\"mail\":";
+const REST: &str = " {\"slots\": 1}}}\n";
+
+/// Begins to write the settings anew.
+fn begin(spool: &Spool) -> File {
+    let mut file = File::create(spool.path().join("config.json")).unwrap();
+    file.write_all(HALF.as_bytes()).unwrap();
+    file
+}
+
+#[test]
+fn the_daemon_waits_for_the_writer_and_says_nothing() {
+    let spool = Spool::serving(&[]);
+    for n in 0..20 {
+        let mut file = begin(&spool);
+        // It has noticed by the time it has done something else.
+        spool.settle();
+        file.write_all(REST.as_bytes()).unwrap();
+        drop(file);
+        let count = |words| spool.daemon_log().matches(words).count();
+        spool.wait_for("the settings to be read", || count("config: read") > 2 * n);
+        assert_eq!(count("not used"), 0, "{}", spool.daemon_log());
+        assert!(spool.pirn(&["status"]).stdout.contains("queue     mail"));
+        spool.rm("config.json");
+        spool.wait_for("the settings to be gone", || {
+            count("config: read") > 2 * n + 1
+        });
+    }
+}
+
+#[test]
+fn what_is_complete_and_broken_is_refused_at_once() {
+    let spool = Spool::serving(&[]);
+    for n in 1..=20 {
+        drop(begin(&spool));
+        let count = || spool.daemon_log().matches("not used").count();
+        spool.wait_for("the refusal", || count() >= n);
+        let said = spool.daemon_log();
+        assert!(said.contains("config.json: line 2"), "{said}");
+        let done = spool.pirn(&["status"]);
+        assert!(done.stdout.contains("trouble   config.json is not used"));
+        spool.rm("config.json");
+        spool.settle();
+    }
+}
+
+#[test]
+fn a_daemon_that_starts_waits_for_the_writer() {
+    let mut spool = Spool::made();
+    let mut file = begin(&spool);
+    let command = spool.command(["serve"]);
+    std::thread::scope(|scope| {
+        let path = spool.path();
+        scope.spawn(move || {
+            // It has its lock, and so reads the settings.
+            wait_for("the lock", || path.join("lock").exists());
+            file.write_all(REST.as_bytes()).unwrap();
+        });
+        spool.serve_with(command);
+    });
+    spool.drop_file("a", "true");
+    spool.wait_record("complete/a");
+    assert!(!spool.daemon_log().contains("not used"));
+}
+
+#[test]
+fn commands_wait_for_the_writer() {
+    let spool = Spool::made();
+    for args in [
+        &["status"][..],
+        &["config", "check"],
+        &["add", "true"],
+        &["pause", "mail"],
+        &["ls", "-q", "mail"],
+        &["token", "new", "ci", "read"],
+    ] {
+        let mut file = begin(&spool);
+        let child = spool
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Time enough to read the half. If it begins later, there is nothing to wait for.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        file.write_all(REST.as_bytes()).unwrap();
+        drop(file);
+        let out = child.wait_with_output().unwrap();
+        let said = [out.stdout, out.stderr].concat();
+        let said = String::from_utf8(said).unwrap();
+        assert!(out.status.success(), "{args:?}: {}: {said}", out.status);
+        assert!(!said.contains("config.json: line"), "{args:?}: {said}");
+        assert!(!said.contains("trouble"), "{args:?}: {said}");
+    }
+    ok(&spool, &["ls", "-q", "mail"]);
+}
+
+/// A reader asks the kernel whether somebody writes, and the kernel tells it by a signal when somebody begins to.
+#[test]
+fn a_command_that_reads_is_not_ended_by_who_writes() {
+    let spool = Spool::made();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                drop(begin(&spool));
+                std::thread::sleep(std::time::Duration::from_micros(300));
+            }
+        });
+        let codes = [(); 200].map(|()| spool.pirn(&["config", "check"]).code);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(codes, [78; 200]);
+    });
+}
