@@ -13,6 +13,7 @@ use super::runner;
 use super::shared::{Run, Shared};
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Exit, Stop};
+use crate::core::time::Boot;
 use crate::os::fault::Fault;
 use crate::os::wait::{Ended, PidFd, Usage};
 use crate::os::{clock, procfs, signals, thread, wait};
@@ -156,33 +157,54 @@ pub fn log_is_held(shared: &Shared, id: &JobId) -> bool {
     }
 }
 
-/// How long after a process's end its parent may take to reap it: only then does the kernel tell how it ended.
+/// How long after a process's end its parent may take to reap it, where the kernel tells us only then how it ended.
 /// Some init processes of containers take seconds, and some never do it.
 const REAPED_WITHIN: Duration = Duration::from_secs(30);
 
-/// Waits, in a thread of its own, for a process that is not our child: a job of an earlier daemon.
-pub fn wait_for_foreign(shared: &Arc<Shared>, run: &Arc<Run>, pidfd: PidFd) -> io::Result<()> {
+/// Waits, in a thread of its own, for a process that is not our child: a job of an earlier daemon. `was_alive` when it
+/// was found.
+pub fn wait_for_foreign(
+    shared: &Arc<Shared>,
+    run: &Arc<Run>,
+    pidfd: PidFd,
+    was_alive: bool,
+) -> io::Result<()> {
     let (shared, run) = (Arc::clone(shared), Arc::clone(run));
     thread::spawn("adopted", move || {
         pidfd.wait();
         let ended = clock::now();
-        let mut exit = pidfd.exit();
-        let is_zombie = || procfs::stat(run.pid).is_some_and(|stat| !stat.is_alive());
-        while exit == Exit::Lost
-            && is_zombie()
-            && clock::now().boot.since(ended.boot) < REAPED_WITHIN
-        {
-            std::thread::sleep(Duration::from_millis(5));
-            exit = pidfd.exit();
-        }
-        if exit == Exit::Lost {
-            // Reaped between the two looks.
-            exit = pidfd.exit();
-        }
+        let exit = match exit_of_foreign(&run, &pidfd, ended.boot) {
+            // It was killed with its daemon, as a rule by the same hand.
+            Exit::Signal(libc::SIGKILL | libc::SIGTERM) if !was_alive => Exit::Lost,
+            exit => exit,
+        };
         run.book().ended = Some(ended);
         shared.mail.send(Letter::Event(end(&shared, &run, exit)));
     })?;
     Ok(())
+}
+
+/// How a process that is not our child has ended.
+fn exit_of_foreign(run: &Run, pidfd: &PidFd, ended: Boot) -> Exit {
+    let Some(proc) = run.book().record.proc.clone() else {
+        return pidfd.exit();
+    };
+    loop {
+        if let Some(status) = procfs::status_of_zombie(&proc) {
+            return wait::exit_of(status);
+        }
+        // It was reaped, or will be.
+        let exit = pidfd.exit();
+        let is_late = clock::now().boot.since(ended) > REAPED_WITHIN;
+        if exit != Exit::Lost || is_late {
+            return exit;
+        }
+        if procfs::stat(proc.pid).is_none_or(|stat| stat.start != proc.start) {
+            // If it was reaped between the two looks, the kernel tells now.
+            return pidfd.exit();
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Looks whether the spool still has a file of this name in `active/`.

@@ -57,7 +57,9 @@ impl Engine {
         let terms = self.shared.config().terms(&queue, &record);
         let attempt = record.attempt;
         let now = clock::now();
-        let ran = leader.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
+        // The time of one that has ended by itself is not up.
+        let alive = leader.filter(Stat::is_alive);
+        let ran = alive.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
         let ticket = self.shared.spool.ticket(
             &id,
             &queue,
@@ -121,13 +123,11 @@ impl Engine {
         Ok(())
     }
 
-    /// The leader of a try that an earlier daemon began, if it lives, or if it is ours to reap (after an upgrade).
+    /// The leader of a try that an earlier daemon began, if it lives, or nobody has reaped it yet.
     fn leader(&self, id: &JobId, record: &Record) -> Option<Stat> {
         if let Some(proc) = &record.proc {
             let same = |stat: &Stat| stat.start == proc.start && proc.boot == self.shared.home.boot;
-            return procfs::stat(proc.pid)
-                .filter(same)
-                .filter(|stat| stat.is_alive() || is_ours(stat));
+            return procfs::stat(proc.pid).filter(same);
         }
         // It was killed before the note: the mark in the environment tells, of a session's leader.
         let mark = sweep::mark(&self.shared.home.spool, id);
@@ -141,13 +141,18 @@ impl Engine {
 
     /// Waits for a job that an earlier daemon started. An error means that we cannot, though it runs.
     fn adopt(&mut self, run: &Arc<Run>, stat: Stat) -> io::Result<()> {
-        log::info!("{}: still running as process {}", run.id, stat.pid);
+        match stat.is_alive() {
+            true => log::info!("{}: still running as process {}", run.id, stat.pid),
+            false => log::info!("{}: ended as process {} meanwhile", run.id, stat.pid),
+        }
         if is_ours(&stat) {
             // Ours since an earlier image: reaped with what we inherit.
             self.shared.children.enter(stat.pid, run.id.clone(), || {});
         } else {
             match PidFd::open(stat.pid) {
-                Ok(pidfd) => children::wait_for_foreign(&self.shared, run, pidfd)?,
+                Ok(pidfd) => {
+                    children::wait_for_foreign(&self.shared, run, pidfd, stat.is_alive())?;
+                }
                 Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {
                     let (id, exit) = (run.id.clone(), Exit::Lost);
                     self.feed(Event::Ended {

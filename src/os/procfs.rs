@@ -21,14 +21,18 @@ pub struct Stat {
     pub group: i32,
     /// Its session.
     pub session: i32,
+    /// Its threads; the first of them stays until all have ended.
+    pub threads: u32,
     /// Clock ticks from boot to its start.
     pub start: u64,
+    /// How it ended, as wait(2) has it; 0 while it lives, and for those who may not know.
+    pub status: Option<i32>,
 }
 
 impl Stat {
-    /// True unless it is a zombie.
+    /// True unless it is a zombie: one whose first thread alone has ended is not.
     pub fn is_alive(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X')
+        !matches!(self.state, b'Z' | b'X') || self.threads > 1
     }
 }
 
@@ -56,8 +60,18 @@ fn parse_stat(text: &str) -> Option<Stat> {
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
+        threads: fields.get(17)?.parse().ok()?,
         start: fields.get(19)?.parse().ok()?,
+        status: fields.get(49).and_then(|status| status.parse().ok()),
     })
+}
+
+/// How the process that was noted ended, as wait(2) has it, while it is a zombie and if we may know.
+pub fn status_of_zombie(proc: &Proc) -> Option<i32> {
+    let stat = stat(proc.pid).filter(|stat| stat.start == proc.start && !stat.is_alive())?;
+    // This link can be read by those who may see the status (ptrace(2), PTRACE_MODE_READ_FSCREDS).
+    let may_know = || fs::read_link(format!("/proc/{}/ns/user", proc.pid)).is_ok();
+    stat.status.filter(|status| *status != 0 || may_know())
 }
 
 /// Which boot of the machine this is.
@@ -164,12 +178,18 @@ mod tests {
 
     #[test]
     fn names_with_parentheses() {
-        let tail = "S 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 1 0 777 1 1";
+        let zeros = ["0"; 28].join(" ");
+        let tail = format!("Z 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 1 0 777 0 {zeros} 1792");
         let stat = parse_stat(&format!("42 (a) b (c)) {tail}")).unwrap();
         assert_eq!(
             (stat.pid, stat.parent, stat.group, stat.session, stat.start),
             (42, 1, 42, 42, 777)
         );
+        assert_eq!(
+            (stat.threads, stat.status, stat.is_alive()),
+            (1, Some(1792), false)
+        );
+        assert!(Stat { threads: 2, ..stat }.is_alive());
     }
 
     #[test]

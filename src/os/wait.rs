@@ -190,12 +190,16 @@ impl PidFd {
         if done == -1 || mask & PIDFD_INFO_EXIT == 0 {
             return Exit::Lost;
         }
-        let status = word(EXIT_CODE_AT);
-        if libc::WIFEXITED(status) {
-            Exit::Code(libc::WEXITSTATUS(status))
-        } else {
-            Exit::Signal(libc::WTERMSIG(status))
-        }
+        exit_of(word(EXIT_CODE_AT))
+    }
+}
+
+/// What a status of wait(2) says of a process that has ended.
+pub fn exit_of(status: i32) -> Exit {
+    if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal(libc::WTERMSIG(status))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The ways to leave a process behind that has let go of the job's output: what a try does about it, how the process
 /// is started, and how the try ends.
@@ -116,7 +117,11 @@ fn a_dead_leader_names_the_session_to_look_through() {
     spool.crash();
     let leader = note["pid"].as_i64().unwrap();
     crate::tools::sh(&format!("kill -KILL {leader}"));
-    spool.wait_for("the leader's end", || !is_alive(leader));
+    let (of, killed) = (format!("/proc/{leader}"), Instant::now());
+    spool.wait_for("the leader to be reaped, where init does that", || {
+        !Path::new(&of).exists() || killed.elapsed() > Duration::from_secs(5)
+    });
+    assert!(!is_alive(leader));
     let left = pids(&dir, "7")[0];
     assert!(is_alive(left));
     spool.serve(&[]);

@@ -34,6 +34,7 @@ mod hostile_race;
 mod hygiene;
 mod interruptions;
 mod kept;
+mod late_reaper;
 mod leftovers;
 mod lock;
 mod odd_texts;

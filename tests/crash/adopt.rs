@@ -31,6 +31,11 @@ fn orphan(rig: &mut Rig, options: &[&str], words: &[&str], noted: bool) -> Strin
     id
 }
 
+/// Waits until nothing is left of a process, not even its exit status.
+fn is_reaped(pid: i64) -> bool {
+    comes(|| !std::path::Path::new(&format!("/proc/{pid}")).exists())
+}
+
 fn end(rig: &Rig, id: &str) -> (&'static str, Value) {
     let end = rig.end_of(id);
     assert!(end.is_some(), "{id} does not end\n{}", rig.log());
@@ -110,8 +115,11 @@ fn what_ended_meanwhile_was_interrupted() {
         return;
     };
     let id = orphan(&mut rig, &["--tries", "2"], &["gate", "go"], true);
+    let pid = rig.ledger.pid("start", &id).unwrap();
     rig.ledger.open_gate("go");
-    wait_for("the job to end", || rig.processes().is_empty());
+    if !is_reaped(pid) {
+        return println!("skipped: adoption: init does not reap here");
+    }
     rig.serve();
     let (at, record) = end(&rig, &id);
     assert_eq!(
