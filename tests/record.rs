@@ -88,8 +88,13 @@ fn asked() -> BoxedStrategy<(&'static str, Value)> {
         ids("after_any"),
         any::<bool>().prop_map(|b| ("once", json!(b))),
         any::<bool>().prop_map(|b| ("split", json!(b))),
-        prop_oneof![Just(json!(true)), Just(json!(false)), Just(json!("keep"))]
-            .prop_map(|v| ("tmp", v)),
+        prop_oneof![
+            Just(json!(true)),
+            Just(json!(false)),
+            Just(json!("keep")),
+            Just(json!("answer"))
+        ]
+        .prop_map(|v| ("tmp", v)),
         sizes.prop_map(|v| ("max_log", v)),
         (word(&["as", "nofile", "stack"]), any::<Option<u64>>()).prop_map(|(k, n)| {
             let limit = n.map_or(json!("unlimited"), |n| json!(n));

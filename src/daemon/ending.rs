@@ -188,6 +188,7 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
         again.retry_at = wait.map(|wait| clock::wall().after(wait));
         again
     });
+    record.forget_input();
     Some(Draft {
         record,
         again,

@@ -144,7 +144,7 @@ fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
             .ok()
             .filter(|bytes| !bytes.is_empty())
             .map(|b| String::from_utf8_lossy(&b).into_owned());
-        if record.tmp != Scratch::Keep {
+        if !matches!(record.tmp, Scratch::Keep | Scratch::Answer) {
             let removed = while_short(shared, &run.id, || fs.remove_tree(&Place::Tmp, id));
             report(&run.id, removed);
         }

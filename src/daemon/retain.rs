@@ -4,6 +4,7 @@ use super::children;
 use super::engine::Letter;
 use super::shared::Shared;
 use crate::core::id::JobId;
+use crate::core::record::Scratch;
 use crate::core::time::{Boot, Now, Wall};
 use crate::core::units::brief_span;
 use crate::os::clock;
@@ -93,6 +94,9 @@ pub fn orphans(shared: &Shared) {
     if let Err(e) = listed {
         return log::error!("log/: {e}");
     }
+    if let Err(e) = unanswered(shared) {
+        log::error!("tmp/: {e}");
+    }
     ids.sort();
     ids.dedup();
     for id in ids {
@@ -103,6 +107,29 @@ pub fn orphans(shared: &Shared) {
         }
     }
 }
+
+/// Removes the scratch directories that were kept for an answer, where nobody waits for it any more: the caller or the
+/// daemon went away.
+fn unanswered(shared: &Shared) -> io::Result<()> {
+    let mut ids = Vec::new();
+    shared.spool.fs().names(&Place::Tmp, &mut |name| {
+        ids.extend(JobId::from_bytes(name));
+    })?;
+    let now = clock::wall();
+    for id in ids {
+        let Some(found) = shared.spool.get(&id)? else {
+            continue;
+        };
+        let is_old = |at| now.since(at) > ANSWERED_WITHIN;
+        if found.record.tmp == Scratch::Answer && found.record.finished_at.is_some_and(is_old) {
+            shared.spool.remove_scratch(&id)?;
+        }
+    }
+    Ok(())
+}
+
+/// An answer that has not begun this long after the end of its job was given up.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// Finishes what an archiving left half done: see `Spool::reunite`. Before anything else is archived.
 pub fn reunite(shared: &Shared) -> io::Result<()> {

@@ -130,8 +130,10 @@ pub struct Wait {
 pub enum Woken {
     /// Something may have happened: look.
     Changed,
-    /// It is `until`, or the client says and hears nothing more.
+    /// It is `until`, or others need the place: answer now.
     Late,
+    /// The client says nothing more; it may listen still. Said once.
+    HungUp,
     /// The daemon was told to stop and starts nothing more. Said once; it may wait on for what runs.
     Draining,
     /// The daemon is about to exit: answer now, whatever there is to say.

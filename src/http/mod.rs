@@ -245,7 +245,7 @@ fn look_for_end(
             until,
             again: Box::new(move |woken| look_for_end(door, id, until, then, woken)),
         }),
-        Woken::Late | Woken::Closing => then(Ended::Late(Box::new(found))),
+        Woken::Late | Woken::HungUp | Woken::Closing => then(Ended::Late(Box::new(found))),
     }
 }
 

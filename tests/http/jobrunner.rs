@@ -287,6 +287,120 @@ fn ten_wait_for_each_worker() {
     assert!(metrics.contains("\njob_duration_sum{worker_id=\"1\"} "));
 }
 
+/// As the original's: what the commands that were written for it look for.
+#[test]
+fn the_names_of_the_files() {
+    let sample = r#"#!/bin/sh
+mkdir "$JOBRUNNER_REQUEST_ID.copies" 2>/dev/null
+for path in "$JOBRUNNER_REQUEST_DATA_FN" "$JOBRUNNER_RESPONSE_DATA_FN"; do
+    stat -c '%a %n' "$path" | sed 's,/.*/,,'
+done
+cd "$(dirname "$JOBRUNNER_REQUEST_DATA_FN")" || exit
+for file in jobdata*_req_*; do cat "$file" > "$JOBRUNNER_RESPONSE_DATA_FN"; done
+"#;
+    let (spool, port) = serving(sample, &[], &[]);
+    for (n, id, label) in [
+        (1, "a7", "a7".to_owned()),
+        (2, "../*/\u{1}x y", "..____x y".to_owned()),
+        (3, &"ü".repeat(99), "ü".repeat(50)),
+    ] {
+        let answer = send(port, id, b"hello");
+        assert_eq!(text(&answer, "data"), "hello", "{answer}");
+        let named = format!("jobdata_w_1_id_{label}");
+        let wanted = format!("600 {named}_req_{n}\n600 {named}_res_{n}\n");
+        assert_eq!(text(&answer, "output"), wanted);
+        assert_eq!(spool.scratch(), [""; 0]);
+    }
+}
+
+/// A payload is the caller's: nothing of it stays when it is answered, or its caller has gone.
+#[test]
+fn payloads_do_not_stay() {
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    let text = format!(
+        "#!/bin/sh\n{}\ncat $JOBRUNNER_REQUEST_DATA_FN > $JOBRUNNER_RESPONSE_DATA_FN\n",
+        gate.wait()
+    );
+    let command = command(&spool, &text);
+    spool.serve_with(daemon(&spool, &command, &[], &[]));
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let port = spool.ports()[0];
+    let secret = "a secret of the caller";
+    let begin = |id: &str| {
+        let mut conn = Conn::to(port);
+        conn.ask("POST", "/payload", &[], &body(id, secret.as_bytes()));
+        conn
+    };
+    let is_told = |place: &str| {
+        let text = spool.read(place);
+        text.contains(secret)
+            || text.contains(&STANDARD.encode(secret))
+            || text.contains("\"files\"")
+    };
+    let mut answered = begin("1");
+    spool.wait_note("1");
+    assert!(is_told("active/1"), "else a crash would lose it");
+    gate.open(1);
+    assert_eq!(bytes(&answered.reply().json(), "data"), secret.as_bytes());
+    assert!(!is_told("complete/1"));
+    // A client that says nothing more may listen still.
+    let mut silent = begin("2");
+    spool.wait_note("2");
+    silent.finish();
+    gate.open(1);
+    assert_eq!(bytes(&silent.reply().json(), "data"), secret.as_bytes());
+    let gone = begin("3");
+    spool.wait_note("3");
+    drop(gone);
+    gate.open(1);
+    spool.wait_record("complete/3");
+    assert!(!is_told("complete/2") && !is_told("complete/3"));
+    spool.wait_for("their files to be gone", || spool.scratch().is_empty());
+    // One that never ran, too.
+    let _gone = begin("4");
+    spool.wait_note("4");
+    spool.mv("active/4", "failed/4");
+    let record = spool.wait_record("failed/4");
+    assert_eq!(
+        (&record["reason"], record.get("files")),
+        (&json!("cancelled"), None)
+    );
+    // Run again by hand it says why it cannot.
+    assert_eq!(spool.pirn(&["retry", "3"]).code, 0);
+    let record = spool.wait_record("failed/3");
+    assert_eq!(record["exit_code"], 100, "{record}");
+    assert!(spool.read("log/3~err").contains("send it again"));
+}
+
+/// The caller of a job that a daemon adopted went with the daemon before it.
+#[test]
+fn answers_that_nobody_waits_for_are_removed() {
+    let mut spool = Spool::new();
+    assert_eq!(spool.pirn(&["add", "true"]).code, 0);
+    let ago = |seconds: i64| {
+        let at = jiff::Timestamp::now() - jiff::SignedDuration::from_secs(seconds);
+        at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    for (id, tmp, seconds) in [
+        ("old", "answer", 120),
+        ("new", "answer", 0),
+        ("kept", "keep", 120),
+    ] {
+        let record = json!({
+            "id": id, "command": "true", "tmp": tmp, "attempt": 1, "exit_code": 0, "reason": "exited",
+            "created_at": ago(seconds), "started_at": ago(seconds), "finished_at": ago(seconds),
+        });
+        fs::write(spool.path().join("complete").join(id), record.to_string()).unwrap();
+        fs::create_dir(spool.path().join("tmp").join(id)).unwrap();
+        fs::write(spool.path().join("tmp").join(id).join("file"), "").unwrap();
+    }
+    spool.serve(&[]);
+    spool.wait_gone("tmp/old");
+    spool.stop();
+    assert_eq!(spool.scratch(), ["kept", "new"]);
+}
+
 /// The number of its workers says nothing about other jobs.
 #[test]
 fn workers_are_the_slots_of_one_queue() {

@@ -225,6 +225,9 @@ pub enum Scratch {
     Yes,
     /// As `Yes`, but left in place for people to look at.
     Keep,
+    /// As `Yes`, but left in place until the request that waits for the job is answered. Its caller alone has a use for
+    /// what it sent: an ended record has neither `files` nor `stdin`.
+    Answer,
 }
 
 /// What a job may set with setrlimit(2): the names are those of the constants, in lower case.
@@ -528,6 +531,15 @@ impl Record {
         self.finished_at = Some(at);
         self.reason = Some(reason);
         self.error = Some(error.to_owned());
+        self.forget_input();
+    }
+
+    /// Forgets what only the caller of an ended job had a use for.
+    pub fn forget_input(&mut self) {
+        if self.tmp == Scratch::Answer {
+            self.files.clear();
+            self.stdin = None;
+        }
     }
 
     /// Forgets what came of the last try, before the next one or its outcome.

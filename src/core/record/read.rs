@@ -427,7 +427,8 @@ fn scratch(raw: &RawValue) -> Result<Scratch, String> {
         "true" => Ok(Scratch::Yes),
         "false" => Ok(Scratch::No),
         "\"keep\"" => Ok(Scratch::Keep),
-        _ => Err(expected("true, false or \"keep\"", raw)),
+        "\"answer\"" => Ok(Scratch::Answer),
+        _ => Err(expected("true, false, \"keep\" or \"answer\"", raw)),
     }
 }
 

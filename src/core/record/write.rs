@@ -59,6 +59,7 @@ impl Record {
             Scratch::No => {}
             Scratch::Yes => out.put("tmp", true),
             Scratch::Keep => out.put("tmp", "keep"),
+            Scratch::Answer => out.put("tmp", "answer"),
         }
         out.unless("split", true, !self.split);
         match self.max_log {

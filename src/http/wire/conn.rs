@@ -110,6 +110,8 @@ pub struct Conn {
     pub served: bool,
     /// Its answer is brought to an end to make room.
     pub leaving: bool,
+    /// The client says nothing more; whether it listens is not known.
+    pub hung_up: bool,
     /// Since when it is idle, sends its request, is sent an answer, or lingers.
     pub since: Boot,
     /// Bytes of the body that was handed over with the request.
@@ -140,6 +142,7 @@ impl Conn {
             linger: false,
             served: false,
             leaving: false,
+            hung_up: false,
             want: Want::default(),
             exchange: None,
             since: now,
@@ -236,7 +239,7 @@ impl Conn {
             read: matches!(self.phase, Phase::Head | Phase::Body(..) | Phase::Lingering),
             write: !self.output.is_empty(),
             hangup: match &self.phase {
-                Phase::Waiting { again, .. } => again.is_some(),
+                Phase::Waiting { again, .. } => again.is_some() && !self.hung_up,
                 Phase::Streaming(flow) => flow.source.is_some(),
                 Phase::Head
                 | Phase::Body(..)

@@ -300,7 +300,9 @@ impl Reactor {
         if let Some(exchange) = &mut conn.exchange {
             exchange.manner.keep = false;
         }
-        self.go_on(key, Woken::Late);
+        // While a worker looks, nobody is told: the poller says it once more.
+        conn.hung_up = matches!(conn.phase, Phase::Waiting { again: Some(_), .. });
+        self.go_on(key, Woken::HungUp);
     }
 
     /// A connection has used up its time.

@@ -5,7 +5,7 @@
 //! - As many as ten payloads for each worker wait, as its manual said, not thirty for any number of workers.
 //! - A command that cannot be started has exit status 126 or 127 and says why, not 0 and `null`.
 //! - The password is compared in a time that says nothing, is not in the log, and the command does not get it.
-//! - An id may contain a slash: no file is named after it.
+//! - An id may contain a slash, which is `_` in the names of files.
 //! - A payload is durable when it is accepted. A daemon that is told to stop withdraws those that wait, and answers 503;
 //!   after a crash they are run by the next one.
 //! - Where others than this machine can come, `/status` needs the password or a token too.
@@ -43,17 +43,43 @@ type Outcome = Result<Answer, Response>;
 /// So many payloads wait for each worker before more are refused.
 const WAITING_FOR_EACH: usize = 10;
 
-/// The files of one run, in its scratch directory.
-const REQUEST: &str = "request";
-const RESPONSE: &str = "response";
+/// The payload in the scratch directory, until the worker's number is known.
+const PAYLOAD: &str = "payload";
 
-/// Names the files as the command expects them, notes which worker this is, and becomes the command, which is `$0`.
+/// Most of a client's own id that is in a file name, in bytes.
+const MOST_LABEL: usize = 100;
+
+/// Names the files as the original does, notes which worker this is, and becomes the command, which is `$0`. `$1` is the
+/// client's id, as [`label`] has it.
 const BECOME: &str = r#"JOBRUNNER_WORKER_ID=$((PIRN_QUEUE_SLOT + 1))
-JOBRUNNER_REQUEST_DATA_FN=$PIRN_TMP/request
-JOBRUNNER_RESPONSE_DATA_FN=$PIRN_TMP/response
+set -- "$PIRN_TMP/jobdata_w_${JOBRUNNER_WORKER_ID}_id_$1"
+JOBRUNNER_REQUEST_DATA_FN=${1}_req_$PIRN_ID
+JOBRUNNER_RESPONSE_DATA_FN=${1}_res_$PIRN_ID
 export JOBRUNNER_WORKER_ID JOBRUNNER_REQUEST_DATA_FN JOBRUNNER_RESPONSE_DATA_FN
+if ! [ -e "$PIRN_TMP/payload" ]; then
+    echo 'pirn: the payload of a job that has ended is not kept; send it again' >&2
+    exit 100
+fi
+mv -- "$PIRN_TMP/payload" "$JOBRUNNER_REQUEST_DATA_FN" || exit
+(umask 077; : > "$JOBRUNNER_RESPONSE_DATA_FN")
 echo "$JOBRUNNER_WORKER_ID" > "$PIRN_OUT"
 exec "$0""#;
+
+/// The client's id as a part of a file name. As in the original `*` is not in it; nor is what no file name can have.
+fn label(id: &str) -> String {
+    let is_plain = |c: char| !c.is_control() && c != '/' && c != '*';
+    let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MOST_LABEL;
+    let chars = id.char_indices().take_while(fits);
+    chars
+        .map(|(_, c)| if is_plain(c) { c } else { '_' })
+        .collect()
+}
+
+/// The file that a worker's command has written its response to: `BECOME` names it so.
+fn response_file(worker: u64, record: &Record, id: &JobId) -> String {
+    let label = label(record.name.as_deref().unwrap_or_default());
+    format!("jobdata_w_{worker}_id_{label}_res_{id}")
+}
 
 impl Jobrunner {
     /// The handler with these settings.
@@ -136,7 +162,10 @@ impl Jobrunner {
     fn record(&self, payload: Payload) -> Record {
         let program = self.settings.program.clone();
         let argv = ["/bin/sh", "-c", BECOME].map(str::to_owned);
-        let argv = argv.into_iter().chain([program]).collect();
+        let argv = argv
+            .into_iter()
+            .chain([program, label(&payload.id)])
+            .collect();
         let mut record = Record::new(Work::Argv(argv));
         record.queue = Some(self.settings.queue.clone());
         record.name = Some(payload.id.clone());
@@ -145,13 +174,12 @@ impl Jobrunner {
             .env
             .insert("JOBRUNNER_REQUEST_ID".to_owned(), payload.id);
         record.cwd = Some(self.settings.cwd.clone());
-        record.files.insert(REQUEST.to_owned(), payload.data);
-        record.files.insert(RESPONSE.to_owned(), Vec::new());
+        record.files.insert(PAYLOAD.to_owned(), payload.data);
         record.split = true;
         // Its caller is gone with the daemon, and may have asked elsewhere.
         record.max_interruptions = Some(0);
         // The response is read when the job has ended, and the directory removed then.
-        record.tmp = Scratch::Keep;
+        record.tmp = Scratch::Answer;
         record
     }
 
@@ -215,15 +243,20 @@ fn answer(door: &Arc<Door>, id: JobId) -> Answer {
     or_withdrawn(Arc::clone(door), id, answer)
 }
 
-/// Takes the payload back when the daemon starts nothing more, if it waits still.
+/// Takes the payload back when its caller must be answered before its turn comes, if it waits still.
 fn or_withdrawn(door: Arc<Door>, id: JobId, answer: Answer) -> Answer {
     let Answer::Wait(Wait { on, until, again }) = answer else {
         return answer;
     };
     let again = move |woken| {
         let withdrawn = match woken {
-            Woken::Draining | Woken::Closing => withdraw(&door, &id),
-            Woken::Changed | Woken::Late => Ok(false),
+            Woken::Draining | Woken::Closing | Woken::Late => withdraw(&door, &id),
+            Woken::Changed | Woken::HungUp => Ok(false),
+        };
+        // A client that says nothing more may listen still, and what the job leaves is to be removed at its end.
+        let woken = match woken {
+            Woken::HungUp => Woken::Changed,
+            Woken::Changed | Woken::Draining | Woken::Closing | Woken::Late => woken,
         };
         match withdrawn {
             Ok(true) => line(503, "Service Unavailable").into(),

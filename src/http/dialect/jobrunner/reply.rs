@@ -1,7 +1,6 @@
 //! The answer to a payload: what the command wrote, in base64, sent as it is read.
 
-use super::RESPONSE;
-use crate::core::id::JobId;
+use super::response_file;
 use crate::core::record::Record;
 use crate::http::dialect::go::BASE64;
 use crate::http::native::log;
@@ -20,7 +19,7 @@ const READ: u64 = 48 * 1024;
 /// What came of a job. Removes its scratch directory: what is sent is open by then.
 pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
     let (id, record) = (&found.id, &found.record);
-    let response = open_response(door, id)?;
+    let response = open_response(door, found)?;
     let output = log::open(door, id.as_str())?;
     let errors = log::open(door, &stderr_log(id))?;
     door.spool()
@@ -51,10 +50,12 @@ pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
 }
 
 /// What the command left in its response file, if that is one still.
-fn open_response(door: &Door, id: &JobId) -> io::Result<Option<(File, u64)>> {
+fn open_response(door: &Door, found: &Found) -> io::Result<Option<(File, u64)>> {
+    let (id, record) = (&found.id, &found.record);
+    let name = response_file(worker(record), record, id);
     let opened = door.spool().fs().with(&Place::Tmp, |tmp| {
         let scratch = dir::open_dir(tmp, id.as_str().as_bytes())?;
-        dir::open_read(&scratch, RESPONSE.as_bytes())
+        dir::open_read(&scratch, name.as_bytes())
     });
     match opened {
         Ok(file) => {
