@@ -536,7 +536,10 @@ pub fn time_span(data: &[u8]) {
     }
     if let Ok(wall) = Wall::parse(text) {
         date(wall);
-        assert_eq!(when::parse(text), Ok(wall));
+        // A record's date may be later than any clock shows; on a command line that is a mistake.
+        if wall < Wall(i64::MAX) {
+            assert_eq!(when::parse(text), Ok(wall));
+        }
     }
     if let Ok(wall) = when::parse(text) {
         date(wall);
