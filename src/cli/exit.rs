@@ -18,7 +18,7 @@ pub const NO_JOB: u8 = 66;
 pub const IO_ERROR: u8 = 74;
 /// Not now: queue full, disk nearly full, spool in use (EX_TEMPFAIL).
 pub const NOT_NOW: u8 = 75;
-/// The config is not valid (EX_CONFIG).
+/// The config is not valid, or the spool cannot be served where it is (EX_CONFIG).
 pub const BAD_CONFIG: u8 = 78;
 /// The job was ended by its timeout.
 pub const TIMEOUT: u8 = 124;

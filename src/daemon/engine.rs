@@ -137,6 +137,8 @@ impl Engine {
             Some(lock) => lock,
             None => SpoolLock::take(&options.spool)?,
         };
+        let watches = Watches::new().or_else(doing("inotify"))?;
+        watches.try_out(&spool)?;
         spawn::hide_descriptors();
         let config = Arc::new(settings::read(&options)?);
         let ends = Ends::new().or_else(doing("signalfd"))?;
@@ -167,7 +169,7 @@ impl Engine {
             committers,
         });
         let mut engine = Self {
-            watches: Watches::new().or_else(doing("inotify"))?,
+            watches,
             later: BTreeMap::new(),
             settling: super::taking::Settling::default(),
             scans: VecDeque::new(),

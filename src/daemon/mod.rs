@@ -70,7 +70,7 @@ pub struct Options {
 pub enum ServeError {
     /// Another daemon has the spool.
     Held(Holder),
-    /// The config is not valid.
+    /// The config is not valid, or the file system cannot hold a spool.
     Config(String),
     /// The system refused something.
     Io(String, io::Error),

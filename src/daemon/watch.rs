@@ -1,13 +1,14 @@
 //! From what inotify says, and from looking, to events. An inotify event only says where to look: what counts is
 //! what is there.
 
-use super::committer;
 use super::engine::Engine;
+use super::{ServeError, committer};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Event, MovedTo, Scheduler};
 use crate::os::dir::{self, Kind};
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
-use crate::spool::{Fs, PAUSED, Place, Where};
+use crate::os::probe;
+use crate::spool::{Fs, PAUSED, Place, Spool, Where};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -46,6 +47,25 @@ impl Watches {
     /// For the poller.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.watcher.as_fd()
+    }
+
+    /// Refuses a spool on a file system that cannot keep the promises.
+    pub fn try_out(&self, spool: &Spool) -> Result<(), ServeError> {
+        let path = spool.path().display();
+        let probed = spool
+            .fs()
+            .with(&Place::Tmp, |tmp| probe::probe(tmp, &self.watcher));
+        match probed {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => {
+                Err(ServeError::Config(format!("{path}: {e}")))
+            }
+            // A full disk, perhaps: that shows nothing, and the daemon may make room.
+            Err(e) => {
+                log::warn!("{path}: its file system could not be tried out: {e}");
+                Ok(())
+            }
+        }
     }
 
     /// True when there are events that were not read yet.

@@ -1,5 +1,6 @@
 //! Files by directory descriptor and name. Nothing here follows a symbolic link or blocks on a strange file.
 
+use super::procfs;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
@@ -240,7 +241,26 @@ pub fn rename(
         How::NoReplace => RenameFlags::RENAME_NOREPLACE,
         How::Exchange => RenameFlags::RENAME_EXCHANGE,
     };
-    Ok(renameat2(from, name, to, new_name, flags)?)
+    renameat2(from, name, &to, new_name, flags).map_err(|e| match (e, how) {
+        // Of a flag that the file system does not know.
+        (nix::Error::EINVAL, How::NoReplace) => lacks(&to, NO_REPLACE),
+        (nix::Error::EINVAL, How::Exchange) => lacks(&to, EXCHANGE),
+        (e, How::Replace | How::NoReplace | How::Exchange) => e.into(),
+    })
+}
+
+/// What some file systems lack.
+pub const NO_REPLACE: &str = "renameat2(2) with RENAME_NOREPLACE";
+/// What more of them lack.
+pub const EXCHANGE: &str = "renameat2(2) with RENAME_EXCHANGE";
+
+/// The error about a file system that cannot hold a spool.
+pub fn lacks(base: impl AsFd, what: &str) -> io::Error {
+    let named = procfs::file_system(base).map_or_else(String::new, |name| format!(" {name}"));
+    let why = format!(
+        "the file system{named} does not support {what}, which a spool needs; put the spool on another one"
+    );
+    io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
 /// Removes a file; that it is not there is no error.

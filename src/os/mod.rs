@@ -14,6 +14,7 @@ pub mod limits;
 pub mod notify;
 pub mod peer;
 pub mod poll;
+pub mod probe;
 pub mod procfs;
 pub mod random;
 pub mod signals;

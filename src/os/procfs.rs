@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -169,6 +170,17 @@ pub fn has_environment(pid: i32, wanted: &[String]) -> bool {
             .split(|b| *b == 0)
             .any(|have| have == entry.as_bytes())
     })
+}
+
+/// The type of the file system that an open file is on, as mount(8) calls it: `ext4`, `fuse.bindfs`.
+pub fn file_system(file: impl AsFd) -> Option<String> {
+    let info = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
+    let info = fs::read_to_string(info).ok()?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let is_it = |line: &&str| line.split(' ').next() == Some(id.trim());
+    let (_, of_type) = mounts.lines().find(is_it)?.split_once(" - ")?;
+    Some(of_type.split(' ').next()?.to_owned())
 }
 
 #[cfg(test)]

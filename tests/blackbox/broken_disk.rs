@@ -367,3 +367,69 @@ fn a_daemon_in_trouble_can_be_told_to_end() {
     spool.serve(&[]);
     spool.wait_end("1");
 }
+
+#[test]
+fn a_file_system_that_cannot_hold_a_spool_is_refused_by_name() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    for (fault, lacks) in [
+        ("renameat2:error=EINVAL", "RENAME_NOREPLACE"),
+        ("renameat2:error=EINVAL:when=3+", "RENAME_EXCHANGE"),
+        ("flock:retval=0", "flock(2)"),
+        ("inotify_add_watch:retval=1", "inotify(7)"),
+    ] {
+        let done = traced(&spool, fault, None, "", &["serve", "--drain"]);
+        assert_eq!(done.code, 78, "{fault}: {}", done.stderr);
+        let is_named = done.stderr.contains("the file system ") && done.stderr.contains(lacks);
+        assert!(is_named, "{fault}: {}", done.stderr);
+        let left = fs::read_dir(spool.path().join("tmp")).unwrap();
+        assert_eq!(left.count(), 0, "{fault}");
+    }
+    for args in [&["add", "true"][..], &["add", "-q", "mail", "true"]] {
+        let done = traced(&spool, "renameat2:error=EINVAL", None, "", args);
+        assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+        assert!(done.stderr.contains("RENAME_NOREPLACE"), "{}", done.stderr);
+        assert!(!done.stderr.contains("Invalid argument"), "{}", done.stderr);
+    }
+    assert_eq!(spool.ls("pending"), [""; 0]);
+}
+
+/// The real thing: FUSE without the flags of renameat2(2).
+#[test]
+fn a_spool_on_bindfs_is_refused() {
+    if !has_tool("bindfs", "bindfs") {
+        return;
+    }
+    let spool = Spool::new();
+    let [real, mount] = ["real", "mount"].map(|name| spool.beside(name));
+    fs::create_dir(&real).unwrap();
+    fs::create_dir(&mount).unwrap();
+    let mounted = Command::new("bindfs").args([&real, &mount]).output();
+    let mounted = mounted.unwrap();
+    if !mounted.status.success() {
+        let why = String::from_utf8_lossy(&mounted.stderr);
+        return eprintln!("skipped: bindfs cannot mount here: {why}");
+    }
+    let on_it = |args: &[&str]| {
+        let mut command = spool.command(args);
+        command.env("PIRN_SPOOL", mount.join("spool"));
+        spool.finish(command.stdin(Stdio::null()))
+    };
+    let answers = [on_it(&["serve", "--drain"]), on_it(&["add", "true"])];
+    let unmounted = Command::new("umount").arg(&mount).status().unwrap();
+    assert!(unmounted.success());
+    let codes = answers.each_ref().map(|done| done.code);
+    // A bindfs that knows the flags is as good as what is below it.
+    if codes != [0, 0] {
+        assert_eq!(codes, [78, 1], "{}", answers[0].stderr);
+        for done in &answers {
+            assert!(
+                done.stderr.contains("the file system fuse"),
+                "{}",
+                done.stderr
+            );
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Does a file system do what a spool needs? It is tried out: whoever finds out later has lost a job.
+
+use super::dir::{self, How, lacks};
+use super::inotify::{Change, Interest, Watcher};
+use fs2::FileExt;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+/// Tries it out in this directory. The error names what is missing, and the file system. The watcher is the caller's:
+/// closing one takes 20 ms.
+pub fn probe(base: &OwnedFd, watcher: &Watcher) -> io::Result<()> {
+    // Named as other staging files are, so that what a crash leaves is removed with those.
+    let names = [0, 1].map(|n| format!(".probe.{}.{n}", std::process::id()));
+    let [from, to] = names.each_ref().map(|name| name.as_bytes());
+    let clear = || {
+        let mut names = [from, to].into_iter();
+        names.try_for_each(|name| dir::unlink(base, name).map(drop))
+    };
+    clear()?;
+    let probed = locks(base, from).and_then(|()| renames(base, from, to, watcher));
+    clear()?;
+    probed
+}
+
+/// A lock that one open file has must keep out another.
+fn locks(base: &OwnedFd, name: &[u8]) -> io::Result<()> {
+    let (one, other) = (dir::open_edit(base, name)?, dir::open_edit(base, name)?);
+    let locked = FileExt::try_lock_exclusive(&one).is_ok();
+    match FileExt::try_lock_exclusive(&other) {
+        Err(e) if locked && e.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        Ok(()) | Err(_) => Err(lacks(base, "flock(2)")),
+    }
+}
+
+/// Renames must keep to their flags, and be told of. The first name is there.
+fn renames(base: &OwnedFd, from: &[u8], to: &[u8], watcher: &Watcher) -> io::Result<()> {
+    let watch = watcher.add(base, Interest::Moves)?;
+    dir::rename(base, from, base, to, How::NoReplace)?;
+    watcher.remove(watch);
+    let came = |event: &super::inotify::Event| {
+        event.change == Change::Came && event.name == OsStr::from_bytes(to)
+    };
+    if !watcher.read()?.iter().any(came) {
+        return Err(lacks(base, "inotify(7)"));
+    }
+    drop(dir::open_edit(base, from)?);
+    match dir::rename(base, from, base, to, How::NoReplace) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Ok(()) => return Err(lacks(base, dir::NO_REPLACE)),
+        Err(e) => return Err(e),
+    }
+    let inode = |name| Ok::<_, io::Error>(dir::look(base, name)?.map(|look| look.inode));
+    let before = inode(from)?;
+    dir::rename(base, from, base, to, How::Exchange)?;
+    match inode(to)? == before {
+        true => Ok(()),
+        false => Err(lacks(base, dir::EXCHANGE)),
+    }
+}
