@@ -15,6 +15,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+/// How long a process that was killed may take to die and to let go of its locks.
+const DYING: Duration = Duration::from_secs(1);
+
 /// Ends every process of the job, by force after `grace`; reports when none is left.
 pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
     let Some(run) = shared.run(id) else { return };
@@ -26,14 +29,13 @@ pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
         match left(shared, &run) {
             Ok(None) => break,
             Ok(Some(left)) => {
-                // A process that was killed in this round may take a moment to die.
-                let was_killed = how == Stop::Kill;
-                if clock::now().boot.since(began) >= grace {
+                let took = clock::now().boot.since(began);
+                if took >= grace {
                     how = Stop::Kill;
                     kill_group(&run);
                 }
                 let refused = tell(id, &left, how, &mut told);
-                if was_killed && (refused.is_some() || left.is_empty()) {
+                if took >= grace + DYING && (refused.is_some() || left.is_empty()) {
                     report_stuck(shared, &run, refused);
                 }
             }
@@ -165,7 +167,8 @@ fn session(run: &Run) -> Option<i32> {
     if run.pid == 0 {
         return None;
     }
-    // The number is taken while a process of the session lives. An earlier daemon's job may have ended long ago.
+    // No other process gets this number while one of the session lives. But the job of an earlier daemon may have ended
+    // long ago, and its number have been given away.
     let is_reused = run.adopted
         && procfs::stat(run.pid).is_some_and(|stat| {
             let proc = &run.book().record.proc;

@@ -115,7 +115,7 @@ pub fn all() -> io::Result<Vec<Stat>> {
     Ok(found)
 }
 
-/// The second has nothing new as a rule. Where it always has, so many must do.
+/// As a rule the second listing has nothing new. Among very many forks the search must end all the same.
 const MAX_LISTINGS: usize = 16;
 
 fn pids() -> io::Result<impl Iterator<Item = i32>> {

@@ -91,8 +91,8 @@ impl<F: Fs> Spool<F> {
         Ok(done)
     }
 
-    /// As [`Self::note`], but also where a user has put the file of a job that is being ended. To be called only while
-    /// the job has no end: there, its record would be lost.
+    /// As [`Self::note`], but also where a user has put the file of a job that is being ended. For a job whose end is
+    /// not recorded only: it would be overwritten there.
     pub fn note_anywhere(&self, id: &JobId, record: &Record) -> io::Result<()> {
         for place in [Place::Active, Place::Failed, Place::Complete] {
             if self.fs.look(&place, id.as_str().as_bytes())?.is_some()
