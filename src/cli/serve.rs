@@ -36,6 +36,9 @@ pub struct Args {
     /// Sync nothing: faster, and a power cut may lose jobs
     #[arg(long)]
     no_sync: bool,
+    /// Serve also a spool into which others can put files
+    #[arg(long)]
+    lax_modes: bool,
     /// Answer HTTP requests there: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
     #[arg(long, value_name = "ADDR")]
     http: Vec<Address>,
@@ -86,6 +89,7 @@ fn plan(spool: PathBuf, args: Args) -> Result<Plan, Failure> {
         only: Only(args.only),
         config: args.config,
         no_sync: args.no_sync,
+        lax_modes: args.lax_modes,
         single: None,
         tally: Arc::default(),
     };

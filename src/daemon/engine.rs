@@ -135,7 +135,7 @@ impl Engine {
         };
         let lock = match given.lock {
             Some(lock) => lock,
-            None => SpoolLock::take(&options.spool)?,
+            None => options.take_lock(&spool)?,
         };
         let watches = Watches::new().or_else(doing("inotify"))?;
         watches.try_out(&spool)?;

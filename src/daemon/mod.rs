@@ -59,6 +59,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Leave out every sync.
     pub no_sync: bool,
+    /// Serve also a spool into which others can put files.
+    pub lax_modes: bool,
     /// Run this one job and nothing else (`pirn run` without a daemon).
     pub single: Option<JobId>,
     /// What is counted.

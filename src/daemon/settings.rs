@@ -1,13 +1,13 @@
 //! The live config: read at start, and again whenever the file changes or SIGHUP says so.
 
 use super::engine::Engine;
-use super::{Options, ServeError};
+use super::{Options, ServeError, SpoolLock, doing};
 use crate::core::config::Config;
 use crate::core::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
 use crate::os::user;
 use crate::os::written::{self, Written};
-use crate::spool::Place;
+use crate::spool::{Place, Spool};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -44,6 +44,22 @@ impl Options {
                 let path = self.config_path();
                 Err(ServeError::Config(format!("{}: {e}", path.display())))
             }
+        }
+    }
+
+    /// Takes the lock for a daemon that begins, unless others can put files into the spool, which would run as this
+    /// user. A daemon that becomes a new image has the lock, and goes on with the modes that there are.
+    pub fn take_lock(&self, spool: &Spool) -> Result<SpoolLock, ServeError> {
+        let lock = SpoolLock::take(&self.spool)?;
+        let strangers = match self.lax_modes {
+            true => None,
+            false => spool
+                .open_to_strangers()
+                .or_else(doing(self.spool.display()))?,
+        };
+        match strangers {
+            None => Ok(lock),
+            Some(why) => Err(ServeError::Config(why)),
         }
     }
 

@@ -46,6 +46,16 @@ pub fn uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
+/// True for a group that is this user's own, as many systems make one for each user: it has the user's name, and no
+/// members but the user.
+pub fn is_private_group(gid: u32) -> bool {
+    let group = nix::unistd::Group::from_gid(gid.into());
+    group.ok().flatten().is_some_and(|group| {
+        let name = account().name;
+        group.name == name && group.mem.iter().all(|member| *member == name)
+    })
+}
+
 /// Reads settings, and looks up the users that they name. Errors: also a user who is not known here.
 pub fn read_config(text: &str) -> Result<Config, String> {
     let mut config = Config::parse(text).map_err(|e| e.to_string())?;

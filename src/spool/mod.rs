@@ -13,6 +13,7 @@ mod follow_up;
 mod fs;
 mod group;
 mod intake;
+mod modes;
 mod pause;
 mod place;
 mod real;

@@ -37,6 +37,7 @@ mod kept;
 mod late_reaper;
 mod leftovers;
 mod lock;
+mod modes;
 mod odd_texts;
 mod order;
 mod other_user;
