@@ -158,10 +158,15 @@ impl Config {
         self.paused || self.queues.get(queue).is_some_and(|q| q.paused)
     }
 
-    /// The setting that keeps jobs of `queue` from being started, or all jobs for `None`, by its name.
+    /// The setting that keeps jobs of `queue` from being started, or all jobs for `None`, by its name. A queue's name
+    /// with dots stands in quotes.
     pub fn pausing_setting(&self, queue: Option<&QueueName>) -> Option<String> {
         let own = queue.filter(|queue| self.queues.get(queue).is_some_and(|q| q.paused));
-        own.map(|queue| format!("queues.{queue}.paused"))
+        let quoted = |name: &str| match name.contains('.') {
+            true => format!("\"{name}\""),
+            false => name.to_owned(),
+        };
+        own.map(|queue| format!("queues.{}.paused", quoted(queue.as_str())))
             .or_else(|| self.paused.then(|| "paused".to_owned()))
     }
 

@@ -175,16 +175,21 @@ impl<F: Fs> Spool<F> {
             if how == How::NoReplace {
                 let _ = self.fs.unlink(&place, name);
             }
-        })
+        })?;
+        // One that is held is replaced too. It goes last, and never by way of a queue, where it could be started.
+        if how == How::Replace && self.fs.unlink(&Place::Held, name)? {
+            self.sync(&Place::Held)?;
+        }
+        Ok(())
     }
 
-    /// Moves a waiting or held job of this name to this queue, where it is about to be replaced: a name is a singleton, in
+    /// Moves a waiting job of this name to this queue, where it is about to be replaced: a name is a singleton, in
     /// whichever queue it waits. Replaced there it is gone from the other queue, too, at the same moment.
     fn gather(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
         let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         let queues = self.queues()?;
         let places = queues.iter().map(Place::of_queue);
-        for from in places.chain([Place::Pending, Place::Held]) {
+        for from in places.chain([Place::Pending]) {
             if from == to {
                 continue;
             }

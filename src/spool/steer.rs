@@ -189,7 +189,11 @@ impl<F: Fs> Spool<F> {
         let mut changed = BTreeSet::new();
         let steered = self.act_on(id, |at| {
             let queue = match at {
-                Where::Held => return Ok(Some(Steered::Done(State::Held))),
+                Where::Held => {
+                    // Whoever moved it there may not have made that durable.
+                    changed.insert(Place::Held);
+                    return Ok(Some(Steered::Done(State::Held)));
+                }
                 Where::Pending(queue) => queue,
                 Where::Active | Where::Complete | Where::Failed => {
                     return Ok(Some(Steered::Wrong(at.state())));

@@ -167,6 +167,29 @@ fn mv_holds_and_releases() {
     assert_eq!(spool.wait_record("complete/added")["queue"], "mail");
 }
 
+/// The one that is held must not start on the way.
+#[test]
+fn replacing_a_held_job_starts_the_new_one_only() {
+    let spool = Spool::serving(&["--slots", "4"]);
+    let ran = spool.beside("ran");
+    ok(&spool, &["pause"]);
+    for n in 0..20 {
+        let line = |word: &str| format!("echo {word} {n} >> {}", ran.display());
+        let id = format!("{n}");
+        spool.add(&["--id", &id, &line("old")]);
+        ok(&spool, &["hold", &id]);
+    }
+    ok(&spool, &["resume"]);
+    for n in 0..20 {
+        let line = format!("echo new {n} >> {}", ran.display());
+        spool.add(&["--id", &format!("{n}"), "--replace", &line]);
+        spool.wait_record(&format!("complete/{n}"));
+    }
+    assert_eq!(spool.ls("held"), [""; 0]);
+    let ran = fs::read_to_string(ran).unwrap();
+    assert!(!ran.contains("old") && ran.lines().count() == 20, "{ran}");
+}
+
 #[test]
 fn a_running_job_that_is_moved_to_held_is_ended_and_held() {
     let spool = Spool::serving(&[]);

@@ -117,6 +117,9 @@ impl<'a> Promises<'a> {
         if job.started_once && waits {
             return Err("would run twice, though it said once".to_owned());
         }
+        if job.held && waits {
+            return Err("would run, though it is held".to_owned());
+        }
         if job.cancelled && one.place != Place::Failed {
             return Err("runs again, though it was cancelled".to_owned());
         }

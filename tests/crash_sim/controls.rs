@@ -29,7 +29,7 @@ const FAULTS: [&str; 7] = [
 ];
 
 /// Syncs that no life misses, and why they are there all the same.
-const SPARE: [(&str, &str); 11] = [
+const SPARE: [(&str, &str); 17] = [
     ("claim: fsync pending", ONCE),
     ("claim: fsync a queue", ONCE),
     ("claim: fsync active", ONCE),
@@ -40,6 +40,12 @@ const SPARE: [(&str, &str); 11] = [
     ("retry: fsync a queue", BOTH),
     ("retry: fsync failed", BOTH),
     ("retry: fsync complete", BOTH),
+    ("hold: fsync pending", BOTH),
+    ("hold: fsync a queue", BOTH),
+    ("hold: fsync held", BOTH),
+    ("release: fsync pending", BOTH),
+    ("release: fsync a queue", BOTH),
+    ("release: fsync held", BOTH),
     (
         "stop: fdatasync seq",
         "only saves numbers from being skipped",

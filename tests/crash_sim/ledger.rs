@@ -47,6 +47,8 @@ pub struct Job {
     pub hand: Hand,
     /// Somebody was told that it is cancelled.
     pub cancelled: bool,
+    /// Somebody was told that it is held.
+    pub held: bool,
     /// Somebody was told that it is removed.
     pub gone: bool,
     /// Somebody was told that it runs again; until then it had ended at this time.
@@ -74,6 +76,7 @@ impl Ledger {
             job.hold = Hold::None;
             job.hand = Hand::Unended;
             job.cancelled = false;
+            job.held = false;
         });
     }
 

@@ -251,11 +251,20 @@ impl Life {
     /// `pirn hold`. Another of its name may be held already.
     pub fn hold(&mut self, id: &JobId) {
         self.fs.during("hold");
-        let _ = self.door.hold(id);
+        let done = self.door.hold(id);
+        let held = self.fs.token_at(&Place::Held, id.as_str());
+        if let (Ok(Steered::Done(_)), Some(token)) = (done, held) {
+            self.fs
+                .learn(|ledger| ledger.job(&token, |job| job.held = true));
+        }
     }
 
     /// `pirn release`. Another of its name may wait already.
     pub fn release(&mut self, id: &JobId) {
+        if let Some(token) = self.fs.token_at(&Place::Held, id.as_str()) {
+            self.fs
+                .learn(|ledger| ledger.job(&token, |job| job.held = false));
+        }
         self.fs.during("release");
         let _ = self.door.release(id);
     }

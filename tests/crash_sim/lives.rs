@@ -346,6 +346,7 @@ fn replaced_from_another_queue(life: &mut Life) {
 fn held_and_released(life: &mut Life) {
     life.number(Wish::MAIL);
     life.fs.user_mkdir("web");
+    life.fs.world().disk.sync(&Place::Pending);
     let web = Place::Queue(queue("web"));
     life.drop_file(&web, "a", Wish::PLAIN, true);
     for held in ["1", "a"] {

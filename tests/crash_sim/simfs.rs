@@ -181,6 +181,10 @@ impl Fs for SimFs {
             || format!("unlink {}", show(place, name)),
             |world| {
                 let was_there = world.get(place, name)?.is_some();
+                if *place == Place::Held {
+                    // Removed on purpose, or replaced.
+                    world.let_go(&entry(place, name));
+                }
                 if was_there {
                     world.disk.change(vec![(entry(place, name), None)]);
                 }

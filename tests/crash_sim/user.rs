@@ -44,6 +44,7 @@ impl SimFs {
                     (job.begun, job.counted) = (0, 0);
                     job.started_once = false;
                     job.cancelled = false;
+                    job.held = false;
                     job.retried = None;
                 });
             });
