@@ -13,7 +13,7 @@ pub fn order(start: &Start<'_>, call: &Call, config: &Config) -> Vec<u8> {
         id: start.id.as_str().to_owned(),
         attempt: start.record.attempt,
         url: call.url.clone(),
-        headers: call.headers.clone(),
+        headers: call.headers.clone().unwrap_or_default(),
         payload: call
             .payload
             .clone()

@@ -51,7 +51,8 @@ pub struct Signals(UnixStream);
 
 impl Signals {
     /// Installs the handlers for the whole process, unblocks what they handle (a parent or the former image may have
-    /// blocked it), and ignores SIGIO, which a lease may raise (see [`super::lease`]), and SIGPIPE.
+    /// blocked it), and ignores SIGIO, which a lease may raise (see [`super::lease`]), SIGPIPE, and SIGUSR1, by which a
+    /// logrotate file of hq asks for its log files to be opened again.
     pub fn install() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
@@ -72,7 +73,7 @@ impl Signals {
         // A parent may have left it ignored, and then children vanish without a word (wait(2)).
         // SAFETY: SIG_DFL runs no code of ours.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-        for ignored in [libc::SIGIO, libc::SIGPIPE] {
+        for ignored in [libc::SIGIO, libc::SIGPIPE, libc::SIGUSR1] {
             // SAFETY: SIG_IGN runs no code of ours.
             unsafe { libc::signal(ignored, libc::SIG_IGN) };
         }

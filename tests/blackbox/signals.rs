@@ -236,3 +236,19 @@ fn an_idle_daemon_makes_no_system_call() {
     let calls: Vec<&str> = text.lines().filter(quiet).collect();
     assert_eq!(calls, [""; 0], "{text}");
 }
+
+/// hq's logrotate file sends it; here logs are the service manager's.
+#[test]
+fn sigusr1_does_nothing() {
+    let mut spool = Spool::serving(&[]);
+    for _ in 0..20 {
+        spool.signal("USR1");
+    }
+    spool.drop_file("a", "trap 'echo default' USR1; kill -USR1 $$; kill -USR1 0");
+    let record = spool.wait_record("complete/a");
+    assert_eq!(
+        record["output"], "default\ndefault\n",
+        "jobs have the signal as ever"
+    );
+    spool.stop();
+}

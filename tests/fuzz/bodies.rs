@@ -179,7 +179,7 @@ pub fn hq_body(data: &[u8]) {
                 );
             }
         }
-        Err((status, error)) => assert!(matches!(status, 400 | 415) && !error.is_empty()),
+        Err((status, error)) => assert!(matches!(status, 400 | 415 | 422) && !error.is_empty()),
     }
 }
 

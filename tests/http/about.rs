@@ -44,15 +44,20 @@ fn ids(port: u16, query: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_search_looks_at_ids_names_and_tags() {
+fn a_search_looks_at_ids_names_tags_comments_and_urls() {
     let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
     spool.add(&["--id", "nightly-Backup", "true"]);
     spool.add(&["--name", "BACKUP of /srv", "true"]);
     spool.add(&["--tag", "a", "--tag", "has-backup", "true"]);
     spool.add(&["--name", "other", "--comment", "backup", "backup"]);
-    assert_eq!(ids(port, "search=backup"), ["1", "2", "nightly-Backup"]);
+    spool.drop_json("call", &json!({"url": "http://me:hush@backup.example/x"}));
+    assert_eq!(
+        ids(port, "search=backup"),
+        ["1", "2", "3", "call", "nightly-Backup"]
+    );
+    assert_eq!(ids(port, "search=hush").len(), 0, "a secret of a URL");
     assert_eq!(ids(port, "search=BackUp&limit=1&after=1"), ["2"]);
-    assert_eq!(ids(port, "search=").len(), 4);
+    assert_eq!(ids(port, "search=").len(), 5);
     assert_eq!(ids(port, "search=%00").len(), 0);
 }
 

@@ -170,10 +170,10 @@ fn bodies_are_read_as_hq_reads_them() {
         )
     };
     for (lines, body, status, text) in [
-        (&[JSON][..], "{}", 400, "'url' is required"),
-        (&[JSON], "", 400, "'url' is required"),
-        (&[], "", 400, "'url' is required"),
-        (&[JSON], "{\"url\":\"\"}", 400, "'url' is required"),
+        (&[JSON][..], "{}", 422, "'url' is required"),
+        (&[JSON], "", 422, "'url' is required"),
+        (&[], "", 422, "'url' is required"),
+        (&[JSON], "{\"url\":\"\"}", 422, "'url' is required"),
         (
             &[JSON],
             "{\"url\":1}",
@@ -218,14 +218,14 @@ fn bodies_are_read_as_hq_reads_them() {
             "Unsupported Media Type",
         ),
         (&[], "x", 415, "Unsupported Media Type"),
-        (&[form], "{\"url\":\"http://x/\"}", 400, "'url' is required"),
+        (&[form], "{\"url\":\"http://x/\"}", 422, "'url' is required"),
         (
             &[form],
             "url=http://x/&comment=100%",
             400,
             "the form is not UTF-8 in %xx",
         ),
-        (&[JSON], "{\"url\":\" \"}", 400, "'url' is required"),
+        (&[JSON], "{\"url\":\" \"}", 422, "'url' is required"),
         (
             &[JSON],
             r#"{"url":"\ud800"}"#,
@@ -456,6 +456,76 @@ fn waiting_running_and_cancelled() {
     assert_eq!(worker.sent().len(), 1, "what waited was never called");
     assert_eq!(act(port, "DELETE", "/job/2"), (200, json!({"id": "2"})));
     assert_eq!(act(port, "GET", "/job/2").0, 422);
+}
+
+/// While the process of a cancelled job is being ended.
+#[test]
+fn a_running_job_that_is_being_cancelled() {
+    let (_spool, port) = Spool::with_http("{}", &[]);
+    let worker = Worker::with(&["hang"; 20]);
+    let seen = (1..=20).any(|n| {
+        let id = n.to_string();
+        push(port, &json!({"url": worker.url("/")}));
+        worker.wait(n);
+        act(port, "POST", &format!("/job/{id}/stop"));
+        let (_, list) = act(port, "GET", "/job?status=canceling");
+        let (_, job) = act(port, "GET", &format!("/job/{id}"));
+        assert_eq!(job["canceled"], true, "{job}");
+        // The list was made first.
+        let listed = list["jobs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|job| job["id"] == id);
+        listed.is_some_and(|job| {
+            assert_eq!(
+                (
+                    &job["status"],
+                    &job["running"],
+                    &job["canceled"],
+                    &job["finishedAt"]
+                ),
+                (
+                    &json!("canceling"),
+                    &json!(true),
+                    &json!(true),
+                    &Value::Null
+                )
+            );
+            true
+        })
+    });
+    assert!(seen, "no list showed any of 20 jobs while it was cancelled");
+}
+
+/// An object without keys is not the same as none.
+#[test]
+fn headers_are_shown_as_they_were_given() {
+    let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
+    for (id, given, shown) in [
+        ("1", json!({"url": "http://x/", "headers": {}}), json!({})),
+        (
+            "2",
+            json!({"url": "http://x/", "headers": null}),
+            Value::Null,
+        ),
+        ("3", json!({"url": "http://x/"}), Value::Null),
+        (
+            "4",
+            json!({"url": "http://x/", "headers": {"A": "b"}}),
+            json!({"A": "b"}),
+        ),
+    ] {
+        assert_eq!(push(port, &given)["headers"], shown, "{given}");
+        assert_eq!(
+            act(port, "GET", &format!("/job/{id}")).1["headers"],
+            shown,
+            "{given}"
+        );
+    }
+    let (_, list) = act(port, "GET", "/job?limit=1");
+    assert_eq!(list["jobs"][0]["headers"], json!({}));
+    assert_eq!(spool.record("pending/1")["headers"], json!({}));
 }
 
 #[test]

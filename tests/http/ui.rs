@@ -237,7 +237,7 @@ fn by_keyboard_alone() {
         "failed",
         "Pause everything",
         "Slots of everything",
-        "Search by id, name or tag",
+        "Search by id, name, tag, comment or URL",
     ] {
         assert!(seen.iter().any(|one| one == wanted), "{wanted} in {seen:?}");
     }

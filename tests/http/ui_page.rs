@@ -336,6 +336,8 @@ fn ten_thousand_jobs_and_a_large_log() {
         browser.js("document.getElementById('search').value"),
         json!("needle")
     );
+    browser.go(&format!("http://127.0.0.1:{port}/ui?name=needle"));
+    browser.wait("document.querySelectorAll('.jobs tbody a.job').length === 1");
     browser.go(&format!("http://127.0.0.1:{port}/ui/jobs/17"));
     browser.wait("document.querySelector('h1')?.textContent === '17 · needle'");
     browser.js("location.hash = '#/jobs/10000'");

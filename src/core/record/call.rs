@@ -41,8 +41,8 @@ impl Manner {
 pub struct Call {
     /// Where to.
     pub url: String,
-    /// Fields of the request's header.
-    pub headers: BTreeMap<String, String>,
+    /// Fields of the request's header, if it was said which: hq shows none at all differently.
+    pub headers: Option<BTreeMap<String, String>>,
     /// The body: JSON text, as it was given to the last byte.
     pub payload: Option<String>,
     /// Whose customs hold.
@@ -73,7 +73,7 @@ impl CallParts {
                 return Ok(true);
             }
             "headers" => {
-                self.rest.headers = headers(&o.child(key, raw)?)?;
+                self.rest.headers = Some(headers(&o.child(key, raw)?)?);
                 Some("headers")
             }
             "payload" => {

@@ -488,7 +488,7 @@ impl Record {
     pub fn hide_secrets(&mut self) {
         self.env.clear();
         if let Work::Url(call) = &mut self.work {
-            call.headers.clear();
+            call.headers = None;
             call.url = without_userinfo(&call.url).into_owned();
         }
         if let Some(url) = &mut self.callback_url {

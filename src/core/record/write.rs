@@ -164,7 +164,7 @@ fn print_work(out: &mut Out, key: &str, work: &Work) {
         }
         Work::Url(call) => {
             out.put("url", &call.url);
-            out.unless("headers", &call.headers, call.headers.is_empty());
+            out.maybe("headers", call.headers.as_ref());
             if let Some(payload) = &call.payload {
                 out.raw("payload", payload);
             }

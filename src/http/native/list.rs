@@ -2,7 +2,7 @@
 
 use super::{Outcome, failed, in_path, input, require};
 use crate::core::id::{JobId, QueueName, natural_order};
-use crate::core::record::{Record, State};
+use crate::core::record::{Record, State, Work, without_userinfo};
 use crate::http::{Door, Request, Response, Right, problem, shown};
 use crate::spool::{Found, Where};
 use std::cmp::Ordering;
@@ -75,7 +75,17 @@ impl<'r> Wanted<'r> {
     fn is_wanted(&self, id: &JobId, record: &Record) -> bool {
         let queue = record.queue.clone().unwrap_or_default();
         let has = |wanted: &String| {
-            let texts = [Some(id.as_str()), record.name.as_deref()];
+            let url = match &record.work {
+                // A search must not tell what is not shown.
+                Work::Url(call) => Some(without_userinfo(&call.url)),
+                Work::Text(_) | Work::Argv(_) | Work::Script { .. } => None,
+            };
+            let texts = [
+                Some(id.as_str()),
+                record.name.as_deref(),
+                record.comment.as_deref(),
+                url.as_deref(),
+            ];
             let tags = record.tags.iter().map(String::as_str);
             let mut texts = texts.into_iter().flatten().chain(tags);
             texts.any(|text| text.to_lowercase().contains(wanted))

@@ -165,9 +165,10 @@ addEventListener('keydown', (event) => {
 addEventListener('hashchange', go);
 setInterval(tick, 5000);
 
-// Addresses of hq's page: /ui/jobs/7, /ui?term=x.
+// Addresses of hq's page: /ui/jobs/7, /ui?term=x, /ui?name=x.
 const old = location.pathname.match(/^\/ui\/jobs?\/([^/]+)$/);
-const term = new URLSearchParams(location.search).get('term');
+const asked = new URLSearchParams(location.search);
+const term = asked.get('term') || asked.get('name');
 if (old && !location.hash) history.replaceState(null, '', `/ui#/jobs/${old[1]}`);
 else if (term && !location.hash) history.replaceState(null, '', `/ui${address({ search: term })}`);
 begin();

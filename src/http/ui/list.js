@@ -132,7 +132,7 @@ export class List {
 
   constructor(wanted, may) {
     Object.assign(this, { may, rows: new Map(), queues: new Map(), closed: false, signal: new AbortController() });
-    this.search = h('input', { type: 'search', id: 'search', placeholder: 'Search id, name, tag', 'aria-label': 'Search by id, name or tag', 'aria-keyshortcuts': '/', spellcheck: 'false', autocomplete: 'off' });
+    this.search = h('input', { type: 'search', id: 'search', placeholder: 'Search id, name, tag, URL', 'aria-label': 'Search by id, name, tag, comment or URL', 'aria-keyshortcuts': '/', spellcheck: 'false', autocomplete: 'off' });
     this.search.addEventListener('input', () => {
       clearTimeout(this.typing);
       this.typing = setTimeout(() => this.go({ search: this.search.value.trim() }), 250);

@@ -250,9 +250,9 @@ impl Fields<'_> {
     }
 
     /// Texts by name.
-    pub fn map(&self, key: &str) -> Result<BTreeMap<String, String>, Fail> {
+    pub fn map(&self, key: &str) -> Result<Option<BTreeMap<String, String>>, Fail> {
         let Some((text, raw)) = self.raw(key) else {
-            return Ok(BTreeMap::new());
+            return Ok(None);
         };
         let parts: BTreeMap<String, &RawValue> = serde_json::from_str(raw.get())
             .map_err(|_| wrong_type(text, raw, "map[string]string", key))?;
@@ -261,10 +261,8 @@ impl Fields<'_> {
                 .map_err(|_| wrong_type(text, raw, "string", key))?;
             Ok(value.unwrap_or_default())
         };
-        parts
-            .into_iter()
-            .map(|(name, raw)| Ok((name, value(raw)?)))
-            .collect()
+        let read = parts.into_iter().map(|(name, raw)| Ok((name, value(raw)?)));
+        read.collect::<Result<_, Fail>>().map(Some)
     }
 
     /// Anything, as it was written. Errors: that cannot be kept, since it is not UTF-8.

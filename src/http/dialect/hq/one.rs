@@ -36,7 +36,7 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
     let comment = fields.string("comment")?;
     let timeout = u64::try_from(fields.integer("timeout")?).unwrap_or(0);
     if call.url.trim().is_empty() {
-        return Err(Fail(400, "'url' is required".to_owned()));
+        return Err(Fail(422, "'url' is required".to_owned()));
     }
     let mut record = Record::new(Work::Url(Box::new(call)));
     record.name = Some(name).filter(|name| !name.is_empty());

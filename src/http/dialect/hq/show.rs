@@ -135,10 +135,10 @@ fn headers(call: &Call) -> String {
         "secret",
         "token",
     ];
-    if call.headers.is_empty() {
+    let Some(headers) = &call.headers else {
         return "null".to_owned();
-    }
-    let shown = call.headers.iter().map(|(name, value)| {
+    };
+    let shown = headers.iter().map(|(name, value)| {
         let lower = name.to_ascii_lowercase();
         let is_secret = TELLING.iter().any(|word| lower.contains(word));
         (name.as_str(), if is_secret { "***" } else { value })
