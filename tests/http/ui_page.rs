@@ -217,9 +217,10 @@ fn rights_are_asked_for_and_explained() {
     browser.wait_text("1 · secret");
     browser.wait("document.getElementById('who').textContent === 'boss'");
     browser.wait("document.getElementById('link').textContent === 'live'");
+    // The default queue has no pause of its own.
     assert_eq!(
         browser.js("document.querySelectorAll('.queues button:enabled').length"),
-        json!(3)
+        json!(1)
     );
     assert!(
         !browser
