@@ -64,6 +64,12 @@ impl LateReaper {
 
 impl Drop for LateReaper {
     fn drop(&mut self) {
+        let pid = self.0.id();
+        // A daemon that a failed test has not killed.
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        for child in children.unwrap_or_default().split_ascii_whitespace() {
+            let _ = Command::new("kill").args(["-KILL", child]).status();
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
