@@ -472,7 +472,7 @@ impl Engine {
         if let Place::Queue(queue) = place
             && !self.is_in_place(place)
         {
-            // What was said of it may not be true where it is now.
+            // The file is judged again where it is now: it may be a job there.
             return self.queue_gone(queue);
         }
         let spool = &self.shared.spool;

@@ -249,9 +249,9 @@ pub fn rename(
     })
 }
 
-/// What some file systems lack.
+/// The call that file systems lack which know no flags of renames.
 pub const NO_REPLACE: &str = "renameat2(2) with RENAME_NOREPLACE";
-/// What more of them lack.
+/// The call that file systems lack which know that flag only.
 pub const EXCHANGE: &str = "renameat2(2) with RENAME_EXCHANGE";
 
 /// The error about a file system that cannot hold a spool.

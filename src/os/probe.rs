@@ -1,4 +1,4 @@
-//! Does a file system do what a spool needs? It is tried out: whoever finds out later has lost a job.
+//! Tries out whether a file system does what a spool needs, before a job is lost for what it does not do.
 
 use super::dir::{self, How, lacks};
 use super::inotify::{Change, Interest, Watcher};
@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// Tries it out in this directory. The error names what is missing, and the file system. The watcher is the caller's:
+/// Tries out the file system of this directory. The error names what is missing, and the file system. The watcher is the caller's:
 /// closing one takes 20 ms.
 pub fn probe(base: &OwnedFd, watcher: &Watcher) -> io::Result<()> {
     // Named as other staging files are, so that what a crash leaves is removed with those.

@@ -335,7 +335,7 @@ impl Fs for RealFs {
     fn make_queue(&self, queue: &QueueName) -> io::Result<bool> {
         let name = queue.as_str().as_bytes();
         let made = self.with(&Place::Pending, |pending| dir::make_dir(pending, name))?;
-        // What is held may have been moved away since, and be another queue's directory now.
+        // The directory that is held may have been renamed since, and be another queue's now.
         if let Some(held) = self.held_queue(queue) {
             let held = dir::look_at(&*held)?.inode;
             let named = self.look(&Place::Pending, name)?;

@@ -104,8 +104,8 @@ impl Reactor {
         self.settle(key);
     }
 
-    /// Keeps an eighth of the places free of answers that wait. Of those who have shown no token the one that waits for
-    /// longest is answered as at its timeout, and a stream ends.
+    /// Keeps an eighth of the places free of waits and streams: the oldest of those without a token is brought to an end.
+    /// A wait is answered as at its timeout, and a stream gets its last chunk.
     pub(super) fn leave_room(&mut self) {
         let most = self.limits.connections - self.limits.connections / 8;
         let waiting = self.table.iter().filter(|(_, conn)| conn.is_waiting());
