@@ -112,6 +112,7 @@ impl Engine {
     /// The config file in the spool has changed, or may have. While somebody writes it, it is left alone: the event
     /// that it was closed is still to come, or has come too early.
     pub(super) fn config_changed(&mut self) {
+        self.later.retain(|_, (place, _)| *place != Place::Root);
         if !self.reload() {
             let at = self.now().boot.after(IS_CLOSED_AFTER);
             self.judge_later(at, Place::Root, b"config.json".to_vec());

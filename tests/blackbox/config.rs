@@ -265,6 +265,8 @@ fn a_daemon_does_not_start_with_an_invalid_config() {
 #[test]
 fn edits_in_place_and_removal() {
     let spool = Spool::serving(&[]);
+    // It has its lock before it reads the settings.
+    spool.settle();
     let file = spool.path().join("config.json");
     // Written as a shell does, not renamed in; for a moment it is empty, and then half written.
     fs::write(&file, "{\"defaults\": {\"tries\": 1}}").unwrap();
