@@ -5,7 +5,7 @@ use super::follow::{self, Follower};
 use super::job::JobArgs;
 use super::serve;
 use crate::core::id::JobId;
-use crate::daemon::{self, Given, Options, SpoolLock};
+use crate::daemon::{self, Given, Options, Role, SpoolLock};
 use crate::os::poll::Bell;
 use crate::os::signals::{Signals, Told};
 use crate::spool::{Found, Spool};
@@ -43,7 +43,7 @@ fn run_job(path: &Path, job: JobArgs) -> Outcome {
     // From here on an interrupt is for the job, which may begin at once.
     let (id, signals) = job.submit_after(&spool, Signals::install)?;
     let follower = Follower::new(&spool, &id)?.without(old);
-    let found = match SpoolLock::try_take(path)? {
+    let found = match SpoolLock::try_take(path, Role::Run)? {
         Ok(lock) => serve_one(follower, &spool, path, &id, lock, signals)?,
         Err(_) => with_daemon(follower, &spool, path, &id, signals)?,
     };
@@ -122,7 +122,7 @@ fn with_daemon(
     let (sender, receiver) = mpsc::channel();
     let (waiter, lock_path) = (Arc::clone(&bell), path.to_owned());
     std::thread::spawn(move || {
-        let _ = sender.send(SpoolLock::wait(&lock_path));
+        let _ = sender.send(SpoolLock::wait(&lock_path, Role::Run));
         waiter.ring();
     });
     let mut lock = None;

@@ -128,14 +128,13 @@ impl Engine {
         }
         let spool = Spool::create(&options.spool, !options.no_sync)
             .or_else(doing(options.spool.display()))?;
-        // Whoever reads our pid in the lock may send it one.
-        let signals = match given.signals {
-            Some(signals) => signals,
-            None => Signals::install().or_else(doing("installing signal handlers"))?,
-        };
         let lock = match given.lock {
             Some(lock) => lock,
             None => options.take_lock(&spool)?,
+        };
+        let signals = match given.signals {
+            Some(signals) => signals,
+            None => Signals::install().or_else(doing("installing signal handlers"))?,
         };
         let watches = Watches::new().or_else(doing("inotify"))?;
         watches.try_out(&spool)?;

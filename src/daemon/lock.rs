@@ -5,7 +5,7 @@
 //! that they do not know.
 
 use super::{ServeError, doing};
-use crate::os::{dir, spawn};
+use crate::os::{clock, dir, procfs, signals, spawn};
 use fs2::FileExt;
 use std::fmt;
 use std::fs::File;
@@ -13,6 +13,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt};
 use std::path::Path;
+use std::time::Duration;
 
 /// Who has the lock, as far as the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Holder {
     pub pid: Option<i32>,
     /// Its version; `None` for a daemon older than 0.2.0, which did not say.
     pub version: Option<String>,
+    /// What it does with the spool. Daemons older than 0.2.0 did not say.
+    pub role: Role,
     /// What it has to say, if it is in trouble.
     pub trouble: Option<String>,
 }
@@ -30,13 +33,39 @@ impl Holder {
     const UNKNOWN: Self = Self {
         pid: None,
         version: None,
+        role: Role::Serve,
         trouble: None,
     };
+
+    /// True for a process that is there. A killed one's last child has its locks until it executes its program.
+    fn is_alive(&self) -> bool {
+        let stat = |pid| procfs::stat(pid).is_some_and(|stat| stat.is_alive());
+        self.pid.is_none_or(stat)
+    }
+}
+
+/// What the holder of a spool does with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It serves the spool until it is told to stop.
+    Serve,
+    /// It runs one job.
+    Run,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Run => "run",
+        }
+    }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.pid {
+            Some(pid) if self.role == Role::Run => write!(f, "pirn run, process {pid}"),
             Some(pid) => write!(f, "process {pid}"),
             None => write!(f, "another process"),
         }
@@ -157,22 +186,44 @@ pub struct SpoolLock {
 }
 
 impl SpoolLock {
-    /// Takes the lock, or says who has it.
+    /// Takes the lock for a daemon, or says who has it. A `pirn run` that has it is waited for, and for some seconds
+    /// what is left of a process that was killed.
+    ///
+    /// From then on signals wait for their handlers: whoever reads our pid in the lock may send us one. Before, they
+    /// end us like any program.
     pub fn take(spool: &Path) -> Result<Self, ServeError> {
-        match Self::try_take(spool).or_else(doing(spool.join("lock").display()))? {
-            Ok(lock) => Ok(lock),
-            Err(holder) => Err(ServeError::Held(holder)),
+        let began = clock::now().boot;
+        let mut told = false;
+        loop {
+            signals::block().or_else(doing("blocking signals"))?;
+            let taken = Self::try_take(spool, Role::Serve);
+            let holder = match taken.or_else(doing(spool.join("lock").display()))? {
+                Ok(lock) => return Ok(lock),
+                Err(holder) => holder,
+            };
+            signals::unblock().or_else(doing("unblocking signals"))?;
+            if holder.role == Role::Run {
+                if !std::mem::replace(&mut told, true) {
+                    log::info!("waiting: the spool is in use by {holder}");
+                }
+                await_release(spool).or_else(doing(spool.join("lock").display()))?;
+            } else if !holder.is_alive() && clock::now().boot.since(began) < DEAD_FOR {
+                std::thread::sleep(Duration::from_millis(20));
+            } else {
+                return Err(ServeError::Held(holder));
+            }
         }
     }
 
-    /// As [`Self::take`], telling a held lock from a system error.
-    pub fn try_take(spool: &Path) -> io::Result<Result<Self, Holder>> {
-        Self::complete(dir::open_path(spool)?, None, None)
+    /// Takes the lock if it is free, else says who has it.
+    pub fn try_take(spool: &Path, role: Role) -> io::Result<Result<Self, Holder>> {
+        Self::complete(dir::open_path(spool)?, role, None, None)
     }
 
     /// Locks each part that the caller has not locked.
     fn complete(
         root: OwnedFd,
+        role: Role,
         file: Option<File>,
         active: Option<File>,
     ) -> io::Result<Result<Self, Holder>> {
@@ -193,23 +244,19 @@ impl SpoolLock {
             root,
             file,
             active,
-            text: about_us(),
+            text: about_us(role),
         };
         lock.write();
         Ok(Ok(lock))
     }
 
     /// Waits for the lock.
-    pub fn wait(spool: &Path) -> io::Result<Self> {
+    pub fn wait(spool: &Path, role: Role) -> io::Result<Self> {
         loop {
-            if let Ok(lock) = Self::try_take(spool)? {
+            if let Ok(lock) = Self::try_take(spool, role)? {
                 return Ok(lock);
             }
-            let root = dir::open_path(spool)?;
-            for part in Part::BOTH {
-                // Shared, as those do who only ask: whoever takes the lock at this moment is not refused.
-                FileExt::lock_shared(&part.open(&root)?)?;
-            }
+            await_release(spool)?;
         }
     }
 
@@ -265,7 +312,7 @@ impl SpoolLock {
         match Part::BOTH.map(|part| part.inherited(&root)) {
             [None, None] => None,
             // Versions before 0.2.0 pass `lock` only.
-            [file, active] => Self::complete(root, file, active).ok()?.ok(),
+            [file, active] => Self::complete(root, Role::Serve, file, active).ok()?.ok(),
         }
     }
 
@@ -301,6 +348,19 @@ impl SpoolLock {
     }
 }
 
+/// How long after its end a process may be found to have the lock.
+const DEAD_FOR: Duration = Duration::from_secs(5);
+
+/// Waits until nobody has the lock.
+fn await_release(spool: &Path) -> io::Result<()> {
+    let root = dir::open_path(spool)?;
+    for part in Part::BOTH {
+        // Shared, as those do who only ask: whoever takes the lock at this moment is not refused.
+        FileExt::lock_shared(&part.open(&root)?)?;
+    }
+    Ok(())
+}
+
 /// True if somebody else has the lock for good. Who only asks has it for a moment, as all who ask may at a time.
 fn is_held(file: &File) -> io::Result<bool> {
     match FileExt::try_lock_shared(file) {
@@ -311,11 +371,12 @@ fn is_held(file: &File) -> io::Result<bool> {
 }
 
 /// What the file says while all is well.
-fn about_us() -> String {
+fn about_us(role: Role) -> String {
     format!(
-        "{}\nversion: {}\n",
+        "{}\nversion: {}\ncommand: {}\n",
         std::process::id(),
-        env!("CARGO_PKG_VERSION")
+        env!("CARGO_PKG_VERSION"),
+        role.as_str()
     )
 }
 
@@ -338,9 +399,14 @@ fn read_holder(mut file: &File) -> Holder {
         // Before 0.2.0 the second line was the trouble, without a key.
         None => rest.lines().next().map(str::to_owned),
     };
+    let role = match value("command") {
+        Some(command) if command == Role::Run.as_str() => Role::Run,
+        Some(_) | None => Role::Serve,
+    };
     Holder {
         pid: pid.trim().parse().ok(),
         version,
+        role,
         trouble,
     }
 }

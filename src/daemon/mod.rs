@@ -28,7 +28,7 @@ mod upgrade;
 mod watch;
 
 pub use admit::{NotNow, admit, room};
-pub use lock::{Holder, SpoolLock};
+pub use lock::{Holder, Role, SpoolLock};
 pub use mailbox::Mailbox;
 pub use pool::Pool;
 pub use settings::read as read_settings;

@@ -102,8 +102,23 @@ pub fn orphans(shared: &Shared) {
     for id in ids {
         if children::log_is_held(shared, &id) {
             shared.mail.send(Letter::Held(id));
-        } else if shared.spool.find(&id).is_ok_and(|at| at.is_none()) {
-            forget_belongings(shared, &id);
+            continue;
+        }
+        match shared.spool.find(&id) {
+            Ok(None) => forget_belongings(shared, &id),
+            Ok(Some(Where::Complete | Where::Failed)) => forget_empty_logs(shared, &id),
+            Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) | Err(_) => {}
+        }
+    }
+}
+
+/// Removes the logs of an ended job that wrote nothing, whose daemon was killed before it could do so.
+fn forget_empty_logs(shared: &Shared, id: &JobId) {
+    let fs = shared.spool.fs();
+    for log in [id.as_str().to_owned(), stderr_log(id)] {
+        let look = fs.look(&Place::Log, log.as_bytes());
+        if look.is_ok_and(|look| look.is_some_and(|look| look.size == 0)) {
+            let _ = fs.unlink(&Place::Log, log.as_bytes());
         }
     }
 }

@@ -33,6 +33,16 @@ fn handled() -> SigSet {
         .collect()
 }
 
+/// Blocks the signals of [`Told`], until [`Signals::install`] or [`unblock`].
+pub fn block() -> io::Result<()> {
+    Ok(handled().thread_block()?)
+}
+
+/// Undoes [`block`].
+pub fn unblock() -> io::Result<()> {
+    Ok(handled().thread_unblock()?)
+}
+
 /// Runs `f` while the signals of [`Told`] are not delivered to this thread. They stay pending, also over an exec: the
 /// next image gets them when it has installed its handlers.
 pub fn held_back<T>(f: impl FnOnce() -> T) -> T {

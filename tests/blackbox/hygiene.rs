@@ -164,7 +164,10 @@ fn all_descriptors_closed() {
     spool.wait_record("complete/1");
     // Nothing that the daemon says went into its own files.
     let (pid, version) = (spool.daemon_pid().unwrap(), env!("CARGO_PKG_VERSION"));
-    assert_eq!(spool.read("lock"), format!("{pid}\nversion: {version}\n"));
+    assert_eq!(
+        spool.read("lock"),
+        format!("{pid}\nversion: {version}\ncommand: serve\n")
+    );
     for dir in ["pending", "active"] {
         assert!(spool.ls(dir).is_empty());
     }

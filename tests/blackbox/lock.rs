@@ -22,12 +22,18 @@ fn the_lock_says_pid_and_version() {
     let mut spool = Spool::serving(&[]);
     let pid = spool.daemon_pid().unwrap();
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(spool.read("lock"), format!("{pid}\nversion: {version}\n"));
+    assert_eq!(
+        spool.read("lock"),
+        format!("{pid}\nversion: {version}\ncommand: serve\n")
+    );
     spool.crash();
     fs::write(spool.path().join("lock"), "old text\n".repeat(400)).unwrap();
     spool.serve(&[]);
     let pid = spool.daemon_pid().unwrap();
-    assert_eq!(spool.read("lock"), format!("{pid}\nversion: {version}\n"));
+    assert_eq!(
+        spool.read("lock"),
+        format!("{pid}\nversion: {version}\ncommand: serve\n")
+    );
 }
 
 #[test]

@@ -44,6 +44,7 @@ mod other_user;
 mod parents;
 mod pauses;
 mod record;
+mod restart;
 mod scratch;
 mod signals;
 mod singletons;

@@ -1,7 +1,7 @@
 //! Where to listen, and what comes of it.
 
 use crate::http::request::Peer;
-use crate::os::{limits, peer, spawn};
+use crate::os::{clock, limits, peer, spawn};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Where to listen: `127.0.0.1:8080`, `[::1]:8080` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Listener {
     pub fn open(address: &Address) -> io::Result<Self> {
         let socket = match inherited(address) {
             Some(socket) => socket,
-            None => bind(address)?,
+            None => bind_patiently(address)?,
         };
         match &socket {
             Socket::Tcp(socket) => socket.set_nonblocking(true)?,
@@ -189,6 +190,29 @@ fn inherited(address: &Address) -> Option<Socket> {
             let socket = UnixListener::from(fd);
             let is_same = socket.local_addr().ok()?.as_pathname() == Some(wanted.as_path());
             is_same.then_some(Socket::Unix(socket))
+        }
+    }
+}
+
+/// How long an address may be taken by a daemon that was killed: its last child has its descriptors until it executes
+/// its program.
+const FREE_WITHIN: Duration = Duration::from_secs(5);
+
+fn bind_patiently(address: &Address) -> io::Result<Socket> {
+    let began = clock::now().boot;
+    let mut told = false;
+    loop {
+        match bind(address) {
+            Err(e)
+                if e.kind() == io::ErrorKind::AddrInUse
+                    && clock::now().boot.since(began) < FREE_WITHIN =>
+            {
+                if !std::mem::replace(&mut told, true) {
+                    log::warn!("http: {address}: {e}; trying for {FREE_WITHIN:?}");
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound,
         }
     }
 }

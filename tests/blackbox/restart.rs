@@ -1,0 +1,74 @@
+//! Starting where something of another process is still there.
+
+use crate::spool::Spool;
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+#[test]
+fn an_address_that_is_still_taken_is_tried_for_some_seconds() {
+    let mut spool = Spool::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = spool.command(["serve", "--http", &address]);
+    let mut daemon = spool.spawn_logged(&mut command);
+    spool.wait_daemon_log("trying for");
+    assert!(daemon.try_wait().unwrap().is_none());
+    drop(taken);
+    spool.wait_daemon_log("listening on");
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    // One that stays taken is refused in the end.
+    let _taken = TcpListener::bind(&address).unwrap();
+    let done = spool.pirn(&["serve", "--http", &address]);
+    assert_eq!(done.code, 1);
+    assert!(
+        done.stderr.contains("Address already in use"),
+        "{}",
+        done.stderr
+    );
+    spool.serve(&[]);
+}
+
+#[test]
+fn serve_waits_for_a_pirn_run() {
+    let spool = Spool::new();
+    let go = spool.beside("go");
+    let until_go = format!("until [ -e '{}' ]; do sleep 0.02; done", go.display());
+    let mut run = spool.spawn_logged(&mut spool.command(["run", "--", &until_go]));
+    spool.wait_note("1");
+    let lock = spool.read("lock");
+    assert_eq!(lock.lines().nth(2), Some("command: run"), "{lock}");
+    // A signal ends one that waits.
+    let mut waiting = spool.spawn_logged(&mut spool.command(["serve"]));
+    spool.wait_daemon_log("waiting: the spool is in use by pirn run");
+    let sent = Command::new("kill").arg(waiting.id().to_string()).status();
+    assert!(sent.unwrap().success());
+    assert!(!waiting.wait().unwrap().success());
+    let mut serve = spool.spawn_logged(&mut spool.command(["serve", "--drain"]));
+    spool.wait_for("the second one to wait", || {
+        spool.daemon_log().matches("waiting: the spool").count() == 2
+    });
+    spool.drop_file("next", "true");
+    assert!(serve.try_wait().unwrap().is_none() && spool.has("pending/next"));
+    fs::write(go, "").unwrap();
+    assert!(run.wait().unwrap().success());
+    assert!(serve.wait().unwrap().success());
+    spool.wait_record("complete/next");
+}
+
+#[test]
+fn an_empty_log_that_a_kill_left_is_removed() {
+    let mut spool = Spool::serving(&[]);
+    for (id, line) in [("silent", "true"), ("loud", "echo words")] {
+        spool.drop_file(id, line);
+        spool.wait_record(&format!("complete/{id}"));
+    }
+    spool.stop();
+    fs::write(spool.path().join("log/silent"), "").unwrap();
+    fs::write(spool.path().join("log/silent~err"), "").unwrap();
+    spool.serve(&[]);
+    spool.wait_gone("log/silent");
+    spool.wait_gone("log/silent~err");
+    assert_eq!(spool.read("log/loud"), "words\n");
+}
