@@ -70,16 +70,18 @@ fn time(text: &str) -> Option<Time> {
 /// The next instant at which clocks show this time, or would if they did not skip it.
 fn next(time: Time, now: Wall, zone: &TimeZone) -> Option<Timestamp> {
     let now = Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
-    let today = zone.to_datetime(now).date();
-    let shown = |day: Date| zone.to_ambiguous_timestamp(day.to_datetime(time));
+    let clock = zone.to_datetime(now);
+    let today = clock.date();
     // Where clocks are set back over midnight, they show the end of yesterday again.
-    let yesterday = Some(shown(today.yesterday().ok()?))
-        .filter(|shown| !matches!(shown.offset(), AmbiguousOffset::Gap { .. }));
-    let days = [shown(today), shown(today.tomorrow().ok()?)];
-    yesterday
-        .into_iter()
-        .chain(days)
-        .flat_map(|shown| [shown.compatible(), shown.later()])
+    let days = [today.yesterday().ok()?, today, today.tomorrow().ok()?];
+    days.into_iter()
+        .map(|day| zone.to_ambiguous_timestamp(day.to_datetime(time)))
+        .filter(|asked| {
+            // A time that clocks skip has passed once they show a later one.
+            let is_skipped = matches!(asked.offset(), AmbiguousOffset::Gap { .. });
+            !is_skipped || asked.datetime() > clock
+        })
+        .flat_map(|asked| [asked.compatible(), asked.later()])
         .flatten()
         .filter(|stamp| *stamp > now)
         .min()
@@ -200,9 +202,11 @@ mod tests {
         let zone = zone(ZONES[0]);
         let now: Timestamp = "2026-03-08T06:00:00Z".parse().unwrap();
         let read = |text, now| at(text, now, &zone).unwrap().to_string();
-        // Skipped, then shown twice.
+        // Skipped, past once the clocks have skipped it, then shown twice.
         assert_eq!(read("2026-03-08 02:30", now), "2026-03-08T07:30:00Z");
         assert_eq!(read("02:30", now), "2026-03-08T07:30:00Z");
+        let skipped = "2026-03-08T07:00:00Z".parse().unwrap();
+        assert_eq!(read("02:30", skipped), "2026-03-09T06:30:00Z");
         assert_eq!(read("2026-11-01 01:30", now), "2026-11-01T05:30:00Z");
         let between = "2026-11-01T05:40:00Z".parse().unwrap();
         assert_eq!(read("01:30", between), "2026-11-01T06:30:00Z");
