@@ -1,7 +1,8 @@
 //! From `pending/` to `active/`: the moment a job becomes a try.
 
 use super::intake::stamp;
-use super::{Ask, Fs, Place, Spool, Taken};
+use super::view::MAX_RECORD_BYTES;
+use super::{Ask, Fs, Place, Spool, Taken, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::core::scheduler::Stamp;
@@ -57,19 +58,53 @@ pub(super) fn is_stale(record: &Record) -> bool {
 /// How the names of staging files begin that are exchanged with a file nobody has claimed yet.
 const SWAP: &str = "swap.";
 
+/// The job that a file staged for [`Spool::rewrite`] is of. `None` for an id that is too long for the name of one.
+fn swapped_job(staged: &[u8]) -> Option<JobId> {
+    let name = staged.strip_prefix(b".")?.strip_prefix(SWAP.as_bytes())?;
+    let mut parts = name.rsplitn(3, |byte| *byte == b'.');
+    JobId::from_bytes(parts.nth(2)?).ok()
+}
+
 impl<F: Fs> Spool<F> {
-    /// Removes a staging file whose writer is gone. One that may be a newer drop, displaced by a claim that was cut
-    /// off before it could give it its place back, is kept in `bad/`.
+    /// Removes a staging file whose writer is gone. A claim or a hold that was cut off may leave a newer drop, which it
+    /// displaced and could not give its place back: such a file is kept in `bad/`, unless the job of its name waits
+    /// and asks for the same.
     pub fn discard_staged(&self, name: &[u8]) -> io::Result<()> {
-        if name
+        let is_swapped = name
             .strip_prefix(b".")
-            .is_some_and(|n| n.starts_with(SWAP.as_bytes()))
-        {
+            .is_some_and(|n| n.starts_with(SWAP.as_bytes()));
+        if is_swapped && !self.is_waiting_alike(name)? {
             let reason =
                 "in the way of a start that was cut off; if it is not elsewhere, drop it again";
             return self.quarantine(&Place::Tmp, name, reason).map(drop);
         }
         self.fs.unlink(&Place::Tmp, name).map(drop)
+    }
+
+    /// True if the job that this staging file was swapped for waits, and asks for the same.
+    fn is_waiting_alike(&self, staged: &[u8]) -> io::Result<bool> {
+        let Some(id) = swapped_job(staged) else {
+            return Ok(false);
+        };
+        let place = match self.find(&id)? {
+            Some(at @ (Where::Pending(_) | Where::Held)) => at.place(),
+            Some(Where::Active | Where::Complete | Where::Failed) | None => return Ok(false),
+        };
+        let displaced = self.asked_for(&Place::Tmp, staged)?;
+        Ok(displaced.is_some() && displaced == self.asked_for(&place, id.as_str().as_bytes())?)
+    }
+
+    /// The part of a job's file that a claim or a hold leaves as it is. `None` if it is no job.
+    fn asked_for(&self, place: &Place, name: &[u8]) -> io::Result<Option<String>> {
+        let bytes = match self.fs.take(place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
+            Taken::File { bytes, .. } => bytes,
+            Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => return Ok(None),
+        };
+        Ok(Record::from_bytes(&bytes).ok().map(|mut record| {
+            record.renew();
+            (record.id, record.queue, record.created_at) = (None, None, None);
+            record.to_json()
+        }))
     }
 
     /// Claims the file that was seen as `expected`.

@@ -72,3 +72,34 @@ fn an_empty_log_that_a_kill_left_is_removed() {
     spool.wait_gone("log/silent~err");
     assert_eq!(spool.read("log/loud"), "words\n");
 }
+
+#[test]
+fn a_swap_that_was_cut_off_leaves_nothing_in_bad() {
+    let mut spool = Spool::made();
+    // As a kill between the exchange of a record with the dropped file and the removal of that file leaves them.
+    fs::create_dir(spool.path().join("pending/mail")).unwrap();
+    let swapped = r#"{"command": "echo mail", "queue": "mail", "id": "a.b", "created_at": "2026-11-21T16:00:00Z"}"#;
+    fs::write(spool.path().join("pending/mail/a.b"), swapped).unwrap();
+    fs::write(spool.path().join("tmp/.swap.a.b.999999999.0"), "echo mail").unwrap();
+    fs::write(
+        spool.path().join("held/back"),
+        r#"{"command": "echo back", "queue": "mail"}"#,
+    )
+    .unwrap();
+    fs::write(spool.path().join("tmp/.swap.back.999999999.1"), "echo back").unwrap();
+    // A newer drop is nowhere else.
+    fs::write(spool.path().join("pending/newer"), "echo old").unwrap();
+    fs::write(spool.path().join("tmp/.swap.newer.999999999.2"), "echo new").unwrap();
+    spool.serve(&[]);
+    spool.wait_record("complete/a.b");
+    spool.wait_record("complete/newer");
+    assert_eq!(spool.read("log/a.b"), "mail\n");
+    assert_eq!(spool.ls("tmp"), [""; 0]);
+    assert_eq!(spool.ls("held"), ["back"]);
+    let kept = [
+        "%2Eswap.newer.999999999.2",
+        "%2Eswap.newer.999999999.2.reason",
+    ];
+    assert_eq!(spool.ls("bad"), kept);
+    assert_eq!(spool.read("bad/%2Eswap.newer.999999999.2"), "echo new");
+}

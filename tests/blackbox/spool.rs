@@ -43,7 +43,8 @@ impl Spool {
     /// Makes what every spool has.
     pub fn make(&self) {
         for dir in [
-            "pending", "active", "complete", "failed", "bad", "log", "tmp", "store", "scripts",
+            "pending", "held", "active", "complete", "failed", "bad", "log", "tmp", "store",
+            "scripts",
         ] {
             fs::create_dir_all(self.path().join(dir)).unwrap();
         }
