@@ -106,18 +106,20 @@ pub fn orphans(shared: &Shared) {
         }
         match shared.spool.find(&id) {
             Ok(None) => forget_belongings(shared, &id),
-            Ok(Some(Where::Complete | Where::Failed)) => forget_empty_logs(shared, &id),
+            Ok(Some(at @ (Where::Complete | Where::Failed))) => forget_empty_logs(shared, &id, &at),
             Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) | Err(_) => {}
         }
     }
 }
 
 /// Removes the logs of an ended job that wrote nothing, whose daemon was killed before it could do so.
-fn forget_empty_logs(shared: &Shared, id: &JobId) {
+fn forget_empty_logs(shared: &Shared, id: &JobId, at: &Where) {
     let fs = shared.spool.fs();
+    // Until the end is recorded, the log shows that the job was started.
+    let is_recorded = || matches!(shared.spool.load(id, at), Ok(Some(record)) if record.is_over());
     for log in [id.as_str().to_owned(), stderr_log(id)] {
         let look = fs.look(&Place::Log, log.as_bytes());
-        if look.is_ok_and(|look| look.is_some_and(|look| look.size == 0)) {
+        if look.is_ok_and(|look| look.is_some_and(|look| look.size == 0)) && is_recorded() {
             let _ = fs.unlink(&Place::Log, log.as_bytes());
         }
     }

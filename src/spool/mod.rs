@@ -114,7 +114,8 @@ impl<F: Fs> Spool<F> {
 
     /// Where a directory of the spool is.
     pub fn path_of(&self, place: &Place) -> PathBuf {
-        self.path.join(place.relative())
+        // Without the dot of the spool itself.
+        self.path.join(place.relative()).components().collect()
     }
 
     /// Makes the names in a directory durable, unless syncs are off; together with whoever else wants that now.

@@ -272,12 +272,15 @@ fn a_thousand_idle_connections() {
 
 #[test]
 fn more_busy_clients_than_there_is_room_for() {
-    let config = r#"{"http": {"anonymous": ["read", "run"], "connections": 8}}"#;
+    let config = r#"{"http": {"connections": 8}}"#;
     let (spool, port) = Spool::with_http(config, &["--slots", "1"]);
+    // Without a token one would be asked to make room.
+    let token = spool.pirn(&["token", "new", "runner", "run"]).stdout;
+    let bearer = format!("Authorization: Bearer {}", token.trim());
     let mut gate = Gate::new(&spool, "gate");
     let mut waiting: Vec<Conn> = (0..8).map(|_| Conn::to(port)).collect();
     for conn in &mut waiting {
-        conn.ask("POST", "/v1/jobs?wait=60s", &[], &gate.wait());
+        conn.ask("POST", "/v1/jobs?wait=60s", &[&bearer], &gate.wait());
     }
     spool.wait_for("eight jobs", || spool.ls("pending").len() == 7);
     let mut turned_away = Conn::to(port);

@@ -31,8 +31,8 @@ impl Disk {
             "ext4" => format!(
                 "truncate -s 16M {image} && mkfs.ext4 -q -m 0 {image} && mount -o loop {image} {dir}"
             ),
-            "tmpfs" => format!("mount -t tmpfs -o size=6M,nr_inodes=400 none {dir}"),
-            _ => format!("mount -t tmpfs -o size=32M,nr_inodes=120 none {dir}"),
+            "tmpfs" => format!("mount -t tmpfs -o mode=755,size=6M,nr_inodes=400 none {dir}"),
+            _ => format!("mount -t tmpfs -o mode=755,size=32M,nr_inodes=120 none {dir}"),
         };
         let made = Command::new("sh").args(["-c", &line]).output().unwrap();
         if made.status.success() {
