@@ -150,8 +150,9 @@ pub struct JobArgs {
 }
 
 /// Variables that pirn gives its own jobs: a job that adds a job does not pass them on.
-const OWN_VARIABLES: [&str; 10] = [
+const OWN_VARIABLES: [&str; 11] = [
     "PIRN_ID",
+    "PIRN_PID",
     "PIRN_QUEUE",
     "PIRN_ATTEMPT",
     "PIRN_SLOT",

@@ -10,7 +10,7 @@ use crate::core::scheduler::Slot;
 use crate::os::cgroup::Cgroup;
 use crate::os::dir::{self, Kind, Look};
 use crate::os::fault::Fault;
-use crate::os::spawn;
+use crate::os::{child, spawn};
 use crate::spool::{self, Fs, Place};
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
@@ -240,6 +240,11 @@ fn environment(home: &Home, start: &Start<'_>, scratch: Option<&str>) -> BTreeMa
     for (key, value) in &start.record.env {
         put(key, value);
     }
+    // The child adds its own.
+    env.remove(child::PID);
+    let mut put = |key: &str, value: &str| {
+        env.insert(key.to_owned(), value.to_owned());
+    };
     put("PIRN_ID", start.id.as_str());
     put("PIRN_QUEUE", start.queue.as_str());
     put("PIRN_ATTEMPT", &start.record.attempt.to_string());

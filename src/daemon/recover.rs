@@ -11,7 +11,7 @@ use crate::core::time::{Boot, Wall};
 use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::wait::PidFd;
-use crate::os::{clock, dir};
+use crate::os::{child, clock, dir};
 use crate::spool::{Fs, Left, Place, Where};
 use std::io;
 use std::sync::atomic::AtomicU64;
@@ -129,12 +129,13 @@ impl Engine {
             let same = |stat: &Stat| stat.start == proc.start && proc.boot == self.shared.home.boot;
             return procfs::stat(proc.pid).filter(same);
         }
-        // It was killed before the note: the mark in the environment tells, of a session's leader.
+        // The daemon was killed before the note: the environment tells the leader from what it has started.
         let mark = sweep::mark(&self.shared.home.spool, id);
         let all = procfs::all().unwrap_or_default();
         all.into_iter().find(|stat| {
             stat.session == stat.pid
                 && procfs::has_environment(stat.pid, &mark)
+                && procfs::has_environment(stat.pid, &[format!("{}={}", child::PID, stat.pid)])
                 && procfs::user_of(stat.pid) == Some(self.shared.home.account.uid)
         })
     }

@@ -5,6 +5,7 @@
 //! each of 64 signals and sets it, and maps and unmaps a stack, for every child. Without that, two slots do a tenth
 //! more no-op jobs a second (measured).
 
+use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
@@ -28,12 +29,22 @@ pub struct Plan<'a> {
     pub descriptors: [BorrowedFd<'a>; 3],
 }
 
+/// The variable in which a child finds its own pid. The processes that it starts inherit it, so that it tells the leader
+/// of a job from them.
+pub const PID: &str = "PIRN_PID";
+
+/// Where its value begins, and room for it with any pid and a NUL.
+const PID_AT: usize = PID.len() + 1;
+const PID_LENGTH: usize = PID_AT + 11;
+
 /// What the child looks at.
 struct Shared<'a> {
     plan: &'a Plan<'a>,
     /// The strings of the plan, each array with a NULL at its end.
     argv: Vec<*const c_char>,
     env: Vec<*const c_char>,
+    /// The string of `env` that is [`PID`]; the child adds its value.
+    pid: &'a UnsafeCell<[u8; PID_LENGTH]>,
     /// The signals whose actions are to be set to the default.
     actions: &'a [c_int],
     /// What went wrong.
@@ -51,10 +62,15 @@ struct Stack([MaybeUninit<u8>; STACK]);
 ///
 /// Errors are those of clone(2), setsid(2), chdir(2), dup2(2) and execve(2).
 pub fn start(plan: &Plan<'_>) -> io::Result<i32> {
+    let mut pid = [0; PID_LENGTH];
+    pid[..PID.len()].copy_from_slice(PID.as_bytes());
+    pid[PID.len()] = b'=';
+    let pid = UnsafeCell::new(pid);
     let shared = Shared {
         plan,
-        argv: pointers(plan.argv),
-        env: pointers(plan.env),
+        argv: pointers(plan.argv, None),
+        env: pointers(plan.env, Some(pid.get().cast())),
+        pid: &pid,
         actions: not_default(),
         error: AtomicI32::new(0),
     };
@@ -87,9 +103,20 @@ pub fn start(plan: &Plan<'_>) -> io::Result<i32> {
     started
 }
 
-fn pointers(strings: &[CString]) -> Vec<*const c_char> {
-    let ends = std::iter::once(std::ptr::null());
+fn pointers(strings: &[CString], last: Option<*const c_char>) -> Vec<*const c_char> {
+    let ends = last.into_iter().chain([std::ptr::null()]);
     strings.iter().map(|s| s.as_ptr()).chain(ends).collect()
+}
+
+/// Adds the pid of the calling process to [`PID`].
+fn tell_pid(variable: &UnsafeCell<[u8; PID_LENGTH]>) {
+    // SAFETY: getpid always succeeds. The child alone uses the variable: its parent waits.
+    let (mut rest, variable) = unsafe { (libc::getpid(), &mut *variable.get()) };
+    let length = rest.ilog10() as usize + 1;
+    for digit in variable.iter_mut().skip(PID_AT).take(length).rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
 }
 
 fn block_all() -> libc::sigset_t {
@@ -121,6 +148,7 @@ fn failure_of(shared: &Shared<'_>) -> c_int {
     for signal in shared.actions {
         set_default(*signal);
     }
+    tell_pid(shared.pid);
     // SAFETY: system calls with integers, with strings and arrays that end and live (`Shared`), and with a mask that is
     // the empty set when all-zero.
     unsafe {

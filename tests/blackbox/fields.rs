@@ -131,7 +131,7 @@ fn cwd() {
 #[test]
 fn env() {
     let spool = Spool::serving(&[]);
-    let job = json!({"command": ["env", "-0"], "env": {"A": "1", "EMPTY": "", "LINES2": "a\nb", "Ü": "ü", "PIRN_ID": "forged", "a.b": "odd"}});
+    let job = json!({"command": ["env", "-0"], "env": {"A": "1", "EMPTY": "", "LINES2": "a\nb", "Ü": "ü", "PIRN_ID": "forged", "PIRN_PID": "1", "a.b": "odd"}});
     let printed = output(&spool, "7", &job);
     let all: Vec<_> = printed.split('\0').collect();
     for entry in [
@@ -144,6 +144,10 @@ fn env() {
     ] {
         assert!(all.contains(&entry), "{entry} is not in {all:?}");
     }
+    assert!(!all.contains(&"PIRN_PID=1"), "{all:?}");
+    let pids = output(&spool, "8", &json!({"command": "echo $$ $PIRN_PID; :"}));
+    let (own, told) = pids.trim().split_once(' ').unwrap();
+    assert_eq!(own, told);
 }
 
 #[test]

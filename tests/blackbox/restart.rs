@@ -1,6 +1,7 @@
 //! Starting where something of another process is still there.
 
 use crate::spool::Spool;
+use serde_json::json;
 use std::fs;
 use std::net::TcpListener;
 use std::process::Command;
@@ -102,4 +103,27 @@ fn a_swap_that_was_cut_off_leaves_nothing_in_bad() {
     ];
     assert_eq!(spool.ls("bad"), kept);
     assert_eq!(spool.read("bad/%2Eswap.newer.999999999.2"), "echo new");
+}
+
+#[test]
+fn a_session_that_a_dead_leader_started_says_nothing_of_its_end() {
+    let mut spool = Spool::serving(&[]);
+    // The daemon is stopped before it writes the note, and then killed.
+    let line = "setsid sleep 1 </dev/null >/dev/null 2>&1 & kill -STOP $(head -n 1 $PIRN_SPOOL/lock); exit 5";
+    spool.drop_json("7", &json!({"command": line, "max_interruptions": 0}));
+    let daemon = spool.daemon_pid().unwrap();
+    spool.wait_for("the daemon to be stopped", || {
+        let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).unwrap();
+        stat.rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" T"))
+    });
+    spool.wait_for("the leader's end", || spool.all_processes().len() == 1);
+    spool.crash();
+    spool.serve(&[]);
+    let record = spool.wait_record("failed/7");
+    assert_eq!(
+        (&record["reason"], &record["exit_code"]),
+        (&json!("interrupted"), &json!(null))
+    );
 }

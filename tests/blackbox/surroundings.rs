@@ -8,12 +8,13 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// The variables that pirn-spool(5) documents; those of the place (LANG, LC_*, TZ) only if the daemon has them.
-const ALWAYS: [&str; 12] = [
+const ALWAYS: [&str; 13] = [
     "HOME",
     "LOGNAME",
     "PATH",
     "PIRN_ATTEMPT",
     "PIRN_ID",
+    "PIRN_PID",
     "PIRN_QUEUE",
     "PIRN_QUEUE_SLOT",
     "PIRN_SLOT",
