@@ -118,11 +118,12 @@ impl Engine {
     /// Watches a queue's directory; true if it was not watched before.
     pub(super) fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
         let fd = self.shared.spool.fs().open_queue(queue)?;
-        let watch = self.watches.watcher.add(&*fd, Interest::Everything)?;
+        let watch = self.watches.watcher.add(&*fd, Interest::Everything);
         let place = Place::of_queue(queue);
-        let newly = self.watches.places.insert(watch, place.clone()) != Some(place.clone());
-        // Before any of its jobs is taken in.
+        // Before any of its jobs is taken in, and also where it cannot be watched.
         self.look_at_pause(&place);
+        let watch = watch?;
+        let newly = self.watches.places.insert(watch, place.clone()) != Some(place.clone());
         Ok(newly)
     }
 

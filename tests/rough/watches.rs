@@ -264,6 +264,32 @@ fn a_queue_beyond_the_limit_of_watches_is_told_of_and_served() {
 }
 
 #[test]
+fn a_queue_beyond_the_limit_of_watches_is_paused_all_the_same() {
+    if !has_namespaces() {
+        return;
+    }
+    let mut spool = Spool::made();
+    for queue in ["a", "b", "c"] {
+        spool.make_queue(queue);
+        fs::write(spool.path().join(format!("pending/{queue}/.paused")), "").unwrap();
+        spool.drop_file(&format!("{queue}/{queue}1"), "true");
+    }
+    let command = serve_with_limit(&spool, "max_inotify_watches", 6);
+    spool.serve_with(command);
+    spool.wait_daemon_log("No space left on device");
+    spool.drop_file("plain", "true");
+    spool.wait_record("complete/plain");
+    spool.settle();
+    for queue in ["a", "b", "c"] {
+        assert!(spool.has(&format!("pending/{queue}/{queue}1")), "{queue}");
+    }
+    for queue in ["a", "b", "c"] {
+        spool.rm(&format!("pending/{queue}/.paused"));
+        spool.wait_record(&format!("complete/{queue}1"));
+    }
+}
+
+#[test]
 fn without_any_watches_a_daemon_says_why_it_does_not_start() {
     if !has_namespaces() {
         return;
