@@ -2,7 +2,7 @@
 
 use super::intake::stamp;
 use super::view::MAX_RECORD_BYTES;
-use super::{Ask, Fs, Place, Spool, Taken, Where};
+use super::{Ask, Fs, Place, STAGED_CHARS, Spool, Taken, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
 use crate::core::scheduler::Stamp;
@@ -60,9 +60,10 @@ const SWAP: &str = "swap.";
 
 /// The job that a file staged for [`Spool::rewrite`] is of. `None` for an id that is too long for the name of one.
 fn swapped_job(staged: &[u8]) -> Option<JobId> {
-    let name = staged.strip_prefix(b".")?.strip_prefix(SWAP.as_bytes())?;
-    let mut parts = name.rsplitn(3, |byte| *byte == b'.');
-    JobId::from_bytes(parts.nth(2)?).ok()
+    let mut parts = staged.strip_prefix(b".")?.rsplitn(3, |byte| *byte == b'.');
+    let name = str::from_utf8(parts.nth(2)?).ok()?;
+    let is_whole = name.chars().count() < STAGED_CHARS;
+    is_whole.then(|| JobId::new(name.strip_prefix(SWAP)?).ok())?
 }
 
 impl<F: Fs> Spool<F> {

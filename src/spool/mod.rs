@@ -62,6 +62,9 @@ pub struct Spool<F: Fs = RealFs> {
     naming: Mutex<()>,
 }
 
+/// The most characters of an id in the name of a staging file.
+const STAGED_CHARS: usize = 40;
+
 /// The directories whose syncs are shared among those who want them at the same time.
 const GROUPED: [Place; 5] = [
     Place::Active,
@@ -142,7 +145,7 @@ impl<F: Fs> Spool<F> {
         let n = self
             .staged
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let id: String = id.chars().take(40).collect();
+        let id: String = id.chars().take(STAGED_CHARS).collect();
         format!(".{id}.{}.{n}", self.pid).into_bytes()
     }
 

@@ -88,6 +88,11 @@ fn a_swap_that_was_cut_off_leaves_nothing_in_bad() {
     )
     .unwrap();
     fs::write(spool.path().join("tmp/.swap.back.999999999.1"), "echo back").unwrap();
+    // This is of an id whose end is missing, and not of the job that has the rest of it for a name.
+    let cut = "c".repeat(35);
+    fs::write(spool.path().join("held").join(&cut), "echo cut").unwrap();
+    let cut_off = format!(".swap.{cut}.999999999.3");
+    fs::write(spool.path().join("tmp").join(cut_off), "echo cut").unwrap();
     // A newer drop is nowhere else.
     fs::write(spool.path().join("pending/newer"), "echo old").unwrap();
     fs::write(spool.path().join("tmp/.swap.newer.999999999.2"), "echo new").unwrap();
@@ -96,8 +101,11 @@ fn a_swap_that_was_cut_off_leaves_nothing_in_bad() {
     spool.wait_record("complete/newer");
     assert_eq!(spool.read("log/a.b"), "mail\n");
     assert_eq!(spool.ls("tmp"), [""; 0]);
-    assert_eq!(spool.ls("held"), ["back"]);
+    assert_eq!(spool.ls("held"), ["back", &cut]);
+    let of_cut = format!("%2Eswap.{cut}.999999999.3");
     let kept = [
+        of_cut.as_str(),
+        &format!("{of_cut}.reason"),
         "%2Eswap.newer.999999999.2",
         "%2Eswap.newer.999999999.2.reason",
     ];
