@@ -63,6 +63,7 @@ pub fn status_of(e: &io::Error) -> u16 {
         Some(libc::ENOTDIR | libc::EISDIR) => 409,
         Some(libc::ENOSPC | libc::EDQUOT) => 507,
         Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM) => 503,
+        None if e.kind() == io::ErrorKind::ResourceBusy => 503,
         Some(_) | None => 500,
     }
 }

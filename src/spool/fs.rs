@@ -29,11 +29,13 @@ pub enum Taken {
     },
 }
 
-/// Whether to find out who else has a file open. That locks it for a moment, which only the daemon may do.
+/// Whether to find out who else has a file open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// Find out.
+    /// Find out. That locks the file for a moment, and may raise a signal that only the daemon ignores.
     Writers,
+    /// Find out only whether somebody has it open for writing. Any process may ask.
+    Writing,
     /// Just read.
     Nothing,
 }

@@ -276,6 +276,7 @@ impl Fs for RealFs {
             // What is looked at and read under the lease is one version of the file.
             let settled = match ask {
                 Ask::Writers => Some(lease::settle(&file)?),
+                Ask::Writing => lease::is_being_written(&file).then_some(Writers::Open),
                 Ask::Nothing => None,
             };
             let look = dir::look_at(&file)?;

@@ -2,7 +2,7 @@
 
 use super::claim::Rewritten;
 use super::intake::stamp;
-use super::{Fs, Place, Spool, Where};
+use super::{Ask, Fs, Place, Spool, Where};
 use crate::core::config::{Config, MinFree};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Reason, State};
@@ -219,7 +219,7 @@ impl<F: Fs> Spool<F> {
         if queue.is_default() || queue.as_str() == OLD_HELD {
             return Ok(());
         }
-        while let Some((look, mut record)) = self.read_record(id, &Place::Held)? {
+        while let Some((look, mut record)) = self.read_record(id, &Place::Held, Ask::Writing)? {
             if record.queue.as_ref() == Some(queue) {
                 break;
             }
@@ -282,7 +282,7 @@ impl<F: Fs> Spool<F> {
 
     /// The queue that a held job's file names.
     fn queue_named(&self, id: &JobId, place: &Place) -> io::Result<Option<QueueName>> {
-        match self.read_record(id, place) {
+        match self.read_record(id, place, Ask::Nothing) {
             Ok(read) => Ok(read.and_then(|(_, record)| record.queue)),
             // The daemon says what is wrong with it, once it waits.
             Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),

@@ -6,6 +6,7 @@ use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::os::dir::{Kind, Look};
+use crate::os::lease::Writers;
 use std::collections::BTreeSet;
 use std::io;
 
@@ -218,7 +219,7 @@ impl<F: Fs> Spool<F> {
 
     /// The record of a job in this place. A file without one (plain text) gives what it asks for.
     pub fn load(&self, id: &JobId, at: &Where) -> io::Result<Option<Record>> {
-        let read = self.read_record(id, &at.place())?;
+        let read = self.read_record(id, &at.place(), Ask::Nothing)?;
         Ok(read.map(|(_, mut record)| {
             if let Where::Pending(queue) = at {
                 record.queue = (!queue.is_default()).then(|| queue.clone());
@@ -227,17 +228,26 @@ impl<F: Fs> Spool<F> {
         }))
     }
 
-    /// A job's file and the record in it, with the queue that it names itself.
+    /// A job's file and the record in it, with the queue that it names itself. With [`Ask::Writing`] it is an error that
+    /// somebody is still writing it.
     pub(super) fn read_record(
         &self,
         id: &JobId,
         place: &Place,
+        ask: Ask,
     ) -> io::Result<Option<(Look, Record)>> {
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
         let name = id.as_str().as_bytes();
-        match self.fs.take(place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
+        match self.fs.take(place, name, MAX_RECORD_BYTES, ask)? {
             Taken::Missing | Taken::Strange(_) => Ok(None),
             Taken::TooLarge(_) => Err(invalid(format!("{id}: the record is too large"))),
+            Taken::File {
+                writers: Writers::Open,
+                ..
+            } if ask == Ask::Writing => Err(io::Error::new(
+                io::ErrorKind::ResourceBusy,
+                format!("job {id}: its file is still being written; try again when it is whole"),
+            )),
             Taken::File { look, bytes, .. } => {
                 let mut record =
                     Record::from_bytes(&bytes).map_err(|e| invalid(format!("{id}: {e}")))?;

@@ -294,3 +294,29 @@ fn jobs_that_an_older_version_held_stay_held() {
     assert_eq!(done.code, 65, "{}", done.stderr);
     assert!(done.stderr.contains("held"), "{}", done.stderr);
 }
+
+/// A hold writes the queue into the file: what somebody has yet to write would go to a file that is no more.
+#[test]
+fn a_file_that_is_being_written_is_not_held() {
+    use std::io::Write;
+    let spool = Spool::made();
+    spool.make_queue("mail");
+    for (id, half, rest) in [
+        ("line", "echo one", "; echo two"),
+        ("record", "{\"comm", "and\": \"echo one; echo two\"}"),
+    ] {
+        let path = spool.path().join("pending/mail").join(id);
+        let mut file = fs::File::create(&path).unwrap();
+        file.write_all(half.as_bytes()).unwrap();
+        let done = spool.pirn(&["hold", id]);
+        assert_eq!(done.code, 1, "{id}: {}", done.stderr);
+        assert!(done.stderr.contains("being written"), "{}", done.stderr);
+        assert_eq!(fs::read_to_string(&path).unwrap(), half);
+        file.write_all(rest.as_bytes()).unwrap();
+        drop(file);
+        ok(&spool, &["hold", id]);
+        let held = spool.record(&format!("held/{id}"));
+        assert_eq!(held["command"], "echo one; echo two", "{id}");
+        assert_eq!(held["queue"], "mail");
+    }
+}
