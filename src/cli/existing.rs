@@ -46,11 +46,12 @@ fn similar(path: &Path) -> Option<PathBuf> {
 /// Refuses a queue of which there is no trace: no directory in `pending/`, no settings, and no record that names it.
 pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
     let mut known: BTreeSet<QueueName> = spool.queues()?.into_iter().collect();
+    let config = config::read(spool.path());
     known.extend(
-        config::read(spool.path())
-            .unwrap_or_default()
-            .queues
-            .into_keys(),
+        config
+            .iter()
+            .flat_map(|config| config.queues.keys())
+            .cloned(),
     );
     known.insert(QueueName::default());
     if known.contains(queue) {
@@ -62,9 +63,16 @@ pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
         return Ok(());
     }
     let known: Vec<&str> = known.iter().map(QueueName::as_str).collect();
-    let hint = match nearest(queue.as_str(), &known) {
-        Some(right) => format!("did you mean {right}?"),
-        None => format!("pirn add -q {queue} makes one"),
+    let hint = match (nearest(queue.as_str(), &known), config) {
+        (Some(right), _) => format!("did you mean {right}?"),
+        (None, Ok(_)) => format!("pirn add -q {queue} makes one"),
+        (None, Err(e)) => {
+            let file = spool.path().join("config.json");
+            format!(
+                "the settings may name one, but cannot be read: {}: {e}",
+                file.display()
+            )
+        }
     };
     Err(Failure::new(
         NO_JOB,

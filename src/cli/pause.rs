@@ -2,7 +2,7 @@
 
 use super::config;
 use super::existing;
-use super::exit::{FAILURE, Failure, NOT_NOW, OK, Outcome, USAGE};
+use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome, USAGE};
 use crate::core::id::QueueName;
 use crate::daemon::SpoolLock;
 use crate::spool::Spool;
@@ -41,7 +41,13 @@ pub fn resume(path: &Path, args: &QueueArgs) -> Outcome {
     let spool = open(path, args)?;
     let queue = args.queue.as_ref();
     spool.resume(queue)?;
-    let config = config::read(path).unwrap_or_default();
+    let config = config::read(path).map_err(|e| {
+        let what = format!(
+            "{}: {e}; until that is mended, nobody can tell whether a setting pauses too",
+            path.join("config.json").display()
+        );
+        Failure::new(BAD_CONFIG, what)
+    })?;
     let still = match config.pausing_setting(queue) {
         Some(setting) => format!(
             "the setting {setting} in config.json pauses it (pirn config set {setting} null)"

@@ -57,7 +57,10 @@ impl<F: Fs> Spool<F> {
             Some(queue) => Place::of_queue(queue),
         };
         if self.has_pause(&place)? {
-            self.fs.unlink(&place, PAUSED)?;
+            self.fs.unlink(&place, PAUSED).map_err(|e| {
+                let name = place.relative().join(".paused");
+                io::Error::new(e.kind(), format!("{}: {e}", name.display()))
+            })?;
             self.sync(&place)?;
         }
         Ok(())

@@ -266,3 +266,46 @@ fn hold_and_release_lose_nothing() {
     assert_eq!(spool.ls("held"), [""; 0]);
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
+
+/// With settings that cannot be read, nobody knows whether one of them pauses, or names a queue.
+#[test]
+fn broken_settings_are_no_settings_that_pause_nothing() {
+    let spool = Spool::new();
+    spool.add(&["true"]);
+    ok(&spool, &["pause"]);
+    spool.config("{\"paused\": true,,}");
+    let done = spool.pirn(&["resume"]);
+    assert_eq!(done.code, 78, "{}", done.stderr);
+    assert!(
+        done.stderr.contains("config.json: line 1"),
+        "{}",
+        done.stderr
+    );
+    assert!(!spool.has("pending/.paused"));
+    let done = spool.pirn(&["pause", "web"]);
+    assert_eq!(done.code, 66, "{}", done.stderr);
+    assert!(
+        done.stderr.contains("config.json: line 1"),
+        "{}",
+        done.stderr
+    );
+}
+
+/// Whatever has the name pauses. What resume cannot remove, it names.
+#[test]
+fn a_pause_need_not_be_a_file() {
+    let spool = Spool::serving(&[]);
+    let pause = spool.path().join("pending/.paused");
+    std::os::unix::fs::symlink("nowhere", &pause).unwrap();
+    wait_logged(&spool, "pending: paused", 1);
+    ok(&spool, &["pause"]);
+    ok(&spool, &["resume"]);
+    wait_logged(&spool, "pending: resumed", 1);
+    fs::create_dir(&pause).unwrap();
+    wait_logged(&spool, "pending: paused", 2);
+    let done = spool.pirn(&["resume"]);
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("pending/.paused: "), "{}", done.stderr);
+    fs::remove_dir(&pause).unwrap();
+    wait_logged(&spool, "pending: resumed", 2);
+}
