@@ -78,11 +78,11 @@ fn set(path: &Path, key: &str, value: &str) -> Outcome {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let removes = value == "null" && key != KEEPS_NULL;
     let edit = (&keys[..], (!removes).then(|| as_json(value)));
+    let file = path.join("config.json");
     match spool.edit_settings(&[edit]) {
         Ok(()) => Ok(OK),
-        Err(EditError::Io(e)) => Err(e.into()),
+        Err(EditError::Io(e)) => Err(super::at(&file, e)),
         Err(e @ (EditError::Invalid(_) | EditError::Unreadable(_))) => {
-            let file = path.join("config.json");
             Err(Failure::new(BAD_CONFIG, format!("{}: {e}", file.display())))
         }
     }

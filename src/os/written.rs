@@ -1,8 +1,10 @@
 //! Files that people write where they are, as `>` does: half of one is no mistake of theirs.
 
-use super::lease;
-use std::fs::File;
-use std::io::{self, Read};
+use super::{lease, user};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +47,55 @@ pub fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> io::Re
         Err(why) if is_unfinished => Written::Unfinished(why),
         Err(why) => Written::Invalid(why),
     })
+}
+
+/// Replaces a file whole, durably. It keeps its mode and, where root does it, its owner; a new one is made with mode 0600
+/// for the owner of its directory. A link stays: the file that it leads to is replaced.
+///
+/// For one caller at a time: each removes what an earlier one has left.
+pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let path = match path.is_symlink() {
+        true => path.canonicalize()?,
+        false => path.to_owned(),
+    };
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let staged = dir.join([OsStr::new("."), name, OsStr::new(".new")].join(OsStr::new("")));
+    match fs::remove_file(&staged) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        Ok(()) | Err(_) => {}
+    }
+    let old = match fs::metadata(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        old => Some(old?),
+    };
+    let (mode, owner) = match &old {
+        Some(old) => (old.mode() & 0o7777, old),
+        None => (0o600, &fs::metadata(dir)?),
+    };
+    let replaced = write_as(&staged, text, mode, owner).and_then(|()| fs::rename(&staged, &path));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&staged);
+        return replaced;
+    }
+    File::open(dir)?.sync_all()
+}
+
+/// Makes a file with this mode, and for root with this owner, synced.
+fn write_as(path: &Path, text: &str, mode: u32, owner: &Metadata) -> io::Result<()> {
+    let mut options = File::options();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(text.as_bytes())?;
+    if user::is_root() {
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    file.set_permissions(Permissions::from_mode(mode))?;
+    file.sync_all()
 }
 
 /// As [`read`], but waits some seconds for who is writing it.

@@ -1,8 +1,7 @@
 //! Editing `config.json` one value at a time.
 
-use super::{Fs, Place, Spool};
+use super::Spool;
 use crate::core::json::Object;
-use crate::os::dir::How;
 use crate::os::{user, written};
 use crate::spool::RealFs;
 use std::fmt;
@@ -35,7 +34,7 @@ impl std::error::Error for EditError {}
 pub type Edit<'a> = (&'a [&'a str], Option<String>);
 
 impl Spool<RealFs> {
-    /// Sets these values in `config.json`, which is replaced whole and synced. All other values keep their own text
+    /// Sets these values in `config.json`, which is replaced whole (see [`written::replace`]). All other values keep their own text
     /// and place.
     pub fn edit_settings(&self, edits: &[Edit<'_>]) -> Result<(), EditError> {
         // Whoever else edits them waits until this change is there, and keeps it. The file itself is replaced: its
@@ -43,7 +42,8 @@ impl Spool<RealFs> {
         let editing = File::open(self.path()).map_err(EditError::Io)?;
         fs2::FileExt::lock_exclusive(&editing).map_err(EditError::Io)?;
         let valid = |text: &str| user::read_config(text).map(|_| text.to_owned());
-        let mut text = match written::read_finished(&self.path().join("config.json"), valid) {
+        let path = self.path().join("config.json");
+        let mut text = match written::read_finished(&path, valid) {
             Ok(text) => text.map_err(EditError::Invalid)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => "{}".to_owned(),
             Err(e) => return Err(EditError::Unreadable(e)),
@@ -52,16 +52,7 @@ impl Spool<RealFs> {
             text = set(&text, keys, value.as_deref(), 0)?;
         }
         check(&text)?;
-        let staged = self.staging_name("config");
-        self.fs()
-            .write_new(&Place::Tmp, &staged, format!("{text}\n").as_bytes(), true)
-            .and_then(|()| {
-                let (from, to) = (&Place::Tmp, &Place::Root);
-                self.fs()
-                    .rename(from, &staged, to, b"config.json", How::Replace)
-            })
-            .and_then(|()| self.fs().sync(&Place::Root))
-            .map_err(EditError::Io)
+        written::replace(&path, &format!("{text}\n")).map_err(EditError::Io)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use crate::spool::{Spool, wait_for};
 use crate::tools::ok;
-use std::fs::File;
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::process::Stdio;
 
 const HALF: &str = "{\"slots\": 3,\n\"queues\": {\"mail\":";
@@ -123,4 +124,52 @@ fn a_command_that_reads_is_not_ended_by_who_writes() {
         is_over.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(codes, [78; 200]);
     });
+}
+
+/// Settings may be kept elsewhere, and be for others to read.
+#[test]
+fn config_set_keeps_a_link_and_the_mode_and_owner() {
+    let spool = Spool::made();
+    let (link, real) = (spool.path().join("config.json"), spool.beside("real.json"));
+    fs::write(&real, "{\"slots\": 2}").unwrap();
+    fs::set_permissions(&real, Permissions::from_mode(0o640)).unwrap();
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        chown(&real, Some(1234), Some(1235)).unwrap();
+    }
+    symlink(&real, &link).unwrap();
+    ok(&spool, &["config", "set", "slots", "3"]);
+    assert!(link.is_symlink());
+    assert_eq!(spool.record("config.json")["slots"], 3);
+    let look = fs::metadata(&real).unwrap();
+    assert_eq!(look.mode() & 0o7777, 0o640);
+    if is_root {
+        assert_eq!((look.uid(), look.gid()), (1234, 1235));
+    }
+    // One that leads nowhere is not replaced either.
+    fs::remove_file(&real).unwrap();
+    let done = spool.pirn(&["config", "set", "slots", "4"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("config.json: "), "{}", done.stderr);
+    assert!(link.is_symlink() && !real.exists());
+}
+
+/// The owner of the spool reads them, whoever wrote them.
+#[test]
+fn new_settings_are_the_spools_owners() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let spool = Spool::made();
+    chown(spool.path(), Some(1234), Some(1235)).unwrap();
+    ok(&spool, &["config", "set", "slots", "3"]);
+    let look = fs::metadata(spool.path().join("config.json")).unwrap();
+    let is = (look.uid(), look.gid(), look.mode() & 0o7777);
+    assert_eq!(is, (1234, 1235, 0o600));
+    let hidden = fs::read_dir(spool.path()).unwrap();
+    let hidden = hidden.filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with('.')
+    });
+    assert_eq!(hidden.count(), 0);
 }
