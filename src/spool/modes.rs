@@ -51,8 +51,13 @@ impl Spool<RealFs> {
                 let path = self.path_of(&place);
                 let (path, spool) = (path.display(), self.path().display());
                 let (mode, uid, gid) = (dir.mode() & 0o7777, dir.uid(), dir.gid());
+                let remedy = match [is_strangers(&root), is_strangers(&dir)] {
+                    [true, _] => format!("chown {} {spool}", user::uid()),
+                    [false, true] => format!("chown {} {path}, or chmod 700 {spool}", user::uid()),
+                    [false, false] => format!("chmod go-w {path}, or chmod 700 {spool}"),
+                };
                 return Ok(Some(format!(
-                    "{path}: others can put files there (mode {mode:04o}, uid {uid}, gid {gid}); chmod go-w {path}, or chmod 700 {spool}, or serve --lax-modes"
+                    "{path}: others can put files there (mode {mode:04o}, uid {uid}, gid {gid}); {remedy}, or serve --lax-modes"
                 )));
             }
         }
@@ -71,5 +76,9 @@ fn has(dir: &Metadata, group: u32, others: u32) -> bool {
     let mode = dir.mode();
     mode & others == others
         || (mode & group == group && !user::is_private_group(dir.gid()))
-        || ![user::uid(), 0].contains(&dir.uid())
+        || is_strangers(dir)
+}
+
+fn is_strangers(dir: &Metadata) -> bool {
+    ![user::uid(), 0].contains(&dir.uid())
 }

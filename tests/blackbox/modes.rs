@@ -106,6 +106,13 @@ fn another_owner_is_others() {
     let (code, said) = serve(&open, &[]);
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("pending/mail: others"), "{said}");
+    let remedy = format!("chown 0 {path}/pending/mail, or chmod 700 {path}, or");
+    assert!(said.contains(&remedy), "{said}");
+    sh(&format!("chown 65534 '{path}'"));
+    let (code, said) = serve(&open, &[]);
+    assert_eq!(code, 78, "{said}");
+    assert!(said.contains(&format!("; chown 0 {path}, or")), "{said}");
+    sh(&format!("chown 0 '{path}'"));
     sh(&format!("chmod 0700 '{path}'"));
     assert_eq!(serve(&open, &[]).0, 0);
 }
