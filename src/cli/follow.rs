@@ -6,7 +6,8 @@ use crate::core::id::JobId;
 use crate::os::dir;
 use crate::os::inotify::{Interest, Watch, Watcher};
 use crate::os::poll::Poller;
-use crate::spool::{Found, Fs, Place, Spool, stderr_log};
+use crate::spool::{Found, Fs, Place, Spool, Where, stderr_log};
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,7 +40,7 @@ pub fn old_logs(spool: &Spool, id: &JobId) -> OldLogs {
 pub struct Follower<'s> {
     spool: &'s Spool,
     id: JobId,
-    watcher: Watcher,
+    moves: Moves,
     poller: Poller,
     streams: [Stream; 2],
 }
@@ -47,30 +48,63 @@ pub struct Follower<'s> {
 /// The number of our own watches in the poller; callers' descriptors have others.
 const WATCHES: u64 = 0;
 
-/// Watches the files that come to and leave a directory. `held/` is not there where only older versions were.
-pub fn watch_moves(spool: &Spool, watcher: &Watcher, place: &Place) -> io::Result<()> {
-    let watch = |fd: &OwnedFd| watcher.add(fd, Interest::Moves);
-    match spool.fs().with(place, watch) {
-        Err(e) if *place == Place::Held && e.kind() == io::ErrorKind::NotFound => Ok(()),
-        watched => watched.map(drop),
+/// Watches the files that come to and leave the directories in which a job can be.
+pub struct Moves {
+    pub watcher: Watcher,
+    /// On the directories of queues.
+    queues: HashSet<Watch>,
+}
+
+impl Moves {
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            watcher: Watcher::new()?,
+            queues: HashSet::new(),
+        })
+    }
+
+    /// Watches a directory. `held/` is not there where only older versions were.
+    pub fn watch(&self, spool: &Spool, place: &Place) -> io::Result<()> {
+        let watch = |fd: &OwnedFd| self.watcher.add(fd, Interest::Moves);
+        match spool.fs().with(place, watch) {
+            Err(e) if *place == Place::Held && e.kind() == io::ErrorKind::NotFound => Ok(()),
+            watched => watched.map(drop),
+        }
+    }
+
+    /// Watches the queue that a job was found in, which it may leave for good. True if it was not watched before: then
+    /// the job may have left it already.
+    pub fn watch_queue(&mut self, spool: &Spool, at: &Where) -> io::Result<bool> {
+        let Where::Pending(queue) = at else {
+            return Ok(false);
+        };
+        if queue.is_default() {
+            return Ok(false);
+        }
+        match spool.fs().open_queue(queue) {
+            Ok(fd) => Ok(self.queues.insert(self.watcher.add(&*fd, Interest::Moves)?)),
+            // An event in `pending/` tells of it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }
 
 impl<'s> Follower<'s> {
     /// Arms the watches: whatever happens from now on is noticed.
     pub fn new(spool: &'s Spool, id: &JobId) -> Result<Self, Failure> {
-        let watcher = Watcher::new()?;
+        let moves = Moves::new()?;
         for place in [Place::Log, Place::Complete, Place::Failed] {
             spool
                 .fs()
-                .with(&place, |fd| watcher.add(fd, Interest::Everything))?;
+                .with(&place, |fd| moves.watcher.add(fd, Interest::Everything))?;
         }
         // A job that is withdrawn leaves from here.
         for place in [Place::Pending, Place::Held, Place::Active] {
-            watch_moves(spool, &watcher, &place)?;
+            moves.watch(spool, &place)?;
         }
         let poller = Poller::new()?;
-        poller.add(&watcher, WATCHES)?;
+        poller.add(&moves.watcher, WATCHES)?;
         let stream = |name, is_error| Stream {
             name,
             old: None,
@@ -84,7 +118,7 @@ impl<'s> Follower<'s> {
         Ok(Self {
             spool,
             id: id.clone(),
-            watcher,
+            moves,
             poller,
             streams,
         })
@@ -117,12 +151,17 @@ impl<'s> Follower<'s> {
         loop {
             // The state first, the output after it: what a job wrote before its end is not missed.
             let found = self.spool.get(&self.id)?;
+            if let Some(found) = &found
+                && self.moves.watch_queue(self.spool, &found.at)?
+            {
+                continue;
+            }
             self.show_new()?;
             if found.as_ref().is_none_or(Found::is_over) || stop()? {
                 return Ok(found);
             }
             self.poller.wait(None)?;
-            while !self.watcher.read()?.is_empty() {}
+            while !self.moves.watcher.read()?.is_empty() {}
         }
     }
 
@@ -138,7 +177,7 @@ impl<'s> Follower<'s> {
                     {
                         file.seek(SeekFrom::Start(size))?;
                     }
-                    let watch = self.watcher.add(&file, Interest::Growth).ok();
+                    let watch = self.moves.watcher.add(&file, Interest::Growth).ok();
                     stream.file = Some((file, watch));
                 }
             }

@@ -2,14 +2,13 @@
 
 use super::existing;
 use super::exit::{self, Failure, NOT_NOW, OK, Outcome};
-use super::follow::watch_moves;
+use super::follow::Moves;
 use super::served;
 use super::show::get;
 use crate::core::id::JobId;
 use crate::core::units::parse_span;
 use crate::daemon::SpoolLock;
 use crate::os::clock::{self, Timer};
-use crate::os::inotify::Watcher;
 use crate::os::poll::Poller;
 use crate::spool::{Place, Spool, Where};
 use std::path::Path;
@@ -28,7 +27,7 @@ pub struct Args {
 /// Exits with the first code that is not 0, in the order the jobs were named.
 pub fn wait(spool: &Path, args: &Args) -> Outcome {
     let spool = existing::spool(spool)?;
-    let watcher = Watcher::new()?;
+    let mut moves = Moves::new()?;
     for place in [
         Place::Pending,
         Place::Held,
@@ -36,10 +35,10 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
         Place::Complete,
         Place::Failed,
     ] {
-        watch_moves(&spool, &watcher, &place)?;
+        moves.watch(&spool, &place)?;
     }
     let poller = Poller::new()?;
-    poller.add(&watcher, 0)?;
+    poller.add(&moves.watcher, 0)?;
     let mut timer = Timer::boot()?;
     let deadline = args.timeout.map(|span| clock::now().boot.after(span));
     if let Some(deadline) = deadline {
@@ -58,7 +57,7 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
             .zip(&mut codes)
             .filter(|(_, code)| code.is_none())
         {
-            *code = finished(&spool, id)?;
+            *code = finished(&spool, id, &mut moves)?;
         }
         if let Some(codes) = codes.iter().copied().collect::<Option<Vec<u8>>>() {
             return Ok(codes.into_iter().find(|code| *code != OK).unwrap_or(OK));
@@ -73,13 +72,16 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
             is_told = true;
         }
         poller.wait(None)?;
-        while !watcher.read()?.is_empty() {}
+        while !moves.watcher.read()?.is_empty() {}
     }
 }
 
 /// The exit code of a job that has ended.
-fn finished(spool: &Spool, id: &JobId) -> Result<Option<u8>, Failure> {
-    let found = get(spool, id)?;
+fn finished(spool: &Spool, id: &JobId, moves: &mut Moves) -> Result<Option<u8>, Failure> {
+    let mut found = get(spool, id)?;
+    while moves.watch_queue(spool, &found.at)? {
+        found = get(spool, id)?;
+    }
     match found.at {
         Where::Complete | Where::Failed if found.is_over() => Ok(Some(exit::of_job(&found.record))),
         // Put there by hand, and nobody is there to write its end.

@@ -133,3 +133,34 @@ fn run_needs_no_daemon_and_says_nothing() {
         (3, "out\n", "")
     );
 }
+
+/// A job that leaves its queue for good must not be waited for: nothing would ever tell of it.
+#[test]
+fn what_waits_for_a_job_in_a_queue_notices_that_it_is_withdrawn() {
+    let spool = Spool::new();
+    for (verb, code, said) in [
+        (&["wait"][..], 66, "there is no job"),
+        (&["log", "-f"], 0, ""),
+    ] {
+        for by_hand in [true, false] {
+            let id = spool.add(&["-q", "mail", "true"]);
+            let waiting = Waiting::start(&spool, &[verb, &[&id]].concat());
+            let told = format!(
+                "pirn: waiting for {id} (in queue mail)\n{}",
+                spool.unserved()
+            );
+            waiting.wait_said(&spool, &told);
+            // Into another queue first.
+            fs::create_dir_all(spool.path().join("pending/web")).unwrap();
+            spool.mv(&format!("pending/mail/{id}"), "pending/web");
+            if by_hand {
+                spool.rm(&format!("pending/web/{id}"));
+            } else {
+                assert_eq!(spool.pirn(&["rm", &id]).code, 0);
+            }
+            let (left, _, err) = waiting.end(&spool);
+            assert_eq!(left, code, "{verb:?} {by_hand}: {err}");
+            assert!(err.contains(said), "{verb:?} {by_hand}: {err}");
+        }
+    }
+}
