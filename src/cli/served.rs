@@ -2,16 +2,23 @@
 //! looks like any other, and a `wait` for it like one that hangs.
 
 use crate::core::id::JobId;
-use crate::daemon::SpoolLock;
+use crate::daemon::{Role, SpoolLock};
 use crate::os::clock;
 use crate::spool::{Found, Spool, Where};
+use std::io;
 
 /// Jobs that are named; of more, only the number is said.
 const NAMED: usize = 3;
 
+/// True if a daemon starts the spool's jobs. A `pirn run` that has it runs its own and no other.
+pub fn is_served(spool: &Spool) -> io::Result<bool> {
+    let holder = SpoolLock::holder(spool.path())?;
+    Ok(holder.is_some_and(|holder| holder.role == Role::Serve))
+}
+
 /// Says that no daemon serves the spool, if so, and how to start one.
 pub fn tell_unserved(spool: &Spool) {
-    if let Ok(None) = SpoolLock::holder(spool.path()) {
+    if let Ok(false) = is_served(spool) {
         let path = spool.path().display();
         eprintln!("pirn: no daemon serves {path} yet; pirn serve {path} starts what waits there");
     }

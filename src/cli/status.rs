@@ -7,7 +7,7 @@ use super::output;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::core::pauses::Pauses;
-use crate::daemon::SpoolLock;
+use crate::daemon::{Role, SpoolLock};
 use crate::os::clock;
 use crate::spool::{Fs, Place, Spool, Where, shortage};
 use serde_json::json;
@@ -39,7 +39,8 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
     };
     let holder = SpoolLock::holder(path)?;
     let trouble = holder.as_ref().and_then(|holder| holder.trouble.clone());
-    let holder = holder.map(|holder| holder.pid.unwrap_or(0));
+    let daemon = holder.as_ref().filter(|holder| holder.role == Role::Serve);
+    let daemon = daemon.map(|daemon| daemon.pid.unwrap_or(0));
     let pauses = spool.pauses()?;
     let is_paused = config.paused || pauses.all;
     let queues = queues(&spool, &config, &pauses)?;
@@ -64,7 +65,7 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
         output::line(format!(
             "{:#}",
             json!({
-                "spool": path.to_string_lossy(), "daemon": holder, "pending": waiting, "held": held, "active": active,
+                "spool": path.to_string_lossy(), "daemon": daemon, "pending": waiting, "held": held, "active": active,
                 "complete": complete, "failed": failed, "bad": bad, "paused": is_paused, "queues": queues,
                 "config_error": config_error, "shortage": shortage, "trouble": trouble,
             })
@@ -72,9 +73,10 @@ pub fn status(path: &Path, args: &Args) -> Outcome {
         return Ok(OK);
     }
     output::line(format!("spool     {}", path.display()))?;
-    output::line(match holder {
-        Some(pid) => format!("daemon    process {pid}"),
-        None => "daemon    none: nothing is started (pirn serve)".to_owned(),
+    output::line(match (daemon, holder) {
+        (Some(pid), _) => format!("daemon    process {pid}"),
+        (None, Some(run)) => format!("daemon    none: {run}, does one job (pirn serve)"),
+        (None, None) => "daemon    none: nothing is started (pirn serve)".to_owned(),
     })?;
     if is_paused {
         output::line("paused    all queues")?;

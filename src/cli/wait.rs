@@ -7,7 +7,6 @@ use super::served;
 use super::show::get;
 use crate::core::id::JobId;
 use crate::core::units::parse_span;
-use crate::daemon::SpoolLock;
 use crate::os::clock::{self, Timer};
 use crate::os::poll::Poller;
 use crate::spool::{Place, Spool, Where};
@@ -85,7 +84,7 @@ fn finished(spool: &Spool, id: &JobId, moves: &mut Moves) -> Result<Option<u8>, 
     match found.at {
         Where::Complete | Where::Failed if found.is_over() => Ok(Some(exit::of_job(&found.record))),
         // Put there by hand, and nobody is there to write its end.
-        Where::Complete | Where::Failed if SpoolLock::holder(spool.path())?.is_none() => {
+        Where::Complete | Where::Failed if !served::is_served(spool)? => {
             Ok(Some(exit::of_job(&found.record)))
         }
         Where::Complete | Where::Failed | Where::Pending(_) | Where::Held | Where::Active => {

@@ -164,3 +164,21 @@ fn what_waits_for_a_job_in_a_queue_notices_that_it_is_withdrawn() {
         }
     }
 }
+
+/// A `pirn run` has the spool, but starts no other job.
+#[test]
+fn beside_a_run_nobody_serves() {
+    let spool = Spool::new();
+    let run = Waiting::start(&spool, &["run", "echo begun; exec sleep 600"]);
+    spool.wait_log("1", "begun");
+    let done = spool.pirn(&["add", "true"]);
+    assert_eq!((done.code, done.stderr), (0, spool.unserved()));
+    let status = spool.pirn(&["status"]).stdout;
+    let daemon = format!("daemon    none: pirn run, process {}, ", run.child.id());
+    assert!(status.contains(&daemon), "{status}");
+    let status = spool.pirn(&["status", "--json"]).stdout;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert!(status["daemon"].is_null(), "{status}");
+    assert_eq!(spool.pirn(&["cancel", "1"]).code, 0);
+    assert_eq!(run.end(&spool).0, 125);
+}
