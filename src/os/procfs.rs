@@ -4,7 +4,7 @@ use crate::core::record::Proc;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -37,7 +37,7 @@ impl Stat {
     }
 }
 
-/// The stat of a process, if there is one.
+/// The stat of a process, if there is one that we may see.
 pub fn stat(pid: i32) -> Option<Stat> {
     read_stat(pid).ok().flatten()
 }
@@ -45,7 +45,9 @@ pub fn stat(pid: i32) -> Option<Stat> {
 fn read_stat(pid: i32) -> io::Result<Option<Stat>> {
     match fs::read(format!("/proc/{pid}/stat")) {
         Ok(bytes) => Ok(parse_stat(&String::from_utf8_lossy(&bytes))),
-        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        // Where /proc is mounted with hidepid, others' processes are listed but not shown, or not listed at all.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -222,6 +222,34 @@ fn what_a_try_leaves_and_cannot_be_ended_holds_up_the_next_one() {
     assert_eq!(record.get("error"), None, "{record}");
 }
 
+/// Where processes of others are listed in /proc and cannot be looked at, those of the job are still found.
+#[test]
+fn hidden_processes_of_others_do_not_hold_up_a_sweep() {
+    let Some(mut user) = Unprivileged::new() else {
+        return;
+    };
+    let pirn = format!(
+        "mount -t proc -o hidepid=1 proc /proc && exec setpriv --reuid={USER} --regid={USER} --clear-groups \"$0\" serve"
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["-m", "sh", "-c", &pirn, env!("CARGO_BIN_EXE_pirn")])
+        .env("PIRN_SPOOL", user.spool.path());
+    user.spool.serve_with(command);
+    let note = user.spool.path().join("store/left");
+    let line = format!(
+        "(setsid sh -c 'echo $$ > {0}; exec sleep 600' </dev/null >/dev/null 2>&1 &)
+        while [ ! -s {0} ]; do sleep 0.01; done; exit 75",
+        note.display()
+    );
+    let job = json!({"command": line, "tries": 2, "grace": "300ms", "backoff": {"first": "5ms"}});
+    user.spool.drop_json("7", &job);
+    let record = user.spool.wait_record("failed/7");
+    assert_eq!(record["attempt"], 2, "{record}");
+    let left: i64 = fs::read_to_string(note).unwrap().trim().parse().unwrap();
+    assert!(!is_alive(left), "{}", user.spool.daemon_log());
+}
+
 #[test]
 fn pirn_run_leaves_such_a_job_to_itself() {
     let Some(user) = Unprivileged::new() else {
