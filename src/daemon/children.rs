@@ -116,6 +116,10 @@ pub fn reap_inherited(shared: &Shared) {
 
 /// Reaps the leader of a job. [`Children::told`] must follow.
 fn take(shared: &Shared, run: &Run, ended: &Ended) {
+    // As long as it is not reaped, it can be said which processes are not older than it.
+    let leader = (ended.exit != Exit::Code(0))
+        .then(|| procfs::identify(ended.pid, &shared.home.boot))
+        .flatten();
     let mut state = shared.children.state();
     if ended.exit != Exit::Code(0) {
         // Whatever the leader left in its group has no business any more; a retry must find it gone.
@@ -128,6 +132,9 @@ fn take(shared: &Shared, run: &Run, ended: &Ended) {
     let mut book = run.book();
     book.ended = Some(clock::now());
     book.usage = Some(ended.usage);
+    if leader.is_some() {
+        book.record.proc = leader;
+    }
 }
 
 fn end(shared: &Shared, run: &Run, exit: Exit) -> Event {

@@ -4,6 +4,7 @@ use super::engine::Letter;
 use super::shared::{Book, Run, Shared};
 use super::{children, committer};
 use crate::core::id::JobId;
+use crate::core::record::Proc;
 use crate::core::scheduler::{Event, Stop};
 use crate::os::cgroup::Cgroup;
 use crate::os::fault::Fault;
@@ -122,8 +123,9 @@ fn left(shared: &Shared, run: &Run) -> io::Result<Option<Vec<Stat>>> {
     holders(shared, &run.id).map(Some)
 }
 
-/// The live processes that belong to the job: in its leader's session or group, in its control group, or with its
-/// mark in the environment they were started with, or descended from such.
+/// The live processes that belong to this run of the job: in its leader's session or group, in its control group, or
+/// with its mark in the environment they were started with, or descended from such. Those of an earlier run of its name
+/// have the mark and the control group too; one that ended well may have left them behind for good.
 fn members(shared: &Shared, run: &Run) -> io::Result<Vec<Stat>> {
     if Fault::NoSweep.is_on() {
         return Ok(Vec::new());
@@ -131,13 +133,19 @@ fn members(shared: &Shared, run: &Run) -> io::Result<Vec<Stat>> {
     let all = procfs::all()?;
     let us = i32::try_from(std::process::id()).unwrap_or(0);
     let mark = mark(&shared.home.spool, &run.id);
-    let session = session(run);
+    let leader = run.book().record.proc.clone();
+    let session = session(run, leader.as_ref());
+    // After a crash the clock of processes may be another than that of the note (time_namespaces(7)).
+    let since = leader
+        .filter(|_| !run.adopted)
+        .map_or(0, |leader| leader.start);
     let user = shared.home.account.uid;
     let known = run.tree();
     let confined = run.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes);
     let tree = Tree::new(&all, us);
     let belongs = |stat: &&Stat| {
         stat.pid != us
+            && stat.start >= since
             && (run.adopted || !tree.is_foreign(stat))
             && (session.is_some_and(|id| stat.session == id || stat.group == id)
                 || known.contains(&(stat.pid, stat.start))
@@ -163,17 +171,14 @@ fn members(shared: &Shared, run: &Run) -> io::Result<Vec<Stat>> {
 }
 
 /// The session and process group of the job's leader, as long as nobody else can have that number.
-fn session(run: &Run) -> Option<i32> {
+fn session(run: &Run, leader: Option<&Proc>) -> Option<i32> {
     if run.pid == 0 {
         return None;
     }
-    // No other process gets this number while one of the session lives. But the job of an earlier daemon may have ended
-    // long ago, and its number have been given away.
-    let is_reused = run.adopted
-        && procfs::stat(run.pid).is_some_and(|stat| {
-            let proc = &run.book().record.proc;
-            proc.as_ref().is_none_or(|proc| proc.start != stat.start)
-        });
+    // No other process gets this number while one of the session lives. But all of them may have ended long ago, and the
+    // number have been given away.
+    let is_reused = procfs::stat(run.pid)
+        .is_some_and(|stat| leader.map_or(run.adopted, |leader| leader.start != stat.start));
     (!is_reused).then_some(run.pid)
 }
 

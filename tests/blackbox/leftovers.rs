@@ -159,6 +159,31 @@ fn what_a_good_run_left_does_not_delay_the_next_unless_it_holds_the_log() {
     crate::tools::sh(&format!("kill -KILL {left}"));
 }
 
+#[test]
+fn what_a_good_run_left_outlives_a_later_run_that_fails() {
+    let spool = Spool::serving(&[]);
+    let pids = spool.beside("pids");
+    let left = format!(
+        "(setsid sh -c 'echo $$ >> {0}; exec sleep 600' </dev/null >/dev/null 2>&1 &)
+        while ! [ \"$(wc -l < {0})\" = $lines ]; do sleep 0.01; done 2>/dev/null",
+        pids.display()
+    );
+    spool.drop_file("7", format!("lines=1; {left}"));
+    spool.wait_record("complete/7");
+    let bad = format!("lines=$((PIRN_ATTEMPT + 1)); {left}; exit 1");
+    spool.drop_json(
+        "7",
+        &json!({"command": bad, "tries": 2, "backoff": {"first": "5ms"}}),
+    );
+    spool.wait_record("failed/7");
+    let pids = fs::read_to_string(pids).unwrap();
+    let pids: Vec<i64> = pids.lines().map(|pid| pid.parse().unwrap()).collect();
+    assert_eq!(pids.len(), 3);
+    let alive: Vec<bool> = pids.iter().map(|pid| is_alive(*pid)).collect();
+    crate::tools::sh(&format!("kill -KILL {}", pids[0]));
+    assert_eq!(alive, [true, false, false], "{}", spool.daemon_log());
+}
+
 /// Processes of other people that a sweep must not touch; killed when this is dropped.
 struct Strangers(Vec<Child>);
 

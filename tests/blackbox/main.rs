@@ -43,6 +43,7 @@ mod order;
 mod other_user;
 mod parents;
 mod pauses;
+mod pid_reuse;
 mod record;
 mod restart;
 mod scratch;

@@ -1,0 +1,100 @@
+//! Numbers of processes that were given away again. Needs root, for a space of numbers where the next one can be chosen.
+
+use crate::spool::{Spool, wait_for};
+use crate::tools::Gate;
+use serde_json::json;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+/// A daemon in a PID namespace of its own; all in there is killed when this is dropped.
+struct Space(Child);
+
+impl Space {
+    fn serve(spool: &Spool) -> Option<Self> {
+        let args = ["--pid", "--fork", "--kill-child", "--mount-proc"];
+        let mut trial = Command::new("unshare");
+        let trial = trial.args(args).arg("true").stderr(Stdio::null()).status();
+        if !trial.is_ok_and(|status| status.success()) {
+            eprintln!("skipped: needs root and unshare");
+            return None;
+        }
+        let mut command = Command::new("unshare");
+        command
+            .args(args)
+            .args([env!("CARGO_BIN_EXE_pirn"), "serve", "--slots", "40"])
+            .env("PIRN_SPOOL", spool.path())
+            .env("PIRN_LOG", "debug");
+        let space = Self(spool.spawn_logged(&mut command));
+        spool.wait_daemon_log("serving");
+        spool.wait_file("pending");
+        Some(space)
+    }
+
+    /// Has the next process in the namespace get the number after this one.
+    fn count_from(&self, last: i64) {
+        let pid = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let line = format!("echo {last} > /proc/sys/kernel/ns_last_pid");
+        let done = Command::new("nsenter")
+            .args(["--pid", "--target", children.trim(), "sh", "-c", &line])
+            .status();
+        assert!(done.unwrap().success());
+    }
+}
+
+impl Drop for Space {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_job_with_the_number_of_a_dead_leader_is_not_part_of_what_that_left() {
+    let spool = Spool::new();
+    let Some(space) = Space::serve(&spool) else {
+        return;
+    };
+    let (mut left, mut others) = (Gate::new(&spool, "left"), Gate::new(&spool, "others"));
+    let pid_of = |name: &str| -> i64 {
+        let text = || fs::read_to_string(spool.beside(name)).unwrap_or_default();
+        wait_for("a job to say its number", || text().ends_with('\n'));
+        text().trim().parse().unwrap()
+    };
+    let (leader, up) = (spool.beside("leader"), spool.beside("up"));
+    let line = format!(
+        "echo $$ > {}
+        left=\"trap '' TERM; echo > {1}; {2}\"
+        setsid sh -c \"$left\" </dev/null >/dev/null 2>&1 &
+        while [ ! -e {1} ]; do sleep 0.01; done; exit 75",
+        leader.display(),
+        up.display(),
+        left.wait()
+    );
+    spool.drop_json("7", &json!({"command": line, "tries": 1, "grace": "1m"}));
+    spool.wait_daemon_log("is left behind: Term");
+    let leader = pid_of("leader");
+    // The daemon may make a thread for the job, which takes a number too.
+    let same = (0..30).find(|n| {
+        space.count_from(leader - 1 - n % 2);
+        let name = format!("job{n}");
+        let note = spool.beside(&name);
+        spool.drop_file(
+            &name,
+            format!("echo $$ > {}; {}", note.display(), others.wait()),
+        );
+        pid_of(&name) == leader
+    });
+    let same = format!("job{}", same.expect("no job got the number"));
+    left.open(1);
+    let record = spool.wait_record("failed/7");
+    assert_eq!(record["exit_code"], 75, "{record}");
+    assert!(
+        spool.has(&format!("active/{same}")),
+        "{}",
+        spool.daemon_log()
+    );
+    others.open(30);
+    let record = spool.wait_record(&format!("complete/{same}"));
+    assert_eq!(record["attempt"], 1, "{record}");
+}
