@@ -202,13 +202,14 @@ impl SpoolLock {
                 Err(holder) => holder,
             };
             signals::unblock().or_else(doing("unblocking signals"))?;
-            if holder.role == Role::Run {
+            // Before its holder has written it, the lock says who had it before.
+            if !holder.is_alive() && clock::now().boot.since(began) < DEAD_FOR {
+                std::thread::sleep(Duration::from_millis(20));
+            } else if holder.role == Role::Run {
                 if !std::mem::replace(&mut told, true) {
                     log::info!("waiting: the spool is in use by {holder}");
                 }
                 await_release(spool).or_else(doing(spool.join("lock").display()))?;
-            } else if !holder.is_alive() && clock::now().boot.since(began) < DEAD_FOR {
-                std::thread::sleep(Duration::from_millis(20));
             } else {
                 return Err(ServeError::Held(holder));
             }

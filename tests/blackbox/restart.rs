@@ -1,6 +1,6 @@
 //! Starting where something of another process is still there.
 
-use crate::spool::Spool;
+use crate::spool::{Spool, is_alive};
 use serde_json::json;
 use std::fs;
 use std::net::TcpListener;
@@ -56,6 +56,32 @@ fn serve_waits_for_a_pirn_run() {
     assert!(run.wait().unwrap().success());
     assert!(serve.wait().unwrap().success());
     spool.wait_record("complete/next");
+}
+
+/// A daemon that has just taken the lock has not written it yet: it says who had it before.
+#[test]
+fn an_ended_pirn_run_in_the_lock_is_not_waited_for() {
+    let spool = Spool::new();
+    let done = spool.pirn(&["run", "true"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let lock = spool.read("lock");
+    assert_eq!(lock.lines().nth(2), Some("command: run"), "{lock}");
+    let held = fs::File::open(spool.path().join("lock")).unwrap();
+    fs2::FileExt::lock_exclusive(&held).unwrap();
+    let mut serve = spool.spawn_logged(&mut spool.command(["serve", "--drain"]));
+    let pid = serve.id();
+    spool.wait_for("it to wait", || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.contains(") S ")
+    });
+    let us = std::process::id();
+    let text = format!("{us}\nversion: 9.9.9\ncommand: serve\n");
+    fs::write(spool.path().join("lock"), text).unwrap();
+    spool.wait_for("its end", || !is_alive(i64::from(pid)));
+    assert_eq!(serve.wait().unwrap().code(), Some(75));
+    let log = spool.daemon_log();
+    assert!(log.contains(&format!("in use by process {us}")), "{log}");
+    assert!(!log.contains("waiting"), "{log}");
 }
 
 #[test]
