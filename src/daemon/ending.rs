@@ -156,7 +156,10 @@ fn draft(shared: &Shared, run: &Run, book: &Book, ended: &End) -> Option<Draft> 
             // Its scratch goes even if another job has its name by now: that one has not begun.
             report(id, shared.spool.remove_scratch(id));
             report(id, shared.spool.remove_belongings(id));
-            log::info!("{id}: killed and forgotten: its file was removed");
+            match shared.spool.find(id) {
+                Ok(Some(Where::Held)) => log::info!("{id}: killed and held by hand"),
+                Ok(_) | Err(_) => log::info!("{id}: killed and forgotten: its file was removed"),
+            }
             return None;
         }
         Verdict::Requeue if is_requeued(end) => {

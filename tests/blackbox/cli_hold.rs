@@ -199,6 +199,7 @@ fn a_running_job_that_is_moved_to_held_is_ended_and_held() {
     spool.mv("active/7", "held");
     spool.wait_no_process("7");
     spool.settle();
+    spool.wait_daemon_log("7: killed and held by hand");
     assert!(spool.has("held/7") && spool.has("log/7"));
     assert!(!spool.has("active/7") && !spool.has("pending/7"));
     ok(&spool, &["release", "7"]);
