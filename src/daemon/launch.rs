@@ -319,7 +319,7 @@ fn program(
 }
 
 /// The binary that is running, even when its file was replaced.
-const OWN_BINARY: &str = "/proc/self/exe";
+pub const OWN_BINARY: &str = "/proc/self/exe";
 
 /// A dropped `#!` script runs from a private copy. Its first line is read as the kernel would (execve(2)), and
 /// the interpreter started directly: executing a file that was just written may meet ETXTBSY, because a child

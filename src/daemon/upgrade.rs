@@ -6,6 +6,7 @@
 
 use super::committer;
 use super::engine::Engine;
+use super::launch;
 use super::shared::Shared;
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Exit, Scheduler, Stop};
@@ -62,6 +63,9 @@ pub struct Proof {
 /// How long the new binary may take to answer.
 const PROVEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// How much it may write.
+const MOST_OF_AN_ANSWER: &str = "fsize=65536";
+
 impl Proof {
     fn files(&self) -> Files {
         [&program(), &self.settings].map(|path| {
@@ -102,10 +106,13 @@ fn answer(shared: &Shared, words: Vec<OsString>) -> Result<String, String> {
     };
     let env = std::env::vars_os().map(|(key, value)| [key, value].join("=".as_ref()));
     let cwd = std::env::current_dir().map_err(said)?;
-    let argv: Vec<OsString> = [path.clone().into()].into_iter().chain(words).collect();
+    // Its output is kept in memory: a program that never stops writing must not fill that.
+    let limit = ["pirn", "exec-job", "--limit", MOST_OF_AN_ANSWER, "--"].map(OsString::from);
+    let program = [path.clone().into(), path.into()];
+    let argv = limit.into_iter().chain(program).chain(words);
     let launch = spawn::Launch::new(
-        &path.to_string_lossy(),
-        &texts(argv),
+        launch::OWN_BINARY,
+        &texts(argv.collect()),
         &texts(env.collect()),
         &cwd.to_string_lossy(),
     );

@@ -195,7 +195,7 @@ fn count(spool: &Spool, words: &str) -> usize {
 fn a_binary_that_cannot_take_over_is_refused() {
     let (mut spool, binary) = own_binary();
     let whole = fs::read(&binary).unwrap();
-    let wrong: [(&str, &[u8]); 6] = [
+    let wrong: [(&str, &[u8]); 7] = [
         // Within what is loaded: of a debug build, more than half is not.
         ("a tenth", &whole[..whole.len() / 10]),
         ("a page", &whole[..4096]),
@@ -203,6 +203,7 @@ fn a_binary_that_cannot_take_over_is_refused() {
         ("text", b"echo pirn 1.0\n"),
         ("script", b"#!/bin/sh\necho pirn 9.9; [ $1 = --version ]\n"),
         ("another", b"#!/bin/true\n"),
+        ("chatty", b"#!/bin/sh\nexec head -c 1000000 /dev/zero\n"),
     ];
     for (round, (what, content)) in wrong.into_iter().enumerate() {
         replace(&binary, content);
@@ -217,6 +218,11 @@ fn a_binary_that_cannot_take_over_is_refused() {
             "{what}"
         );
     }
+    assert_eq!(
+        count(&spool, "signal 25 ends it"),
+        1,
+        "its answer is bounded"
+    );
     fs::remove_file(&binary).unwrap();
     spool.signal("USR2");
     spool.wait_for("none", || {
