@@ -67,7 +67,7 @@ impl Engine {
             }
             (None, true) => {
                 self.held = false;
-                self.feed(Event::Release);
+                self.release();
                 log::info!("jobs are started again");
             }
             (Some(_), true) | (None, false) => {}
@@ -75,6 +75,13 @@ impl Engine {
         self.space_at = now.after(Duration::from_secs(if self.held { 2 } else { 1 }));
         if !self.held {
             self.shared.dispatch.has_room_until(self.space_at);
+        }
+    }
+
+    /// Has jobs started again, unless something else still keeps them waiting.
+    pub(super) fn release(&mut self) {
+        if !self.held && !self.surveying && !self.upgrade.is_proven() {
+            self.feed(Event::Release);
         }
     }
 

@@ -161,12 +161,8 @@ impl Engine {
             // As at the end of a queue's directory: nothing that came meanwhile is older than what is known.
             self.read_watches();
         }
-        if self.scans.is_empty()
-            && std::mem::take(&mut self.surveying)
-            && !self.held
-            && !self.upgrade.is_proven()
-        {
-            self.feed(Event::Release);
+        if self.scans.is_empty() && std::mem::take(&mut self.surveying) {
+            self.release();
         }
         if self.scans.is_empty() && std::mem::take(&mut self.watches.lost_events) {
             self.scans.push_back(Scan::Known(0));

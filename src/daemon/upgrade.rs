@@ -193,9 +193,7 @@ impl Engine {
         self.upgrade = Upgrade::No;
         // What was to be kept is not for other children.
         spawn::hide_descriptors();
-        if !self.held && !self.surveying {
-            self.feed(Event::Release);
-        }
+        self.release();
     }
 
     pub(super) fn running(&self) -> Vec<JobId> {

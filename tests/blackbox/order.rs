@@ -4,7 +4,9 @@ use crate::spool::Spool;
 use crate::tools::{Gate, text};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::Write;
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 /// One slot, held until the gate opens; jobs append their ids to a file.
 struct Line {
@@ -217,4 +219,28 @@ fn a_removed_parent_leaves_its_child_waiting() {
     line.drop("parent", json!({}));
     line.spool.wait_record("complete/child");
     assert_eq!(line.order(), ["parent", "child"]);
+}
+
+/// Whose turn it is can be told only when all that waits is known.
+#[test]
+fn room_that_comes_back_at_the_first_look_starts_nothing_early() {
+    const JOBS: u64 = 3_000;
+    let mut spool = Spool::made();
+    let order = spool.beside("order");
+    let line = format!("echo $PIRN_ID >> {}", order.display());
+    let began = SystemTime::now() - Duration::from_secs(2 * JOBS);
+    for n in 0..JOBS {
+        let file = fs::File::create_new(spool.path().join(format!("pending/{n}"))).unwrap();
+        (&file).write_all(line.as_bytes()).unwrap();
+        file.set_modified(began + Duration::from_secs(JOBS - n))
+            .unwrap();
+    }
+    spool.config(r#"{"min_free": "999999G"}"#);
+    spool.serve(&["--slots", "1", "--no-sync"]);
+    spool.wait_daemon_log("nothing is started");
+    spool.config("{}");
+    let order = || fs::read_to_string(&order).unwrap_or_default();
+    spool.wait_for("five jobs", || order().lines().count() >= 5);
+    let first: Vec<String> = order().lines().take(5).map(str::to_owned).collect();
+    assert_eq!(first, ["2999", "2998", "2997", "2996", "2995"]);
 }
