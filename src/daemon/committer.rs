@@ -241,7 +241,11 @@ fn is_current(shared: &Shared, id: &JobId) -> bool {
 
 /// Gives the record of a job that was put there before it had one its end. False if it has one, or is gone.
 fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
-    let Some(mut record) = shared.spool.load(id, at)? else {
+    let put = shared
+        .spool
+        .fs()
+        .look(&at.place(), id.as_str().as_bytes())?;
+    let (Some(put), Some(mut record)) = (put, shared.spool.load(id, at)?) else {
         return Ok(false);
     };
     // One that was running and may still be is given its end when its processes have met theirs.
@@ -264,5 +268,7 @@ fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
     };
     record.end_unrun(clock::wall(), Reason::Cancelled, error);
     record.started_at = started_at;
-    shared.spool.complete_by_hand(id, &at.place(), &record)
+    shared
+        .spool
+        .complete_by_hand(id, &at.place(), &put, &record)
 }

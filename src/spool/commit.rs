@@ -15,11 +15,12 @@
 //! again, never the place; so much is not in our hands once the file is where it is to be shown.
 
 use super::claim::{Brought, is_stale};
+use super::follow_up::Run;
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, State};
 use crate::core::scheduler::Stamp;
-use crate::os::dir::How;
+use crate::os::dir::{How, Look};
 use crate::os::fault::Fault;
 use std::io;
 
@@ -155,7 +156,7 @@ impl<F: Fs> Spool<F> {
                 return Err(same_error(e));
             }
             if let Some(state) = ending.target.end() {
-                self.follow_up(ending.id, ending.record, state)?;
+                self.follow_up(ending.id, ending.record, state, Run::Ended)?;
             }
             let look = self
                 .fs
@@ -230,18 +231,21 @@ impl<F: Fs> Spool<F> {
         self.finish(id, record, &Target::Failed, |_| {})
     }
 
-    /// Gives a record that a user put into `failed/` or `complete/` its end, and makes both durable. False if it is
-    /// not there any more.
-    pub fn complete_by_hand(&self, id: &JobId, place: &Place, record: &Record) -> io::Result<bool> {
-        if self.fs.look(place, id.as_str().as_bytes())?.is_none() {
-            return Ok(false);
-        }
+    /// Gives a record that a user put into `failed/` or `complete/` its end, and makes both durable. `put` is the file,
+    /// looked at before it was seen that it has no end. False if it is not there any more.
+    pub fn complete_by_hand(
+        &self,
+        id: &JobId,
+        place: &Place,
+        put: &Look,
+        record: &Record,
+    ) -> io::Result<bool> {
         let state = if *place == Place::Complete {
             State::Complete
         } else {
             State::Failed
         };
-        self.follow_up(id, record, state)?;
+        self.follow_up(id, record, state, Run::Put(put))?;
         self.sync(place)?;
         let done = self.replace(place, id, record)?;
         if done {
@@ -277,7 +281,9 @@ impl<F: Fs> Spool<F> {
     fn follow(&self, id: &JobId, record: &Record) -> io::Result<()> {
         if record.is_over() {
             for place in [Place::Failed, Place::Complete] {
-                if self.complete_by_hand(id, &place, record)? {
+                if let Some(put) = self.fs.look(&place, id.as_str().as_bytes())?
+                    && self.complete_by_hand(id, &place, &put, record)?
+                {
                     return Ok(());
                 }
             }

@@ -5,7 +5,9 @@
 //! when it ended, so that accepting them again meets those that are there.
 //!
 //! Where a user has put the file into `failed/` or `complete/` it is shown already; there they are accepted before
-//! the end is written, and a crash in between may make others, about an end a moment later.
+//! the end is written. A command that cancels and the daemon may both do so, each with an end of its own, and a crash
+//! in between makes the next daemon do it again. There the names follow from the file that was put there, which is the
+//! same for all of them.
 
 use super::{Fs, NewId, Place, Spool, Submit, SubmitError};
 use crate::core::config::CALLBACKS;
@@ -14,6 +16,7 @@ use crate::core::policy::BackoffSpec;
 use crate::core::qmd;
 use crate::core::record::{Call, Record, Setting, State, Work};
 use crate::os::clock;
+use crate::os::dir::Look;
 use sha2::{Digest, Sha256};
 use std::io;
 use std::time::Duration;
@@ -36,9 +39,24 @@ enum Kind {
     OnFinish,
 }
 
+/// What tells one run of a job from the next.
+#[derive(Clone, Copy)]
+pub(super) enum Run<'a> {
+    /// The end that its record carries.
+    Ended,
+    /// The file without an end that a user has put where ended jobs are.
+    Put(&'a Look),
+}
+
 impl<F: Fs> Spool<F> {
     /// Accepts what the job asks for now that it has ended in this state. Repeating it does no harm.
-    pub(super) fn follow_up(&self, id: &JobId, record: &Record, state: State) -> io::Result<()> {
+    pub(super) fn follow_up(
+        &self,
+        id: &JobId,
+        record: &Record,
+        state: State,
+        run: Run<'_>,
+    ) -> io::Result<()> {
         if record.callback_url.is_none() && record.on_finish.is_none() {
             return Ok(());
         }
@@ -51,11 +69,11 @@ impl<F: Fs> Spool<F> {
             } else {
                 callback(url, &data)
             };
-            self.accept_follow_up(id, record, job, Kind::Callback)?;
+            self.accept_follow_up(id, record, job, (Kind::Callback, run))?;
         }
         if let Some(work) = &record.on_finish {
             let job = on_finish(work, id, record, state, data);
-            self.accept_follow_up(id, record, job, Kind::OnFinish)?;
+            self.accept_follow_up(id, record, job, (Kind::OnFinish, run))?;
         }
         Ok(())
     }
@@ -65,9 +83,9 @@ impl<F: Fs> Spool<F> {
         id: &JobId,
         record: &Record,
         mut job: Record,
-        kind: Kind,
+        (kind, run): (Kind, Run<'_>),
     ) -> io::Result<()> {
-        let new = name(id, record, kind)?;
+        let new = name(id, record, kind, run)?;
         job.created_at = record.finished_at;
         job.name = Some(match kind {
             Kind::Callback => format!("callback of {id}"),
@@ -102,9 +120,12 @@ impl<F: Fs> Spool<F> {
 }
 
 /// `callback-7-5f0c9a1b2d3e`. The digest tells one run of a job from the next.
-fn name(id: &JobId, record: &Record, kind: Kind) -> io::Result<JobId> {
-    let ended = record.finished_at.map(|at| at.to_string());
-    let digest = Sha256::digest(format!("{id}\n{}", ended.unwrap_or_default()).as_bytes());
+fn name(id: &JobId, record: &Record, kind: Kind, run: Run<'_>) -> io::Result<JobId> {
+    let run = match run {
+        Run::Ended => record.finished_at.map(|at| at.to_string()),
+        Run::Put(file) => Some(format!("{} {}", file.inode, file.modified)),
+    };
+    let digest = Sha256::digest(format!("{id}\n{}", run.unwrap_or_default()).as_bytes());
     let digest: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
     let word = match kind {
         Kind::Callback => "callback",

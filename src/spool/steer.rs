@@ -92,7 +92,9 @@ impl<F: Fs> Spool<F> {
     /// before the move: see [`Self::fail_waiting`], whose way through `active/` is the daemon's alone. `was_over` is true
     /// for one that carried the end of an earlier run while it waited.
     fn end_cancelled(&self, id: &JobId, was: &Where, was_over: bool) -> io::Result<()> {
-        let Some(mut record) = self.load(id, &Where::Failed)? else {
+        let put = self.fs.look(&Place::Failed, id.as_str().as_bytes())?;
+        let record = self.load(id, &Where::Failed)?;
+        let (Some(put), Some(mut record)) = (put, record) else {
             return Ok(());
         };
         if record.is_over() && !was_over {
@@ -104,7 +106,8 @@ impl<F: Fs> Spool<F> {
         }
         record.renew();
         record.end_unrun(clock::wall(), Reason::Cancelled, "withdrawn before it ran");
-        self.complete_by_hand(id, &Place::Failed, &record).map(drop)
+        self.complete_by_hand(id, &Place::Failed, &put, &record)
+            .map(drop)
     }
 
     /// Runs a finished job again: its file goes back to its queue. `changed` gets the directories that are to be

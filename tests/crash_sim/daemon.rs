@@ -277,7 +277,8 @@ impl Daemon {
         if self.runs.contains_key(id) {
             return Ok(());
         }
-        let Ok(Some(mut record)) = self.spool.load(id, at) else {
+        let put = self.fs.look(&at.place(), id.as_str().as_bytes());
+        let (Ok(Some(put)), Ok(Some(mut record))) = (put, self.spool.load(id, at)) else {
             return Ok(());
         };
         if record.is_over() || record.started_at.is_some() {
@@ -286,7 +287,9 @@ impl Daemon {
         self.fs.during("by hand");
         record.renew();
         end_unrun(&mut record, Reason::Cancelled, self.fs.now());
-        let done = self.spool.complete_by_hand(id, &at.place(), &record)?;
+        let done = self
+            .spool
+            .complete_by_hand(id, &at.place(), &put, &record)?;
         if done && let Some(token) = token(&record) {
             self.fs.learn(|ledger| {
                 ledger.job(&token, |job| {

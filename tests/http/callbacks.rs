@@ -291,6 +291,31 @@ fn urgent_jobs_do_not_keep_callbacks_from_running() {
     gate.open(9);
 }
 
+/// The command that cancels and the daemon both write the end of a job that waits. It has one callback all the same.
+#[test]
+fn a_job_cancelled_beside_the_daemon_has_one_callback() {
+    const JOBS: usize = 60;
+    let mut spool = Spool::serving(&["--slots", "0"]);
+    let worker = Worker::with::<&[u8]>(&[]);
+    let job = json!({"command": "true", "callback_url": worker.url("/"), "on_finish": "true"});
+    let ids: Vec<String> = (0..JOBS).map(|n| format!("job-{n}")).collect();
+    for id in &ids {
+        spool.drop_json(id, &job);
+    }
+    for id in &ids {
+        assert_eq!(spool.pirn(&["cancel", id]).code, 0);
+    }
+    // The daemon ends once it is done with all of them.
+    spool.stop();
+    let made = spool.ls("pending/callbacks");
+    let of = |kind: &str| made.iter().filter(|id| id.starts_with(kind)).count();
+    assert_eq!((of("callback-"), of("finish-")), (JOBS, JOBS));
+    // The same job again is another run.
+    assert_eq!(spool.pirn(&["retry", "job-0"]).code, 0);
+    assert_eq!(spool.pirn(&["cancel", "job-0"]).code, 0);
+    assert_eq!(spool.ls("pending/callbacks").len(), 2 * JOBS + 2);
+}
+
 /// A pause and `--slots 0` are for them too, and a command that ends is no way around it.
 #[test]
 fn callbacks_stop_with_the_jobs() {
