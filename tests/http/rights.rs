@@ -2,6 +2,8 @@
 
 use crate::client::{Reply, ask, get, post};
 use crate::spool::Spool;
+use crate::tools::Gate;
+use serde_json::json;
 
 fn token(spool: &Spool, name: &str, rights: &str) -> String {
     let done = spool.pirn(&["token", "new", name, rights]);
@@ -301,6 +303,60 @@ fn push_alone_does_not_read() {
         brief(&again, again.json()["id"].as_str().unwrap());
         spool.wait_record(&format!("failed/{number}"));
     }
+}
+
+/// Callers without a token have their idempotency keys in common: one that may only push is not told what came of a job
+/// that another one may have sent.
+#[test]
+fn a_key_without_a_token_does_not_read() {
+    let (spool, port) = Spool::with_http(r#"{"http": {"anonymous": ["push"]}}"#, &[]);
+    let pusher = token(&spool, "pusher", "push");
+    spool.script("say", "#!/bin/sh\necho secret\n");
+    let say = |target: &str, lines: &[&str]| {
+        let lines = [lines, &["Idempotency-Key: k"]].concat();
+        let job = r#"{"script": "say", "comment": "secret"}"#;
+        let reply = ask(port, "POST", target, &lines, job);
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        reply.json()
+    };
+    let first = say("/v1/jobs", &[]);
+    assert_eq!(first["comment"], "secret");
+    let again = say("/v1/jobs?wait=20s", &[]);
+    assert_eq!(again, json!({"id": first["id"], "state": "complete"}));
+    // A token's keys are its own.
+    let other = say("/v1/jobs", &[&pusher]);
+    assert_ne!(other["id"], first["id"]);
+    let again = say("/v1/jobs?wait=20s", &[&pusher]);
+    assert_eq!(
+        (&again["id"], &again["output"]),
+        (&other["id"], &json!("secret\n"))
+    );
+}
+
+/// A caller who replaces a job is not told of the one that runs or ran under its name.
+#[test]
+fn a_replacement_does_not_read() {
+    let (spool, port) = Spool::with_http(r#"{"http": {"anonymous": ["push"]}}"#, &[]);
+    spool.script("say", "#!/bin/sh\n");
+    let gate = Gate::new(&spool, "gate");
+    spool.drop_json(
+        "running",
+        &json!({"command": gate.wait(), "comment": "secret"}),
+    );
+    spool.wait_note("running");
+    spool.drop_json("ended", &json!({"command": "true", "comment": "secret"}));
+    spool.wait_record("complete/ended");
+    let put = |id: &str, job: &str| {
+        let reply = ask(port, "PUT", &format!("/v1/jobs/{id}?replace"), &[], job);
+        assert_eq!(reply.status, 201, "{}", reply.text());
+        let keys: Vec<String> = reply.json().as_object().unwrap().keys().cloned().collect();
+        assert_eq!(keys, ["id", "state"], "{}", reply.text());
+    };
+    put("running", r#"{"script": "say"}"#);
+    put(
+        "ended",
+        r#"{"script": "say", "queue": "other", "not_before": "2100-01-01T00:00:00Z"}"#,
+    );
 }
 
 /// A job of a caller who may only push calls this daemon, which knows its own user.

@@ -40,6 +40,15 @@ impl Manner {
         }
         self
     }
+
+    /// For a job that an earlier push with the same key has sent. The key is its caller's, but those without a token
+    /// have theirs in common.
+    fn of_key(self, request: &Request) -> Self {
+        match request.caller.name {
+            Some(_) => self,
+            None => self.of_others(request),
+        }
+    }
 }
 
 pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
@@ -53,7 +62,9 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
     let asked = asked_for(&record);
     match door.submit(&request.caller, record, NewId::Exact(key.clone())) {
         Ok(id) => created(door, id, manner, 201),
-        Err(Refusal::Taken(_)) if is_there(door, &key, &asked)? => created(door, key, manner, 201),
+        Err(Refusal::Taken(_)) if is_there(door, &key, &asked)? => {
+            created(door, key, manner.of_key(request), 201)
+        }
         Err(Refusal::Taken(_)) => Err(problem::new(
             422,
             "this Idempotency-Key was used with another request",
@@ -68,9 +79,10 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
         .map_err(|e| problem::new(422, format!("no job can be called that: the name {e}")))?;
     let manner = Manner::of(request)?;
     let record = input::job(request)?;
-    let new = match input::flag(request, "replace")? {
-        true => NewId::Replace(id.clone()),
-        false => NewId::Exact(id.clone()),
+    // The answer shows the job of this name, which after a replacement may be the one that still runs or ran before.
+    let (new, manner) = match input::flag(request, "replace")? {
+        true => (NewId::Replace(id.clone()), manner.of_others(request)),
+        false => (NewId::Exact(id.clone()), manner),
     };
     let asked = asked_for(&record);
     match door.submit(&request.caller, record, new) {
