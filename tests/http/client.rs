@@ -241,6 +241,17 @@ impl Spool {
         self.ports()[known]
     }
 
+    /// A thread of the daemon whose name, with the line end behind it, begins so.
+    pub fn thread(&self, name: &str) -> u32 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.daemon_pid().unwrap())).unwrap();
+        let is_it = |task: &fs::DirEntry| {
+            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            comm.starts_with(name)
+        };
+        let task = tasks.flatten().find(is_it).unwrap();
+        task.file_name().to_str().unwrap().parse().unwrap()
+    }
+
     /// The ports of 127.0.0.1 that daemons of this spool have listened on, in order.
     pub fn ports(&self) -> Vec<u16> {
         let log = self.daemon_log();

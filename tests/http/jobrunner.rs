@@ -3,6 +3,7 @@
 use crate::client::{Conn, Reply, ask, get, post};
 use crate::qmd::curl;
 use crate::spool::Spool;
+use crate::strace::{Injection, has_tool};
 use crate::tools::Gate;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -580,6 +581,30 @@ fn a_daemon_that_is_stopped() {
         (spool.ls("complete"), spool.ls("failed").len()),
         (vec!["1".to_owned()], 0)
     );
+}
+
+/// What a payload has left cannot be read. 503 would send its caller elsewhere, where it would run again.
+#[test]
+fn an_answer_that_is_lost_is_no_refusal() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let mut spool = Spool::new();
+    let mut gate = Gate::new(&spool, "gate");
+    let command = command(&spool, &format!("#!/bin/sh\n{}\n", gate.wait()));
+    spool.serve_with(daemon(&spool, &command, &[], &[]));
+    spool.wait_for("the door to open", || !spool.ports().is_empty());
+    let mut caller = begin(spool.ports()[0], 1);
+    spool.wait_note("1");
+    // The thread that goes on with what waits.
+    let later = spool.thread("http-later");
+    let shortage = Injection::in_thread(&spool, later, "openat:error=EMFILE");
+    gate.open(1);
+    let reply = caller.reply();
+    assert_eq!(reply.status, 500, "{}", reply.text());
+    assert!(reply.text().contains("was accepted"), "{}", reply.text());
+    shortage.end();
+    assert_eq!(spool.wait_record("complete/1")["exit_code"], 0);
 }
 
 /// A daemon that becomes a new one can answer neither the caller whose payload runs nor the one whose payload waits. The

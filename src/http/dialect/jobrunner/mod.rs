@@ -232,12 +232,10 @@ fn answer(door: &Arc<Door>, id: JobId) -> Answer {
         id.clone(),
         None,
         move |ended| match ended {
-            Ended::Over(found) => {
-                reply::reply(&door_then, &found).unwrap_or_else(|e| failed(e).into())
-            }
+            Ended::Over(found) => reply::reply(&door_then, &found).unwrap_or_else(|e| lost(&e)),
             Ended::Late(_) => line(500, "the payload was accepted and had not ended by now").into(),
             Ended::Gone => line(500, "the job was removed").into(),
-            Ended::Failed(e) => failed(e).into(),
+            Ended::Failed(e) => lost(&e),
         },
     );
     or_withdrawn(Arc::clone(door), id, answer)
@@ -287,6 +285,15 @@ fn withdraw(door: &Door, id: &JobId) -> io::Result<bool> {
         spool.sync_all(&[place].into())?;
     }
     Ok(removed)
+}
+
+/// For a payload that was accepted. This is never 503, whatever is short.
+fn lost(e: &io::Error) -> Answer {
+    line(
+        500,
+        format!("the payload was accepted; its answer is lost: {e}"),
+    )
+    .into()
 }
 
 /// Plain text, one line.
