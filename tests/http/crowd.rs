@@ -113,19 +113,82 @@ fn idle_connections_hold_no_memory() {
         conn.ask("GET", "/v1/jobs/1", &[], "");
         assert!(conn.reply().body.len() > 200_000);
     }
+    let kib = memory_kib(&spool);
+    assert!(kib < 20_000, "{kib} KiB");
+}
+
+/// Memory of the daemon that is not a file's.
+fn memory_kib(spool: &Spool) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", spool.daemon_pid().unwrap()));
     let status = status.unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("RssAnon"))
-        .unwrap();
-    let kib: u64 = line
-        .split_ascii_whitespace()
+    let mut lines = status.lines();
+    let line = lines.find(|line| line.starts_with("RssAnon")).unwrap();
+    line.split_ascii_whitespace()
         .nth(1)
         .unwrap()
         .parse()
-        .unwrap();
-    assert!(kib < 20_000, "{line}");
+        .unwrap()
+}
+
+/// Clients that ask for something large and do not read it hold no more than so much of it, and do not stand in the way
+/// of a push.
+#[test]
+fn large_answers_that_nobody_takes() {
+    const SIZE: usize = 15 << 20;
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    let token = spool.pirn(&["token", "new", "boss", "read"]).stdout;
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    let large = format!(r#"{{"command": "true", "x": "{}"}}"#, "x".repeat(SIZE));
+    assert_eq!(post(port, "/v1/jobs", &large).status, 201);
+    let mut boss = Conn::to(port);
+    boss.ask("GET", "/v1/jobs/1", &[&bearer], "");
+    let mut deaf: Vec<Conn> = (0..14).map(|_| Conn::to(port)).collect();
+    for conn in &mut deaf {
+        conn.ask("GET", "/v1/jobs/1", &[], "");
+        assert_eq!(conn.head().unwrap().status, 200);
+    }
+    let kib = memory_kib(&spool);
+    assert!(kib < 180_000, "{kib} KiB");
+    let record = format!(r#"{{"command": "true", "x": "{}"}}"#, "x".repeat(200_000));
+    assert_eq!(post(port, "/v1/jobs", &record).status, 201);
+    assert!(get(port, "/v1/jobs/1").body.len() > SIZE);
+    // A caller with a token has time.
+    assert!(boss.reply().body.len() > SIZE);
+}
+
+/// All places are taken by clients without a token that ask for a log and do not read it.
+#[test]
+fn downloads_that_nobody_takes_keep_nobody_out() {
+    const SIZE: usize = 32 << 20;
+    let config = r#"{"http": {"anonymous": ["read", "run"], "connections": 8}}"#;
+    let (spool, port) = Spool::with_http(config, &[]);
+    let token = spool.pirn(&["token", "new", "boss", "read"]).stdout;
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    assert_eq!(post(port, "/v1/jobs?wait=20s", "echo").status, 201);
+    let log = fs::File::options()
+        .write(true)
+        .open(spool.path().join("log/1"));
+    log.unwrap().set_len(SIZE as u64).unwrap();
+    // It is the oldest, but has a token.
+    let mut boss = Conn::to(port);
+    boss.ask("GET", "/v1/jobs/1/log", &[&bearer], "");
+    let mut deaf: Vec<Conn> = (0..7).map(|_| Conn::to(port)).collect();
+    for conn in &mut deaf {
+        conn.ask("GET", "/v1/jobs/1/log", &[], "");
+        assert_eq!(conn.head().unwrap().status, 200);
+    }
+    // Sooner than the time that each may take for the next piece.
+    let begun = Instant::now();
+    for _ in 0..16 {
+        spool.wait_for("a place", || {
+            let mut conn = Conn::to(port);
+            conn.try_write("GET /healthz HTTP/1.0\r\n\r\n");
+            conn.head().is_some_and(|reply| reply.status == 200)
+        });
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert_eq!(boss.reply().body.len(), SIZE);
 }
 
 #[test]
@@ -194,18 +257,7 @@ fn what_was_asked_by_then_is_answered_at_the_end() {
     let mut idle = Conn::to(port);
     idle.ask("GET", "/healthz", &[], "");
     assert_eq!(idle.reply().status, 200);
-    let tasks = fs::read_dir(format!("/proc/{}/task", spool.daemon_pid().unwrap())).unwrap();
-    let reactor = tasks.flatten().find(|task| {
-        let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        name == "http\n"
-    });
-    let tid = reactor
-        .unwrap()
-        .file_name()
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let tid = spool.thread("http\n");
     // It hears of the end, and what is asked meanwhile it has not been told of.
     let slow = Injection::in_thread(&spool, tid, "epoll_wait:delay_exit=3000000");
     spool.signal("TERM");

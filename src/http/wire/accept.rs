@@ -19,6 +19,9 @@ const BREATHER: Duration = Duration::from_millis(100);
 /// Connections that are accepted in one go.
 const AT_ONCE: usize = 64;
 
+/// Bytes of whole answers that all clients together may leave unread.
+const MOST_UNREAD: usize = 128 << 20;
+
 /// How often the log may speak of the same thing.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
@@ -129,6 +132,28 @@ impl Reactor {
             return self.settle(key);
         }
         self.go_on(key, Woken::Late);
+    }
+
+    /// Keeps the whole answers that clients have not taken yet within a bound: the oldest are cut off, those that can be
+    /// asked for again first. The newest one stays.
+    pub(super) fn bound_answers(&mut self, newest: Key) {
+        let unread = self.table.iter().filter_map(|(key, conn)| {
+            let order = (!conn.can_ask_again(), conn.since);
+            let is_whole = matches!(conn.phase, Phase::Sending);
+            is_whole.then_some((order, key, conn.output.len()))
+        });
+        let mut unread: Vec<_> = unread.collect();
+        let mut all: usize = unread.iter().map(|(_, _, bytes)| bytes).sum();
+        if all <= MOST_UNREAD {
+            return;
+        }
+        unread.sort();
+        for (_, key, bytes) in unread {
+            if all > MOST_UNREAD && key != newest {
+                self.close(key);
+                all -= bytes;
+            }
+        }
     }
 
     /// Writes what many clients may cause, but not for each of them.

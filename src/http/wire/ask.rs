@@ -14,7 +14,7 @@ use crate::http::problem::Rebuff;
 use crate::http::request::Request;
 use crate::os::clock;
 
-/// Bytes that all connections together may hold before those with large bodies are refused.
+/// Bytes of requests that all connections together may hold before those with large bodies are refused.
 const MOST_WEIGHT: usize = 32 << 20;
 
 /// A body that is never too large.

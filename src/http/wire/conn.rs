@@ -151,7 +151,7 @@ impl Conn {
         }
     }
 
-    /// Bytes of memory that it takes up beside its own.
+    /// Bytes of memory that its request takes up.
     pub fn weight(&self) -> usize {
         let body = match &self.phase {
             Phase::Body(_, _, body) => body.len(),
@@ -163,7 +163,7 @@ impl Conn {
             | Phase::Streaming(_)
             | Phase::Lingering => self.handed_over,
         };
-        self.input.len() + self.output.len() + body
+        self.input.len() + body
     }
 
     /// True between requests.
@@ -181,6 +181,11 @@ impl Conn {
             // What there is room for in the kernel is out already.
             Phase::Sending => 3,
             Phase::Streaming(Flow { ended: true, .. }) => 3,
+            Phase::Streaming(Flow { left: Some(_), .. })
+                if !self.output.is_empty() && self.can_ask_again() =>
+            {
+                4
+            }
             Phase::Working | Phase::Waiting { .. } | Phase::Streaming(_) => return None,
         };
         Some((rank, self.since))
@@ -215,6 +220,12 @@ impl Conn {
         };
         let exchange = self.exchange.as_ref()?;
         (self.is_waiting() && is_at_hand && exchange.caller.is_none()).then_some(exchange.began)
+    }
+
+    /// True if the answer is the first to be cut off for others who wait: no token was shown, and nothing was changed.
+    pub fn can_ask_again(&self) -> bool {
+        let exchange = self.exchange.as_ref();
+        exchange.is_some_and(|exchange| exchange.caller.is_none() && exchange.is_safe())
     }
 
     /// True while a worker makes its answer.

@@ -68,6 +68,12 @@ impl Exchange {
         }
     }
 
+    /// True if it changes nothing.
+    pub fn is_safe(&self) -> bool {
+        let asked = self.asked.as_ref();
+        asked.is_none_or(|asked| asked.method.is_safe())
+    }
+
     /// What is known of the request, as far as that matters for how it is refused.
     pub fn request(&self, peer: Peer) -> Option<Request> {
         let asked = self.asked.as_ref()?;

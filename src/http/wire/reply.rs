@@ -64,6 +64,7 @@ impl Reactor {
         }
         self.flush(key);
         self.settle(key);
+        self.bound_answers(key);
         if begins {
             self.leave_room();
         }
