@@ -230,23 +230,30 @@ fn look_for_end(
     then: Then,
     woken: Woken,
 ) -> Answer {
-    let found = match door.spool().get(&id) {
-        Ok(Some(found)) => found,
-        Ok(None) => return then(Ended::Gone),
+    let waits = matches!(woken, Woken::Changed | Woken::Draining);
+    match door.spool().find(&id) {
+        // Its record may be large, and those who wait for it many: it is read when it is told.
+        Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) if waits => {
+            return wait_on(door, id, until, then);
+        }
+        Ok(_) => {}
         Err(e) => return then(Ended::Failed(e)),
-    };
-    let is_final = matches!(found.at, Where::Complete | Where::Failed);
-    if is_final && found.record.is_over() {
-        return then(Ended::Over(Box::new(found)));
     }
-    match woken {
-        Woken::Changed | Woken::Draining => Answer::Wait(Wait {
-            on: vec![Topic::Job(id.clone())],
-            until,
-            again: Box::new(move |woken| look_for_end(door, id, until, then, woken)),
-        }),
-        Woken::Late | Woken::HungUp | Woken::Closing => then(Ended::Late(Box::new(found))),
+    match door.spool().get(&id) {
+        Ok(Some(found)) if found.is_over() => then(Ended::Over(Box::new(found))),
+        Ok(Some(_)) if waits => wait_on(door, id, until, then),
+        Ok(Some(found)) => then(Ended::Late(Box::new(found))),
+        Ok(None) => then(Ended::Gone),
+        Err(e) => then(Ended::Failed(e)),
     }
+}
+
+fn wait_on(door: Arc<Door>, id: JobId, until: Option<Boot>, then: Then) -> Answer {
+    Answer::Wait(Wait {
+        on: vec![Topic::Job(id.clone())],
+        until,
+        again: Box::new(move |woken| look_for_end(door, id, until, then, woken)),
+    })
 }
 
 /// The door while it is open.

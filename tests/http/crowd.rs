@@ -364,3 +364,29 @@ fn a_crowd_that_waits_keeps_nobody_out() {
     assert_eq!(boss.reply().status, 404);
     assert_eq!(crowd[597].reply().status, 404);
 }
+
+/// A job's record is not read for each of those who wait for its end while it has none.
+#[test]
+fn a_crowd_that_waits_for_a_large_job() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
+    let token = spool.pirn(&["token", "new", "boss", "admin"]).stdout;
+    let bearer = format!("Authorization: Bearer {}", token.trim());
+    let large = format!(r#"{{"command": "true", "x": "{}"}}"#, "x".repeat(4 << 20));
+    assert_eq!(post(port, "/v1/jobs", &large).status, 201);
+    let mut crowd: Vec<Conn> = Vec::new();
+    for _ in 0..5 {
+        for _ in 0..120 {
+            let mut conn = Conn::to(port);
+            conn.ask("GET", "/v1/jobs/1?wait=60s", &[], "");
+            crowd.push(conn);
+        }
+        let begun = Instant::now();
+        assert_eq!(ask(port, "GET", "/v1/queues", &[&bearer], "").status, 200);
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(1),
+            "{} wait: {took:?}",
+            crowd.len()
+        );
+    }
+}

@@ -186,6 +186,8 @@ impl Conn {
             {
                 4
             }
+            // A worker makes its last word, which may take a while.
+            Phase::Waiting { .. } if self.leaving && self.can_ask_again() => 5,
             Phase::Working | Phase::Waiting { .. } | Phase::Streaming(_) => return None,
         };
         Some((rank, self.since))
