@@ -184,6 +184,36 @@ fn what_a_good_run_left_outlives_a_later_run_that_fails() {
     assert_eq!(alive, [true, false, false], "{}", spool.daemon_log());
 }
 
+#[test]
+fn what_a_good_run_left_is_not_adopted_as_the_next_one() {
+    let mut spool = Spool::serving(&[]);
+    let left = spool.beside("left");
+    spool.drop_file(
+        "7",
+        format!(
+            "(setsid sh -c 'echo $$ > {0}; exec sleep 600' </dev/null >/dev/null 2>&1 &)
+            while [ ! -s {0} ]; do sleep 0.01; done",
+            left.display()
+        ),
+    );
+    spool.wait_record("complete/7");
+    let left = fs::read_to_string(left).unwrap();
+    let left: i64 = left.trim().parse().unwrap();
+    let mut gate = Gate::new(&spool, "gate");
+    let job = json!({"command": format!("echo begun; {}", gate.wait()), "tries": 1});
+    spool.drop_json("7", &job);
+    spool.wait_log("7", "begun");
+    spool.crash();
+    // As if the daemon had been killed before it could write its note.
+    fs::write(spool.path().join("active/7"), job.to_string()).unwrap();
+    spool.serve(&[]);
+    spool.wait_daemon_log("7: still running as process");
+    gate.open(1);
+    spool.wait_gone("active/7");
+    assert!(is_alive(left), "{}", spool.daemon_log());
+    crate::tools::sh(&format!("kill -KILL {left}"));
+}
+
 /// Processes of other people that a sweep must not touch; killed when this is dropped.
 struct Strangers(Vec<Child>);
 
