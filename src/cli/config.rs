@@ -1,9 +1,10 @@
 //! `pirn config`.
 
 use super::existing;
-use super::exit::{BAD_CONFIG, Failure, OK, Outcome, USAGE};
+use super::exit::{BAD_CONFIG, FAILURE, Failure, OK, Outcome, USAGE};
 use super::output;
 use crate::core::config::Config;
+use crate::daemon::SpoolLock;
 use crate::os::{user, written};
 use crate::spool::EditError;
 use clap::Subcommand;
@@ -42,7 +43,7 @@ pub fn config(spool: &Path, args: Args) -> Outcome {
 
 fn check_file(spool: &Path, file: Option<PathBuf>) -> Outcome {
     let named = file.is_some();
-    let path = file.unwrap_or_else(|| spool.join("config.json"));
+    let path = file.unwrap_or_else(|| self::path(spool));
     let bad = |e: String| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display()));
     match written::read_finished(&path, user::read_config) {
         Ok(checked) => checked.map(drop).map_err(bad)?,
@@ -60,9 +61,16 @@ fn check_file(spool: &Path, file: Option<PathBuf>) -> Outcome {
     Ok(OK)
 }
 
-/// The settings of a spool, or what is wrong with them.
-pub fn read(spool: &Path) -> Result<Config, String> {
-    match written::read_finished(&spool.join("config.json"), user::read_config) {
+/// Where the settings are: in the spool, unless its daemon says otherwise.
+pub fn path(spool: &Path) -> PathBuf {
+    let holder = SpoolLock::holder(spool).ok().flatten();
+    let elsewhere = holder.and_then(|holder| holder.config);
+    elsewhere.unwrap_or_else(|| spool.join("config.json"))
+}
+
+/// The settings in this file, or what is wrong with them.
+pub fn read(file: &Path) -> Result<Config, String> {
+    match written::read_finished(file, user::read_config) {
         Ok(config) => config,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
         Err(e) => Err(e.to_string()),
@@ -78,7 +86,14 @@ fn set(path: &Path, key: &str, value: &str) -> Outcome {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let removes = value == "null" && key != KEEPS_NULL;
     let edit = (&keys[..], (!removes).then(|| as_json(value)));
-    let file = path.join("config.json");
+    let file = self::path(path);
+    if file != path.join("config.json") {
+        let what = format!(
+            "the daemon's settings are in {}; edit them there",
+            file.display()
+        );
+        return Err(Failure::new(FAILURE, what));
+    }
     match spool.edit_settings(&[edit]) {
         Ok(()) => Ok(OK),
         Err(EditError::Io(e)) => Err(super::at(&file, e)),

@@ -46,7 +46,8 @@ fn similar(path: &Path) -> Option<PathBuf> {
 /// Refuses a queue of which there is no trace: no directory in `pending/`, no settings, and no record that names it.
 pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
     let mut known: BTreeSet<QueueName> = spool.queues()?.into_iter().collect();
-    let config = config::read(spool.path());
+    let file = config::path(spool.path());
+    let config = config::read(&file);
     known.extend(
         config
             .iter()
@@ -67,7 +68,6 @@ pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
         (Some(right), _) => format!("did you mean {right}?"),
         (None, Ok(_)) => format!("pirn add -q {queue} makes one"),
         (None, Err(e)) => {
-            let file = spool.path().join("config.json");
             format!(
                 "the settings may name one, but cannot be read: {}: {e}",
                 file.display()

@@ -503,9 +503,9 @@ pub fn admit(spool: &Spool) -> Result<Config, Failure> {
 /// jobs are accepted with pirn's own defaults then, and the user is told so, once.
 fn settings(spool: &Spool) -> Config {
     static TOLD: Once = Once::new();
-    config::read(spool.path()).unwrap_or_else(|e| {
+    let path = config::path(spool.path());
+    config::read(&path).unwrap_or_else(|e| {
         TOLD.call_once(|| {
-            let path = spool.path().join("config.json");
             let path = path.display();
             eprintln!("pirn: {path}: {e}; until that is mended, jobs that do not say how many tries they have get 1");
         });

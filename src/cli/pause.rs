@@ -41,17 +41,19 @@ pub fn resume(path: &Path, args: &QueueArgs) -> Outcome {
     let spool = open(path, args)?;
     let queue = args.queue.as_ref();
     spool.resume(queue)?;
-    let config = config::read(path).map_err(|e| {
+    let file = config::path(path);
+    let config = config::read(&file).map_err(|e| {
         let what = format!(
             "{}: {e}; until that is mended, nobody can tell whether a setting pauses too",
-            path.join("config.json").display()
+            file.display()
         );
         Failure::new(BAD_CONFIG, what)
     })?;
     let still = match config.pausing_setting(queue) {
-        Some(setting) => format!(
+        Some(setting) if file == path.join("config.json") => format!(
             "the setting {setting} in config.json pauses it (pirn config set {setting} null)"
         ),
+        Some(setting) => format!("the setting {setting} in {} pauses it", file.display()),
         None if queue.is_some() && spool.pauses()?.all => {
             "pending/.paused pauses all queues (pirn resume)".to_owned()
         }

@@ -30,11 +30,15 @@ struct Queue {
 pub fn status(path: &Path, args: &Args) -> Outcome {
     wait_for_start(path);
     let spool = existing::spool(path)?;
-    let (config, config_error) = match config::read(path) {
+    let file = config::path(path);
+    let (config, config_error) = match config::read(&file) {
         Ok(config) => (config, None),
         Err(e) => (
             Config::default(),
-            Some(format!("config.json is not used: {e}")),
+            Some({
+                let name = file.strip_prefix(path).unwrap_or(&file);
+                format!("{} is not used: {e}", name.display())
+            }),
         ),
     };
     let holder = SpoolLock::holder(path)?;

@@ -38,8 +38,9 @@ pub fn token(path: &Path, args: Args) -> Outcome {
         Some(file) => file,
         None => {
             let spool = super::open(path, true)?;
-            let config = config::read(path)
-                .map_err(|e| Failure::new(BAD_CONFIG, format!("config.json: {e}")))?;
+            let file = config::path(path);
+            let config = config::read(&file)
+                .map_err(|e| Failure::new(BAD_CONFIG, format!("{}: {e}", file.display())))?;
             spool.path().join(&config.http.tokens)
         }
     };

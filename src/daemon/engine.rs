@@ -128,10 +128,11 @@ impl Engine {
         }
         let spool = Spool::create(&options.spool, !options.no_sync)
             .or_else(doing(options.spool.display()))?;
-        let lock = match given.lock {
+        let mut lock = match given.lock {
             Some(lock) => lock,
             None => options.take_lock(&spool)?,
         };
+        lock.tell_config(options.config.as_deref());
         let signals = match given.signals {
             Some(signals) => signals,
             None => Signals::install().or_else(doing("installing signal handlers"))?,

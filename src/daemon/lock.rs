@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Who has the lock, as far as the file says.
@@ -24,6 +24,8 @@ pub struct Holder {
     pub version: Option<String>,
     /// What it does with the spool. Daemons older than 0.2.0 did not say.
     pub role: Role,
+    /// The file of its settings; `None` for `config.json` in the spool.
+    pub config: Option<PathBuf>,
     /// What it has to say, if it is in trouble.
     pub trouble: Option<String>,
 }
@@ -34,6 +36,7 @@ impl Holder {
         pid: None,
         version: None,
         role: Role::Serve,
+        config: None,
         trouble: None,
     };
 
@@ -300,7 +303,24 @@ impl SpoolLock {
 
     /// Adds what everybody should know.
     pub fn tell(&mut self, trouble: &str) -> io::Result<()> {
-        self.text.push_str(&format!("trouble: {trouble}\n"));
+        self.say("trouble", trouble)
+    }
+
+    /// Says where the settings are, if that is not in the spool: commands read them too.
+    pub fn tell_config(&mut self, elsewhere: Option<&Path>) {
+        let Some(config) = elsewhere else { return };
+        let path = std::path::absolute(config).and_then(|path| {
+            let text = path.to_str().filter(|text| !text.contains('\n'));
+            text.map(str::to_owned)
+                .ok_or_else(|| io::ErrorKind::InvalidFilename.into())
+        });
+        if let Err(e) = path.and_then(|path| self.say("config", &path)) {
+            log::warn!("lock: commands are not told of {}: {e}", config.display());
+        }
+    }
+
+    fn say(&mut self, key: &str, value: &str) -> io::Result<()> {
+        self.text.push_str(&format!("{key}: {value}\n"));
         // The lines before it stay there to be read meanwhile.
         self.file.write_all_at(self.text.as_bytes(), 0)
     }
@@ -408,6 +428,7 @@ fn read_holder(mut file: &File) -> Holder {
         pid: pid.trim().parse().ok(),
         version,
         role,
+        config: value("config").map(PathBuf::from),
         trouble,
     }
 }

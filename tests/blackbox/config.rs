@@ -320,3 +320,41 @@ fn sighup_rereads_the_config_named_on_the_command_line() {
     spool.stop();
     assert_eq!(spool.pirn(&["serve", "--config", "/no/such/file"]).code, 78);
 }
+
+/// What an accepted job gets, and what is paused, is in the settings that the daemon reads.
+#[test]
+fn commands_read_the_settings_that_the_daemon_reads() {
+    let mut spool = Spool::made();
+    let file = spool.beside("other.json");
+    let settings =
+        r#"{"defaults": {"tries": 5}, "paused": true, "queues": {"mail": {"slots": 1}}}"#;
+    fs::write(&file, settings).unwrap();
+    spool.config(r#"{"defaults": {"tries": 2}}"#);
+    let shown = file.display().to_string();
+    spool.serve(&["--config", &shown]);
+    spool.wait_for("the lock", || spool.read("lock").contains("config: "));
+    let id = spool.add(&["true"]);
+    assert_eq!(spool.record(&format!("pending/{id}"))["tries"], 5);
+    assert!(
+        spool
+            .pirn(&["status"])
+            .stdout
+            .contains("paused    all queues")
+    );
+    assert_eq!(spool.pirn(&["ls", "-q", "mail"]).code, 0);
+    for args in [&["resume"][..], &["config", "set", "slots", "3"]] {
+        let done = spool.pirn(args);
+        assert_eq!(done.code, 1, "{args:?}: {}", done.stderr);
+        assert!(done.stderr.contains(&shown), "{args:?}: {}", done.stderr);
+    }
+    assert_eq!(fs::read_to_string(&file).unwrap(), settings);
+    // The daemon writes it again.
+    spool.rm("lock");
+    spool.wait_for("the lock", || {
+        spool.has("lock") && spool.read("lock").contains("config: ")
+    });
+    // Without the daemon nobody knows.
+    spool.stop();
+    let id = spool.add(&["true"]);
+    assert_eq!(spool.record(&format!("pending/{id}"))["tries"], 2);
+}
