@@ -170,6 +170,11 @@ fn what_a_good_run_left_outlives_a_later_run_that_fails() {
     );
     spool.drop_file("7", format!("lines=1; {left}"));
     spool.wait_record("complete/7");
+    // Starts are counted in ticks of 10 ms: those within the same one look equally old.
+    let ended = Instant::now();
+    spool.wait_for("another tick", || {
+        ended.elapsed() > Duration::from_millis(20)
+    });
     let bad = format!("lines=$((PIRN_ATTEMPT + 1)); {left}; exit 1");
     spool.drop_json(
         "7",
