@@ -1,5 +1,5 @@
-//! What commands that only look or steer ask for must be there: a spool, a queue. If it is not, they say so, with the
-//! nearest name that is, and make nothing.
+//! Commands that only look or steer make nothing: a spool or a queue that they are asked about and that does not exist is
+//! an error, which names the nearest one that does.
 
 use super::config;
 use super::exit::{Failure, NO_JOB};

@@ -120,7 +120,7 @@ impl Plan {
 
     /// Refuses an address that others can reach and where nobody could be told from anybody.
     fn check_addresses(&self) -> Result<(), Failure> {
-        // Who comes to jobrunner's address with no token has no rights, but may have the password.
+        // A caller of jobrunner's address needs no token, only the password.
         let has_password = self.jobrunner.as_ref().is_some_and(|j| j.has_password());
         let is_guarded = |address: &&Address| {
             address.is_local() || (has_password && self.is_jobrunners(address))

@@ -41,7 +41,7 @@ pub struct HttpConfig {
     pub hosts: Vec<String>,
     /// The file with the tokens; relative to the spool.
     pub tokens: String,
-    /// What callers without a token may do.
+    /// The rights of callers without a token.
     pub tokenless: Tokenless,
     /// The dialects that are understood.
     pub dialects: Vec<Dialect>,

@@ -3,7 +3,7 @@
 use super::id::QueueName;
 use std::collections::BTreeSet;
 
-/// What is paused by files; settings may pause more.
+/// The queues that files pause; settings may pause more.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pauses {
     /// `pending/.paused`: nothing is started.

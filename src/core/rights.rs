@@ -208,7 +208,7 @@ pub struct Way {
 pub struct Tokenless {
     /// Those of our own user and of root.
     pub anonymous: Rights,
-    /// Those that the operator gives to others.
+    /// The rights that the operator gives to others.
     pub trust: Vec<Trust>,
 }
 

@@ -99,7 +99,7 @@ pub struct Engine {
     pub(super) retain_at: Option<Boot>,
     pub(super) space_at: Boot,
     pub(super) held: bool,
-    /// What is paused by files.
+    /// The queues that files pause.
     pub(super) pauses: Pauses,
     stopping: bool,
     /// Told again to stop.

@@ -22,7 +22,7 @@ pub struct Holder {
     pub pid: Option<i32>,
     /// Its version; `None` for a daemon older than 0.2.0, which did not say.
     pub version: Option<String>,
-    /// What it does with the spool. Daemons older than 0.2.0 did not say.
+    /// Its use of the spool. Daemons older than 0.2.0 did not say.
     pub role: Role,
     /// The file of its settings; `None` for `config.json` in the spool.
     pub config: Option<PathBuf>,
@@ -47,7 +47,7 @@ impl Holder {
     }
 }
 
-/// What the holder of a spool does with it.
+/// The use that the holder of a spool makes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It serves the spool until it is told to stop.
@@ -391,7 +391,7 @@ fn is_held(file: &File) -> io::Result<bool> {
     }
 }
 
-/// What the file says while all is well.
+/// The text of the file while there is no trouble.
 fn about_us(role: Role) -> String {
     format!(
         "{}\nversion: {}\ncommand: {}\n",

@@ -288,7 +288,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_ahead_at_the_start_is_doubted_for_a_day() {
         let mut doubt = Doubt::new(at(0, 700));
-        // What this daemon has finished itself vouches for nothing.
+        // Records that this daemon has finished itself vouch for nothing.
         assert!(!doubt.allows(at(0, 700), &records(&[1, 2, 701])));
         assert!(!doubt.allows(at(0, 700), &records(&[1, 2, 700])));
         assert!(doubt.allows(at(1, 701), &records(&[1, 2, 700])));

@@ -96,7 +96,7 @@ impl Proof {
     }
 }
 
-/// What the new binary prints, called with these arguments. Errors: why it does not exit with 0.
+/// Runs the new binary with these arguments and gives its output. Errors: why it does not exit with 0.
 fn answer(shared: &Shared, words: Vec<OsString>) -> Result<String, String> {
     let said = |e: std::io::Error| e.to_string();
     let path = program();
@@ -191,7 +191,7 @@ impl Engine {
     /// Goes on as this image.
     pub(super) fn stay(&mut self) {
         self.upgrade = Upgrade::No;
-        // What was to be kept is not for other children.
+        // The descriptors that were to live through the exec are not for other children.
         spawn::hide_descriptors();
         self.release();
     }

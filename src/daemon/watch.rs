@@ -340,7 +340,7 @@ impl Engine {
         }
     }
 
-    /// What is held is nothing to the scheduler. Removed, it takes its log along.
+    /// The scheduler does not know held jobs. A held job that is removed takes its log along.
     fn held_changed(&mut self, name: &[u8], change: Change) {
         if let (Change::MovedAway | Change::Removed, Ok(id)) = (change, JobId::from_bytes(name)) {
             self.errand(committer::Task::ByHand(id));

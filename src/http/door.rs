@@ -169,7 +169,7 @@ impl Door {
         job.saturating_mul(2).saturating_add(64 * 1024)
     }
 
-    /// Who this is and what they may do, or why they are not let in. `local_ip` is as for [`gate::check_site`].
+    /// Tells the caller and the caller's rights, or why the request is refused. `local_ip` is as for [`gate::check_site`].
     pub fn admit(
         &self,
         head: &Head,

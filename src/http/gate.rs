@@ -157,7 +157,7 @@ pub fn way(head: &Head, peer: Peer, local_ip: Option<IpAddr>, config: &HttpConfi
     }
 }
 
-/// What a host is to us. On a socket in the file system there is no address that it could be.
+/// Classifies a host. A socket in the file system has no address to compare it with.
 fn site_of(host: &str, local_ip: Option<IpAddr>, config: &HttpConfig) -> Site {
     let is_loopback = host.is_empty()
         || without_port(host).is_some_and(|name| {

@@ -117,7 +117,7 @@ impl Headers {
     }
 }
 
-/// Who is at the other end of a connection.
+/// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
     /// The address. `None` on a socket in the file system.

@@ -73,7 +73,7 @@ const ANSWER: usize = 72;
 /// Which answer belongs to which question: there is one of each.
 const SEQUENCE: u32 = 1;
 
-/// What the kernel says about a socket.
+/// The kernel's answer about a socket.
 #[derive(Debug, PartialEq, Eq)]
 struct Found {
     state: u8,

@@ -194,7 +194,7 @@ impl PidFd {
     }
 }
 
-/// What a status of wait(2) says of a process that has ended.
+/// Reads a status of wait(2) of a process that has ended.
 pub fn exit_of(status: i32) -> Exit {
     if libc::WIFEXITED(status) {
         Exit::Code(libc::WEXITSTATUS(status))

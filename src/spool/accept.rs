@@ -176,7 +176,7 @@ impl<F: Fs> Spool<F> {
                 let _ = self.fs.unlink(&place, name);
             }
         })?;
-        // One that is held is replaced too. It goes last, and never by way of a queue, where it could be started.
+        // A held job is replaced too. It goes last, and never by way of a queue, where it could be started.
         if how == How::Replace && self.fs.unlink(&Place::Held, name)? {
             self.sync(&Place::Held)?;
         }

@@ -40,7 +40,7 @@ pub(super) enum Brought {
     Changed,
 }
 
-/// What came of swapping a waiting job's file for a record.
+/// The outcome of swapping a waiting job's file for a record.
 pub(super) enum Rewritten {
     /// The record is there, as a file with this stamp.
     Done(Stamp),

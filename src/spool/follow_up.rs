@@ -39,7 +39,7 @@ enum Kind {
     OnFinish,
 }
 
-/// What tells one run of a job from the next.
+/// Tells one run of a job from the next.
 #[derive(Clone, Copy)]
 pub(super) enum Run<'a> {
     /// The end that its record carries.

@@ -154,7 +154,7 @@ impl<F: Fs> Spool<F> {
                 .is_some()
         };
         if is_there(Place::Held) {
-            // Whatever an older run of its name came to.
+            // An end of an older run of its name does not count.
             ParentState::Open
         } else if is_there(Place::Complete) {
             ParentState::Complete

@@ -24,7 +24,7 @@ pub enum Steered {
     Wrong(State),
 }
 
-/// What to do with a running job that is to be forgotten.
+/// The treatment of a running job that is to be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IfActive {
     /// Leave it alone.
@@ -71,7 +71,7 @@ impl<F: Fs> Spool<F> {
                 Where::Complete | Where::Failed => return Ok(Some(Steered::Wrong(at.state()))),
                 Where::Active => None,
                 Where::Pending(_) | Where::Held => match self.load(id, at)? {
-                    // What cannot be read is an error before it has been moved.
+                    // A record that cannot be read is an error before it is moved.
                     Some(waiting) => Some(waiting.is_over()),
                     None => return Ok(None),
                 },
@@ -193,7 +193,7 @@ impl<F: Fs> Spool<F> {
         let steered = self.act_on(id, |at| {
             let queue = match at {
                 Where::Held => {
-                    // Whoever moved it there may not have made that durable.
+                    // The move that brought it there may not be durable.
                     changed.insert(Place::Held);
                     return Ok(Some(Steered::Done(State::Held)));
                 }

@@ -149,7 +149,7 @@ pub fn without_userinfo(url: &str) -> Cow<'_, str> {
     }
 }
 
-/// What stands before, in and behind the part of a URL that names user, host and port.
+/// Splits a URL into the text before its authority (user, host and port), the authority, and the text after it.
 fn around_authority(url: &str) -> Option<(&str, &str, &str)> {
     let (head, rest) = url.split_at(url.find("//")? + 2);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());

@@ -56,7 +56,7 @@ pub fn waiting(door: &Door, queue: &QueueName) -> io::Result<usize> {
     }
 }
 
-/// What a `PATCH` changes.
+/// The changes of a `PATCH`.
 #[derive(Default)]
 struct Change {
     /// The file of a pause is made or removed.

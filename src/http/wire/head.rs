@@ -15,7 +15,7 @@ pub const MAX_TARGET: usize = 8 * 1024;
 pub struct Refused {
     /// 400 to 505.
     pub status: u16,
-    /// What is wrong with it.
+    /// Says what is wrong with it.
     pub why: &'static str,
 }
 

@@ -40,7 +40,7 @@ pub struct Reactor {
     /// No more complaints before that.
     pub(super) silent_until: [Option<Boot>; 2],
     pub(super) buffer: Vec<u8>,
-    /// What the requests of all connections weigh together.
+    /// The weight of the requests of all connections together, in bytes.
     pub(super) weight: usize,
 }
 
