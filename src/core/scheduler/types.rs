@@ -296,7 +296,7 @@ pub enum Action {
         id: JobId,
         /// The queue it is in.
         queue: QueueName,
-        /// What is wrong with it.
+        /// Says what is wrong with it.
         why: Rejection,
     },
     /// Look at this pending file afresh. Answer: `Arrived`, if it is a job.

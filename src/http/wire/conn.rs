@@ -208,9 +208,9 @@ impl Conn {
         waits && !self.leaving
     }
 
-    /// When the request came, if its answer can be brought to an end now for others who wait: no token was shown.
-    pub fn may_leave(&self) -> Option<Boot> {
-        let is_at_hand = match &self.phase {
+    /// True while its answer waits or streams, and no worker has it.
+    fn is_at_hand(&self) -> bool {
+        match &self.phase {
             Phase::Waiting { again, .. } => again.is_some(),
             Phase::Streaming(flow) => flow.source.is_some(),
             Phase::Head
@@ -219,9 +219,14 @@ impl Conn {
             | Phase::Late(_)
             | Phase::Sending
             | Phase::Lingering => false,
-        };
+        }
+    }
+
+    /// When the request came, if its answer can be brought to an end now for others who wait: no token was shown.
+    pub fn may_leave(&self) -> Option<Boot> {
         let exchange = self.exchange.as_ref()?;
-        (self.is_waiting() && is_at_hand && exchange.caller.is_none()).then_some(exchange.began)
+        (self.is_waiting() && self.is_at_hand() && exchange.caller.is_none())
+            .then_some(exchange.began)
     }
 
     /// True if the answer is the first to be cut off for others who wait: no token was shown, and nothing was changed.
@@ -251,16 +256,8 @@ impl Conn {
         Want {
             read: matches!(self.phase, Phase::Head | Phase::Body(..) | Phase::Lingering),
             write: !self.output.is_empty(),
-            hangup: match &self.phase {
-                Phase::Waiting { again, .. } => again.is_some() && !self.hung_up,
-                Phase::Streaming(flow) => flow.source.is_some(),
-                Phase::Head
-                | Phase::Body(..)
-                | Phase::Working
-                | Phase::Late(_)
-                | Phase::Sending
-                | Phase::Lingering => false,
-            },
+            hangup: self.is_at_hand()
+                && !(self.hung_up && matches!(self.phase, Phase::Waiting { .. })),
         }
     }
 
