@@ -292,9 +292,9 @@ fn a_job_removed_under_it() {
 
 #[test]
 fn it_takes_over_when_the_daemon_goes() {
-    let mut spool = Spool::serving(&["--slots", "1"]);
+    let mut spool = Spool::new();
     spool.config(r#"{"paused": true}"#);
-    spool.wait_daemon_log("config: read");
+    spool.serve(&["--slots", "1"]);
     let child = start(&spool, &["--id", "7", "echo after all; exit 4"]);
     spool.wait_file("pending/7");
     spool.config("{\"paused\": true, \"keep\": null}");
