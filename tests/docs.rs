@@ -225,13 +225,13 @@ fn every_record_field_is_in_the_manual() {
 #[test]
 fn every_setting_is_in_the_manual() {
     let page = macro_words(&read("doc/pirn-spool.5"));
-    let source = read("src/core/config.rs");
+    let source = read("src/core/config/mod.rs");
     let source = shipped(&source);
     let mut fields = arms(source);
     for name in ["FIELDS", "QUEUE_FIELDS", "DEFAULTS_FIELDS"] {
         fields.extend(list(source, name));
     }
-    let http = read("src/core/http.rs");
+    let http = read("src/core/config/http.rs");
     fields.extend(arms(shipped(&http)));
     fields.extend(list(&http, "HTTP_FIELDS"));
     assert!(fields.contains("keep_bytes") && fields.contains("max_log"));

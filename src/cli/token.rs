@@ -3,7 +3,7 @@
 use super::config;
 use super::exit::{BAD_CONFIG, FAILURE, Failure, OK, Outcome, USAGE};
 use super::output;
-use crate::core::rights::Rights;
+use crate::core::config::rights::Rights;
 use crate::http::tokens;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};

@@ -3,18 +3,13 @@
 //! Nothing in here touches a clock, a file, a process or a thread; `tests/tidy.rs` holds it to that.
 #![forbid(unsafe_code)]
 
-pub mod allow;
 pub mod config;
-pub mod http;
 pub mod id;
 pub mod json;
-pub mod network;
-pub mod pauses;
 pub mod policy;
 pub mod qmd;
 pub mod quote;
 pub mod record;
-pub mod rights;
 pub mod scheduler;
 mod short;
 pub mod time;

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::{Options, ServeError, SpoolLock, doing};
 use crate::core::config::Config;
-use crate::core::pauses::Pauses;
+use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
 use crate::os::user;
 use crate::os::written::{self, Written};

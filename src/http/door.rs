@@ -9,7 +9,7 @@ use super::request::Peer;
 use super::tokens::Tokens;
 use super::wire::head::Head;
 use crate::core::config::Config;
-use crate::core::rights::Caller;
+use crate::core::config::rights::Caller;
 use crate::daemon::{Options, Tally};
 use crate::os::written::{self, Written};
 use crate::os::{clock, procfs, user};

@@ -7,8 +7,8 @@
 use super::problem::Rebuff;
 use super::request::Peer;
 use super::wire::head::Head;
-use crate::core::http::HttpConfig;
-use crate::core::rights::{Caller, Rights, Site, Way};
+use crate::core::config::http::HttpConfig;
+use crate::core::config::rights::{Caller, Rights, Site, Way};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::net::IpAddr;

@@ -52,9 +52,9 @@ pub use request::{Headers, Method, Peer, Request};
 pub use submit::Refusal;
 pub use wake::Topic;
 
-pub use crate::core::rights::{Caller, Right, Rights};
+pub use crate::core::config::rights::{Caller, Right, Rights};
 
-use crate::core::http::Dialect;
+use crate::core::config::http::Dialect;
 use crate::core::id::JobId;
 use crate::core::time::Boot;
 use crate::daemon::Service;

@@ -1,6 +1,6 @@
 //! A request, complete and taken apart.
 
-use crate::core::rights::Caller;
+use crate::core::config::rights::Caller;
 use std::fmt;
 use std::net::SocketAddr;
 

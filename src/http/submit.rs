@@ -3,9 +3,9 @@
 use super::answer::Response;
 use super::{Door, problem};
 use crate::core::config::Config;
+use crate::core::config::rights::{Caller, Right};
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
-use crate::core::rights::{Caller, Right};
 use crate::core::time::Wall;
 use crate::daemon::{self, NotNow};
 use crate::os::clock;

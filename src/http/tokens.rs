@@ -1,7 +1,7 @@
 //! The file of tokens: one `NAME RIGHTS HASH` a line. The tokens themselves are nowhere: what is kept is their SHA-256,
 //! which is enough for 256 random bits.
 
-use crate::core::rights::Rights;
+use crate::core::config::rights::Rights;
 use crate::os::random;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -136,7 +136,7 @@ pub fn make(path: &Path, name: &str, rights: Rights) -> Result<String, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::rights::Right;
+    use crate::core::config::rights::Right;
 
     #[test]
     fn a_token_is_known_by_its_hash() {

@@ -1,7 +1,7 @@
 //! Who we are.
 
 use crate::core::config::Config;
-use crate::core::rights::Who;
+use crate::core::config::rights::Who;
 use std::path::PathBuf;
 
 /// The account this process runs as.

@@ -1,8 +1,8 @@
 //! Pauses that are files: `pending/.paused` and `pending/QUEUE/.paused`. touch(1) and rm(1) do the same.
 
 use super::{Fs, OLD_HELD, Place, Spool};
+use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
-use crate::core::pauses::Pauses;
 use std::io;
 
 /// The file's name, the only reserved one that begins with a dot.

@@ -1,6 +1,6 @@
 //! What the wire must make of any bytes: the head of a request, and a body in chunks.
 
-use pirn::core::http::HttpConfig;
+use pirn::core::config::http::HttpConfig;
 use pirn::http::request::{Method, decode};
 use pirn::http::wire::body::Body;
 use pirn::http::wire::head::{self, Framing, Head, MAX_FIELDS, MAX_TARGET};

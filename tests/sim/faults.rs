@@ -1,7 +1,7 @@
 //! The scheduler under test, and ways to make it a bad one, to see that the checker notices.
 
 use pirn::core::config::Terms;
-use pirn::core::pauses::Pauses;
+use pirn::core::config::pauses::Pauses;
 use pirn::core::scheduler::{Action, Event, Place, Policy, Rejection, Scheduler, Stop, Ticket};
 use pirn::core::time::{Boot, Now, Wall};
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use crate::faults::Fault;
 use crate::invariants::Checked;
 use crate::job::{NAMES, QUEUES, id, queue};
 use pirn::core::config::QueueConfig;
-use pirn::core::pauses::Pauses;
+use pirn::core::config::pauses::Pauses;
 use pirn::core::scheduler::Event;
 use pirn::core::time::Wall;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 
 use crate::job::File;
 use pirn::core::config::Config;
+use pirn::core::config::pauses::Pauses;
 use pirn::core::id::{JobId, QueueName};
-use pirn::core::pauses::Pauses;
 use pirn::core::policy::{TryEnd, Verdict};
 use pirn::core::record::Reason;
 use pirn::core::scheduler::{Event, Exit, MovedTo, Parent, ParentState, Policy, Stamp, Ticket};

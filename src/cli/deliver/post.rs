@@ -3,8 +3,8 @@
 use super::redirect::{is_same_site, join, scheme, tidy};
 use super::retry_after;
 use super::sign::signature;
-use crate::core::allow::Allow;
-use crate::core::http::Secret;
+use crate::core::config::allow::Allow;
+use crate::core::config::http::Secret;
 use crate::core::record::{Manner, Order, check_port, without_userinfo};
 use crate::os::clock;
 use std::fmt;

@@ -1,6 +1,6 @@
 //! Signatures as Standard Webhooks 1.0.0 has them.
 
-use crate::core::http::Secret;
+use crate::core::config::http::Secret;
 use base64::Engine as _;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

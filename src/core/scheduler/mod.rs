@@ -17,9 +17,9 @@ pub use types::{
     Stamp, Stop, Ticket,
 };
 
+use super::config::pauses::Pauses;
 use super::config::{Config, Only};
 use super::id::{JobId, QueueName};
-use super::pauses::Pauses;
 use super::time::{Boot, Now, Wall};
 use queues::Queues;
 use std::cmp::Reverse;

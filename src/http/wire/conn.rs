@@ -5,7 +5,7 @@ use super::exchange::Exchange;
 use super::head::Head;
 use super::listen::Stream;
 use super::send::{self, Extent, Manner};
-use crate::core::rights::Caller;
+use crate::core::config::rights::Caller;
 use crate::core::time::Boot;
 use crate::http::answer::{Response, Source, Wait, Woken};
 use crate::http::request::Peer;

@@ -2,7 +2,7 @@
 
 use super::head::{self, Head};
 use super::send::Manner;
-use crate::core::rights::{Caller, Rights};
+use crate::core::config::rights::{Caller, Rights};
 use crate::core::time::Boot;
 use crate::http::request::{Headers, Method, Peer, Request, decode, decode_form};
 

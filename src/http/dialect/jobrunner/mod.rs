@@ -17,9 +17,9 @@ mod settings;
 
 pub use settings::Settings;
 
+use crate::core::config::rights::{Caller, Rights};
 use crate::core::id::JobId;
 use crate::core::record::{Record, Scratch, Work};
-use crate::core::rights::{Caller, Rights};
 use crate::http::guesses::Verdict;
 use crate::http::{
     Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, Wait, Woken,

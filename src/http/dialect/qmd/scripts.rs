@@ -2,7 +2,7 @@
 
 use super::request::{Wanted, address};
 use super::{Outcome, failed, jobs, not_found, refused, require, result};
-use crate::core::allow::Allow;
+use crate::core::config::allow::Allow;
 use crate::core::id::{JobId, is_foreign};
 use crate::core::qmd::{self, Priority, is_of_qmd};
 use crate::core::record::{Record, State, Work};

@@ -1,6 +1,6 @@
 //! Pauses that are files of the spool.
 
-use super::id::QueueName;
+use crate::core::id::QueueName;
 use std::collections::BTreeSet;
 
 /// The queues that files pause; settings may pause more.

@@ -1,11 +1,17 @@
 //! `config.json`: live settings. Every field is optional; what is not there has the default given here.
 
-use super::http::{self, HttpConfig};
-use super::id::{QueueName, matches};
-use super::json::{self, JsonError, Object, expected, is_null};
-use super::policy::{BackoffSpec, RetryRule};
-use super::record::{Record, Setting, Work};
-use super::time::Boot;
+pub mod allow;
+pub mod http;
+pub mod network;
+pub mod pauses;
+pub mod rights;
+
+use self::http::HttpConfig;
+use crate::core::id::{QueueName, matches};
+use crate::core::json::{self, JsonError, Object, expected, is_null};
+use crate::core::policy::{BackoffSpec, RetryRule};
+use crate::core::record::{Record, Setting, Work};
+use crate::core::time::Boot;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -351,7 +357,7 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
             "max_interruptions" => {
                 d.max_interruptions = Some(o.read(key, raw, |r| times(r, 0))?);
             }
-            "backoff" => d.backoff = super::record::read_backoff(&o.child(key, raw)?)?,
+            "backoff" => d.backoff = crate::core::record::read_backoff(&o.child(key, raw)?)?,
             "grace" => d.grace = Some(o.read(key, raw, json::span)?),
             "timeout" => {
                 let span = o.read(key, raw, json::span)?;

@@ -2,9 +2,9 @@
 //! --http` does.
 
 use super::allow::Allow;
-use super::json::{self, JsonError, Object, is_null};
 use super::network::Network;
 use super::rights::{Rights, Tokenless, Trust, Who};
+use crate::core::json::{self, JsonError, Object, is_null};
 use base64::Engine as _;
 use serde_json::value::RawValue;
 use std::fmt;
