@@ -146,7 +146,7 @@ mod tests {
         fn every_date_is_read_as_it_is_printed((zone, shown) in zoned()) {
             let stamp = zone.to_timestamp(shown).unwrap();
             let now = Timestamp::UNIX_EPOCH;
-            let zoned = stamp.to_zoned(zone.clone());
+            let zoned = stamp.to_zoned_datetime(zone.clone());
             for form in ["%Y-%m-%dT%H:%M:%S%:z", "%Y-%m-%d %H:%M:%S%:z", "@%s"] {
                 let text = zoned.strftime(form).to_string();
                 prop_assert_eq!(at(&text, now, &zone).unwrap(), stamp, "{}", text);

@@ -1,6 +1,5 @@
 //! `Retry-After`: seconds, or one of the three forms of a date (RFC 9110, sections 10.2.3 and 5.6.7).
 
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
@@ -32,8 +31,7 @@ fn http_date(text: &str) -> Option<i64> {
     let parsed = OBSOLETE
         .iter()
         .find_map(|form| DateTime::strptime(form, text).ok())?;
-    let at: Timestamp = parsed.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    Some(at.as_second())
+    Some(TimeZone::UTC.to_timestamp(parsed).ok()?.as_second())
 }
 
 #[cfg(test)]
