@@ -1,16 +1,17 @@
 //! `pirn add`.
 
 use super::batch;
-use super::exit::{OK, Outcome};
+use super::exit::{CommandResult, Failure, OK};
 use super::job::JobArgs;
 use super::output;
 use super::served;
+use crate::spool::Spool;
 use clap::ArgGroup;
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").args(["command", "script", "batch"]).required(true).multiple(true))]
-pub struct Args {
+pub struct AddArgs {
     /// Jobs on standard input, one a line: shell lines, or records as JSON
     #[arg(long, conflicts_with_all = ["command", "script", "id"])]
     batch: bool,
@@ -21,8 +22,8 @@ pub struct Args {
     job: JobArgs,
 }
 
-pub fn add(spool: &Path, args: Args) -> Outcome {
-    let spool = super::open(spool, !args.no_sync)?;
+pub fn add(spool: &Path, args: AddArgs) -> CommandResult {
+    let spool = Spool::open(spool, !args.no_sync).map_err(|e| Failure::at(spool, e))?;
     if args.batch {
         return batch::add(&spool, args.job);
     }

@@ -1,7 +1,7 @@
 //! `pirn add --batch`: a job a line. What has arrived is accepted together, so that a slow writer is not waited for
 //! and a fast one shares its syncs; memory is bounded by that window, not by the input.
 
-use super::exit::{BAD_DATA, FAILURE, Failure, OK, Outcome};
+use super::exit::{BAD_DATA, CommandResult, FAILURE, Failure, OK};
 use super::job::{self, JobArgs};
 use super::served;
 use crate::core::config::Config;
@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
-/// Lines that are accepted together, at most.
+/// InputLines that are accepted together, at most.
 const WINDOW: usize = 1024;
 
 /// Their bytes, at most, but for the last of them.
@@ -26,16 +26,16 @@ const PIECE: usize = 64 << 10;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// A line that is not blank.
-struct Line {
+struct InputLine {
     /// From 1.
     number: u64,
     bytes: Vec<u8>,
 }
 
-pub fn add(spool: &Spool, args: JobArgs) -> Outcome {
+pub fn add(spool: &Spool, args: JobArgs) -> CommandResult {
     let common = Common::new(args.template(spool)?)?;
     let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut lines = Lines::new(input);
+    let mut lines = InputLines::new(input);
     let mut batch = Adding {
         spool,
         common,
@@ -65,7 +65,7 @@ struct Adding<'a> {
 type Broken = (u64, Failure);
 
 impl Adding<'_> {
-    fn all(&mut self, lines: &mut Lines) -> Result<(), Broken> {
+    fn all(&mut self, lines: &mut InputLines) -> Result<(), Broken> {
         let mut config = job::admit(self.spool).map_err(|e| (1, e))?;
         loop {
             let window = lines.window(config.max_job_bytes);
@@ -94,7 +94,7 @@ impl Adding<'_> {
     }
 
     /// Accepts these lines, and prints their ids.
-    fn window(&mut self, lines: &[Line], config: &Config) -> Result<(), Broken> {
+    fn window(&mut self, lines: &[InputLine], config: &Config) -> Result<(), Broken> {
         let most = config.max_job_bytes;
         // Jobs of the same age run in the order of their numbers, which is that of their lines. Several threads that
         // asked the clock for each line would give a later line an earlier time, and so would a clock that is set back.
@@ -229,7 +229,7 @@ fn in_a_line(e: RecordError) -> String {
 }
 
 /// The lines of standard input.
-struct Lines {
+struct InputLines {
     input: File,
     buffer: Vec<u8>,
     /// How much of the buffer has been given out, and how much has been looked through.
@@ -242,7 +242,7 @@ struct Lines {
     trouble: Option<Failure>,
 }
 
-impl Lines {
+impl InputLines {
     fn new(input: File) -> Self {
         Self {
             input,
@@ -261,7 +261,7 @@ impl Lines {
 
     /// The lines that are there, blank ones left out; waits for the first. None are given when there are no more, or
     /// when `trouble` says why.
-    fn window(&mut self, most: u64) -> Vec<Line> {
+    fn window(&mut self, most: u64) -> Vec<InputLine> {
         let (mut lines, mut bytes) = (Vec::new(), 0);
         while lines.len() < WINDOW && bytes < WINDOW_BYTES {
             if let Some(line) = self.next_line() {
@@ -276,7 +276,7 @@ impl Lines {
                 bytes += line.len();
                 let number = self.number;
                 let is_blank = line.iter().all(u8::is_ascii_whitespace);
-                lines.extend((!is_blank).then_some(Line {
+                lines.extend((!is_blank).then_some(InputLine {
                     number,
                     bytes: line,
                 }));

@@ -1,10 +1,9 @@
 //! `pirn config`.
 
 use super::existing;
-use super::exit::{BAD_CONFIG, FAILURE, Failure, OK, Outcome, USAGE};
+use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
 use super::output;
-use crate::core::config::Config;
-use crate::daemon::SpoolLock;
+use super::settings;
 use crate::os::{user, written};
 use crate::spool::EditError;
 use clap::Subcommand;
@@ -13,13 +12,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ConfigArgs {
     #[command(subcommand)]
-    command: Action,
+    command: ConfigCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum ConfigCommand {
     /// Say whether the settings are valid, and what is wrong where
     Check {
         /// The file [default: config.json in the spool]
@@ -34,16 +33,16 @@ enum Action {
     },
 }
 
-pub fn config(spool: &Path, args: Args) -> Outcome {
+pub fn config(spool: &Path, args: ConfigArgs) -> CommandResult {
     match args.command {
-        Action::Check { file } => check_file(spool, file),
-        Action::Set { key, value } => set(spool, &key, &value),
+        ConfigCommand::Check { file } => check_file(spool, file),
+        ConfigCommand::Set { key, value } => set(spool, &key, &value),
     }
 }
 
-fn check_file(spool: &Path, file: Option<PathBuf>) -> Outcome {
+fn check_file(spool: &Path, file: Option<PathBuf>) -> CommandResult {
     let named = file.is_some();
-    let path = file.unwrap_or_else(|| self::path(spool));
+    let path = file.unwrap_or_else(|| settings::path(spool));
     let bad = |e: String| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display()));
     match written::read_finished(&path, user::read_config) {
         Ok(checked) => checked.map(drop).map_err(bad)?,
@@ -61,32 +60,16 @@ fn check_file(spool: &Path, file: Option<PathBuf>) -> Outcome {
     Ok(OK)
 }
 
-/// Where the settings are: in the spool, unless its daemon says otherwise.
-pub fn path(spool: &Path) -> PathBuf {
-    let holder = SpoolLock::holder(spool).ok().flatten();
-    let elsewhere = holder.and_then(|holder| holder.config);
-    elsewhere.unwrap_or_else(|| spool.join("config.json"))
-}
-
-/// The settings in this file, or what is wrong with them.
-pub fn read(file: &Path) -> Result<Config, String> {
-    match written::read_finished(file, user::read_config) {
-        Ok(config) => config,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
 /// The one setting for which null is a value of its own.
 const KEEPS_NULL: &str = "keep";
 
-fn set(path: &Path, key: &str, value: &str) -> Outcome {
+fn set(path: &Path, key: &str, value: &str) -> CommandResult {
     let spool = existing::spool(path)?;
     let keys = keys(key)?;
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let removes = value == "null" && key != KEEPS_NULL;
     let edit = (&keys[..], (!removes).then(|| as_json(value)));
-    let file = self::path(path);
+    let file = settings::path(path);
     if file != path.join("config.json") {
         let what = format!(
             "the daemon's settings are in {}; edit them there",
@@ -96,7 +79,7 @@ fn set(path: &Path, key: &str, value: &str) -> Outcome {
     }
     match spool.edit_settings(&[edit]) {
         Ok(()) => Ok(OK),
-        Err(EditError::Io(e)) => Err(super::at(&file, e)),
+        Err(EditError::Io(e)) => Err(Failure::at(&file, e)),
         Err(e @ (EditError::Invalid(_) | EditError::Unreadable(_))) => {
             Err(Failure::new(BAD_CONFIG, format!("{}: {e}", file.display())))
         }

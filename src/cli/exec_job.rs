@@ -1,7 +1,7 @@
 //! `pirn exec-job`: what the daemon starts when a job needs more than its own child sets up. It sets itself up,
 //! then becomes the job: same pid, same session.
 
-use super::exit::{Failure, Outcome};
+use super::exit::{CommandResult, Failure};
 use crate::core::record::parse_umask;
 use crate::os::cgroup::Cgroup;
 use crate::os::{limits, spawn};
@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ExecJobArgs {
     /// The control group to enter.
     #[arg(long)]
     cgroup: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Args {
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-pub fn exec_job(args: Args) -> Outcome {
+pub fn exec_job(args: ExecJobArgs) -> CommandResult {
     let refused = |what: String, e: io::Error| Failure::new(NOT_EXECUTABLE, format!("{what}: {e}"));
     if let Some(path) = args.cgroup
         && let Err(e) = Cgroup::at(path).enter()

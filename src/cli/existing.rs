@@ -1,17 +1,17 @@
 //! Commands that only look or steer make nothing: a spool or a queue that they are asked about and that does not exist is
 //! an error, which names the nearest one that does.
 
-use super::config;
 use super::exit::{Failure, NO_JOB};
-use crate::core::id::QueueName;
+use super::settings;
+use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
-use crate::spool::Spool;
+use crate::spool::{Found, Spool};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Opens a spool that is there.
 pub fn spool(path: &Path) -> Result<Spool, Failure> {
-    let found = Spool::existing(path).map_err(|e| super::at(path, e))?;
+    let found = Spool::existing(path).map_err(|e| Failure::at(path, e))?;
     found.ok_or_else(|| no_spool(path))
 }
 
@@ -43,11 +43,15 @@ fn similar(path: &Path) -> Option<PathBuf> {
     nearest(name, &names).map(|right| path.with_file_name(right))
 }
 
+/// Finds a job.
+pub fn job(spool: &Spool, id: &JobId) -> Result<Found, Failure> {
+    spool.get(id)?.ok_or_else(|| Failure::no_job(id))
+}
+
 /// Refuses a queue of which there is no trace: no directory in `pending/`, no settings, and no record that names it.
 pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
     let mut known: BTreeSet<QueueName> = spool.queues()?.into_iter().collect();
-    let file = config::path(spool.path());
-    let config = config::read(&file);
+    let config = settings::read(spool.path());
     known.extend(
         config
             .iter()
@@ -68,10 +72,7 @@ pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
         (Some(right), _) => format!("did you mean {right}?"),
         (None, Ok(_)) => format!("pirn add -q {queue} makes one"),
         (None, Err(e)) => {
-            format!(
-                "the settings may name one, but cannot be read: {}: {e}",
-                file.display()
-            )
+            format!("the settings may name one, but cannot be read: {e}")
         }
     };
     Err(Failure::new(

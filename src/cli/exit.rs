@@ -2,6 +2,8 @@
 //! own, and 124 to 127 mean what they mean for timeout(1) and the shell.
 
 use crate::core::record::{Reason, Record};
+use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Done.
@@ -61,14 +63,23 @@ impl Failure {
         }
     }
 
+    /// A failure to open this file or spool.
+    pub fn at(path: &Path, e: io::Error) -> Self {
+        let failure = Self::from(e);
+        Self {
+            message: format!("{}: {}", path.display(), failure.message),
+            ..failure
+        }
+    }
+
     /// There is no such job.
     pub fn no_job(id: &impl std::fmt::Display) -> Self {
         Self::new(NO_JOB, format!("there is no job {id}"))
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(e: std::io::Error) -> Self {
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
         let code = match e.raw_os_error() {
             Some(
                 libc::ENOSPC
@@ -86,10 +97,10 @@ impl From<std::io::Error> for Failure {
 }
 
 /// What a command gives: an exit code, or a failure to report.
-pub type Outcome = Result<u8, Failure>;
+pub type CommandResult = Result<u8, Failure>;
 
 /// Reports a failure and turns the outcome into what `main` returns.
-pub fn finish(outcome: Outcome) -> ExitCode {
+pub fn finish(outcome: CommandResult) -> ExitCode {
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

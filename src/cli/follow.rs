@@ -13,7 +13,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// One log being shown.
-struct Stream {
+struct ShownLog {
     name: String,
     /// What an earlier run of this name has left, which is not to be shown: the log's inode and size.
     old: Option<(u64, u64)>,
@@ -42,7 +42,7 @@ pub struct Follower<'s> {
     id: JobId,
     moves: Moves,
     poller: Poller,
-    streams: [Stream; 2],
+    streams: [ShownLog; 2],
 }
 
 /// The number of our own watches in the poller; callers' descriptors have others.
@@ -105,7 +105,7 @@ impl<'s> Follower<'s> {
         }
         let poller = Poller::new()?;
         poller.add(&moves.watcher, WATCHES)?;
-        let stream = |name, is_error| Stream {
+        let stream = |name, is_error| ShownLog {
             name,
             old: None,
             is_error,

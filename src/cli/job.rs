@@ -1,7 +1,7 @@
 //! The options that describe a job, shared by `add` and `run`.
 
-use super::config;
 use super::exit::{BAD_DATA, FAILURE, Failure, NOT_NOW, USAGE};
+use super::settings;
 use super::when;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
@@ -494,20 +494,18 @@ fn parse_limit(text: &str) -> Result<(String, Option<u64>), String> {
 
 /// Refuses new work while there is too little room for it on the disk, or the disk has failed.
 pub fn admit(spool: &Spool) -> Result<Config, Failure> {
-    let config = settings(spool);
+    let config = settings_or_defaults(spool);
     daemon::admit(spool, &config).map_err(not_now)?;
     Ok(config)
 }
 
 /// The settings. While their file is not valid, a daemon goes on with those that it has, which are not known here: new
 /// jobs are accepted with pirn's own defaults then, and the user is told so, once.
-fn settings(spool: &Spool) -> Config {
+fn settings_or_defaults(spool: &Spool) -> Config {
     static TOLD: Once = Once::new();
-    let path = config::path(spool.path());
-    config::read(&path).unwrap_or_else(|e| {
+    settings::read(spool.path()).unwrap_or_else(|e| {
         TOLD.call_once(|| {
-            let path = path.display();
-            eprintln!("pirn: {path}: {e}; until that is mended, jobs that do not say how many tries they have get 1");
+            eprintln!("pirn: {e}; until that is mended, jobs that do not say how many tries they have get 1");
         });
         Config::default()
     })

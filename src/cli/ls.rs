@@ -1,7 +1,7 @@
 //! `pirn ls`.
 
 use super::existing;
-use super::exit::{Failure, OK, Outcome};
+use super::exit::{CommandResult, Failure, OK};
 use super::output::{Pieces, Style};
 use super::rows::{Form, Row};
 use crate::core::id::QueueName;
@@ -11,7 +11,7 @@ use crate::spool::{Spool, Where};
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct LsArgs {
     /// States to list [default: all; of the finished, the newest 20]
     #[arg(value_name = "STATE", value_enum)]
     states: Vec<StateArg>,
@@ -62,7 +62,7 @@ impl StateArg {
 /// Finished jobs that are listed unless more are asked for.
 const FINISHED: usize = 20;
 
-impl Args {
+impl LsArgs {
     pub fn form(&self) -> Form {
         match (self.ids, self.json) {
             (true, _) => Form::Ids,
@@ -100,7 +100,7 @@ impl Args {
     }
 }
 
-pub fn ls(spool: &Path, args: &Args) -> Outcome {
+pub fn ls(spool: &Path, args: &LsArgs) -> CommandResult {
     let spool = existing::spool(spool)?;
     if let Some(queue) = &args.queue {
         existing::queue(&spool, queue)?;
@@ -154,7 +154,7 @@ pub fn ls(spool: &Path, args: &Args) -> Outcome {
 }
 
 /// Where the jobs in one state are that may be wanted.
-fn places(spool: &Spool, args: &Args, state: State) -> Result<Vec<Where>, Failure> {
+fn places(spool: &Spool, args: &LsArgs, state: State) -> Result<Vec<Where>, Failure> {
     Ok(match state {
         State::Held => vec![Where::Held],
         State::Active => vec![Where::Active],
@@ -174,7 +174,7 @@ fn places(spool: &Spool, args: &Args, state: State) -> Result<Vec<Where>, Failur
 }
 
 /// Lists ids without a look into the files.
-fn list_names(spool: &Spool, args: &Args, state: State, out: &mut Pieces) -> Result<(), Failure> {
+fn list_names(spool: &Spool, args: &LsArgs, state: State, out: &mut Pieces) -> Result<(), Failure> {
     for at in places(spool, args, state)? {
         for id in spool.ids(&at)? {
             out.push(&[id.as_str(), "\n"])?;
@@ -184,14 +184,14 @@ fn list_names(spool: &Spool, args: &Args, state: State, out: &mut Pieces) -> Res
 }
 
 /// The jobs in one state, in the order they will run, run, or ended.
-fn collect(spool: &Spool, args: &Args, state: State) -> Result<Vec<Row>, Failure> {
+fn collect(spool: &Spool, args: &LsArgs, state: State) -> Result<Vec<Row>, Failure> {
     let now = clock::wall();
     let mut rows = Vec::new();
     for at in places(spool, args, state)? {
         for id in spool.ids(&at)? {
             match spool.load(&id, &at) {
                 Ok(Some(record)) if args.wants(&record) => {
-                    rows.push(Row::new(id, &at, &record, args, now));
+                    rows.push(Row::new(id, &at, &record, args.form(), now));
                 }
                 Ok(_) => {}
                 Err(e) => eprintln!("pirn: {e}"),

@@ -17,6 +17,7 @@ mod rows;
 mod run;
 mod serve;
 mod served;
+mod settings;
 mod show;
 mod status;
 mod steer;
@@ -25,11 +26,9 @@ mod wait;
 mod when;
 
 use crate::os::user;
-use crate::spool::Spool;
 use clap::{Parser, Subcommand};
-use exit::{Failure, Outcome};
-use std::io;
-use std::path::{Path, PathBuf};
+use exit::CommandResult;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A job queue that is a directory: drop a file in, it runs.
@@ -55,20 +54,20 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the jobs of a spool
-    Serve(serve::Args),
+    Serve(serve::ServeArgs),
     /// Add a job; prints its id
-    Add(add::Args),
+    Add(add::AddArgs),
     /// Add a job, show its output, exit as it does; needs no daemon
-    Run(run::Args),
+    Run(run::RunArgs),
     /// List jobs
     #[command(alias = "list")]
-    Ls(ls::Args),
+    Ls(ls::LsArgs),
     /// Show a job's record
-    Show(show::Args),
+    Show(show::ShowArgs),
     /// Show a job's output
     Log(show::LogArgs),
     /// Wait for jobs to end; exits as they did
-    Wait(wait::Args),
+    Wait(wait::WaitArgs),
     /// End waiting or running jobs; their records go to failed/
     Cancel(steer::Ids),
     /// Run finished jobs again
@@ -84,14 +83,14 @@ enum Command {
     /// Start jobs again
     Resume(pause::QueueArgs),
     /// Show how the spool is
-    Status(status::Args),
+    Status(status::StatusArgs),
     /// Make tokens for the HTTP door
-    Token(token::Args),
+    Token(token::TokenArgs),
     /// Check the settings
-    Config(config::Args),
+    Config(config::ConfigArgs),
     /// Become a job: used by the daemon
     #[command(hide = true)]
-    ExecJob(exec_job::Args),
+    ExecJob(exec_job::ExecJobArgs),
     /// Call the URL of a job: used by the daemon
     #[cfg(feature = "url")]
     #[command(hide = true)]
@@ -111,7 +110,7 @@ struct AddCli {
 
 #[derive(Debug, Subcommand)]
 enum AddCommand {
-    Add(add::Args),
+    Add(add::AddArgs),
 }
 
 impl Cli {
@@ -152,7 +151,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn carry_out(spool: PathBuf, command: Command) -> Outcome {
+fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
     match command {
         Command::Serve(args) => serve::serve(spool, args),
         Command::Add(args) => add::add(&spool, args),
@@ -174,18 +173,5 @@ fn carry_out(spool: PathBuf, command: Command) -> Outcome {
         Command::ExecJob(args) => exec_job::exec_job(args),
         #[cfg(feature = "url")]
         Command::Deliver => deliver::deliver(),
-    }
-}
-
-/// Opens the spool, making it if it is not there. What is not `durable` syncs nothing.
-fn open(path: &Path, durable: bool) -> Result<Spool, Failure> {
-    Spool::open(path, durable).map_err(|e| at(path, e))
-}
-
-fn at(path: &Path, e: io::Error) -> Failure {
-    let failure = Failure::from(e);
-    Failure {
-        message: format!("{}: {}", path.display(), failure.message),
-        ..failure
     }
 }

@@ -1,10 +1,10 @@
 //! `pirn pause`, `pirn resume`: the files that touch(1) and rm(1) would make and remove.
 
-use super::config;
 use super::existing;
-use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome, USAGE};
+use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
+use super::served;
+use super::settings;
 use crate::core::id::QueueName;
-use crate::daemon::SpoolLock;
 use crate::spool::Spool;
 use std::io;
 use std::path::Path;
@@ -24,9 +24,9 @@ fn open(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
     Ok(spool)
 }
 
-pub fn pause(path: &Path, args: &QueueArgs) -> Outcome {
+pub fn pause(path: &Path, args: &QueueArgs) -> CommandResult {
     let spool = open(path, args)?;
-    check_daemon(path)?;
+    served::refuse_old_daemon(path)?;
     match spool.pause(args.queue.as_ref()) {
         Ok(()) => Ok(OK),
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
@@ -37,18 +37,16 @@ pub fn pause(path: &Path, args: &QueueArgs) -> Outcome {
 }
 
 /// Fails if the queue is still paused by something else.
-pub fn resume(path: &Path, args: &QueueArgs) -> Outcome {
+pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
     let spool = open(path, args)?;
     let queue = args.queue.as_ref();
     spool.resume(queue)?;
-    let file = config::path(path);
-    let config = config::read(&file).map_err(|e| {
-        let what = format!(
-            "{}: {e}; until that is mended, nobody can tell whether a setting pauses too",
-            file.display()
-        );
+    let config = settings::read(path).map_err(|e| {
+        let what =
+            format!("{e}; until that is mended, nobody can tell whether a setting pauses too");
         Failure::new(BAD_CONFIG, what)
     })?;
+    let file = settings::path(path);
     let still = match config.pausing_setting(queue) {
         Some(setting) if file == path.join("config.json") => format!(
             "the setting {setting} in config.json pauses it (pirn config set {setting} null)"
@@ -63,18 +61,4 @@ pub fn resume(path: &Path, args: &QueueArgs) -> Outcome {
         FAILURE,
         format!("nothing is resumed yet: {still}"),
     ))
-}
-
-/// Refuses what a daemon of an older version would not see: it would go on to start the jobs.
-pub fn check_daemon(path: &Path) -> Result<(), Failure> {
-    let holder = SpoolLock::holder(path)?;
-    let Some(holder) = holder.filter(|holder| holder.pid.is_some() && holder.version.is_none())
-    else {
-        return Ok(());
-    };
-    let what = format!(
-        "the daemon ({holder}) is of a version that knows neither held/ nor .paused: restart it with this one, or \
-         send it SIGUSR2"
-    );
-    Err(Failure::new(NOT_NOW, what))
 }

@@ -1,6 +1,5 @@
 //! What `ls` keeps of a job: as much as it prints, so that a million jobs are no million records.
 
-use super::ls::Args;
 use super::output::tame;
 use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Reason, Record, State};
@@ -23,14 +22,14 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(id: JobId, at: &Where, record: &Record, args: &Args, now: Wall) -> Self {
+    pub fn new(id: JobId, at: &Where, record: &Record, form: Form, now: Wall) -> Self {
         let state = at.state();
         let (priority, when) = match state {
             State::Pending | State::Held => (record.priority, record.created_at),
             State::Active => (0, record.started_at),
             State::Complete | State::Failed => (0, record.finished_at),
         };
-        let (result, text) = match args.form() {
+        let (result, text) = match form {
             Form::Ids => Default::default(),
             Form::Json => (
                 String::new(),

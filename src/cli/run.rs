@@ -1,6 +1,6 @@
 //! `pirn run`: add, follow, exit as the job did. With no daemon on the spool it runs the job itself.
 
-use super::exit::{self, Failure, NO_CODE, Outcome};
+use super::exit::{self, CommandResult, Failure, NO_CODE};
 use super::follow::{self, Follower};
 use super::job::JobArgs;
 use super::serve;
@@ -16,13 +16,13 @@ use std::sync::{Arc, mpsc};
 
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").args(["command", "script"]).required(true).multiple(true))]
-pub struct Args {
+pub struct RunArgs {
     #[command(flatten)]
     job: JobArgs,
 }
 
 /// Everything that goes wrong here is "our own failure", told apart from whatever the job may exit with.
-pub fn run(path: &Path, args: Args) -> Outcome {
+pub fn run(path: &Path, args: RunArgs) -> CommandResult {
     run_job(path, args.job).map_err(|failure| Failure {
         code: if failure.code == exit::USAGE {
             failure.code
@@ -33,9 +33,9 @@ pub fn run(path: &Path, args: Args) -> Outcome {
     })
 }
 
-fn run_job(path: &Path, job: JobArgs) -> Outcome {
+fn run_job(path: &Path, job: JobArgs) -> CommandResult {
     serve::start_logging("warn");
-    let spool = super::open(path, true)?;
+    let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
     let old = job
         .id()
         .map(|id| follow::old_logs(&spool, id))

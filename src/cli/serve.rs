@@ -1,6 +1,6 @@
 //! `pirn serve`.
 
-use super::exit::{BAD_CONFIG, FAILURE, Failure, NOT_NOW, OK, Outcome};
+use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK};
 use super::job::environment;
 use super::output;
 use crate::core::config::{Config, Only};
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ServeArgs {
     /// The spool
     #[arg(value_name = "SPOOL")]
     path: Option<PathBuf>,
@@ -48,13 +48,13 @@ pub struct Args {
 }
 
 /// How to serve, and where to listen.
-struct Plan {
+struct ServePlan {
     options: Options,
     addresses: Vec<Address>,
     jobrunner: Option<jobrunner::Settings>,
 }
 
-pub fn serve(spool: PathBuf, args: Args) -> Outcome {
+pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
     start_logging("info");
     limits::keep_no_large_memory();
     let given = Given {
@@ -69,14 +69,14 @@ pub fn serve(spool: PathBuf, args: Args) -> Outcome {
 }
 
 /// Does what [`serve`] does before it touches anything. A daemon calls it before it becomes this binary.
-pub fn prove(spool: PathBuf, args: Args) -> Outcome {
+pub fn prove(spool: PathBuf, args: ServeArgs) -> CommandResult {
     let plan = plan(spool, args)?;
     daemon::read_settings(&plan.options).map_err(failure)?;
     output::line(concat!("pirn ", env!("CARGO_PKG_VERSION")))?;
     Ok(OK)
 }
 
-fn plan(spool: PathBuf, args: Args) -> Result<Plan, Failure> {
+fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
     let jobrunner = match args.jobrunner {
         true => Some(jobrunner()?),
         false => None,
@@ -95,7 +95,7 @@ fn plan(spool: PathBuf, args: Args) -> Result<Plan, Failure> {
     };
     let mut addresses = args.http;
     addresses.extend(jobrunner.as_ref().map(|j| j.address.clone()));
-    let plan = Plan {
+    let plan = ServePlan {
         options,
         addresses,
         jobrunner,
@@ -104,7 +104,7 @@ fn plan(spool: PathBuf, args: Args) -> Result<Plan, Failure> {
     Ok(plan)
 }
 
-impl Plan {
+impl ServePlan {
     fn is_jobrunners(&self, address: &Address) -> bool {
         let jobrunner = self.jobrunner.as_ref();
         jobrunner.is_some_and(|j| j.address == *address)
@@ -152,7 +152,7 @@ fn jobrunner() -> Result<jobrunner::Settings, Failure> {
 }
 
 /// Listens, so that a daemon that cannot does not start; requests are answered once it has the spool.
-fn opening(plan: Plan) -> Result<Option<Opening>, Failure> {
+fn opening(plan: ServePlan) -> Result<Option<Opening>, Failure> {
     if plan.addresses.is_empty() {
         return Ok(None);
     }

@@ -1,11 +1,13 @@
 //! Saying on stderr what a job waits for, and that no daemon is there to start it: else an `add` that nobody serves
 //! looks like any other, and a `wait` for it like one that hangs.
 
+use super::exit::{Failure, NOT_NOW};
 use crate::core::id::JobId;
 use crate::daemon::{Role, SpoolLock};
 use crate::os::clock;
 use crate::spool::{Found, Spool, Where};
 use std::io;
+use std::path::Path;
 
 /// Jobs that are named; of more, only the number is said.
 const NAMED: usize = 3;
@@ -14,6 +16,20 @@ const NAMED: usize = 3;
 pub fn is_served(spool: &Spool) -> io::Result<bool> {
     let holder = SpoolLock::holder(spool.path())?;
     Ok(holder.is_some_and(|holder| holder.role == Role::Serve))
+}
+
+/// Refuses to hold or pause under a daemon of an older version, which would not notice and start the jobs.
+pub fn refuse_old_daemon(spool: &Path) -> Result<(), Failure> {
+    let holder = SpoolLock::holder(spool)?;
+    let Some(holder) = holder.filter(|holder| holder.pid.is_some() && holder.version.is_none())
+    else {
+        return Ok(());
+    };
+    let what = format!(
+        "the daemon ({holder}) is of a version that knows neither held/ nor .paused: restart it with this one, or \
+         send it SIGUSR2"
+    );
+    Err(Failure::new(NOT_NOW, what))
 }
 
 /// Says that no daemon serves the spool, if so, and how to start one.

@@ -1,20 +1,20 @@
 //! `pirn show` and `pirn log`.
 
 use super::existing;
-use super::exit::{FAILURE, Failure, OK, Outcome};
+use super::exit::{CommandResult, FAILURE, Failure, OK};
 use super::follow::Follower;
 use super::output;
 use super::served;
 use crate::core::id::JobId;
 use crate::core::json::Object;
 use crate::os::dir;
-use crate::spool::{Found, Place, Spool, stderr_log};
+use crate::spool::{Place, stderr_log};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct ShowArgs {
     /// The job
     id: JobId,
     /// The record as JSON, environment included
@@ -37,14 +37,9 @@ pub struct LogArgs {
     stderr: bool,
 }
 
-/// The job, or the failure that says there is none.
-pub fn get(spool: &Spool, id: &JobId) -> Result<Found, Failure> {
-    spool.get(id)?.ok_or_else(|| Failure::no_job(id))
-}
-
-pub fn show(spool: &Path, args: &Args) -> Outcome {
+pub fn show(spool: &Path, args: &ShowArgs) -> CommandResult {
     let spool = existing::spool(spool)?;
-    let mut found = get(&spool, &args.id)?;
+    let mut found = existing::job(&spool, &args.id)?;
     if args.json {
         output::bytes(found.record.to_json_in(found.at.state()).as_bytes())?;
         return Ok(OK);
@@ -70,9 +65,9 @@ pub fn show(spool: &Path, args: &Args) -> Outcome {
     Ok(OK)
 }
 
-pub fn log(spool: &Path, args: &LogArgs) -> Outcome {
+pub fn log(spool: &Path, args: &LogArgs) -> CommandResult {
     let spool = existing::spool(spool)?;
-    let found = get(&spool, &args.id)?;
+    let found = existing::job(&spool, &args.id)?;
     if args.follow {
         if !found.is_over() {
             served::tell_waiting(&spool, &[&args.id]);

@@ -1,9 +1,9 @@
 //! `pirn status`: all that can be said without asking the daemon, which is all.
 
-use super::config;
 use super::existing;
-use super::exit::{Failure, OK, Outcome};
+use super::exit::{CommandResult, Failure, OK};
 use super::output;
+use super::settings;
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
@@ -15,23 +15,23 @@ use std::path::Path;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct StatusArgs {
     /// As JSON
     #[arg(long)]
     json: bool,
 }
 
-struct Queue {
+struct QueueStatus {
     name: QueueName,
     waiting: usize,
     paused: bool,
 }
 
-pub fn status(path: &Path, args: &Args) -> Outcome {
+pub fn status(path: &Path, args: &StatusArgs) -> CommandResult {
     wait_for_start(path);
     let spool = existing::spool(path)?;
-    let file = config::path(path);
-    let (config, config_error) = match config::read(&file) {
+    let file = settings::path(path);
+    let (config, config_error) = match settings::read_file(&file) {
         Ok(config) => (config, None),
         Err(e) => (
             Config::default(),
@@ -123,7 +123,7 @@ fn wait_for_start(path: &Path) {
     }
 }
 
-fn queues(spool: &Spool, config: &Config, pauses: &Pauses) -> Result<Vec<Queue>, Failure> {
+fn queues(spool: &Spool, config: &Config, pauses: &Pauses) -> Result<Vec<QueueStatus>, Failure> {
     let mut names = spool.queues()?;
     names.push(QueueName::default());
     names.extend(config.queues.keys().cloned());
@@ -137,7 +137,7 @@ fn queues(spool: &Spool, config: &Config, pauses: &Pauses) -> Result<Vec<Queue>,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
             Err(e) => return Err(e.into()),
         };
-        queues.push(Queue {
+        queues.push(QueueStatus {
             paused: config.is_paused(&name) || pauses.has(&name),
             name,
             waiting,

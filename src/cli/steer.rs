@@ -1,8 +1,8 @@
 //! `pirn cancel`, `pirn retry`, `pirn rm`, `pirn hold`, `pirn release`.
 
 use super::existing;
-use super::exit::{FAILURE, Failure, OK, Outcome};
-use super::pause::check_daemon;
+use super::exit::{CommandResult, FAILURE, Failure, OK};
+use super::served;
 use crate::core::id::JobId;
 use crate::spool::{IfActive, Place, Spool, Steered, Where};
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ pub struct RmArgs {
     kill: bool,
 }
 
-pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
+pub fn cancel(spool: &Path, args: &Ids) -> CommandResult {
     let spool = existing::spool(spool)?;
     each(&spool, &args.ids, |id, _| match spool.cancel(id)? {
         Steered::Done(_) => Ok(()),
@@ -48,7 +48,7 @@ pub fn cancel(spool: &Path, args: &Ids) -> Outcome {
     })
 }
 
-pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
+pub fn retry(spool: &Path, args: &RetryArgs) -> CommandResult {
     let spool = existing::spool(spool)?;
     let ids = if args.failed {
         spool.ids(&Where::Failed)?
@@ -67,13 +67,13 @@ pub fn retry(spool: &Path, args: &RetryArgs) -> Outcome {
     })
 }
 
-pub fn hold(path: &Path, args: &Ids) -> Outcome {
+pub fn hold(path: &Path, args: &Ids) -> CommandResult {
     let spool = existing::spool(path)?;
-    check_daemon(path)?;
+    served::refuse_old_daemon(path)?;
     each(&spool, &args.ids, |id, _| waits(id, spool.hold(id)))
 }
 
-pub fn release(path: &Path, args: &Ids) -> Outcome {
+pub fn release(path: &Path, args: &Ids) -> CommandResult {
     let spool = existing::spool(path)?;
     each(&spool, &args.ids, |id, _| waits(id, spool.release(id)))
 }
@@ -95,7 +95,7 @@ fn waits(id: &JobId, steered: io::Result<Steered>) -> Result<(), Failure> {
     }
 }
 
-pub fn rm(spool: &Path, args: &RmArgs) -> Outcome {
+pub fn rm(spool: &Path, args: &RmArgs) -> CommandResult {
     let spool = existing::spool(spool)?;
     each(&spool, &args.ids, |id, changed| {
         remove(&spool, id, args.kill, changed)
@@ -128,7 +128,7 @@ fn each(
     spool: &Spool,
     ids: &[JobId],
     mut work: impl FnMut(&JobId, &mut BTreeSet<Place>) -> Result<(), Failure>,
-) -> Outcome {
+) -> CommandResult {
     let (mut code, mut changed) = (OK, BTreeSet::new());
     for id in ids {
         if let Err(failure) = work(id, &mut changed) {

@@ -1,21 +1,22 @@
 //! `pirn token`.
 
-use super::config;
-use super::exit::{BAD_CONFIG, FAILURE, Failure, OK, Outcome, USAGE};
+use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
 use super::output;
+use super::settings;
 use crate::core::config::rights::Rights;
 use crate::http::tokens;
+use crate::spool::Spool;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct TokenArgs {
     #[command(subcommand)]
-    command: Action,
+    command: TokenCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
+enum TokenCommand {
     /// Make a token for the HTTP door and print it; only its hash is kept
     New {
         /// Whose it is
@@ -29,18 +30,16 @@ enum Action {
     },
 }
 
-pub fn token(path: &Path, args: Args) -> Outcome {
-    let Action::New { name, rights, file } = args.command;
+pub fn token(path: &Path, args: TokenArgs) -> CommandResult {
+    let TokenCommand::New { name, rights, file } = args.command;
     if rights == Rights::NONE {
         return Err(Failure::new(USAGE, "a token without rights is of no use"));
     }
     let file = match file {
         Some(file) => file,
         None => {
-            let spool = super::open(path, true)?;
-            let file = config::path(path);
-            let config = config::read(&file)
-                .map_err(|e| Failure::new(BAD_CONFIG, format!("{}: {e}", file.display())))?;
+            let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
+            let config = settings::read(path).map_err(|e| Failure::new(BAD_CONFIG, e))?;
             spool.path().join(&config.http.tokens)
         }
     };

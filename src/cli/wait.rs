@@ -1,10 +1,9 @@
 //! `pirn wait`.
 
 use super::existing;
-use super::exit::{self, Failure, NOT_NOW, OK, Outcome};
+use super::exit::{self, CommandResult, Failure, NOT_NOW, OK};
 use super::follow::Moves;
 use super::served;
-use super::show::get;
 use crate::core::id::JobId;
 use crate::core::units::parse_span;
 use crate::os::clock::{self, Timer};
@@ -14,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub struct WaitArgs {
     /// The jobs
     #[arg(required = true)]
     ids: Vec<JobId>,
@@ -24,7 +23,7 @@ pub struct Args {
 }
 
 /// Exits with the first code that is not 0, in the order the jobs were named.
-pub fn wait(spool: &Path, args: &Args) -> Outcome {
+pub fn wait(spool: &Path, args: &WaitArgs) -> CommandResult {
     let spool = existing::spool(spool)?;
     let mut moves = Moves::new()?;
     for place in [
@@ -45,7 +44,7 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
         poller.add(&timer, 1)?;
     }
     for id in &args.ids {
-        get(&spool, id)?;
+        existing::job(&spool, id)?;
     }
     let mut codes: Vec<Option<u8>> = vec![None; args.ids.len()];
     let mut is_told = false;
@@ -77,9 +76,9 @@ pub fn wait(spool: &Path, args: &Args) -> Outcome {
 
 /// The exit code of a job that has ended.
 fn finished(spool: &Spool, id: &JobId, moves: &mut Moves) -> Result<Option<u8>, Failure> {
-    let mut found = get(spool, id)?;
+    let mut found = existing::job(spool, id)?;
     while moves.watch_queue(spool, &found.at)? {
-        found = get(spool, id)?;
+        found = existing::job(spool, id)?;
     }
     match found.at {
         Where::Complete | Where::Failed if found.is_over() => Ok(Some(exit::of_job(&found.record))),

@@ -6,13 +6,13 @@ mod redirect;
 mod retry_after;
 mod sign;
 
-use super::exit::{FAILURE, Failure, OK, Outcome};
+use super::exit::{CommandResult, FAILURE, Failure, OK};
 use crate::core::policy::{EXIT_PERMANENT, EXIT_TEMPORARY};
 use crate::core::record::{Order, Report};
-use post::{Copied, Trouble};
+use post::{Copied, PostAnswer, Trouble};
 use std::io;
 
-pub fn deliver() -> Outcome {
+pub fn deliver() -> CommandResult {
     let order: Order = serde_json::from_reader(io::stdin().lock()).map_err(|e| {
         let what =
             format!("deliver is for the daemon, which says on standard input what to do: {e}");
@@ -30,7 +30,7 @@ pub fn deliver() -> Outcome {
     Ok(code)
 }
 
-fn judge(order: &Order, answer: Result<post::Answer, Trouble>) -> (Report, u8) {
+fn judge(order: &Order, answer: Result<PostAnswer, Trouble>) -> (Report, u8) {
     let code = |code: i32| u8::try_from(code).unwrap_or(FAILURE);
     let (permanent, temporary) = (code(EXIT_PERMANENT), code(EXIT_TEMPORARY[0]));
     match answer {

@@ -26,7 +26,7 @@ const MOST_REDIRECTS: usize = 10;
 const HQ_AGENT: &str = "HQ/1.1.0";
 
 /// What came back.
-pub struct Answer {
+pub struct PostAnswer {
     /// The status of the last answer.
     pub status: u16,
     /// Its `Retry-After`, in seconds.
@@ -64,7 +64,7 @@ impl Trouble {
 }
 
 /// Calls, follows redirects, and writes the last answer's body to `out`.
-pub fn post(order: &Order, out: &mut impl Write) -> Result<Answer, Trouble> {
+pub fn post(order: &Order, out: &mut impl Write) -> Result<PostAnswer, Trouble> {
     let allow = Allow::parse(&order.allow).map_err(Trouble::permanent)?;
     let body = order.payload.as_ref().map_or("", |payload| payload.get());
     let (mut headers, abroad) = (headers(order, body)?, own_headers(order)?);
@@ -113,14 +113,14 @@ fn answer(
     mut response: Response<Body>,
     most: Option<u64>,
     out: &mut impl Write,
-) -> Result<Answer, Trouble> {
+) -> Result<PostAnswer, Trouble> {
     let status = response.status().as_u16();
     let field = |name| response.headers().get(name)?.to_str().ok();
     let now = clock::wall().0 / 1_000_000_000;
     let retry_after =
         field("retry-after").and_then(|value| retry_after::seconds(value, field("date"), now));
     match copy(&mut response.body_mut().as_reader(), most, out) {
-        Ok(copied) => Ok(Answer {
+        Ok(copied) => Ok(PostAnswer {
             status,
             retry_after,
             copied,

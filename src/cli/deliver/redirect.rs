@@ -37,16 +37,16 @@ pub fn is_same_site(from: &str, to: &str) -> bool {
 }
 
 #[derive(PartialEq)]
-struct Site {
+struct UrlOrigin {
     host: String,
     port: u16,
     is_safe: bool,
 }
 
-fn site(url: &str) -> Option<Site> {
+fn site(url: &str) -> Option<UrlOrigin> {
     let uri: Uri = url.parse().ok()?;
     let is_safe = uri.scheme_str()? == "https";
-    Some(Site {
+    Some(UrlOrigin {
         host: uri.host()?.to_ascii_lowercase(),
         port: uri.port_u16().unwrap_or(if is_safe { 443 } else { 80 }),
         is_safe,

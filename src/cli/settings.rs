@@ -1,0 +1,29 @@
+//! The settings that hold for a spool.
+
+use crate::core::config::Config;
+use crate::daemon::SpoolLock;
+use crate::os::{user, written};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Their file: the spool's `config.json`, unless its daemon was started with another.
+pub fn path(spool: &Path) -> PathBuf {
+    let holder = SpoolLock::holder(spool).ok().flatten();
+    let elsewhere = holder.and_then(|holder| holder.config);
+    elsewhere.unwrap_or_else(|| spool.join("config.json"))
+}
+
+/// Reads them. The error names the file.
+pub fn read(spool: &Path) -> Result<Config, String> {
+    let file = path(spool);
+    read_file(&file).map_err(|e| format!("{}: {e}", file.display()))
+}
+
+/// Reads them from this file; where there is none, all have their defaults.
+pub fn read_file(file: &Path) -> Result<Config, String> {
+    match written::read_finished(file, user::read_config) {
+        Ok(config) => config,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(e) => Err(e.to_string()),
+    }
+}
