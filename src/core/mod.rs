@@ -7,7 +7,6 @@ pub mod config;
 pub mod id;
 pub mod json;
 pub mod policy;
-pub mod qmd;
 pub mod quote;
 pub mod record;
 pub mod scheduler;

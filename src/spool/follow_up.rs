@@ -9,13 +9,11 @@
 //! in between makes the next daemon do it again. There the names follow from the file that was put there, which is the
 //! same for all of them.
 
-use super::{Fs, NewId, Place, Spool, Submit, SubmitError};
+use super::{Fs, NewId, Place, Spool, Submit, SubmitError, is_of_qmd};
 use crate::core::config::CALLBACKS;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::BackoffSpec;
-use crate::core::qmd;
 use crate::core::record::{Call, Record, Setting, State, Work};
-use crate::os::clock;
 use crate::os::dir::Look;
 use sha2::{Digest, Sha256};
 use std::io;
@@ -63,11 +61,9 @@ impl<F: Fs> Spool<F> {
         let data = shown(record, state);
         if let Some(url) = &record.callback_url {
             // qmd's clients expect its result there.
-            let job = if qmd::is_of_qmd(record) {
-                let log = self.end_of_log(id, record, qmd::MOST_LOG);
-                callback(url, &qmd::result(id, record, state, &log, clock::zone))
-            } else {
-                callback(url, &data)
+            let job = match is_of_qmd(record) {
+                true => callback(url, &self.qmd_result(id, record, state)),
+                false => callback(url, &data),
             };
             self.accept_follow_up(id, record, job, (Kind::Callback, run))?;
         }

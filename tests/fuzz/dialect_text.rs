@@ -1,10 +1,9 @@
 //! What the dialects must make of any body.
 
 use pirn::core::id::JobId;
-use pirn::core::qmd::Priority;
 use pirn::core::record::{Record, Work};
 use pirn::http::dialect::jobrunner::request::Payload;
-use pirn::http::dialect::qmd::request::Wanted;
+use pirn::http::dialect::qmd::request::{Priority, Wanted};
 use serde_json::json;
 
 /// What is accepted names one script and is a record that survives being written; everything else has a reason.

@@ -1,11 +1,11 @@
 //! `/jobs`: what waits, runs and has ended.
 
+use super::request::Priority;
 use super::{Outcome, failed, not_found, queue, require, result_of};
 use crate::core::id::{JobId, natural_order};
-use crate::core::qmd::{self, Priority, is_of_qmd};
 use crate::http::{Door, Request, Response, Right};
-use crate::os::clock;
-use crate::spool::{Found, Where};
+use crate::spool::{Found, QmdResult, Where, is_of_qmd};
+use serde::Serialize;
 use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
@@ -53,8 +53,33 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
     Ok(Response::text(200, text).into())
 }
 
+/// A job in the list.
+#[derive(Serialize)]
+struct JobLine<'a> {
+    id: &'a str,
+    script: &'a str,
+    priority: &'static str,
+    status: &'static str,
+    start_time: String,
+    end_time: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
 fn line(found: &Found) -> String {
-    qmd::line(&found.id, &found.record, found.at.state(), clock::zone)
+    let record = &found.record;
+    let result = QmdResult::new(found.id.as_str(), record, found.at.state(), "");
+    // Printing a value of these types cannot fail.
+    serde_json::to_string(&JobLine {
+        id: result.id,
+        script: result.script,
+        priority: Priority::of(record.priority).as_str(),
+        status: result.status,
+        start_time: result.start_time,
+        end_time: result.end_time,
+        error: result.error,
+    })
+    .unwrap_or_default()
 }
 
 /// The result of a job, once there is one.

@@ -13,14 +13,13 @@
 
 mod jobs;
 pub mod request;
-mod result;
 mod scripts;
 
 use crate::core::id::{JobId, QueueName};
-use crate::core::qmd::QUEUE;
 use crate::http::{
     Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, wait_for_end,
 };
+use crate::spool::{Found, QMD_QUEUE};
 use std::io;
 use std::sync::Arc;
 
@@ -110,7 +109,15 @@ fn failed(e: io::Error) -> Response {
 }
 
 fn queue() -> Result<QueueName, Response> {
-    QueueName::new(QUEUE).map_err(|e| failed(io::Error::other(e)))
+    QueueName::new(QMD_QUEUE).map_err(|e| failed(io::Error::other(e)))
+}
+
+/// The result of a job, with what it wrote.
+fn result(door: &Door, found: &Found) -> String {
+    let result = door
+        .spool()
+        .qmd_result(&found.id, &found.record, found.at.state());
+    format!("{result}\n")
 }
 
 /// Answers with a job's result as soon as there is one.
@@ -118,7 +125,7 @@ fn result_of(door: &Arc<Door>, id: JobId) -> Answer {
     let door_then = Arc::clone(door);
     wait_for_end(Arc::clone(door), id, None, move |ended| {
         match ended {
-            Ended::Over(found) => Response::json(200, result::of(&door_then, &found)),
+            Ended::Over(found) => Response::json(200, result(&door_then, &found)),
             // The job is safe, and its result will be there.
             Ended::Late(found) => Response::text(503, "Service Unavailable")
                 .header("Location", format!("/jobs/{}", found.id)),

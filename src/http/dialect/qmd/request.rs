@@ -2,12 +2,62 @@
 
 use crate::core::id::JobId;
 use crate::core::json::JsonError;
-use crate::core::qmd::{Priority, QUEUE};
 use crate::core::record::{Record, RecordError};
 use crate::http::dialect::go::Fields;
+use crate::spool::QMD_QUEUE;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+
+/// One of qmd's three classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Before all others.
+    Urgent,
+    /// The default.
+    High,
+    /// When nothing else waits.
+    Low,
+}
+
+impl Priority {
+    /// Reads the word of a query.
+    pub fn parse(word: &str) -> Result<Self, String> {
+        match word {
+            "urgent" => Ok(Self::Urgent),
+            "high" | "" => Ok(Self::High),
+            "low" => Ok(Self::Low),
+            _ => Err(format!("unknown priority {word:?}")),
+        }
+    }
+
+    /// The priority in a record.
+    pub fn number(self) -> i32 {
+        match self {
+            Self::Urgent => 10,
+            Self::High => 0,
+            Self::Low => -10,
+        }
+    }
+
+    /// The class of a record's priority.
+    pub fn of(number: i32) -> Self {
+        match number {
+            1.. => Self::Urgent,
+            0 => Self::High,
+            _ => Self::Low,
+        }
+    }
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Urgent => "urgent",
+            Self::High => "high",
+            Self::Low => "low",
+        }
+    }
+}
 
 /// What is asked for. Keys that are not here do not matter, whatever they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +97,7 @@ impl Wanted {
             "script": script.as_str(),
             "args": self.args,
             "files": self.files,
-            "queue": QUEUE,
+            "queue": QMD_QUEUE,
             "priority": priority.number(),
             "tmp": true,
         });

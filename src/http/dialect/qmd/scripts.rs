@@ -1,14 +1,12 @@
 //! `/scripts`: what can be run, running it, and what came of earlier runs.
 
-use super::request::{Wanted, address};
-use super::{Outcome, failed, jobs, not_found, refused, require, result};
+use super::request::{Priority, Wanted, address};
+use super::{Outcome, failed, jobs, not_found, refused, require};
 use crate::core::config::allow::Allow;
 use crate::core::id::{JobId, is_foreign};
-use crate::core::qmd::{self, Priority, is_of_qmd};
 use crate::core::record::{Record, State, Work};
-use crate::http::{Door, Request, Response, Right};
-use crate::os::clock;
-use crate::spool::{Fs, NewId, Place};
+use crate::http::{Answer, Door, Request, Response, Right};
+use crate::spool::{Fs, NewId, Place, QmdResult, is_of_qmd};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -97,8 +95,8 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
     let script = runnable(door, name).ok_or_else(not_found)?;
     let mut record = wanted.record(&script, priority).map_err(wrong)?;
     if !Whitelist::read(door).map_err(failed)?.has(name) {
-        let refused = qmd::not_listed(&record, clock::zone);
-        return Ok(Response::json(200, format!("{refused}\n")).into());
+        let log = format!("{script} is not on script whitelist");
+        return Ok(shown(&QmdResult::new("", &record, State::Failed, &log)));
     }
     // Of a name this is known when it is called; whoever waits for that call would wait in vain.
     if let Some((ip, port)) = wanted.callback_url.as_deref().and_then(address)
@@ -117,12 +115,18 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
         .submit(&request.caller, record.clone(), NewId::Next)
         .map_err(|e| refused(&e))?;
     match wanted.callback_url {
-        Some(_) => {
-            let queued = qmd::result(&id, &record, State::Pending, "", clock::zone);
-            Ok(Response::json(200, format!("{queued}\n")).into())
-        }
+        Some(_) => Ok(shown(&QmdResult::new(
+            id.as_str(),
+            &record,
+            State::Pending,
+            "",
+        ))),
         None => Ok(super::result_of(door, id)),
     }
+}
+
+fn shown(result: &QmdResult<'_>) -> Answer {
+    Response::json(200, format!("{}\n", result.to_json())).into()
 }
 
 fn is_of(record: &Record, script: &str) -> bool {
@@ -140,7 +144,7 @@ pub fn logs(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
             break;
         }
         if is_of(&found.record, name) {
-            let result = result::of(door, &found);
+            let result = super::result(door, &found);
             bytes += result.len();
             results.push(result.trim_end().to_owned());
         }
@@ -153,7 +157,7 @@ pub fn log(request: &Request, door: &Arc<Door>, name: &str, id: &str) -> Outcome
     let id = JobId::new(id).map_err(|_| not_found())?;
     match door.spool().get(&id).map_err(failed)? {
         Some(found) if is_of(&found.record, name) => {
-            Ok(Response::json(200, result::of(door, &found)).into())
+            Ok(Response::json(200, super::result(door, &found)).into())
         }
         Some(_) | None => Err(not_found()),
     }
