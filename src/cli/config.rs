@@ -4,8 +4,8 @@ use super::existing;
 use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
 use super::output;
 use super::settings;
-use crate::os::{user, written};
-use crate::spool::EditError;
+use crate::os::written;
+use crate::spool::{self, EditError};
 use clap::Subcommand;
 use serde_json::value::RawValue;
 use std::io;
@@ -44,7 +44,7 @@ fn check_file(spool: &Path, file: Option<PathBuf>) -> CommandResult {
     let named = file.is_some();
     let path = file.unwrap_or_else(|| settings::path(spool));
     let bad = |e: String| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display()));
-    match written::read_finished(&path, user::read_config) {
+    match written::read_finished(&path, spool::read_config) {
         Ok(checked) => checked.map(drop).map_err(bad)?,
         Err(e) if e.kind() == io::ErrorKind::NotFound && !named => {
             existing::spool(spool)?;

@@ -10,8 +10,8 @@ use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
 use crate::os::spawn::path_text;
-use crate::os::{clock, limits, user, written};
-use crate::spool::Spool;
+use crate::os::{clock, limits, written};
+use crate::spool::{self, Spool};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,7 +176,7 @@ fn opening(plan: ServePlan) -> Result<Option<Opening>, Failure> {
 /// in it is reported by the daemon.
 fn lets_others_in(spool: &Path, config: &Path) -> bool {
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
-    let config = match written::read_finished(config, user::read_config) {
+    let config = match written::read_finished(config, spool::read_config) {
         Ok(Ok(config)) => config,
         Ok(Err(_)) | Err(_) => Config::default(),
     };

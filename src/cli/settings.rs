@@ -2,7 +2,8 @@
 
 use crate::core::config::Config;
 use crate::daemon::SpoolLock;
-use crate::os::{user, written};
+use crate::os::written;
+use crate::spool;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -21,7 +22,7 @@ pub fn read(spool: &Path) -> Result<Config, String> {
 
 /// Reads them from this file; where there is none, all have their defaults.
 pub fn read_file(file: &Path) -> Result<Config, String> {
-    match written::read_finished(file, user::read_config) {
+    match written::read_finished(file, spool::read_config) {
         Ok(config) => config,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
         Err(e) => Err(e.to_string()),

@@ -7,6 +7,7 @@ pub mod config;
 pub mod id;
 pub mod json;
 pub mod policy;
+pub mod process;
 pub mod quote;
 pub mod record;
 pub mod scheduler;

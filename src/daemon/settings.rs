@@ -5,9 +5,8 @@ use super::{Options, ServeError, SpoolLock, doing};
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
-use crate::os::user;
 use crate::os::written::{self, Written};
-use crate::spool::{Place, Spool};
+use crate::spool::{self, Place, Spool};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
@@ -30,7 +29,7 @@ impl Options {
     }
 
     fn read_config(&self, text: &str) -> Result<Config, String> {
-        user::read_config(text).map(|config| self.in_force(config))
+        spool::read_config(text).map(|config| self.in_force(config))
     }
 
     /// The settings where the file cannot be read. A missing file is an empty one, unless it was named on the command

@@ -13,7 +13,7 @@ use crate::core::config::rights::Caller;
 use crate::daemon::{Options, Tally};
 use crate::os::written::{self, Written};
 use crate::os::{clock, procfs, user};
-use crate::spool::{Edit, EditError, Spool};
+use crate::spool::{self, Edit, EditError, Spool};
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -112,7 +112,7 @@ impl Door {
     /// The settings as they are now.
     pub fn config(&self) -> Arc<Config> {
         self.config.get(|text| {
-            let config = user::read_config(text)?;
+            let config = spool::read_config(text)?;
             Ok(Arc::new(self.options.in_force(config)))
         })
     }

@@ -1,6 +1,6 @@
 //! What /proc says about processes (proc(5)).
 
-use crate::core::record::Proc;
+use crate::core::process::Proc;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;

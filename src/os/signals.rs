@@ -1,6 +1,6 @@
 //! Signals to the daemon become bytes in a pipe; signals to jobs are sent here.
 
-use crate::core::scheduler::Stop;
+use crate::core::process::Stop;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;

@@ -1,7 +1,6 @@
 //! Who we are.
 
-use crate::core::config::Config;
-use crate::core::config::rights::Who;
+use std::io;
 use std::path::PathBuf;
 
 /// The account this process runs as.
@@ -56,18 +55,10 @@ pub fn is_private_group(gid: u32) -> bool {
     })
 }
 
-/// Reads settings, and looks up the users that they name. Errors: also a user who is not known here.
-pub fn read_config(text: &str) -> Result<Config, String> {
-    let mut config = Config::parse(text).map_err(|e| e.to_string())?;
-    for entry in &mut config.http.tokenless.trust {
-        if let Who::Name(name) = &entry.who {
-            let user = nix::unistd::User::from_name(name)
-                .map_err(|e| format!("http.trust: the user {name:?}: {}", e.desc()))?
-                .ok_or_else(|| format!("http.trust: there is no user {name:?} on this machine"))?;
-            entry.who = Who::User(user.uid.as_raw());
-        }
-    }
-    Ok(config)
+/// The number of the user with this name; `None` if there is no such user on this machine.
+pub fn number_of(name: &str) -> io::Result<Option<u32>> {
+    let user = nix::unistd::User::from_name(name)?;
+    Ok(user.map(|user| user.uid.as_raw()))
 }
 
 /// Columns of the terminal on stdout; 80 when it does not say.

@@ -1,6 +1,6 @@
 //! Waiting for children, and for processes that are not our children.
 
-use crate::core::scheduler::Exit;
+use crate::core::process::Exit;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;

@@ -39,7 +39,7 @@ pub use real::RealFs;
 pub use recover::Left;
 pub use reserve::Reserve;
 pub use seq::NewSeq;
-pub use settings::{Edit, EditError};
+pub use settings::{Edit, EditError, read_config};
 pub use steer::{IfActive, OLD_HELD, Steered, shortage};
 pub use view::{Found, Where};
 

@@ -1,12 +1,28 @@
-//! Editing `config.json` one value at a time.
+//! Reading `config.json`, and editing it one value at a time.
 
 use super::Spool;
+use crate::core::config::Config;
+use crate::core::config::rights::Who;
 use crate::core::json::Object;
 use crate::os::{user, written};
 use crate::spool::RealFs;
 use std::fmt;
 use std::fs::File;
 use std::io;
+
+/// Reads settings, and looks up the users that they name. Errors: also a user who is not known here.
+pub fn read_config(text: &str) -> Result<Config, String> {
+    let mut config = Config::parse(text).map_err(|e| e.to_string())?;
+    for entry in &mut config.http.tokenless.trust {
+        if let Who::Name(name) = &entry.who {
+            let number = user::number_of(name)
+                .map_err(|e| format!("http.trust: the user {name:?}: {e}"))?
+                .ok_or_else(|| format!("http.trust: there is no user {name:?} on this machine"))?;
+            entry.who = Who::User(number);
+        }
+    }
+    Ok(config)
+}
 
 /// Why the settings were not changed.
 #[derive(Debug)]
@@ -41,7 +57,7 @@ impl Spool<RealFs> {
         // directory is what stays.
         let editing = File::open(self.path()).map_err(EditError::Io)?;
         fs2::FileExt::lock_exclusive(&editing).map_err(EditError::Io)?;
-        let valid = |text: &str| user::read_config(text).map(|_| text.to_owned());
+        let valid = |text: &str| read_config(text).map(|_| text.to_owned());
         let path = self.path().join("config.json");
         let mut text = match written::read_finished(&path, valid) {
             Ok(text) => text.map_err(EditError::Invalid)?,
@@ -57,9 +73,7 @@ impl Spool<RealFs> {
 }
 
 fn check(text: &str) -> Result<(), EditError> {
-    user::read_config(text)
-        .map(drop)
-        .map_err(EditError::Invalid)
+    read_config(text).map(drop).map_err(EditError::Invalid)
 }
 
 /// The text with the value at `keys` replaced, or without it.

@@ -2,7 +2,8 @@
 
 use pirn::core::config::Terms;
 use pirn::core::config::pauses::Pauses;
-use pirn::core::scheduler::{Action, Event, Place, Policy, Rejection, Scheduler, Stop, Ticket};
+use pirn::core::process::Stop;
+use pirn::core::scheduler::{Action, Event, Place, Policy, Rejection, Scheduler, Ticket};
 use pirn::core::time::{Boot, Now, Wall};
 use std::sync::Arc;
 

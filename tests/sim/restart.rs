@@ -6,8 +6,9 @@ use crate::invariants::{Checked, Checker};
 use crate::world::Proc;
 use pirn::core::id::JobId;
 use pirn::core::policy::{TryEnd, verdict};
+use pirn::core::process::Exit;
 use pirn::core::record::Reason;
-use pirn::core::scheduler::{Event, Exit};
+use pirn::core::scheduler::Event;
 use std::time::Duration;
 
 impl Sim {

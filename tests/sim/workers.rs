@@ -5,8 +5,9 @@ use crate::invariants::Checked;
 use crate::world::{Proc, Task};
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd, Verdict};
+use pirn::core::process::Exit;
 use pirn::core::record::Reason;
-use pirn::core::scheduler::{Event, Exit, Place, Refusal, Stamp};
+use pirn::core::scheduler::{Event, Place, Refusal, Stamp};
 use std::time::Duration;
 
 impl Sim {

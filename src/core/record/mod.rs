@@ -14,6 +14,7 @@ pub use read::{FileKind, RecordError};
 
 use super::id::{JobId, QueueName};
 use super::policy::{BackoffSpec, ExitRules};
+use super::process::Proc;
 use super::time::Wall;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
@@ -256,17 +257,6 @@ pub struct Try {
     pub duration: Option<f64>,
     /// Where in the log its output begins.
     pub log_offset: u64,
-}
-
-/// Which process ran the job: enough to tell it from a later one with the same pid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Proc {
-    /// Process id of the job's leader, which is also its group and session.
-    pub pid: i32,
-    /// Field 22 of /proc/PID/stat: clock ticks from boot to its start (proc(5)).
-    pub start: u64,
-    /// /proc/sys/kernel/random/boot_id at the time.
-    pub boot: String,
 }
 
 /// Where a file in `pending/` comes from.

@@ -1,10 +1,11 @@
 //! Reading a dropped file: plain text, `#!` script or JSON record.
 
 use super::call::{self, CallParts};
-use super::{LIMIT_NAMES, OUT, Proc, Reason, Record, Scratch, Setting, Try, Work, settle_parents};
+use super::{LIMIT_NAMES, OUT, Reason, Record, Scratch, Setting, Try, Work, settle_parents};
 use crate::core::id::{IdError, JobId, QueueName};
 use crate::core::json::{self, JsonError, Object, expected, is_null};
 use crate::core::policy::{BackoffSpec, ExitRules};
+use crate::core::process::Proc;
 use crate::core::quote::quoted;
 use crate::core::time::Wall;
 use base64::Engine as _;

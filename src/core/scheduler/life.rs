@@ -3,11 +3,12 @@
 use super::gates::superseded;
 use super::queues::take_lowest;
 use super::table::{Gate, Ix, Live};
-use super::types::{Action, Exit, MovedTo, Place, Refusal, Slot, Stage, Stop, Ticket};
+use super::types::{Action, MovedTo, Place, Refusal, Slot, Stage, Ticket};
 use super::{Mode, NOTE_AFTER, Scheduler};
 use crate::core::config::Terms;
 use crate::core::id::JobId;
 use crate::core::policy::{StopReason, TryEnd, Verdict, verdict};
+use crate::core::process::{Exit, Stop};
 use crate::core::record::Reason;
 use crate::core::time::Now;
 use std::cmp::Reverse;

@@ -12,9 +12,10 @@ mod ready;
 mod table;
 mod types;
 
+pub use super::process::{Exit, Stop};
 pub use types::{
-    Action, Event, Exit, MovedTo, Need, Parent, ParentState, Place, Refusal, Rejection, Slot,
-    Stamp, Stop, Ticket,
+    Action, Event, MovedTo, Need, Parent, ParentState, Place, Refusal, Rejection, Slot, Stamp,
+    Ticket,
 };
 
 use super::config::pauses::Pauses;

@@ -3,6 +3,7 @@
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{StopReason, TryEnd, Verdict};
+use crate::core::process::{Exit, Stop};
 use crate::core::record::Reason;
 use crate::core::time::Wall;
 use std::time::Duration;
@@ -92,17 +93,6 @@ pub enum Refusal {
         /// What holds for the job.
         terms: Box<Terms>,
     },
-}
-
-/// How a job's leader ended, as the kernel says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// With this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
-    /// Unknown: it ended out of our sight.
-    Lost,
 }
 
 /// Where the user put a running job's file.
@@ -320,15 +310,6 @@ pub enum Rejection {
     },
     /// A newer file of its name waits in this queue.
     Newer(QueueName),
-}
-
-/// The two ways to ask a job to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Stop {
-    /// SIGTERM and SIGCONT.
-    Term,
-    /// SIGKILL.
-    Kill,
 }
 
 /// How far a live job is.

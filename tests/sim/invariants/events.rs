@@ -3,7 +3,8 @@
 use super::{Belief, Checker, Life};
 use pirn::core::id::JobId;
 use pirn::core::policy::{StopReason, TryEnd};
-use pirn::core::scheduler::{Event, Exit, MovedTo, ParentState, Place, Refusal, Ticket};
+use pirn::core::process::Exit;
+use pirn::core::scheduler::{Event, MovedTo, ParentState, Place, Refusal, Ticket};
 use pirn::core::time::Now;
 use std::time::Duration;
 
