@@ -11,9 +11,8 @@ use crate::core::record::{
 };
 use crate::core::time::Wall;
 use crate::core::units::{parse_size, parse_span};
-use crate::daemon::{self, NotNow};
 use crate::os::{clock, limits, procfs};
-use crate::spool::{NewId, Spool, Submit, SubmitError};
+use crate::spool::{NewId, NotAdmitted, Spool, Submit, SubmitError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::sync::Once;
@@ -495,7 +494,7 @@ fn parse_limit(text: &str) -> Result<(String, Option<u64>), String> {
 /// Refuses new work while there is too little room for it on the disk, or the disk has failed.
 pub fn admit(spool: &Spool) -> Result<Config, Failure> {
     let config = settings_or_defaults(spool);
-    daemon::admit(spool, &config).map_err(not_now)?;
+    spool.admit(&config).map_err(not_now)?;
     Ok(config)
 }
 
@@ -513,13 +512,13 @@ fn settings_or_defaults(spool: &Spool) -> Config {
 
 /// How many more jobs may wait. Refuses new work when that is none.
 pub fn room(spool: &Spool, config: &Config) -> Result<u64, Failure> {
-    daemon::room(spool, config).map_err(not_now)
+    spool.room(config).map_err(not_now)
 }
 
-fn not_now(why: NotNow) -> Failure {
+fn not_now(why: NotAdmitted) -> Failure {
     match why {
-        NotNow::Io(e) => e.into(),
-        NotNow::Trouble(_) | NotNow::Shortage(_) | NotNow::Full { .. } => {
+        NotAdmitted::Io(e) => e.into(),
+        NotAdmitted::Trouble(_) | NotAdmitted::Shortage(_) | NotAdmitted::Full { .. } => {
             Failure::new(NOT_NOW, why.to_string())
         }
     }

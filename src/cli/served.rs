@@ -3,9 +3,8 @@
 
 use super::exit::{Failure, NOT_NOW};
 use crate::core::id::JobId;
-use crate::daemon::{Role, SpoolLock};
 use crate::os::clock;
-use crate::spool::{Found, Spool, Where};
+use crate::spool::{Found, Role, Spool, SpoolLock, Where};
 use std::io;
 use std::path::Path;
 

@@ -1,9 +1,8 @@
 //! The settings that hold for a spool.
 
 use crate::core::config::Config;
-use crate::daemon::SpoolLock;
 use crate::os::written;
-use crate::spool;
+use crate::spool::{self, SpoolLock};
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -2,13 +2,12 @@
 
 use super::committer;
 use super::engine::Engine;
-use super::lock::Tenure;
 use super::taking::RETRY_AFTER;
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
 use crate::os::{clock, dir};
-use crate::spool::{self, Fs, Place, Where};
+use crate::spool::{self, Fs, Place, Tenure, Where};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 

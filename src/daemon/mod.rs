@@ -1,6 +1,5 @@
 //! The daemon: one thread that owns the truth (`engine`), and those that wait at its door.
 
-mod admit;
 mod calls;
 mod children;
 mod chores;
@@ -11,7 +10,6 @@ mod ending;
 mod engine;
 mod hearing;
 mod launch;
-mod lock;
 mod mailbox;
 mod outcome;
 mod pool;
@@ -27,8 +25,6 @@ mod tally;
 mod upgrade;
 mod watch;
 
-pub use admit::{NotNow, admit, room};
-pub use lock::{Holder, Role, SpoolLock};
 pub use mailbox::Mailbox;
 pub use pool::Pool;
 pub use settings::read as read_settings;
@@ -37,6 +33,7 @@ pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 use crate::core::config::Only;
 use crate::core::id::{JobId, QueueName};
 use crate::os::signals::Signals;
+use crate::spool::{Holder, LockError, SpoolLock};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -89,6 +86,15 @@ impl fmt::Display for ServeError {
 }
 
 impl std::error::Error for ServeError {}
+
+impl From<LockError> for ServeError {
+    fn from(e: LockError) -> Self {
+        match e {
+            LockError::Held(holder) => Self::Held(holder),
+            LockError::Io(what, e) => Self::Io(what, e),
+        }
+    }
+}
 
 /// Says what was being done when the system refused.
 fn doing<T>(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Result<T, ServeError> {

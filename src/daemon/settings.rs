@@ -1,12 +1,12 @@
 //! The live config: read at start, and again whenever the file changes or SIGHUP says so.
 
 use super::engine::Engine;
-use super::{Options, ServeError, SpoolLock, doing};
+use super::{Options, ServeError, doing};
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
 use crate::os::written::{self, Written};
-use crate::spool::{self, Place, Spool};
+use crate::spool::{self, Place, Spool, SpoolLock};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};

@@ -7,9 +7,8 @@ use crate::core::config::rights::{Caller, Right};
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
 use crate::core::time::Wall;
-use crate::daemon::{self, NotNow};
 use crate::os::clock;
-use crate::spool::{NewId, Submit, SubmitError};
+use crate::spool::{NewId, NotAdmitted, Submit, SubmitError};
 use std::fmt;
 use std::io;
 
@@ -25,7 +24,7 @@ pub enum Refusal {
     /// It is too large.
     TooLarge(String),
     /// Not just now.
-    NotNow(NotNow),
+    NotNow(NotAdmitted),
     /// The spool could not be written.
     Io(io::Error),
 }
@@ -38,9 +37,9 @@ impl Refusal {
             Self::Taken(_) => 409,
             Self::Invalid(_) => 422,
             Self::TooLarge(_) => 413,
-            Self::NotNow(NotNow::Shortage(_)) => 507,
-            Self::NotNow(NotNow::Trouble(_) | NotNow::Full { .. }) => 503,
-            Self::NotNow(NotNow::Io(e)) | Self::Io(e) => status_of(e),
+            Self::NotNow(NotAdmitted::Shortage(_)) => 507,
+            Self::NotNow(NotAdmitted::Trouble(_) | NotAdmitted::Full { .. }) => 503,
+            Self::NotNow(NotAdmitted::Io(e)) | Self::Io(e) => status_of(e),
         }
     }
 
@@ -98,8 +97,8 @@ impl Door {
     pub fn submit(&self, caller: &Caller, record: Record, id: NewId) -> Result<JobId, Refusal> {
         may_ask_for(caller, &record)?;
         let config = self.config();
-        daemon::admit(self.spool(), &config).map_err(Refusal::NotNow)?;
-        daemon::room(self.spool(), &config).map_err(Refusal::NotNow)?;
+        self.spool().admit(&config).map_err(Refusal::NotNow)?;
+        self.spool().room(&config).map_err(Refusal::NotNow)?;
         let mut record = self.judge(caller, record, &config, clock::wall())?;
         let queue = record.queue.clone().unwrap_or_default();
         let submit = Submit {

@@ -3,7 +3,6 @@
 use super::{Caller, Door, Refusal};
 use crate::core::id::JobId;
 use crate::core::record::Record;
-use crate::daemon;
 use crate::os::clock;
 use crate::spool::{Draft, NewId, Submit, SubmitError};
 use std::rc::Rc;
@@ -42,8 +41,10 @@ impl Door {
     fn accept(&self, mut jobs: Vec<(usize, Record)>, outcomes: &mut [Option<Outcome>]) {
         while !jobs.is_empty() {
             let config = self.config();
-            let room = daemon::admit(self.spool(), &config)
-                .and_then(|()| daemon::room(self.spool(), &config));
+            let room = self
+                .spool()
+                .admit(&config)
+                .and_then(|()| self.spool().room(&config));
             let refusal = match room {
                 Ok(room) => {
                     let now = jobs.len().min(usize::try_from(room).unwrap_or(usize::MAX));

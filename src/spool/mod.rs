@@ -5,6 +5,7 @@
 //! what the promises of pirn-spool(5) stand on.
 
 mod accept;
+mod admit;
 mod archive;
 mod batch;
 mod claim;
@@ -13,6 +14,7 @@ mod follow_up;
 mod fs;
 mod group;
 mod intake;
+mod lock;
 mod modes;
 mod pause;
 mod place;
@@ -27,11 +29,13 @@ mod steer;
 mod view;
 
 pub use accept::{NewId, Submit, SubmitError};
+pub use admit::NotAdmitted;
 pub use batch::{Batch, Draft};
 pub use claim::{Claim, Claimed};
 pub use commit::{Ending, Placed, Target};
 pub use fs::{Ask, Fs, Taken};
 pub use intake::{Intake, Limits};
+pub use lock::{Holder, LockError, Role, SpoolLock, Tenure};
 pub use pause::PAUSED;
 pub use place::Place;
 pub use qmd_result::{QMD_QUEUE, QmdResult, is_of_qmd};

@@ -14,7 +14,6 @@ mod queues;
 
 use super::{Answer, Door, Handler, Method, Request, Response, Right, problem};
 use crate::core::id::JobId;
-use crate::daemon;
 use std::io;
 use std::sync::Arc;
 
@@ -111,7 +110,7 @@ fn failed(e: io::Error) -> Response {
 /// True to its name only while new work is taken.
 fn ready(door: &Door) -> Response {
     let (spool, config) = (door.spool(), door.config());
-    match daemon::admit(spool, &config).and_then(|()| daemon::room(spool, &config)) {
+    match spool.admit(&config).and_then(|()| spool.room(&config)) {
         Ok(_) => Response::text(200, "ready\n"),
         Err(why) => Response::text(503, format!("{why}\n")).header("Retry-After", 10),
     }

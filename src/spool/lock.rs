@@ -4,7 +4,6 @@
 //! `lock` says who has the spool. Its first line is the pid; each further line is `key: value`, and readers skip keys
 //! that they do not know.
 
-use super::{ServeError, doing};
 use crate::os::{clock, dir, procfs, signals, spawn};
 use fs2::FileExt;
 use std::fmt;
@@ -87,14 +86,23 @@ pub enum Tenure {
     Lost(Holder),
 }
 
+/// Why the lock was not taken.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another daemon has the spool.
+    Held(Holder),
+    /// The system refused what the text names.
+    Io(String, io::Error),
+}
+
 /// A part of the lock. All take them in this order.
 #[derive(Debug, Clone, Copy)]
-enum Part {
+enum LockPart {
     File,
     Active,
 }
 
-impl Part {
+impl LockPart {
     const BOTH: [Self; 2] = [Self::File, Self::Active];
 
     fn name(self) -> &'static str {
@@ -194,17 +202,18 @@ impl SpoolLock {
     ///
     /// From then on signals wait for their handlers: whoever reads our pid in the lock may send us one. Before, they
     /// end us like any program.
-    pub fn take(spool: &Path) -> Result<Self, ServeError> {
+    pub fn take(spool: &Path) -> Result<Self, LockError> {
+        let in_lock = |e| LockError::Io(spool.join("lock").display().to_string(), e);
         let began = clock::now().boot;
         let mut told = false;
         loop {
-            signals::block().or_else(doing("blocking signals"))?;
+            signals::block().map_err(|e| LockError::Io("blocking signals".to_owned(), e))?;
             let taken = Self::try_take(spool, Role::Serve);
-            let holder = match taken.or_else(doing(spool.join("lock").display()))? {
+            let holder = match taken.map_err(in_lock)? {
                 Ok(lock) => return Ok(lock),
                 Err(holder) => holder,
             };
-            signals::unblock().or_else(doing("unblocking signals"))?;
+            signals::unblock().map_err(|e| LockError::Io("unblocking signals".to_owned(), e))?;
             // Before its holder has written it, the lock says who had it before.
             if !holder.is_alive() && clock::now().boot.since(began) < DEAD_FOR {
                 std::thread::sleep(Duration::from_millis(20));
@@ -212,9 +221,9 @@ impl SpoolLock {
                 if !std::mem::replace(&mut told, true) {
                     log::info!("waiting: the spool is in use by {holder}");
                 }
-                await_release(spool).or_else(doing(spool.join("lock").display()))?;
+                await_release(spool).map_err(in_lock)?;
             } else {
-                return Err(ServeError::Held(holder));
+                return Err(LockError::Held(holder));
             }
         }
     }
@@ -231,15 +240,15 @@ impl SpoolLock {
         file: Option<File>,
         active: Option<File>,
     ) -> io::Result<Result<Self, Holder>> {
-        let lock = |part: Part, file: Option<File>| match file {
+        let lock = |part: LockPart, file: Option<File>| match file {
             Some(file) => Ok(Ok(file)),
             None => part.lock(&root),
         };
-        let file = match lock(Part::File, file)? {
+        let file = match lock(LockPart::File, file)? {
             Ok(file) => file,
             Err(held) => return Ok(Err(read_holder(&held))),
         };
-        let active = match lock(Part::Active, active)? {
+        let active = match lock(LockPart::Active, active)? {
             Ok(active) => active,
             // Its `lock` was removed, and it has not written it again yet.
             Err(_) => return Ok(Err(Holder::UNKNOWN)),
@@ -267,8 +276,8 @@ impl SpoolLock {
     /// Locks again what was removed or replaced under the daemon, and says whose the spool is then.
     pub fn keep(&mut self) -> io::Result<Tenure> {
         let mut other = None;
-        if !Part::File.is_named(&self.root, &self.file)? {
-            match Part::File.lock(&self.root)? {
+        if !LockPart::File.is_named(&self.root, &self.file)? {
+            match LockPart::File.lock(&self.root)? {
                 Ok(file) => {
                     self.file = file;
                     self.write();
@@ -277,13 +286,13 @@ impl SpoolLock {
                 Err(held) => other = Some(read_holder(&held)),
             }
         }
-        if Part::Active.is_named(&self.root, &self.active)? {
+        if LockPart::Active.is_named(&self.root, &self.active)? {
             return Ok(other.map_or(Tenure::Ours, Tenure::Disputed));
         }
         if let Some(holder) = other {
             return Ok(Tenure::Lost(holder));
         }
-        match Part::Active.lock(&self.root)? {
+        match LockPart::Active.lock(&self.root)? {
             Ok(active) => self.active = active,
             Err(_) => return Ok(Tenure::Lost(Holder::UNKNOWN)),
         }
@@ -291,7 +300,7 @@ impl SpoolLock {
     }
 
     /// Writes `lock`, for people and commands. On a full disk the lock holds without it.
-    pub(super) fn write(&self) {
+    pub fn write(&self) {
         let written = self
             .file
             .set_len(0)
@@ -330,7 +339,7 @@ impl SpoolLock {
     /// To be called before anything else has opened a file.
     pub fn inherited(spool: &Path) -> Option<Self> {
         let root = dir::open_path(spool).ok()?;
-        match Part::BOTH.map(|part| part.inherited(&root)) {
+        match LockPart::BOTH.map(|part| part.inherited(&root)) {
             [None, None] => None,
             // Versions before 0.2.0 pass `lock` only.
             [file, active] => Self::complete(root, Role::Serve, file, active).ok()?.ok(),
@@ -344,7 +353,11 @@ impl SpoolLock {
             let pid = self.text.find('\n').map_or(0, |end| end as u64 + 1);
             let _ = self.file.set_len(pid);
         }
-        [(Part::File, &self.file), (Part::Active, &self.active)].map(|(part, held)| {
+        [
+            (LockPart::File, &self.file),
+            (LockPart::Active, &self.active),
+        ]
+        .map(|(part, held)| {
             spawn::keep_on_exec(held.as_fd());
             (part.variable(), held.as_raw_fd().to_string())
         })
@@ -357,12 +370,12 @@ impl SpoolLock {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(e),
         };
-        if let Some(file) = Part::File.open_to_ask(&root)?
+        if let Some(file) = LockPart::File.open_to_ask(&root)?
             && is_held(&file)?
         {
             return Ok(Some(read_holder(&file)));
         }
-        match Part::Active.open_to_ask(&root)? {
+        match LockPart::Active.open_to_ask(&root)? {
             Some(active) if is_held(&active)? => Ok(Some(Holder::UNKNOWN)),
             Some(_) | None => Ok(None),
         }
@@ -375,7 +388,7 @@ const DEAD_FOR: Duration = Duration::from_secs(5);
 /// Waits until nobody has the lock.
 fn await_release(spool: &Path) -> io::Result<()> {
     let root = dir::open_path(spool)?;
-    for part in Part::BOTH {
+    for part in LockPart::BOTH {
         // Shared, as those do who only ask: whoever takes the lock at this moment is not refused.
         FileExt::lock_shared(&part.open(&root)?)?;
     }
