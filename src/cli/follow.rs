@@ -6,11 +6,11 @@ use crate::core::id::JobId;
 use crate::os::dir;
 use crate::os::inotify::{Interest, Watch, Watcher};
 use crate::os::poll::Poller;
-use crate::spool::{Found, Fs, Place, Spool, Where, stderr_log};
+use crate::spool::{Found, Place, Spool, Where, stderr_log};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 /// One log being shown.
 struct ShownLog {
@@ -27,11 +27,7 @@ pub type OldLogs = [Option<(u64, u64)>; 2];
 /// Looks at the logs of a name that is about to be used again.
 pub fn old_logs(spool: &Spool, id: &JobId) -> OldLogs {
     [id.as_str().to_owned(), stderr_log(id)].map(|name| {
-        let look = spool
-            .fs()
-            .look(&Place::Log, name.as_bytes())
-            .ok()
-            .flatten()?;
+        let look = spool.look(&Place::Log, name.as_bytes()).ok().flatten()?;
         Some((look.inode, look.size))
     })
 }
@@ -65,8 +61,7 @@ impl Moves {
 
     /// Watches a directory. `held/` is not there where only older versions were.
     pub fn watch(&self, spool: &Spool, place: &Place) -> io::Result<()> {
-        let watch = |fd: &OwnedFd| self.watcher.add(fd, Interest::Moves);
-        match spool.fs().with(place, watch) {
+        match spool.watch(place, &self.watcher, Interest::Moves) {
             Err(e) if *place == Place::Held && e.kind() == io::ErrorKind::NotFound => Ok(()),
             watched => watched.map(drop),
         }
@@ -81,12 +76,12 @@ impl Moves {
         if queue.is_default() {
             return Ok(false);
         }
-        match spool.fs().open_queue(queue) {
-            Ok(fd) => Ok(self.queues.insert(self.watcher.add(&*fd, Interest::Moves)?)),
+        if !spool.reopen_queue(queue)? {
             // An event in `pending/` tells of it.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(e),
+            return Ok(false);
         }
+        let watch = spool.watch(&at.place(), &self.watcher, Interest::Moves)?;
+        Ok(self.queues.insert(watch))
     }
 }
 
@@ -95,9 +90,7 @@ impl<'s> Follower<'s> {
     pub fn new(spool: &'s Spool, id: &JobId) -> Result<Self, Failure> {
         let moves = Moves::new()?;
         for place in [Place::Log, Place::Complete, Place::Failed] {
-            spool
-                .fs()
-                .with(&place, |fd| moves.watcher.add(fd, Interest::Everything))?;
+            spool.watch(&place, &moves.watcher, Interest::Everything)?;
         }
         // A job that is withdrawn leaves from here.
         for place in [Place::Pending, Place::Held, Place::Active] {
@@ -167,19 +160,16 @@ impl<'s> Follower<'s> {
 
     fn show_new(&mut self) -> Result<(), Failure> {
         for stream in &mut self.streams {
-            if stream.file.is_none() {
-                let open = self.spool.fs().with(&Place::Log, |log| {
-                    dir::open_read(log, stream.name.as_bytes())
-                });
-                if let Ok(mut file) = open {
-                    if let Some((inode, size)) = stream.old
-                        && dir::look_at(&file)?.inode == inode
-                    {
-                        file.seek(SeekFrom::Start(size))?;
-                    }
-                    let watch = self.moves.watcher.add(&file, Interest::Growth).ok();
-                    stream.file = Some((file, watch));
+            if stream.file.is_none()
+                && let Ok(mut file) = self.spool.open_log(&stream.name)
+            {
+                if let Some((inode, size)) = stream.old
+                    && dir::look_at(&file)?.inode == inode
+                {
+                    file.seek(SeekFrom::Start(size))?;
                 }
+                let watch = self.moves.watcher.add(&file, Interest::Growth).ok();
+                stream.file = Some((file, watch));
             }
             let Some((file, _)) = &mut stream.file else {
                 continue;

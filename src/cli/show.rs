@@ -7,8 +7,7 @@ use super::output;
 use super::served;
 use crate::core::id::JobId;
 use crate::core::json::Object;
-use crate::os::dir;
-use crate::spool::{Place, stderr_log};
+use crate::spool::stderr_log;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -80,12 +79,7 @@ pub fn log(spool: &Path, args: &LogArgs) -> CommandResult {
     } else {
         args.id.as_str().to_owned()
     };
-    let open = |name: &str| {
-        spool
-            .fs()
-            .with(&Place::Log, |log| dir::open_read(log, name.as_bytes()))
-    };
-    let mut file = match open(&name) {
+    let mut file = match spool.open_log(&name) {
         Ok(file) => file,
         // No log: the job wrote nothing.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(OK),

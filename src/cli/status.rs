@@ -8,7 +8,7 @@ use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
 use crate::os::clock;
-use crate::spool::{Fs, Place, Role, Spool, SpoolLock, Where, shortage};
+use crate::spool::{Role, Spool, SpoolLock, Where, shortage};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -55,10 +55,7 @@ pub fn status(path: &Path, args: &StatusArgs) -> CommandResult {
         count(Where::Failed)?,
     );
     let waiting: usize = queues.iter().map(|queue| queue.waiting).sum();
-    let mut bad = 0usize;
-    spool.fs().names(&Place::Bad, &mut |name| {
-        bad += usize::from(!name.ends_with(b".reason"))
-    })?;
+    let bad = spool.count_bad()?;
     let shortage = shortage(&spool, &config, holder.is_some());
     if args.json {
         let queues: Vec<_> = queues

@@ -18,7 +18,6 @@ use crate::core::time::Boot;
 use crate::os::fault::Fault;
 use crate::os::wait::{Ended, PidFd, Usage};
 use crate::os::{clock, procfs, signals, thread, wait};
-use crate::spool::{Fs, Place};
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -156,10 +155,7 @@ pub fn log_is_held(shared: &Shared, id: &JobId) -> bool {
     if Fault::NoLogLock.is_on() {
         return false;
     }
-    let open = shared.spool.fs().with(&Place::Log, |log| {
-        crate::os::dir::open_read(log, id.as_str().as_bytes())
-    });
-    match open {
+    match shared.spool.open_log(id.as_str()) {
         Ok(file) => launch::lock(shared, &file).is_ok_and(|free| !free),
         Err(_) => false,
     }
@@ -213,15 +209,4 @@ fn exit_of_foreign(run: &Run, pidfd: &PidFd, ended: Boot) -> Exit {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Looks whether the spool still has a file of this name in `active/`.
-pub fn is_active(shared: &Shared, id: &JobId) -> bool {
-    shared
-        .spool
-        .fs()
-        .look(&Place::Active, id.as_str().as_bytes())
-        .ok()
-        .flatten()
-        .is_some()
 }

@@ -6,8 +6,8 @@ use super::taking::RETRY_AFTER;
 use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
-use crate::os::{clock, dir};
-use crate::spool::{self, Fs, Place, Tenure, Where};
+use crate::os::clock;
+use crate::spool::{self, Place, Tenure, Where};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -104,13 +104,9 @@ impl Engine {
 
     /// True when the spool is where it was when we started: jobs are told paths.
     fn is_at_home(&self) -> bool {
-        let held = self
-            .shared
-            .spool
-            .fs()
-            .with(&Place::Root, |fd| dir::look_at(fd));
+        let held = self.shared.spool.inode_of(&Place::Root);
         let named = std::fs::symlink_metadata(&self.shared.home.spool);
-        matches!((held, named), (Ok(held), Ok(named)) if held.inode == named.ino())
+        matches!((held, named), (Ok(held), Ok(named)) if held == named.ino())
     }
 
     /// The bound has changed: the last look does not count.
@@ -184,7 +180,7 @@ impl Engine {
     /// Tells the children of a job that is in `complete/` or `failed/` and not known otherwise.
     pub(super) fn check_parent(&mut self, id: JobId) {
         for (place, complete) in [(Place::Complete, true), (Place::Failed, false)] {
-            let look = self.shared.spool.fs().look(&place, id.as_str().as_bytes());
+            let look = self.shared.spool.look(&place, id.as_str().as_bytes());
             if look.is_ok_and(|look| look.is_some()) {
                 return self.feed(Event::ParentMoved { id, complete });
             }

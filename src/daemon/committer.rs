@@ -14,7 +14,7 @@ use crate::core::record::Reason;
 use crate::core::scheduler::{Event, Place as Settled, Stamp};
 use crate::core::units::brief_span;
 use crate::os::{clock, procfs};
-use crate::spool::{Fs, Place, Placed, Where};
+use crate::spool::{Place, Placed, Where};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -241,10 +241,7 @@ fn is_current(shared: &Shared, id: &JobId) -> bool {
 
 /// Gives the record of a job that was put there before it had one its end. False if it has one, or is gone.
 fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
-    let put = shared
-        .spool
-        .fs()
-        .look(&at.place(), id.as_str().as_bytes())?;
+    let put = shared.spool.look(&at.place(), id.as_str().as_bytes())?;
     let (Some(put), Some(mut record)) = (put, shared.spool.load(id, at)?) else {
         return Ok(false);
     };
@@ -252,10 +249,7 @@ fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
     if record.is_over() || children::log_is_held(shared, id) {
         return Ok(false);
     }
-    let log = shared
-        .spool
-        .fs()
-        .look(&Place::Log, id.as_str().as_bytes())?;
+    let log = shared.spool.look(&Place::Log, id.as_str().as_bytes())?;
     let started_at = record.started_at;
     let error = match (started_at, log) {
         (Some(_), _) => "ended by hand while no daemon ran",

@@ -294,7 +294,6 @@ fn again(
 ) -> Settled {
     match shared
         .spool
-        .fs()
         .look(&Place::of_queue(queue), id.as_str().as_bytes())
     {
         Ok(Some(look)) => Settled::Pending(Box::new(shared.spool.ticket(

@@ -3,11 +3,10 @@
 //! Between what they do and what the engine hears of it, a user may do something to the same file; the events of that
 //! are then taken for our own doing, and so it is looked for here.
 
-use super::children;
 use super::engine::Engine;
 use crate::core::id::JobId;
 use crate::core::scheduler::{Event, Place as Settled, Refusal, Ticket};
-use crate::spool::{Fs, Place, Where};
+use crate::spool::{Place, Where};
 
 impl Engine {
     /// Takes in an event from another thread.
@@ -26,7 +25,7 @@ impl Engine {
                 // What happened to it may have been taken for our own doing, when it was put back or taken in. What
                 // somebody has put into active/ meanwhile is in its way.
                 self.check_stranger(id.clone());
-                if !children::is_active(&self.shared, &id) {
+                if !self.shared.spool.is_active(&id) {
                     self.look_for(&id);
                 }
                 if self.ask(|s| s.has_children(&id)) {
@@ -83,7 +82,6 @@ impl Engine {
         let look = self
             .shared
             .spool
-            .fs()
             .look(&place, ticket.id.as_str().as_bytes());
         look.is_ok_and(|look| look.is_some_and(|look| look.inode == ticket.stamp.inode))
     }

@@ -188,7 +188,7 @@ impl Engine {
             let old = now.since(Wall(look.modified)) > Duration::from_secs(3600);
             let copy_of = name.strip_prefix(b".script.").map(JobId::from_bytes);
             if let Some(Ok(id)) = copy_of
-                && children::is_active(&self.shared, &id)
+                && self.shared.spool.is_active(&id)
             {
                 continue;
             }

@@ -139,7 +139,7 @@ fn tell(shared: &Shared, id: JobId, has_limit: bool, actions: Vec<Action>) {
     if let Some(task) = shared.hand_out(actions) {
         shared.start(task);
     }
-    if has_limit || !children::is_active(shared, &id) {
+    if has_limit || !shared.spool.is_active(&id) {
         shared.mail.send(Letter::Started(id));
     }
 }

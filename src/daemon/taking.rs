@@ -6,8 +6,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
 use crate::core::scheduler::Event;
 use crate::core::time::Boot;
-use crate::os::dir::{Listing, Look};
-use crate::spool::{Fs, Intake, Limits, OLD_HELD, Place, Where};
+use crate::spool::{Intake, Limits, Names, OLD_HELD, Place, Where};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::Duration;
@@ -20,7 +19,7 @@ pub enum Scan {
         /// Which.
         place: Place,
         /// Opened when its turn comes: many directories may wait to be looked through, and descriptors are few.
-        listing: Option<Listing>,
+        listing: Option<Names>,
     },
     /// The jobs that are known to wait, from this one on: are their files still there?
     Known(usize),
@@ -169,10 +168,10 @@ impl Engine {
         }
     }
 
-    fn scan_directory(&mut self, place: Place, listing: Option<Listing>) {
+    fn scan_directory(&mut self, place: Place, listing: Option<Names>) {
         let opened = match listing {
             Some(listing) => Ok(listing),
-            None => self.shared.spool.fs().with(&place, |fd| Listing::open(fd)),
+            None => self.shared.spool.listing(&place),
         };
         match opened.and_then(|listing| self.scan_part(&place, listing)) {
             Ok(Some(listing)) => {
@@ -190,9 +189,9 @@ impl Engine {
     }
 
     /// Gives the listing back if there may be more.
-    fn scan_part(&mut self, place: &Place, mut listing: Listing) -> io::Result<Option<Listing>> {
+    fn scan_part(&mut self, place: &Place, mut listing: Names) -> io::Result<Option<Names>> {
         for _ in 0..NAMES_PER_TURN {
-            match listing.next_name()? {
+            match listing.next().transpose()? {
                 Some(name) => self.seen(place, &name),
                 None => return Ok(None),
             }
@@ -225,7 +224,7 @@ impl Engine {
     pub(super) fn seen(&mut self, place: &Place, name: &[u8]) {
         if let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name))
             && let Some(stamp) = self.ask(|s| s.waiting(&id, &queue))
-            && let Ok(Some(look)) = self.shared.spool.fs().look(place, name)
+            && let Ok(Some(look)) = self.shared.spool.look(place, name)
             && look.inode == stamp.inode
             && look.modified == stamp.modified
             && look.size == u64::from(stamp.size)
@@ -421,7 +420,11 @@ impl Engine {
     /// have been moved from the one queue to the other, and back.
     pub(super) fn supersede(&mut self, id: &JobId, older: &QueueName, newer: &QueueName) {
         let (place, name) = (Place::of_queue(older), id.as_str().as_bytes());
-        match (self.look_afresh(older, name), self.look_afresh(newer, name)) {
+        let spool = &self.shared.spool;
+        match (
+            spool.look_afresh(older, name),
+            spool.look_afresh(newer, name),
+        ) {
             (Ok(Some(old)), Ok(Some(new))) if old.inode != new.inode => {
                 let why = format!("a newer job of the same name was put into the queue {newer}");
                 self.quarantine_judged(&place, name, &why, old.inode);
@@ -435,19 +438,6 @@ impl Engine {
                 log::error!("{id}: {e}");
                 self.rescan_soon();
             }
-        }
-    }
-
-    /// Looks at a name in the directory that has the queue's name now, whatever was held by that name.
-    fn look_afresh(&self, queue: &QueueName, name: &[u8]) -> io::Result<Option<Look>> {
-        let fs = self.shared.spool.fs();
-        let opened = match queue.is_default() {
-            true => Ok(()),
-            false => fs.open_queue(queue).map(drop),
-        };
-        match opened.and_then(|()| fs.look(&Place::of_queue(queue), name)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            look => look,
         }
     }
 
@@ -466,7 +456,7 @@ impl Engine {
         inode: u64,
     ) {
         if let Place::Queue(queue) = place
-            && !self.is_in_place(place)
+            && !self.shared.spool.is_in_place(place)
         {
             // The file is judged again where it is now: it may be a job there.
             return self.queue_gone(queue);

@@ -5,10 +5,9 @@ use super::engine::Engine;
 use super::{ServeError, committer};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Event, MovedTo, Scheduler};
-use crate::os::dir::{self, Kind};
+use crate::os::dir::Kind;
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
-use crate::os::probe;
-use crate::spool::{Fs, PAUSED, Place, Spool, Where};
+use crate::spool::{PAUSED, Place, Spool, Where};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -52,10 +51,7 @@ impl Watches {
     /// Refuses a spool on a file system that cannot keep the promises.
     pub fn try_out(&self, spool: &Spool) -> Result<(), ServeError> {
         let path = spool.path().display();
-        let probed = spool
-            .fs()
-            .with(&Place::Tmp, |tmp| probe::probe(tmp, &self.watcher));
-        match probed {
+        match spool.probe(&self.watcher) {
             Ok(()) => Ok(()),
             Err(e) if e.kind() == io::ErrorKind::Unsupported => {
                 Err(ServeError::Config(format!("{path}: {e}")))
@@ -85,41 +81,29 @@ impl Engine {
             Place::Complete,
             Place::Failed,
         ] {
-            let interest = interest(&place);
-            let watch = self
-                .shared
-                .spool
-                .fs()
-                .with(&place, |fd| self.watches.watcher.add(fd, interest))?;
+            let spool = &self.shared.spool;
+            let watch = spool.watch(&place, &self.watches.watcher, interest(&place))?;
             self.watches.places.insert(watch, place);
         }
         Ok(())
     }
 
-    /// True when the directory that is held still has its name.
-    pub(super) fn is_in_place(&self, place: &Place) -> bool {
-        let fs = self.shared.spool.fs();
-        let held = fs.with(place, |fd| dir::look_at(fd)).map(|look| look.inode);
-        let name = place.relative();
-        let named = fs.look(&Place::Root, name.as_os_str().as_bytes());
-        matches!((held, named), (Ok(held), Ok(Some(named))) if held == named.inode)
-    }
-
     /// Goes on with the directory that has this name now; one is made if none has.
     fn renew(&mut self, place: &Place) -> io::Result<()> {
-        let interest = interest(place);
-        let fs = self.shared.spool.fs();
-        fs.renew(place)?;
-        let watch = fs.with(place, |fd| self.watches.watcher.add(fd, interest))?;
+        let spool = &self.shared.spool;
+        spool.renew(place)?;
+        let watch = spool.watch(place, &self.watches.watcher, interest(place))?;
         self.watches.places.insert(watch, place.clone());
         Ok(())
     }
 
     /// Watches a queue's directory; true if it was not watched before.
     pub(super) fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
-        let fd = self.shared.spool.fs().open_queue(queue)?;
-        let watch = self.watches.watcher.add(&*fd, Interest::Everything);
-        let place = Place::of_queue(queue);
+        let (spool, place) = (&self.shared.spool, Place::of_queue(queue));
+        if !spool.reopen_queue(queue)? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let watch = spool.watch(&place, &self.watches.watcher, Interest::Everything);
         // Before any of its jobs is taken in, and also where it cannot be watched.
         self.look_at_pause(&place);
         let watch = watch?;
@@ -136,15 +120,8 @@ impl Engine {
         {
             return;
         }
-        let watcher = &self.watches.watcher;
-        let fs = self.shared.spool.fs();
-        let added = fs.with(&Place::Log, |log| {
-            watcher.add(
-                dir::open_read(log, id.as_str().as_bytes())?,
-                Interest::Growth,
-            )
-        });
-        match added {
+        let spool = &self.shared.spool;
+        match spool.watch_log(id.as_str(), &self.watches.watcher) {
             Ok(watch) => {
                 self.watches.logs.insert(watch, id.clone());
                 self.log_grew(id);
@@ -174,7 +151,6 @@ impl Engine {
         let size = self
             .shared
             .spool
-            .fs()
             .look(&Place::Log, id.as_str().as_bytes())
             .ok()
             .flatten()
@@ -245,7 +221,7 @@ impl Engine {
                     .iter()
                     .find(|place| place.relative().as_os_str().as_bytes() == name);
                 if let Some(place) = fixed
-                    && !self.is_in_place(place)
+                    && !self.shared.spool.is_in_place(place)
                 {
                     self.directory_lost(watch, place);
                 }
@@ -287,7 +263,6 @@ impl Engine {
             || self
                 .shared
                 .spool
-                .fs()
                 .look(place, name)
                 .is_ok_and(|look| look.is_some())
         {
@@ -323,7 +298,7 @@ impl Engine {
     /// Withdraws a job whose file is gone.
     pub(super) fn check_withdrawn(&mut self, id: JobId, queue: QueueName) {
         let place = Place::of_queue(&queue);
-        match self.shared.spool.fs().look(&place, id.as_str().as_bytes()) {
+        match self.shared.spool.look(&place, id.as_str().as_bytes()) {
             Ok(Some(_)) => {}
             Err(e) if e.kind() != io::ErrorKind::NotFound => log::error!("{id}: {e}"),
             Ok(None) | Err(_) => {
@@ -365,7 +340,7 @@ impl Engine {
 
     /// Ends a running job whose file is not in `active/` any more.
     pub(super) fn check_active(&mut self, id: &JobId) {
-        if !self.ask(|s| s.is_started(id)) || super::children::is_active(&self.shared, id) {
+        if !self.ask(|s| s.is_started(id)) || self.shared.spool.is_active(id) {
             return;
         }
         // Older runs of the name were put out of the way before this one began: what is there now is this one.
@@ -393,7 +368,7 @@ impl Engine {
     /// Puts a file that somebody put into `active/` where jobs are started from.
     pub(super) fn check_stranger(&mut self, id: JobId) {
         if self.ask(|s| s.knows(&id))
-            || !super::children::is_active(&self.shared, &id)
+            || !self.shared.spool.is_active(&id)
             // It may run under somebody else.
             || self.not_ours().is_some()
         {
@@ -402,7 +377,6 @@ impl Engine {
         let look = self
             .shared
             .spool
-            .fs()
             .look(&Place::Active, id.as_str().as_bytes());
         if let Ok(Some(look)) = look
             && look.kind != Kind::File
@@ -439,8 +413,12 @@ impl Engine {
     /// A queue's directory was removed, or renamed to be another queue: what waited in it does so no more.
     pub(super) fn queue_gone(&mut self, queue: &QueueName) {
         let place = Place::of_queue(queue);
-        self.shared.spool.fs().close_queue(queue);
-        if self.shared.spool.fs().open_queue(queue).is_ok() {
+        if self
+            .shared
+            .spool
+            .reopen_queue(queue)
+            .is_ok_and(|is_there| is_there)
+        {
             // It was replaced by another one, or the news is older than what is there now.
             return self.open_queue(queue);
         }
@@ -477,7 +455,7 @@ impl Engine {
 
     /// Goes on with the directory that has the name now, unless that is another daemon's.
     fn fixed_lost(&mut self, place: &Place) {
-        if self.is_in_place(place) {
+        if self.shared.spool.is_in_place(place) {
             return;
         }
         self.not_ours();

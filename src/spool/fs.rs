@@ -4,9 +4,9 @@
 use super::place::Place;
 use super::seq::NewSeq;
 use crate::core::id::QueueName;
-use crate::os::dir::{How, Look};
+use crate::os::dir::{How, Kind, Look};
 use crate::os::lease::Writers;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::io;
 
 /// A file opened for judgement.
@@ -38,6 +38,30 @@ pub enum Ask {
     Writing,
     /// Just read.
     Nothing,
+}
+
+/// The names in a directory, in its order.
+pub struct Names(Box<dyn Iterator<Item = io::Result<Vec<u8>>> + Send>);
+
+impl Names {
+    /// Names from any source.
+    pub fn new(names: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) -> Self {
+        Self(Box::new(names))
+    }
+}
+
+impl Iterator for Names {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+impl Debug for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Names")
+    }
 }
 
 /// The operations. Names are raw bytes of one path component; no call follows a symbolic link.
@@ -86,6 +110,20 @@ pub trait Fs: Debug + Send + Sync {
     }
     /// Calls `each` with every name in a directory.
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
+    /// The names in a directory, read while they are asked for.
+    fn listing(&self, place: &Place) -> io::Result<Names> {
+        let mut names = Vec::new();
+        self.names(place, &mut |name| names.push(Ok(name.to_vec())))?;
+        Ok(Names::new(names.into_iter()))
+    }
+    /// Lets go of the directory that had a queue's name, and opens the one that has it now; an error if none has.
+    /// Not every file system holds directories open.
+    fn reopen_queue(&self, queue: &QueueName) -> io::Result<()> {
+        match self.look(&Place::Pending, queue.as_str().as_bytes())? {
+            Some(look) if look.kind == Kind::Directory => Ok(()),
+            Some(_) | None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
     /// Makes a queue's directory unless it is there. True if it was not.
     fn make_queue(&self, queue: &QueueName) -> io::Result<bool>;
     /// Removes a queue's directory, which must be empty.

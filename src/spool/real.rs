@@ -1,10 +1,10 @@
 //! The spool on the real file system: every directory held open, every name relative to one of them.
 
-use super::fs::{Ask, Fs, Taken};
+use super::fs::{Ask, Fs, Names, Taken};
 use super::place::Place;
 use super::seq::NewSeq;
 use crate::core::id::QueueName;
-use crate::os::dir::{self, How, Kind, Look};
+use crate::os::dir::{self, How, Kind, Listing, Look};
 use crate::os::lease::{self, Writers};
 use crate::os::limits;
 use fs2::FileExt;
@@ -179,7 +179,7 @@ impl RealFs {
     }
 
     /// Opens a queue's directory, also when another one of that name was held before.
-    pub fn open_queue(&self, queue: &QueueName) -> io::Result<Arc<OwnedFd>> {
+    fn open_queue(&self, queue: &QueueName) -> io::Result<Arc<OwnedFd>> {
         let fd = Arc::new(self.with(&Place::Pending, |pending| {
             dir::open_dir(pending, queue.as_str().as_bytes())
         })?);
@@ -193,7 +193,7 @@ impl RealFs {
     }
 
     /// Forgets a queue whose directory is gone.
-    pub fn close_queue(&self, queue: &QueueName) {
+    fn close_queue(&self, queue: &QueueName) {
         self.queues
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -330,6 +330,23 @@ impl Fs for RealFs {
                 Ok(())
             }
             listed => listed,
+        }
+    }
+
+    fn listing(&self, place: &Place) -> io::Result<Names> {
+        let mut listing = self.with(place, |fd| Listing::open(fd))?;
+        Ok(Names::new(std::iter::from_fn(move || {
+            listing.next_name().transpose()
+        })))
+    }
+
+    fn reopen_queue(&self, queue: &QueueName) -> io::Result<()> {
+        match self.open_queue(queue) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.close_queue(queue);
+                Err(e)
+            }
+            opened => opened.map(drop),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::core::time::Wall;
 use crate::os::dir::{Kind, Look};
 use crate::os::lease::Writers;
 use std::collections::BTreeSet;
+use std::fs::Metadata;
 use std::io;
 
 /// Where a job's file is.
@@ -84,12 +85,14 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Errors: this is no name of a program in `scripts/`, which is a regular file there, or a link that stays inside.
-    pub fn check_script(&self, name: &JobId) -> io::Result<()> {
+    /// The metadata of a program in `scripts/`. It is an error if that is neither a regular file nor a link to one
+    /// inside.
+    pub fn check_script(&self, name: &JobId) -> io::Result<Metadata> {
         let scripts = self.path_of(&Place::Scripts).canonicalize()?;
         let program = scripts.join(name.as_str()).canonicalize()?;
-        match program.starts_with(&scripts) && program.metadata()?.is_file() {
-            true => Ok(()),
+        let about = program.metadata()?;
+        match program.starts_with(&scripts) && about.is_file() {
+            true => Ok(about),
             false => Err(io::Error::other(
                 "it is neither a regular file nor a link to one inside scripts/",
             )),

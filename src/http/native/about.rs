@@ -3,7 +3,7 @@
 use super::{Outcome, failed, require};
 use crate::core::id::JobId;
 use crate::http::{Door, Request, Response, Right};
-use crate::spool::{Fs, Place};
+use crate::spool::Place;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -26,10 +26,7 @@ pub fn scripts(request: &Request, door: &Arc<Door>) -> Outcome {
     let spool = door.spool();
     let mut names = Vec::new();
     let mut add = |name: &[u8]| names.extend(JobId::from_bytes(name));
-    spool
-        .fs()
-        .names(&Place::Scripts, &mut add)
-        .map_err(failed)?;
+    spool.names(&Place::Scripts, &mut add).map_err(failed)?;
     names.retain(|name| spool.check_script(name).is_ok());
     names.sort();
     let names: Vec<_> = names.iter().map(JobId::as_str).collect();

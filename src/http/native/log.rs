@@ -4,7 +4,7 @@ use super::{Outcome, failed, follow, input, job_id, no_job, require};
 use crate::core::id::JobId;
 use crate::http::{Answer, Door, Next, PIECE, Request, Response, Right, Source, problem};
 use crate::os::dir;
-use crate::spool::{Place, stderr_log};
+use crate::spool::stderr_log;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -63,8 +63,7 @@ fn log_name(request: &Request, id: &JobId) -> Result<String, Response> {
 
 /// A log and its size by now, if there is one.
 pub fn open(door: &Door, name: &str) -> io::Result<Option<(File, u64)>> {
-    let open = |log: &std::os::fd::OwnedFd| dir::open_read(log, name.as_bytes());
-    match crate::spool::RealFs::with(door.spool().fs(), &Place::Log, open) {
+    match door.spool().open_log(name) {
         Ok(file) => {
             let size = dir::look_at(&file)?.size;
             Ok(Some((file, size)))

@@ -5,12 +5,11 @@ use super::{Outcome, failed, queues, require};
 use crate::core::id::QueueName;
 use crate::daemon::{BUCKETS, Histogram, OfQueue};
 use crate::http::{Door, Request, Response, Right};
-use crate::os::{clock, dir};
-use crate::spool::{Fs, Place, Where};
+use crate::os::clock;
+use crate::spool::Where;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 pub fn show(request: &Request, door: &Arc<Door>) -> Outcome {
@@ -137,22 +136,15 @@ fn gauges(page: &mut Page, door: &Door) -> io::Result<()> {
         );
     }
     page.gauge("pirn_slots", "Jobs at a time.", door.slots());
-    let mut bad = 0;
-    spool.fs().names(&Place::Bad, &mut |name| {
-        bad += usize::from(!name.ends_with(b".reason"))
-    })?;
     page.gauge(
         "pirn_bad_files",
         "Files in bad/ that could not be jobs.",
-        bad,
+        spool.count_bad()?,
     );
-    let space = spool
-        .fs()
-        .with(&Place::Root, |root| dir::free_space(root.as_fd()))?;
     page.gauge(
         "pirn_spool_free_bytes",
         "Free room on the spool's file system.",
-        space.free_bytes,
+        spool.free_space()?.free_bytes,
     );
     page.gauge("queued_jobs", "Jobs that wait.", pending);
     Ok(())
@@ -168,7 +160,7 @@ fn oldest(door: &Door, queue: &QueueName) -> io::Result<Option<f64>> {
     };
     // Beyond that many the answer is not worth its price.
     let looks = ids.iter().take(1000).filter_map(|id| {
-        let look = door.spool().fs().look(&at.place(), id.as_str().as_bytes());
+        let look = door.spool().look(&at.place(), id.as_str().as_bytes());
         look.ok().flatten().map(|look| look.modified)
     });
     let now = clock::wall().0;

@@ -3,7 +3,7 @@
 use crate::core::id::{JobId, QueueName};
 use crate::os::dir;
 use crate::os::inotify::{Change, Interest, Watch, Watcher};
-use crate::spool::{Fs, Place, Spool, Where};
+use crate::spool::{Place, Spool, Where};
 use std::collections::HashMap;
 use std::io;
 
@@ -38,8 +38,7 @@ impl Armed {
     }
 
     fn watch(&mut self, spool: &Spool, place: Place, interest: Interest) -> io::Result<()> {
-        let add = |fd: &std::os::fd::OwnedFd| self.watcher.add(fd, interest);
-        let watch = match spool.fs().with(&place, add) {
+        let watch = match spool.watch(&place, &self.watcher, interest) {
             Ok(watch) => watch,
             // A queue may go at any time.
             Err(_) if matches!(place, Place::Queue(_)) => return Ok(()),
@@ -53,7 +52,7 @@ impl Armed {
     pub fn is_queue(&self, spool: &Spool, name: &str) -> bool {
         let is_known =
             |place: &Place| matches!(place, Place::Queue(queue) if queue.as_str() == name);
-        let look = spool.fs().look(&Place::Pending, name.as_bytes());
+        let look = spool.look(&Place::Pending, name.as_bytes());
         match look {
             Ok(Some(look)) => look.kind == dir::Kind::Directory,
             Ok(None) | Err(_) => self.places.values().any(is_known),
@@ -74,11 +73,7 @@ impl Armed {
 
     /// Watches a log, if there is one by now.
     pub fn watch_log(&mut self, spool: &Spool, name: &str) {
-        let watch = spool.fs().with(&Place::Log, |log| {
-            let file = dir::open_read(log, name.as_bytes())?;
-            self.watcher.add(&file, Interest::Growth)
-        });
-        if let Ok(watch) = watch {
+        if let Ok(watch) = spool.watch_log(name, &self.watcher) {
             self.logs.insert(watch, name.to_owned());
         }
     }

@@ -3,10 +3,10 @@
 use crate::core::record::{Call, Reason, Record, Setting, Work};
 use crate::core::time::Wall;
 use crate::http::Door;
-use crate::os::dir;
-use crate::spool::{Found, Place, RealFs, Where};
+use crate::spool::{Found, Where};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io;
 use std::os::unix::fs::FileExt;
 
 /// Most of an answer that is shown, in bytes. (hq keeps and shows all of it.)
@@ -182,13 +182,13 @@ pub fn output(door: &Door, found: &Found) -> String {
     if length <= kept().len() as u64 {
         return kept();
     }
-    let read = RealFs::with(door.spool().fs(), &Place::Log, |log| {
-        let file = dir::open_read(log, found.id.as_str().as_bytes())?;
+    let read = || {
+        let file = door.spool().open_log(found.id.as_str())?;
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
         file.read_exact_at(&mut bytes, last.log_offset)?;
-        Ok(bytes)
-    });
-    match read {
+        Ok::<_, io::Error>(bytes)
+    };
+    match read() {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(_) => kept(),
     }

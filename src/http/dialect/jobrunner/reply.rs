@@ -6,7 +6,7 @@ use crate::http::dialect::go::BASE64;
 use crate::http::native::log;
 use crate::http::{Answer, Door, Next, Response, Source};
 use crate::os::dir;
-use crate::spool::{Found, Fs, Place, stderr_log};
+use crate::spool::{Found, stderr_log};
 use base64::Engine as _;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,9 +22,7 @@ pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
     let response = open_response(door, found)?;
     let output = log::open(door, id.as_str())?;
     let errors = log::open(door, &stderr_log(id))?;
-    door.spool()
-        .fs()
-        .remove_tree(&Place::Tmp, id.as_str().as_bytes())?;
+    door.spool().remove_scratch(id)?;
     let mut parts = VecDeque::new();
     parts.push_back(Part::text("{\"data\":\""));
     parts.extend(response.map(Part::file));
@@ -53,11 +51,7 @@ pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
 fn open_response(door: &Door, found: &Found) -> io::Result<Option<(File, u64)>> {
     let (id, record) = (&found.id, &found.record);
     let name = response_file(worker(record), record, id);
-    let opened = door.spool().fs().with(&Place::Tmp, |tmp| {
-        let scratch = dir::open_dir(tmp, id.as_str().as_bytes())?;
-        dir::open_read(&scratch, name.as_bytes())
-    });
-    match opened {
+    match door.spool().open_in_scratch(id, &name) {
         Ok(file) => {
             let look = dir::look_at(&file)?;
             Ok((look.kind == dir::Kind::File).then_some((file, look.size)))

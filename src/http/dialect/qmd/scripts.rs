@@ -6,7 +6,7 @@ use crate::core::config::allow::Allow;
 use crate::core::id::{JobId, is_foreign};
 use crate::core::record::{Record, State, Work};
 use crate::http::{Answer, Door, Request, Response, Right};
-use crate::spool::{Fs, NewId, Place, QmdResult, is_of_qmd};
+use crate::spool::{NewId, Place, QmdResult, is_of_qmd};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -20,9 +20,7 @@ const MOST_BYTES: usize = 4 << 20;
 /// A program in `scripts/`.
 fn runnable(door: &Door, name: &str) -> Option<JobId> {
     let id = JobId::new(name).ok()?;
-    door.spool().check_script(&id).ok()?;
-    let path = door.spool().path_of(&Place::Scripts).join(id.as_str());
-    let about = std::fs::metadata(path).ok()?;
+    let about = door.spool().check_script(&id).ok()?;
     (about.permissions().mode() & 0o111 != 0).then_some(id)
 }
 
@@ -71,7 +69,6 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
         }
     };
     door.spool()
-        .fs()
         .names(&Place::Scripts, &mut add)
         .map_err(failed)?;
     let whitelist = Whitelist::read(door).map_err(failed)?;

@@ -1,0 +1,103 @@
+//! Single looks at names, listings, and watches: for those outside of the spool who ask what is where.
+
+use super::{Fs, Names, Place, RealFs, Spool};
+use crate::core::id::{JobId, QueueName};
+use crate::os::dir::{self, Look, Space};
+use crate::os::inotify::{Interest, Watch, Watcher};
+use crate::os::probe;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+impl<F: Fs> Spool<F> {
+    /// What a name is, itself and not what it points to; `None` if it is not there.
+    pub fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>> {
+        self.fs.look(place, name)
+    }
+
+    /// As [`Self::look`], in the directory that has the queue's name now, whichever one had it before.
+    pub fn look_afresh(&self, queue: &QueueName, name: &[u8]) -> io::Result<Option<Look>> {
+        let has_queue = match queue.is_default() {
+            true => true,
+            false => self.reopen_queue(queue)?,
+        };
+        match has_queue {
+            true => self.fs.look(&Place::of_queue(queue), name),
+            false => Ok(None),
+        }
+    }
+
+    /// Lets go of a queue's directory and opens the one that has its name now. False if none has.
+    pub fn reopen_queue(&self, queue: &QueueName) -> io::Result<bool> {
+        match self.fs.reopen_queue(queue) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// True if a file or directory of this name is certainly in `active/`.
+    pub fn is_active(&self, id: &JobId) -> bool {
+        let look = self.fs.look(&Place::Active, id.as_str().as_bytes());
+        look.is_ok_and(|look| look.is_some())
+    }
+
+    /// Calls `each` with every name in a directory.
+    pub fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
+        self.fs.names(place, each)
+    }
+
+    /// The names in a directory, read while they are asked for.
+    pub fn listing(&self, place: &Place) -> io::Result<Names> {
+        self.fs.listing(place)
+    }
+
+    /// How many files are in `bad/`, their reasons not counted.
+    pub fn count_bad(&self) -> io::Result<usize> {
+        let mut bad = 0;
+        self.fs.names(&Place::Bad, &mut |name| {
+            bad += usize::from(!name.ends_with(b".reason"));
+        })?;
+        Ok(bad)
+    }
+
+    /// Makes a directory of the spool again, or goes on with the one that has its name by now.
+    pub fn renew(&self, place: &Place) -> io::Result<()> {
+        self.fs.renew(place)
+    }
+}
+
+impl Spool<RealFs> {
+    /// Watches a directory.
+    pub fn watch(&self, place: &Place, watcher: &Watcher, interest: Interest) -> io::Result<Watch> {
+        self.fs.with(place, |fd| watcher.add(fd, interest))
+    }
+
+    /// Watches a job's log for growth: `id`, or the name that [`super::stderr_log`] gives.
+    pub fn watch_log(&self, name: &str, watcher: &Watcher) -> io::Result<Watch> {
+        watcher.add(self.open_log(name)?, Interest::Growth)
+    }
+
+    /// The inode of the directory that is held for a place.
+    pub fn inode_of(&self, place: &Place) -> io::Result<u64> {
+        Ok(self.fs.with(place, |fd| dir::look_at(fd))?.inode)
+    }
+
+    /// True when the directory that is held still has its name.
+    pub fn is_in_place(&self, place: &Place) -> bool {
+        let name = place.relative();
+        let named = self.fs.look(&Place::Root, name.as_os_str().as_bytes());
+        matches!((self.inode_of(place), named), (Ok(held), Ok(Some(named))) if held == named.inode)
+    }
+
+    /// Tries out whether the file system does what a spool needs. The error names what is missing.
+    pub fn probe(&self, watcher: &Watcher) -> io::Result<()> {
+        self.fs.with(&Place::Tmp, |tmp| probe::probe(tmp, watcher))
+    }
+
+    /// How much room the spool's file system has.
+    pub fn free_space(&self) -> io::Result<Space> {
+        self.fs
+            .with(&Place::Root, |root| dir::free_space(root.as_fd()))
+    }
+}
