@@ -16,7 +16,7 @@ use crate::core::process::{Exit, Stop};
 use crate::core::scheduler::Event;
 use crate::core::time::Boot;
 use crate::os::fault::Fault;
-use crate::os::wait::{Ended, PidFd, Usage};
+use crate::os::wait::{ChildEnd, PidFd, Usage};
 use crate::os::{clock, procfs, signals, thread, wait};
 use std::collections::HashMap;
 use std::io;
@@ -74,7 +74,7 @@ impl Children {
 pub fn wait_for(shared: &Shared, run: &Run) -> Option<runner::Task> {
     let ended = wait::end_of(run.pid).unwrap_or_else(|e| {
         log::error!("{}: waiting for it failed: {e}", run.id);
-        Ended {
+        ChildEnd {
             pid: run.pid,
             exit: Exit::Lost,
             usage: Usage::default(),
@@ -115,7 +115,7 @@ pub fn reap_inherited(shared: &Shared) {
 }
 
 /// Reaps the leader of a job. [`Children::told`] must follow.
-fn take(shared: &Shared, run: &Run, ended: &Ended) {
+fn take(shared: &Shared, run: &Run, ended: &ChildEnd) {
     // As long as it is not reaped, it can be said which processes are not older than it.
     let leader = (ended.exit != Exit::Code(0))
         .then(|| procfs::identify(ended.pid, &shared.home.boot))

@@ -11,7 +11,7 @@ use super::upgrade::Proof;
 use super::{retain, sweep};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
-use crate::core::scheduler::{Event, Place as Settled, Stamp};
+use crate::core::scheduler::{CommittedTo, Event, Stamp};
 use crate::core::units::brief_span;
 use crate::os::{clock, procfs};
 use crate::spool::{Place, Placed, Where};
@@ -190,7 +190,7 @@ fn fail(
             other => other,
         }
     });
-    let mut place = Settled::Gone;
+    let mut place = CommittedTo::Gone;
     if let Some(mut record) = loaded {
         record.renew();
         record.end_unrun(clock::wall(), reason, error);
@@ -200,7 +200,7 @@ fn fail(
         if placed == Placed::There {
             log::info!("{id}: failed: {reason}: {error}");
             shared.tally.failed(queue);
-            place = Settled::Failed;
+            place = CommittedTo::Failed;
         }
     }
     let id = id.clone();

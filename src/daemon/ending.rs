@@ -10,7 +10,7 @@ use super::shared::{Book, Run, Shared};
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{StopReason, TryEnd, Verdict};
 use crate::core::record::{Reason, Record};
-use crate::core::scheduler::{Event, Place as Settled};
+use crate::core::scheduler::{CommittedTo, Event};
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
 use crate::os::{clock, dir};
@@ -91,7 +91,7 @@ fn write_down(shared: &Shared, ends: Vec<End>, give_up: impl Fn(Unwritten)) {
         let book = run.book();
         match draft(shared, run, &book, end) {
             Some(draft) => drafts.push((run, book, draft)),
-            None => letters.push(over(run, Settled::Gone)),
+            None => letters.push(over(run, CommittedTo::Gone)),
         }
     }
     let endings: Vec<Ending<'_>> = drafts
@@ -140,7 +140,7 @@ pub fn insist_on(shared: &Shared, unwritten: Unwritten) {
 }
 
 /// What the engine is told when an end is written down.
-fn over(run: &Run, place: Settled) -> Letter {
+fn over(run: &Run, place: CommittedTo) -> Letter {
     if let Some(group) = &run.cgroup {
         group.remove();
     }
@@ -235,7 +235,7 @@ fn drop_empty_logs(shared: &Shared, id: &JobId, silent: &Silent) {
 }
 
 /// Tells people, and the scheduler where the job is now.
-fn settle(shared: &Shared, run: &Run, draft: Draft, placed: Placed) -> Settled {
+fn settle(shared: &Shared, run: &Run, draft: Draft, placed: Placed) -> CommittedTo {
     let id = &run.id;
     log::info!("{}", draft.line);
     match draft.target {
@@ -244,8 +244,8 @@ fn settle(shared: &Shared, run: &Run, draft: Draft, placed: Placed) -> Settled {
         Target::Pending(_) => {}
     }
     match (&draft.target, placed) {
-        (Target::Complete, Placed::There) => Settled::Complete,
-        (Target::Failed, Placed::There) => Settled::Failed,
+        (Target::Complete, Placed::There) => CommittedTo::Complete,
+        (Target::Failed, Placed::There) => CommittedTo::Failed,
         (Target::Pending(queue), Placed::There) => {
             let longest = run.terms.backoff.rule().max;
             again(shared, id, queue, draft.written(), longest)
@@ -264,23 +264,25 @@ fn settle(shared: &Shared, run: &Run, draft: Draft, placed: Placed) -> Settled {
 }
 
 /// The try that was to be followed by another was the last one.
-fn not_again(shared: &Shared, id: &JobId, mut record: Record, why: &str) -> Settled {
+fn not_again(shared: &Shared, id: &JobId, mut record: Record, why: &str) -> CommittedTo {
     record.error = Some(format!("not tried again: {why}"));
     let placed = insist(shared, id, "recording its end", || {
         shared.spool.finish(id, &record, &Target::Failed, |_| {})
     });
     match placed {
-        Placed::There => Settled::Failed,
+        Placed::There => CommittedTo::Failed,
         Placed::UserMoved | Placed::Superseded => where_it_ended(shared, id),
     }
 }
 
 /// Where a user has put a job that is over.
-fn where_it_ended(shared: &Shared, id: &JobId) -> Settled {
+fn where_it_ended(shared: &Shared, id: &JobId) -> CommittedTo {
     match shared.spool.find_ended(id) {
-        Ok(Some(Where::Complete)) => Settled::Complete,
-        Ok(Some(Where::Failed)) => Settled::Failed,
-        Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => Settled::Gone,
+        Ok(Some(Where::Complete)) => CommittedTo::Complete,
+        Ok(Some(Where::Failed)) => CommittedTo::Failed,
+        Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => {
+            CommittedTo::Gone
+        }
     }
 }
 
@@ -291,12 +293,12 @@ fn again(
     queue: &QueueName,
     record: &Record,
     longest: Duration,
-) -> Settled {
+) -> CommittedTo {
     match shared
         .spool
         .look(&Place::of_queue(queue), id.as_str().as_bytes())
     {
-        Ok(Some(look)) => Settled::Pending(Box::new(shared.spool.ticket(
+        Ok(Some(look)) => CommittedTo::Pending(Box::new(shared.spool.ticket(
             id,
             queue,
             record,
@@ -304,7 +306,7 @@ fn again(
             clock::now(),
             longest,
         ))),
-        Ok(None) | Err(_) => Settled::Gone,
+        Ok(None) | Err(_) => CommittedTo::Gone,
     }
 }
 

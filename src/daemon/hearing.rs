@@ -5,7 +5,7 @@
 
 use super::engine::Engine;
 use crate::core::id::JobId;
-use crate::core::scheduler::{Event, Place as Settled, Refusal, Ticket};
+use crate::core::scheduler::{CommittedTo, Event, Refusal, Ticket};
 use crate::spool::{Place, Where};
 
 impl Engine {
@@ -47,25 +47,25 @@ impl Engine {
         self.check_active(id);
     }
 
-    fn committed(&mut self, id: JobId, mut place: Settled) {
+    fn committed(&mut self, id: JobId, mut place: CommittedTo) {
         self.shared.leave(&id);
         self.unwatch_log(&id);
         self.retain_soon();
         if self.ask(|s| s.has_children(&id)) {
             // A user may have moved it since; the children go by what is there.
             match self.shared.spool.find_ended(&id) {
-                Ok(Some(Where::Complete)) => place = Settled::Complete,
-                Ok(Some(Where::Failed)) => place = Settled::Failed,
+                Ok(Some(Where::Complete)) => place = CommittedTo::Complete,
+                Ok(Some(Where::Failed)) => place = CommittedTo::Failed,
                 Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => {}
             }
         }
-        if let Settled::Pending(ticket) = &place
+        if let CommittedTo::Pending(ticket) = &place
             && !self.is_still_there(ticket)
         {
             // Taken away before we knew that it was there: that was not heard of as its withdrawal.
-            place = Settled::Gone;
+            place = CommittedTo::Gone;
         }
-        let is_gone = matches!(place, Settled::Gone);
+        let is_gone = matches!(place, CommittedTo::Gone);
         let ended = id.clone();
         self.feed(Event::Committed { id, place });
         if is_gone {

@@ -8,7 +8,7 @@ use crate::core::quote::cut_to;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::Slot;
 use crate::os::cgroup::Cgroup;
-use crate::os::dir::{self, Kind, Look};
+use crate::os::dir::{self, FileType, Look};
 use crate::os::fault::Fault;
 use crate::os::{child, spawn};
 use crate::spool::{self, Fs, Place};
@@ -139,7 +139,7 @@ fn open_log(shared: &Shared, name: &str) -> Result<(File, u64), NotNow> {
     };
     // Whatever is there and not a file is not ours, and must not hold up the job, nor all those behind it.
     let is_strange = |opened: &io::Result<Option<(File, Look)>>| match opened {
-        Ok(Some((_, look))) => look.kind != Kind::File,
+        Ok(Some((_, look))) => look.kind != FileType::File,
         Ok(None) => false,
         Err(e) => matches!(
             e.raw_os_error(),

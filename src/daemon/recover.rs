@@ -226,7 +226,7 @@ fn nanos(span: Duration) -> i64 {
 fn unseen(record: &Record) -> dir::Look {
     let modified = record.created_at.map_or(0, |at| at.0);
     dir::Look {
-        kind: dir::Kind::File,
+        kind: dir::FileType::File,
         inode: 0,
         modified,
         size: 0,

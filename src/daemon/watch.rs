@@ -5,8 +5,8 @@ use super::engine::Engine;
 use super::{ServeError, committer};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Event, MovedTo, Scheduler};
-use crate::os::dir::Kind;
-use crate::os::inotify::{Change, Interest, Watch, Watcher};
+use crate::os::dir::FileType;
+use crate::os::inotify::{FileChange, Interest, Watch, Watcher};
 use crate::spool::{PAUSED, Place, Spool, Where};
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -179,7 +179,7 @@ impl Engine {
         }
     }
 
-    fn noticed(&mut self, event: crate::os::inotify::Event) {
+    fn noticed(&mut self, event: crate::os::inotify::FileEvent) {
         let Some(watch) = event.watch else {
             log::debug!("inotify dropped events: looking at everything");
             self.audit();
@@ -205,8 +205,8 @@ impl Engine {
                 .is_none_or(|id| id.as_str().as_bytes() == name)
     }
 
-    fn changed(&mut self, watch: Watch, place: &Place, name: &[u8], change: Change) {
-        if change == Change::Lost {
+    fn changed(&mut self, watch: Watch, place: &Place, name: &[u8], change: FileChange) {
+        if change == FileChange::Lost {
             return self.directory_lost(watch, place);
         }
         match place {
@@ -235,14 +235,14 @@ impl Engine {
         }
     }
 
-    fn pending_changed(&mut self, place: &Place, name: &[u8], change: Change) {
+    fn pending_changed(&mut self, place: &Place, name: &[u8], change: FileChange) {
         match change {
-            Change::Came => self.seen(place, name),
-            Change::Written => {
+            FileChange::Came => self.seen(place, name),
+            FileChange::Written => {
                 self.let_settle(place, name);
                 self.closed_under_another_name(place, name);
             }
-            Change::MovedAway | Change::Removed => {
+            FileChange::MovedAway | FileChange::Removed => {
                 let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name)) else {
                     return;
                 };
@@ -252,7 +252,7 @@ impl Engine {
                     self.check_queue(name);
                 }
             }
-            Change::Grew | Change::Lost | Change::Overflow => {}
+            FileChange::Grew | FileChange::Lost | FileChange::Overflow => {}
         }
     }
 
@@ -316,25 +316,27 @@ impl Engine {
     }
 
     /// The scheduler does not know held jobs. A held job that is removed takes its log along.
-    fn held_changed(&mut self, name: &[u8], change: Change) {
-        if let (Change::MovedAway | Change::Removed, Ok(id)) = (change, JobId::from_bytes(name)) {
+    fn held_changed(&mut self, name: &[u8], change: FileChange) {
+        if let (FileChange::MovedAway | FileChange::Removed, Ok(id)) =
+            (change, JobId::from_bytes(name))
+        {
             self.errand(committer::Task::ByHand(id));
         }
     }
 
-    fn active_changed(&mut self, name: &[u8], change: Change) {
+    fn active_changed(&mut self, name: &[u8], change: FileChange) {
         let Ok(id) = JobId::from_bytes(name) else {
             return;
         };
         // Most such events are our own doing; the directory says which are not.
         match change {
-            Change::MovedAway | Change::Removed if self.ask(|s| s.knows(&id)) => {
+            FileChange::MovedAway | FileChange::Removed if self.ask(|s| s.knows(&id)) => {
                 self.check_active(&id);
             }
             // Somebody had put it there.
-            Change::MovedAway | Change::Removed => self.errand(committer::Task::ByHand(id)),
-            Change::Came | Change::Written => self.check_stranger(id),
-            Change::Grew | Change::Lost | Change::Overflow => {}
+            FileChange::MovedAway | FileChange::Removed => self.errand(committer::Task::ByHand(id)),
+            FileChange::Came | FileChange::Written => self.check_stranger(id),
+            FileChange::Grew | FileChange::Lost | FileChange::Overflow => {}
         }
     }
 
@@ -379,7 +381,7 @@ impl Engine {
             .spool
             .look(&Place::Active, id.as_str().as_bytes());
         if let Ok(Some(look)) = look
-            && look.kind != Kind::File
+            && look.kind != FileType::File
         {
             let (name, why) = (id.as_str().as_bytes(), "it is not a file");
             return self.quarantine_judged(&Place::Active, name, why, look.inode);
@@ -390,13 +392,13 @@ impl Engine {
         }
     }
 
-    fn finished_changed(&mut self, place: &Place, name: &[u8], change: Change) {
+    fn finished_changed(&mut self, place: &Place, name: &[u8], change: FileChange) {
         let Ok(id) = JobId::from_bytes(name) else {
             return;
         };
         match change {
-            Change::Removed | Change::MovedAway => self.errand(committer::Task::ByHand(id)),
-            Change::Came | Change::Written => {
+            FileChange::Removed | FileChange::MovedAway => self.errand(committer::Task::ByHand(id)),
+            FileChange::Came | FileChange::Written => {
                 // What a commit puts there is known until the engine has heard of the commit, which is after this.
                 if !self.ask(|s| s.knows(&id)) {
                     self.errand(committer::Task::ByHand(id.clone()));
@@ -406,7 +408,7 @@ impl Engine {
                     self.feed(Event::ParentMoved { id, complete });
                 }
             }
-            Change::Grew | Change::Lost | Change::Overflow => {}
+            FileChange::Grew | FileChange::Lost | FileChange::Overflow => {}
         }
     }
 

@@ -38,7 +38,7 @@ const PID_AT: usize = PID.len() + 1;
 const PID_LENGTH: usize = PID_AT + 11;
 
 /// What the child looks at.
-struct Shared<'a> {
+struct ChildStart<'a> {
     plan: &'a Plan<'a>,
     /// The strings of the plan, each array with a NULL at its end.
     argv: Vec<*const c_char>,
@@ -66,7 +66,7 @@ pub fn start(plan: &Plan<'_>) -> io::Result<i32> {
     pid[..PID.len()].copy_from_slice(PID.as_bytes());
     pid[PID.len()] = b'=';
     let pid = UnsafeCell::new(pid);
-    let shared = Shared {
+    let shared = ChildStart {
         plan,
         argv: pointers(plan.argv, None),
         env: pointers(plan.env, Some(pid.get().cast())),
@@ -134,7 +134,7 @@ fn block_all() -> libc::sigset_t {
 /// unwound: the other threads of the parent run on, in the same memory.
 extern "C" fn become_job(shared: *mut c_void) -> c_int {
     // SAFETY: `start` passes a pointer to its own, and waits.
-    let shared = unsafe { &*shared.cast_const().cast::<Shared<'_>>() };
+    let shared = unsafe { &*shared.cast_const().cast::<ChildStart<'_>>() };
     let error = failure_of(shared);
     shared.error.store(error, Ordering::Relaxed);
     // What a shell exits with; nobody sees it.
@@ -142,14 +142,14 @@ extern "C" fn become_job(shared: *mut c_void) -> c_int {
 }
 
 /// Returns only when something fails, with the error's number.
-fn failure_of(shared: &Shared<'_>) -> c_int {
+fn failure_of(shared: &ChildStart<'_>) -> c_int {
     let plan = shared.plan;
     // All that is changed here is the child's own (no CLONE_SIGHAND, CLONE_FILES, CLONE_FS, CLONE_THREAD).
     for signal in shared.actions {
         set_default(*signal);
     }
     tell_pid(shared.pid);
-    // SAFETY: system calls with integers, with strings and arrays that end and live (`Shared`), and with a mask that is
+    // SAFETY: system calls with integers, with strings and arrays that end and live (`ChildStart`), and with a mask that is
     // the empty set when all-zero.
     unsafe {
         let mut failed = libc::setsid() < 0 || libc::chdir(plan.cwd.as_ptr()) < 0;
@@ -176,14 +176,14 @@ fn failure_of(shared: &Shared<'_>) -> c_int {
 ///
 /// Actions are asked for and set by the system call: the C library keeps two signals for itself, which its own function
 /// refuses, and which a process that was started by its posix_spawn ignores (measured: SigIgn 0x180000000).
-type Action = [usize; 8];
-static DEFAULT: Action = [0; 8];
+type SignalAction = [usize; 8];
+static DEFAULT: SignalAction = [0; 8];
 
 /// How large the kernel's signal mask is, in bytes.
 const MASK: usize = 8;
 
 fn set_default(signal: c_int) {
-    let none = std::ptr::null_mut::<Action>();
+    let none = std::ptr::null_mut::<SignalAction>();
     // SAFETY: the action is a valid one that runs no code of ours, and lives for ever; the old one is not asked for.
     unsafe {
         libc::syscall(
@@ -197,7 +197,7 @@ fn set_default(signal: c_int) {
 }
 
 fn is_default(signal: c_int) -> bool {
-    let (none, mut action) = (std::ptr::null::<Action>(), DEFAULT);
+    let (none, mut action) = (std::ptr::null::<SignalAction>(), DEFAULT);
     // SAFETY: nothing is set; the old action has the room that the kernel needs, which is less on every machine.
     unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, none, &raw mut action, MASK) };
     action[0] == libc::SIG_DFL

@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// What kind of thing a name is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileType {
     /// A regular file.
     File,
     /// A directory.
@@ -27,7 +27,7 @@ pub enum Kind {
     Device,
 }
 
-impl Kind {
+impl FileType {
     /// The words for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The kind of file.
-    pub kind: Kind,
+    pub kind: FileType,
     /// Inode number.
     pub inode: u64,
     /// Last modification, nanoseconds since the epoch.
@@ -62,12 +62,12 @@ impl From<FileStat> for Look {
     fn from(st: FileStat) -> Self {
         let format = SFlag::from_bits_truncate(st.st_mode) & SFlag::S_IFMT;
         let kind = match format {
-            SFlag::S_IFREG => Kind::File,
-            SFlag::S_IFDIR => Kind::Directory,
-            SFlag::S_IFLNK => Kind::Symlink,
-            SFlag::S_IFIFO => Kind::Fifo,
-            SFlag::S_IFSOCK => Kind::Socket,
-            _ => Kind::Device,
+            SFlag::S_IFREG => FileType::File,
+            SFlag::S_IFDIR => FileType::Directory,
+            SFlag::S_IFLNK => FileType::Symlink,
+            SFlag::S_IFIFO => FileType::Fifo,
+            SFlag::S_IFSOCK => FileType::Socket,
+            _ => FileType::Device,
         };
         Self {
             kind,

@@ -18,7 +18,7 @@ pub enum Interest {
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum FileChange {
     /// The name is there: moved to the directory, or made a directory.
     Came,
     /// The name is there, or has new content, and who wrote it may not be through with it.
@@ -37,11 +37,11 @@ pub enum Change {
 
 /// One event.
 #[derive(Debug, Clone)]
-pub struct Event {
+pub struct FileEvent {
     /// Which watch; `None` on overflow.
     pub watch: Option<Watch>,
     /// What happened.
-    pub change: Change,
+    pub change: FileChange,
     /// To which name in the directory; empty when it concerns the watched thing itself.
     pub name: OsString,
 }
@@ -94,12 +94,12 @@ impl Watcher {
     }
 
     /// The events that are there, possibly none.
-    pub fn read(&self) -> io::Result<Vec<Event>> {
+    pub fn read(&self) -> io::Result<Vec<FileEvent>> {
         Ok(self.read_some()?.0)
     }
 
     /// Some of the events that are there, and whether there may be more.
-    pub fn read_some(&self) -> io::Result<(Vec<Event>, bool)> {
+    pub fn read_some(&self) -> io::Result<(Vec<FileEvent>, bool)> {
         let events = match self.0.read_events() {
             Ok(events) => events,
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok((Vec::new(), false)),
@@ -122,35 +122,35 @@ impl AsFd for Watcher {
     }
 }
 
-fn translate(event: nix::sys::inotify::InotifyEvent) -> Option<Event> {
+fn translate(event: nix::sys::inotify::InotifyEvent) -> Option<FileEvent> {
     let is = |flag| event.mask.intersects(flag);
     let change = if is(AddWatchFlags::IN_Q_OVERFLOW) {
-        return Some(Event {
+        return Some(FileEvent {
             watch: None,
-            change: Change::Overflow,
+            change: FileChange::Overflow,
             name: OsString::new(),
         });
     } else if is(AddWatchFlags::IN_DELETE_SELF
         | AddWatchFlags::IN_MOVE_SELF
         | AddWatchFlags::IN_UNMOUNT)
     {
-        Change::Lost
+        FileChange::Lost
     } else if is(AddWatchFlags::IN_CREATE | AddWatchFlags::IN_CLOSE_WRITE)
         && !is(AddWatchFlags::IN_ISDIR)
     {
-        Change::Written
+        FileChange::Written
     } else if is(AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CREATE) {
-        Change::Came
+        FileChange::Came
     } else if is(AddWatchFlags::IN_MOVED_FROM) {
-        Change::MovedAway
+        FileChange::MovedAway
     } else if is(AddWatchFlags::IN_DELETE) {
-        Change::Removed
+        FileChange::Removed
     } else if is(AddWatchFlags::IN_MODIFY) {
-        Change::Grew
+        FileChange::Grew
     } else {
         return None;
     };
-    Some(Event {
+    Some(FileEvent {
         watch: Some(Watch(event.wd)),
         change,
         name: event.name.unwrap_or_default(),

@@ -75,7 +75,7 @@ const SEQUENCE: u32 = 1;
 
 /// The kernel's answer about a socket.
 #[derive(Debug, PartialEq, Eq)]
-struct Found {
+struct PeerSocket {
     state: u8,
     /// Its own address and the other one.
     ends: (SocketAddr, SocketAddr),
@@ -85,7 +85,7 @@ struct Found {
 
 /// Asks about the socket with this address that is connected to the other. The kernel answers within the write, so
 /// that there is nothing to wait for.
-fn ask(its: SocketAddr, other: SocketAddr) -> io::Result<Found> {
+fn ask(its: SocketAddr, other: SocketAddr) -> io::Result<PeerSocket> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket() takes three numbers.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, libc::NETLINK_SOCK_DIAG) };
@@ -127,7 +127,7 @@ fn question(its: SocketAddr, other: SocketAddr) -> Vec<u8> {
 }
 
 /// Reads the message that answers a question.
-fn answer(bytes: &[u8]) -> io::Result<Found> {
+fn answer(bytes: &[u8]) -> io::Result<PeerSocket> {
     let malformed = || io::Error::other("the kernel's answer is malformed");
     let length =
         usize::try_from(word(bytes, 0).ok_or_else(malformed)?).map_err(io::Error::other)?;
@@ -150,7 +150,7 @@ fn answer(bytes: &[u8]) -> io::Result<Found> {
         let ip = address_of(family, message.get(address..address + 16)?)?;
         Some(canonical(SocketAddr::new(ip, port)))
     };
-    Ok(Found {
+    Ok(PeerSocket {
         state: message[1],
         ends: end(4, 8).zip(end(6, 24)).ok_or_else(malformed)?,
         uid: word(message, 64).ok_or_else(malformed)?,

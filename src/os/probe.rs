@@ -1,7 +1,7 @@
 //! Tries out whether a file system does what a spool needs, before a job is lost for what it does not do.
 
 use super::dir::{self, How, lacks};
-use super::inotify::{Change, Interest, Watcher};
+use super::inotify::{FileChange, Interest, Watcher};
 use fs2::FileExt;
 use std::ffi::OsStr;
 use std::io;
@@ -39,8 +39,8 @@ fn renames(base: &OwnedFd, from: &[u8], to: &[u8], watcher: &Watcher) -> io::Res
     let watch = watcher.add(base, Interest::Moves)?;
     dir::rename(base, from, base, to, How::NoReplace)?;
     watcher.remove(watch);
-    let came = |event: &super::inotify::Event| {
-        event.change == Change::Came && event.name == OsStr::from_bytes(to)
+    let came = |event: &super::inotify::FileEvent| {
+        event.change == FileChange::Came && event.name == OsStr::from_bytes(to)
     };
     if !watcher.read()?.iter().any(came) {
         return Err(lacks(base, "inotify(7)"));

@@ -18,7 +18,7 @@ pub struct Usage {
 
 /// A child that has ended and was not reaped yet: its pid cannot be reused.
 #[derive(Debug, Clone, Copy)]
-pub struct Ended {
+pub struct ChildEnd {
     /// Which.
     pub pid: i32,
     /// How it ended.
@@ -28,7 +28,7 @@ pub struct Ended {
 }
 
 /// Waits until this child has ended, without reaping it.
-pub fn end_of(pid: i32) -> io::Result<Ended> {
+pub fn end_of(pid: i32) -> io::Result<ChildEnd> {
     loop {
         match waitid(
             libc::P_PID,
@@ -45,7 +45,7 @@ pub fn end_of(pid: i32) -> io::Result<Ended> {
 
 /// A child of the calling thread that has ended, without reaping it. Those that other threads have made are not its
 /// own; to the first thread of a process belongs also what was adopted (wait(2), `__WNOTHREAD`).
-pub fn next_own_end() -> io::Result<Option<Ended>> {
+pub fn next_own_end() -> io::Result<Option<ChildEnd>> {
     let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG | libc::__WNOTHREAD;
     waitid(libc::P_ALL, 0, options)
 }
@@ -90,7 +90,7 @@ pub fn reap(pid: i32) {
 }
 
 /// waitid(2) by its system call, which unlike the C function also gives the resource usage.
-fn waitid(id_type: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<Ended>> {
+fn waitid(id_type: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<ChildEnd>> {
     // SAFETY: all-zero is a valid value of both structures.
     let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
         unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
@@ -118,7 +118,7 @@ fn waitid(id_type: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<E
     } else {
         Exit::Signal(status)
     };
-    Ok(Some(Ended {
+    Ok(Some(ChildEnd {
         pid,
         exit,
         usage: read_usage(&usage),

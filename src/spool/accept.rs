@@ -4,7 +4,7 @@ use super::pause::no_queue;
 use super::{Found, Fs, OLD_HELD, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
-use crate::os::dir::{How, Kind};
+use crate::os::dir::{FileType, How};
 use crate::os::fault::Fault;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -194,7 +194,7 @@ impl<F: Fs> Spool<F> {
                 continue;
             }
             let waits = match self.fs.look(&from, name) {
-                Ok(look) => look.is_some_and(|look| look.kind != Kind::Directory),
+                Ok(look) => look.is_some_and(|look| look.kind != FileType::Directory),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => false,
                 Err(e) => return Err(e),
             };

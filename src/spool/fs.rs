@@ -4,7 +4,7 @@
 use super::place::Place;
 use super::seq::NewSeq;
 use crate::core::id::QueueName;
-use crate::os::dir::{How, Kind, Look};
+use crate::os::dir::{FileType, How, Look};
 use crate::os::lease::Writers;
 use std::fmt::{self, Debug};
 use std::io;
@@ -120,7 +120,7 @@ pub trait Fs: Debug + Send + Sync {
     /// Not every file system holds directories open.
     fn reopen_queue(&self, queue: &QueueName) -> io::Result<()> {
         match self.look(&Place::Pending, queue.as_str().as_bytes())? {
-            Some(look) if look.kind == Kind::Directory => Ok(()),
+            Some(look) if look.kind == FileType::Directory => Ok(()),
             Some(_) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }

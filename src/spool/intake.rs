@@ -7,7 +7,7 @@ use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Origin, Record, RecordError};
 use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
 use crate::core::time::{Now, Wall};
-use crate::os::dir::{How, Kind, Look};
+use crate::os::dir::{FileType, How, Look};
 use crate::os::lease::Writers;
 use std::io;
 use std::time::Duration;
@@ -309,17 +309,24 @@ fn rest_of_backoff(record: &Record, now: Wall, longest: Duration) -> Option<Dura
 
 fn strange(place: &Place, name: &[u8], look: &Look) -> Intake {
     match (look.kind, place) {
-        (Kind::Directory, Place::Pending) => match QueueName::from_bytes(name) {
+        (FileType::Directory, Place::Pending) => match QueueName::from_bytes(name) {
             Ok(queue) if queue.is_default() => bad(
                 "the queue default is pending/ itself and has no directory of its own".to_owned(),
             ),
             Ok(queue) => Intake::Queue(queue),
             Err(e) => bad(format!("no queue can be called that: the name {e}")),
         },
-        (Kind::Directory, _) => bad("a directory within a queue; queues are not nested".to_owned()),
-        (Kind::File | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::Device, _) => {
-            bad(format!("{}; a job is a regular file", look.kind.as_str()))
+        (FileType::Directory, _) => {
+            bad("a directory within a queue; queues are not nested".to_owned())
         }
+        (
+            FileType::File
+            | FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::Device,
+            _,
+        ) => bad(format!("{}; a job is a regular file", look.kind.as_str())),
     }
 }
 

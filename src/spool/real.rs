@@ -4,7 +4,7 @@ use super::fs::{Ask, Fs, Names, Taken};
 use super::place::Place;
 use super::seq::NewSeq;
 use crate::core::id::QueueName;
-use crate::os::dir::{self, How, Kind, Listing, Look};
+use crate::os::dir::{self, FileType, How, Listing, Look};
 use crate::os::lease::{self, Writers};
 use crate::os::limits;
 use fs2::FileExt;
@@ -49,7 +49,7 @@ impl RealFs {
             .last()
             .map(|place| dir::look(&root, name_of(place).as_bytes()));
         match last.transpose()?.flatten() {
-            Some(look) if look.kind == Kind::Directory => Ok(Self::over(root)),
+            Some(look) if look.kind == FileType::Directory => Ok(Self::over(root)),
             Some(_) | None => Self::make(path),
         }
     }
@@ -68,7 +68,7 @@ impl RealFs {
             Err(e) => return Err(e),
         };
         let pending = dir::look(&root, name_of(&Place::Pending).as_bytes())?;
-        let is_spool = pending.is_some_and(|look| look.kind == Kind::Directory);
+        let is_spool = pending.is_some_and(|look| look.kind == FileType::Directory);
         Ok(is_spool.then(|| Self {
             makes_missing: false,
             ..Self::over(root)
@@ -280,7 +280,7 @@ impl Fs for RealFs {
                 Ask::Nothing => None,
             };
             let look = dir::look_at(&file)?;
-            if look.kind != Kind::File {
+            if look.kind != FileType::File {
                 return Ok(Taken::Strange(look));
             }
             if look.size > limit {
@@ -422,7 +422,7 @@ fn store(file: &File, text: &str, length: &mut usize) -> io::Result<()> {
 fn unopened(fd: &OwnedFd, name: &[u8], e: io::Error) -> io::Result<Taken> {
     match dir::look(fd, name)? {
         None => Ok(Taken::Missing),
-        Some(look) if look.kind != Kind::File => Ok(Taken::Strange(look)),
+        Some(look) if look.kind != FileType::File => Ok(Taken::Strange(look)),
         Some(_) => Err(e),
     }
 }

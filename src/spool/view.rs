@@ -5,7 +5,7 @@ use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
-use crate::os::dir::{Kind, Look};
+use crate::os::dir::{FileType, Look};
 use crate::os::lease::Writers;
 use std::collections::BTreeSet;
 use std::fs::Metadata;
@@ -151,7 +151,7 @@ impl<F: Fs> Spool<F> {
             Ok::<_, io::Error>(
                 self.fs
                     .look(place, name)?
-                    .is_some_and(|l| l.kind != Kind::Directory),
+                    .is_some_and(|l| l.kind != FileType::Directory),
             )
         };
         for at in [
@@ -194,7 +194,7 @@ impl<F: Fs> Spool<F> {
         })?;
         let mut queues = Vec::new();
         for queue in names {
-            let is_directory = |look: Look| look.kind == Kind::Directory;
+            let is_directory = |look: Look| look.kind == FileType::Directory;
             if self
                 .fs
                 .look(&Place::Pending, queue.as_str().as_bytes())?

@@ -5,7 +5,7 @@ use super::disk::{Disk, Entry, Ino, Node};
 use super::ledger::Ledger;
 use super::world::World;
 use pirn::core::id::QueueName;
-use pirn::os::dir::{How, Kind, Look};
+use pirn::os::dir::{FileType, How, Look};
 use pirn::os::lease::Writers;
 use pirn::spool::{Ask, Fs, NewSeq, Place, Taken};
 use std::fmt;
@@ -222,7 +222,7 @@ impl Fs for SimFs {
             let is_queue = |ino: &&Ino| matches!(world.disk.nodes[ino], Node::Dir);
             let queues = world.disk.live.values().filter(is_queue).count();
             return Ok(Some(Look {
-                kind: Kind::Directory,
+                kind: FileType::Directory,
                 inode: 1,
                 modified: 0,
                 size: 0,

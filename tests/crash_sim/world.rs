@@ -4,7 +4,7 @@ use super::disk::{Disk, Entry, Ino, Node};
 use super::ledger::{Ledger, token};
 use super::simfs::SimFs;
 use pirn::core::record::Record;
-use pirn::os::dir::{Kind, Look};
+use pirn::os::dir::{FileType, Look};
 use pirn::spool::Place;
 use std::io;
 
@@ -83,10 +83,10 @@ impl World {
 
     pub fn look(&self, ino: Ino) -> Look {
         let (kind, size, modified) = match &self.disk.nodes[&ino] {
-            Node::Dir => (Kind::Directory, 0, 0),
+            Node::Dir => (FileType::Directory, 0, 0),
             Node::File {
                 bytes, modified, ..
-            } => (Kind::File, bytes.len() as u64, *modified),
+            } => (FileType::File, bytes.len() as u64, *modified),
         };
         Look {
             kind,

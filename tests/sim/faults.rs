@@ -3,7 +3,7 @@
 use pirn::core::config::Terms;
 use pirn::core::config::pauses::Pauses;
 use pirn::core::process::Stop;
-use pirn::core::scheduler::{Action, Event, Place, Policy, Rejection, Scheduler, Ticket};
+use pirn::core::scheduler::{Action, CommittedTo, Event, Policy, Rejection, Scheduler, Ticket};
 use pirn::core::time::{Boot, Now, Wall};
 use std::sync::Arc;
 
@@ -147,17 +147,17 @@ impl Subject {
             Event::Arrived(ticket) => Event::Arrived(Box::new(bend_ticket(*ticket, fault))),
             Event::Committed {
                 id,
-                place: Place::Pending(ticket),
+                place: CommittedTo::Pending(ticket),
             } => Event::Committed {
                 id,
-                place: Place::Pending(Box::new(bend_ticket(*ticket, fault))),
+                place: CommittedTo::Pending(Box::new(bend_ticket(*ticket, fault))),
             },
             Event::Committed {
                 id,
-                place: Place::Failed,
+                place: CommittedTo::Failed,
             } if fault == Fault::IgnoreFailedParents => Event::Committed {
                 id,
-                place: Place::Complete,
+                place: CommittedTo::Complete,
             },
             Event::Started {
                 id,

@@ -7,7 +7,7 @@ use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd, Verdict};
 use pirn::core::process::Exit;
 use pirn::core::record::Reason;
-use pirn::core::scheduler::{Event, Place, Refusal, Stamp};
+use pirn::core::scheduler::{CommittedTo, Event, Refusal, Stamp};
 use std::time::Duration;
 
 impl Sim {
@@ -54,9 +54,9 @@ impl Sim {
                         self.world.put_ended(&id, file, false, reason);
                         self.own_move(id.clone(), queue);
                         self.own_end(&id, false);
-                        Place::Failed
+                        CommittedTo::Failed
                     }
-                    None => Place::Gone,
+                    None => CommittedTo::Gone,
                 };
                 self.world.post(&id.clone(), Event::Committed { id, place });
             }
@@ -167,7 +167,7 @@ impl Sim {
         let place = match self.world.file_of_version(&id, version) {
             Some(queue) => {
                 let file = &self.world.pending[&(queue, id.clone())];
-                Place::Pending(Box::new(self.world.ticket(&id, file)))
+                CommittedTo::Pending(Box::new(self.world.ticket(&id, file)))
             }
             None if self
                 .world
@@ -175,7 +175,7 @@ impl Sim {
                 .get(&id)
                 .is_some_and(|f| f.version == version) =>
             {
-                Place::Complete
+                CommittedTo::Complete
             }
             None if self
                 .world
@@ -183,17 +183,17 @@ impl Sim {
                 .get(&id)
                 .is_some_and(|f| f.0.version == version) =>
             {
-                Place::Failed
+                CommittedTo::Failed
             }
-            None => Place::Gone,
+            None => CommittedTo::Gone,
         };
         self.world.post(&id.clone(), Event::Committed { id, place });
     }
 
     /// From `active/` to where the verdict says.
-    pub fn move_on(&mut self, id: &JobId, verdict: Verdict, reason: Reason) -> Place {
+    pub fn move_on(&mut self, id: &JobId, verdict: Verdict, reason: Reason) -> CommittedTo {
         let Some(mut file) = self.world.active.remove(id) else {
-            return Place::Gone;
+            return CommittedTo::Gone;
         };
         file.end = None;
         self.stats.ended += 1;
@@ -205,24 +205,24 @@ impl Sim {
             Verdict::Complete => {
                 self.world.put_ended(id, file, true, reason);
                 self.own_end(id, true);
-                Place::Complete
+                CommittedTo::Complete
             }
             Verdict::Retry | Verdict::Requeue if !taken => {
                 let queue = file.queue.clone();
                 let ticket = self.world.ticket(id, &file);
                 self.world.put_pending(id, &queue, file);
                 self.own_move(id.clone(), queue);
-                Place::Pending(Box::new(ticket))
+                CommittedTo::Pending(Box::new(ticket))
             }
             // A newer file of the name waits there already: this run was its last.
             Verdict::Retry | Verdict::Requeue | Verdict::Failed => {
                 self.world.put_ended(id, file, false, reason);
                 self.own_end(id, false);
-                Place::Failed
+                CommittedTo::Failed
             }
             Verdict::Forget => {
                 self.world.retired.insert(file.version);
-                Place::Gone
+                CommittedTo::Gone
             }
         }
     }

@@ -95,7 +95,7 @@ impl Record {
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
         let object = Object::parse(text)?;
         let mut record = Self::new(Work::Argv(Vec::new()));
-        let mut parts = Parts::default();
+        let mut parts = WorkParts::default();
         for (key, raw) in object.fields() {
             // The directory is the state; what `pirn show` printed may be dropped again.
             let says_nothing = is_null(raw) && Self::knows(&object, key, raw);
@@ -121,7 +121,7 @@ impl Record {
     /// True for a key that is pirn's; the `null` of any other is somebody's and kept.
     fn knows<'a>(o: &Object<'a>, key: &str, raw: &'a RawValue) -> bool {
         let mut scratch = Self::new(Work::Argv(Vec::new()));
-        let asked = scratch.asked(o, key, raw, &mut Parts::default());
+        let asked = scratch.asked(o, key, raw, &mut WorkParts::default());
         let added = scratch.added(o, key, raw);
         unsupported(key).is_some() || !matches!((asked, added), (Ok(false), Ok(false)))
     }
@@ -132,7 +132,7 @@ impl Record {
         o: &Object<'a>,
         key: &str,
         raw: &'a RawValue,
-        parts: &mut Parts,
+        parts: &mut WorkParts,
     ) -> Result<bool, JsonError> {
         match key {
             "command" => parts.command = Some(o.read(key, raw, command)?),
@@ -237,7 +237,7 @@ fn kind_of(text: &str) -> Result<FileKind, RecordError> {
 
 /// Fields that only make sense together, gathered until all have been seen.
 #[derive(Default)]
-struct Parts {
+struct WorkParts {
     command: Option<Work>,
     script: Option<JobId>,
     call: CallParts,
@@ -246,7 +246,7 @@ struct Parts {
     fail_on: BTreeSet<i32>,
 }
 
-impl Parts {
+impl WorkParts {
     fn work(self) -> Result<Work, RecordError> {
         match (self.command, self.script, self.call.finish()?, self.args) {
             (Some(work), None, None, None) => Ok(work),

@@ -3,7 +3,7 @@
 use super::gates::superseded;
 use super::queues::take_lowest;
 use super::table::{Gate, Ix, Live};
-use super::types::{Action, MovedTo, Place, Refusal, Slot, Stage, Ticket};
+use super::types::{Action, CommittedTo, MovedTo, Refusal, Slot, Stage, Ticket};
 use super::{Mode, NOTE_AFTER, Scheduler};
 use crate::core::config::Terms;
 use crate::core::id::JobId;
@@ -344,7 +344,7 @@ impl Scheduler {
     pub(super) fn committed(
         &mut self,
         id: &JobId,
-        place: Place,
+        place: CommittedTo,
         now: Now,
         actions: &mut Vec<Action>,
     ) {
@@ -357,7 +357,7 @@ impl Scheduler {
         let successor = live.successor.take();
         self.ending -= 1;
         match place {
-            Place::Pending(ticket) => {
+            CommittedTo::Pending(ticket) => {
                 let holds = self.table.get(ix).is_some_and(|job| {
                     job.group().is_some() && self.queues.get(job.queue).name == ticket.queue
                 });
@@ -374,11 +374,11 @@ impl Scheduler {
                 }
                 self.settle_children(id, now, actions);
             }
-            Place::Complete | Place::Failed => {
+            CommittedTo::Complete | CommittedTo::Failed => {
                 self.forget(ix, now, actions);
-                self.parent_ended(id, matches!(place, Place::Complete), now, actions);
+                self.parent_ended(id, matches!(place, CommittedTo::Complete), now, actions);
             }
-            Place::Gone => {
+            CommittedTo::Gone => {
                 self.forget(ix, now, actions);
                 self.settle_children(id, now, actions);
             }

@@ -14,8 +14,8 @@ mod types;
 
 pub use super::process::{Exit, Stop};
 pub use types::{
-    Action, Event, MovedTo, Need, Parent, ParentState, Place, Refusal, Rejection, Slot, Stamp,
-    Ticket,
+    Action, CommittedTo, Event, MovedTo, Need, Parent, ParentState, Refusal, Rejection, Slot,
+    Stamp, Ticket,
 };
 
 use super::config::pauses::Pauses;

@@ -92,7 +92,7 @@ fn run(
     scheduler: &mut Scheduler,
     name: &str,
     timeout: Option<Duration>,
-    place: Place,
+    place: CommittedTo,
 ) -> Vec<String> {
     let (id, terms) = (id(name), terms(timeout));
     let started = Event::Started {
@@ -126,10 +126,10 @@ fn timers_of_ended_jobs_do_not_pile_up() {
         &mut s,
         "long",
         Some(Duration::from_secs(3_600)),
-        Place::Complete,
+        CommittedTo::Complete,
     );
     for n in 0..10_000 {
-        run(&mut s, &n.to_string(), day, Place::Complete);
+        run(&mut s, &n.to_string(), day, CommittedTo::Complete);
     }
     assert_eq!(s.counts(), Counts::default());
     assert_eq!(s.boot_timers.len(), 0);
@@ -157,7 +157,7 @@ fn buried_timers_are_bounded_too() {
             &mut s,
             &name,
             Some(Duration::from_secs(86_400)),
-            Place::Complete,
+            CommittedTo::Complete,
         );
     }
     assert!(s.boot_timers.len() < 100, "{}", s.boot_timers.len());
@@ -230,10 +230,10 @@ fn an_expired_member_is_not_started_when_its_turn_comes() {
         matches!(actions.as_slice(), [Action::Fail { .. }]),
         "{actions:?}"
     );
-    assert!(run(&mut s, "1", None, Place::Complete).is_empty());
+    assert!(run(&mut s, "1", None, CommittedTo::Complete).is_empty());
     let failed = Event::Committed {
         id: id("2"),
-        place: Place::Failed,
+        place: CommittedTo::Failed,
     };
     step(&mut s, failed, later);
     assert_eq!(s.counts(), Counts::default());
@@ -335,7 +335,7 @@ fn an_adopted_job_has_passed_its_parents() {
         alone: true,
     };
     step(&mut s, ended, NOW);
-    let place = Place::Pending(Box::new(member));
+    let place = CommittedTo::Pending(Box::new(member));
     let committed = Event::Committed { id: id("1"), place };
     assert_eq!(step(&mut s, committed, NOW).1, ["1"]);
 }
@@ -401,10 +401,10 @@ fn callbacks_run_beside_the_slots() {
     assert_eq!(arrive(&mut s, callback("callback-4")).1, [""; 0]);
     assert_eq!((s.counts().running, s.counts().waiting), (5, 2));
     assert_eq!(
-        run(&mut s, "callback-1", None, Place::Complete),
+        run(&mut s, "callback-1", None, CommittedTo::Complete),
         ["callback-4"]
     );
-    assert_eq!(run(&mut s, "a", None, Place::Complete), ["b"]);
+    assert_eq!(run(&mut s, "a", None, CommittedTo::Complete), ["b"]);
     assert!(s.is_full() && !s.is_quiet());
 }
 

@@ -108,7 +108,7 @@ pub enum MovedTo {
 
 /// Where a commit left the job's file.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum CommittedTo {
     /// In `complete/`.
     Complete,
     /// In `failed/`.
@@ -177,7 +177,7 @@ pub enum Event {
         /// Whose.
         id: JobId,
         /// Where.
-        place: Place,
+        place: CommittedTo,
     },
     /// The user took the file of a running job away.
     ActiveMoved {

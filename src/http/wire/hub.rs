@@ -7,7 +7,7 @@ use crate::core::time::Boot;
 use crate::http::events::{Event, Events};
 use crate::http::wake::Topic;
 use crate::os::clock;
-use crate::os::inotify::{self, Change};
+use crate::os::inotify::{self, FileChange};
 use crate::spool::{Place, Spool};
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -118,7 +118,7 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
             }
         }
         for event in events {
-            let lost = matches!(event.change, Change::Lost | Change::Overflow);
+            let lost = matches!(event.change, FileChange::Lost | FileChange::Overflow);
             if lost || !self.take_in(&event, &mut woken) {
                 self.lost(&mut woken);
                 break;
@@ -128,7 +128,7 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
     }
 
     /// Takes in one event. False if the watches cannot be relied on any more.
-    fn take_in(&mut self, event: &inotify::Event, woken: &mut HashSet<K>) -> bool {
+    fn take_in(&mut self, event: &inotify::FileEvent, woken: &mut HashSet<K>) -> bool {
         let (Some(armed), Some(watch)) = (&mut self.armed, event.watch) else {
             return false;
         };
@@ -145,7 +145,7 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
         };
         if place == Place::Log {
             let topic = Topic::Log(name.to_owned());
-            if matches!(event.change, Change::Came | Change::Written)
+            if matches!(event.change, FileChange::Came | FileChange::Written)
                 && self.waiting.contains_key(&topic)
             {
                 armed.watch_log(&self.spool, name);
@@ -164,10 +164,10 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
             return true;
         }
         let state = match event.change {
-            Change::Came | Change::Written => Some(state_of(&place)),
-            Change::Removed => None,
+            FileChange::Came | FileChange::Written => Some(state_of(&place)),
+            FileChange::Removed => None,
             // It comes somewhere else, or is renamed as an older run.
-            Change::MovedAway | Change::Grew | Change::Lost | Change::Overflow => {
+            FileChange::MovedAway | FileChange::Grew | FileChange::Lost | FileChange::Overflow => {
                 wake(&self.waiting, &Topic::Job(id), woken);
                 return true;
             }

@@ -2,7 +2,7 @@
 
 use crate::core::id::{JobId, QueueName};
 use crate::os::dir;
-use crate::os::inotify::{Change, Interest, Watch, Watcher};
+use crate::os::inotify::{FileChange, Interest, Watch, Watcher};
 use crate::spool::{Place, Spool, Where};
 use std::collections::HashMap;
 use std::io;
@@ -54,14 +54,14 @@ impl Armed {
             |place: &Place| matches!(place, Place::Queue(queue) if queue.as_str() == name);
         let look = spool.look(&Place::Pending, name.as_bytes());
         match look {
-            Ok(Some(look)) => look.kind == dir::Kind::Directory,
+            Ok(Some(look)) => look.kind == dir::FileType::Directory,
             Ok(None) | Err(_) => self.places.values().any(is_known),
         }
     }
 
     /// Watches a queue that has come. Gives the jobs that are in it.
-    pub fn watch_queue(&mut self, spool: &Spool, name: &str, change: Change) -> Vec<JobId> {
-        let (Ok(queue), Change::Came) = (QueueName::new(name), change) else {
+    pub fn watch_queue(&mut self, spool: &Spool, name: &str, change: FileChange) -> Vec<JobId> {
+        let (Ok(queue), FileChange::Came) = (QueueName::new(name), change) else {
             return Vec::new();
         };
         let at = Where::Pending(queue);

@@ -4,7 +4,7 @@ use super::{Belief, Checker, Life};
 use pirn::core::id::JobId;
 use pirn::core::policy::{StopReason, TryEnd};
 use pirn::core::process::Exit;
-use pirn::core::scheduler::{Event, MovedTo, ParentState, Place, Refusal, Ticket};
+use pirn::core::scheduler::{CommittedTo, Event, MovedTo, ParentState, Refusal, Ticket};
 use pirn::core::time::Now;
 use std::time::Duration;
 
@@ -264,13 +264,13 @@ impl Checker {
         }
     }
 
-    fn committed(&mut self, id: &JobId, place: &Place, now: Now) {
+    fn committed(&mut self, id: &JobId, place: &CommittedTo, now: Now) {
         let Some(b) = self.jobs.get(id).filter(|b| b.ends()).cloned() else {
             return;
         };
         self.jobs.remove(id);
         match place {
-            Place::Pending(ticket) => {
+            CommittedTo::Pending(ticket) => {
                 match &b.successor {
                     None => {
                         self.arrived(ticket, now);
@@ -288,9 +288,9 @@ impl Checker {
                     Some(_) => {}
                 }
             }
-            Place::Complete => self.parent_ended(id, true),
-            Place::Failed => self.parent_ended(id, false),
-            Place::Gone => {}
+            CommittedTo::Complete => self.parent_ended(id, true),
+            CommittedTo::Failed => self.parent_ended(id, false),
+            CommittedTo::Gone => {}
         }
         if let Some(queue) = b.successor {
             self.expect_readmits.insert((id.clone(), queue));

@@ -54,7 +54,7 @@ fn open_response(door: &Door, found: &Found) -> io::Result<Option<(File, u64)>> 
     match door.spool().open_in_scratch(id, &name) {
         Ok(file) => {
             let look = dir::look_at(&file)?;
-            Ok((look.kind == dir::Kind::File).then_some((file, look.size)))
+            Ok((look.kind == dir::FileType::File).then_some((file, look.size)))
         }
         // Not there, or a link.
         Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ELOOP)) => Ok(None),
