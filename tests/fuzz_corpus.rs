@@ -2,7 +2,7 @@
 //!
 //! `PIRN_FUZZ_SECONDS=60 cargo test --test fuzz_corpus -- --nocapture` goes on for longer, `PIRN_FUZZ_SEED=n` begins
 //! elsewhere. What guides a search by coverage is `cargo fuzz`: see `tests/fuzz/Cargo.toml`.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "fuzz/bodies.rs"]
 mod bodies;

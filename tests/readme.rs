@@ -2,7 +2,7 @@
 //!
 //! `# => text` lines give the whole standard output of the commands since the last such lines (or since the block
 //! began); `...` in them stands for anything within the line.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,5 +1,5 @@
 //! Job records: what is read is what is printed, nothing unknown is lost, every mistake is named, nothing panics.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use pirn::core::id::{JobId, QueueName, natural_order};
 use pirn::core::record::{Record, RecordError, Scratch, Setting, State, Work};

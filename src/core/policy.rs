@@ -287,6 +287,7 @@ pub fn verdict(end: TryEnd, attempt: u32, rule: &RetryRule) -> Verdict {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
 

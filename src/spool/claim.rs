@@ -306,7 +306,7 @@ impl<F: Fs> Spool<F> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::spool::{Intake, Limits};

@@ -1,5 +1,5 @@
 //! Black box: the real binary on a real spool in a temporary directory, looked at as a user would, with files.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod spool;
 mod tools;

@@ -6,7 +6,7 @@
 //!
 //! `PIRN_CRASH_SIM_LIVES=n` tries more random lives, `PIRN_CRASH_SIM_SEED=n` just that one, and
 //! `PIRN_CRASH_SIM_LINES=n` tells more of what led to a broken promise.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod check;
 mod controls;

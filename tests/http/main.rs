@@ -1,5 +1,5 @@
 //! The HTTP door from outside: the real binary, real sockets, and clients that do not always behave.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "../blackbox/spool.rs"]
 #[allow(dead_code)]

@@ -1,5 +1,11 @@
 //! Shortages of disk, inodes, descriptors and processes, and lost watches. By itself, so that no other test feels them.
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    dead_code
+)]
 
 #[path = "../blackbox/spool.rs"]
 mod spool;

@@ -2,7 +2,7 @@
 //!
 //! A history is a seed. One that breaks a promise prints its seed; `PIRN_SIM_SEED=n cargo test --test sim -- --nocapture`
 //! lives through that one again and tells everything. `PIRN_SIM_HISTORIES=n` tries more of them.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod daemon;
 mod dice;

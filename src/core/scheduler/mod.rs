@@ -378,5 +378,5 @@ fn prune<T: Ord>(timers: &mut BinaryHeap<T>, jobs: usize, wanted: impl Fn(&T) ->
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
