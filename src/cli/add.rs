@@ -22,12 +22,12 @@ pub struct AddArgs {
     job: JobArgs,
 }
 
-pub fn add(spool: &Path, args: AddArgs) -> CommandResult {
-    let spool = Spool::open(spool, !args.no_sync).map_err(|e| Failure::at(spool, e))?;
+pub fn add(path: &Path, args: AddArgs) -> CommandResult {
+    let spool = Spool::open(path, !args.no_sync).map_err(|e| Failure::at(path, e))?;
     if args.batch {
         return batch::add(&spool, args.job);
     }
-    let id = args.job.submit(&spool)?;
+    let id = args.job.prepare(&spool)?.submit(&spool)?;
     output::line(&id)?;
     served::tell_unserved(&spool);
     Ok(OK)

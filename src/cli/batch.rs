@@ -1,8 +1,9 @@
-//! `pirn add --batch`: a job a line. What has arrived is accepted together, so that a slow writer is not waited for
-//! and a fast one shares its syncs; memory is bounded by that window, not by the input.
+//! `pirn add --batch`: one job a line. The lines that have arrived are accepted together: a slow writer gets its ids at
+//! once, and the lines of a fast one share syncs. Memory is bounded by [`WINDOW_BYTES`], not by the input.
 
+use super::admission;
 use super::exit::{BAD_DATA, CommandResult, FAILURE, Failure, OK};
-use super::job::{self, JobArgs};
+use super::job::JobArgs;
 use super::served;
 use crate::core::config::Config;
 use crate::core::id::JobId;
@@ -11,16 +12,16 @@ use crate::core::record::{Record, RecordError};
 use crate::os::{clock, poll, procfs};
 use crate::spool::{Draft, Spool};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 
-/// InputLines that are accepted together, at most.
+/// The most lines that are accepted together.
 const WINDOW: usize = 1024;
 
-/// Their bytes, at most, but for the last of them.
+/// The most bytes of such lines, not counting the last of them.
 const WINDOW_BYTES: usize = 4 << 20;
 
-/// What is read at a time: as much as a pipe holds.
+/// Bytes to read at a time: as many as a pipe holds.
 const PIECE: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -32,18 +33,20 @@ struct InputLine {
     bytes: Vec<u8>,
 }
 
+/// The number of the first line that was not accepted, and the reason.
+type NotAccepted = (u64, Failure);
+
 pub fn add(spool: &Spool, args: JobArgs) -> CommandResult {
-    let common = Common::new(args.template(spool)?)?;
-    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut lines = InputLines::new(input);
-    let mut batch = Adding {
+    let options = BatchOptions::new(args.template(spool)?)?;
+    let mut batch = BatchAdder {
         spool,
-        common,
+        options,
         boot: procfs::boot_id(),
         room: 0,
         accepted: 0,
     };
-    let Err((line, Failure { code, message })) = batch.all(&mut lines) else {
+    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let Err((line, Failure { code, message })) = batch.add_all(&mut InputLines::new(input)) else {
         return Ok(OK);
     };
     let accepted = batch.accepted;
@@ -52,65 +55,54 @@ pub fn add(spool: &Spool, args: JobArgs) -> CommandResult {
     Err(Failure::new(code, what))
 }
 
-struct Adding<'a> {
+struct BatchAdder<'a> {
     spool: &'a Spool,
-    common: Common,
+    options: BatchOptions,
     boot: String,
-    /// How many more may wait, when that was last counted.
+    /// How many more jobs may wait. Jobs are counted again when it is 0.
     room: u64,
     accepted: usize,
 }
 
-/// Where it went wrong, and how.
-type Broken = (u64, Failure);
-
-impl Adding<'_> {
-    fn all(&mut self, lines: &mut InputLines) -> Result<(), Broken> {
-        let mut config = job::admit(self.spool).map_err(|e| (1, e))?;
+impl BatchAdder<'_> {
+    fn add_all(&mut self, lines: &mut InputLines) -> Result<(), NotAccepted> {
+        let mut config = admission::admit(self.spool).map_err(|e| (1, e))?;
         loop {
-            let window = lines.window(config.max_job_bytes);
+            let (window, trouble) = lines.window(config.max_job_bytes);
             let mut rest = window.as_slice();
             if let Some(first) = rest.first() {
-                // It may have been waited for.
-                config = job::admit(self.spool).map_err(|e| (first.number, e))?;
+                // Asked again: the first line may have come much later.
+                config = admission::admit(self.spool).map_err(|e| (first.number, e))?;
             }
             while let Some(first) = rest.first() {
                 if self.room == 0 {
-                    self.room = job::room(self.spool, &config).map_err(|e| (first.number, e))?;
+                    self.room =
+                        admission::room(self.spool, &config).map_err(|e| (first.number, e))?;
                 }
                 let most = usize::try_from(self.room).unwrap_or(usize::MAX);
                 let (part, more) = rest.split_at(rest.len().min(most));
-                self.window(part, &config)?;
+                self.add_lines(part, &config)?;
                 self.room -= part.len() as u64;
                 rest = more;
             }
-            if let Some(failure) = lines.trouble.take() {
+            if let Some(failure) = trouble {
                 return Err((lines.number, failure));
             }
-            if lines.is_over() {
+            if lines.have_ended {
                 return Ok(());
             }
         }
     }
 
     /// Accepts these lines, and prints their ids.
-    fn window(&mut self, lines: &[InputLine], config: &Config) -> Result<(), Broken> {
-        let most = config.max_job_bytes;
-        // Jobs of the same age run in the order of their numbers, which is that of their lines. Several threads that
-        // asked the clock for each line would give a later line an earlier time, and so would a clock that is set back.
-        let made = &mut self.common.record.created_at;
-        *made = (*made).max(Some(clock::wall()));
+    fn add_lines(&mut self, lines: &[InputLine], config: &Config) -> Result<(), NotAccepted> {
+        // Jobs of the same age run in the order of their numbers, which is that of their lines. If several threads took
+        // the time for each line, or if the clock was set back, a later line could get an earlier time.
+        let created_at = &mut self.options.record.created_at;
+        *created_at = (*created_at).max(Some(clock::wall()));
         let maker = || {
-            let mut common = self.common.clone();
-            move |n: usize, id: &JobId| {
-                let draft = common.draft(&lines[n].bytes, id, config)?;
-                match draft.text.len() as u64 {
-                    size if size > most => Err(format!(
-                        "the job's record would be {size} bytes; max_job_bytes is {most}"
-                    )),
-                    _ => Ok(draft),
-                }
-            }
+            let mut options = self.options.clone();
+            move |n: usize, id: &JobId| options.draft(&lines[n].bytes, id, config)
         };
         let batch = self
             .spool
@@ -132,6 +124,7 @@ impl Adding<'_> {
     }
 }
 
+/// Unlike `output`, an error when the reader has closed the pipe: it does not know the ids of the jobs then.
 fn print(ids: &[JobId]) -> io::Result<()> {
     let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
     let mut out = io::stdout().lock();
@@ -139,17 +132,17 @@ fn print(ids: &[JobId]) -> io::Result<()> {
     out.flush()
 }
 
-/// What the options ask for.
+/// The options, which hold for every job of the batch.
 #[derive(Clone)]
-struct Common {
-    /// For shell lines: only the command is missing.
+struct BatchOptions {
+    /// As a record, for shell lines: only the command is missing.
     record: Record,
-    /// For records: the fields, each with its text, that hold where a record does not say. Not `env`, which is long,
-    /// and would take longer to read for each record than all the rest.
+    /// As JSON fields, for lines that are records and do not have them. `env` is not among them: it is long, and parsing
+    /// it for each line would take longer than all the rest.
     fields: Vec<(String, String)>,
 }
 
-impl Common {
+impl BatchOptions {
     fn new(record: Record) -> Result<Self, Failure> {
         let text = record.to_json();
         let object = Object::parse(&text).map_err(|e| Failure::new(FAILURE, e.to_string()))?;
@@ -166,7 +159,7 @@ impl Common {
         let text = text.trim_start_matches(BYTE_ORDER_MARK);
         let mut filled_in;
         let record = if text.starts_with('{') {
-            filled_in = self.fill_in(text).map_err(in_a_line)?;
+            filled_in = self.fill_in(text).map_err(without_line)?;
             filled_in.make_fresh();
             filled_in.created_at = self.record.created_at;
             &mut filled_in
@@ -180,33 +173,27 @@ impl Common {
         let queue = record.queue.clone().unwrap_or_default();
         let tries = config.tries_of_accepted(&queue);
         record.tries.get_or_insert(tries);
-        Ok(Draft {
-            text: record.to_json(),
-            queue,
-        })
+        let text = record.to_json();
+        admission::check_size(&text, config)?;
+        Ok(Draft { text, queue })
     }
 
-    /// The record with the fields of ours that it does not have. One that it says is `null` stays away.
+    /// Reads a record, and adds the fields of the options that it does not have. A field that is `null` is had.
     fn fill_in(&self, text: &str) -> Result<Record, RecordError> {
         let text = text.trim_end();
         let object = Object::parse(text)?;
         let has = |key: &str| object.fields().any(|(given, _)| given == key);
-        let is_said = |key: &str| match key {
+        let is_given = |key: &str| match key {
             "stdin" | "stdin_base64" => has("stdin") || has("stdin_base64"),
             _ => has(key),
         };
         let mut whole = text.strip_suffix('}').unwrap_or(text).to_owned();
-        let mut comma = if object.fields().next().is_some() {
-            ","
-        } else {
-            ""
-        };
-        for (key, field) in &self.fields {
-            if !is_said(key) {
-                whole.push_str(comma);
-                whole.push_str(field);
-                comma = ",";
+        let mut is_first = object.fields().next().is_none();
+        for (_, field) in self.fields.iter().filter(|(key, _)| !is_given(key)) {
+            if !std::mem::take(&mut is_first) {
+                whole.push(',');
             }
+            whole.push_str(field);
         }
         whole.push('}');
         let mut record = Record::from_json(&whole)?;
@@ -217,8 +204,8 @@ impl Common {
     }
 }
 
-/// The message about a record that is one line of many.
-fn in_a_line(e: RecordError) -> String {
+/// The message without the line in the record, which is itself one line of the input.
+fn without_line(e: RecordError) -> String {
     match e {
         RecordError::Json(e) => RecordError::Json(JsonError { line: 0, ..e }).to_string(),
         RecordError::Empty
@@ -230,105 +217,84 @@ fn in_a_line(e: RecordError) -> String {
 
 /// The lines of standard input.
 struct InputLines {
-    input: File,
-    buffer: Vec<u8>,
-    /// How much of the buffer has been given out, and how much has been looked through.
-    given: usize,
-    seen: usize,
-    /// The number of the last line that was given out.
+    input: BufReader<File>,
+    /// The beginning of the next line, as far as it has arrived.
+    partial: Vec<u8>,
+    /// The number of the last line that was read.
     number: u64,
-    ended: bool,
-    /// Why there will be no more lines, though there is more input.
-    trouble: Option<Failure>,
+    have_ended: bool,
+}
+
+/// What the next read gave.
+enum NextLine {
+    Whole(Vec<u8>),
+    /// No more has arrived yet.
+    Awaited,
+    Ended,
 }
 
 impl InputLines {
     fn new(input: File) -> Self {
         Self {
-            input,
-            buffer: Vec::new(),
-            given: 0,
-            seen: 0,
+            input: BufReader::with_capacity(PIECE, input),
+            partial: Vec::new(),
             number: 0,
-            ended: false,
-            trouble: None,
+            have_ended: false,
         }
     }
 
-    fn is_over(&self) -> bool {
-        self.ended && self.given == self.buffer.len()
-    }
-
-    /// The lines that are there, blank ones left out; waits for the first. None are given when there are no more, or
-    /// when `trouble` says why.
-    fn window(&mut self, most: u64) -> Vec<InputLine> {
-        let (mut lines, mut bytes) = (Vec::new(), 0);
-        while lines.len() < WINDOW && bytes < WINDOW_BYTES {
-            if let Some(line) = self.next_line() {
-                self.number += 1;
-                if line.len() as u64 > most {
-                    self.give_up(format!(
-                        "the line is {} bytes long; max_job_bytes is {most}",
-                        line.len()
-                    ));
+    /// Waits for a line that is not blank, and gives it with those behind it that have arrived. With them, the failure
+    /// that ends the input early, if there is one.
+    fn window(&mut self, most: u64) -> (Vec<InputLine>, Option<Failure>) {
+        let (mut lines, mut size) = (Vec::new(), 0);
+        while lines.len() < WINDOW && size < WINDOW_BYTES {
+            match self.next_line(lines.is_empty(), most) {
+                Ok(NextLine::Whole(bytes)) => {
+                    size += bytes.len();
+                    let number = self.number;
+                    let is_blank = bytes.iter().all(u8::is_ascii_whitespace);
+                    lines.extend((!is_blank).then_some(InputLine { number, bytes }));
+                }
+                Ok(NextLine::Awaited) => break,
+                Ok(NextLine::Ended) => {
+                    self.have_ended = true;
                     break;
                 }
-                bytes += line.len();
-                let number = self.number;
-                let is_blank = line.iter().all(u8::is_ascii_whitespace);
-                lines.extend((!is_blank).then_some(InputLine {
-                    number,
-                    bytes: line,
-                }));
-            } else if self.ended {
-                break;
-            } else if (self.buffer.len() - self.given) as u64 > most {
-                self.number += 1;
-                self.give_up(format!("the line is too long; max_job_bytes is {most}"));
-                break;
-            } else if !lines.is_empty() && !poll::is_readable(self.input.as_fd()) {
-                break;
-            } else if let Err(e) = self.read() {
-                self.trouble = Some(e.into());
-                break;
+                Err(failure) => return (lines, Some(failure)),
             }
         }
-        lines
+        (lines, None)
     }
 
-    fn give_up(&mut self, why: String) {
-        self.trouble = Some(Failure::new(BAD_DATA, why));
-    }
-
-    /// The next line, if it has come to its end.
-    fn next_line(&mut self) -> Option<Vec<u8>> {
-        let unseen = self.buffer.get(self.seen..)?;
-        let end = match unseen.iter().position(|byte| *byte == b'\n') {
-            Some(length) => self.seen + length,
-            None if self.ended && self.given < self.buffer.len() => self.buffer.len(),
-            None => {
-                self.seen = self.buffer.len();
-                return None;
+    fn next_line(&mut self, may_wait: bool, most: u64) -> Result<NextLine, Failure> {
+        loop {
+            let must_read = self.input.buffer().is_empty();
+            if must_read && !may_wait && !poll::is_readable(self.input.get_ref().as_fd()) {
+                return Ok(NextLine::Awaited);
             }
-        };
-        let line = self.buffer.get(self.given..end)?.to_vec();
-        self.given = (end + 1).min(self.buffer.len());
-        self.seen = self.given;
-        Some(line)
-    }
-
-    fn read(&mut self) -> io::Result<()> {
-        self.buffer.drain(..self.given);
-        (self.given, self.seen) = (0, self.seen - self.given);
-        let end = self.buffer.len();
-        self.buffer.resize(end + PIECE, 0);
-        let read = self.input.read(&mut self.buffer[end..]);
-        self.buffer.truncate(end + read.as_ref().map_or(0, |n| *n));
-        match read {
-            Ok(n) => self.ended = n == 0,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+            let piece = match self.input.fill_buf() {
+                Ok(piece) => piece,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e.into()),
+            };
+            let end = piece.iter().position(|byte| *byte == b'\n');
+            let length = end.unwrap_or(piece.len());
+            self.partial.extend_from_slice(&piece[..length]);
+            let has_ended = piece.is_empty();
+            self.input.consume(end.map_or(length, |end| end + 1));
+            if has_ended && self.partial.is_empty() {
+                return Ok(NextLine::Ended);
+            }
+            let is_whole = has_ended || end.is_some();
+            let is_too_long = self.partial.len() as u64 > most;
+            self.number += u64::from(is_whole || is_too_long);
+            if is_too_long {
+                let what = format!("the line is longer than {most} bytes (max_job_bytes)");
+                return Err(Failure::new(BAD_DATA, what));
+            }
+            if is_whole {
+                return Ok(NextLine::Whole(std::mem::take(&mut self.partial)));
+            }
         }
-        Ok(())
     }
 }

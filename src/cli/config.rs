@@ -28,39 +28,34 @@ enum ConfigCommand {
     Set {
         /// Keys with dots between them, such as queues.mail.slots
         key: String,
-        /// JSON, or a string without its quotes
+        /// JSON; a string needs no quotes
         value: String,
     },
 }
 
 pub fn config(spool: &Path, args: ConfigArgs) -> CommandResult {
     match args.command {
-        ConfigCommand::Check { file } => check_file(spool, file),
+        ConfigCommand::Check { file } => check(spool, file.as_deref()),
         ConfigCommand::Set { key, value } => set(spool, &key, &value),
     }
 }
 
-fn check_file(spool: &Path, file: Option<PathBuf>) -> CommandResult {
-    let named = file.is_some();
-    let path = file.unwrap_or_else(|| settings::path(spool));
+fn check(spool: &Path, file: Option<&Path>) -> CommandResult {
+    let path = file.map_or_else(|| settings::path(spool), Path::to_owned);
     let bad = |e: String| Failure::new(BAD_CONFIG, format!("{}: {e}", path.display()));
-    match written::read_finished(&path, spool::read_config) {
-        Ok(checked) => checked.map(drop).map_err(bad)?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !named => {
+    let verdict = match written::read_finished(&path, spool::read_config) {
+        Ok(checked) => checked.map(|_| "valid").map_err(bad)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound && file.is_none() => {
             existing::spool(spool)?;
-            output::line(format!(
-                "{}: not there; all settings have their defaults",
-                path.display()
-            ))?;
-            return Ok(OK);
+            "not there; all settings have their defaults"
         }
         Err(e) => return Err(bad(e.to_string())),
-    }
-    output::line(format!("{}: valid", path.display()))?;
+    };
+    output::line(format!("{}: {verdict}", path.display()))?;
     Ok(OK)
 }
 
-/// The one setting for which null is a value of its own.
+/// The one setting for which null is a value.
 const KEEPS_NULL: &str = "keep";
 
 fn set(path: &Path, key: &str, value: &str) -> CommandResult {
@@ -71,10 +66,8 @@ fn set(path: &Path, key: &str, value: &str) -> CommandResult {
     let edit = (&keys[..], (!removes).then(|| as_json(value)));
     let file = settings::path(path);
     if file != path.join("config.json") {
-        let what = format!(
-            "the daemon's settings are in {}; edit them there",
-            file.display()
-        );
+        let file = file.display();
+        let what = format!("the daemon's settings are in {file}; edit them there");
         return Err(Failure::new(FAILURE, what));
     }
     match spool.edit_settings(&[edit]) {
@@ -86,17 +79,17 @@ fn set(path: &Path, key: &str, value: &str) -> CommandResult {
     }
 }
 
-/// The keys of a path such as `queues.mail.slots`. A name with dots stands in quotes.
+/// Splits a path such as `queues.mail.slots`. A name with dots stands in quotes.
 fn keys(path: &str) -> Result<Vec<String>, Failure> {
-    let (mut keys, mut is_quoted) = (vec![String::new()], false);
+    let (mut keys, mut key, mut is_quoted) = (Vec::new(), String::new(), false);
     for c in path.chars() {
-        match (c, keys.last_mut()) {
-            ('"', _) => is_quoted = !is_quoted,
-            ('.', _) if !is_quoted => keys.push(String::new()),
-            (_, Some(key)) => key.push(c),
-            (_, None) => {}
+        match c {
+            '"' => is_quoted = !is_quoted,
+            '.' if !is_quoted => keys.push(std::mem::take(&mut key)),
+            c => key.push(c),
         }
     }
+    keys.push(key);
     if is_quoted || keys.iter().any(String::is_empty) {
         let what =
             format!("{path}: expected keys with dots between them, such as queues.mail.slots");
@@ -105,7 +98,7 @@ fn keys(path: &str) -> Result<Vec<String>, Failure> {
     Ok(keys)
 }
 
-/// A value as JSON: what is none is a string without its quotes.
+/// The value as JSON. Text that is not JSON becomes a string.
 fn as_json(value: &str) -> String {
     match serde_json::from_str::<&RawValue>(value) {
         Ok(_) => value.to_owned(),

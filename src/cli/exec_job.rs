@@ -1,5 +1,5 @@
-//! `pirn exec-job`: what the daemon starts when a job needs more than its own child sets up. It sets itself up,
-//! then becomes the job: same pid, same session.
+//! `pirn exec-job`: the daemon starts it for a job that needs more set up than a plain spawn does. It sets this up and
+//! becomes the job, with the same pid and session.
 
 use super::exit::{CommandResult, Failure};
 use crate::core::record::parse_umask;
@@ -25,39 +25,34 @@ pub struct ExecJobArgs {
     program: Vec<OsString>,
 }
 
-/// Exit codes of a shell, for what could not be executed or found.
+/// Exit codes of a shell for a program that cannot be executed, or is not found.
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
 pub fn exec_job(args: ExecJobArgs) -> CommandResult {
-    let refused = |what: String, e: io::Error| Failure::new(NOT_EXECUTABLE, format!("{what}: {e}"));
+    let refused =
+        |what: String| move |e: io::Error| Failure::new(NOT_EXECUTABLE, format!("{what}: {e}"));
     if let Some(path) = args.cgroup
         && let Err(e) = Cgroup::at(path).enter()
     {
-        // It can be ended without, only less surely.
+        // The job can be ended without it, but processes that leave its process group may survive.
         eprintln!("pirn: this job gets no control group: {e}");
     }
     if let Some(nice) = args.nice {
-        limits::set_nice(nice).map_err(|e| refused(format!("nice {nice}"), e))?;
+        limits::set_nice(nice).map_err(refused(format!("nice {nice}")))?;
     }
     for limit in &args.limit {
         let (name, value) = limit.split_once('=').unwrap_or((limit, ""));
-        limits::set_limit(name, value.parse().ok())
-            .map_err(|e| refused(format!("limit {limit}"), e))?;
+        limits::set_limit(name, value.parse().ok()).map_err(refused(format!("limit {limit}")))?;
     }
     if let Some(umask) = args.umask {
         limits::set_umask(umask);
     }
-    let program = args
-        .program
-        .first()
-        .map(|p| p.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    let e = spawn::replace_process(&program, args.program.get(1..).unwrap_or_default(), &[]);
-    let code = if e.kind() == io::ErrorKind::NotFound {
-        NOT_FOUND
-    } else {
-        NOT_EXECUTABLE
+    let program = args.program[0].to_string_lossy();
+    let e = spawn::replace_process(&program, &args.program[1..], &[]);
+    let code = match e.kind() {
+        io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
     };
     Err(Failure::new(code, format!("cannot execute {program}: {e}")))
 }

@@ -1,7 +1,7 @@
-//! Commands that only look or steer make nothing: a spool or a queue that they are asked about and that does not exist is
-//! an error, which names the nearest one that does.
+//! The spool, queue or job that a command names. Commands that look or steer create nothing, so that it must exist; the
+//! error names the most similar one that does.
 
-use super::exit::{Failure, NO_JOB};
+use super::exit::{Failure, NO_INPUT};
 use super::settings;
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
@@ -9,7 +9,7 @@ use crate::spool::{Found, Spool};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Opens a spool that is there.
+/// Opens a spool.
 pub fn spool(path: &Path) -> Result<Spool, Failure> {
     let found = Spool::existing(path).map_err(|e| Failure::at(path, e))?;
     found.ok_or_else(|| no_spool(path))
@@ -24,10 +24,10 @@ fn no_spool(path: &Path) -> Failure {
         Some(right) => format!("did you mean {}?", right.display()),
         None => "pirn serve, add and run make one".to_owned(),
     };
-    Failure::new(NO_JOB, format!("{what}; {hint}"))
+    Failure::new(NO_INPUT, format!("{what}; {hint}"))
 }
 
-/// The spool beside this path whose name is most like its own.
+/// The spool in the same directory whose name is most similar.
 fn similar(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?.to_str()?;
     let parent = match path.parent()? {
@@ -48,22 +48,18 @@ pub fn job(spool: &Spool, id: &JobId) -> Result<Found, Failure> {
     spool.get(id)?.ok_or_else(|| Failure::no_job(id))
 }
 
-/// Refuses a queue of which there is no trace: no directory in `pending/`, no settings, and no record that names it.
+/// Fails for a queue that has no directory in `pending/` and no settings, and that no record names.
 pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
     let mut known: BTreeSet<QueueName> = spool.queues()?.into_iter().collect();
-    let config = settings::read(spool.path());
-    known.extend(
-        config
-            .iter()
-            .flat_map(|config| config.queues.keys())
-            .cloned(),
-    );
     known.insert(QueueName::default());
-    if known.contains(queue) {
-        return Ok(());
+    let config = settings::read(spool.path());
+    if let Ok(config) = &config {
+        known.extend(config.queues.keys().cloned());
     }
-    // Only for who is about to be refused: there may be many records.
-    known.extend(spool.queues_named()?);
+    if !known.contains(queue) {
+        // Read last: there may be many records.
+        known.extend(spool.queues_named()?);
+    }
     if known.contains(queue) {
         return Ok(());
     }
@@ -71,12 +67,8 @@ pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
     let hint = match (nearest(queue.as_str(), &known), config) {
         (Some(right), _) => format!("did you mean {right}?"),
         (None, Ok(_)) => format!("pirn add -q {queue} makes one"),
-        (None, Err(e)) => {
-            format!("the settings may name one, but cannot be read: {e}")
-        }
+        (None, Err(e)) => format!("the settings may name one, but cannot be read: {e}"),
     };
-    Err(Failure::new(
-        NO_JOB,
-        format!("there is no queue {queue}; {hint}"),
-    ))
+    let what = format!("there is no queue {queue}; {hint}");
+    Err(Failure::new(NO_INPUT, what))
 }

@@ -1,5 +1,5 @@
-//! Exit codes, as pirn(1) documents them. Those of sysexits.h keep their numbers; those of a job that ran are its
-//! own, and 124 to 127 mean what they mean for timeout(1) and the shell.
+//! Exit codes, as pirn(1) documents them. Those of sysexits.h keep their numbers. A job that ran gives its own code,
+//! and 124 to 127 mean the same as for timeout(1) and the shell.
 
 use crate::core::record::{Reason, Record};
 use std::io;
@@ -10,12 +10,12 @@ use std::process::ExitCode;
 pub const OK: u8 = 0;
 /// Not done; stderr says why.
 pub const FAILURE: u8 = 1;
-/// The command line makes no sense.
+/// The command line is wrong.
 pub const USAGE: u8 = 2;
 /// The input is no job (EX_DATAERR).
 pub const BAD_DATA: u8 = 65;
-/// There is no such job, queue or spool (EX_NOINPUT).
-pub const NO_JOB: u8 = 66;
+/// There is no such job, queue, spool or input file (EX_NOINPUT).
+pub const NO_INPUT: u8 = 66;
 /// The disk failed (EX_IOERR).
 pub const IO_ERROR: u8 = 74;
 /// Not now: queue full, disk nearly full, spool in use (EX_TEMPFAIL).
@@ -24,10 +24,10 @@ pub const NOT_NOW: u8 = 75;
 pub const BAD_CONFIG: u8 = 78;
 /// The job was ended by its timeout.
 pub const TIMEOUT: u8 = 124;
-/// The job has no exit code: it never ran, or was ended by pirn.
+/// The job has no exit code: it never ran, or pirn ended it.
 pub const NO_CODE: u8 = 125;
 
-/// What `run` and `wait` exit with for a finished job.
+/// The exit code of `run` and `wait` for a finished job.
 pub fn of_job(record: &Record) -> u8 {
     let small = |code: i32| u8::try_from(code).unwrap_or(NO_CODE);
     match record.reason {
@@ -45,7 +45,7 @@ pub fn of_job(record: &Record) -> u8 {
     }
 }
 
-/// A command that could not be carried out: what to say, and what to exit with.
+/// A command that could not be carried out.
 #[derive(Debug)]
 pub struct Failure {
     /// One of the codes above.
@@ -74,21 +74,15 @@ impl Failure {
 
     /// There is no such job.
     pub fn no_job(id: &impl std::fmt::Display) -> Self {
-        Self::new(NO_JOB, format!("there is no job {id}"))
+        Self::new(NO_INPUT, format!("there is no job {id}"))
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(e: io::Error) -> Self {
         let code = match e.raw_os_error() {
-            Some(
-                libc::ENOSPC
-                | libc::EDQUOT
-                | libc::EMFILE
-                | libc::ENFILE
-                | libc::EAGAIN
-                | libc::ENOMEM,
-            ) => NOT_NOW,
+            Some(libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE) => NOT_NOW,
+            Some(libc::EAGAIN | libc::ENOMEM) => NOT_NOW,
             Some(libc::EIO) => IO_ERROR,
             Some(_) | None => FAILURE,
         };
@@ -96,12 +90,12 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// What a command gives: an exit code, or a failure to report.
+/// An exit code, or a failure to report.
 pub type CommandResult = Result<u8, Failure>;
 
-/// Reports a failure and turns the outcome into what `main` returns.
-pub fn finish(outcome: CommandResult) -> ExitCode {
-    match outcome {
+/// Reports a failure on stderr; gives the exit code of the process.
+pub fn finish(result: CommandResult) -> ExitCode {
+    match result {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {
             eprintln!("pirn: {}", failure.message);

@@ -1,4 +1,4 @@
-//! Watching a job from outside: what it writes, and when it ends. Woken by inotify, like the daemon.
+//! Watching a job: its output, and its end. Like the daemon, it sleeps until inotify wakes it.
 
 use super::exit::Failure;
 use super::output;
@@ -9,22 +9,22 @@ use crate::os::poll::Poller;
 use crate::spool::{Found, Place, Spool, Where, stderr_log};
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
 
-/// One log being shown.
+/// A log that is shown.
 struct ShownLog {
     name: String,
-    /// What an earlier run of this name has left, which is not to be shown: the log's inode and size.
+    /// Inode and size of the log that an earlier job of this name left; that part is not shown.
     old: Option<(u64, u64)>,
     is_error: bool,
     file: Option<(File, Option<Watch>)>,
 }
 
-/// The logs of a name before a job is given it: inode and size of each.
+/// Inode and size of the two logs that an earlier job of a name left.
 pub type OldLogs = [Option<(u64, u64)>; 2];
 
-/// Looks at the logs of a name that is about to be used again.
+/// Looks at the logs of a name before a new job gets it.
 pub fn old_logs(spool: &Spool, id: &JobId) -> OldLogs {
     [id.as_str().to_owned(), stderr_log(id)].map(|name| {
         let look = spool.look(&Place::Log, name.as_bytes()).ok().flatten()?;
@@ -32,7 +32,7 @@ pub fn old_logs(spool: &Spool, id: &JobId) -> OldLogs {
     })
 }
 
-/// Shows a job's logs from the beginning until the job has ended.
+/// Shows a job's logs until the job has ended.
 pub struct Follower<'s> {
     spool: &'s Spool,
     id: JobId,
@@ -41,13 +41,13 @@ pub struct Follower<'s> {
     streams: [ShownLog; 2],
 }
 
-/// The number of our own watches in the poller; callers' descriptors have others.
+/// The number of the inotify watcher in the poller; descriptors of callers have the next one.
 const WATCHES: u64 = 0;
 
-/// Watches the files that come to and leave the directories in which a job can be.
+/// Watches the directories in which a job can be for files that come and go.
 pub struct Moves {
     pub watcher: Watcher,
-    /// On the directories of queues.
+    /// The queues that are watched.
     queues: HashSet<Watch>,
 }
 
@@ -59,7 +59,7 @@ impl Moves {
         })
     }
 
-    /// Watches a directory. `held/` is not there where only older versions were.
+    /// Watches a directory. A spool of an older version has no `held/`.
     pub fn watch(&self, spool: &Spool, place: &Place) -> io::Result<()> {
         match spool.watch(place, &self.watcher, Interest::Moves) {
             Err(e) if *place == Place::Held && e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -67,8 +67,8 @@ impl Moves {
         }
     }
 
-    /// Watches the queue that a job was found in, which it may leave for good. True if it was not watched before: then
-    /// the job may have left it already.
+    /// Watches the queue that a job was found in. True if it was not watched before: the job may have left it
+    /// unnoticed, and has to be looked for again.
     pub fn watch_queue(&mut self, spool: &Spool, at: &Where) -> io::Result<bool> {
         let Where::Pending(queue) = at else {
             return Ok(false);
@@ -77,7 +77,7 @@ impl Moves {
             return Ok(false);
         }
         if !spool.reopen_queue(queue)? {
-            // An event in `pending/` tells of it.
+            // The queue is gone: an event in `pending/` said so.
             return Ok(false);
         }
         let watch = spool.watch(&at.place(), &self.watcher, Interest::Moves)?;
@@ -86,13 +86,13 @@ impl Moves {
 }
 
 impl<'s> Follower<'s> {
-    /// Arms the watches: whatever happens from now on is noticed.
+    /// Starts to watch. Nothing that happens from now on is missed.
     pub fn new(spool: &'s Spool, id: &JobId) -> Result<Self, Failure> {
         let moves = Moves::new()?;
         for place in [Place::Log, Place::Complete, Place::Failed] {
             spool.watch(&place, &moves.watcher, Interest::Everything)?;
         }
-        // A job that is withdrawn leaves from here.
+        // A job can be removed from any of these.
         for place in [Place::Pending, Place::Held, Place::Active] {
             moves.watch(spool, &place)?;
         }
@@ -117,7 +117,7 @@ impl<'s> Follower<'s> {
         })
     }
 
-    /// Leaves out what is in these logs by now (see [`old_logs`]).
+    /// Does not show these logs (see [`old_logs`]).
     pub fn without(mut self, old: OldLogs) -> Self {
         for (stream, old) in self.streams.iter_mut().zip(old) {
             stream.old = old;
@@ -125,7 +125,7 @@ impl<'s> Follower<'s> {
         self
     }
 
-    /// Also wakes up for this descriptor. The caller reads what is there.
+    /// Also wakes up for this descriptor, which the caller reads.
     pub fn also_wait_for(&self, fd: impl AsFd) -> Result<(), Failure> {
         Ok(self.poller.add(fd, WATCHES + 1)?)
     }
@@ -135,14 +135,14 @@ impl<'s> Follower<'s> {
         Ok(self.poller.remove(fd)?)
     }
 
-    /// Shows output until the job has ended or `stop` says so. Gives the job as it was found last: `None` if it
-    /// is gone from the spool.
+    /// Shows output until the job has ended or `stop` says so. Returns the job as it was found last; `None` if it was
+    /// removed from the spool.
     pub fn follow(
         &mut self,
         stop: &mut dyn FnMut() -> Result<bool, Failure>,
     ) -> Result<Option<Found>, Failure> {
         loop {
-            // The state first, the output after it: what a job wrote before its end is not missed.
+            // The state is read before the output, so that no output from before the end is missed.
             let found = self.spool.get(&self.id)?;
             if let Some(found) = &found
                 && self.moves.watch_queue(self.spool, &found.at)?
@@ -174,13 +174,9 @@ impl<'s> Follower<'s> {
             let Some((file, _)) = &mut stream.file else {
                 continue;
             };
-            let mut buffer = vec![0; 64 * 1024];
-            loop {
-                match file.read(&mut buffer)? {
-                    0 => break,
-                    n if stream.is_error => std::io::stderr().write_all(&buffer[..n])?,
-                    n => output::bytes(&buffer[..n])?,
-                }
+            match stream.is_error {
+                true => io::copy(file, &mut io::stderr()).map(drop)?,
+                false => output::file(file)?,
             }
         }
         Ok(())

@@ -8,13 +8,14 @@ use crate::core::id::QueueName;
 use crate::core::record::{Record, State};
 use crate::os::clock;
 use crate::spool::{Spool, Where};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
 pub struct LsArgs {
     /// States to list [default: all; of the finished, the newest 20]
-    #[arg(value_name = "STATE", value_enum)]
-    states: Vec<StateArg>,
+    #[arg(value_name = "STATE", value_parser = parse_state())]
+    states: Vec<State>,
     /// Only jobs of this queue
     #[arg(short, long, value_name = "NAME")]
     queue: Option<QueueName>,
@@ -27,7 +28,7 @@ pub struct LsArgs {
     /// All of them
     #[arg(short, long, conflicts_with = "limit")]
     all: bool,
-    /// All of them as they come; with --ids, no file is read
+    /// All of them, unsorted; with --ids, no file is read
     #[arg(short = 'U', long, conflicts_with = "limit")]
     unsorted: bool,
     /// Only the ids
@@ -38,29 +39,24 @@ pub struct LsArgs {
     json: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum StateArg {
-    Active,
-    Pending,
-    Held,
-    Failed,
-    Complete,
-}
+/// The order in which states are listed.
+const ORDER: [State; 5] = [
+    State::Active,
+    State::Pending,
+    State::Held,
+    State::Failed,
+    State::Complete,
+];
 
-impl StateArg {
-    fn state(self) -> State {
-        match self {
-            Self::Active => State::Active,
-            Self::Pending => State::Pending,
-            Self::Held => State::Held,
-            Self::Failed => State::Failed,
-            Self::Complete => State::Complete,
-        }
-    }
-}
-
-/// Finished jobs that are listed unless more are asked for.
+/// Most finished jobs of a state that are listed, unless the options ask for more.
 const FINISHED: usize = 20;
+
+fn parse_state() -> impl TypedValueParser<Value = State> {
+    PossibleValuesParser::new(ORDER.map(State::as_str)).try_map(|word| {
+        let state = ORDER.into_iter().find(|state| state.as_str() == word);
+        state.ok_or("expected a state")
+    })
+}
 
 impl LsArgs {
     pub fn form(&self) -> Form {
@@ -71,7 +67,7 @@ impl LsArgs {
         }
     }
 
-    /// How many jobs of a state are listed.
+    /// The most jobs of a state that are listed.
     fn most(&self, state: State) -> usize {
         match (self.all || self.unsorted, self.limit) {
             (true, _) => usize::MAX,
@@ -81,7 +77,7 @@ impl LsArgs {
         }
     }
 
-    /// Whether all that is to be known of these jobs is in the directory.
+    /// True if no file has to be read: only the names in the directory matter.
     fn needs_names_only(&self, state: State) -> bool {
         let any_will_do = self.tag.is_none() && (self.queue.is_none() || state == State::Pending);
         self.unsorted && any_will_do && self.form() == Form::Ids
@@ -100,28 +96,16 @@ impl LsArgs {
     }
 }
 
-pub fn ls(spool: &Path, args: &LsArgs) -> CommandResult {
-    let spool = existing::spool(spool)?;
+pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
+    let spool = existing::spool(path)?;
     if let Some(queue) = &args.queue {
         existing::queue(&spool, queue)?;
     }
-    let all = [
-        StateArg::Active,
-        StateArg::Pending,
-        StateArg::Held,
-        StateArg::Failed,
-        StateArg::Complete,
-    ];
-    let wanted = if args.states.is_empty() {
-        &all[..]
-    } else {
-        &args.states
-    };
+    let is_wanted = |state: &State| args.states.is_empty() || args.states.contains(state);
     let mut out = Pieces::default();
     let mut rows = Vec::new();
     let mut hidden = 0;
-    for state in all.iter().filter(|state| wanted.contains(state)) {
-        let state = state.state();
+    for state in ORDER.into_iter().filter(is_wanted) {
         if args.needs_names_only(state) {
             list_names(&spool, args, state, &mut out)?;
             continue;
@@ -153,7 +137,7 @@ pub fn ls(spool: &Path, args: &LsArgs) -> CommandResult {
     Ok(OK)
 }
 
-/// Where the jobs in one state are that may be wanted.
+/// The places of the jobs in one state, without queues that are not wanted.
 fn places(spool: &Spool, args: &LsArgs, state: State) -> Result<Vec<Where>, Failure> {
     Ok(match state {
         State::Held => vec![Where::Held],
@@ -173,7 +157,7 @@ fn places(spool: &Spool, args: &LsArgs, state: State) -> Result<Vec<Where>, Fail
     })
 }
 
-/// Lists ids without a look into the files.
+/// Lists ids without reading the files.
 fn list_names(spool: &Spool, args: &LsArgs, state: State, out: &mut Pieces) -> Result<(), Failure> {
     for at in places(spool, args, state)? {
         for id in spool.ids(&at)? {
@@ -183,7 +167,7 @@ fn list_names(spool: &Spool, args: &LsArgs, state: State, out: &mut Pieces) -> R
     Ok(())
 }
 
-/// The jobs in one state, in the order they will run, run, or ended.
+/// The jobs in one state, sorted by [`Row::order`].
 fn collect(spool: &Spool, args: &LsArgs, state: State) -> Result<Vec<Row>, Failure> {
     let now = clock::wall();
     let mut rows = Vec::new();
@@ -235,7 +219,7 @@ fn print_table(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {
     })
 }
 
-/// `state` is the second cell as it is shown, which may be longer for its colour.
+/// `state` is the second cell with its colour, which takes no room.
 fn print_row(
     cells: &[&str; 5],
     widths: &[usize; 4],

@@ -1,6 +1,7 @@
-//! The command line. Whatever it does to the spool, a shell script could do with `printf`, `mv` and `rm`.
+//! The command line. A shell script with `printf`, `mv` and `rm` could do to the spool all that it does.
 
 mod add;
+mod admission;
 mod batch;
 mod config;
 #[cfg(feature = "url")]
@@ -9,6 +10,7 @@ mod exec_job;
 mod existing;
 mod exit;
 mod follow;
+mod inputs;
 mod job;
 mod ls;
 mod output;
@@ -44,7 +46,7 @@ struct Cli {
     /// The spool [default: $PIRN_SPOOL, else /var/spool/pirn for root, else ~/.local/state/pirn]
     #[arg(short = 'S', long, global = true, value_name = "DIR")]
     spool: Option<PathBuf>,
-    /// Read the options and settings of `serve`, and do nothing: a daemon asks this before it becomes this binary
+    /// Check the options and settings of `serve` without serving: a daemon does this before an upgrade
     #[arg(long, hide = true)]
     prove: bool,
     #[command(subcommand)]
@@ -82,11 +84,11 @@ enum Command {
     Pause(pause::QueueArgs),
     /// Start jobs again
     Resume(pause::QueueArgs),
-    /// Show how the spool is
+    /// Show the daemon, the number of jobs in each state, the queues, and any trouble
     Status(status::StatusArgs),
-    /// Make tokens for the HTTP door
+    /// Make tokens for HTTP
     Token(token::TokenArgs),
-    /// Check the settings
+    /// Check or change the settings
     Config(config::ConfigArgs),
     /// Become a job: used by the daemon
     #[command(hide = true)]
@@ -97,8 +99,8 @@ enum Command {
     Deliver,
 }
 
-/// As [`Cli`], for `add` alone. Scripts call it in loops, and to describe all the other commands to the parser would
-/// take it half as long as to add a job.
+/// [`Cli`] with `add` alone. Scripts call `add` in loops, and building the parser for all commands takes half as long
+/// as adding a job.
 #[derive(Debug, Parser)]
 #[command(name = "pirn")]
 struct AddCli {
@@ -114,34 +116,30 @@ enum AddCommand {
 }
 
 impl Cli {
-    /// Parses the command line. What is wrong with it, [`Cli`] says.
+    /// Parses the command line. If [`AddCli`] does not accept it, [`Cli`] parses it again and reports any mistake.
     fn parse_quickly() -> Result<Self, clap::Error> {
         if std::env::args_os().any(|word| word == "add")
             && let Ok(AddCli { spool, command }) = AddCli::try_parse()
         {
             let AddCommand::Add(args) = command;
-            let command = Command::Add(args);
             return Ok(Self {
                 spool,
                 prove: false,
-                command,
+                command: Command::Add(args),
             });
         }
         Self::try_parse()
     }
 }
 
-/// Parses the command line, carries it out, gives the exit code.
+/// Parses the command line, carries it out, returns the exit code.
 pub fn main() -> ExitCode {
     let cli = match Cli::parse_quickly() {
         Ok(cli) => cli,
         Err(e) => {
             let _ = e.print();
-            return ExitCode::from(if e.use_stderr() {
-                exit::USAGE
-            } else {
-                exit::OK
-            });
+            let is_mistake = e.use_stderr();
+            return ExitCode::from(if is_mistake { exit::USAGE } else { exit::OK });
         }
     };
     let spool = cli.spool.unwrap_or_else(user::default_spool);

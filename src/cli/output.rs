@@ -1,30 +1,41 @@
-//! Writing to stdout, which may be a pipe that closes early, and to a terminal, which may have colours.
+//! Writing to stdout, which may be a pipe that its reader closes early, or a terminal with colours.
 
 use super::exit::Failure;
 use crate::core::record::State;
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, StdoutLock, Write};
 
-/// Prints one line. A reader that went away ends us quietly, as it does other tools.
+/// Prints one line.
 pub fn line(text: impl Display) -> Result<(), Failure> {
     bytes(format!("{text}\n").as_bytes())
 }
 
 /// Prints bytes as they are.
 pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
+    print(|out| out.write_all(bytes))
+}
+
+/// Prints the rest of a file.
+pub fn file(from: &mut File) -> Result<(), Failure> {
+    print(|out| io::copy(from, out).map(drop))
+}
+
+/// Once the reader has closed the pipe, the process ends quietly, as other tools do.
+fn print(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    match out.write_all(bytes).and_then(|()| out.flush()) {
+    match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => Ok(other?),
     }
 }
 
-/// Much text, written as it comes, but not line by line.
+/// Prints much text in pieces of [`PIECE`] bytes, not line by line.
 #[derive(Debug, Default)]
 pub struct Pieces(Vec<u8>);
 
 impl Pieces {
-    /// Writes these texts, in one piece with others.
+    /// Adds these texts.
     pub fn push(&mut self, texts: &[&str]) -> Result<(), Failure> {
         for text in texts {
             self.0.extend_from_slice(text.as_bytes());
@@ -35,7 +46,7 @@ impl Pieces {
         }
     }
 
-    /// Writes what is still to be written.
+    /// Prints the last piece.
     pub fn flush(&mut self) -> Result<(), Failure> {
         bytes(&self.0)?;
         self.0.clear();
@@ -43,14 +54,14 @@ impl Pieces {
     }
 }
 
-/// Bytes that are written at a time: as much as a pipe holds.
+/// As many bytes as a pipe holds.
 const PIECE: usize = 64 << 10;
 
-/// How to print for who is reading.
+/// How stdout can be used: with colours, and how wide it is.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     colour: bool,
-    /// Columns of the terminal; `None` when stdout is none.
+    /// Columns of the terminal; `None` if stdout is none.
     pub width: Option<usize>,
 }
 
@@ -66,7 +77,7 @@ impl Style {
         }
     }
 
-    /// A state, coloured.
+    /// The word for a state, coloured.
     pub fn state(self, state: State) -> String {
         let code = match state {
             State::Pending | State::Held => "33",
@@ -74,19 +85,14 @@ impl Style {
             State::Complete => "32",
             State::Failed => "31",
         };
-        self.paint(code, state.as_str())
-    }
-
-    fn paint(self, code: &str, text: &str) -> String {
-        if self.colour {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
+        match self.colour {
+            true => format!("\x1b[{code}m{state}\x1b[0m"),
+            false => state.to_string(),
         }
     }
 }
 
-/// Text from a job, safe for a terminal: control characters shown, not obeyed.
+/// Text of a job with its control characters replaced, so that a terminal does not obey them.
 pub fn tame(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '?' } else { c })

@@ -1,4 +1,4 @@
-//! `pirn pause`, `pirn resume`: the files that touch(1) and rm(1) would make and remove.
+//! `pirn pause` and `pirn resume` create and remove the same files as touch(1) and rm(1) would.
 
 use super::existing;
 use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
@@ -15,7 +15,7 @@ pub struct QueueArgs {
     queue: Option<QueueName>,
 }
 
-/// The spool, if the queue is one that it has.
+/// Opens the spool, which must have the queue.
 fn open(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
     let spool = existing::spool(path)?;
     if let Some(queue) = &args.queue {
@@ -36,29 +36,29 @@ pub fn pause(path: &Path, args: &QueueArgs) -> CommandResult {
     }
 }
 
-/// Fails if the queue is still paused by something else.
+/// Fails if the queue is still paused for another reason.
 pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
     let spool = open(path, args)?;
     let queue = args.queue.as_ref();
     spool.resume(queue)?;
     let config = settings::read(path).map_err(|e| {
         let what =
-            format!("{e}; until that is mended, nobody can tell whether a setting pauses too");
+            format!("{e}; until that is mended, it is not known whether a setting pauses too");
         Failure::new(BAD_CONFIG, what)
     })?;
     let file = settings::path(path);
     let still = match config.pausing_setting(queue) {
-        Some(setting) if file == path.join("config.json") => format!(
-            "the setting {setting} in config.json pauses it (pirn config set {setting} null)"
-        ),
+        Some(setting) if file == path.join("config.json") => {
+            format!(
+                "the setting {setting} in config.json pauses it (pirn config set {setting} null)"
+            )
+        }
         Some(setting) => format!("the setting {setting} in {} pauses it", file.display()),
         None if queue.is_some() && spool.pauses()?.all => {
             "pending/.paused pauses all queues (pirn resume)".to_owned()
         }
         None => return Ok(OK),
     };
-    Err(Failure::new(
-        FAILURE,
-        format!("nothing is resumed yet: {still}"),
-    ))
+    let what = format!("nothing is resumed yet: {still}");
+    Err(Failure::new(FAILURE, what))
 }

@@ -1,4 +1,5 @@
-//! What `ls` keeps of a job: as much as it prints, so that a million jobs are no million records.
+//! The parts of a job that `ls` prints. It keeps only these, so that a million jobs do not need a million records in
+//! memory.
 
 use super::output::tame;
 use crate::core::id::{JobId, QueueName, natural_order};
@@ -17,7 +18,7 @@ pub struct Row {
     priority: i32,
     when: Option<Wall>,
     result: Box<str>,
-    /// What it runs, with its label; its whole record if that is what is asked for.
+    /// Its label and command; the whole record for [`Form::Json`].
     pub text: Box<str>,
 }
 
@@ -48,7 +49,7 @@ impl Row {
         }
     }
 
-    /// Of one state: the order they will run, run, or ended.
+    /// The order of jobs in one state: in which they will start, have started, or ended.
     pub fn order(&self, other: &Self) -> Ordering {
         let key = |row: &Self| (Reverse(row.priority), row.when);
         key(self)
@@ -87,7 +88,7 @@ fn label(record: &Record) -> String {
     }
 }
 
-/// What matters most in each state: how it went, how long it has been going, or what it waits for.
+/// The time a job took or how it failed, the time since it started, or what it waits for.
 fn result(record: &Record, state: State, now: Wall) -> String {
     let took = record.duration.map_or_else(String::new, |s| {
         brief_span(Duration::from_secs_f64(s.max(0.0)))

@@ -1,4 +1,4 @@
-//! `pirn run`: add, follow, exit as the job did. With no daemon on the spool it runs the job itself.
+//! `pirn run`: adds a job, shows its output, exits as it did. If no daemon serves the spool, it runs the job itself.
 
 use super::exit::{self, CommandResult, Failure, NO_CODE};
 use super::follow::{self, Follower};
@@ -21,28 +21,23 @@ pub struct RunArgs {
     job: JobArgs,
 }
 
-/// Everything that goes wrong here is "our own failure", told apart from whatever the job may exit with.
+/// Failures of pirn itself exit with [`NO_CODE`], so that they are not mistaken for the code of the job.
 pub fn run(path: &Path, args: RunArgs) -> CommandResult {
-    run_job(path, args.job).map_err(|failure| Failure {
-        code: if failure.code == exit::USAGE {
-            failure.code
-        } else {
-            NO_CODE
-        },
-        ..failure
+    run_job(path, args.job).map_err(|failure| match failure.code {
+        exit::USAGE => failure,
+        _ => Failure::new(NO_CODE, failure.message),
     })
 }
 
 fn run_job(path: &Path, job: JobArgs) -> CommandResult {
     serve::start_logging("warn");
     let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
-    let old = job
-        .id()
-        .map(|id| follow::old_logs(&spool, id))
-        .unwrap_or_default();
-    // From here on an interrupt is for the job, which may begin at once.
-    let (id, signals) = job.submit_after(&spool, Signals::install)?;
-    let follower = Follower::new(&spool, &id)?.without(old);
+    let job = job.prepare(&spool)?;
+    let old_logs = job.id().map(|id| follow::old_logs(&spool, id));
+    // The job may start at once: from here on, an interrupt cancels it.
+    let signals = Signals::install()?;
+    let id = job.submit(&spool)?;
+    let follower = Follower::new(&spool, &id)?.without(old_logs.unwrap_or_default());
     let found = match SpoolLock::try_take(path, Role::Run)? {
         Ok(lock) => serve_one(follower, &spool, path, &id, lock, signals)?,
         Err(_) => with_daemon(follower, &spool, path, &id, signals)?,
@@ -55,14 +50,14 @@ fn run_job(path: &Path, job: JobArgs) -> CommandResult {
             }
             Ok(code)
         }
-        None => Err(Failure::new(
-            NO_CODE,
-            format!("job {id} was removed from the spool"),
-        )),
+        None => {
+            let what = format!("job {id} was removed from the spool");
+            Err(Failure::new(NO_CODE, what))
+        }
     }
 }
 
-/// There is no daemon: runs this one job in this process, which shows its output meanwhile.
+/// Runs this one job in this process, while a thread shows its output.
 fn serve_one(
     mut follower: Follower<'_>,
     spool: &Spool,
@@ -98,7 +93,7 @@ fn serve_one(
     if is_over(&found) {
         return Ok(found);
     }
-    // The follower's last look may have come before the job's end. Else the job cannot be ended.
+    // The follower may have looked before the job ended. If it has not ended, it could not be ended.
     Some(spool.get(id)?)
         .filter(is_over)
         .ok_or_else(|| left_to_itself(id))
@@ -108,7 +103,7 @@ fn left_to_itself(id: &JobId) -> Failure {
     Failure::new(NO_CODE, format!("left job {id} to itself"))
 }
 
-/// A daemon (or another `pirn run`) has the spool: it runs the job. Should it go away, we take its place.
+/// The daemon or another `pirn run` has locked the spool and runs the job. If it ends first, this process runs the job.
 fn with_daemon(
     mut follower: Follower<'_>,
     spool: &Spool,
@@ -140,10 +135,10 @@ fn with_daemon(
     })?;
     match lock {
         Some(lock) => {
-            // From here on the engine acts on signals.
+            // From here on, `daemon::serve` acts on signals.
             follower.wait_no_more_for(&signals)?;
             follower.wait_no_more_for(&*bell)?;
-            // What was shown so far is shown once: the follower goes on where it stood.
+            // The same follower goes on, so that no output is shown twice.
             serve_one(follower, spool, path, id, lock?, signals)
         }
         None => Ok(found),

@@ -1,7 +1,7 @@
 //! `pirn serve`.
 
 use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK};
-use super::job::environment;
+use super::inputs;
 use super::output;
 use crate::core::config::{Config, Only};
 use crate::daemon::{self, Given, Opening, Options, ServeError, Service};
@@ -36,18 +36,18 @@ pub struct ServeArgs {
     /// Sync nothing: faster, and a power cut may lose jobs
     #[arg(long)]
     no_sync: bool,
-    /// Serve also a spool into which others can put files
+    /// Serve also a spool into which other users can put files
     #[arg(long)]
     lax_modes: bool,
-    /// Answer HTTP requests there: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
+    /// Answer HTTP requests at this address: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
     #[arg(long, value_name = "ADDR")]
     http: Vec<Address>,
-    /// Be a jobrunner as well: JOBRUNNER_CMD and the other variables say how
+    /// Act as a jobrunner as well, with the settings in JOBRUNNER_CMD and its other variables
     #[arg(long)]
     jobrunner: bool,
 }
 
-/// How to serve, and where to listen.
+/// The options of `serve`, checked.
 struct ServePlan {
     options: Options,
     addresses: Vec<Address>,
@@ -68,7 +68,7 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
     Ok(OK)
 }
 
-/// Does what [`serve`] does before it touches anything. A daemon calls it before it becomes this binary.
+/// Does the part of [`serve`] that changes nothing. A daemon runs it before it replaces itself with this binary.
 pub fn prove(spool: PathBuf, args: ServeArgs) -> CommandResult {
     let plan = plan(spool, args)?;
     daemon::read_settings(&plan.options).map_err(failure)?;
@@ -105,12 +105,13 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
 }
 
 impl ServePlan {
+    /// True for the address at which jobrunner's requests are answered.
     fn is_jobrunners(&self, address: &Address) -> bool {
         let jobrunner = self.jobrunner.as_ref();
         jobrunner.is_some_and(|j| j.address == *address)
     }
 
-    /// How a user has asked for this address.
+    /// The option or variables that ask for this address, for messages.
     fn named(&self, address: &Address) -> String {
         match self.is_jobrunners(address) {
             true => format!("JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: {address}"),
@@ -118,9 +119,9 @@ impl ServePlan {
         }
     }
 
-    /// Refuses an address that others can reach and where nobody could be told from anybody.
+    /// Refuses an address that others can reach, if neither tokens, a password nor settings tell who may use it.
     fn check_addresses(&self) -> Result<(), Failure> {
-        // A caller of jobrunner's address needs no token, only the password.
+        // A client at jobrunner's address needs no token, only the password.
         let has_password = self.jobrunner.as_ref().is_some_and(|j| j.has_password());
         let is_guarded = |address: &&Address| {
             address.is_local() || (has_password && self.is_jobrunners(address))
@@ -146,17 +147,17 @@ impl ServePlan {
 
 /// Reads jobrunner's variables.
 fn jobrunner() -> Result<jobrunner::Settings, Failure> {
-    let env = environment(&[], false)?;
+    let env = inputs::environment(&[], false)?;
     let cwd = path_text(&std::env::current_dir()?);
     jobrunner::Settings::read(env, cwd).map_err(|e| Failure::new(FAILURE, e))
 }
 
-/// Listens, so that a daemon that cannot does not start; requests are answered once it has the spool.
+/// Listens now, so that a daemon that cannot listen does not start. Requests are answered once it has the spool.
 fn opening(plan: ServePlan) -> Result<Option<Opening>, Failure> {
     if plan.addresses.is_empty() {
         return Ok(None);
     }
-    // qmd's times are local; nobody else needs the zone.
+    // Only qmd's answers have local times.
     clock::learn_zone();
     let listen = |address| {
         Listener::open(address)
@@ -172,8 +173,7 @@ fn opening(plan: ServePlan) -> Result<Option<Opening>, Failure> {
     })))
 }
 
-/// True if somebody can be let in from elsewhere: by a token, or because the settings say so. A config with a mistake
-/// in it is reported by the daemon.
+/// True if tokens or settings give anybody rights. The daemon itself reports a mistake in the config.
 fn lets_others_in(spool: &Path, config: &Path) -> bool {
     let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
     let config = match written::read_finished(config, spool::read_config) {
@@ -184,7 +184,7 @@ fn lets_others_in(spool: &Path, config: &Path) -> bool {
     !config.http.tokenless.trust.is_empty() || tokens.is_ok_and(|tokens| !tokens.is_empty())
 }
 
-/// What a daemon that did not run means for the exit code.
+/// The failure for a daemon that could not serve.
 pub fn failure(e: ServeError) -> Failure {
     let code = match e {
         ServeError::Held(_) => NOT_NOW,
@@ -194,7 +194,7 @@ pub fn failure(e: ServeError) -> Failure {
     Failure::new(code, e.to_string())
 }
 
-/// Logs go to stderr. `PIRN_LOG` chooses the level (`debug`, `warn` ...).
+/// Logs to stderr. `PIRN_LOG` sets the level (`debug`, `warn` and so on).
 pub fn start_logging(default: &str) {
     let mut builder =
         env_logger::Builder::from_env(env_logger::Env::new().filter_or("PIRN_LOG", default));

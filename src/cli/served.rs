@@ -1,5 +1,5 @@
-//! Saying on stderr what a job waits for, and that no daemon is there to start it: else an `add` that nobody serves
-//! looks like any other, and a `wait` for it like one that hangs.
+//! Messages on stderr about what a job waits for, and that no daemon is there to start it. Without them, `add` to a
+//! spool without a daemon looks like any other, and `wait` seems to hang.
 
 use super::exit::{Failure, NOT_NOW};
 use crate::core::id::JobId;
@@ -8,10 +8,10 @@ use crate::spool::{Found, Role, Spool, SpoolLock, Where};
 use std::io;
 use std::path::Path;
 
-/// Jobs that are named; of more, only the number is said.
+/// The most jobs that are named; further ones are counted.
 const NAMED: usize = 3;
 
-/// True if a daemon starts the spool's jobs. A `pirn run` that has it runs its own and no other.
+/// True if a daemon serves the spool. A `pirn run` that holds the lock runs its own job and no other.
 pub fn is_served(spool: &Spool) -> io::Result<bool> {
     let holder = SpoolLock::holder(spool.path())?;
     Ok(holder.is_some_and(|holder| holder.role == Role::Serve))
@@ -31,7 +31,7 @@ pub fn refuse_old_daemon(spool: &Path) -> Result<(), Failure> {
     Err(Failure::new(NOT_NOW, what))
 }
 
-/// Says that no daemon serves the spool, if so, and how to start one.
+/// Says so if no daemon serves the spool, and how to start one.
 pub fn tell_unserved(spool: &Spool) {
     if let Ok(false) = is_served(spool) {
         let path = spool.path().display();
@@ -39,11 +39,11 @@ pub fn tell_unserved(spool: &Spool) {
     }
 }
 
-/// Says where these jobs are, which the caller is about to wait for, and whether anybody serves the spool.
+/// Says which jobs the caller is about to wait for, where they are, and whether a daemon serves the spool.
 pub fn tell_waiting(spool: &Spool, ids: &[&JobId]) {
     let named = ids.iter().take(NAMED).map(|id| match spool.get(id) {
         Ok(Some(found)) => format!("{id} ({})", whereabouts(&found)),
-        // The wait itself says it.
+        // The wait itself will report this.
         Ok(None) | Err(_) => id.to_string(),
     });
     let mut all = named.collect::<Vec<_>>().join(", ");
@@ -62,12 +62,8 @@ fn whereabouts(found: &Found) -> String {
             if let Some(date) = record.not_before.filter(|date| *date > clock::wall()) {
                 text.push_str(&format!(", not before {date}"));
             }
-            let parents: Vec<&str> = record
-                .after
-                .iter()
-                .chain(&record.after_any)
-                .map(JobId::as_str)
-                .collect();
+            let parents = record.after.iter().chain(&record.after_any);
+            let parents: Vec<&str> = parents.map(JobId::as_str).collect();
             if !parents.is_empty() {
                 text.push_str(&format!(", after {}", parents.join(", ")));
             }

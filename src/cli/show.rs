@@ -25,7 +25,7 @@ pub struct ShowArgs {
 pub struct LogArgs {
     /// The job
     id: JobId,
-    /// Go on until the job ends
+    /// Show output as it is written, until the job ends
     #[arg(short, long, conflicts_with = "lines")]
     follow: bool,
     /// Only the last lines
@@ -48,16 +48,16 @@ pub fn show(spool: &Path, args: &ShowArgs) -> CommandResult {
     let object = Object::parse(&json).map_err(|e| Failure::new(FAILURE, e.to_string()))?;
     let width = object.fields().map(|(key, _)| key.len()).max().unwrap_or(0);
     let mut text = String::new();
-    for (key, raw) in object.fields() {
+    for (mut key, raw) in object.fields() {
         let value =
             serde_json::from_str::<String>(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
-        let mut lines = value.trim_end().lines();
-        text.push_str(&format!(
-            "{key:width$}  {}\n",
-            output::tame(lines.next().unwrap_or(""))
-        ));
-        for line in lines {
-            text.push_str(&format!("{:width$}  {}\n", "", output::tame(line)));
+        // The key stands beside the first line only, also of a value that has none.
+        for line in value.trim_end().split('\n') {
+            text.push_str(&format!(
+                "{key:width$}  {}\n",
+                output::tame(line.trim_end_matches('\r'))
+            ));
+            key = "";
         }
     }
     output::bytes(text.as_bytes())?;
@@ -74,14 +74,13 @@ pub fn log(spool: &Path, args: &LogArgs) -> CommandResult {
         Follower::new(&spool, &args.id)?.follow(&mut || Ok(false))?;
         return Ok(OK);
     }
-    let name = if args.stderr {
-        stderr_log(&args.id)
-    } else {
-        args.id.as_str().to_owned()
+    let name = match args.stderr {
+        true => stderr_log(&args.id),
+        false => args.id.as_str().to_owned(),
     };
     let mut file = match spool.open_log(&name) {
         Ok(file) => file,
-        // No log: the job wrote nothing.
+        // The job has written nothing.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(OK),
         Err(e) => return Err(e.into()),
     };
@@ -89,16 +88,11 @@ pub fn log(spool: &Path, args: &LogArgs) -> CommandResult {
         let start = start_of_last(&mut file, lines)?;
         file.seek(SeekFrom::Start(start))?;
     }
-    let mut buffer = vec![0; 64 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(OK),
-            n => output::bytes(&buffer[..n])?,
-        }
-    }
+    output::file(&mut file)?;
+    Ok(OK)
 }
 
-/// Where the last `lines` lines begin: read backwards, so that a large log costs no more than what is shown.
+/// The offset of the last `lines` lines. The log is read backwards, so that only the end of a large one is read.
 fn start_of_last(file: &mut File, lines: usize) -> io::Result<u64> {
     let end = file.seek(SeekFrom::End(0))?;
     let (mut position, mut found) = (end, 0);
@@ -109,19 +103,11 @@ fn start_of_last(file: &mut File, lines: usize) -> io::Result<u64> {
         file.seek(SeekFrom::Start(position))?;
         let chunk = &mut buffer[..usize::try_from(size).unwrap_or(0)];
         file.read_exact(chunk)?;
-        for (i, _) in chunk
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-        {
-            let at = position + i as u64;
-            if at + 1 == end {
-                continue;
-            }
-            found += 1;
-            if found == lines {
-                return Ok(at + 1);
+        for i in (0..chunk.len()).rev().filter(|i| chunk[*i] == b'\n') {
+            let start = position + i as u64 + 1;
+            found += usize::from(start < end);
+            if start < end && found == lines {
+                return Ok(start);
             }
         }
     }

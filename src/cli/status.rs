@@ -1,4 +1,4 @@
-//! `pirn status`: all that can be said without asking the daemon, which is all.
+//! `pirn status`.
 
 use super::existing;
 use super::exit::{CommandResult, Failure, OK};
@@ -8,7 +8,7 @@ use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
 use crate::os::clock;
-use crate::spool::{Role, Spool, SpoolLock, Where, shortage};
+use crate::spool::{Holder, Role, Spool, SpoolLock, Where, shortage};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -26,91 +26,139 @@ struct QueueStatus {
     paused: bool,
 }
 
+/// The spool as it is now. All of it is read from files: the daemon is not asked.
+struct StatusReport {
+    holder: Option<Holder>,
+    is_paused: bool,
+    queues: Vec<QueueStatus>,
+    held: usize,
+    active: usize,
+    complete: usize,
+    failed: usize,
+    bad: usize,
+    config_error: Option<String>,
+    shortage: Option<String>,
+}
+
 pub fn status(path: &Path, args: &StatusArgs) -> CommandResult {
     wait_for_start(path);
-    let spool = existing::spool(path)?;
-    let file = settings::path(path);
-    let (config, config_error) = match settings::read_file(&file) {
-        Ok(config) => (config, None),
-        Err(e) => (
-            Config::default(),
-            Some({
-                let name = file.strip_prefix(path).unwrap_or(&file);
-                format!("{} is not used: {e}", name.display())
-            }),
-        ),
+    let report = StatusReport::read(path)?;
+    let text = match args.json {
+        true => format!("{:#}\n", report.to_json(path)),
+        false => report.to_text(path),
     };
-    let holder = SpoolLock::holder(path)?;
-    let trouble = holder.as_ref().and_then(|holder| holder.trouble.clone());
-    let daemon = holder.as_ref().filter(|holder| holder.role == Role::Serve);
-    let daemon = daemon.map(|daemon| daemon.pid.unwrap_or(0));
-    let pauses = spool.pauses()?;
-    let is_paused = config.paused || pauses.all;
-    let queues = queues(&spool, &config, &pauses)?;
-    let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
-    let (held, active, complete, failed) = (
-        count(Where::Held)?,
-        count(Where::Active)?,
-        count(Where::Complete)?,
-        count(Where::Failed)?,
-    );
-    let waiting: usize = queues.iter().map(|queue| queue.waiting).sum();
-    let bad = spool.count_bad()?;
-    let shortage = shortage(&spool, &config, holder.is_some());
-    if args.json {
-        let queues: Vec<_> = queues
-            .iter()
-            .map(|q| json!({"name": q.name.as_str(), "waiting": q.waiting, "paused": q.paused}))
-            .collect();
-        output::line(format!(
-            "{:#}",
-            json!({
-                "spool": path.to_string_lossy(), "daemon": daemon, "pending": waiting, "held": held, "active": active,
-                "complete": complete, "failed": failed, "bad": bad, "paused": is_paused, "queues": queues,
-                "config_error": config_error, "shortage": shortage, "trouble": trouble,
-            })
-        ))?;
-        return Ok(OK);
-    }
-    output::line(format!("spool     {}", path.display()))?;
-    output::line(match (daemon, holder) {
-        (Some(pid), _) => format!("daemon    process {pid}"),
-        (None, Some(run)) => format!("daemon    none: {run}, does one job (pirn serve)"),
-        (None, None) => "daemon    none: nothing is started (pirn serve)".to_owned(),
-    })?;
-    if is_paused {
-        output::line("paused    all queues")?;
-    }
-    for (word, n) in [
-        ("pending", waiting),
-        ("held", held),
-        ("active", active),
-        ("complete", complete),
-        ("failed", failed),
-    ] {
-        output::line(format!("{word:9} {n}"))?;
-    }
-    if bad > 0 {
-        output::line(format!("bad       {bad}"))?;
-    }
-    for queue in queues.iter().filter(|q| q.paused || !q.name.is_default()) {
-        let paused = if queue.paused { ", paused" } else { "" };
-        output::line(format!(
-            "queue     {}: {} waiting{paused}",
-            queue.name, queue.waiting
-        ))?;
-    }
-    for trouble in [trouble, config_error, shortage].into_iter().flatten() {
-        output::line(format!("trouble   {trouble}"))?;
-    }
+    output::bytes(text.as_bytes())?;
     Ok(OK)
 }
 
-/// For how long a daemon that is just starting may keep its spool unmade or unlocked.
+impl StatusReport {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let spool = existing::spool(path)?;
+        let file = settings::path(path);
+        let (config, config_error) = match settings::read_file(&file) {
+            Ok(config) => (config, None),
+            Err(e) => {
+                let name = file.strip_prefix(path).unwrap_or(&file).display();
+                (Config::default(), Some(format!("{name} is not used: {e}")))
+            }
+        };
+        let holder = SpoolLock::holder(path)?;
+        let pauses = spool.pauses()?;
+        let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
+        Ok(Self {
+            is_paused: config.paused || pauses.all,
+            queues: queues(&spool, &config, &pauses)?,
+            held: count(Where::Held)?,
+            active: count(Where::Active)?,
+            complete: count(Where::Complete)?,
+            failed: count(Where::Failed)?,
+            bad: spool.count_bad()?,
+            config_error,
+            shortage: shortage(&spool, &config, holder.is_some()),
+            holder,
+        })
+    }
+
+    fn pending(&self) -> usize {
+        self.queues.iter().map(|queue| queue.waiting).sum()
+    }
+
+    /// The daemon's pid; 0 if it is not known.
+    fn daemon(&self) -> Option<i32> {
+        let daemon = self.holder.as_ref();
+        let daemon = daemon.filter(|holder| holder.role == Role::Serve);
+        daemon.map(|daemon| daemon.pid.unwrap_or(0))
+    }
+
+    fn trouble(&self) -> Option<&String> {
+        self.holder.as_ref()?.trouble.as_ref()
+    }
+
+    fn to_json(&self, path: &Path) -> serde_json::Value {
+        let queues = self.queues.iter();
+        let queues: Vec<_> = queues
+            .map(|q| json!({"name": q.name.as_str(), "waiting": q.waiting, "paused": q.paused}))
+            .collect();
+        json!({
+            "spool": path.to_string_lossy(), "daemon": self.daemon(), "pending": self.pending(), "held": self.held,
+            "active": self.active, "complete": self.complete, "failed": self.failed, "bad": self.bad,
+            "paused": self.is_paused, "queues": queues, "config_error": self.config_error,
+            "shortage": self.shortage, "trouble": self.trouble(),
+        })
+    }
+
+    fn to_text(&self, path: &Path) -> String {
+        let daemon = match (self.daemon(), &self.holder) {
+            (Some(pid), _) => format!("process {pid}"),
+            (None, Some(run)) => format!("none: {run}, does one job (pirn serve)"),
+            (None, None) => "none: nothing is started (pirn serve)".to_owned(),
+        };
+        let mut lines = vec![("spool", path.display().to_string()), ("daemon", daemon)];
+        if self.is_paused {
+            lines.push(("paused", "all queues".to_owned()));
+        }
+        lines.extend([
+            ("pending", self.pending().to_string()),
+            ("held", self.held.to_string()),
+            ("active", self.active.to_string()),
+            ("complete", self.complete.to_string()),
+            ("failed", self.failed.to_string()),
+        ]);
+        if self.bad > 0 {
+            lines.push(("bad", self.bad.to_string()));
+        }
+        for queue in self
+            .queues
+            .iter()
+            .filter(|q| q.paused || !q.name.is_default())
+        {
+            let paused = if queue.paused { ", paused" } else { "" };
+            let text = format!("{}: {} waiting{paused}", queue.name, queue.waiting);
+            lines.push(("queue", text));
+        }
+        let troubles = [
+            self.trouble(),
+            self.config_error.as_ref(),
+            self.shortage.as_ref(),
+        ];
+        lines.extend(
+            troubles
+                .into_iter()
+                .flatten()
+                .map(|text| ("trouble", text.clone())),
+        );
+        let lines = lines.iter();
+        lines
+            .map(|(word, text)| format!("{word:9} {text}\n"))
+            .collect()
+    }
+}
+
+/// The time that a daemon may need from its start until it has made and locked its spool.
 const START: Duration = Duration::from_secs(1);
 
-/// Gives a daemon that was started at the same moment the time to take the spool, so that nobody reads "none" while it
-/// does. Nothing tells beforehand whether there is one: until it has its lock, it is a process like any other.
+/// Waits for a daemon that may just be starting, so that `status` does not say "none" a moment too early. Until it has
+/// locked the spool, nothing shows whether there is one.
 fn wait_for_start(path: &Path) {
     let deadline = clock::now().boot.after(START);
     let is_unserved = || SpoolLock::holder(path).is_ok_and(|holder| holder.is_none());
@@ -129,7 +177,7 @@ fn queues(spool: &Spool, config: &Config, pauses: &Pauses) -> Result<Vec<QueueSt
     for name in names {
         let waiting = match spool.ids(&Where::Pending(name.clone())) {
             Ok(ids) => ids.len(),
-            // Configured, but never used.
+            // It has settings, but was never used.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
             Err(e) => return Err(e.into()),
         };

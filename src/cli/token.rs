@@ -17,11 +17,11 @@ pub struct TokenArgs {
 
 #[derive(Debug, Subcommand)]
 enum TokenCommand {
-    /// Make a token for the HTTP door and print it; only its hash is kept
+    /// Make a token for HTTP and print it; only its hash is kept
     New {
-        /// Whose it is
+        /// Its owner, for people
         name: String,
-        /// What it allows: read, push, run, admin; separated by commas
+        /// The rights that it gives: read, push, run, admin; separated by commas
         #[arg(value_parser = Rights::parse)]
         rights: Rights,
         /// The file to add it to [default: the config's, else tokens in the spool]

@@ -22,9 +22,9 @@ pub struct WaitArgs {
     timeout: Option<Duration>,
 }
 
-/// Exits with the first code that is not 0, in the order the jobs were named.
-pub fn wait(spool: &Path, args: &WaitArgs) -> CommandResult {
-    let spool = existing::spool(spool)?;
+/// Exits with the first code that is not 0, in the order in which the jobs were named.
+pub fn wait(path: &Path, args: &WaitArgs) -> CommandResult {
+    let spool = existing::spool(path)?;
     let mut moves = Moves::new()?;
     for place in [
         Place::Pending,
@@ -46,48 +46,44 @@ pub fn wait(spool: &Path, args: &WaitArgs) -> CommandResult {
     for id in &args.ids {
         existing::job(&spool, id)?;
     }
-    let mut codes: Vec<Option<u8>> = vec![None; args.ids.len()];
+    let mut waiting: Vec<usize> = (0..args.ids.len()).collect();
+    let mut codes = vec![OK; args.ids.len()];
     let mut is_told = false;
     loop {
-        for (id, code) in args
-            .ids
-            .iter()
-            .zip(&mut codes)
-            .filter(|(_, code)| code.is_none())
-        {
-            *code = finished(&spool, id, &mut moves)?;
+        let mut unfinished = Vec::new();
+        for n in waiting {
+            match finished(&spool, &args.ids[n], &mut moves)? {
+                Some(code) => codes[n] = code,
+                None => unfinished.push(n),
+            }
         }
-        if let Some(codes) = codes.iter().copied().collect::<Option<Vec<u8>>>() {
+        if unfinished.is_empty() {
             return Ok(codes.into_iter().find(|code| *code != OK).unwrap_or(OK));
         }
         if deadline.is_some_and(|deadline| clock::now().boot >= deadline) {
             return Err(Failure::new(NOT_NOW, "not all jobs have ended in time"));
         }
         if !is_told {
-            let rest = args.ids.iter().zip(&codes);
-            let rest = rest.filter(|(_, code)| code.is_none());
-            served::tell_waiting(&spool, &rest.map(|(id, _)| id).collect::<Vec<_>>());
+            let ids: Vec<&JobId> = unfinished.iter().map(|n| &args.ids[*n]).collect();
+            served::tell_waiting(&spool, &ids);
             is_told = true;
         }
+        waiting = unfinished;
         poller.wait(None)?;
         while !moves.watcher.read()?.is_empty() {}
     }
 }
 
-/// The exit code of a job that has ended.
+/// The exit code of a job, if it has ended.
 fn finished(spool: &Spool, id: &JobId, moves: &mut Moves) -> Result<Option<u8>, Failure> {
     let mut found = existing::job(spool, id)?;
     while moves.watch_queue(spool, &found.at)? {
         found = existing::job(spool, id)?;
     }
-    match found.at {
-        Where::Complete | Where::Failed if found.is_over() => Ok(Some(exit::of_job(&found.record))),
-        // Put there by hand, and nobody is there to write its end.
-        Where::Complete | Where::Failed if !served::is_served(spool)? => {
-            Ok(Some(exit::of_job(&found.record)))
-        }
-        Where::Complete | Where::Failed | Where::Pending(_) | Where::Held | Where::Active => {
-            Ok(None)
-        }
-    }
+    let has_ended = match found.at {
+        // A user may have put the file there while no daemon was there to write its end.
+        Where::Complete | Where::Failed => found.is_over() || !served::is_served(spool)?,
+        Where::Pending(_) | Where::Held | Where::Active => false,
+    };
+    Ok(has_ended.then(|| exit::of_job(&found.record)))
 }

@@ -1,0 +1,51 @@
+//! Whether the spool takes a new job now, and the settings that a job is accepted with.
+
+use super::exit::{Failure, NOT_NOW};
+use super::settings;
+use crate::core::config::Config;
+use crate::spool::{NotAdmitted, Spool};
+use std::sync::Once;
+
+/// Refuses new jobs while the disk is nearly full or has failed.
+pub fn admit(spool: &Spool) -> Result<Config, Failure> {
+    let config = settings_or_defaults(spool);
+    spool.admit(&config).map_err(not_now)?;
+    Ok(config)
+}
+
+/// The settings. While their file is not valid, the daemon keeps its earlier ones, which are not known here. Jobs are
+/// then accepted with the defaults, and the user is told once.
+fn settings_or_defaults(spool: &Spool) -> Config {
+    static TOLD: Once = Once::new();
+    settings::read(spool.path()).unwrap_or_else(|e| {
+        TOLD.call_once(|| {
+            eprintln!("pirn: {e}; until that is mended, jobs that do not say how many tries they have get 1");
+        });
+        Config::default()
+    })
+}
+
+/// How many more jobs may wait. Refuses new jobs if that is none.
+pub fn room(spool: &Spool, config: &Config) -> Result<u64, Failure> {
+    spool.room(config).map_err(not_now)
+}
+
+fn not_now(why: NotAdmitted) -> Failure {
+    match why {
+        NotAdmitted::Io(e) => e.into(),
+        NotAdmitted::Trouble(_) | NotAdmitted::Shortage(_) | NotAdmitted::Full { .. } => {
+            Failure::new(NOT_NOW, why.to_string())
+        }
+    }
+}
+
+/// Refuses a record that is larger than `max_job_bytes`.
+pub fn check_size(text: &str, config: &Config) -> Result<(), String> {
+    let (size, most) = (text.len() as u64, config.max_job_bytes);
+    match size > most {
+        true => Err(format!(
+            "the job's record would be {size} bytes; max_job_bytes is {most}"
+        )),
+        false => Ok(()),
+    }
+}
