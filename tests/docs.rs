@@ -209,7 +209,9 @@ fn every_record_field_is_in_the_manual() {
     let source = shipped(&source);
     let mut fields = arms(source);
     fields.extend(list(source, "UNSUPPORTED"));
-    fields.extend(arms(&read("src/core/record/call.rs")));
+    for other in ["src/core/record/call.rs", "src/core/retry.rs"] {
+        fields.extend(arms(&read(other)));
+    }
     assert!(fields.contains("not_before") && fields.contains("log_offset"));
     none("record fields", missing(&page, &fields));
 

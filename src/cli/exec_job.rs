@@ -2,7 +2,7 @@
 //! becomes the job, with the same pid and session.
 
 use super::exit::{CommandResult, Failure};
-use crate::core::record::parse_umask;
+use crate::core::units::parse_umask;
 use crate::os::cgroup::Cgroup;
 use crate::os::{limits, spawn};
 use std::ffi::OsString;

@@ -6,12 +6,10 @@ use super::inputs;
 use super::when;
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
-use crate::core::policy::{BackoffSpec, ExitRules};
-use crate::core::record::{
-    LIMIT_NAMES, Record, Scratch, Setting, Work, parse_umask, settle_parents,
-};
+use crate::core::record::{LIMIT_NAMES, Record, Scratch, Setting, Work, settle_parents};
+use crate::core::retry::{BackoffSpec, ExitRules};
 use crate::core::time::Wall;
-use crate::core::units::{parse_size, parse_span};
+use crate::core::units::{parse_size, parse_span, parse_umask};
 use crate::os::{clock, limits, procfs};
 use crate::spool::{NewId, Spool, Submit, SubmitError};
 use std::collections::BTreeSet;

@@ -275,6 +275,14 @@ pub fn integer(raw: &RawValue, range: std::ops::RangeInclusive<i64>) -> Result<i
     }
 }
 
+/// A number, read to the last bit (serde_json may be one off) so that printing it gives the same text again.
+pub fn number(raw: &RawValue) -> Result<f64, String> {
+    let number = raw.get().parse::<f64>().ok();
+    number
+        .filter(|number| number.is_finite())
+        .ok_or_else(|| expected("a finite number", raw))
+}
+
 /// A list of strings.
 pub fn strings(raw: &RawValue) -> Result<Vec<String>, String> {
     serde_json::from_str(raw.get()).map_err(|_| expected("a list of strings", raw))

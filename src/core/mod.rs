@@ -10,6 +10,7 @@ pub mod policy;
 pub mod process;
 pub mod quote;
 pub mod record;
+pub mod retry;
 pub mod scheduler;
 mod short;
 pub mod time;

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them.
+//! Durations, sizes and file modes as people write them.
 
 use super::quote::quoted;
 use std::time::Duration;
@@ -92,6 +92,19 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         Ok(size as u64)
     } else {
         Err(bad())
+    }
+}
+
+/// Reads a umask as octal digits, as umask(1) prints them.
+pub fn parse_umask(text: &str) -> Result<u32, String> {
+    let octal =
+        !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    match u32::from_str_radix(text, 8) {
+        Ok(mask) if octal && mask <= 0o777 => Ok(mask),
+        Ok(_) | Err(_) => Err(format!(
+            "expected octal digits such as \"022\", got {}",
+            quoted(text)
+        )),
     }
 }
 

@@ -12,8 +12,8 @@
 use super::{Fs, NewId, Place, Spool, Submit, SubmitError, is_of_qmd};
 use crate::core::config::CALLBACKS;
 use crate::core::id::{JobId, QueueName};
-use crate::core::policy::BackoffSpec;
 use crate::core::record::{Call, Record, Setting, State, Work};
+use crate::core::retry::BackoffSpec;
 use crate::os::dir::Look;
 use sha2::{Digest, Sha256};
 use std::io;

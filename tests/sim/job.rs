@@ -3,7 +3,8 @@
 use crate::dice::Dice;
 use pirn::core::config::Terms;
 use pirn::core::id::{JobId, QueueName};
-use pirn::core::policy::{BackoffSpec, ExitRules, RetryRule, Verdict};
+use pirn::core::policy::{RetryRule, Verdict};
+use pirn::core::retry::{BackoffSpec, ExitRules};
 use pirn::core::scheduler::{Need, Stamp};
 use pirn::core::time::{Now, Wall};
 use std::rc::Rc;

@@ -7,8 +7,8 @@ mod retry_after;
 mod sign;
 
 use super::exit::{CommandResult, FAILURE, Failure, OK};
-use crate::core::policy::{EXIT_PERMANENT, EXIT_TEMPORARY};
 use crate::core::record::{Order, Report};
+use crate::core::retry::{EXIT_PERMANENT, EXIT_TEMPORARY};
 use post::{Copied, PostAnswer, Trouble};
 use std::io;
 

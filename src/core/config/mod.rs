@@ -9,8 +9,9 @@ pub mod rights;
 use self::http::HttpConfig;
 use crate::core::id::{QueueName, matches};
 use crate::core::json::{self, JsonError, Object, expected, is_null};
-use crate::core::policy::{BackoffSpec, RetryRule};
+use crate::core::policy::RetryRule;
 use crate::core::record::{Record, Setting, Work};
+use crate::core::retry::BackoffSpec;
 use crate::core::time::Boot;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -357,7 +358,7 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
             "max_interruptions" => {
                 d.max_interruptions = Some(o.read(key, raw, |r| times(r, 0))?);
             }
-            "backoff" => d.backoff = crate::core::record::read_backoff(&o.child(key, raw)?)?,
+            "backoff" => d.backoff = BackoffSpec::read(&o.child(key, raw)?)?,
             "grace" => d.grace = Some(o.read(key, raw, json::span)?),
             "timeout" => {
                 let span = o.read(key, raw, json::span)?;

@@ -1,6 +1,5 @@
 //! Jobs that call a URL instead of running a program, and what those who do it are told and say.
 
-use super::RecordError;
 use crate::core::json::{self, JsonError, Object, expected};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -94,13 +93,13 @@ impl CallParts {
     }
 
     /// The call, if there is one.
-    pub(super) fn finish(self) -> Result<Option<Call>, RecordError> {
+    pub(super) fn finish(self) -> Result<Option<Call>, &'static str> {
         match (self.url, self.stray) {
             (Some(url), _) => Ok(Some(Call { url, ..self.rest })),
             (None, None) => Ok(None),
-            (None, Some(_)) => Err(RecordError::Work(
-                "headers, payload, dialect and sign go with url, and there is none",
-            )),
+            (None, Some(_)) => {
+                Err("headers, payload, dialect and sign go with url, and there is none")
+            }
         }
     }
 }

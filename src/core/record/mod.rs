@@ -5,16 +5,16 @@
 
 mod call;
 mod read;
+mod work;
 mod write;
 
 pub use call::{Call, Manner, Order, Report, check_port, without_userinfo};
-pub(crate) use read::backoff as read_backoff;
-pub use read::parse_umask;
-pub use read::{FileKind, RecordError};
+pub use work::{OUT, Work};
 
 use super::id::{JobId, QueueName};
-use super::policy::{BackoffSpec, ExitRules};
+use super::json::JsonError;
 use super::process::Proc;
+use super::retry::{BackoffSpec, ExitRules};
 use super::time::Wall;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
@@ -132,64 +132,44 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What the job runs.
+/// Why a file is no job.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
-    /// A text: run by `sh -c`, or by its own interpreter when it begins with `#!`.
-    Text(String),
-    /// A program and its arguments, executed as they are.
-    Argv(Vec<String>),
-    /// A program from the spool's `scripts/`.
-    Script {
-        /// The file's name; the rules for ids keep it inside the directory.
-        name: JobId,
-        /// What it is called with.
-        args: Vec<String>,
-    },
-    /// A POST to a URL.
-    Url(Box<Call>),
+pub enum RecordError {
+    /// Nothing in it.
+    Empty,
+    /// Not UTF-8, or with NUL bytes.
+    NotText,
+    /// A JSON record with a mistake in it.
+    Json(JsonError),
+    /// None or several of `command`, `script`, `url`.
+    Work(&'static str),
+    /// A field that this version cannot serve yet.
+    Unsupported(&'static str),
 }
 
-/// The file that `$PIRN_OUT` names in the scratch directory. `files` has none of this name.
-pub const OUT: &str = ".out";
-
-/// The same for programs in `scripts/`: where qmd's scripts put their results, some of them without asking `$QMD_OUT`.
-const SCRIPT_OUT: &str = "qmd.out";
-
-impl Work {
-    /// The name of `$PIRN_OUT` in the scratch directory.
-    pub fn out_name(&self) -> &'static str {
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Script { .. } => SCRIPT_OUT,
-            Self::Text(_) | Self::Argv(_) | Self::Url(_) => OUT,
+            Self::Empty => f.write_str("the file is empty; write a shell command, a #! script or a JSON record into it"),
+            Self::NotText => f.write_str("the file is not UTF-8 text; a job is a shell command, a #! script or a JSON record"),
+            Self::Json(e) => {
+                write!(f, "{e}")?;
+                if e.field.is_empty() {
+                    f.write_str(" (a file that begins with { is read as a JSON record; start a shell command with a space instead)")?;
+                }
+                Ok(())
+            }
+            Self::Work(what) => f.write_str(what),
+            Self::Unsupported(field) => write!(f, "{field}: this version of pirn does not support it yet"),
         }
     }
-
-    /// One line for lists and logs.
-    pub fn summary(&self) -> String {
-        let text = match self {
-            Self::Text(text) => text.trim().to_owned(),
-            Self::Argv(argv) => argv.iter().map(|a| quote(a)).collect::<Vec<_>>().join(" "),
-            Self::Script { name, args } => std::iter::once(name.as_str())
-                .chain(args.iter().map(String::as_str))
-                .map(quote)
-                .collect::<Vec<_>>()
-                .join(" "),
-            Self::Url(call) => format!("POST {}", call.url),
-        };
-        text.chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect()
-    }
 }
 
-/// A shell word that means `arg`.
-fn quote(arg: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%^".contains(c);
-    if !arg.is_empty() && arg.chars().all(plain) {
-        arg.to_owned()
-    } else {
-        format!("'{}'", arg.replace('\'', r"'\''"))
+impl std::error::Error for RecordError {}
+
+impl From<JsonError> for RecordError {
+    fn from(e: JsonError) -> Self {
+        Self::Json(e)
     }
 }
 

@@ -1,68 +1,20 @@
 //! Reading a dropped file: plain text, `#!` script or JSON record.
 
 use super::call::{self, CallParts};
-use super::{LIMIT_NAMES, OUT, Reason, Record, Scratch, Setting, Try, Work, settle_parents};
+use super::{
+    LIMIT_NAMES, OUT, Reason, Record, RecordError, Scratch, Setting, Try, Work, settle_parents,
+};
 use crate::core::id::{IdError, JobId, QueueName};
 use crate::core::json::{self, JsonError, Object, expected, is_null};
-use crate::core::policy::{BackoffSpec, ExitRules};
 use crate::core::process::Proc;
 use crate::core::quote::quoted;
+use crate::core::retry::{BackoffSpec, ExitRules};
 use crate::core::time::Wall;
+use crate::core::units;
 use base64::Engine as _;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-
-/// What a file's first bytes say it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// Begins with `{`.
-    Json,
-    /// Anything else that is text: a shell command, or a script when it begins with `#!`.
-    Text,
-}
-
-/// Why a file is no job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RecordError {
-    /// Nothing in it.
-    Empty,
-    /// Not UTF-8, or with NUL bytes.
-    NotText,
-    /// A JSON record with a mistake in it.
-    Json(JsonError),
-    /// None or several of `command`, `script`, `url`.
-    Work(&'static str),
-    /// A field that this version cannot serve yet.
-    Unsupported(&'static str),
-}
-
-impl fmt::Display for RecordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("the file is empty; write a shell command, a #! script or a JSON record into it"),
-            Self::NotText => f.write_str("the file is not UTF-8 text; a job is a shell command, a #! script or a JSON record"),
-            Self::Json(e) => {
-                write!(f, "{e}")?;
-                if e.field.is_empty() {
-                    f.write_str(" (a file that begins with { is read as a JSON record; start a shell command with a space instead)")?;
-                }
-                Ok(())
-            }
-            Self::Work(what) => f.write_str(what),
-            Self::Unsupported(field) => write!(f, "{field}: this version of pirn does not support it yet"),
-        }
-    }
-}
-
-impl std::error::Error for RecordError {}
-
-impl From<JsonError> for RecordError {
-    fn from(e: JsonError) -> Self {
-        Self::Json(e)
-    }
-}
 
 /// Asked for, but not served by this version: such a job is refused rather than run differently.
 const UNSUPPORTED: [&str; 1] = ["sandbox"];
@@ -85,9 +37,14 @@ impl Record {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
         let text = std::str::from_utf8(bytes).map_err(|_| RecordError::NotText)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        match kind_of(text)? {
-            FileKind::Json => Self::from_json(text),
-            FileKind::Text => Ok(Self::new(Work::Text(text.to_owned()))),
+        if text.trim().is_empty() {
+            Err(RecordError::Empty)
+        } else if text.starts_with('{') {
+            Self::from_json(text)
+        } else if text.contains('\0') {
+            Err(RecordError::NotText)
+        } else {
+            Ok(Self::new(Work::Text(text.to_owned())))
         }
     }
 
@@ -146,7 +103,9 @@ impl Record {
             }
             "cwd" => self.cwd = Some(o.read(key, raw, |r| no_nul(json::string(r)?))?),
             "env" => self.env = environment(&o.child(key, raw)?)?,
-            "umask" => self.umask = Some(o.read(key, raw, |r| parse_umask(&json::string(r)?))?),
+            "umask" => {
+                self.umask = Some(o.read(key, raw, |r| units::parse_umask(&json::string(r)?))?)
+            }
             "nice" => self.nice = Some(int(o, key, raw, -20, 19)?),
             "stdin" => parts.stdin(o, key, raw, json::string(raw).map(String::into_bytes), self)?,
             "stdin_base64" => parts.stdin(
@@ -163,7 +122,7 @@ impl Record {
             "grace" => self.grace = Some(o.read(key, raw, json::span)?),
             "tries" => self.tries = Some(int(o, key, raw, 1, 1_000_000)?),
             "max_interruptions" => self.max_interruptions = Some(int(o, key, raw, 0, 1_000_000)?),
-            "backoff" => self.backoff = backoff(&o.child(key, raw)?)?,
+            "backoff" => self.backoff = BackoffSpec::read(&o.child(key, raw)?)?,
             "retry_on" => parts.retry_on = Some(o.read(key, raw, exit_codes)?),
             "fail_on" => parts.fail_on = o.read(key, raw, exit_codes)?,
             "not_before" => self.not_before = Some(o.read(key, raw, date)?),
@@ -206,8 +165,8 @@ impl Record {
             "reason" => self.reason = Some(o.read(key, raw, reason)?),
             "status_code" => self.status_code = Some(int(o, key, raw, 100, 999)?),
             "error" => self.error = Some(o.read(key, raw, json::string)?),
-            "duration" => self.duration = Some(o.read(key, raw, number)?),
-            "cpu" => self.cpu = Some(o.read(key, raw, number)?),
+            "duration" => self.duration = Some(o.read(key, raw, json::number)?),
+            "cpu" => self.cpu = Some(o.read(key, raw, json::number)?),
             "max_rss" => self.max_rss = Some(o.read(key, raw, json::size)?),
             "output" => self.output = Some(o.read(key, raw, json::string)?),
             "log_bytes" => self.log_bytes = Some(o.read(key, raw, json::size)?),
@@ -218,20 +177,6 @@ impl Record {
             _ => return Ok(false),
         }
         Ok(true)
-    }
-}
-
-fn kind_of(text: &str) -> Result<FileKind, RecordError> {
-    if text.trim().is_empty() {
-        return Err(RecordError::Empty);
-    }
-    if text.starts_with('{') {
-        return Ok(FileKind::Json);
-    }
-    if text.contains('\0') {
-        Err(RecordError::NotText)
-    } else {
-        Ok(FileKind::Text)
     }
 }
 
@@ -248,7 +193,12 @@ struct WorkParts {
 
 impl WorkParts {
     fn work(self) -> Result<Work, RecordError> {
-        match (self.command, self.script, self.call.finish()?, self.args) {
+        match (
+            self.command,
+            self.script,
+            self.call.finish().map_err(RecordError::Work)?,
+            self.args,
+        ) {
             (Some(work), None, None, None) => Ok(work),
             (None, Some(name), None, args) => Ok(Work::Script {
                 name,
@@ -359,14 +309,6 @@ fn date(raw: &RawValue) -> Result<Wall, String> {
     }
 }
 
-/// A number, read to the last bit (serde_json may be one off) so that printing it gives the same text again.
-fn number(raw: &RawValue) -> Result<f64, String> {
-    let number = raw.get().parse::<f64>().ok();
-    number
-        .filter(|number| number.is_finite())
-        .ok_or_else(|| expected("a finite number", raw))
-}
-
 fn reason(raw: &RawValue) -> Result<Reason, String> {
     let word = json::string(raw)?;
     Reason::parse(&word).ok_or_else(|| format!("{} is no reason", quoted(&word)))
@@ -402,19 +344,6 @@ fn environment(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonErro
         env.insert(key.to_owned(), value);
     }
     Ok(env)
-}
-
-/// Reads a umask as octal digits, as umask(1) prints them.
-pub fn parse_umask(text: &str) -> Result<u32, String> {
-    let octal =
-        !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    match u32::from_str_radix(text, 8) {
-        Ok(mask) if octal && mask <= 0o777 => Ok(mask),
-        Ok(_) | Err(_) => Err(format!(
-            "expected octal digits such as \"022\", got {}",
-            quoted(text)
-        )),
-    }
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, String> {
@@ -474,30 +403,6 @@ fn files(object: &Object<'_>) -> Result<BTreeMap<String, Vec<u8>>, JsonError> {
     Ok(files)
 }
 
-/// Reads `{"first": "1s", "factor": 2, "max": "10m"}`, each of them optional.
-pub(crate) fn backoff(object: &Object<'_>) -> Result<BackoffSpec, JsonError> {
-    let mut spec = BackoffSpec::default();
-    for (key, raw) in object.fields() {
-        match key {
-            "first" => spec.first = Some(object.read(key, raw, json::span)?),
-            "max" => spec.max = Some(object.read(key, raw, json::span)?),
-            "factor" => {
-                let factor = object.read(key, raw, number)?;
-                if !(1.0..=1000.0).contains(&factor) {
-                    return Err(object.error(
-                        key,
-                        Some(raw),
-                        format!("expected a number from 1 to 1000, got {factor}"),
-                    ));
-                }
-                spec.factor = Some(factor);
-            }
-            _ => return Err(object.unknown(key, raw, &["first", "factor", "max"])),
-        }
-    }
-    Ok(spec)
-}
-
 fn exit_codes(raw: &RawValue) -> Result<BTreeSet<i32>, String> {
     let codes: BTreeSet<i32> = serde_json::from_str(raw.get())
         .map_err(|_| expected("a list of exit codes, such as [1, 2]", raw))?;
@@ -552,7 +457,7 @@ fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
             "signal" => one.signal = Some(int(o, key, raw, 1, 127)?),
             "reason" => one.reason = o.read(key, raw, reason)?,
             "error" => one.error = Some(o.read(key, raw, json::string)?),
-            "duration" => one.duration = Some(o.read(key, raw, number)?),
+            "duration" => one.duration = Some(o.read(key, raw, json::number)?),
             "log_offset" => one.log_offset = o.read(key, raw, json::size)?,
             _ => {}
         }

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::core::config::Terms;
-use crate::core::policy::{BackoffSpec, ExitRules, RetryRule};
+use crate::core::policy::RetryRule;
+use crate::core::retry::{BackoffSpec, ExitRules};
 
 const NOW: Now = Now {
     boot: Boot(1_000_000_000),

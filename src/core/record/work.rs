@@ -1,0 +1,65 @@
+//! What a job runs.
+
+use super::call::Call;
+use crate::core::id::JobId;
+
+/// What the job runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// A text: run by `sh -c`, or by its own interpreter when it begins with `#!`.
+    Text(String),
+    /// A program and its arguments, executed as they are.
+    Argv(Vec<String>),
+    /// A program from the spool's `scripts/`.
+    Script {
+        /// The file's name; the rules for ids keep it inside the directory.
+        name: JobId,
+        /// What it is called with.
+        args: Vec<String>,
+    },
+    /// A POST to a URL.
+    Url(Box<Call>),
+}
+
+/// The file that `$PIRN_OUT` names in the scratch directory. `files` has none of this name.
+pub const OUT: &str = ".out";
+
+/// The same for programs in `scripts/`: where qmd's scripts put their results, some of them without asking `$QMD_OUT`.
+const SCRIPT_OUT: &str = "qmd.out";
+
+impl Work {
+    /// The name of `$PIRN_OUT` in the scratch directory.
+    pub fn out_name(&self) -> &'static str {
+        match self {
+            Self::Script { .. } => SCRIPT_OUT,
+            Self::Text(_) | Self::Argv(_) | Self::Url(_) => OUT,
+        }
+    }
+
+    /// One line for lists and logs.
+    pub fn summary(&self) -> String {
+        let text = match self {
+            Self::Text(text) => text.trim().to_owned(),
+            Self::Argv(argv) => argv.iter().map(|a| quote(a)).collect::<Vec<_>>().join(" "),
+            Self::Script { name, args } => std::iter::once(name.as_str())
+                .chain(args.iter().map(String::as_str))
+                .map(quote)
+                .collect::<Vec<_>>()
+                .join(" "),
+            Self::Url(call) => format!("POST {}", call.url),
+        };
+        text.chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .collect()
+    }
+}
+
+/// A shell word that means `arg`.
+fn quote(arg: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%^".contains(c);
+    if !arg.is_empty() && arg.chars().all(plain) {
+        arg.to_owned()
+    } else {
+        format!("'{}'", arg.replace('\'', r"'\''"))
+    }
+}
