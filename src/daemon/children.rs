@@ -8,14 +8,12 @@
 //! thread, which is the engine's. So do the jobs of an image that has become this one by an upgrade.
 
 use super::engine::Letter;
-use super::launch;
 use super::runner;
 use super::shared::{Run, Shared};
 use crate::core::id::JobId;
 use crate::core::process::{Exit, Stop};
 use crate::core::scheduler::Event;
 use crate::core::time::Boot;
-use crate::os::fault::Fault;
 use crate::os::wait::{ChildEnd, PidFd, Usage};
 use crate::os::{clock, procfs, signals, thread, wait};
 use std::collections::HashMap;
@@ -147,18 +145,7 @@ fn end(shared: &Shared, run: &Run, exit: Exit) -> Event {
 
 /// True when certainly nothing is left of a job whose leader has ended.
 fn is_alone(shared: &Shared, run: &Run) -> bool {
-    !run.adopted && !procfs::may_have_orphans() && !log_is_held(shared, &run.id)
-}
-
-/// True when some process still has the job's output open: the lock on it is inherited (DESIGN section 3).
-pub fn log_is_held(shared: &Shared, id: &JobId) -> bool {
-    if Fault::NoLogLock.is_on() {
-        return false;
-    }
-    match shared.spool.open_log(id.as_str()) {
-        Ok(file) => launch::lock(shared, &file).is_ok_and(|free| !free),
-        Err(_) => false,
-    }
+    !run.adopted && !procfs::may_have_orphans() && !shared.spool.log_is_held(&run.id)
 }
 
 /// How long after a process's end its parent may take to reap it, where the kernel tells us only then how it ended.

@@ -1,10 +1,8 @@
 //! The threads for what takes long, or may: notes, sweeps, retention, ends that cannot be written at once. Many of them,
 //! so that one that waits for a disk or for processes holds up no other.
 
-use super::children;
 use super::ending::{self, Unwritten};
 use super::engine::Letter;
-use super::launch;
 use super::pool::Pool;
 use super::shared::{Book, Run, Shared};
 use super::upgrade::Proof;
@@ -13,7 +11,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
 use crate::core::scheduler::{CommittedTo, Event, Stamp};
 use crate::core::units::brief_span;
-use crate::os::{clock, procfs};
+use crate::os::{clock, procfs, spawn};
 use crate::spool::{Place, Placed, Where};
 use std::io;
 use std::sync::Arc;
@@ -78,11 +76,11 @@ pub fn pool(shared: &Arc<Shared>) -> Pool<Task> {
             Task::Retain => retain::retain(&shared),
             Task::Orphans => retain::orphans(&shared),
             Task::Prove(proof) => {
-                let proven = proof.run(&shared);
+                let proven = proof.run();
                 shared.mail.send(Letter::Proven(proven));
             }
             Task::Unended => {
-                for id in retain::unended(&shared) {
+                for id in shared.spool.unended() {
                     // One that still runs gets its end when it has met it.
                     if shared.run(&id).is_none() {
                         by_hand(&shared, &id);
@@ -141,7 +139,7 @@ pub(super) fn while_short<T>(
     mut work: impl FnMut() -> io::Result<T>,
 ) -> io::Result<T> {
     insist(shared, id, "reading what it wrote", || match work() {
-        Err(e) if launch::is_shortage(&e) => Err(e),
+        Err(e) if spawn::is_shortage(&e) => Err(e),
         other => Ok(other),
     })
 }
@@ -246,7 +244,7 @@ fn end_withdrawn(shared: &Shared, id: &JobId, at: &Where) -> io::Result<bool> {
         return Ok(false);
     };
     // One that was running and may still be is given its end when its processes have met theirs.
-    if record.is_over() || children::log_is_held(shared, id) {
+    if record.is_over() || shared.spool.log_is_held(id) {
         return Ok(false);
     }
     let log = shared.spool.look(&Place::Log, id.as_str().as_bytes())?;

@@ -3,8 +3,7 @@
 use super::committer;
 use super::committer::{insist, report};
 use super::engine::Letter;
-use super::launch;
-use super::outcome::{Silent, fill_in};
+use super::outcome::fill_in;
 use super::pool::Pool;
 use super::shared::{Book, Run, Shared};
 use crate::core::id::{JobId, QueueName};
@@ -13,8 +12,8 @@ use crate::core::record::{Reason, Record};
 use crate::core::scheduler::{CommittedTo, Event};
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
-use crate::os::{clock, dir};
-use crate::spool::{Ending, Fs, Place, Placed, Target, Where};
+use crate::os::clock;
+use crate::spool::{Ending, Place, Placed, SilentLogs, Target, Where};
 use std::io;
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -42,7 +41,7 @@ struct Draft {
     target: Target,
     /// The line for our own log.
     line: String,
-    silent: Silent,
+    silent: SilentLogs,
     ended: Wall,
 }
 
@@ -212,25 +211,8 @@ fn announce(shared: &Shared, run: &Run, draft: &Draft, inode: u64) {
     if matches!(draft.target, Target::Pending(_)) {
         run.put_back(inode);
     }
-    drop_empty_logs(shared, &run.id, &draft.silent);
-}
-
-/// A log that says nothing is removed, unless somebody may still write. Not before the end is recorded: until then
-/// the log shows that the job was started.
-fn drop_empty_logs(shared: &Shared, id: &JobId, silent: &Silent) {
-    let fs = shared.spool.fs();
-    for name in silent {
-        let drop_it = || -> io::Result<()> {
-            let file = fs.with(&Place::Log, |log| dir::open_read(log, name.as_bytes()))?;
-            if dir::look_at(&file)?.size == 0 && launch::lock(shared, &file)? {
-                fs.unlink(&Place::Log, name.as_bytes())?;
-            }
-            Ok(())
-        };
-        match drop_it() {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => report(id, Err(e)),
-            Ok(()) | Err(_) => {}
-        }
+    for log in &draft.silent {
+        report(&run.id, shared.spool.remove_silent(log));
     }
 }
 

@@ -10,7 +10,6 @@ use super::retain::Doubt;
 use super::runner;
 use super::settings;
 use super::shared::{Home, Shared};
-use super::spawning::Spawning;
 use super::sweep;
 use super::upgrade::{Proven, Upgrade};
 use super::watch::Watches;
@@ -153,7 +152,6 @@ impl Engine {
             dispatch: Dispatch::new(Scheduler::new(policy, seed)),
             mail: Mailbox::new().or_else(doing("eventfd"))?,
             children: children::Children::default(),
-            spawning: Spawning::default(),
             reserve: Reserve::default(),
             trouble: OnceLock::new(),
             doubt: Mutex::new(Doubt::new(now)),

@@ -8,15 +8,12 @@ use crate::core::quote::cut_to;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::Slot;
 use crate::os::cgroup::Cgroup;
-use crate::os::dir::{self, FileType, Look};
-use crate::os::fault::Fault;
 use crate::os::{child, spawn};
-use crate::spool::{self, Fs, Place};
+use crate::spool::OpenLogs;
 use std::collections::BTreeMap;
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 
 /// Why a job does not run now.
 #[derive(Debug)]
@@ -60,31 +57,14 @@ pub struct Start<'a> {
     pub slot: Slot,
 }
 
-/// The logs of a job, open and locked.
-#[derive(Debug)]
-pub struct Logs {
-    stdout: File,
-    stderr: Option<File>,
-    /// Where this try's output begins.
-    offset: u64,
-}
-
-/// Opens and locks the logs: who gets them knows that no process of an earlier try is left.
-pub fn open_logs(shared: &Shared, id: &JobId, split: bool) -> Result<Logs, NotNow> {
-    let (stdout, offset) = open_log(shared, id.as_str())?;
-    let stderr = match split {
-        true => Some(open_log(shared, &spool::stderr_log(id))?.0),
-        false => None,
-    };
-    Ok(Logs {
-        stdout,
-        stderr,
-        offset,
-    })
+/// Opens and locks the logs of a job.
+pub fn open_logs(shared: &Shared, id: &JobId, split: bool) -> Result<OpenLogs, NotNow> {
+    let opened = shared.spool.open_logs(id, split);
+    opened.map_err(NotNow::Resources)?.ok_or(NotNow::Busy)
 }
 
 /// Starts the job. `expect` and `enter` of [`super::children`] are the caller's.
-pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launched, NotNow> {
+pub fn launch(shared: &Shared, start: &Start<'_>, logs: &OpenLogs) -> Result<Launched, NotNow> {
     let scratch = make_scratch(shared, start)?;
     let env = environment(&shared.home, start, scratch.as_deref());
     let cwd = start
@@ -111,89 +91,15 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &Logs) -> Result<Launche
     let launch = spawn::Launch::new(&program, &argv, &env, &cwd)
         .map_err(|e| impossible(&e, e.to_string()))?;
     let errors = logs.stderr.as_ref().unwrap_or(&logs.stdout);
-    let started = {
-        let _spawn = shared.spawning.begin();
-        launch.start(stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd())
-    };
-    match started {
+    match launch.start(stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd()) {
         Ok(pid) => Ok(Launched {
             pid,
             log_offset: logs.offset,
             cgroup,
         }),
-        Err(e) if is_shortage(&e) => Err(NotNow::Resources(e)),
+        Err(e) if spawn::is_shortage(&e) => Err(NotNow::Resources(e)),
         Err(e) => Err(explain(&e, &program, &cwd)),
     }
-}
-
-/// The log, with the lock that says "some process of this job lives" (DESIGN section 3), and how long it is.
-fn open_log(shared: &Shared, name: &str) -> Result<(File, u64), NotNow> {
-    let open = || {
-        let fs = shared.spool.fs();
-        let file = fs.with(&Place::Log, |log| dir::open_append(log, name.as_bytes()))?;
-        if !lock(shared, &file)? {
-            return Ok(None);
-        }
-        let look = dir::look_at(&file)?;
-        Ok(Some((file, look)))
-    };
-    // Whatever is there and not a file is not ours, and must not hold up the job, nor all those behind it.
-    let is_strange = |opened: &io::Result<Option<(File, Look)>>| match opened {
-        Ok(Some((_, look))) => look.kind != FileType::File,
-        Ok(None) => false,
-        Err(e) => matches!(
-            e.raw_os_error(),
-            Some(libc::EISDIR | libc::ELOOP | libc::ENXIO)
-        ),
-    };
-    let mut opened = open();
-    if is_strange(&opened) {
-        let why = "in the place of a job's log, and not a file";
-        let moved = shared
-            .spool
-            .quarantine(&Place::Log, name.as_bytes(), why)
-            .map_err(NotNow::Resources)?;
-        if let Some(moved) = moved {
-            log::warn!("log/{name}: {why}: moved to bad/{moved}");
-        }
-        opened = open();
-    }
-    match opened.map_err(NotNow::Resources)? {
-        Some((file, look)) => Ok((file, look.size)),
-        None => Err(NotNow::Busy),
-    }
-}
-
-/// Locks a log. False when some process of its job still has it.
-pub fn lock(shared: &Shared, log: &File) -> io::Result<bool> {
-    if Fault::NoLogLock.is_on() {
-        return Ok(true);
-    }
-    for settled in [false, true] {
-        if settled {
-            shared.spawning.settle();
-        }
-        match fs2::FileExt::try_lock_exclusive(log) {
-            Ok(()) => return Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(false)
-}
-
-/// Errors that pass by themselves: a start that met one is no try.
-pub fn is_shortage(e: &io::Error) -> bool {
-    let passing = [
-        libc::EAGAIN,
-        libc::ENOMEM,
-        libc::EMFILE,
-        libc::ENFILE,
-        libc::ENOSPC,
-        libc::EDQUOT,
-        libc::EIO,
-    ];
-    e.raw_os_error().is_some_and(|code| passing.contains(&code))
 }
 
 /// Makes the scratch directory of a job that wants one, with its files; gives its path.
@@ -201,25 +107,8 @@ fn make_scratch(shared: &Shared, start: &Start<'_>) -> Result<Option<String>, No
     if !start.record.wants_scratch() {
         return Ok(None);
     }
-    let fs = shared.spool.fs();
-    let name = start.id.as_str().as_bytes();
-    let make = || {
-        fs.remove_tree(&Place::Tmp, name)?;
-        fs.with(&Place::Tmp, |tmp| {
-            dir::make_dir(tmp, name)?;
-            let scratch = dir::open_dir(tmp, name)?;
-            let mode = match &start.record.work {
-                // qmd's scripts may hand their files on to other users.
-                Work::Script { .. } => 0o644,
-                Work::Text(_) | Work::Argv(_) | Work::Url(_) => 0o600,
-            };
-            start.record.files.iter().try_for_each(|(file, bytes)| {
-                let file = dir::write_unsynced(&scratch, file.as_bytes(), bytes)?;
-                file.set_permissions(Permissions::from_mode(mode))
-            })
-        })
-    };
-    make().map_err(NotNow::Resources)?;
+    let made = shared.spool.make_scratch(start.id, start.record);
+    made.map_err(NotNow::Resources)?;
     Ok(Some(format!("{}/tmp/{}", shared.home.spool, start.id)))
 }
 
@@ -352,13 +241,8 @@ fn script(
 
 /// Writes the text where only its own job runs it from; gives the path.
 fn private_copy(shared: &Shared, id: &JobId, text: &str) -> Result<String, NotNow> {
-    let fs = shared.spool.fs();
-    let copy = spool::script_copy(id);
-    let write = || {
-        fs.unlink(&Place::Tmp, copy.as_bytes())?;
-        fs.write_new(&Place::Tmp, copy.as_bytes(), text.as_bytes(), false)
-    };
-    write().map_err(NotNow::Resources)?;
+    let written = shared.spool.write_script_copy(id, text);
+    let copy = written.map_err(NotNow::Resources)?;
     Ok(format!("{}/tmp/{copy}", shared.home.spool))
 }
 

@@ -18,7 +18,6 @@ mod retain;
 mod runner;
 mod settings;
 mod shared;
-mod spawning;
 mod sweep;
 mod taking;
 mod tally;

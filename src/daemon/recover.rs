@@ -13,7 +13,7 @@ use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::wait::PidFd;
 use crate::os::{child, clock, dir};
-use crate::spool::{Fs, Left, Place, Where};
+use crate::spool::{Left, Place, Where};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -23,8 +23,8 @@ impl Engine {
     /// Goes through `active/`: moves on what carries its end, adopts what lives, and reports the rest as
     /// interrupted. Also clears `tmp/` of staging files that nobody can be writing any more.
     pub(super) fn recover(&mut self) -> io::Result<()> {
-        self.clear_staging()?;
-        super::retain::reunite(&self.shared)?;
+        self.shared.spool.clear_staging(clock::wall())?;
+        self.shared.spool.reunite_all()?;
         let mut ids = self.shared.spool.ids(&Where::Active)?;
         if let Some(single) = &self.options.single {
             ids.retain(|id| id == single);
@@ -170,46 +170,11 @@ impl Engine {
         self.watch_log(&run.id);
         Ok(())
     }
-
-    /// Removes staging files whose writers are gone: their names end in the writer's pid and a number.
-    fn clear_staging(&self) -> io::Result<()> {
-        let fs = self.shared.spool.fs();
-        let mut staged = Vec::new();
-        fs.names(&Place::Tmp, &mut |name| {
-            if name.starts_with(b".") {
-                staged.push(name.to_vec());
-            }
-        })?;
-        let now = clock::wall();
-        for name in staged {
-            let Some(look) = fs.look(&Place::Tmp, &name)? else {
-                continue;
-            };
-            let old = now.since(Wall(look.modified)) > Duration::from_secs(3600);
-            let copy_of = name.strip_prefix(b".script.").map(JobId::from_bytes);
-            if let Some(Ok(id)) = copy_of
-                && self.shared.spool.is_active(&id)
-            {
-                continue;
-            }
-            if old || writer_of(&name).is_some_and(|pid| procfs::stat(pid).is_none()) {
-                self.shared.spool.discard_staged(&name)?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// True for a child of this process: of an image that has become this one by an upgrade.
 fn is_ours(stat: &Stat) -> bool {
     i32::try_from(std::process::id()).is_ok_and(|us| stat.parent == us)
-}
-
-/// The process that a staging file's name tells of (see `Spool::staging_name`).
-fn writer_of(name: &[u8]) -> Option<i32> {
-    let mut parts = std::str::from_utf8(name).ok()?.rsplit('.');
-    parts.next()?.parse::<u64>().ok()?;
-    parts.next()?.parse().ok()
 }
 
 /// When a process started, from its start in clock ticks since boot.

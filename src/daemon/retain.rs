@@ -1,14 +1,12 @@
 //! Retention: forgetting finished records, oldest first, as the config says.
 
-use super::children;
 use super::engine::Letter;
 use super::shared::Shared;
 use crate::core::id::JobId;
-use crate::core::record::Scratch;
-use crate::core::time::{Boot, Now, Wall};
+use crate::core::time::{Boot, Now};
 use crate::core::units::brief_span;
 use crate::os::clock;
-use crate::spool::{Ask, Fs, Place, Taken, Where, stderr_log};
+use crate::spool::Finished;
 use std::io;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -41,9 +39,9 @@ impl Doubt {
     }
 
     /// True if records may be forgotten for their age now. `all` are those that there are.
-    fn allows(&mut self, now: Now, all: &[Old]) -> bool {
+    fn allows(&mut self, now: Now, all: &[Finished]) -> bool {
         // Jobs that ended between the start of this daemon and its first look have the dates of the clock in question.
-        let before = |old: &&Old| self.looked || old.finished <= self.seen.wall;
+        let before = |old: &&Finished| self.looked || old.finished <= self.seen.wall;
         let newest = all.iter().filter(before).map(|old| old.finished).max();
         let expected = self.seen.wall.after(now.boot.since(self.seen.boot));
         let jump = now.wall.since(expected);
@@ -66,13 +64,6 @@ impl Doubt {
     }
 }
 
-struct Old {
-    finished: Wall,
-    bytes: u64,
-    id: JobId,
-    place: Place,
-}
-
 /// Removes what is older than `keep`, more than `keep_count`, or beyond `keep_bytes`.
 pub fn retain(shared: &Shared) {
     if let Err(e) = try_retain(shared) {
@@ -86,113 +77,25 @@ pub fn orphans(shared: &Shared) {
     if let Err(e) = shared.spool.separate_twins() {
         log::error!("names that have ended both ways: {e}");
     }
-    let mut ids = Vec::new();
-    let listed = shared.spool.fs().names(&Place::Log, &mut |name| {
-        let name = name.strip_suffix(b"~err").unwrap_or(name);
-        ids.extend(JobId::from_bytes(name));
-    });
-    if let Err(e) = listed {
-        return log::error!("log/: {e}");
-    }
-    if let Err(e) = unanswered(shared) {
+    if let Err(e) = shared.spool.remove_unanswered(clock::wall()) {
         log::error!("tmp/: {e}");
     }
-    ids.sort();
-    ids.dedup();
+    let ids = match shared.spool.ids_of_logs() {
+        Ok(ids) => ids,
+        Err(e) => return log::error!("log/: {e}"),
+    };
     for id in ids {
-        if children::log_is_held(shared, &id) {
+        if shared.spool.log_is_held(&id) {
             shared.mail.send(Letter::Held(id));
-            continue;
-        }
-        match shared.spool.find(&id) {
-            Ok(None) => forget_belongings(shared, &id),
-            Ok(Some(at @ (Where::Complete | Where::Failed))) => forget_empty_logs(shared, &id, &at),
-            Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) | Err(_) => {}
+        } else if let Err(e) = shared.spool.clear_after(&id) {
+            log::error!("{id}: {e}");
         }
     }
-}
-
-/// Removes the logs of an ended job that wrote nothing, whose daemon was killed before it could do so.
-fn forget_empty_logs(shared: &Shared, id: &JobId, at: &Where) {
-    let fs = shared.spool.fs();
-    // Until the end is recorded, the log shows that the job was started.
-    let is_recorded = || matches!(shared.spool.load(id, at), Ok(Some(record)) if record.is_over());
-    for log in [id.as_str().to_owned(), stderr_log(id)] {
-        let look = fs.look(&Place::Log, log.as_bytes());
-        if look.is_ok_and(|look| look.is_some_and(|look| look.size == 0)) && is_recorded() {
-            let _ = fs.unlink(&Place::Log, log.as_bytes());
-        }
-    }
-}
-
-/// Removes the scratch directories that were kept for an answer, where nobody waits for it any more: the caller or the
-/// daemon went away.
-fn unanswered(shared: &Shared) -> io::Result<()> {
-    let mut ids = Vec::new();
-    shared.spool.fs().names(&Place::Tmp, &mut |name| {
-        ids.extend(JobId::from_bytes(name));
-    })?;
-    let now = clock::wall();
-    for id in ids {
-        let Some(found) = shared.spool.get(&id)? else {
-            continue;
-        };
-        let is_old = |at| now.since(at) > ANSWERED_WITHIN;
-        if found.record.tmp == Scratch::Answer && found.record.finished_at.is_some_and(is_old) {
-            shared.spool.remove_scratch(&id)?;
-        }
-    }
-    Ok(())
-}
-
-/// An answer that has not begun this long after the end of its job was given up.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
-
-/// Finishes what an archiving left half done: see `Spool::reunite`. Before anything else is archived.
-pub fn reunite(shared: &Shared) -> io::Result<()> {
-    let mut older = Vec::new();
-    shared.spool.fs().names(&Place::Log, &mut |name| {
-        if name.contains(&b'~') {
-            older.extend(JobId::from_bytes(name));
-        }
-    })?;
-    for id in older {
-        if shared.spool.find(&id)?.is_none() {
-            shared.spool.reunite(&id)?;
-        }
-    }
-    Ok(())
-}
-
-/// Records in `failed/` and `complete/` that have no end: put there while no daemon was there to write it.
-pub fn unended(shared: &Shared) -> Vec<JobId> {
-    let mut ids = Vec::new();
-    for at in [Where::Failed, Where::Complete] {
-        let listed = shared.spool.ids(&at).unwrap_or_default();
-        ids.extend(listed.into_iter().filter(|id| {
-            let taken = shared.spool.fs().take(
-                &at.place(),
-                id.as_str().as_bytes(),
-                MAX_UNENDED,
-                Ask::Nothing,
-            );
-            // Cheaper than to parse every record that was ever finished.
-            matches!(taken, Ok(Taken::File { bytes, .. }) if !contains(&bytes, b"\"finished_at\""))
-        }));
-    }
-    ids
-}
-
-/// A record without an end is not larger than a job may be, which is 1 GiB at the very most; this is generous.
-const MAX_UNENDED: u64 = 64 << 20;
-
-fn contains(text: &[u8], word: &[u8]) -> bool {
-    text.windows(word.len()).any(|window| window == word)
 }
 
 /// Removes what belonged to a job that is gone, unless processes of it still write there.
 pub fn forget_belongings(shared: &Shared, id: &JobId) {
-    if children::log_is_held(shared, id) {
+    if shared.spool.log_is_held(id) {
         return;
     }
     if let Err(e) = shared.spool.remove_belongings(id) {
@@ -205,10 +108,7 @@ fn try_retain(shared: &Shared) -> io::Result<()> {
     if config.keep.is_none() && config.keep_count.is_none() && config.keep_bytes.is_none() {
         return Ok(());
     }
-    let mut all = Vec::new();
-    for place in [Place::Complete, Place::Failed] {
-        list(shared, &place, config.keep_bytes.is_some(), &mut all)?;
-    }
+    let mut all = shared.spool.finished(config.keep_bytes.is_some())?;
     all.sort_by_key(|old| std::cmp::Reverse(old.finished));
     let now = clock::now();
     let keep = config.keep.filter(|_| {
@@ -233,37 +133,12 @@ fn try_retain(shared: &Shared) -> io::Result<()> {
     Ok(())
 }
 
-/// A record is written when its job ends, so that its file's date is the job's.
-fn list(shared: &Shared, place: &Place, with_logs: bool, all: &mut Vec<Old>) -> io::Result<()> {
-    let fs = shared.spool.fs();
-    let mut ids = Vec::new();
-    fs.names(place, &mut |name| ids.extend(JobId::from_bytes(name)))?;
-    for id in ids {
-        let Some(look) = fs.look(place, id.as_str().as_bytes())? else {
-            continue;
-        };
-        let mut bytes = look.size;
-        if with_logs {
-            for name in [id.as_str().to_owned(), stderr_log(&id)] {
-                bytes += fs
-                    .look(&Place::Log, name.as_bytes())?
-                    .map_or(0, |look| look.size);
-            }
-        }
-        all.push(Old {
-            finished: Wall(look.modified),
-            bytes,
-            id,
-            place: place.clone(),
-        });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::core::time::Wall;
+    use crate::spool::Place;
 
     const DAY: u64 = 86_400_000_000_000;
 
@@ -275,8 +150,8 @@ mod tests {
         }
     }
 
-    fn records(days: &[u64]) -> Vec<Old> {
-        let record = |day: &u64| Old {
+    fn records(days: &[u64]) -> Vec<Finished> {
+        let record = |day: &u64| Finished {
             finished: at(0, *day).wall,
             bytes: 0,
             id: JobId::new("1").unwrap(),

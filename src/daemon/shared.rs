@@ -5,7 +5,6 @@ use super::dispatch::Dispatch;
 use super::engine::Letter;
 use super::mailbox::Mailbox;
 use super::retain::Doubt;
-use super::spawning::Spawning;
 use super::tally::Tally;
 use crate::core::config::{Config, Terms};
 use crate::core::id::{JobId, QueueName};
@@ -136,8 +135,6 @@ pub struct Shared {
     pub dispatch: Dispatch,
     /// Our children.
     pub children: Children,
-    /// Those of them that have not reached their exec.
-    pub spawning: Spawning,
     /// Room for what runs to finish.
     pub reserve: Reserve,
     /// Why nothing is accepted any more, once a sync has failed for good.

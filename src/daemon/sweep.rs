@@ -1,8 +1,8 @@
 //! Ending what a job's leader left behind: background processes, sessions of their own, double forks.
 
+use super::committer;
 use super::engine::Letter;
 use super::shared::{Book, Run, Shared};
-use super::{children, committer};
 use crate::core::id::JobId;
 use crate::core::process::{Proc, Stop};
 use crate::core::scheduler::Event;
@@ -10,10 +10,8 @@ use crate::os::cgroup::Cgroup;
 use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
 use crate::os::{clock, signals};
-use crate::spool::Place;
 use std::collections::HashMap;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// How long a process that was killed may take to die and to let go of its locks.
@@ -117,7 +115,7 @@ fn left(shared: &Shared, run: &Run) -> io::Result<Option<Vec<Stat>>> {
     if !members.is_empty() {
         return Ok(Some(members));
     }
-    if !children::log_is_held(shared, &run.id) {
+    if !shared.spool.log_is_held(&run.id) {
         return Ok(None);
     }
     holders(shared, &run.id).map(Some)
@@ -223,10 +221,10 @@ pub fn kill_group(run: &Run) -> bool {
 /// The live processes that hold the lock on the job's log: a process that took the mark out of its environment, left
 /// the session and lost its parent is still found by that.
 fn holders(shared: &Shared, id: &JobId) -> io::Result<Vec<Stat>> {
-    let log = std::fs::metadata(shared.spool.path_of(&Place::Log).join(id.as_str()))?;
+    let (device, inode) = shared.spool.identify_log(id)?;
     let us = i32::try_from(std::process::id()).unwrap_or(0);
     let mut all = procfs::all()?;
-    all.retain(|stat| stat.pid != us && procfs::has_locked(stat.pid, log.dev(), log.ino()));
+    all.retain(|stat| stat.pid != us && procfs::has_locked(stat.pid, device, inode));
     Ok(all)
 }
 

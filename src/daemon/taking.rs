@@ -262,12 +262,12 @@ impl Engine {
                 if *place == Place::Pending && asks_for_queue(&record) {
                     return self.route(&id, &record, look.inode);
                 }
-                if origin == Origin::Running && super::children::log_is_held(&self.shared, &id) {
+                if origin == Origin::Running && self.shared.spool.log_is_held(&id) {
                     // Moved here while no daemon ran: its processes are still to be ended.
                     self.found_held(id.clone());
                 }
                 if !self.ask(|s| s.knows(&id)) && self.has_ended(&id) {
-                    if super::children::log_is_held(&self.shared, &id) {
+                    if self.shared.spool.log_is_held(&id) {
                         // Never two at once: an earlier run of this name has left processes behind.
                         return self.judge_later(
                             now.boot.after(RETRY_AFTER),

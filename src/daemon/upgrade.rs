@@ -7,7 +7,6 @@
 use super::committer;
 use super::engine::Engine;
 use super::launch;
-use super::shared::Shared;
 use crate::core::id::JobId;
 use crate::core::process::{Exit, Stop};
 use crate::core::scheduler::{Event, Scheduler};
@@ -76,10 +75,10 @@ impl Proof {
     }
 
     /// Runs the new binary; else says why it cannot take over.
-    pub fn run(&self, shared: &Shared) -> Result<Proven, String> {
+    pub fn run(&self) -> Result<Proven, String> {
         let files = self.files();
         let word = |text: &str| OsString::from(text);
-        let version = answer(shared, vec![word("--version")])?;
+        let version = answer(vec![word("--version")])?;
         let Some(number) = version.strip_prefix("pirn ") else {
             return Err("it does not say that it is pirn".to_owned());
         };
@@ -92,13 +91,13 @@ impl Proof {
         } else {
             question.extend(std::env::args_os().skip(1));
         }
-        answer(shared, question)?;
+        answer(question)?;
         Ok(Proven { files, is_old })
     }
 }
 
 /// Runs the new binary with these arguments and gives its output. Errors: why it does not exit with 0.
-fn answer(shared: &Shared, words: Vec<OsString>) -> Result<String, String> {
+fn answer(words: Vec<OsString>) -> Result<String, String> {
     let said = |e: std::io::Error| e.to_string();
     let path = program();
     let texts = |words: Vec<OsString>| -> Vec<String> {
@@ -120,10 +119,7 @@ fn answer(shared: &Shared, words: Vec<OsString>) -> Result<String, String> {
     let launch = launch.map_err(said)?;
     let mut output = spawn::memory_file(b"").map_err(said)?;
     let null = File::open("/dev/null").map_err(said)?;
-    let pid = {
-        let _spawn = shared.spawning.begin();
-        launch.start(null.as_fd(), output.as_fd(), output.as_fd())
-    };
+    let pid = launch.start(null.as_fd(), output.as_fd(), output.as_fd());
     let pid = pid.map_err(said)?;
     let in_time = PidFd::open(pid).is_ok_and(|process| process.wait_for(PROVEN_WITHIN));
     if !in_time {

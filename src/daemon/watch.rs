@@ -148,13 +148,7 @@ impl Engine {
         let Some(run) = self.shared.run(id) else {
             return;
         };
-        let size = self
-            .shared
-            .spool
-            .look(&Place::Log, id.as_str().as_bytes())
-            .ok()
-            .flatten()
-            .map_or(0, |l| l.size);
+        let size = self.shared.spool.log_size(id);
         if run
             .terms
             .max_log

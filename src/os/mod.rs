@@ -19,6 +19,7 @@ pub mod procfs;
 pub mod random;
 pub mod signals;
 pub mod spawn;
+pub mod spawning;
 pub mod thread;
 pub mod user;
 pub mod wait;

@@ -1,6 +1,6 @@
 //! Starting a program: what it needs, and what is kept from it.
 
-use super::child;
+use super::{child, spawning};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -43,6 +43,7 @@ impl Launch {
         stdout: BorrowedFd<'_>,
         stderr: BorrowedFd<'_>,
     ) -> io::Result<i32> {
+        let _spawn = spawning::begin();
         child::start(&child::Plan {
             program: &self.program,
             argv: &self.argv,
@@ -159,6 +160,20 @@ pub fn replace_process(program: &str, argv: &[OsString], env: &[(&str, String)])
         Ok(never) => match never {},
         Err(e) => e,
     }
+}
+
+/// Errors that pass by themselves: what met one can be tried again.
+pub fn is_shortage(e: &io::Error) -> bool {
+    let passing = [
+        libc::EAGAIN,
+        libc::ENOMEM,
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOSPC,
+        libc::EDQUOT,
+        libc::EIO,
+    ];
+    e.raw_os_error().is_some_and(|code| passing.contains(&code))
 }
 
 /// A file that exists in memory only, with these bytes, ready to be read from its start.

@@ -41,6 +41,22 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
+    /// As [`Self::reunite`], for all logs. Before anything else is archived.
+    pub fn reunite_all(&self) -> io::Result<()> {
+        let mut older = Vec::new();
+        self.fs.names(&Place::Log, &mut |name| {
+            if name.contains(&b'~') {
+                older.extend(JobId::from_bytes(name));
+            }
+        })?;
+        for id in older {
+            if self.find(&id)?.is_none() {
+                self.reunite(&id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Gives a log named like an older run that has no record back to the run that lost it: a crash came between
     /// the two renames of an archiving. False if it is nobody's.
     pub fn reunite(&self, older: &JobId) -> io::Result<bool> {

@@ -2,7 +2,6 @@
 //! tests that forgets what was not synced.
 
 use super::place::Place;
-use super::seq::NewSeq;
 use crate::core::id::QueueName;
 use crate::os::dir::{FileType, How, Look};
 use crate::os::lease::Writers;
@@ -38,6 +37,15 @@ pub enum Ask {
     Writing,
     /// Just read.
     Nothing,
+}
+
+/// What is to become of the text of `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSeq {
+    /// Stored first, and synced with the name of the file.
+    pub synced: Option<String>,
+    /// What it says in the end.
+    pub text: String,
 }
 
 /// The names in a directory, in its order.
@@ -105,6 +113,33 @@ pub trait Fs: Debug + Send + Sync {
         _name: &[u8],
         _from: u64,
         _most: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        Ok(None)
+    }
+    /// Cuts a file to this many bytes. Not every file system keeps what jobs write.
+    fn cut(&self, _place: &Place, _name: &[u8], _size: u64) -> io::Result<()> {
+        Ok(())
+    }
+    /// True when another process, or another open file of ours, has a lock on this file. Not every file system knows
+    /// processes.
+    fn is_locked(&self, _place: &Place, _name: &[u8]) -> io::Result<bool> {
+        Ok(false)
+    }
+    /// Removes a file that is empty and not locked.
+    fn unlink_if_empty(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+        match self.look(place, name)? {
+            Some(look) if look.size == 0 => self.unlink(place, name).map(drop),
+            Some(_) | None => Ok(()),
+        }
+    }
+    /// Reads a file of at most `limit` bytes in a sub-directory, or its beginning. Not every file system keeps what
+    /// jobs write.
+    fn read_inside(
+        &self,
+        _place: &Place,
+        _directory: &[u8],
+        _name: &[u8],
+        _limit: u64,
     ) -> io::Result<Option<Vec<u8>>> {
         Ok(None)
     }

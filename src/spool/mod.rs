@@ -25,6 +25,7 @@ mod real;
 mod recover;
 mod remove;
 mod reserve;
+mod retain;
 mod scratch;
 mod seq;
 mod settings;
@@ -36,21 +37,21 @@ pub use admit::NotAdmitted;
 pub use batch::{Batch, Draft};
 pub use claim::{Claim, Claimed};
 pub use commit::{Ending, Placed, Target};
-pub use fs::{Ask, Fs, Names, Taken};
+pub use fs::{Ask, Fs, Names, NewSeq, Taken};
 pub use intake::{Intake, Limits};
 pub use lock::{Holder, LockError, Role, SpoolLock, Tenure};
+pub use logs::{OpenLogs, SilentLogs, stderr_log};
 pub use pause::PAUSED;
 pub use place::Place;
 pub use qmd_result::{QMD_QUEUE, QmdResult, is_of_qmd};
 pub use real::RealFs;
 pub use recover::Left;
 pub use reserve::Reserve;
-pub use seq::NewSeq;
+pub use retain::Finished;
 pub use settings::{Edit, EditError, read_config};
 pub use steer::{IfActive, OLD_HELD, Steered, shortage};
 pub use view::{Found, Where};
 
-use crate::core::id::JobId;
 use crate::os::fault::Fault;
 use group::GroupSync;
 use std::io;
@@ -112,11 +113,6 @@ impl<F: Fs> Spool<F> {
             pid: std::process::id(),
             naming: Mutex::new(()),
         }
-    }
-
-    /// The file system underneath.
-    pub fn fs(&self) -> &F {
-        &self.fs
     }
 
     /// Where the spool is.
@@ -220,14 +216,4 @@ impl<F: Fs> Spool<F> {
             }
         }
     }
-}
-
-/// The name of the log of a job's standard error, when it is split off.
-pub fn stderr_log(id: &JobId) -> String {
-    format!("{id}~err")
-}
-
-/// The name of the private copy that a `#!` job runs from.
-pub fn script_copy(id: &JobId) -> String {
-    format!(".script.{id}")
 }

@@ -65,7 +65,7 @@ impl Spool<RealFs> {
     }
 
     fn metadata(&self, place: &Place) -> io::Result<Metadata> {
-        self.fs()
+        self.fs
             .with(place, |fd| File::from(fd.try_clone()?).metadata())
     }
 }

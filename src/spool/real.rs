@@ -1,12 +1,11 @@
 //! The spool on the real file system: every directory held open, every name relative to one of them.
 
-use super::fs::{Ask, Fs, Names, Taken};
+use super::fs::{Ask, Fs, Names, NewSeq, Taken};
 use super::place::Place;
-use super::seq::NewSeq;
 use crate::core::id::QueueName;
 use crate::os::dir::{self, FileType, How, Listing, Look};
 use crate::os::lease::{self, Writers};
-use crate::os::limits;
+use crate::os::{limits, spawning};
 use fs2::FileExt;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -135,7 +134,7 @@ impl RealFs {
     }
 
     /// Runs `f` with the directory's descriptor.
-    pub fn with<T>(
+    pub(super) fn with<T>(
         &self,
         place: &Place,
         f: impl FnOnce(&OwnedFd) -> io::Result<T>,
@@ -317,6 +316,39 @@ impl Fs for RealFs {
         let from = size.saturating_sub(most).max(from);
         file.seek(SeekFrom::Start(from))?;
         dir::read_up_to(&file, size - from, most).map(Some)
+    }
+
+    fn cut(&self, place: &Place, name: &[u8], size: u64) -> io::Result<()> {
+        let file = self.with(place, |fd| dir::open_append(fd, name))?;
+        file.set_len(size)
+    }
+
+    fn is_locked(&self, place: &Place, name: &[u8]) -> io::Result<bool> {
+        let file = self.with(place, |fd| dir::open_read(fd, name))?;
+        Ok(!spawning::try_lock(&file)?)
+    }
+
+    fn unlink_if_empty(&self, place: &Place, name: &[u8]) -> io::Result<()> {
+        let file = self.with(place, |fd| dir::open_read(fd, name))?;
+        if dir::look_at(&file)?.size == 0 && spawning::try_lock(&file)? {
+            self.unlink(place, name)?;
+        }
+        Ok(())
+    }
+
+    fn read_inside(
+        &self,
+        place: &Place,
+        directory: &[u8],
+        name: &[u8],
+        limit: u64,
+    ) -> io::Result<Option<Vec<u8>>> {
+        let open = |fd: &OwnedFd| dir::open_read(dir::open_dir(fd, directory)?, name);
+        match self.with(place, open) {
+            Ok(file) => dir::read_up_to(&file, 0, limit).map(Some),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Forgetting a job: its record, its logs and what it left in `tmp/`.
 
-use super::{Fs, Place, Spool, script_copy, stderr_log};
+use super::{Fs, Place, Spool, stderr_log};
 use crate::core::id::JobId;
 use std::io;
 use std::sync::PoisonError;
@@ -22,11 +22,5 @@ impl<F: Fs> Spool<F> {
         self.fs.unlink(&Place::Log, id.as_str().as_bytes())?;
         self.fs.unlink(&Place::Log, stderr_log(id).as_bytes())?;
         self.remove_scratch(id)
-    }
-
-    /// Removes a job's scratch directory and the copy it ran from.
-    pub fn remove_scratch(&self, id: &JobId) -> io::Result<()> {
-        self.fs.unlink(&Place::Tmp, script_copy(id).as_bytes())?;
-        self.fs.remove_tree(&Place::Tmp, id.as_str().as_bytes())
     }
 }

@@ -31,7 +31,7 @@ impl Reserve {
             if held.contains(&name) {
                 continue;
             }
-            spool.fs().with(&Place::Tmp, |tmp| {
+            spool.fs.with(&Place::Tmp, |tmp| {
                 dir::unlink(tmp, name.as_bytes())?;
                 let file = dir::create(tmp, name.as_bytes())?;
                 if n == 0 {
@@ -55,11 +55,11 @@ impl Reserve {
     }
 
     /// Gives the reserve up, for somebody who needs it now. True if there was any.
-    pub fn release(&self, spool: &Spool<RealFs>) -> bool {
+    pub fn release<F: Fs>(&self, spool: &Spool<F>) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let had = !held.is_empty();
         for name in held.drain(..) {
-            if let Err(e) = spool.fs().unlink(&Place::Tmp, name.as_bytes()) {
+            if let Err(e) = spool.fs.unlink(&Place::Tmp, name.as_bytes()) {
                 log::warn!("tmp/{name}: {e}");
             }
         }

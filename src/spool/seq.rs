@@ -8,7 +8,7 @@
 //! What is not such a text (`seq` was removed, or somebody wrote something else into it) says nothing: the count
 //! goes on after the highest number that any file in the spool has.
 
-use super::{Fs, Spool};
+use super::{Fs, NewSeq, Spool};
 use std::io;
 
 /// How many numbers are reserved at a time: as many may be skipped after a power cut.
@@ -19,15 +19,6 @@ pub(super) const MOST: u64 = 1 << 63;
 
 /// In the place of the boot: the bound may not be on the disk.
 const UNSYNCED: &str = "-";
-
-/// What is to become of the text of `seq`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewSeq {
-    /// Stored first, and synced with the name of the file.
-    pub synced: Option<String>,
-    /// What it says in the end.
-    pub text: String,
-}
 
 impl<F: Fs> Spool<F> {
     /// Takes `count` consecutive numbers and gives the first, which is not below `least`.

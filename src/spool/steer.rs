@@ -329,7 +329,7 @@ impl<F: Fs> Spool<F> {
 /// keeps room aside.
 pub fn shortage(spool: &Spool<RealFs>, config: &Config, served: bool) -> Option<String> {
     let space = spool
-        .fs()
+        .fs
         .with(&Place::Root, |fd| dir::free_space(fd.as_fd()))
         .ok()?;
     let (bytes, inodes) = match config.min_free {
@@ -340,7 +340,7 @@ pub fn shortage(spool: &Spool<RealFs>, config: &Config, served: bool) -> Option<
         }
     };
     // The room that is kept aside for records is not for new work, nor is what it was given up for.
-    let reserved = !served || spool.fs().look(&Place::Tmp, Reserve::MARK).ok()?.is_some();
+    let reserved = !served || spool.fs.look(&Place::Tmp, Reserve::MARK).ok()?.is_some();
     let (kept_bytes, kept_inodes) = if reserved {
         (0, 0)
     } else {

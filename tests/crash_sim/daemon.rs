@@ -46,9 +46,7 @@ impl Daemon {
         self.fs.during("recovery");
         let mut staged = Vec::new();
         let spool = &self.spool;
-        spool
-            .fs()
-            .names(&Place::Tmp, &mut |name| staged.push(name.to_vec()))?;
+        spool.names(&Place::Tmp, &mut |name| staged.push(name.to_vec()))?;
         staged
             .iter()
             .try_for_each(|name| spool.discard_staged(name))?;
@@ -80,7 +78,6 @@ impl Daemon {
     pub fn scan(&self, place: &Place) -> io::Result<()> {
         let mut names = Vec::new();
         self.spool
-            .fs()
             .names(place, &mut |name| names.push(name.to_vec()))?;
         for name in names {
             self.take_in(place, &name)?;
@@ -117,7 +114,7 @@ impl Daemon {
     /// What is known of a file that waits.
     fn stamp(&self, id: &JobId, queue: &QueueName) -> io::Result<Option<(Stamp, Record)>> {
         let place = Place::of_queue(queue);
-        let look = self.spool.fs().look(&place, id.as_str().as_bytes())?;
+        let look = self.spool.look(&place, id.as_str().as_bytes())?;
         let (Some(look), Ok(Some(record))) =
             (look, self.spool.load(id, &Where::Pending(queue.clone())))
         else {

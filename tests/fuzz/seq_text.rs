@@ -6,9 +6,15 @@ mod seq;
 use std::cell::RefCell;
 use std::io;
 
+/// What is to become of the text of `seq`.
+pub struct NewSeq {
+    pub synced: Option<String>,
+    pub text: String,
+}
+
 /// The one operation that `seq.rs` needs.
 pub trait Fs {
-    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<seq::NewSeq>) -> io::Result<()>;
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()>;
 }
 
 /// What `seq.rs` looks for above itself.
@@ -27,7 +33,7 @@ pub struct File {
 }
 
 impl Fs for RefCell<File> {
-    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<seq::NewSeq>) -> io::Result<()> {
+    fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()> {
         let mut file = self.borrow_mut();
         let new = edit(&file.text)?;
         if let Some(text) = new.synced {
