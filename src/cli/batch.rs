@@ -218,14 +218,14 @@ fn without_line(e: RecordError) -> String {
 /// The lines of standard input.
 struct InputLines {
     input: BufReader<File>,
-    /// The beginning of the next line, as far as it has arrived.
+    /// The beginning of the next line.
     partial: Vec<u8>,
     /// The number of the last line that was read.
     number: u64,
     have_ended: bool,
 }
 
-/// What the next read gave.
+/// The next line, as far as it has arrived.
 enum NextLine {
     Whole(Vec<u8>),
     /// No more has arrived yet.

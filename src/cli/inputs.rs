@@ -1,4 +1,4 @@
-//! What a job takes over from the process that adds it: environment, directory, files, standard input.
+//! The parts of a job that come from the process that adds it: environment, directory, files, standard input.
 
 use super::exit::{BAD_DATA, FAILURE, Failure, NO_INPUT, USAGE};
 use std::collections::BTreeMap;

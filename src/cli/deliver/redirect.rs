@@ -1,8 +1,8 @@
-//! URLs as people give them, and where a redirect leads.
+//! URLs as people write them, and the targets of redirects.
 
 use ureq::http::Uri;
 
-/// The URL with what may not stand in one as `%XX`, its scheme in small letters, and without its fragment.
+/// The URL with forbidden characters as `%XX`, its scheme in lower case, and without its fragment.
 pub fn tidy(url: &str) -> String {
     let url = url.trim();
     let url = url.split('#').next().unwrap_or(url);
@@ -22,8 +22,8 @@ pub fn tidy(url: &str) -> String {
     out
 }
 
-/// True if both lead to the same port of the same host, and the way there is as safe. Another port may be another
-/// user's. From http to https, where each has its usual port, it is the same site.
+/// True if both lead to the same port of the same host by the same scheme: another port may be another user's. From
+/// http to https at their usual ports also counts.
 pub fn is_same_site(from: &str, to: &str) -> bool {
     match (site(from), site(to)) {
         (Some(from), Some(to)) => {
@@ -62,7 +62,7 @@ pub fn scheme(url: &str) -> Option<(&str, &str)> {
     is_scheme.then_some((scheme, rest))
 }
 
-/// The URL that `location` means, seen from `base`, which is a whole one (RFC 3986 section 5.2).
+/// The URL that `location` means relative to `base`, which is absolute (RFC 3986 section 5.2).
 pub fn join(base: &str, location: &str) -> String {
     let location = tidy(location);
     let Some((name, rest)) = scheme(base) else {
@@ -89,7 +89,7 @@ pub fn join(base: &str, location: &str) -> String {
     format!("{name}://{authority}{path}")
 }
 
-/// The path with `.` and `..` carried out.
+/// The path with `.` and `..` resolved.
 fn without_dots(path: &str) -> String {
     let (path, query) = match path.split_once('?') {
         Some((path, query)) => (path, format!("?{query}")),
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_redirects_lead() {
+    fn targets_of_redirects() {
         let base = "http://a:1/b/c/d?q";
         for (location, wanted) in [
             ("http://x/y", "http://x/y"),
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn which_sites_are_the_same() {
+    fn same_sites() {
         for (from, to, wanted) in [
             ("http://a/x", "http://A:80/y", true),
             ("http://a/", "https://a/", true),
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_a_scheme() {
+    fn schemes() {
         assert_eq!(scheme("http://x"), Some(("http", "//x")));
         assert_eq!(scheme("not a url"), None);
         assert_eq!(scheme("/a:b"), None);

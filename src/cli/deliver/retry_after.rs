@@ -4,18 +4,17 @@ use jiff::civil::DateTime;
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
 
-/// The form that is sent, but for its `GMT`, which every one of the three means.
+/// The form that servers send today: a date of RFC 2822 with the zone `GMT`.
 static IMF_FIXDATE: rfc2822::DateTimeParser = rfc2822::DateTimeParser::new().relaxed_weekday(true);
 
-/// The forms that only recipients still know: RFC 850's and asctime's.
+/// The forms of RFC 850 and asctime, which servers no longer send and clients must still read.
 const OBSOLETE: [&str; 2] = ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
 
-/// How many seconds the server wants to be left alone. `date` is its own clock, if it told that; else ours (`now`, in
-/// seconds) has to do.
+/// The seconds for which the server asks to wait. `date` is the time of the server, if it sent one; otherwise `now`, the
+/// time here in seconds, is used.
 pub fn seconds(value: &str, date: Option<&str>, now: i64) -> Option<u64> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More than can be counted is for ever, too.
         return Some(value.parse().unwrap_or(u64::MAX));
     }
     let now = date.and_then(http_date).unwrap_or(now);
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_clock_is_asked_first() {
+    fn the_servers_clock_counts_first() {
         let later = "Sun, 06 Nov 1994 08:51:07 GMT";
         for date in SAME {
             assert_eq!(seconds(later, Some(date), 0), Some(90), "{date}");

@@ -1,4 +1,4 @@
-//! Signatures as Standard Webhooks 1.0.0 has them.
+//! Signatures of Standard Webhooks 1.0.0.
 
 use crate::core::config::http::Secret;
 use base64::Engine as _;
