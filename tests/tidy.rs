@@ -19,18 +19,16 @@ const KNOWN_CYCLES: [(&str, usize); 4] = [
 
 /// Names that more than one type still has.
 const KNOWN_NAMESAKES: &str = "
-    Draft
     Event
     Fields
     Inner
     Key
-    Letter Limits Live
+    Letter Live
     Manner Mode
-    Names
     Outcome
     Page Pairs Part Phase
-    Ready Refusal Run
-    Shown Source Stamp State
+    Ready Refusal
+    Source Stamp State
     Table Target Task
     Verdict
     Wanted Work

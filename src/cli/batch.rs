@@ -10,7 +10,7 @@ use crate::core::id::JobId;
 use crate::core::json::{JsonError, Object};
 use crate::core::record::{Record, RecordError};
 use crate::os::{clock, poll, procfs};
-use crate::spool::{Draft, Spool};
+use crate::spool::{JobText, Spool};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
@@ -154,7 +154,7 @@ impl BatchOptions {
         Ok(Self { record, fields })
     }
 
-    fn draft(&mut self, line: &[u8], id: &JobId, config: &Config) -> Result<Draft, String> {
+    fn draft(&mut self, line: &[u8], id: &JobId, config: &Config) -> Result<JobText, String> {
         let text = str::from_utf8(line).map_err(|_| RecordError::NotText.to_string())?;
         let text = text.trim_start_matches(BYTE_ORDER_MARK);
         let mut filled_in;
@@ -175,7 +175,7 @@ impl BatchOptions {
         record.tries.get_or_insert(tries);
         let text = record.to_json();
         admission::check_size(&text, config)?;
-        Ok(Draft { text, queue })
+        Ok(JobText { text, queue })
     }
 
     /// Reads a record, and adds the fields of the options that it does not have. A field that is `null` is had.

@@ -8,7 +8,7 @@ use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
 use crate::os::clock;
-use crate::spool::{Holder, Role, Spool, SpoolLock, Where, shortage};
+use crate::spool::{Holder, Role, Spool, SpoolLock, Where};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -74,7 +74,7 @@ impl StatusReport {
             failed: count(Where::Failed)?,
             bad: spool.count_bad()?,
             config_error,
-            shortage: shortage(&spool, &config, holder.is_some()),
+            shortage: spool.shortage(&config, holder.is_some()),
             holder,
         })
     }

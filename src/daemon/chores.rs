@@ -7,7 +7,7 @@ use crate::core::id::JobId;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
 use crate::os::clock;
-use crate::spool::{self, Place, Tenure, Where};
+use crate::spool::{Place, Tenure, Where};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ impl Engine {
         let not_ours = self.not_ours();
         let spool = &self.shared.spool;
         // What is kept aside for records must be there again before anything new may use the room.
-        let low = not_ours.or_else(|| spool::shortage(spool, &self.shared.config(), true));
+        let low = not_ours.or_else(|| spool.shortage(&self.shared.config(), true));
         let low = low.or_else(|| {
             let filled = self.shared.reserve.fill(spool);
             filled

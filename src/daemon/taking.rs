@@ -6,7 +6,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
 use crate::core::scheduler::Event;
 use crate::core::time::Boot;
-use crate::spool::{Intake, Limits, Names, OLD_HELD, Place, Where};
+use crate::spool::{DirNames, DropLimits, Intake, OLD_HELD, Place, Where};
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::time::Duration;
@@ -19,13 +19,13 @@ pub enum Scan {
         /// Which.
         place: Place,
         /// Opened when its turn comes: many directories may wait to be looked through, and descriptors are few.
-        listing: Option<Names>,
+        listing: Option<DirNames>,
     },
     /// The jobs that are known to wait, from this one on: are their files still there?
     Known(usize),
 }
 
-/// Names per turn: bounds how long a turn takes.
+/// DirNames per turn: bounds how long a turn takes.
 const NAMES_PER_TURN: usize = 256;
 
 /// How long a file that was written where it is must have been left alone: install(1) and others close it first, and
@@ -168,7 +168,7 @@ impl Engine {
         }
     }
 
-    fn scan_directory(&mut self, place: Place, listing: Option<Names>) {
+    fn scan_directory(&mut self, place: Place, listing: Option<DirNames>) {
         let opened = match listing {
             Some(listing) => Ok(listing),
             None => self.shared.spool.listing(&place),
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Gives the listing back if there may be more.
-    fn scan_part(&mut self, place: &Place, mut listing: Names) -> io::Result<Option<Names>> {
+    fn scan_part(&mut self, place: &Place, mut listing: DirNames) -> io::Result<Option<DirNames>> {
         for _ in 0..NAMES_PER_TURN {
             match listing.next().transpose()? {
                 Some(name) => self.seen(place, &name),
@@ -236,7 +236,7 @@ impl Engine {
 
     /// Judges a name in `pending/` or a queue, and does what follows.
     pub(super) fn take_in(&mut self, place: &Place, name: &[u8]) {
-        let limits = Limits {
+        let limits = DropLimits {
             max_job_bytes: self.shared.config().max_job_bytes,
             uid: self.shared.home.account.uid,
         };

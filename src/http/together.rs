@@ -4,7 +4,7 @@ use super::{Caller, Door, Refusal};
 use crate::core::id::JobId;
 use crate::core::record::Record;
 use crate::os::clock;
-use crate::spool::{Draft, NewId, Submit, SubmitError};
+use crate::spool::{JobText, NewId, Submit, SubmitError};
 use std::rc::Rc;
 
 /// Most that are accepted at a time. How much room there is, is asked again before each time.
@@ -103,11 +103,11 @@ fn concerns_all(e: &SubmitError) -> bool {
 }
 
 /// What is written of a job under this number.
-fn draft(record: &Record, id: &JobId) -> Draft {
+fn draft(record: &Record, id: &JobId) -> JobText {
     let mut record = record.clone();
     record.id = Some(id.clone());
     record.queue.take_if(|queue| queue.is_default());
-    Draft {
+    JobText {
         text: record.to_json(),
         queue: record.queue.unwrap_or_default(),
     }

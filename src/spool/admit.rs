@@ -1,7 +1,8 @@
 //! Whether a door may take new work just now.
 
-use super::{RealFs, Spool, SpoolLock, Where, shortage};
-use crate::core::config::Config;
+use super::fs::Fs;
+use super::{Place, RealFs, Reserve, Spool, SpoolLock, Where};
+use crate::core::config::{Config, MinFree};
 use crate::core::id::QueueName;
 use std::fmt;
 use std::io;
@@ -56,10 +57,45 @@ impl Spool<RealFs> {
         if let Some(trouble) = holder.and_then(|holder| holder.trouble) {
             return Err(NotAdmitted::Trouble(trouble));
         }
-        match shortage(self, config, served) {
+        match self.shortage(config, served) {
             Some(why) => Err(NotAdmitted::Shortage(why)),
             None => Ok(()),
         }
+    }
+
+    /// Why nothing new should be accepted or started, if the disk is nearly full. `served`: a daemon has the spool, which
+    /// keeps room aside.
+    pub fn shortage(&self, config: &Config, served: bool) -> Option<String> {
+        let space = self.free_space().ok()?;
+        let (bytes, inodes) = match config.min_free {
+            MinFree::Bytes(bytes) => (bytes, 0),
+            MinFree::Percent(share) => {
+                let of = |total: u64| (total as f64 * share / 100.0) as u64;
+                (of(space.total_bytes), of(space.total_inodes))
+            }
+        };
+        // The room that is kept aside for records is not for new work, nor is what it was given up for.
+        let reserved = !served || self.fs.look(&Place::Tmp, Reserve::MARK).ok()?.is_some();
+        let (kept_bytes, kept_inodes) = if reserved {
+            (0, 0)
+        } else {
+            (Reserve::BYTES, Reserve::INODES)
+        };
+        let (bytes, inodes) = (bytes + kept_bytes, inodes.max(8) + kept_inodes);
+        if space.free_bytes < bytes {
+            return Some(format!(
+                "{} bytes are free on the spool's file system, min_free is {bytes}",
+                space.free_bytes
+            ));
+        }
+        // Some file systems make inodes as they need them and report none.
+        if space.total_inodes > 0 && space.free_inodes < inodes {
+            return Some(format!(
+                "{} inodes are free on the spool's file system, at least {} are wanted",
+                space.free_inodes, inodes
+            ));
+        }
+        None
     }
 
     /// How many more jobs may wait. Refuses new work when that is none.

@@ -22,7 +22,7 @@ const WRITERS: usize = 2;
 
 /// What a job's file is to say, and where it is to wait.
 #[derive(Debug)]
-pub struct Draft {
+pub struct JobText {
     /// The record as JSON; it names the queue.
     pub text: String,
     /// Where it waits.
@@ -47,7 +47,7 @@ struct Staged {
 
 /// Jobs with their files in their queues, not yet synced.
 #[derive(Default)]
-struct Shown {
+struct Unsynced {
     jobs: Vec<(JobId, QueueName)>,
     /// The queues, and whether their directories were made for them.
     queues: BTreeMap<QueueName, bool>,
@@ -74,7 +74,7 @@ impl<F: Fs> Spool<F> {
         maker: impl Fn() -> M + Sync,
     ) -> Batch
     where
-        M: FnMut(usize, &JobId) -> Result<Draft, String>,
+        M: FnMut(usize, &JobId) -> Result<JobText, String>,
     {
         let mut batch = Batch {
             ids: Vec::new(),
@@ -108,7 +108,7 @@ impl<F: Fs> Spool<F> {
         maker: impl Fn() -> M + Sync,
     ) -> Batch
     where
-        M: FnMut(usize, &JobId) -> Result<Draft, String>,
+        M: FnMut(usize, &JobId) -> Result<JobText, String>,
     {
         let first = match self.take_numbers(1, count as u64, boot) {
             Ok(first) => first,
@@ -160,13 +160,13 @@ impl<F: Fs> Spool<F> {
         count: usize,
     ) -> Batch {
         let mut waiting: Vec<_> = (0..count).map(|_| None).collect();
-        let (mut next, mut failed, mut shown) = (0, None, Shown::default());
+        let (mut next, mut failed, mut unsynced) = (0, None, Unsynced::default());
         for (n, staged) in results {
             waiting[n] = Some(staged);
             while failed.is_none()
                 && let Some(staged) = waiting.get_mut(next).and_then(Option::take)
             {
-                let done = staged.and_then(|staged| self.show(staged, &mut shown));
+                let done = staged.and_then(|staged| self.show(staged, &mut unsynced));
                 failed = done.err().map(|e| (next, e));
                 next += 1;
             }
@@ -174,21 +174,21 @@ impl<F: Fs> Spool<F> {
         for staged in waiting.into_iter().flatten().flatten() {
             let _ = self.fs.unlink(&Place::Tmp, &staged.name);
         }
-        if let Err(e) = self.sync_shown(&shown) {
+        if let Err(e) = self.sync_unsynced(&unsynced) {
             // Not accepted: take them back, unless they run by now.
-            for (id, queue) in shown.jobs.drain(..) {
+            for (id, queue) in unsynced.jobs.drain(..) {
                 let name = id.as_str().as_bytes();
                 let _ = self.fs.unlink(&Place::of_queue(&queue), name);
             }
             failed = Some((0, e.into()));
         }
         if failed.is_some() {
-            for (queue, _) in shown.queues.iter().filter(|(_, made)| **made) {
+            for (queue, _) in unsynced.queues.iter().filter(|(_, made)| **made) {
                 // Not if there is anything in it.
                 let _ = self.fs.remove_queue(queue);
             }
         }
-        let ids = shown.jobs.into_iter().map(|(id, _)| id).collect();
+        let ids = unsynced.jobs.into_iter().map(|(id, _)| id).collect();
         Batch { ids, failed }
     }
 
@@ -196,11 +196,11 @@ impl<F: Fs> Spool<F> {
     fn stage_numbered(
         &self,
         number: u64,
-        make: impl FnOnce(&JobId) -> Result<Draft, String>,
+        make: impl FnOnce(&JobId) -> Result<JobText, String>,
     ) -> Result<Staged, SubmitError> {
         // That nothing waits in `pending/` by that name the rename will tell, if it goes there.
         let id = self.number(number, &STATES[1..])?;
-        let Draft { text, queue } = make(&id).map_err(SubmitError::NoJob)?;
+        let JobText { text, queue } = make(&id).map_err(SubmitError::NoJob)?;
         if !queue.is_default() {
             self.number(number, &STATES[..1])?;
         }
@@ -219,16 +219,16 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Renames a job into its queue.
-    fn show(&self, staged: Staged, shown: &mut Shown) -> Result<(), SubmitError> {
+    fn show(&self, staged: Staged, unsynced: &mut Unsynced) -> Result<(), SubmitError> {
         let Staged { id, queue, name } = staged;
-        let renamed = self.prepare(&queue, shown).and_then(|()| {
+        let renamed = self.prepare(&queue, unsynced).and_then(|()| {
             let (place, new_name) = (Place::of_queue(&queue), id.as_str().as_bytes());
             self.fs
                 .rename(&Place::Tmp, &name, &place, new_name, How::NoReplace)
         });
         match renamed {
             Ok(()) => {
-                shown.jobs.push((id, queue));
+                unsynced.jobs.push((id, queue));
                 Ok(())
             }
             Err(e) => {
@@ -241,23 +241,23 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    fn prepare(&self, queue: &QueueName, shown: &mut Shown) -> io::Result<()> {
-        if !shown.queues.contains_key(queue) {
+    fn prepare(&self, queue: &QueueName, unsynced: &mut Unsynced) -> io::Result<()> {
+        if !unsynced.queues.contains_key(queue) {
             let made = !queue.is_default() && self.fs.make_queue(queue)?;
-            shown.queues.insert(queue.clone(), made);
+            unsynced.queues.insert(queue.clone(), made);
         }
         Ok(())
     }
 
-    fn sync_shown(&self, shown: &Shown) -> io::Result<()> {
+    fn sync_unsynced(&self, unsynced: &Unsynced) -> io::Result<()> {
         if Fault::NoPendingSync.is_on() {
             return Ok(());
         }
-        if shown.queues.is_empty() {
+        if unsynced.queues.is_empty() {
             return Ok(());
         }
         // The queues' own names are in pending/, which comes first.
-        let mut places: BTreeSet<Place> = shown.queues.keys().map(Place::of_queue).collect();
+        let mut places: BTreeSet<Place> = unsynced.queues.keys().map(Place::of_queue).collect();
         places.insert(Place::Pending);
         places.iter().try_for_each(|place| self.sync(place))
     }

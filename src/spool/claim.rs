@@ -309,7 +309,7 @@ impl<F: Fs> Spool<F> {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
-    use crate::spool::{Intake, Limits};
+    use crate::spool::{DropLimits, Intake};
     use std::fs;
 
     /// Judges `pending/7`, lets somebody do something to it, and claims it as it was read.
@@ -319,7 +319,7 @@ mod tests {
         let file = home.path().join("pending/7");
         fs::write(&file, "echo one").unwrap();
         let (id, queue) = (JobId::new("7").unwrap(), QueueName::default());
-        let limits = Limits {
+        let limits = DropLimits {
             max_job_bytes: 1000,
             uid: crate::os::user::account().uid,
         };

@@ -15,7 +15,7 @@
 //! again, never the place; so much is not in our hands once the file is where it is to be shown.
 
 use super::claim::{Brought, is_stale};
-use super::follow_up::Run;
+use super::follow_up::RunMark;
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, State};
@@ -156,7 +156,7 @@ impl<F: Fs> Spool<F> {
                 return Err(same_error(e));
             }
             if let Some(state) = ending.target.end() {
-                self.follow_up(ending.id, ending.record, state, Run::Ended)?;
+                self.follow_up(ending.id, ending.record, state, RunMark::Ended)?;
             }
             let look = self
                 .fs
@@ -245,7 +245,7 @@ impl<F: Fs> Spool<F> {
         } else {
             State::Failed
         };
-        self.follow_up(id, record, state, Run::Put(put))?;
+        self.follow_up(id, record, state, RunMark::Put(put))?;
         self.sync(place)?;
         let done = self.replace(place, id, record)?;
         if done {

@@ -32,14 +32,14 @@ const CALLBACK_BACKOFF: BackoffSpec = BackoffSpec {
 
 /// The two kinds, by the word that their names begin with.
 #[derive(Clone, Copy)]
-enum Kind {
+enum FollowUp {
     Callback,
     OnFinish,
 }
 
 /// Tells one run of a job from the next.
 #[derive(Clone, Copy)]
-pub(super) enum Run<'a> {
+pub(super) enum RunMark<'a> {
     /// The end that its record carries.
     Ended,
     /// The file without an end that a user has put where ended jobs are.
@@ -53,7 +53,7 @@ impl<F: Fs> Spool<F> {
         id: &JobId,
         record: &Record,
         state: State,
-        run: Run<'_>,
+        run: RunMark<'_>,
     ) -> io::Result<()> {
         if record.callback_url.is_none() && record.on_finish.is_none() {
             return Ok(());
@@ -65,11 +65,11 @@ impl<F: Fs> Spool<F> {
                 true => callback(url, &self.qmd_result(id, record, state)),
                 false => callback(url, &data),
             };
-            self.accept_follow_up(id, record, job, (Kind::Callback, run))?;
+            self.accept_follow_up(id, record, job, (FollowUp::Callback, run))?;
         }
         if let Some(work) = &record.on_finish {
             let job = on_finish(work, id, record, state, data);
-            self.accept_follow_up(id, record, job, (Kind::OnFinish, run))?;
+            self.accept_follow_up(id, record, job, (FollowUp::OnFinish, run))?;
         }
         Ok(())
     }
@@ -79,13 +79,13 @@ impl<F: Fs> Spool<F> {
         id: &JobId,
         record: &Record,
         mut job: Record,
-        (kind, run): (Kind, Run<'_>),
+        (kind, run): (FollowUp, RunMark<'_>),
     ) -> io::Result<()> {
         let new = name(id, record, kind, run)?;
         job.created_at = record.finished_at;
         job.name = Some(match kind {
-            Kind::Callback => format!("callback of {id}"),
-            Kind::OnFinish => format!("on_finish of {id}"),
+            FollowUp::Callback => format!("callback of {id}"),
+            FollowUp::OnFinish => format!("on_finish of {id}"),
         });
         let mut queue = QueueName::new(CALLBACKS).map_err(io::Error::other)?;
         loop {
@@ -116,16 +116,16 @@ impl<F: Fs> Spool<F> {
 }
 
 /// `callback-7-5f0c9a1b2d3e`. The digest tells one run of a job from the next.
-fn name(id: &JobId, record: &Record, kind: Kind, run: Run<'_>) -> io::Result<JobId> {
+fn name(id: &JobId, record: &Record, kind: FollowUp, run: RunMark<'_>) -> io::Result<JobId> {
     let run = match run {
-        Run::Ended => record.finished_at.map(|at| at.to_string()),
-        Run::Put(file) => Some(format!("{} {}", file.inode, file.modified)),
+        RunMark::Ended => record.finished_at.map(|at| at.to_string()),
+        RunMark::Put(file) => Some(format!("{} {}", file.inode, file.modified)),
     };
     let digest = Sha256::digest(format!("{id}\n{}", run.unwrap_or_default()).as_bytes());
     let digest: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
     let word = match kind {
-        Kind::Callback => "callback",
-        Kind::OnFinish => "finish",
+        FollowUp::Callback => "callback",
+        FollowUp::OnFinish => "finish",
     };
     // `~` would make it an older run of something.
     let short: String = id.as_str().chars().take(25).collect();

@@ -49,16 +49,16 @@ pub struct NewSeq {
 }
 
 /// The names in a directory, in its order.
-pub struct Names(Box<dyn Iterator<Item = io::Result<Vec<u8>>> + Send>);
+pub struct DirNames(Box<dyn Iterator<Item = io::Result<Vec<u8>>> + Send>);
 
-impl Names {
-    /// Names from any source.
+impl DirNames {
+    /// DirNames from any source.
     pub fn new(names: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) -> Self {
         Self(Box::new(names))
     }
 }
 
-impl Iterator for Names {
+impl Iterator for DirNames {
     type Item = io::Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -66,13 +66,13 @@ impl Iterator for Names {
     }
 }
 
-impl Debug for Names {
+impl Debug for DirNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Names")
+        f.write_str("DirNames")
     }
 }
 
-/// The operations. Names are raw bytes of one path component; no call follows a symbolic link.
+/// The operations. DirNames are raw bytes of one path component; no call follows a symbolic link.
 pub trait Fs: Debug + Send + Sync {
     /// Makes a file that must not exist, with mode 0600; synced if `durable`.
     fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()>;
@@ -146,10 +146,10 @@ pub trait Fs: Debug + Send + Sync {
     /// Calls `each` with every name in a directory.
     fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()>;
     /// The names in a directory, read while they are asked for.
-    fn listing(&self, place: &Place) -> io::Result<Names> {
+    fn listing(&self, place: &Place) -> io::Result<DirNames> {
         let mut names = Vec::new();
         self.names(place, &mut |name| names.push(Ok(name.to_vec())))?;
-        Ok(Names::new(names.into_iter()))
+        Ok(DirNames::new(names.into_iter()))
     }
     /// Lets go of the directory that had a queue's name, and opens the one that has it now; an error if none has.
     /// Not every file system holds directories open.

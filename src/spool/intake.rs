@@ -16,7 +16,7 @@ use std::time::Duration;
 /// its history are added to what was dropped.
 const GROWTH: u64 = 16 << 20;
 
-fn too_large(size: u64, limits: Limits) -> Intake {
+fn too_large(size: u64, limits: DropLimits) -> Intake {
     let most = limits.max_job_bytes;
     bad(format!(
         "the file is {size} bytes long; max_job_bytes is {most}"
@@ -28,7 +28,7 @@ pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What files are measured by.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct DropLimits {
     /// Largest file.
     pub max_job_bytes: u64,
     /// Whose files are jobs, besides root's.
@@ -80,7 +80,7 @@ impl<F: Fs> Spool<F> {
         &self,
         place: &Place,
         name: &[u8],
-        limits: Limits,
+        limits: DropLimits,
         now: Wall,
     ) -> io::Result<Intake> {
         if is_foreign(name) {
@@ -330,7 +330,7 @@ fn strange(place: &Place, name: &[u8], look: &Look) -> Intake {
     }
 }
 
-fn regular(look: Look, writers: Writers, bytes: &[u8], limits: Limits, now: Wall) -> Intake {
+fn regular(look: Look, writers: Writers, bytes: &[u8], limits: DropLimits, now: Wall) -> Intake {
     // A date ahead of our clock says nothing about the file's age.
     let ahead = Wall(look.modified).since(now) > PATIENCE;
     let young = PATIENCE

@@ -1,6 +1,6 @@
 //! Single looks at names, listings, and watches: for those outside of the spool who ask what is where.
 
-use super::{Fs, Names, Place, RealFs, Spool};
+use super::{DirNames, Fs, Place, RealFs, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::os::dir::{self, Look, Space};
 use crate::os::inotify::{Interest, Watch, Watcher};
@@ -48,7 +48,7 @@ impl<F: Fs> Spool<F> {
     }
 
     /// The names in a directory, read while they are asked for.
-    pub fn listing(&self, place: &Place) -> io::Result<Names> {
+    pub fn listing(&self, place: &Place) -> io::Result<DirNames> {
         self.fs.listing(place)
     }
 

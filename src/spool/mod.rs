@@ -34,11 +34,11 @@ mod view;
 
 pub use accept::{NewId, Submit, SubmitError};
 pub use admit::NotAdmitted;
-pub use batch::{Batch, Draft};
+pub use batch::{Batch, JobText};
 pub use claim::{Claim, Claimed};
 pub use commit::{Ending, Placed, Target};
-pub use fs::{Ask, Fs, Names, NewSeq, Taken};
-pub use intake::{Intake, Limits};
+pub use fs::{Ask, DirNames, Fs, NewSeq, Taken};
+pub use intake::{DropLimits, Intake};
 pub use lock::{Holder, LockError, Role, SpoolLock, Tenure};
 pub use logs::{OpenLogs, SilentLogs, stderr_log};
 pub use pause::PAUSED;
@@ -49,7 +49,7 @@ pub use recover::Left;
 pub use reserve::Reserve;
 pub use retain::Finished;
 pub use settings::{Edit, EditError, read_config};
-pub use steer::{IfActive, OLD_HELD, Steered, shortage};
+pub use steer::{IfActive, OLD_HELD, Steered};
 pub use view::{Found, Where};
 
 use crate::os::fault::Fault;

@@ -1,6 +1,6 @@
 //! The spool on the real file system: every directory held open, every name relative to one of them.
 
-use super::fs::{Ask, Fs, Names, NewSeq, Taken};
+use super::fs::{Ask, DirNames, Fs, NewSeq, Taken};
 use super::place::Place;
 use crate::core::id::QueueName;
 use crate::os::dir::{self, FileType, How, Listing, Look};
@@ -365,9 +365,9 @@ impl Fs for RealFs {
         }
     }
 
-    fn listing(&self, place: &Place) -> io::Result<Names> {
+    fn listing(&self, place: &Place) -> io::Result<DirNames> {
         let mut listing = self.with(place, |fd| Listing::open(fd))?;
-        Ok(Names::new(std::iter::from_fn(move || {
+        Ok(DirNames::new(std::iter::from_fn(move || {
             listing.next_name().transpose()
         })))
     }

@@ -1,6 +1,6 @@
 //! What is found in `active/` when nobody has the spool: after a kill or a power cut.
 
-use super::follow_up::Run;
+use super::follow_up::RunMark;
 use super::{Fs, Place, Placed, Spool, Target, Where};
 use crate::core::id::JobId;
 use crate::core::record::{Reason, Record};
@@ -104,7 +104,7 @@ impl<F: Fs> Spool<F> {
             Target::Failed
         };
         if let Some(state) = target.end() {
-            self.follow_up(id, record, state, Run::Ended)?;
+            self.follow_up(id, record, state, RunMark::Ended)?;
         }
         self.place(id, &target)
     }

@@ -3,15 +3,12 @@
 use super::claim::Rewritten;
 use super::intake::stamp;
 use super::{Ask, Fs, Place, Spool, Where};
-use crate::core::config::{Config, MinFree};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Reason, State};
 use crate::os::clock;
-use crate::os::dir::{self, How};
-use crate::spool::{RealFs, Reserve};
+use crate::os::dir::How;
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd;
 
 /// What came of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -323,42 +320,4 @@ impl<F: Fs> Spool<F> {
             }
         }
     }
-}
-
-/// Why nothing new should be accepted or started, if the disk is nearly full. `served`: a daemon has the spool, which
-/// keeps room aside.
-pub fn shortage(spool: &Spool<RealFs>, config: &Config, served: bool) -> Option<String> {
-    let space = spool
-        .fs
-        .with(&Place::Root, |fd| dir::free_space(fd.as_fd()))
-        .ok()?;
-    let (bytes, inodes) = match config.min_free {
-        MinFree::Bytes(bytes) => (bytes, 0),
-        MinFree::Percent(share) => {
-            let of = |total: u64| (total as f64 * share / 100.0) as u64;
-            (of(space.total_bytes), of(space.total_inodes))
-        }
-    };
-    // The room that is kept aside for records is not for new work, nor is what it was given up for.
-    let reserved = !served || spool.fs.look(&Place::Tmp, Reserve::MARK).ok()?.is_some();
-    let (kept_bytes, kept_inodes) = if reserved {
-        (0, 0)
-    } else {
-        (Reserve::BYTES, Reserve::INODES)
-    };
-    let (bytes, inodes) = (bytes + kept_bytes, inodes.max(8) + kept_inodes);
-    if space.free_bytes < bytes {
-        return Some(format!(
-            "{} bytes are free on the spool's file system, min_free is {bytes}",
-            space.free_bytes
-        ));
-    }
-    // Some file systems make inodes as they need them and report none.
-    if space.total_inodes > 0 && space.free_inodes < inodes {
-        return Some(format!(
-            "{} inodes are free on the spool's file system, at least {} are wanted",
-            space.free_inodes, inodes
-        ));
-    }
-    None
 }

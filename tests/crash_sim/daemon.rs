@@ -9,7 +9,7 @@ use pirn::core::policy::{StopReason, TryEnd, Verdict, verdict};
 use pirn::core::record::{Reason, Record, Try};
 use pirn::core::scheduler::Stamp;
 use pirn::core::time::{Boot, Now, Wall};
-use pirn::spool::{Claim, Fs, Intake, Left, Limits, Place, Placed, Spool, Target, Where};
+use pirn::spool::{Claim, DropLimits, Fs, Intake, Left, Place, Placed, Spool, Target, Where};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -86,7 +86,7 @@ impl Daemon {
     }
 
     pub fn take_in(&self, place: &Place, name: &[u8]) -> io::Result<()> {
-        let limits = Limits {
+        let limits = DropLimits {
             max_job_bytes: 1 << 20,
             uid: 0,
         };

@@ -7,7 +7,9 @@ use super::survey::Survey;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
 use pirn::os::dir::How;
-use pirn::spool::{Draft, Fs, IfActive, NewId, Place, Spool, Steered, Submit, SubmitError, Where};
+use pirn::spool::{
+    Fs, IfActive, JobText, NewId, Place, Spool, Steered, Submit, SubmitError, Where,
+};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -125,7 +127,7 @@ impl Life {
                 record.id = Some(id.clone());
                 record.queue = (!queue.is_default()).then(|| queue.clone());
                 let text = record.to_json();
-                Ok(Draft { text, queue })
+                Ok(JobText { text, queue })
             }
         };
         let batch = self.door.submit_all(wishes.len(), 1, BOOT, maker);
