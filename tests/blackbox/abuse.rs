@@ -1,4 +1,4 @@
-//! Rough handling: logs taken away, directories gone, events lost, descriptors short, hostile jobs.
+//! Rough handling: removed logs and directories, lost events, too few descriptors, hostile jobs.
 
 use crate::spool::Spool;
 use crate::tools::Gate;
@@ -15,7 +15,7 @@ fn a_log_removed_while_the_job_runs() {
     spool.rm("log/7");
     gate.open(1);
     assert_eq!(spool.wait_record("complete/7")["exit_code"], 0);
-    // The name can be used again.
+    // The name is free again.
     spool.drop_file("7", "echo again");
     spool.wait_for("the second run", || {
         spool.has("complete/7") && spool.record("complete/7")["output"] == "again\n"
@@ -69,7 +69,7 @@ fn events_lost_to_an_overflow() {
     spool.drop_file("first", "true");
     spool.wait_record("complete/first");
     spool.signal("STOP");
-    // Names that are nobody's jobs fill the queue; what comes after them is lost.
+    // Events of a hidden file fill the event queue, so that later events are lost.
     let junk = spool.path().join("pending/.junk");
     for _ in 0..limit {
         fs::write(&junk, "").unwrap();
@@ -85,10 +85,10 @@ fn events_lost_to_an_overflow() {
     assert_eq!(spool.wait_record("complete/lost")["output"], "found\n");
     assert_eq!(spool.wait_record("complete/inner")["output"], "found\n");
     spool.wait_record("complete/first");
-    // A waiting job that was withdrawn meanwhile is gone for good, and its name is free.
+    // A job that was removed while it waited does not come back, and its name is free.
     spool.drop_file("waiting", "echo new");
     assert_eq!(spool.wait_record("complete/waiting")["output"], "new\n");
-    // The config, too.
+    // The config was replaced as well.
     spool.drop_file("once", "false");
     assert_eq!(spool.wait_end("once").1["attempt"], 1);
 }
@@ -139,7 +139,7 @@ fn few_descriptors() {
     }
     for n in 0..100 {
         let record = spool.wait_record(&format!("complete/{n}"));
-        // A start that lacked something was no try.
+        // A start that failed for lack of resources does not count as a try.
         assert_eq!(
             (&record["attempt"], &record["output"]),
             (&json!(1), &json!(format!("{n}\n")))
@@ -155,7 +155,7 @@ fn a_name_that_is_a_directory_in_the_way() {
         fs::create_dir(spool.path().join(place).join(&id)).unwrap();
         spool.drop_json(&id, &json!({"command": "true", "tmp": true, "tries": 1}));
     }
-    // What is in the way is put out of the way, and all of them run.
+    // The files in the way are moved aside, and all jobs run.
     for place in ["complete", "failed", "log", "tmp", "active"] {
         spool.wait_record(&format!("complete/in-{place}"));
     }

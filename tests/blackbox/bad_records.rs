@@ -171,7 +171,7 @@ fn what_comes_in_a_later_version_says_so() {
         reason.contains("sandbox") && reason.contains("support"),
         "{reason}"
     );
-    // Nothing asked for is nothing to refuse.
+    // Empty and null fields ask for nothing, so that nothing is refused.
     spool.drop_json(
         "null",
         &json!({"command": "true", "callback_url": null, "sandbox": null, "url": null}),

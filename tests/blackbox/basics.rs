@@ -1,4 +1,4 @@
-//! The session of filed, word for word, and the promise that `run` needs nothing.
+//! The session of filed, command by command, and the promise that `run` needs no daemon.
 
 use crate::spool::Spool;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `pirn add --batch`: a job a line, ids in order, and nothing of what was accepted is lost.
+//! `pirn add --batch`: one job a line, ids in order, and no accepted job is lost.
 
 use crate::spool::{Spool, wait_for};
 use crate::strace::has_tool;
@@ -43,7 +43,7 @@ fn lines_and_records() {
     ] {
         assert_eq!(spool.record(&format!("complete/{id}"))["output"], output);
     }
-    // The next is numbered on; no lines are no jobs.
+    // The next batch continues the numbers; empty lines are not jobs.
     let done = spool.pirn_with_input(&["add", "--batch"], b"\n\n");
     assert_eq!((done.code, done.stdout.as_str()), (0, ""));
     assert_eq!(spool.add(&["true"]), "6");
@@ -102,7 +102,7 @@ fn options_hold_for_each_line_that_does_not_say() {
         (record.get("timeout"), &record["env"]),
         (None, &json!({"A": "c"}))
     );
-    // What an earlier run added is not carried along.
+    // The record does not keep what an earlier run added.
     let record = pending(&spool, "mail/5");
     for key in ["attempt", "exit_code", "finished_at", "state"] {
         assert_eq!(record.get(key), None, "{key}");
@@ -152,7 +152,7 @@ fn a_bad_line_is_named_and_those_before_it_are_accepted() {
     assert_eq!(spool.ls("pending"), [""; 0]);
 }
 
-/// More than one window, and more than one read.
+/// More lines than one window and one read hold.
 #[test]
 fn many_lines() {
     let mut spool = Spool::new();
@@ -179,7 +179,7 @@ fn many_lines() {
     assert_eq!(unique.len(), 5000);
     let next: u32 = spool.add(&["true"]).parse().unwrap();
     assert!(next > unique[4999]);
-    // And with syncs.
+    // The same with syncs.
     let done = spool.pirn_with_input(
         &["add", "--batch", "--clean-env"],
         "true\n".repeat(200).as_bytes(),
@@ -190,7 +190,7 @@ fn many_lines() {
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
 
-/// A writer that takes its time has its lines accepted as they come.
+/// The lines of a slow writer are accepted as they come.
 #[test]
 fn a_slow_writer_is_not_waited_for() {
     let spool = Spool::new();
@@ -203,7 +203,7 @@ fn a_slow_writer_is_not_waited_for() {
     let mut input = child.stdin.take().unwrap();
     let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
     for n in 1..=3 {
-        // Half a line is none.
+        // An unfinished line is not a job yet.
         write!(input, "true\nec").unwrap();
         assert_eq!(output.next().unwrap().unwrap(), n.to_string());
         assert!(spool.has(&format!("pending/{n}")));
@@ -277,7 +277,7 @@ fn limits_hold_for_each_line() {
     }
 }
 
-/// Nothing is printed that is not on the disk.
+/// An id is printed only once its job is on the disk.
 #[test]
 fn a_disk_that_does_not_sync() {
     if !has_tool("strace", "strace") {
@@ -313,7 +313,7 @@ fn a_disk_that_does_not_sync() {
             command.stdin(fs::File::open(spool.beside("lines")).unwrap());
             let done = spool.finish(&mut command);
             if faults == "no-pending-sync" && at.starts_with("pending") {
-                // What is not synced cannot fail: the test sees the sync.
+                // Without the sync, the command cannot fail: this shows that the test depends on it.
                 assert_eq!(done.code, 0, "{what} {at}: {}", done.stderr);
                 continue;
             }
@@ -366,7 +366,7 @@ const LINES: u32 = 2000;
 
 const ONE_SLOT: &[&str] = &["--slots", "1", "--no-sync"];
 
-/// Starts `add --batch` for lines that append their number to a file.
+/// Starts `add --batch`. Each line of its input appends the line's number to a file.
 fn start_batch(spool: &Spool, args: &[&str]) -> Child {
     let out = spool.beside("out");
     let input: String = (1..=LINES)
@@ -388,7 +388,7 @@ fn has_run(spool: &Spool, lines: u32) -> bool {
 }
 
 fn assert_all_ran_in_order(spool: &Spool) {
-    // With a deadline for each part: this is about the order, not about the pace.
+    // Each part has a deadline of its own: this test is about the order, not about the speed.
     for lines in (200..=LINES).step_by(200) {
         spool.wait_for("more lines to run", || has_run(spool, lines));
     }
@@ -415,7 +415,7 @@ fn one_slot_runs_lines_in_order_across_a_restart() {
     assert_all_ran_in_order(&spool);
 }
 
-/// Numbers that files have already are left out, and the lines keep their order all the same.
+/// Numbers that files already have are skipped, and the jobs still run in the order of their lines.
 #[test]
 fn one_slot_runs_lines_in_order_that_waited_before_the_daemon_came() {
     let mut spool = Spool::new();

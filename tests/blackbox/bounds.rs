@@ -1,5 +1,5 @@
-//! What keeps a spool within bounds: retention, the disk guard, the length of the queue, the size of a job; and
-//! which jobs a daemon runs at all.
+//! The bounds of a spool: retention, the disk guard, the number of waiting jobs, the size of a job; and the jobs that a
+//! daemon serves.
 
 use crate::spool::Spool;
 use crate::tools::Gate;
@@ -22,7 +22,7 @@ fn keep_count_forgets_the_oldest_with_their_logs() {
         let job = json!({"command": "echo out; echo err >&2; exit $((PIRN_ID % 2))", "tries": 1, "split": true, "tmp": "keep"});
         let id = n.to_string();
         spool.drop_json(&id, &job);
-        // Retention may be quicker than we are.
+        // Retention may remove it before we look.
         spool.wait_for("its end", || {
             !spool.has(&format!("pending/{id}")) && !spool.has(&format!("active/{id}"))
         });
@@ -88,7 +88,7 @@ fn keep_null_keeps_for_ever() {
     });
 }
 
-/// As if the clock had been set two years ahead while the machine was off.
+/// As if the clock had been two years ahead while the machine was off.
 #[test]
 fn a_clock_that_is_far_ahead_makes_nothing_old() {
     let mut spool = Spool::serving(&[]);
@@ -104,7 +104,7 @@ fn a_clock_that_is_far_ahead_makes_nothing_old() {
     spool.drop_file("new", "true");
     spool.wait_record("complete/new");
     assert_eq!(finished(&spool), ["new", "old", "older"]);
-    // What ends now vouches for no clock; other bounds hold as ever.
+    // A job that ends now does not show that the clock is right; other bounds still hold.
     spool.config(r#"{"keep": "27d", "keep_count": 2}"#);
     spool.wait_gone("complete/older");
     assert_eq!(finished(&spool), ["new", "old"]);
@@ -169,7 +169,7 @@ fn min_free_holds_back_new_work_only() {
     spool.drop_file("dropped", "echo at last");
     spool.wait_daemon_log("nothing is started");
     assert!(spool.has("pending/dropped"));
-    // What runs may finish.
+    // Running jobs may finish.
     gate.open(1);
     spool.wait_record("complete/running");
     assert!(spool.has("pending/dropped") && !spool.has("log/dropped"));
@@ -265,7 +265,7 @@ fn drain_of_an_empty_spool_ends_at_once() {
         child.wait().unwrap().success()
     };
     assert!(drained(&spool));
-    // What can never run here does not keep it: a paused queue, a parent that is not there.
+    // A job that can never run here does not keep the daemon: its queue is paused, or its parent is not there.
     spool.config(r#"{"queues": {"mail": {"paused": true}}}"#);
     spool.add(&["-q", "mail", "true"]);
     spool.drop_json("orphan", &json!({"command": "true", "after": ["nobody"]}));

@@ -1,5 +1,5 @@
-//! A disk that fails to sync (EIO through strace): nothing is acknowledged or shown that is not on it, nothing is
-//! synced a second time in the hope that it helps, and everybody is told.
+//! A disk that fails to sync (EIO, injected by strace): nothing is acknowledged or shown that is not on the disk, no
+//! failed sync is repeated in the hope that it succeeds, and users and commands are told.
 
 use crate::spool::{Done, Spool};
 use crate::strace::{Injection, has_tool};
@@ -8,7 +8,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// `pirn add` with failing system calls and switches for faults.
+/// `pirn add` with failing system calls and fault switches.
 fn add(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args: &[&str]) -> Done {
     traced(spool, what, path, faults, &[&["add"], args].concat())
 }
@@ -33,7 +33,7 @@ pub fn traced(spool: &Spool, what: &str, path: Option<&str>, faults: &str, args:
     spool.finish(command.stdin(Stdio::null()))
 }
 
-/// Everything in the spool but the files that are always there.
+/// Everything in the spool except the files that are always there.
 fn tree(spool: &Spool) -> Vec<String> {
     let found = Command::new("find")
         .arg(spool.path())
@@ -68,7 +68,7 @@ fn add_takes_a_new_name_when_the_first_sync_fails() {
     let name = |line: &str| line.split(')').next().unwrap().to_owned();
     assert_ne!(name(synced[0]), name(synced[1]), "a new name");
     assert_eq!(spool.record("pending/2")["command"], "echo second");
-    // What is not synced cannot fail: the test sees the sync.
+    // Without the sync, the command cannot fail: this shows that the test depends on it.
     let done = add(&spool, once, None, "no-file-sync", &["true"]);
     assert_eq!((done.code, done.stderr), (0, spool.unserved()));
 }
@@ -139,7 +139,7 @@ fn a_bound_of_numbers_that_was_not_synced_is_not_relied_on() {
     ] {
         let path = Some("seq");
         assert_ne!(add(&spool, what, path, "", &["true"]).code, 0);
-        // Whoever comes next syncs it again, and only then are numbers free.
+        // The next command syncs it again, and numbers are free only after that.
         for expected in [1, 0] {
             let done = add(&spool, harmless, None, "", &["true"]);
             assert_eq!(done.code, 0, "{what}: {}", done.stderr);
@@ -171,7 +171,7 @@ fn a_job_that_is_refused_leaves_no_queue_behind() {
     spool.add(&["-q", "new", "true"]);
 }
 
-/// What a command has done when it exits with 0, it has synced.
+/// A command that exits with 0 has synced its change.
 #[test]
 fn steering_is_not_done_before_it_is_synced() {
     if !has_tool("strace", "strace") {
@@ -209,7 +209,7 @@ fn replacing_does_not_cost_the_job_that_was_accepted() {
     let args = ["--id", "x", "--replace", "echo new"];
     let done = add(&spool, "fsync:error=EIO", Some("pending"), "", &args);
     assert_eq!(done.code, 74, "{}", done.stderr);
-    // Which of the two is there is open; that one is, is promised to who added the first.
+    // Either record may be there; one of them must be, as the first `add` was promised.
     let command = spool.record("pending/x")["command"].clone();
     assert!(command == "echo old" || command == "echo new", "{command}");
 }
@@ -225,7 +225,7 @@ fn an_end_is_recorded_under_a_new_name_when_the_first_sync_fails() {
         command.env("PIRN_FAULTS", fault);
         spool.serve_with(command);
         let pid = spool.daemon_pid().unwrap();
-        // Counted by thread, and each that commits is new.
+        // Failures are counted for each thread, and every commit uses a new one.
         let broken = Injection::new(&spool, pid, "fdatasync:error=EIO:when=1", None);
         spool.drop_file("1", "echo out; exit 4");
         let mut gate = Gate::new(&spool, "gate");
@@ -250,7 +250,7 @@ fn an_end_is_recorded_under_a_new_name_when_the_first_sync_fails() {
     }
 }
 
-/// How often a process has called read(2): a timer that expires without end shows in it.
+/// The number of read(2) calls of a process: a timer that expires again and again would show in it.
 fn reads(pid: u32) -> u64 {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     let line = io.lines().find_map(|line| line.strip_prefix("syscr: "));
@@ -276,7 +276,7 @@ fn what_cannot_be_synced_is_not_shown_and_nothing_more_is_started() {
         spool.drop_file("first", "echo out");
         spool.wait_daemon_log("nothing is accepted or started any more");
         spool.drop_file("second", "echo too late");
-        // What runs may end; its end is not shown.
+        // A running job may end, but its end is not shown.
         gate.open(1);
         spool.wait_log("long", "done");
         let done = spool.pirn(&["add", "true"]);
@@ -295,7 +295,7 @@ fn what_cannot_be_synced_is_not_shown_and_nothing_more_is_started() {
         assert_eq!(spool.ls("pending"), ["second"], "{what}");
         assert_eq!(spool.ls("active"), ["first", "long"], "{what}");
         assert!(!spool.has("log/second"));
-        // The machine is looked after and a new daemon started.
+        // The machine is repaired and a new daemon started.
         spool.crash();
         drop(broken);
         spool.serve(&[]);
@@ -311,7 +311,7 @@ fn what_cannot_be_synced_is_not_shown_and_nothing_more_is_started() {
         assert_eq!(spool.add(&["true"]), "1");
         assert!(!spool.pirn(&["status"]).stdout.contains("trouble"));
         spool.stop();
-        // Without the sync nothing fails: the test sees it.
+        // Without the sync nothing fails: this shows that the test depends on it.
         let mut command = spool.command(["serve"]);
         command.env("PIRN_FAULTS", fault);
         spool.serve_with(command);
@@ -322,7 +322,7 @@ fn what_cannot_be_synced_is_not_shown_and_nothing_more_is_started() {
     }
 }
 
-/// A daemon whose disk fails every sync, and that has found out by a job `1`.
+/// A daemon whose disk fails every sync, and that has noticed it with job `1`.
 fn in_trouble() -> (Spool, Injection) {
     let spool = Spool::serving(&[]);
     let pid = spool.daemon_pid().unwrap();
@@ -345,7 +345,7 @@ fn all_goes_on_by_itself_to_the_end_that_could_not_be_written() {
         (&record["output"], &record["attempt"]),
         (&"out\n".into(), &1.into())
     );
-    // A disk that has failed once is not trusted again by this daemon.
+    // The daemon does not trust a disk again that has failed once.
     assert_eq!(spool.pirn(&["add", "true"]).code, 75);
     spool.signal("TERM");
     spool.wait_exit();
@@ -396,7 +396,7 @@ fn a_file_system_that_cannot_hold_a_spool_is_refused_by_name() {
     assert_eq!(spool.ls("pending"), [""; 0]);
 }
 
-/// The real thing: FUSE without the flags of renameat2(2).
+/// A real case: FUSE without the flags of renameat2(2).
 #[test]
 fn a_spool_on_bindfs_is_refused() {
     if !has_tool("bindfs", "bindfs") {
@@ -421,7 +421,7 @@ fn a_spool_on_bindfs_is_refused() {
     let unmounted = Command::new("umount").arg(&mount).status().unwrap();
     assert!(unmounted.success());
     let codes = answers.each_ref().map(|done| done.code);
-    // A bindfs that knows the flags is as good as what is below it.
+    // A bindfs that supports the flags is as good as the file system below it.
     if codes != [0, 0] {
         assert_eq!(codes, [78, 1], "{}", answers[0].stderr);
         for done in &answers {

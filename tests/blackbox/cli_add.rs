@@ -175,7 +175,7 @@ fn dates_that_are_spans() {
     let due = seconds(&record["not_before"]);
     assert!((now() + 5390..=now() + 5401).contains(&due));
     assert!((now() + 7190..=now() + 7201).contains(&seconds(&record["expires"])));
-    // The next time the clock shows this.
+    // The next instant at which the clock shows this time.
     let done = Command::new("bash")
         .args([
             "-c",
@@ -204,7 +204,7 @@ fn dates_that_are_spans() {
     );
 }
 
-/// Adds a job in a time zone; gives the record's field, and what was said on stderr.
+/// Adds a job in a time zone; gives the field of its record, and its stderr.
 fn dated(spool: &Spool, zone: &str, option: &str, date: &str, field: &str) -> (Value, String) {
     let done = spool.finish(spool.command(["add", option, date, "true"]).env("TZ", zone));
     assert_eq!(done.code, 0, "{date}: {}", done.stderr);
@@ -215,7 +215,7 @@ fn dated(spool: &Spool, zone: &str, option: &str, date: &str, field: &str) -> (V
 #[test]
 fn a_date_with_a_time_is_that_date() {
     let spool = Spool::new();
-    // Without zone files: the rules of New York, of Lord Howe Island (half an hour) and of India.
+    // Rules instead of zone files: New York, Lord Howe Island (half an hour) and India.
     let new_york = "EST5EDT,M3.2.0,M11.1.0";
     let lord_howe = "<+1030>-10:30<+11>-11,M10.1.0,M4.1.0";
     for (zone, date, instant) in [
@@ -232,7 +232,7 @@ fn a_date_with_a_time_is_that_date() {
             "2199-12-24T16:30:00.000Z",
         ),
         (new_york, "2199-12-24", "2199-12-24T05:00:00.000Z"),
-        // Clocks skip the first, and show the second twice.
+        // Clocks skip the first of these, and show the second twice.
         (new_york, "2199-03-10 02:30", "2199-03-10T07:30:00.000Z"),
         (new_york, "2199-11-03 01:30", "2199-11-03T05:30:00.000Z"),
         (lord_howe, "2199-01-01 00:00", "2198-12-31T13:00:00.000Z"),

@@ -1,4 +1,4 @@
-//! What all commands have in common: exit codes, help, colour, readers that go away.
+//! Rules for all commands: exit codes, help, colour, readers that close the pipe.
 
 use crate::cli_look::one_of_each;
 use crate::spool::Spool;

@@ -7,7 +7,7 @@ use std::fs;
 
 #[test]
 fn a_held_job_waits_until_it_is_released() {
-    // Without a daemon: it uses the files.
+    // Without a daemon, the command works on the files.
     let mut spool = Spool::new();
     spool.config(r#"{"keep": "28d", "slots": 1}"#);
     spool.add(&["-q", "mail", "--name", "label", "true"]);
@@ -15,12 +15,12 @@ fn a_held_job_waits_until_it_is_released() {
     spool.add(&["true"]);
     ok(&spool, &["hold", "1", "2"]);
     assert_eq!(spool.ls("held"), ["1", "2"]);
-    // The settings are not for it.
+    // The settings are not changed.
     assert_eq!(
         spool.record("config.json"),
         json!({"keep": "28d", "slots": 1})
     );
-    // Twice is once.
+    // Holding a held job changes nothing.
     ok(&spool, &["hold", "2", "1"]);
     spool.serve(&[]);
     spool.wait_record("complete/3");
@@ -36,7 +36,7 @@ fn a_held_job_waits_until_it_is_released() {
     assert_eq!(spool.wait_record("complete/2").get("queue"), None);
 }
 
-/// What says nothing of its queue, or something else, goes back to the one that it waited in.
+/// A job whose record has no queue, or another one, goes back to the queue in which it waited.
 #[test]
 fn a_released_job_goes_back_to_where_it_waited() {
     let spool = Spool::made();
@@ -73,7 +73,7 @@ fn what_does_not_wait_cannot_be_held() {
     spool.drop_file("run", "echo begun; exec sleep 600");
     spool.wait_log("run", "begun");
     spool.drop_file("wait", "true");
-    // Each that can be done is done.
+    // The possible changes are made, even if others fail.
     let done = spool.pirn(&["hold", "run", "nobody", "wait"]);
     assert_eq!(done.code, 1);
     assert!(
@@ -94,17 +94,17 @@ fn what_does_not_wait_cannot_be_held() {
         assert_eq!(done.code, 1, "{verb}");
         assert!(done.stderr.contains("failed/"), "{}", done.stderr);
     }
-    // A job that is not held is left where it is.
+    // `release` leaves a job alone that is not held.
     let spool = Spool::new();
     spool.add(&["-q", "mail", "true"]);
     ok(&spool, &["release", "1"]);
     assert!(spool.has("pending/mail/1") && !spool.has("config.json"));
-    // Nothing is paused for a job that is not there.
+    // Nothing is changed for a job that does not exist.
     assert_eq!(spool.pirn(&["hold", "nobody"]).code, 66);
     assert!(!spool.has("config.json"));
 }
 
-/// Holding is a rename: broken settings are nothing to it.
+/// Holding is a rename: it works with broken settings.
 #[test]
 fn broken_settings_hold_nothing_up() {
     let spool = Spool::new();
@@ -128,7 +128,7 @@ fn another_of_its_name_is_not_replaced() {
     assert_eq!(spool.record("held/a")["command"], "echo held");
 }
 
-/// A daemon with free slots must not start it on its way.
+/// A daemon with free slots must not start the job while it is moved.
 #[test]
 fn a_job_does_not_slip_through_while_it_is_held() {
     let spool = Spool::serving(&["--slots", "4"]);
@@ -137,7 +137,7 @@ fn a_job_does_not_slip_through_while_it_is_held() {
     for n in 0..20 {
         let id = spool.add(&["-q", "mail", "true"]);
         ok(&spool, &["hold", &id]);
-        // Behind it, so that it would have been started by then.
+        // The barrier runs after it: if the job were started, it would have been by then.
         let barrier = spool.add(&["true"]);
         spool.wait_record(&format!("complete/{barrier}"));
         assert!(spool.has(&format!("held/{id}")), "{n}");
@@ -146,7 +146,7 @@ fn a_job_does_not_slip_through_while_it_is_held() {
     }
 }
 
-/// As a user does it without pirn, with and without a daemon that looks.
+/// Moves by hand have the same effect, with and without a daemon.
 #[test]
 fn mv_holds_and_releases() {
     let mut spool = Spool::serving(&["--slots", "0"]);
@@ -162,12 +162,12 @@ fn mv_holds_and_releases() {
     assert_eq!(spool.ls("log"), [""; 0]);
     spool.mv("held/plain", "pending");
     assert_eq!(spool.wait_record("complete/plain")["output"], "ran\n");
-    // The record leads it.
+    // The record says which queue it goes to.
     spool.mv("held/added", "pending");
     assert_eq!(spool.wait_record("complete/added")["queue"], "mail");
 }
 
-/// The one that is held must not start on the way.
+/// The held job must not start while it is moved.
 #[test]
 fn replacing_a_held_job_starts_the_new_one_only() {
     let spool = Spool::serving(&["--slots", "4"]);
@@ -232,7 +232,7 @@ fn a_held_job_is_a_job_like_any_other() {
         (&status["held"], &status["pending"]),
         (&json!(5), &json!(1))
     );
-    // Its name is taken, and what waits for it waits on.
+    // Its name is taken, and its dependent keeps waiting.
     assert_ne!(spool.pirn(&["add", "--id", "1", "true"]).code, 0);
     assert!(spool.has(&format!("pending/{child}")));
     assert_eq!(spool.pirn(&["retry", "2"]).code, 1);
@@ -244,11 +244,11 @@ fn a_held_job_is_a_job_like_any_other() {
     ok(&spool, &["release", "1"]);
     spool.wait_record("complete/1");
     spool.wait_record(&format!("complete/{child}"));
-    // A daemon that comes later leaves the others where they are.
+    // A new daemon leaves the other jobs where they are.
     assert_eq!(spool.ls("held"), ["4", "5"]);
 }
 
-/// A held job whose file a user removes takes its log along.
+/// When a user removes the file of a held job, its log is removed too.
 #[test]
 fn rm_of_a_held_file_takes_its_log_along() {
     let spool = Spool::serving(&[]);
@@ -265,7 +265,7 @@ fn rm_of_a_held_file_takes_its_log_along() {
     spool.wait_gone("log/7");
 }
 
-/// Older versions kept held jobs in a queue that they paused in the settings.
+/// Older versions kept held jobs in a queue that the settings paused.
 #[test]
 fn jobs_that_an_older_version_held_stay_held() {
     let mut spool = Spool::new();
@@ -290,13 +290,14 @@ fn jobs_that_an_older_version_held_stay_held() {
         "mail"
     );
     spool.wait_record("complete/line");
-    // The name is nobody's any more.
+    // No queue can have this name any more.
     let done = spool.pirn(&["add", "-q", "held", "true"]);
     assert_eq!(done.code, 65, "{}", done.stderr);
     assert!(done.stderr.contains("held"), "{}", done.stderr);
 }
 
-/// A hold writes the queue into the file: what somebody has yet to write would go to a file that is no more.
+/// A hold writes the queue into the file, which replaces it. A user who still has the file open would write to a
+/// removed one.
 #[test]
 fn a_file_that_is_being_written_is_not_held() {
     use std::io::Write;

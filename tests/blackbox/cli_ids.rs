@@ -30,7 +30,7 @@ fn a_taken_id_is_refused_unless_told_to_replace() {
     assert_eq!((done.code, done.stdout.as_str()), (1, ""));
     assert!(done.stderr.contains("backup"), "{}", done.stderr);
     assert_eq!(pending(&spool, "backup")["command"], "echo first");
-    // Also one that waits in another queue.
+    // The same for a job that waits in another queue.
     assert_ne!(
         spool
             .pirn(&["add", "--id", "backup", "-q", "mail", "true"])
@@ -44,7 +44,7 @@ fn a_taken_id_is_refused_unless_told_to_replace() {
     assert_eq!(pending(&spool, "backup")["command"], "echo second");
     spool.serve(&[]);
     spool.wait_record("complete/backup");
-    // Taken by one that has ended.
+    // An ended job has the id.
     assert_eq!(spool.pirn(&["add", "--id", "backup", "true"]).code, 1);
     spool.add(&["--id", "backup", "--replace", "echo third"]);
     spool.wait_record("complete/backup~1");
@@ -77,7 +77,8 @@ fn numbers_are_never_given_twice() {
     let mut all = all.into_inner().unwrap();
     all.sort_unstable();
     assert_eq!(all, (1..=80).collect::<Vec<_>>());
-    // Not after the jobs are gone, not after a daemon came and went, not when a name is taken already.
+    // Numbers do not come back: not after the jobs are removed, not after a daemon has run, not if a name is taken
+    // already.
     spool.serve(&["--drain"]);
     assert_eq!(spool.wait_exit(), 0);
     for id in 1..=80 {
@@ -89,7 +90,7 @@ fn numbers_are_never_given_twice() {
     assert!(next > 82, "{next}");
 }
 
-/// A `seq` that says nothing: no number that a job has had is given again, wherever that job is.
+/// With an unusable `seq`, no number is given again that a job has, wherever the job is.
 #[test]
 fn a_seq_that_is_no_number() {
     let spool = Spool::new();
@@ -120,7 +121,7 @@ fn a_seq_that_is_no_number() {
     }
     spool.rm("seq");
     assert_eq!(spool.add(&["true"]), "63");
-    // A plain number is taken at its word, within reason.
+    // A plain number is believed, within limits.
     fs::write(spool.path().join("seq"), "100").unwrap();
     assert_eq!(spool.add(&["true"]), "100");
     fs::write(spool.path().join("seq"), "9223372036854775800").unwrap();
@@ -152,7 +153,7 @@ fn a_script_of_the_spool() {
     );
 }
 
-/// Numbers that files have are passed over, all in one go; the first that is free is given.
+/// Numbers that files have are skipped in one step; the first free one is given.
 #[test]
 fn many_numbers_that_were_dropped_by_hand() {
     let spool = Spool::new();

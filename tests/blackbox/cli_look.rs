@@ -1,4 +1,4 @@
-//! The commands that look: ls, show, log, wait, status; and what all commands have in common.
+//! The commands that look: ls, show, log, wait, status.
 
 use crate::spool::{Done, Spool};
 use crate::tools::Gate;
@@ -206,7 +206,7 @@ fn log_follows_until_the_job_ends() {
         .spawn()
         .unwrap();
     gate.open(2);
-    // Through its second try.
+    // `wait` goes on until the second try has ended.
     let out = child.wait_with_output().unwrap();
     assert_eq!(
         String::from_utf8(out.stdout).unwrap(),
@@ -270,7 +270,7 @@ fn wait_for_a_job_that_is_removed() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    // Both before and after it has begun to watch, it must end.
+    // It must end whether the job is removed before or after it began to watch.
     spool.rm("pending/7");
     let pid = i64::from(child.id());
     crate::spool::wait_for("pirn wait to end", || !crate::spool::is_alive(pid));
@@ -315,7 +315,7 @@ fn status_counts_all() {
 fn status_without_a_daemon_says_so() {
     let mut spool = Spool::serving(&[]);
     spool.stop();
-    // The pid in `lock` is a note for people; whether it is held is what counts.
+    // The pid in `lock` is information for people; only a held lock counts.
     assert_eq!(
         parsed(&spool.pirn(&["status", "--json"]))["daemon"],
         Value::Null

@@ -1,10 +1,10 @@
-//! Commands that only look or steer make nothing, and name what is not there.
+//! Commands that only look or steer create nothing, and name what is missing.
 
 use crate::spool::Spool;
 use crate::tools::ok;
 use std::fs;
 
-/// All that there is below a directory, with sizes, so that a change shows.
+/// All files below a directory with their sizes, so that any change shows.
 fn tree(spool: &Spool) -> Vec<String> {
     let mut all = Vec::new();
     let mut open = vec![spool.beside("")];
@@ -23,7 +23,7 @@ fn tree(spool: &Spool) -> Vec<String> {
     all
 }
 
-/// Every command that needs no more than a look at the spool, or moves what is in it.
+/// Every command that only looks at the spool or moves its files.
 const ALL: [&[&str]; 17] = [
     &["ls"],
     &["ls", "-U", "--ids"],
@@ -71,7 +71,7 @@ fn the_nearest_spool_is_named() {
     for (typo, said) in [
         ("spol", "there is no spool"),
         ("Spool", "there is no spool"),
-        // It is there, and is something else.
+        // The directory exists, but is no spool.
         ("spoon", "is no spool: it has no pending/"),
     ] {
         for args in ALL {
@@ -88,7 +88,7 @@ fn the_nearest_spool_is_named() {
             );
         }
     }
-    // A name without a directory before it, and one that is a file.
+    // A name without a parent directory, and the name of a file.
     let done = spool.finish(
         spool
             .command(["ls", "-S", "spol"])
@@ -125,7 +125,7 @@ fn looking_makes_nothing_in_a_spool_that_lacks_something() {
         assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{args:?}");
         assert_eq!(tree(&spool), before, "{args:?}");
     }
-    // What has to go somewhere finds its place.
+    // Commands that move a job create the directory that it goes to.
     ok(&spool, &["cancel", "1"]);
     assert_eq!(spool.record("failed/1")["reason"], "cancelled");
 }
@@ -141,7 +141,7 @@ fn a_queue_that_is_not_there_is_named_and_not_written_down() {
         r#"{"queues": {"upload": {"slots": 1}}}"#,
     )
     .unwrap();
-    // Its directory goes, its job stays: finished, and then held.
+    // The queue's directory is removed; its job stays, first finished, then held.
     ok(&spool, &["cancel", "3"]);
     fs::remove_dir(spool.path().join("pending/once")).unwrap();
     let before = tree(&spool);

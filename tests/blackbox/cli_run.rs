@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Both ways: nobody on the spool, and a daemon.
+/// A spool without a daemon, and one with a daemon.
 fn both() -> [Spool; 2] {
     [Spool::new(), Spool::serving(&[])]
 }
@@ -21,7 +21,7 @@ fn start(spool: &Spool, args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// The end of a run in the background; one that hangs is killed.
+/// The end of a command in the background. If it hangs, it is killed.
 fn end(mut child: Child) -> (Option<i32>, String, String) {
     let pid = i64::from(child.id());
     let deadline = std::time::Instant::now() + crate::spool::DEADLINE;
@@ -85,7 +85,7 @@ fn it_exits_as_the_job_did() {
             let done = spool.pirn(&[&["run"], &args[..]].concat());
             assert_eq!(done.code, code, "{args:?}: {}", done.stderr);
         }
-        // One try by default.
+        // A job has one try by default.
         let failed = spool.ls("failed");
         assert!(!failed.is_empty());
         for id in failed {
@@ -205,7 +205,7 @@ fn it_runs_just_this_job() {
     let other = spool.add(&["true"]);
     assert_eq!(spool.pirn(&["run", "true"]).code, 0);
     assert!(spool.has(&format!("pending/{other}")));
-    // A job in a queue of its own, too.
+    // The same for a job in another queue.
     let done = spool.pirn(&["run", "-q", "mail", "echo $PIRN_QUEUE"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, "mail\n"));
 }
@@ -259,7 +259,7 @@ fn interrupting_it_while_the_job_waits() {
     spool.wait_note("blocker");
     let child = start(&spool, &["--id", "7", "echo never"]);
     spool.wait_file("pending/7");
-    // It must be listening before it is told.
+    // The handler must be installed before the signal is sent.
     spool.wait_for("its signal handler", || {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();

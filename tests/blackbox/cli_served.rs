@@ -1,4 +1,4 @@
-//! Who adds a job or waits for one is told when no daemon is there to start it; never on standard output.
+//! `add` and `wait` say on stderr, never on stdout, that no daemon is there to start the job.
 
 use crate::spool::{DEADLINE, Spool};
 use std::fs::{self, File};
@@ -29,7 +29,7 @@ impl Waiting {
         fs::read_to_string(spool.beside(&format!("{}.{kind}", self.name))).unwrap()
     }
 
-    /// Waits until it has said so much on standard error, and that only.
+    /// Waits until it has written exactly this to standard error.
     fn wait_said(&self, spool: &Spool, expected: &str) {
         let is_said = || self.said(spool, "err") == expected;
         spool.wait_for(&format!("{}: {expected}", self.name), is_said);
@@ -59,7 +59,7 @@ fn add_says_that_nobody_serves() {
     let done = spool.pirn(&["add", "true"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"));
     assert_eq!(done.stderr, spool.unserved());
-    // More than are accepted together, and it is said once.
+    // The message appears once, though there are more jobs than are accepted together.
     let done = spool.pirn_with_input(&["add", "--batch"], "true\n".repeat(2500).as_bytes());
     assert_eq!((done.code, done.stdout.lines().count()), (0, 2500));
     assert_eq!(done.stderr, spool.unserved());
@@ -101,7 +101,7 @@ fn wait_and_log_say_what_they_wait_for() {
     spool.serve(&[]);
     assert_eq!(wait.end(&spool), (0, String::new(), told.clone()));
     assert_eq!(log.end(&spool), (0, "out\n".to_owned(), told));
-    // There is nothing to wait for any more.
+    // The job has ended: no message.
     let done = spool.pirn(&["wait", "1"]);
     assert_eq!(
         (done.code, done.stdout, done.stderr),
@@ -112,7 +112,7 @@ fn wait_and_log_say_what_they_wait_for() {
         (done.code, done.stdout.as_str(), done.stderr.as_str()),
         (0, "out\n", "")
     );
-    // Served, and yet it takes its time.
+    // A daemon serves the spool, but the job takes longer than the timeout.
     let done = spool.pirn(&["wait", "--timeout", "300ms", "2"]);
     assert_eq!((done.code, done.stdout.as_str()), (75, ""));
     assert!(
@@ -134,7 +134,7 @@ fn run_needs_no_daemon_and_says_nothing() {
     );
 }
 
-/// A job that leaves its queue for good must not be waited for: nothing would ever tell of it.
+/// `wait` must notice that a job leaves its queue for good: no other event would wake it.
 #[test]
 fn what_waits_for_a_job_in_a_queue_notices_that_it_is_withdrawn() {
     let spool = Spool::new();
@@ -150,7 +150,7 @@ fn what_waits_for_a_job_in_a_queue_notices_that_it_is_withdrawn() {
                 spool.unserved()
             );
             waiting.wait_said(&spool, &told);
-            // Into another queue first.
+            // First it goes to another queue.
             fs::create_dir_all(spool.path().join("pending/web")).unwrap();
             spool.mv(&format!("pending/mail/{id}"), "pending/web");
             if by_hand {
@@ -165,7 +165,7 @@ fn what_waits_for_a_job_in_a_queue_notices_that_it_is_withdrawn() {
     }
 }
 
-/// A `pirn run` has the spool, but starts no other job.
+/// A `pirn run` holds the lock, but starts no other job.
 #[test]
 fn beside_a_run_nobody_serves() {
     let spool = Spool::new();

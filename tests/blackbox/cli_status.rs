@@ -1,11 +1,11 @@
-//! `pirn status` beside a daemon that is just starting.
+//! `pirn status` while a daemon is starting.
 
 use crate::spool::Spool;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Runs a shell line in which `pirn` is ours; gives what it printed.
+/// Runs a shell line with our `pirn` in its path; gives its output.
 fn shell(spool: &Spool, line: &str) -> String {
     let pirn = spool.command([""]).get_program().to_owned();
     let path = std::env::var("PATH").unwrap();

@@ -9,7 +9,7 @@ use std::fs;
 
 #[test]
 fn cancel_a_waiting_job() {
-    // Without a daemon: it uses the files.
+    // Without a daemon, the command works on the files.
     let spool = Spool::new();
     spool.add(&["--name", "label", "-q", "mail", "true"]);
     ok(&spool, &["cancel", "1"]);
@@ -39,7 +39,7 @@ fn cancel_running_jobs() {
         );
         assert_eq!(spool.processes(id), [0; 0]);
     }
-    // Each that can be done is done.
+    // The possible changes are made, even if others fail.
     spool.drop_file("8", "sleep 600");
     spool.wait_note("8");
     let done = spool.pirn(&["cancel", "nobody", "8", "6"]);
@@ -47,7 +47,7 @@ fn cancel_running_jobs() {
     assert_eq!(spool.wait_record("failed/8")["reason"], "cancelled");
 }
 
-/// A job `7` that has failed with 5, and waits for its next try.
+/// A job `7` that has failed with code 5 and waits for its next try.
 fn between_two_tries() -> Spool {
     let spool = Spool::serving(&[]);
     spool.drop_json(
@@ -77,7 +77,7 @@ fn a_cancel_that_is_slower_than_the_daemon_keeps_what_the_job_did() {
         return;
     }
     let spool = between_two_tries();
-    // The daemon sees the move to failed/ and writes the end, before the command does.
+    // The daemon sees the move to failed/ and writes the end before the command does.
     let slow = "renameat2:delay_exit=500000";
     let done = traced(&spool, slow, None, "", &["cancel", "7"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
@@ -105,12 +105,12 @@ fn retry_one_and_all() {
     assert!(spool.has("failed/b"));
     ok(&spool, &["retry", "--failed"]);
     spool.wait_record("complete/b");
-    // One that completed may be run again, too.
+    // A completed job can be run again, too.
     ok(&spool, &["retry", "c"]);
     spool.wait_for("the second run of c", || spool.read("store/c") == "x\nx\n");
     spool.wait_record("complete/c");
     spool.stop();
-    // Without a daemon it waits; in its own queue, though that was removed.
+    // Without a daemon the job waits in its own queue, although the queue was removed.
     fs::remove_dir(spool.path().join("pending/mail")).unwrap();
     ok(&spool, &["retry", "b"]);
     assert!(spool.has("pending/mail/b") && !spool.has("complete/b"));
@@ -184,7 +184,8 @@ fn pause_one_queue() {
     spool.wait_record("complete/1");
 }
 
-/// A pause is a file, made or not whatever the settings are; those that change one setting keep the rest.
+/// Whether a pause file is created does not depend on the settings; a command that changes one setting keeps the
+/// others.
 #[test]
 fn config_set_keeps_the_order_and_the_words_of_the_rest() {
     let spool = Spool::made();

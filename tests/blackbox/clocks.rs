@@ -1,12 +1,12 @@
-//! Clocks that differ from one daemon to the next: no job is lost, no timeout fires wrongly, no retry waits longer
-//! than its longest backoff. (Most jumps while a daemon runs are in tests/sim.)
+//! Clocks that differ from one daemon to the next: no job is lost, no timeout fires wrongly, no retry waits longer than
+//! its longest backoff. (Most jumps during the life of a daemon are in tests/sim.)
 
 use crate::spool::{Spool, is_alive};
 use serde_json::json;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A record as a daemon leaves it that ended a first try and put the job back for a second.
+/// The record of a job whose first try a daemon has ended, and which waits for its second.
 fn waits_for_retry(retry_at: &str) -> serde_json::Value {
     json!({
         "command": "echo $PIRN_ATTEMPT", "tries": 3, "backoff": {"first": "200ms", "max": "1s"},
@@ -19,7 +19,7 @@ fn waits_for_retry(retry_at: &str) -> serde_json::Value {
 #[test]
 fn a_retry_waits_no_longer_than_its_longest_backoff() {
     let mut spool = Spool::made();
-    // As if the clock had been ten years ahead, a day ahead, or years behind when they were written.
+    // As if the clock had been ten years ahead, a day ahead, or years behind when the files were written.
     for (id, at) in [
         ("decade", "2036-11-21T00:00:00Z"),
         ("far", "2261-12-31T23:59:59Z"),
@@ -68,7 +68,7 @@ fn a_date_is_the_users_and_is_kept() {
     assert_eq!(spool.wait_record("failed/over")["reason"], "expired");
     spool.settle();
     assert_eq!(spool.ls("pending"), ["endless", "future"]);
-    // The user thinks better of it.
+    // The user changes the date.
     spool.drop_json("future", &command("2001-01-01T00:00:00Z"));
     spool.wait_record("complete/future");
 }
@@ -76,7 +76,7 @@ fn a_date_is_the_users_and_is_kept() {
 #[test]
 fn times_that_make_no_sense_cost_no_job() {
     let mut spool = Spool::made();
-    // A file from the future, one from before the epoch, and a record that began after now.
+    // A file from the future, one from before the epoch, and a record that started after now.
     spool.drop_file("new", "true");
     spool.drop_file("old", "true");
     for (id, date) in [("new", "2099-01-01"), ("old", "1901-12-14")] {
@@ -93,14 +93,14 @@ fn times_that_make_no_sense_cost_no_job() {
         assert_eq!(state, "complete", "{record}");
         assert!(record["duration"].as_f64().unwrap() >= 0.0, "{record}");
     }
-    // And empty files that look young for years are judged in the end.
+    // Empty files that look young for years are also judged in the end.
     let path = spool.path().join("pending/empty");
     std::fs::write(&path, "").unwrap();
     crate::tools::sh(&format!("touch -d 2099-01-01 {}", path.display()));
     spool.wait_bad("empty");
 }
 
-/// A daemon for which the machine has been up that much longer.
+/// A daemon that sees a boot clock with this offset, as if the machine had been up so much longer.
 fn serve_in_time(spool: &Spool, seconds: i64) -> Command {
     let pirn = spool.command([""]).get_program().to_owned();
     let offset = seconds.to_string();
@@ -129,7 +129,8 @@ fn another_boot_clock_after_a_restart_neither_kills_nor_spares() {
     }
     for seconds in [1_000_000, -60] {
         let mut spool = Spool::serving(&["--slots", "8"]);
-        // Two that sleep longer than the offset would allow, one that is to be ended, one that waits for its retry.
+        // Two jobs that sleep longer than the offset would allow, one that its timeout ends, one that waits for its
+        // retry.
         let long = json!({"command": "echo begun; sleep 3", "timeout": "1h", "once": true});
         spool.drop_json("long", &long);
         let short = json!({"command": "echo begun; sleep 600", "timeout": "4s", "tries": 1});
@@ -163,7 +164,7 @@ fn a_boot_clock_of_its_own_changes_nothing() {
     if !has_time_namespaces() {
         return;
     }
-    // Started in, killed in and started again in a place where the machine has been up for a month.
+    // The daemon is started, killed and started again with a boot clock that is a month ahead.
     let mut spool = Spool::new();
     let command = serve_in_time(&spool, 2_600_000);
     spool.serve_with(command);
@@ -191,7 +192,7 @@ fn a_boot_clock_of_its_own_changes_nothing() {
     );
 }
 
-/// Puts the wall clock of whoever loads it a year ahead while there is a file that is named in its environment.
+/// A library that puts the wall clock of its process a year ahead while the file named in the environment exists.
 const YEAR_AHEAD: &str = r#"#define _GNU_SOURCE
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -205,7 +206,7 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
 }
 "#;
 
-/// A daemon whose wall clock jumps a year ahead when the file is made; `None` where nothing can be compiled.
+/// A daemon whose wall clock jumps a year ahead when the file is created; `None` if nothing can be compiled here.
 fn serve_until_a_year_later(spool: &Spool, sign: &std::path::Path) -> Option<Command> {
     let (source, library) = (spool.beside("ahead.c"), spool.beside("ahead.so"));
     std::fs::write(&source, YEAR_AHEAD).unwrap();
@@ -246,7 +247,7 @@ fn a_jump_of_the_clock_while_a_job_runs_is_not_in_its_duration() {
     std::fs::write(sign, "").unwrap();
     gate.open(1);
     let record = spool.wait_record("complete/1");
-    // The dates are what the clock said.
+    // The dates are those that the clock showed.
     assert_eq!(year(&record, "finished_at"), began + 1, "{record}");
     assert!((0.0..60.0).contains(&seconds(&record)), "{record}");
 }

@@ -1,4 +1,4 @@
-//! `config.json` is live: a valid edit takes effect at once, a broken one is refused aloud and the old one stays.
+//! `config.json` is live: a valid change takes effect at once; an invalid one is reported, and the old settings stay.
 
 use crate::spool::Spool;
 use crate::tools::Gate;
@@ -23,7 +23,7 @@ fn slots_up_and_down() {
     spool.wait_for("three to run", || running(&spool) == 3);
     spool.config(r#"{"slots": 1}"#);
     spool.wait_daemon_log("config");
-    // Those that run go on; nothing is started until they are fewer than the slots.
+    // Running jobs go on; nothing is started until fewer run than there are slots.
     gate.open(2);
     spool.wait_for("two to end", || spool.ls("complete").len() == 2);
     spool.wait_for("one to go on", || running(&spool) == 1);
@@ -42,7 +42,7 @@ fn no_slots_start_nothing() {
     spool.serve(&[]);
     spool.drop_file("1", "true");
     fs::create_dir(spool.path().join("pending/mail")).unwrap();
-    // The daemon is seen to work by what it refuses.
+    // The quarantined file shows that the daemon is at work.
     spool.drop_file("bad", "{");
     spool.wait_bad("bad");
     assert!(spool.has("pending/1"));
@@ -158,11 +158,11 @@ fn defaults_when_nothing_is_said() {
         at[1] - at[0] >= 0.5 && at[2] - at[1] >= 1.0 && at[2] - at[0] < 10.0,
         "{at:?}"
     );
-    // The record carries what was asked for, which is nothing.
+    // The record has only the fields that were given: none.
     assert_eq!((record.get("tries"), record.get("backoff")), (None, None));
 }
 
-/// Config texts that are not valid, with what must be said about each.
+/// Invalid configs, with the words that the message about each must have.
 const INVALID: [(&str, &[&str]); 14] = [
     ("{\n \"slots\": \"many\"}", &["line 2", "slots"]),
     ("{\"slots\": -1}", &["line 1", "slots"]),
@@ -226,7 +226,7 @@ fn an_invalid_edit_is_refused_and_the_old_one_stays() {
     let mut spool = Spool::new();
     spool.config(r#"{"defaults": {"tries": 1}}"#);
     spool.serve(&[]);
-    // While it starts it may read, and refuse, an edit twice.
+    // A daemon that is starting may read, and refuse, an edit twice.
     spool.settle();
     for (n, (content, words)) in INVALID.iter().enumerate() {
         spool.config(content);
@@ -241,7 +241,7 @@ fn an_invalid_edit_is_refused_and_the_old_one_stays() {
     }
     spool.drop_file("1", "false");
     assert_eq!(spool.wait_record("failed/1")["attempt"], 1);
-    // And it is told on request.
+    // `status` shows it too.
     let status = spool.pirn(&["status"]).stdout;
     assert!(
         status.contains("config.json") && status.contains("line 1"),
@@ -265,10 +265,10 @@ fn a_daemon_does_not_start_with_an_invalid_config() {
 #[test]
 fn edits_in_place_and_removal() {
     let spool = Spool::serving(&[]);
-    // It has its lock before it reads the settings.
+    // The daemon takes its lock before it reads the settings.
     spool.settle();
     let file = spool.path().join("config.json");
-    // Written as a shell does, not renamed in; for a moment it is empty, and then half written.
+    // Written in place, as a shell does it: for a moment it is empty, then half written.
     fs::write(&file, "{\"defaults\": {\"tries\": 1}}").unwrap();
     spool.wait_daemon_log("config");
     spool.drop_file("1", "false");
@@ -321,7 +321,7 @@ fn sighup_rereads_the_config_named_on_the_command_line() {
     assert_eq!(spool.pirn(&["serve", "--config", "/no/such/file"]).code, 78);
 }
 
-/// What an accepted job gets, and what is paused, is in the settings that the daemon reads.
+/// The daemon's own settings decide what an accepted job gets, and what is paused.
 #[test]
 fn commands_read_the_settings_that_the_daemon_reads() {
     let mut spool = Spool::made();
@@ -348,12 +348,12 @@ fn commands_read_the_settings_that_the_daemon_reads() {
         assert!(done.stderr.contains(&shown), "{args:?}: {}", done.stderr);
     }
     assert_eq!(fs::read_to_string(&file).unwrap(), settings);
-    // The daemon writes it again.
+    // The daemon writes its lock file again.
     spool.rm("lock");
     spool.wait_for("the lock", || {
         spool.has("lock") && spool.read("lock").contains("config: ")
     });
-    // Without the daemon nobody knows.
+    // Without the daemon, its settings are not known.
     spool.stop();
     let id = spool.add(&["true"]);
     assert_eq!(spool.record(&format!("pending/{id}"))["tries"], 2);

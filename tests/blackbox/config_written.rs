@@ -1,4 +1,4 @@
-//! A `config.json` that is written where it is, as `>` does: half of it is no mistake of the user's.
+//! A `config.json` that is written in place, as `>` does it: half of it is not a mistake of the user.
 
 use crate::spool::{Spool, wait_for};
 use crate::tools::ok;
@@ -20,11 +20,11 @@ fn begin(spool: &Spool) -> File {
 #[test]
 fn the_daemon_waits_for_the_writer_and_says_nothing() {
     let spool = Spool::serving(&[]);
-    // It has its lock before it reads the settings.
+    // The daemon takes its lock before it reads the settings.
     spool.settle();
     for n in 0..20 {
         let mut file = begin(&spool);
-        // It has noticed by the time it has done something else.
+        // It has noticed the change before it judges the next job.
         spool.settle();
         file.write_all(REST.as_bytes()).unwrap();
         drop(file);
@@ -65,7 +65,7 @@ fn a_daemon_that_starts_waits_for_the_writer() {
     std::thread::scope(|scope| {
         let path = spool.path();
         scope.spawn(move || {
-            // It has its lock, and so reads the settings.
+            // The daemon has its lock, so that it now reads the settings.
             wait_for("the lock", || path.join("lock").exists());
             file.write_all(REST.as_bytes()).unwrap();
         });
@@ -94,7 +94,7 @@ fn commands_wait_for_the_writer() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        // Time enough to read the half. If it begins later, there is nothing to wait for.
+        // Time enough to read the unfinished settings. If the daemon starts to read later, it has nothing to wait for.
         std::thread::sleep(std::time::Duration::from_millis(100));
         file.write_all(REST.as_bytes()).unwrap();
         drop(file);
@@ -108,7 +108,7 @@ fn commands_wait_for_the_writer() {
     ok(&spool, &["ls", "-q", "mail"]);
 }
 
-/// A reader asks the kernel whether somebody writes, and the kernel tells it by a signal when somebody begins to.
+/// A reader asks the kernel for a lease, and the kernel sends it a signal when somebody opens the file for writing.
 #[test]
 fn a_command_that_reads_is_not_ended_by_who_writes() {
     let spool = Spool::made();
@@ -126,7 +126,7 @@ fn a_command_that_reads_is_not_ended_by_who_writes() {
     });
 }
 
-/// Settings may be kept elsewhere, and be for others to read.
+/// Settings may be elsewhere, and be readable by others.
 #[test]
 fn config_set_keeps_a_link_and_the_mode_and_owner() {
     let spool = Spool::made();
@@ -146,7 +146,7 @@ fn config_set_keeps_a_link_and_the_mode_and_owner() {
     if is_root {
         assert_eq!((look.uid(), look.gid()), (1234, 1235));
     }
-    // One that leads nowhere is not replaced either.
+    // A link without a target is not replaced either.
     fs::remove_file(&real).unwrap();
     let done = spool.pirn(&["config", "set", "slots", "4"]);
     assert_eq!(done.code, 1, "{}", done.stderr);
@@ -154,7 +154,7 @@ fn config_set_keeps_a_link_and_the_mode_and_owner() {
     assert!(link.is_symlink() && !real.exists());
 }
 
-/// The owner of the spool reads them, whoever wrote them.
+/// The owner of the spool can read the settings, whoever wrote them.
 #[test]
 fn new_settings_are_the_spools_owners() {
     if !nix::unistd::geteuid().is_root() {

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 /// Half of the files are moved into place, half are written there in two parts, fifty open at a time.
 #[test]
 fn every_file_runs_exactly_once() {
-    // `PIRN_TEST_DROPS=100000` is the figure of the issue; the default keeps CI short.
+    // `PIRN_TEST_DROPS=100000` is the full load; the default keeps CI short.
     let count: usize = std::env::var("PIRN_TEST_DROPS").map_or(6_000, |n| n.parse().unwrap());
     let spool = Spool::serving(&[]);
     let runs = spool.beside("runs");
     File::create(&runs).unwrap();
-    // One line, appended in one write: what ran is counted outside of the spool.
+    // Each job appends one line in one write, so that runs are counted outside of the spool.
     let job = |n: usize| format!("echo {n} >> {}", runs.display());
     std::thread::scope(|scope| {
         scope.spawn(|| {

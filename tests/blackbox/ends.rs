@@ -1,4 +1,4 @@
-//! How tries end and what follows: timeouts, exit codes, tries, backoff, what the record says of it.
+//! How tries end and what follows: timeouts, exit codes, tries, backoff, and their traces in the record.
 
 use crate::spool::Spool;
 use crate::tools::text;
@@ -48,7 +48,7 @@ fn a_job_that_tidies_up_in_its_grace() {
         ("failed", &json!("timeout"), &json!(3))
     );
     assert!(text(&record, "output").ends_with("tidy\n"));
-    // Also one that then exits 0 did not do its work.
+    // A try that exits with 0 after its timeout has failed, too.
     let job = json!({"command": "trap 'exit 0' TERM; while :; do sleep 0.02; done", "timeout": "200ms", "tries": 1});
     let (state, record) = spool.run_json("2", &job);
     assert_eq!(
@@ -142,7 +142,7 @@ fn backoff_grows_to_its_bound() {
         .map(|line| line.parse::<f64>().unwrap() / 1e6)
         .collect();
     let waits: Vec<f64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    // Jitter takes at most a quarter; nothing but a slow machine adds to it.
+    // Jitter shortens a wait by at most a quarter; only a slow machine makes it longer.
     for (wait, nominal) in waits.iter().zip([100.0, 200.0, 250.0, 250.0]) {
         assert!(
             *wait >= nominal * 0.5 && *wait < nominal + 5_000.0,
@@ -213,7 +213,7 @@ fn what_a_job_leaves_in_the_background_does_not_hold_its_end() {
         ("complete", &json!(0))
     );
     assert!(text(&record, "output").starts_with("early\n"));
-    // After a failure, whatever is left must be gone before another try.
+    // After a failure, no process of the try may be left when the next one starts.
     let runs = spool.beside("runs");
     let line = format!(
         "[ -z \"$(cat {0} 2>/dev/null | xargs -r -n1 sh -c 'kill -0 $0 2>/dev/null && echo alive')\" ] || echo two at once; sleep 600 & echo $! >> {0}; false",

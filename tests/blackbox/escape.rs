@@ -1,4 +1,4 @@
-//! Jobs that hide, multiply or outlive their daemon: none of their processes is left behind.
+//! Jobs that hide, multiply or outlive their daemon: none of their processes survives.
 
 use crate::spool::Spool;
 use crate::tools::{Gate, text};
@@ -24,7 +24,7 @@ fn a_job_that_steers_itself() {
 #[test]
 fn a_job_that_hides_from_its_session_and_its_mark() {
     let spool = Spool::serving(&[]);
-    // A double fork into a session of its own, without our variables, that keeps the log open.
+    // It forks twice into a session of its own, without our variables, and keeps the log open.
     let hidden = spool.beside("hidden");
     let line = format!(
         "echo begun; setsid env -i sh -c 'echo $$ > {}; exec sleep 600' & sleep 600",
@@ -44,7 +44,7 @@ fn a_job_that_hides_from_its_session_and_its_mark() {
 fn a_hidden_process_that_was_orphaned_before() {
     let spool = Spool::serving(&[]);
     let hidden = spool.beside("hidden");
-    // Its parents end first: only the log's lock, or the subreaper, tells whose it is.
+    // Its parents end first: only the lock of the log, or the subreaper, shows whose process it is.
     let line = format!(
         "echo begun; (setsid env -i sh -c 'echo $$ > {}; exec sleep 600' &) ; sleep 600",
         hidden.display()
@@ -79,7 +79,7 @@ fn zombies_are_reaped() {
         "for i in 1 2 3 4 5; do (setsid sh -c 'sleep 0.05' &) ; done",
     );
     spool.wait_record("complete/7");
-    // Nor is anything left of what never came to run.
+    // A job that could not be started leaves nothing behind either.
     spool.drop_json("8", &json!({"command": ["/no/such/program"]}));
     spool.drop_json(
         "9",
@@ -112,11 +112,11 @@ fn a_crash_leaves_the_job_running_and_the_next_daemon_takes_it() {
     spool.serve(&[]);
     spool.settle();
     assert!(spool.has("active/7") && spool.processes("7") == [note["pid"].as_i64().unwrap()]);
-    // Steering works on a job that was adopted.
+    // An adopted job can be steered.
     gate.open(1);
     let (_, record) = spool.wait_end("7");
     assert_eq!(spool.read("log/7"), "run\nend\n");
-    // Its status is known from kernel 6.15 on; before, it was interrupted.
+    // Its exit status is known from kernel 6.15 on; older kernels make it an interruption.
     match text(&record, "reason") {
         "exited" => assert_eq!(record["exit_code"], 6),
         reason => assert_eq!(reason, "interrupted"),

@@ -1,11 +1,11 @@
-//! What a record may ask for, and that it is what the job gets: the program and its surroundings (DESIGN section 3).
+//! Every field that a record may have has its effect on the job: the program and its surroundings (DESIGN section 3).
 
 use crate::spool::Spool;
 use crate::tools::{sh, text};
 use serde_json::{Value, json};
 use std::fs;
 
-/// Runs a record that must complete; gives what it printed.
+/// Runs a record that must complete; gives its output.
 fn output(spool: &Spool, name: &str, record: &Value) -> String {
     let (state, record) = spool.run_json(name, record);
     assert_eq!(state, "complete", "{record}");
@@ -23,7 +23,7 @@ fn command_as_text_and_as_list() {
         ),
         "2 a  b\n"
     );
-    // Executed as it is: no shell looks at it.
+    // The list is executed as it is, without a shell.
     let list = json!({"command": ["printf", "<%s>", "$HOME", "a  b", "", "*", "ü"]});
     assert_eq!(output(&spool, "list", &list), "<$HOME><a  b><><*><ü>");
     let path = json!({"command": ["/bin/echo", "by path"]});
@@ -117,7 +117,7 @@ fn cwd() {
         );
         assert!(text(&record, "error").contains(cwd), "{record}");
     }
-    // Without one: the scratch directory if there is one.
+    // Without `cwd`, the job runs in its scratch directory, if it has one.
     let scratch = output(
         &spool,
         "4",
@@ -199,11 +199,11 @@ fn stdin() {
         .unwrap();
     let expected = String::from_utf8(expected.stdout).unwrap();
     assert_eq!(output(&spool, "bytes", &job), format!("{expected}done\n"));
-    // Every try reads it from its start.
+    // Every try reads its standard input from the start.
     let job = json!({"command": "cat; exit $((PIRN_ATTEMPT < 2))", "stdin": "again\n", "backoff": {"first": "5ms"}});
     spool.run_json("tries", &job);
     assert_eq!(spool.read("log/tries"), "again\nagain\n");
-    // The record keeps both as they were.
+    // The record keeps both fields unchanged.
     assert_eq!(spool.record("complete/bytes")["stdin_base64"], all);
     assert_eq!(spool.record("complete/text")["stdin"], "two\nlines ü");
     spool.drop_json(

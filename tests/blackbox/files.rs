@@ -1,4 +1,4 @@
-//! What a pending file may be, and the queues it may wait in (DESIGN section 3).
+//! The forms of a pending file, and the queues in which it may wait (DESIGN section 3).
 
 use crate::spool::Spool;
 use crate::tools::{Gate, sh, text};
@@ -39,7 +39,7 @@ fn a_script_runs_through_its_own_interpreter() {
     spool.drop_file("spaced", "#! /bin/sh -eu\necho before; false; echo after\n");
     assert_eq!(spool.wait_record("complete/py")["output"], "10 1\n");
     assert_eq!(spool.wait_record("complete/awk")["output"], "from awk\n");
-    // The argument -e counts: it ends at the first failure.
+    // The argument -e has its effect: the script ends at the first failure.
     let (state, record) = spool.wait_end("spaced");
     assert_eq!(
         (state.as_str(), &record["exit_code"]),
@@ -104,7 +104,7 @@ fn windows_line_ends_are_said_for_what_they_are() {
     let spool = Spool::serving(&[]);
     spool.drop_file("s", "#!/bin/sh\r\necho hi\r\n");
     let (_, record) = spool.wait_end("s");
-    // Either it runs, or the record says what could not be started.
+    // Either it runs, or the record says which program could not be started.
     assert!(
         record["output"].as_str().is_some_and(|o| o.contains("hi"))
             || text(&record, "error").contains("/bin/sh"),
@@ -127,7 +127,7 @@ fn queues_are_directories() {
 #[test]
 fn a_queue_is_filled_in_the_moment_it_is_made() {
     let spool = Spool::serving(&[]);
-    // mkdir and drop without a pause; then a directory moved in with jobs in it.
+    // mkdir and a drop without a pause; then a directory with jobs is moved in.
     for n in 0..20 {
         fs::create_dir(spool.path().join(format!("pending/q{n}"))).unwrap();
         spool.drop_file(&format!("q{n}/job{n}"), "echo $PIRN_QUEUE");
@@ -204,7 +204,7 @@ fn a_queue_removed_while_its_job_runs() {
     spool.wait_note("1");
     fs::remove_dir(&queue).unwrap();
     gate.open(2);
-    // Its next try needs a place to wait: the queue is made again.
+    // The queue is made again, because the next try waits in it.
     let record = spool.wait_record("complete/1");
     assert_eq!(
         (&record["attempt"], &record["queue"]),
@@ -226,7 +226,7 @@ fn the_queue_field_routes_a_drop() {
     assert_eq!(spool.wait_record("complete/1")["output"], "mail\n");
     assert_eq!(spool.wait_record("complete/2")["output"], "default\n");
     assert!(spool.path().join("pending/mail").is_dir());
-    // In a queue's directory, the directory is the truth.
+    // For a file in a queue's directory, the directory decides, not the record.
     spool.drop_json(
         "mail/3",
         &json!({"command": "echo $PIRN_QUEUE", "queue": "web"}),
@@ -263,7 +263,7 @@ fn the_spool_is_private() {
 #[test]
 fn a_job_named_like_its_queue() {
     let spool = Spool::serving(&[]);
-    // pending/ cannot have both a file and a directory of one name: said, not stuck.
+    // pending/ cannot have a file and a directory of the same name: the reason says so, and no other job is stuck.
     spool.drop_json("mail", &json!({"command": "echo never", "queue": "mail"}));
     assert!(spool.wait_bad("mail").contains("queue"));
     fs::create_dir(spool.path().join("pending/mail")).unwrap();
@@ -283,7 +283,7 @@ fn a_queue_made_with_the_name_of_a_running_job() {
     spool.wait_note("mail");
     fs::create_dir(spool.path().join("pending/mail")).unwrap();
     gate.open(2);
-    // There is no room for its next try; what it did is not lost, and nothing is blamed on a newer job.
+    // The next try has no place to wait: the record of the job is kept, and a newer job is not affected.
     let (state, record) = spool.wait_end("mail");
     if state == "failed" {
         assert_eq!(record["attempts"].as_array().unwrap().len(), 1);

@@ -1,4 +1,4 @@
-//! A daemon that was handed a control group: no process of a job can leave it.
+//! A daemon with a delegated control group: no process of a job can leave it.
 
 use crate::spool::{Spool, is_alive};
 use serde_json::json;
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A control group, marked as handed over, for as long as the test needs it.
+/// A control group, marked as delegated, which is removed after the test.
 pub struct Group(PathBuf);
 
 impl Group {
@@ -44,7 +44,7 @@ impl Group {
         Some(group)
     }
 
-    /// As systemd marks what it delegates.
+    /// Sets the mark that systemd sets on delegated groups.
     fn mark(&self) -> bool {
         Command::new("python3")
             .args([
@@ -56,7 +56,7 @@ impl Group {
             .is_ok_and(|status| status.success())
     }
 
-    /// A daemon of the spool that runs in it.
+    /// Serves the spool with a daemon inside the group.
     pub fn serve(&self, spool: &mut Spool) {
         let mut command = Command::new("sh");
         command
@@ -73,7 +73,7 @@ impl Group {
         spool.serve_with(command);
     }
 
-    /// The names of the groups in it.
+    /// The names of the groups inside it.
     fn jobs(&self) -> Vec<String> {
         let entries = fs::read_dir(&self.0).unwrap().flatten();
         entries
@@ -98,8 +98,8 @@ impl Drop for Group {
     }
 }
 
-/// A job with a process that nothing but the control group can tell to be its: a session of its own, without our
-/// variables and our output, whose parents have ended. Gives that process.
+/// Runs a job with a process that only the control group shows to be the job's: it has a session of its own, neither
+/// our variables nor our output, and its parents have ended. Gives that process.
 fn run_escaper(spool: &Spool, timeout: &str) -> i64 {
     let note = spool.beside("escaped");
     let line = format!(
@@ -129,7 +129,7 @@ fn nothing_escapes_from_a_control_group() {
     assert!(!is_alive(escaped), "a process was left");
     spool.wait_for("its group to be gone", || group.jobs().is_empty());
 
-    // The control: without a group it does escape, so that the above is no accident.
+    // The control: without a group the process does escape, so that the group is what caught it.
     let plain = Spool::serving(&[]);
     let escaped = run_escaper(&plain, "2s");
     assert_eq!(plain.wait_record("failed/7")["reason"], "timeout");
@@ -183,7 +183,7 @@ fn what_a_good_job_leaves_behind_lives_on_in_its_group() {
     let _ = Command::new("kill")
         .args(["-KILL", &left.to_string()])
         .status();
-    // The next daemon clears up.
+    // The next daemon removes it.
     spool.stop();
     spool.wait_for("its end", || !is_alive(left));
     group.serve(&mut spool);

@@ -1,4 +1,4 @@
-//! What cannot be a job: nothing is followed, blocked on or run, and it goes to `bad/` with a reason beside it.
+//! Files that cannot be jobs: none is followed, waited for or run; each goes to `bad/` with a reason beside it.
 
 use crate::spool::Spool;
 use crate::tools::{sh, text};
@@ -33,7 +33,7 @@ fn what_is_no_regular_file() {
         );
         assert!(!pending.join(name).exists());
     }
-    // What the link points at is untouched, and the link itself was moved, not its target.
+    // The target of the link is untouched; the link was moved, not its target.
     assert_eq!(fs::read_to_string(&secret).unwrap(), "echo followed");
     assert!(
         fs::symlink_metadata(spool.path().join("bad/symlink"))
@@ -102,7 +102,7 @@ fn a_file_that_is_too_large() {
         "{reason}"
     );
     assert_eq!(spool.wait_record("complete/most")["output"], "ran\n");
-    // What was moved is what was dropped.
+    // The file was moved whole.
     assert_eq!(spool.read("bad/more").len(), (16 << 20) + 1);
 }
 
@@ -135,7 +135,7 @@ fn names_that_are_no_ids() {
     spool.wait_for("six in bad/", || spool.ls("bad").len() == 12);
     assert_eq!(spool.ls("pending"), [""; 0]);
     for name in spool.ls("bad") {
-        // What is in bad/ can be shown on a terminal and given to a command.
+        // The names in bad/ can be shown on a terminal and be given to a command.
         assert!(
             name.len() <= 255 && !name.starts_with(['-', '.']) && !name.contains(char::is_control),
             "{name:?}"
@@ -163,7 +163,7 @@ fn the_longest_name_works_in_all_states() {
     );
     spool.drop_file(&"n".repeat(129), "echo never");
     assert!(spool.wait_bad(&"n".repeat(129)).contains("129"));
-    // Used again: the older run cannot be called NAME~1, and still is not lost.
+    // The name is used again: the older run cannot be called NAME~1, and is kept all the same.
     spool.drop_file(&id, "echo second");
     spool.wait_for("the second run", || {
         spool.has(&format!("complete/{id}"))

@@ -1,5 +1,5 @@
-//! Files that are large, deep or changed under the daemon's eyes: nothing is followed, nothing runs that was not
-//! judged, and nothing is lost.
+//! Files that are large, deep, or changed while the daemon looks: no link is followed, only judged files run, and no
+//! job is lost.
 
 use crate::spool::Spool;
 use crate::tools::Gate;
@@ -61,7 +61,7 @@ fn json_a_hundred_thousand_levels_deep() {
     assert_eq!(spool.wait_record("complete/after")["output"], "alive\n");
 }
 
-/// Somebody swaps the file for a link to another, back and forth, as fast as that goes.
+/// Somebody keeps replacing the file with a link to another and back, as fast as possible.
 #[test]
 fn a_file_swapped_for_a_symlink_in_a_loop() {
     let spool = Spool::serving(&[]);
@@ -89,7 +89,7 @@ fn a_file_swapped_for_a_symlink_in_a_loop() {
     spool.settle();
     let traces = fs::read_to_string(&traces).unwrap_or_default();
     assert!(!traces.contains("followed"), "a link was followed");
-    // The links themselves were moved, and what they point at was not.
+    // The links were moved, and their targets were not.
     assert!(secret.exists());
     for name in spool.ls("bad").iter().filter(|n| !n.ends_with(".reason")) {
         let look = fs::symlink_metadata(spool.path().join("bad").join(name)).unwrap();
@@ -103,7 +103,7 @@ fn a_file_swapped_for_a_symlink_in_a_loop() {
     assert!(ended.iter().all(|id| id.starts_with("swapped")));
 }
 
-/// Who keeps the file open may write into it when it has been taken, and again when it runs.
+/// A user who keeps a file open may write into it after it was claimed, and again while the job runs.
 #[test]
 fn a_writer_that_edits_after_acceptance() {
     use std::io::{Seek, Write};
@@ -111,10 +111,10 @@ fn a_writer_that_edits_after_acceptance() {
     let mut gate = Gate::new(&spool, "gate");
     spool.drop_file("blocker", gate.wait());
     spool.wait_note("blocker");
-    // Written again while it waits: what is there last is run, whole.
+    // Written again while it waits: the last content runs, whole.
     spool.drop_file("waits", "echo first");
     fs::write(spool.path().join("pending/waits"), "echo second; echo line").unwrap();
-    // Written again while it runs: what was taken runs, and its record is not what was written.
+    // Written again while it runs: the claimed content runs, and the record does not have the new one.
     spool.drop_json(
         "runs",
         &json!({"command": format!("echo taken; {}", gate.wait()), "priority": 1}),
@@ -135,7 +135,7 @@ fn a_writer_that_edits_after_acceptance() {
         spool.wait_record("complete/waits")["output"],
         "second\nline\n"
     );
-    // Nor is it when it has ended.
+    // The record does not have it after the end either.
     file.rewind().unwrap();
     file.write_all(b"{\"command\": \"echo edited again\"}")
         .unwrap();
@@ -143,7 +143,7 @@ fn a_writer_that_edits_after_acceptance() {
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
 
-/// Somebody renames a queue's directory, back and forth, while its jobs are judged, claimed and started.
+/// Somebody keeps renaming a queue's directory and back while its jobs are judged, claimed and started.
 #[test]
 fn a_queue_that_is_renamed_in_a_loop_loses_no_job() {
     const JOBS: usize = 600;

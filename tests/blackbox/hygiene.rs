@@ -1,4 +1,4 @@
-//! A daemon that was started carelessly: its jobs see nothing of that, and it still does what it is told.
+//! A daemon that was started with careless settings: its jobs inherit none of them, and it still obeys signals.
 
 use crate::spool::Spool;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Starts the daemon through a little Python.
+/// Starts the daemon from a little Python program.
 fn serve_through(spool: &mut Spool, python: &str) {
     let pirn = spool.command([""]).get_program().to_owned();
     let code = format!(
@@ -23,7 +23,7 @@ fn serve_through(spool: &mut Spool, python: &str) {
     spool.serve_with(command);
 }
 
-/// The worst of parents.
+/// A parent that passes on all that it can.
 const CARELESS: &str = "
 everything = set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}
 for s in everything:
@@ -37,7 +37,7 @@ os.chdir('/proc')
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 ";
 
-/// Shows what a job has, from /proc, without a shell in between.
+/// Shows the state of a job's process, from /proc, without a shell in between.
 const SHOW: &str = "
 import os
 for line in open('/proc/self/status'):
@@ -97,7 +97,7 @@ fn nothing_of_a_careless_parent_reaches_a_job() {
         assert_eq!(seen["Odd"], odd, "{id}");
         assert_ne!(seen["Cwd"], "/proc", "{id}");
     }
-    // All that it needs is heard again.
+    // The daemon still reacts to signals and to changed files.
     spool.config(r#"{"slots": 1, "keep": "1h"}"#);
     spool.wait_daemon_log("config: read");
     spool.stop();
@@ -113,7 +113,7 @@ fn an_ignored_sigchld_hides_no_end() {
         (&record["exit_code"], &record["output"]),
         (&json!(7), &json!("out\n"))
     );
-    // An orphan is reaped all the same, and no process stays a zombie.
+    // It still reaps an orphan, and no zombie stays.
     spool.drop_file("2", "(sleep 0.2 & ) ; exit 0");
     spool.wait_record("complete/2");
     spool.wait_no_process("2");
@@ -130,7 +130,7 @@ fn nohup_and_a_closed_standard_output() {
         .arg(pirn);
     command.env("PIRN_SPOOL", spool.path());
     spool.serve_with(command);
-    // Whatever the daemon opened first is not in a job's hands.
+    // A job inherits none of the descriptors that the daemon opened first.
     let line = "find /proc/$$/fd -mindepth 1 -printf '%f %l\\n'; exit 0";
     spool.drop_file("1", line);
     let output = spool.wait_record("complete/1")["output"]
@@ -140,7 +140,7 @@ fn nohup_and_a_closed_standard_output() {
     let log = spool.path().join("log/1").display().to_string();
     let expected = format!("0 /dev/null\n1 {log}\n2 {log}\n");
     assert_eq!(output, expected);
-    // nohup's purpose holds, or HUP means to read the settings: never an end.
+    // HUP is ignored, as under nohup, or makes the daemon read the settings; it never ends it.
     spool.signal("HUP");
     spool.drop_file("2", "true");
     spool.wait_record("complete/2");
@@ -162,7 +162,7 @@ fn all_descriptors_closed() {
         &json!({"command": "ls -l /nowhere; echo out", "split": true}),
     );
     spool.wait_record("complete/1");
-    // Nothing that the daemon says went into its own files.
+    // No message of the daemon went into the spool's own files.
     let (pid, version) = (spool.daemon_pid().unwrap(), env!("CARGO_PKG_VERSION"));
     assert_eq!(
         spool.read("lock"),

@@ -1,10 +1,10 @@
-//! A try that a crash, a reboot or a forced stop cuts off uses up none of the job's tries; a bound of its own ends a job
-//! that is cut off again and again.
+//! A try that a crash, a reboot or a forced stop cuts off uses up none of the job's tries; a limit of its own ends a
+//! job that is cut off again and again.
 
 use crate::spool::Spool;
 use serde_json::{Value, json};
 
-/// Ends the daemon and what runs, as a service manager that has lost its patience does.
+/// Kills the daemon and the running jobs, as a service manager does after its timeout.
 fn stop_by_force(spool: &mut Spool) {
     let said = || spool.daemon_log().matches("stopping").count();
     let before = said();
@@ -14,7 +14,7 @@ fn stop_by_force(spool: &mut Spool) {
     assert_eq!(spool.wait_exit(), 0);
 }
 
-/// Runs a job until it has its note, and ends the daemon by force; so many times. Another daemon serves then.
+/// Runs a job until it has its note, and kills the daemon and the job; `times` times. Then starts another daemon.
 fn interrupt(spool: &mut Spool, id: &str, times: usize) {
     for _ in 0..times {
         spool.wait_note(id);
@@ -23,7 +23,7 @@ fn interrupt(spool: &mut Spool, id: &str, times: usize) {
     }
 }
 
-/// Waits to be ended as long as the file `go` is not there.
+/// A command that runs until it is killed, unless the file `go` exists.
 fn until_go(spool: &Spool, then: &str) -> String {
     let go = spool.beside("go");
     format!(
@@ -62,7 +62,7 @@ fn a_forced_stop_uses_up_no_try() {
     assert_eq!(record["exit_code"], 3);
 }
 
-/// What a daemon finds whose machine went down under jobs that ran: one noted, one not.
+/// The spool after the machine went down while two jobs ran: one with a note, one without.
 #[test]
 fn a_reboot_uses_up_no_try() {
     let mut spool = Spool::new();
@@ -110,7 +110,7 @@ fn the_third_interruption_is_the_last() {
         error.contains("3 times") && error.contains("max_interruptions"),
         "{error}"
     );
-    // By hand it begins afresh.
+    // A retry by hand counts from the start again.
     assert_eq!(spool.pirn(&["retry", "heavy"]).code, 0);
     let again = spool.wait_note("heavy");
     assert_eq!(

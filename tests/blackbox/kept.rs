@@ -1,4 +1,4 @@
-//! What was asked for stays in the record, known to pirn or not; what was forged does not.
+//! The record keeps all fields that it was given, known to pirn or not, but no forged results.
 
 use crate::spool::Spool;
 use crate::tools::text;
@@ -18,7 +18,7 @@ fn unknown_keys_are_carried_along_byte_for_byte() {
         odd.join(",\n")
     );
     spool.drop_file("1", &record);
-    // Not every JSON reader takes all of these numbers: ours are not asked to.
+    // Some JSON readers do not accept all of these numbers; pirn must.
     spool.wait_file("complete/1");
     let kept = spool.read("complete/1");
     for value in [
@@ -31,7 +31,7 @@ fn unknown_keys_are_carried_along_byte_for_byte() {
     ] {
         assert!(kept.contains(value), "{value} is not in {kept}");
     }
-    // And by the commands.
+    // The commands show them, too.
     let shown = spool.pirn(&["show", "--json", "1"]).stdout;
     assert!(shown.contains("12345678901234567890123") && shown.contains(r#""tries_left": 1.50"#));
 }
@@ -77,7 +77,7 @@ fn a_record_that_was_shown_can_be_dropped_again() {
         (&record["id"], &record["output"]),
         (&json!("copy"), &json!("copy\n"))
     );
-    // A new job, with tries of its own.
+    // It is a new job with tries of its own.
     assert_eq!(record["attempts"].as_array().unwrap().len(), 2);
     assert_eq!(record.get("state"), None, "the directory is the state");
 }

@@ -1,4 +1,4 @@
-//! Where the jobs of a killed daemon go to a process that never reaps them, their exit codes are still there to read.
+//! If a killed daemon's jobs have a new parent that never reaps them, their exit codes can still be read.
 
 use crate::spool::{Spool, is_alive, wait_for};
 use crate::tools::{Gate, sh};
@@ -7,7 +7,7 @@ use std::fs;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-/// Becomes a subreaper, starts what its arguments say, and never waits for anything.
+/// Becomes a subreaper, starts the program in its arguments, and never waits for a child.
 const NEVER_REAPS: &str = "
 import ctypes, signal, subprocess, sys
 PR_SET_CHILD_SUBREAPER = 36
@@ -17,7 +17,7 @@ subprocess.Popen(sys.argv[1:])
 signal.pause()
 ";
 
-/// The parent of a daemon, and of its jobs once it was killed.
+/// The parent of the daemon, and of its jobs once the daemon is killed.
 struct LateReaper(Child);
 
 impl LateReaper {
@@ -65,7 +65,7 @@ impl LateReaper {
 impl Drop for LateReaper {
     fn drop(&mut self) {
         let pid = self.0.id();
-        // A daemon that a failed test has not killed.
+        // The daemon, if a failed test has not killed it.
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         for child in children.unwrap_or_default().split_ascii_whitespace() {
             let _ = Command::new("kill").args(["-KILL", child]).status();
@@ -81,7 +81,7 @@ fn parent(pid: i64) -> Option<i64> {
     fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// A job that waits at the gate and ends like this.
+/// A job that waits at the gate and then ends with this command.
 fn job(gate: &Gate, end: &str) -> Value {
     json!({"command": format!("{}; {end}", gate.wait()), "tries": 1, "timeout": "6s"})
 }
@@ -112,7 +112,7 @@ fn exit_codes_of_zombies_are_recorded() {
     wait_for("four zombies", || {
         !pids[..4].iter().any(|pid| is_alive(*pid))
     });
-    // Their time passes before anybody looks: they had ended by themselves.
+    // Their timeouts pass before a daemon looks, but they ended by themselves before.
     wait_for("the timeout to pass", || {
         began.elapsed() > Duration::from_secs(7)
     });
@@ -142,7 +142,7 @@ fn exit_codes_of_zombies_are_recorded() {
     assert_eq!(ended("good"), ("complete".to_owned(), good));
     let crashed = [json!("signaled"), null.clone(), json!(11), json!(1)];
     assert_eq!(ended("crashed"), (failed.clone(), crashed));
-    // One that was killed went with its daemon: its next try finds the gate shut.
+    // The killed job ended with its daemon: its next try waits at the gate.
     spool.wait_for("its second try", || {
         spool.wait_note("killed")["attempt"] == 2
     });
@@ -154,7 +154,7 @@ fn exit_codes_of_zombies_are_recorded() {
     );
     assert_eq!(note["attempts"][0]["reason"], "interrupted", "{note}");
 
-    // One that ends under the next daemon, and is not reaped either.
+    // One job ends under the next daemon, and is not reaped either.
     second.open(1);
     assert_eq!(ended("late"), (failed, seven), "{}", spool.daemon_log());
     assert!(

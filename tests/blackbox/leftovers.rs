@@ -1,4 +1,4 @@
-//! A try that failed leaves nothing behind that could live beside the next one.
+//! A failed try leaves no process behind that could run beside the next try.
 
 use crate::groups::Group;
 use crate::spool::{Spool, is_alive};
@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The ways to leave a process behind that has let go of the job's output: what a try does about it, how the process
-/// is started, and how the try ends.
+/// Ways to leave a process behind that has closed the job's output: the end of the try, how the process is started, and
+/// how the try ends.
 const WAYS: [(&str, &str, &str); 5] = [
     (
         "session",
@@ -39,8 +39,8 @@ const WAYS: [(&str, &str, &str); 5] = [
     ),
 ];
 
-/// A job of four tries, each of which notes in `DIR/NAME.two` which processes of earlier tries live beside it, leaves
-/// a process behind that is noted in `DIR/NAME.pids`, and fails.
+/// A job with four tries. Each notes in `DIR/NAME.two` the processes of earlier tries that are alive, leaves a process
+/// behind whose pid it appends to `DIR/NAME.pids`, and fails.
 fn job(dir: &Path, name: &str, leave: &str, end: &str) -> Value {
     let base = dir.join(name);
     let base = base.display();
@@ -108,7 +108,7 @@ fn a_dead_leader_names_the_session_to_look_through() {
     let gate = Gate::new(&spool, "gate");
     let dir = spool.beside("notes");
     fs::create_dir(&dir).unwrap();
-    // Without our variables and output, and orphaned: nothing but the session says whose it is.
+    // It has neither our variables nor our output, and is an orphan: only the session shows whose it is.
     let leave = "(env -i sh -c \"$left\" </dev/null >/dev/null 2>&1 &)";
     let end = format!("[ $PIRN_ATTEMPT = 1 ] || exit 0; {}", gate.wait());
     spool.drop_json("7", &job(&dir, "7", leave, &end));
@@ -170,7 +170,7 @@ fn what_a_good_run_left_outlives_a_later_run_that_fails() {
     );
     spool.drop_file("7", format!("lines=1; {left}"));
     spool.wait_record("complete/7");
-    // Starts are counted in ticks of 10 ms: those within the same one look equally old.
+    // Start times are counted in ticks of 10 ms: within one tick, processes seem to have started together.
     let ended = Instant::now();
     spool.wait_for("another tick", || {
         ended.elapsed() > Duration::from_millis(20)
@@ -209,7 +209,7 @@ fn what_a_good_run_left_is_not_adopted_as_the_next_one() {
     spool.drop_json("7", &job);
     spool.wait_log("7", "begun");
     spool.crash();
-    // As if the daemon had been killed before it could write its note.
+    // As if the daemon had been killed before it wrote the note.
     fs::write(spool.path().join("active/7"), job.to_string()).unwrap();
     spool.serve(&[]);
     spool.wait_daemon_log("7: still running as process");
@@ -219,7 +219,7 @@ fn what_a_good_run_left_is_not_adopted_as_the_next_one() {
     crate::tools::sh(&format!("kill -KILL {left}"));
 }
 
-/// Processes of other people that a sweep must not touch; killed when this is dropped.
+/// Processes of other people, which a sweep must not touch. They are killed when this is dropped.
 struct Strangers(Vec<Child>);
 
 impl Strangers {
@@ -228,7 +228,7 @@ impl Strangers {
         self.0.push(quiet.spawn().unwrap());
     }
 
-    /// The ends of those that have ended.
+    /// The exit statuses of those that have ended.
     fn ends(&mut self) -> Vec<String> {
         let ended = |child: &mut Child| child.try_wait().unwrap();
         let ends = self.0.iter_mut().filter_map(ended);
@@ -245,7 +245,7 @@ impl Drop for Strangers {
     }
 }
 
-/// A process that nobody started for the job, with the marks of its processes.
+/// A process that was not started for the job, but has the marks of the job's processes.
 fn namesake(spool: &Spool, mut command: Command) -> Command {
     command
         .env("PIRN_ID", "7")
@@ -259,7 +259,7 @@ fn sleep() -> Command {
     command
 }
 
-/// `sleep` as another user, where we may choose that.
+/// `sleep` as another user, if we may change the user.
 fn sleep_as_nobody() -> Option<Command> {
     let mut command = Command::new("setpriv");
     command.args([
@@ -283,7 +283,7 @@ fn sleep_as_nobody() -> Option<Command> {
 fn readers_of_the_log_and_namesakes_are_not_ended() {
     let spool = Spool::serving(&[]);
     let mut gate = Gate::new(&spool, "gate");
-    // It is found by the lock of the log alone.
+    // Only the lock of the log shows that it is the job's.
     let left = spool.beside("left");
     let line = format!(
         "(setsid env -i sh -c 'echo $$ >> {0}; exec sleep 600' </dev/null 2>&1 &)

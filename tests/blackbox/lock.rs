@@ -1,11 +1,11 @@
-//! The lock of a spool: what it says, and that it keeps every other daemon out.
+//! The lock of a spool: its text, and that it keeps every other daemon out.
 
 use crate::spool::{Spool, wait_for};
 use serde_json::Value;
 use std::fs;
 use std::process::{Child, Command};
 
-/// What `pirn status` reads in a lock that somebody else holds.
+/// The answer of `pirn status` while another process holds a lock with this text.
 fn status_under(text: &str) -> Value {
     let spool = Spool::new();
     assert_eq!(spool.pirn(&["add", "true"]).code, 0);
@@ -57,7 +57,7 @@ fn the_trouble_of_an_older_daemon_is_shown() {
     );
 }
 
-/// Drops ten jobs that each write down that they were started, and waits for their ends.
+/// Drops ten jobs that append a line when they are started, and waits for their ends.
 fn ten_jobs(spool: &Spool) {
     let starts = spool.beside("starts");
     let names: Vec<String> = (0..10).map(|n| format!("job{n}")).collect();
@@ -93,7 +93,7 @@ fn state_of(pid: u32) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()
 }
 
-/// Stops the daemon as a debugger would: it notices nothing of what is done now.
+/// Stops the daemon like a debugger: it notices no change until it goes on.
 fn freeze(spool: &Spool) {
     spool.signal("STOP");
     let pid = spool.daemon_pid().unwrap();
@@ -126,7 +126,7 @@ fn a_daemon_without_its_lock_file_is_seen() {
     freeze(&spool);
     spool.rm("lock");
     refused(&spool, "in use by another process");
-    // The refused one may have made the file; it says nothing yet.
+    // The refused daemon may have created the file; it is empty.
     let status = spool.pirn(&["status", "--json"]);
     let status: Value = serde_json::from_str(&status.stdout).unwrap();
     assert_eq!(status["daemon"], 0);
@@ -158,7 +158,7 @@ impl Drop for Second {
 #[test]
 fn a_daemon_whose_spool_was_removed_starts_nothing_in_the_new_one() {
     let spool = Spool::serving(&["--slots", "2"]);
-    // The daemon makes anew what is removed while the spool is there: as a user would, again.
+    // Until the spool is gone, the daemon restores what is removed: the removal is repeated, as a user would do it.
     wait_for("the spool to be gone", || {
         fs::remove_dir_all(spool.path()).is_ok()
     });
@@ -195,7 +195,7 @@ fn a_daemon_that_finds_another_one_in_its_spool_leaves_it() {
 fn a_daemon_that_locks_the_file_only_keeps_the_newer_one_from_starting_jobs() {
     let spool = Spool::serving(&[]);
     freeze(&spool);
-    // As versions before 0.2.0 did it.
+    // The form of versions before 0.2.0.
     spool.rm("lock");
     fs::write(spool.path().join("lock"), "4242\n").unwrap();
     let older = fs::File::open(spool.path().join("lock")).unwrap();

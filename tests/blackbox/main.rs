@@ -1,4 +1,5 @@
-//! Black box: the real binary on a real spool in a temporary directory, looked at as a user would, with files.
+//! Black box tests: the real binary on a real spool in a temporary directory, examined through its files, as a user
+//! would.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod spool;

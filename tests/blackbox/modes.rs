@@ -1,4 +1,4 @@
-//! A spool into which others can put files, which would run as the daemon's user, is not served.
+//! A daemon does not serve a spool into which others can put files, since they would run as its user.
 
 use crate::spool::Spool;
 use crate::tools::sh;
@@ -21,7 +21,7 @@ fn serve(spool: &Spool, args: &[&str]) -> (i32, String) {
     (done.code, done.stderr)
 }
 
-/// True if root's group is root's own here, as it is where nobody has changed that.
+/// True if root's group has no other members here, which is the default.
 fn has_private_group() -> bool {
     let groups = std::fs::read_to_string("/etc/group").unwrap();
     groups
@@ -64,7 +64,7 @@ fn what_others_cannot_reach_or_write_to_is_served() {
         &[][..],
         &[("0700", "."), ("0777", "pending"), ("0777", "pending/mail")],
         &[("0700", "pending"), ("0777", "pending/mail")],
-        // Nothing can be put where nothing can be found.
+        // Nobody can create files in a directory that nobody can search.
         &[("o=w", "pending")],
         &[("0777", "store"), ("0777", "log"), ("0777", "bad")],
     ] {
@@ -89,7 +89,7 @@ fn a_group_is_others_unless_it_is_the_users_own() {
     sh(&format!("chgrp -R 1 '{path}'"));
     let (code, said) = serve(&open, &[]);
     assert_eq!(code, 78, "{said}");
-    // Its members cannot reach it.
+    // The members of the group cannot reach it.
     sh(&format!("chmod 0700 '{path}'"));
     let (code, said) = serve(&open, &[]);
     assert_eq!(code, 0, "{said}");

@@ -1,4 +1,4 @@
-//! Files that begin oddly, and messages about what somebody wrote at length.
+//! Files with unusual first bytes, and messages about very long texts.
 
 use crate::spool::Spool;
 use serde_json::json;
@@ -26,13 +26,13 @@ fn a_byte_order_mark_is_no_part_of_the_job() {
     spool.drop_file("broken", "\u{feff}{ echo a; }");
     let reason = spool.wait_bad("broken");
     assert!(reason.contains("begins with {"), "{reason}");
-    // Within a job it is text like any other.
+    // Inside a job it is text like any other.
     let line = "printf '\u{feff}' | wc -c";
     spool.drop_json("within", &json!({"command": line}));
     assert_eq!(spool.wait_record("complete/within")["output"], "3\n");
 }
 
-/// Neither the reason nor the daemon's log is as long as what they are about.
+/// Both the reason and the daemon's log cut long texts.
 #[test]
 fn what_is_quoted_is_cut() {
     let spool = Spool::serving(&[]);

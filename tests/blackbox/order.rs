@@ -1,4 +1,4 @@
-//! When a job runs: priority, dates, groups, parents.
+//! The order of jobs: priority, dates, groups, parents.
 
 use crate::spool::Spool;
 use crate::tools::{Gate, text};
@@ -8,7 +8,7 @@ use std::io::Write;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-/// One slot, held until the gate opens; jobs append their ids to a file.
+/// A spool with one slot, which is held until the gate opens; jobs append their ids to a file.
 struct Line {
     spool: Spool,
     gate: Gate,
@@ -39,7 +39,7 @@ impl Line {
     }
 }
 
-/// RFC 3339 UTC, so far from now.
+/// A time in RFC 3339 UTC with this offset from now.
 fn date(offset: &str) -> String {
     let out = Command::new("date")
         .args(["-u", "-d", offset, "+%Y-%m-%dT%H:%M:%S.%NZ"])
@@ -72,7 +72,7 @@ fn a_directory_that_becomes_a_queue_starts_with_its_oldest_job() {
     let spool = Spool::serving(&["--slots", "1"]);
     let (dir, order) = (spool.beside("mail"), spool.beside("order"));
     fs::create_dir(&dir).unwrap();
-    // Names whose hashes have nothing to do with their ages.
+    // Names whose hashes do not follow their ages.
     let names: Vec<String> = (0..40)
         .map(|n| format!("job-{}", n * 7919 % 1000))
         .collect();
@@ -122,7 +122,7 @@ fn not_before() {
     );
     spool.settle();
     assert!(spool.has("pending/later"));
-    // Made due by hand: written again.
+    // The user makes it due by writing it again.
     spool.drop_json("later", &json!({"command": "true"}));
     spool.wait_record("complete/later");
 }
@@ -221,7 +221,7 @@ fn a_removed_parent_leaves_its_child_waiting() {
     assert_eq!(line.order(), ["parent", "child"]);
 }
 
-/// Whose turn it is can be told only when all that waits is known.
+/// The daemon starts no job before it knows all that wait, since another could be first.
 #[test]
 fn room_that_comes_back_at_the_first_look_starts_nothing_early() {
     const JOBS: u64 = 3_000;

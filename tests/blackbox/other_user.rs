@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 const USER: u32 = 65534;
 
-/// A spool of an unprivileged user, and a program with the set-user-id bit that becomes root as sudo(8) does.
+/// A spool of an unprivileged user, and a program with the set-user-id bit that becomes root, like sudo(8).
 struct Unprivileged {
     spool: Spool,
     become_root: PathBuf,
@@ -42,7 +42,7 @@ impl Unprivileged {
         Some(this)
     }
 
-    /// A shell line's beginning: what follows runs as root.
+    /// The beginning of a shell line whose rest runs as root.
     fn root(&self, how: &str) -> String {
         let program = self.become_root.display();
         format!("{how} {program} --reuid=0 --regid=0 --clear-groups")
@@ -64,7 +64,7 @@ impl Unprivileged {
         self.spool.serve_with(command);
     }
 
-    /// A shell line that notes the pid of what it becomes, `sleep 600` as root.
+    /// A shell line that writes down its pid and becomes `sleep 600` as root.
     fn sleep(&self) -> String {
         let note = self.spool.path().join("store/pid");
         let note = note.display();
@@ -74,7 +74,7 @@ impl Unprivileged {
         )
     }
 
-    /// That process, once it is root.
+    /// The pid of that process, once it runs as root.
     fn wait_root(&self) -> i64 {
         let pid = || {
             fs::read_to_string(self.spool.path().join("store/pid"))
@@ -141,14 +141,14 @@ fn a_job_that_cannot_be_ended_says_so_and_does_not_hold_the_daemon() {
     let pid = user.wait_root();
     let _killed = Killed(pid);
     user.wait_stuck("active/7", pid);
-    // Once is not enough: the job may end by itself.
+    // The first TERM is not enough: the job may end by itself.
     user.spool.signal("TERM");
     user.spool.wait_daemon_log("stopping: 1 running job");
     user.spool.signal("TERM");
     assert_eq!(user.spool.wait_exit(), 0);
     assert!(is_alive(pid) && user.spool.has("active/7"));
 
-    // The next daemon adopts it, starts no second try beside it, and says the same.
+    // The next daemon adopts it, starts no second try beside it, and reports the same.
     user.serve();
     user.spool.wait_daemon_log("7: still running");
     user.spool.settle();
@@ -222,7 +222,7 @@ fn what_a_try_leaves_and_cannot_be_ended_holds_up_the_next_one() {
     assert_eq!(record.get("error"), None, "{record}");
 }
 
-/// Where processes of others are listed in /proc and cannot be looked at, those of the job are still found.
+/// The processes of a job are found even where other users' processes are listed in /proc but cannot be examined.
 #[test]
 fn hidden_processes_of_others_do_not_hold_up_a_sweep() {
     let Some(mut user) = Unprivileged::new() else {

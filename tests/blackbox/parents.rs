@@ -22,7 +22,7 @@ fn after_waits_for_parents_to_complete() {
     gate.open(1);
     let child = spool.wait_record("complete/child");
     assert!(text(&child, "started_at") >= text(&spool.record("complete/p2"), "finished_at"));
-    // One id may be given as a text.
+    // A single id may be given as a text.
     spool.run_json("grandchild", &json!({"command": "true", "after": "child"}));
     assert_eq!(spool.wait_end("grandchild").0, "complete");
 }
@@ -56,7 +56,7 @@ fn a_failed_parent_fails_its_children_and_theirs() {
         assert!(!spool.has(&format!("log/{id}")));
     }
     assert_eq!(spool.wait_record("complete/either")["output"], "either\n");
-    // A parent that had failed before the child came.
+    // The parent had failed before the child came.
     let (state, record) = spool.run_json(
         "late",
         &json!({"command": "echo never", "after": ["parent"]}),
@@ -121,7 +121,7 @@ fn a_cycle_is_refused() {
     );
     spool.drop_json("self", &json!({"command": "true", "after": ["self"]}));
     assert!(spool.wait_bad("self").contains("self"));
-    // The others still wait for a c that can come.
+    // The other children still wait for a job `c` that may come.
     assert!(spool.has("pending/a") && spool.has("pending/b"));
     spool.drop_file("c", "true");
     assert_eq!(spool.wait_end("a").0, "complete");

@@ -17,7 +17,7 @@ fn wait_logged(spool: &Spool, text: &str, times: usize) {
     });
 }
 
-/// Rewriting the settings must not start what is paused or held.
+/// A change of the settings must not start paused or held jobs.
 #[test]
 fn new_settings_start_nothing_that_is_paused_or_held() {
     let spool = Spool::serving(&[]);
@@ -50,7 +50,7 @@ fn touch_and_rm_pause_and_resume_at_once() {
         touch(&spool, "pending/mail/.paused");
         let id = format!("{round}");
         spool.drop_file(&format!("mail/{id}"), "true");
-        // The other queue is served, and by then the daemon has seen both.
+        // The other queue is served; by then the daemon has seen both.
         spool.settle();
         assert!(spool.has(&format!("pending/mail/{id}")));
         spool.rm("pending/mail/.paused");
@@ -77,7 +77,7 @@ fn pauses_are_seen_at_the_start_and_with_a_new_queue() {
     spool.wait_record("complete/2");
     spool.settle();
     assert!(spool.has("pending/mail/1"));
-    // A queue that comes with its pause and its jobs.
+    // A queue that is moved in with its pause and its jobs.
     let made = spool.beside("web");
     fs::create_dir(&made).unwrap();
     fs::write(made.join("w"), "true").unwrap();
@@ -92,7 +92,7 @@ fn pauses_are_seen_at_the_start_and_with_a_new_queue() {
     spool.rm("pending/web/.paused");
     spool.wait_record("complete/w");
     spool.stop();
-    // All are paused while nobody looks.
+    // All queues are paused while no daemon runs.
     touch(&spool, "pending/.paused");
     spool.drop_file("late", "true");
     spool.serve(&[]);
@@ -156,7 +156,7 @@ fn pauses_are_shown() {
     );
 }
 
-/// An older daemon would start what it does not know to be paused or held.
+/// An older daemon does not know these pauses and holds, and would start the jobs.
 #[test]
 fn nothing_is_paused_or_held_under_an_older_daemon() {
     let spool = Spool::new();
@@ -211,7 +211,7 @@ fn config_set_changes_one_value() {
     assert_eq!(spool.record("config.json"), kept);
 }
 
-/// Each reads the settings, changes one and writes them: none may be lost for another's sake.
+/// Each command reads the settings, changes one and writes them: no change may be lost.
 #[test]
 fn settings_that_are_changed_at_once_are_all_changed() {
     let spool = Spool::new();
@@ -237,8 +237,8 @@ fn settings_that_are_changed_at_once_are_all_changed() {
     }
 }
 
-/// 1,000 rounds of hold and release while newer files of the name are dropped: each file runs, or was replaced by a
-/// newer one while it waited.
+/// 1,000 rounds of hold and release while newer files of the name are dropped: each file runs, or a newer one replaced
+/// it while it waited.
 #[test]
 fn hold_and_release_lose_nothing() {
     let spool = Spool::serving(&["--slots", "4"]);
@@ -251,7 +251,7 @@ fn hold_and_release_lose_nothing() {
         let mut steer = steer.stderr(std::process::Stdio::null()).spawn().unwrap();
         steer.wait().unwrap();
         if round % 2 == 0 {
-            // One that was held in time must not be in the way of the next.
+            // A job that was held in time must not block the next round.
             spool.finish(
                 spool
                     .command(["release", "a"])
@@ -267,7 +267,7 @@ fn hold_and_release_lose_nothing() {
     assert_eq!(spool.ls("bad"), [""; 0]);
 }
 
-/// With settings that cannot be read, nobody knows whether one of them pauses, or names a queue.
+/// If the settings cannot be read, it is unknown whether one of them pauses, or names a queue.
 #[test]
 fn broken_settings_are_no_settings_that_pause_nothing() {
     let spool = Spool::new();
@@ -291,7 +291,7 @@ fn broken_settings_are_no_settings_that_pause_nothing() {
     );
 }
 
-/// Whatever has the name pauses. What resume cannot remove, it names.
+/// A directory entry of any type with this name pauses. If `resume` cannot remove it, its message names it.
 #[test]
 fn a_pause_need_not_be_a_file() {
     let spool = Spool::serving(&[]);

@@ -1,4 +1,4 @@
-//! What pirn writes into a record, and what it keeps of it (DESIGN section 3, "Added by pirn").
+//! The fields that pirn writes into a record, and those that it keeps (DESIGN section 3, "Added by pirn").
 
 use crate::spool::Spool;
 use crate::tools::{Gate, text};
@@ -94,7 +94,7 @@ fn a_plain_job_that_completed() {
     );
     let cpu = record["cpu"].as_f64().unwrap();
     assert!(cpu > 0.0 && cpu < duration * 4.0, "{cpu}");
-    // Bytes: a shell has some hundred KiB, and sort held five million bytes in one line.
+    // In bytes: a shell has some hundred KiB, and sort held five million bytes in one line.
     let rss = record["max_rss"].as_u64().unwrap();
     assert!((4_000_000..1 << 32).contains(&rss), "{rss}");
     let attempt = &record["attempts"][0];
@@ -147,7 +147,7 @@ fn the_note_of_a_running_job() {
 #[test]
 fn a_short_job_is_claimed_as_it_is() {
     let spool = Spool::serving(&[]);
-    // The file in active/ is the very file that was dropped.
+    // The file in active/ is the dropped file itself.
     spool.drop_file(
         "1",
         "stat -c %i $PIRN_SPOOL/active/1; cat $PIRN_SPOOL/active/1",
@@ -194,7 +194,7 @@ fn each_try_has_its_entry() {
     for pair in entries.windows(2) {
         assert!(seconds(&pair[0], "finished_at") <= seconds(&pair[1], "started_at"));
     }
-    // The outcome is the last try's alone.
+    // The result is that of the last try.
     assert_eq!(
         (record.get("signal"), &record["output"]),
         (None, &json!("try 4\n"))
@@ -209,7 +209,7 @@ fn output_is_the_last_4_kib() {
     let output = text(&record, "output");
     assert_eq!((output.len(), &record["log_bytes"]), (4096, &json!(16003)));
     assert!(spool.read("log/1").ends_with(output) && output.ends_with("abcdefg\nend"));
-    // What is not UTF-8 is shown as well as it can be, and does not break the record.
+    // Output that is not UTF-8 is shown as well as possible and does not break the record.
     spool.drop_file("2", r"printf 'a\377b\000c'");
     assert_eq!(
         spool.wait_record("complete/2")["output"],

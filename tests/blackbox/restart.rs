@@ -1,4 +1,4 @@
-//! Starting where something of another process is still there.
+//! Starts of a daemon while something of another process is still there.
 
 use crate::spool::{Spool, is_alive};
 use serde_json::json;
@@ -19,7 +19,7 @@ fn an_address_that_is_still_taken_is_tried_for_some_seconds() {
     spool.wait_daemon_log("listening on");
     daemon.kill().unwrap();
     daemon.wait().unwrap();
-    // One that stays taken is refused in the end.
+    // If the address stays taken, the start fails in the end.
     let _taken = TcpListener::bind(&address).unwrap();
     let done = spool.pirn(&["serve", "--http", &address]);
     assert_eq!(done.code, 1);
@@ -40,7 +40,7 @@ fn serve_waits_for_a_pirn_run() {
     spool.wait_note("1");
     let lock = spool.read("lock");
     assert_eq!(lock.lines().nth(2), Some("command: run"), "{lock}");
-    // A signal ends one that waits.
+    // A signal ends a daemon that waits for the address.
     let mut waiting = spool.spawn_logged(&mut spool.command(["serve"]));
     spool.wait_daemon_log("waiting: the spool is in use by pirn run");
     let sent = Command::new("kill").arg(waiting.id().to_string()).status();
@@ -58,7 +58,7 @@ fn serve_waits_for_a_pirn_run() {
     spool.wait_record("complete/next");
 }
 
-/// A daemon that has just taken the lock has not written it yet: it says who had it before.
+/// A daemon that has just taken the lock has not written its text yet: the file still names the previous holder.
 #[test]
 fn an_ended_pirn_run_in_the_lock_is_not_waited_for() {
     let spool = Spool::new();
@@ -103,7 +103,8 @@ fn an_empty_log_that_a_kill_left_is_removed() {
 #[test]
 fn a_swap_that_was_cut_off_leaves_nothing_in_bad() {
     let mut spool = Spool::made();
-    // As a kill between the exchange of a record with the dropped file and the removal of that file leaves them.
+    // The files as a kill leaves them between the exchange of a record with the dropped file and the removal of that
+    // file.
     fs::create_dir(spool.path().join("pending/mail")).unwrap();
     let swapped = r#"{"command": "echo mail", "queue": "mail", "id": "a.b", "created_at": "2026-11-21T16:00:00Z"}"#;
     fs::write(spool.path().join("pending/mail/a.b"), swapped).unwrap();
@@ -114,12 +115,12 @@ fn a_swap_that_was_cut_off_leaves_nothing_in_bad() {
     )
     .unwrap();
     fs::write(spool.path().join("tmp/.swap.back.999999999.1"), "echo back").unwrap();
-    // This is of an id whose end is missing, and not of the job that has the rest of it for a name.
+    // The file belongs to an id whose end was cut off, not to the job whose name is the rest of it.
     let cut = "c".repeat(35);
     fs::write(spool.path().join("held").join(&cut), "echo cut").unwrap();
     let cut_off = format!(".swap.{cut}.999999999.3");
     fs::write(spool.path().join("tmp").join(cut_off), "echo cut").unwrap();
-    // A newer drop is nowhere else.
+    // A newer drop exists nowhere else.
     fs::write(spool.path().join("pending/newer"), "echo old").unwrap();
     fs::write(spool.path().join("tmp/.swap.newer.999999999.2"), "echo new").unwrap();
     spool.serve(&[]);

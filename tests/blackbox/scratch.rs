@@ -1,9 +1,9 @@
-//! What a job may write and leave: scratch directories, results, split logs, limits.
+//! Files that a job may write and leave: scratch directories, results, split logs, limits.
 
 use crate::spool::Spool;
 use serde_json::{Value, json};
 
-/// Runs a record that must complete; gives what it printed.
+/// Runs a record that must complete; gives its output.
 fn output(spool: &Spool, name: &str, record: &Value) -> String {
     let (state, record) = spool.run_json(name, record);
     assert_eq!(state, "complete", "{record}");
@@ -25,7 +25,7 @@ fn files_in_the_scratch_directory() {
     );
     assert!(!spool.has("tmp/1"), "removed after the try");
     assert_eq!(spool.record("complete/1")["files"]["b"]["base64"], "AP/+");
-    // Each try has fresh ones.
+    // Each try gets fresh copies.
     let job = json!({"command": "cat f; echo more >> f; ls; exit $((PIRN_ATTEMPT < 3))", "files": {"f": "once\n"}, "backoff": {"first": "5ms"}});
     assert_eq!(spool.run_json("2", &job).1["attempt"], 3);
     assert_eq!(spool.read("log/2"), "once\nf\n".repeat(3));
@@ -66,7 +66,7 @@ fn result_is_what_was_written_to_pirn_out() {
     );
     let (_, record) = spool.run_json("2", &json!({"command": "true", "tmp": true}));
     assert_eq!(record.get("result"), None);
-    // Of the last try, not of one before it; and also of one that failed.
+    // The result is that of the last try, not of an earlier one; a failed try has one, too.
     let job = json!({"command": "[ $PIRN_ATTEMPT = 1 ] && echo one > $PIRN_OUT; exit 1", "tmp": true, "tries": 2, "backoff": {"first": "5ms"}});
     assert_eq!(spool.run_json("3", &job).1.get("result"), None);
     let job = json!({"command": "echo why > $PIRN_OUT; exit 1", "tmp": true, "tries": 1});
@@ -108,7 +108,7 @@ fn max_log() {
     assert!(spool.read("log/1").len() <= 64 << 10);
     assert_eq!(record["log_bytes"], spool.read("log/1").len());
     assert_eq!(spool.processes("1"), [0; 0]);
-    // Just as much is not too much.
+    // Exactly the limit is allowed.
     let (state, record) = spool.run_json(
         "2",
         &json!({"command": "head -c 1000 /dev/zero | tr '\\0' x", "max_log": 1000}),
@@ -130,7 +130,7 @@ fn limits() {
     let job =
         json!({"command": "exec sh -c 'while :; do :; done'", "limits": {"cpu": 1}, "tries": 1});
     let (_, record) = spool.run_json("3", &job);
-    // SIGXCPU at the soft limit, or KILL where both are the same.
+    // SIGXCPU at the soft limit, or KILL if both limits are the same.
     assert_eq!(record["reason"], "signaled");
     assert!(
         [24, 9].contains(&record["signal"].as_i64().unwrap()),

@@ -1,4 +1,4 @@
-//! TERM, INT, HUP, USR2, KILL, sd_notify, and silence.
+//! The signals TERM, INT, HUP, USR2 and KILL; sd_notify; and a daemon with nothing to do, which sleeps.
 
 use crate::spool::{Spool, is_alive};
 use std::fs;
@@ -51,7 +51,7 @@ fn a_second_term_ends_jobs_which_go_back_as_interrupted_tries() {
         assert_eq!(record["attempt"], 1);
         assert!(!is_alive(pid));
     }
-    // They run on, with the try counted.
+    // The jobs run on, and the try is counted.
     spool.rm("pending/stubborn");
     spool.serve(&[]);
     assert_eq!(spool.wait_note("polite")["attempt"], 2);
@@ -63,7 +63,7 @@ fn hup_reads_the_config_again() {
     let config = spool.beside("settings.json");
     fs::write(&config, r#"{"slots": 1}"#).unwrap();
     spool.serve(&["--config", config.to_str().unwrap()]);
-    // It reads the config once more when it has begun to watch: be past that.
+    // The daemon reads the config again after it has begun to watch: wait until that is over.
     spool.drop_file("first", "true");
     spool.wait_record("complete/first");
     fs::write(&config, r#"{"slots": 2}"#).unwrap();
@@ -94,7 +94,7 @@ fn usr2_becomes_the_new_binary_and_loses_no_exit_status() {
         format!(r#"{{"command": {:?}, "tries": 1}}"#, until_go(23)),
     );
     let pid = spool.wait_note("good")["pid"].clone();
-    // This one is so young that it has no note yet.
+    // This job is so young that it has no note yet.
     spool.drop_file(
         "young",
         format!(r#"{{"command": {:?}, "tries": 1}}"#, until_go(24)),
@@ -143,7 +143,7 @@ fn killed_daemon_jobs_go_on_and_are_adopted() {
     });
     let record = spool.wait_record("failed/job");
     let first = &record["attempts"][0];
-    // Kernels before 6.15 do not tell the status of somebody else's child.
+    // Kernels before 6.15 do not report the exit status of another process's child.
     match first["reason"].as_str() {
         Some("exited") => assert_eq!(first["exit_code"], 9),
         other => assert_eq!(other, Some("interrupted")),
@@ -211,11 +211,11 @@ fn an_idle_daemon_makes_no_system_call() {
         "-o",
         trace.to_str().unwrap(),
     ];
-    // The timer for the note of a job that has ended meanwhile may still be armed: let it pass.
+    // The timer for the note of an ended job may still be armed: let it expire.
     std::thread::sleep(Duration::from_millis(500));
     let mut strace = strace.args(args).spawn().unwrap();
-    // What is measured here is time itself: ten seconds, after one in which strace attaches (which makes the
-    // kernel restart the calls that the threads are blocked in).
+    // The test measures time itself: ten seconds, after one in which strace attaches (the kernel then restarts the
+    // system calls in which the threads wait).
     std::thread::sleep(Duration::from_secs(11));
     Command::new("kill")
         .args(["-INT", &strace.id().to_string()])
@@ -237,7 +237,7 @@ fn an_idle_daemon_makes_no_system_call() {
     assert_eq!(calls, [""; 0], "{text}");
 }
 
-/// hq's logrotate file sends it; here logs are the service manager's.
+/// hq's logrotate file sends it; pirn's logs belong to the service manager.
 #[test]
 fn sigusr1_does_nothing() {
     let mut spool = Spool::serving(&[]);

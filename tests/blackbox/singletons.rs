@@ -1,11 +1,11 @@
-//! A name is a singleton (DESIGN section 3): the newest has the plain name, older runs are kept beside it.
+//! A name is a singleton (DESIGN section 3): the newest run has the plain name, older runs are kept beside it.
 
 use crate::spool::Spool;
 use crate::tools::Gate;
 use serde_json::{Value, json};
 use std::fs;
 
-/// True when a record has this text in this field. Between two looks it may be archived, and another come.
+/// True if the record has this text in this field. Between two reads it may be archived and replaced.
 fn is_shown(spool: &Spool, name: &str, field: &str, text: &str) -> bool {
     fs::read(spool.path().join(name))
         .ok()
@@ -133,7 +133,7 @@ fn older_runs_from_the_other_directory() {
         &json!({"command": "echo worse; false", "tries": 1}),
     );
     spool.wait_record("failed/backup");
-    // One place at a time: the plain name is in failed/ only.
+    // The name exists once: the plain one is in failed/ only.
     assert_eq!(spool.ls("complete"), ["backup~2"]);
     assert_eq!(spool.ls("failed"), ["backup", "backup~1"]);
 }
@@ -170,7 +170,7 @@ fn a_retry_gives_way_to_a_newer_one() {
     gate.open(5);
     let second = spool.wait_record("complete/backup");
     assert_eq!(second["output"], "second\n");
-    // What the first did is not forgotten.
+    // The record of the first run is kept.
     let first = spool.wait_record("failed/backup~1");
     assert_eq!(
         (&first["output"], &first["exit_code"]),
@@ -197,7 +197,7 @@ fn the_same_name_in_two_queues_is_one_job() {
             && !spool.has("pending/mail/backup")
             && !spool.has("active/backup")
     });
-    // Each was dropped; none may vanish: it ran, or it is in bad/ with its reason, or was kept as an older run.
+    // No dropped job may vanish: it ran, or it is in bad/ with its reason, or it was kept as an older run.
     let ran = fs::read_to_string(runs).unwrap().lines().count();
     let bad = spool
         .ls("bad")
@@ -268,7 +268,7 @@ fn add_replace_finds_the_waiting_one_in_another_queue() {
     assert!(!spool.has("pending/web/backup"));
     spool.add(&["--id", "backup", "--replace", "echo fourth"]);
     assert_eq!(spool.record("pending/backup")["command"], "echo fourth");
-    // A queue of that name is no job.
+    // A queue with the name of a job is no conflict.
     spool.add(&["-q", "other", "true"]);
     spool.add(&["--id", "other", "--replace", "-q", "mail", "echo other"]);
     assert_eq!(spool.record("pending/mail/other")["command"], "echo other");
@@ -293,7 +293,7 @@ fn what_waits_in_the_queue_that_a_drop_asks_for_is_not_lost() {
     );
     assert_eq!(spool.record("bad/backup")["command"], "echo second");
     assert_eq!(spool.record("pending/mail/backup")["command"], "echo first");
-    // Dropped into the queue itself it replaces it.
+    // A file that is dropped into the queue itself replaces it.
     spool.drop_json("mail/backup", &job("echo third"));
     assert_eq!(spool.record("pending/mail/backup")["command"], "echo third");
     spool.settle();

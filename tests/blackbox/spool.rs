@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long anything that should happen may take. Generous: a slow machine is no failure.
+/// The time within which everything must happen. It is generous: a slow machine is no failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A temporary spool. The daemon, if one was started, is killed with its jobs when this is dropped.
@@ -17,7 +17,7 @@ pub struct Spool {
     daemon: Option<Child>,
 }
 
-/// What a finished command printed.
+/// The result of a finished command.
 pub struct Done {
     pub code: i32,
     pub stdout: String,
@@ -25,7 +25,7 @@ pub struct Done {
 }
 
 impl Spool {
-    /// An empty directory; the first command that needs the spool makes it.
+    /// A directory that is empty until the first command makes the spool.
     pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -33,14 +33,14 @@ impl Spool {
         }
     }
 
-    /// A spool that is there, with no job in it.
+    /// A spool without jobs.
     pub fn made() -> Self {
         let spool = Self::new();
         spool.make();
         spool
     }
 
-    /// Makes what every spool has.
+    /// Makes the directories that every spool has.
     pub fn make(&self) {
         for dir in [
             "pending", "held", "active", "complete", "failed", "bad", "log", "tmp", "store",
@@ -150,7 +150,7 @@ impl Spool {
         self.beside("daemon.log")
     }
 
-    /// What the daemons have logged so far.
+    /// The log of all daemons so far.
     pub fn daemon_log(&self) -> String {
         fs::read_to_string(self.log_path()).unwrap_or_default()
     }
@@ -177,7 +177,7 @@ impl Spool {
         self.finish(self.command(args).stdin(fs::File::open(path).unwrap()))
     }
 
-    /// Runs a command to its end; one that does not end in time is killed and fails the test.
+    /// Runs a command to its end. A command that does not end in time is killed and fails the test.
     pub fn finish(&self, command: &mut Command) -> Done {
         let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
         let mut child = command
@@ -257,7 +257,7 @@ impl Spool {
         serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}: {text}"))
     }
 
-    /// Waits until this file is there; gives nothing.
+    /// Waits until this file exists.
     pub fn wait_file(&self, name: &str) {
         self.wait_for(name, || self.has(name));
     }
@@ -304,7 +304,7 @@ impl Spool {
         names
     }
 
-    /// Waits for something; on failure shows what it was, the spool and the daemon's log.
+    /// Waits for a condition; on failure shows its name, the spool and the daemon's log.
     pub fn wait_for(&self, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + DEADLINE;
         while !condition() {
@@ -330,7 +330,7 @@ impl Spool {
 impl Drop for Spool {
     fn drop(&mut self) {
         if let Some(mut child) = self.daemon.take() {
-            // Twice TERM ends the jobs too; the grace of a stubborn one is not waited for.
+            // The second TERM ends the jobs too; the grace of a stubborn job is not waited for.
             for _ in 0..2 {
                 let _ = Command::new("kill")
                     .args(["-TERM", &child.id().to_string()])
@@ -344,7 +344,7 @@ impl Drop for Spool {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // What a test that failed has left.
+        // Kills the processes that a failed test has left.
         for pid in self.all_processes() {
             let _ = Command::new("kill")
                 .args(["-KILL", &pid.to_string()])
@@ -353,7 +353,7 @@ impl Drop for Spool {
     }
 }
 
-/// Waits for something that needs no spool to explain.
+/// Waits for a condition that has nothing to do with a spool.
 pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !condition() {
@@ -362,7 +362,7 @@ pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// True when a process is there and not a zombie.
+/// True for a process that exists and is not a zombie.
 pub fn is_alive(pid: i64) -> bool {
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
         return false;

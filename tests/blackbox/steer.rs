@@ -70,7 +70,7 @@ fn mv_complete_to_pending_runs_it_again() {
 fn mv_of_a_finished_job_to_another_queue_runs_it_there() {
     let spool = Spool::serving(&[]);
     spool.drop_file("7", "echo in $PIRN_QUEUE; false");
-    // Three tries by default; the first is enough here.
+    // The default is three tries; the first is enough here.
     spool.wait_log("7", "in default");
     spool.wait_end("7");
     fs::create_dir(spool.path().join("pending/mail")).unwrap();
@@ -104,7 +104,7 @@ fn rm_of_finished_jobs_while_no_daemon_looks_loses_nothing_else() {
     spool.serve(&[]);
     spool.settle();
     assert_eq!(spool.read("log/6"), "six\n");
-    // "Its log goes with it": also when the daemon only learns of it later.
+    // "Its log goes with it", even if the daemon notices the removal only later.
     spool.wait_gone("log/7");
 }
 
@@ -154,7 +154,7 @@ fn mv_of_a_waiting_job_to_failed_cancels_it() {
     gate.open(1);
     spool.settle();
     assert!(!spool.has("log/7") && spool.has("failed/7"));
-    // And back again: it runs.
+    // Moved back, it runs.
     spool.mv("failed/7", "pending");
     assert_eq!(spool.wait_record("complete/7")["output"], "ran\n");
 }
@@ -176,7 +176,7 @@ fn mv_failed_to_complete_releases_its_children() {
     let spool = Spool::serving(&[]);
     spool.drop_json("parent", &json!({"command": "exit 1", "tries": 1}));
     spool.wait_record("failed/parent");
-    // By hand before the child comes: the child sees a parent that completed.
+    // The parent is moved before the child comes: the child sees a parent that completed.
     spool.mv("failed/parent", "complete");
     let child = json!({"command": "echo child", "after": ["parent"]});
     let (_, child) = spool.run_json("child", &child);

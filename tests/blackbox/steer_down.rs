@@ -1,10 +1,10 @@
-//! Steering by hand while no daemon runs, of jobs that outlived theirs: the next daemon does what was meant.
+//! Jobs that outlive their daemon and are steered by hand while no daemon runs: the next daemon carries it out.
 
 use crate::spool::Spool;
 use serde_json::json;
 use std::fs;
 
-/// A job whose daemon was killed, and which goes on.
+/// A running job whose daemon was killed.
 fn orphaned() -> Spool {
     let mut spool = Spool::serving(&[]);
     let line = format!(
@@ -65,7 +65,7 @@ fn a_new_job_of_the_same_name_does_not_run_beside_it() {
     spool.drop_json("7", &json!({"command": "echo new"}));
     spool.serve(&[]);
     spool.settle();
-    // The old one is adopted; the new one waits for it.
+    // The old job is adopted; the new one waits for it.
     assert!(spool.has("active/7") && spool.has("pending/7"));
     spool.mv("active/7", "failed");
     spool.wait_for("the new one", || spool.has("complete/7"));

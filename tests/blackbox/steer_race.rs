@@ -1,13 +1,12 @@
-//! Steering a job in the very moment in which the daemon starts it, or somebody drops a newer one of its name: the
-//! answer says what became of it.
+//! Steering a job while the daemon starts it, or while somebody drops a newer one of its name: the answer is true.
 
 use crate::spool::Spool;
 use std::fs;
 use std::process::Stdio;
 use std::time::Duration;
 
-/// Drops jobs that run until they are ended, steers all of them while the daemon starts them, and compares what was
-/// said of each with where it is. Those that were `done` are in `to`, or nowhere; the others run.
+/// Drops jobs that run until they are ended, steers all of them while the daemon starts them, and compares each answer
+/// with where the job is. The jobs that were `done` are in `to`, or nowhere; the others run.
 fn told_what_happens(verb: &str, to: Option<&str>) {
     const JOBS: usize = 20;
     let spool = Spool::serving(&["--slots", "40"]);
@@ -32,7 +31,7 @@ fn told_what_happens(verb: &str, to: Option<&str>) {
             }
             assert!(!spool.has(&format!("pending/{id}")), "{id}");
         }
-        // They were not missed either.
+        // No job was reported missing either.
         assert!(!done.stderr.contains("no job"), "{}", done.stderr);
         let running = spool.ls("active");
         let kill = ["rm", "--kill"].into_iter();
@@ -54,7 +53,7 @@ fn hold_of_a_job_that_is_being_started_says_what_becomes_of_it() {
     told_what_happens("hold", Some("held"));
 }
 
-/// The queue must be written into a plain text that is held, and a newer one may be dropped meanwhile.
+/// `hold` must write the queue into a plain text, and a newer file may be dropped meanwhile.
 #[test]
 fn a_drop_survives_a_hold_of_its_name() {
     let spool = Spool::new();

@@ -1,4 +1,4 @@
-//! Steering by hand: mv and rm of jobs that run. Their processes go, all of them (DESIGN sections 3 and 5).
+//! Steering by hand: mv and rm of running jobs. All of their processes end (DESIGN sections 3 and 5).
 
 use crate::spool::Spool;
 use crate::tools::{Gate, text};
@@ -98,7 +98,7 @@ fn mv_to_pending_kills_it_and_queues_it_again() {
     assert!(!crate::spool::is_alive(first), "two at once");
     gate.open(1);
     let record = spool.wait_record("complete/7");
-    // Queued again by hand: as new, with all its tries before it.
+    // Queued again by hand, it counts as new and has all its tries.
     assert_eq!(record["attempt"], 1);
     assert_eq!(record["command"], line.as_str());
     assert_eq!(spool.processes("7"), [0; 0]);
@@ -132,7 +132,7 @@ fn mv_within_active_is_no_way_to_lose_a_job() {
     let spool = with_family();
     spool.mv("active/7", "active/eight");
     spool.wait_no_process("7");
-    // The old name was taken out; the new name was put in by hand and is started from pending/.
+    // The old name was removed; the new name came by hand and is started from pending/.
     spool.wait_for("eight to run", || !spool.processes("eight").is_empty());
     assert!(!spool.has("active/7") && !spool.has("complete/7"));
     spool.rm("active/eight");
@@ -149,7 +149,7 @@ fn mv_into_active_by_hand_does_not_start_it_twice() {
     );
     spool.settle();
     spool.mv("pending/7", "active");
-    // It cannot stay there: active/ is what runs. Back it goes, and its not_before still holds.
+    // It cannot stay in active/, where only running jobs are. It goes back, and its not_before still holds.
     spool.wait_file("pending/7");
     spool.settle();
     assert!(!spool.has("active/7") && !runs.exists());
@@ -195,7 +195,7 @@ fn a_stopped_job_is_ended_too() {
     let before = std::time::Instant::now();
     spool.mv("active/7", "failed");
     spool.wait_record("failed/7");
-    // TERM and CONT: no need to wait for the grace of 10 s.
+    // TERM and CONT end it without the grace of 10 s.
     assert!(before.elapsed().as_secs() < 8);
 }
 
@@ -212,7 +212,7 @@ fn cancelled_while_waiting_for_its_next_try() {
     spool.mv("pending/7", "failed");
     let record = spool.wait_record("failed/7");
     assert_eq!(record["reason"], "cancelled");
-    // What it did before stays in its record, and its log stays.
+    // Its record keeps the earlier try, and its log stays.
     assert_eq!(record["attempts"].as_array().unwrap().len(), 1);
     assert_eq!(spool.read("log/7"), "try\n");
 }

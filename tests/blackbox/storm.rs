@@ -1,4 +1,4 @@
-//! Many hands at once: random moves and removals of many jobs while they run, then a look at what is left.
+//! Several users at once: random moves and removals of many jobs while they run, then a check of the result.
 
 use crate::spool::{Spool, is_alive};
 use serde_json::json;
@@ -31,7 +31,7 @@ const PLACES: [&str; 6] = [
     "failed",
 ];
 
-/// A user's command that may come too late: then the file is not there, which is no failure.
+/// A user's command may come too late: that the file is not there is no failure.
 fn try_to(result: io::Result<()>) {
     if let Err(e) = result {
         assert!(
@@ -53,7 +53,7 @@ fn storm(seed: u64, jobs: usize, moves: usize) {
     for queue in ["a", "b"] {
         fs::create_dir(spool.path().join("pending").join(queue)).unwrap();
     }
-    // Every process of a run holds the lock: two runs at once are seen even if only a child is left of one.
+    // Every process of a run holds the lock: two runs at once are noticed even if only a child of one is left.
     let line = format!(
         "exec 9> {0}/lock-$PIRN_ID; flock -n 9; [ $? != 1 ] || echo $PIRN_ID >> {0}/twice; \
          echo ran; (exec sleep 0.0$((PIRN_ATTEMPT % 9))); exit $((PIRN_ATTEMPT % 2))",
@@ -72,12 +72,12 @@ fn storm(seed: u64, jobs: usize, moves: usize) {
         let path = |place: &str| spool.path().join(place).join(name);
         match dice.below(12) {
             0 => try_to(fs::remove_file(path(from))),
-            // A finished record keeps its name: renaming it by hand is nobody's rule.
+            // A finished record keeps its name: no rule covers renaming it by hand.
             1 if !matches!(from, "complete" | "failed") => try_to(fs::rename(
                 path(from),
                 path(from).with_file_name(format!("{name}x")),
             )),
-            // As mv does it: what is there is replaced. Only where that is no loss of a third one.
+            // mv replaces the target. It is used only where that loses no third file.
             _ if !path(to).exists() => try_to(fs::rename(path(from), path(to))),
             _ => {}
         }
@@ -102,7 +102,7 @@ fn storm(seed: u64, jobs: usize, moves: usize) {
         "seed {seed}: these ran twice at once\n{}",
         spool.daemon_log()
     );
-    // What was moved by hand gets its end when its processes have met theirs.
+    // A job that was moved by hand gets its end once its processes have ended.
     let is_over = |path: &str| {
         let text = fs::read(spool.path().join(path)).unwrap_or_default();
         let record: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -132,7 +132,7 @@ fn storm(seed: u64, jobs: usize, moves: usize) {
             );
         }
     }
-    // Every log belongs to a job that is there, and every scratch directory is gone.
+    // Every log belongs to a job that exists, and every scratch directory is gone.
     spool.wait_for("logs of jobs that are there only", || {
         spool
             .ls("log")
@@ -149,7 +149,7 @@ fn storm(seed: u64, jobs: usize, moves: usize) {
 
 #[test]
 fn random_steering_leaves_a_spool_in_order() {
-    // More with PIRN_TEST_STORMS; a failure names its seed.
+    // PIRN_TEST_STORMS sets the number; a failure names its seed.
     let storms: u64 = std::env::var("PIRN_TEST_STORMS").map_or(3, |n| n.parse().unwrap());
     for seed in 1..=storms {
         storm(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15), 30, 600);

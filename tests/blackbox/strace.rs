@@ -1,10 +1,10 @@
-//! Failing the system calls of a running process, with strace(1).
+//! Makes system calls of a running process fail, with strace(1).
 
 use crate::spool::Spool;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-/// True when this program is there, installed if need be; says so if it is not.
+/// True if this program is there, after an attempt to install it; otherwise says so.
 pub fn has_tool(program: &str, package: &str) -> bool {
     let is_there = || {
         let found = Command::new("sh")
@@ -28,7 +28,7 @@ pub fn has_tool(program: &str, package: &str) -> bool {
     there
 }
 
-/// Fails a running process's system calls until this is dropped.
+/// Makes a running process's system calls fail until this is dropped.
 pub struct Injection {
     strace: Child,
     pid: u32,
@@ -43,7 +43,7 @@ impl Injection {
         Self::start(spool, command, pid, what, path)
     }
 
-    /// Into one thread of a process only.
+    /// Injects into one thread of a process only.
     #[allow(dead_code)]
     pub fn in_thread(spool: &Spool, tid: u32, what: &str) -> Self {
         Self::start(spool, Command::new("strace"), tid, what, None)
@@ -89,7 +89,7 @@ impl Injection {
         })
     }
 
-    /// The disk works again.
+    /// Ends the faults.
     pub fn end(self) {
         drop(self);
     }

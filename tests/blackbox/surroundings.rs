@@ -1,4 +1,5 @@
-//! What a job's process finds around it: environment, descriptors, signals, session. Nothing of the daemon's.
+//! The surroundings of a job's process: environment, descriptors, signals, session. It inherits nothing of the
+//! daemon's.
 
 use crate::spool::Spool;
 use serde_json::json;
@@ -7,7 +8,8 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The variables that pirn-spool(5) documents; those of the place (LANG, LC_*, TZ) only if the daemon has them.
+/// The variables that pirn-spool(5) documents; those of the locale and time zone (LANG, LC_*, TZ) only if the daemon
+/// has them.
 const ALWAYS: [&str; 13] = [
     "HOME",
     "LOGNAME",
@@ -68,7 +70,7 @@ fn the_environment_is_made_from_nothing() {
         assert_eq!(value(&environ, "PIRN_STORE"), format!("{path}/store"));
         assert!((0..=3).contains(&value(&environ, "PIRN_SLOT").parse::<i32>().unwrap()));
         assert_eq!(value(&environ, "TZ"), "UTC");
-        // No name twice.
+        // No name appears twice.
         assert_eq!(
             environ
                 .split('\0')
@@ -118,7 +120,7 @@ fn slots_have_numbers_of_their_own() {
     assert_eq!(slots.len(), 3, "{slots:?}");
     gate.open(3);
     spool.wait_record("complete/a");
-    // A slot that is free again is given again: the numbers do not grow.
+    // A free slot number is given again: the numbers do not grow.
     for id in ["b", "c"] {
         spool.wait_record(&format!("complete/{id}"));
     }
@@ -130,7 +132,7 @@ fn slots_have_numbers_of_their_own() {
     assert!(slots.contains(&again), "{again} is not of {slots:?}");
 }
 
-/// Jobs that show what they have: directly, through the stub, and as a script.
+/// Jobs that run `show`: directly, through the stub, and as a script.
 fn looks(show: &str) -> [(&'static str, serde_json::Value); 4] {
     [
         ("text", json!({"command": show})),
@@ -149,7 +151,7 @@ fn looks(show: &str) -> [(&'static str, serde_json::Value); 4] {
 #[test]
 fn three_descriptors_and_no_more() {
     let mut spool = Spool::new();
-    // The daemon inherits one more, as from a careless parent.
+    // The daemon inherits one more descriptor, as from a careless parent.
     let daemon = spool.command(["serve"]);
     let line = format!(
         "exec 9</dev/null; exec '{}' serve",
@@ -167,7 +169,7 @@ fn three_descriptors_and_no_more() {
             .lines()
             .filter_map(|line| line.split_once(' '))
             .collect();
-        // A script has itself open.
+        // A script has its own file open.
         open.retain(|(number, target)| {
             !(number.parse::<i32>().unwrap() >= 10 && target.contains("/tmp/"))
         });
@@ -187,7 +189,7 @@ fn three_descriptors_and_no_more() {
 fn signals_are_as_a_login_has_them() {
     let mut spool = Spool::new();
     let daemon = spool.command(["serve"]);
-    // Started carelessly: under nohup, with signals ignored and others blocked.
+    // The daemon is started under nohup, with signals ignored and others blocked.
     let python = format!(
         "import os, signal\n\
          for s in (signal.SIGHUP, signal.SIGPIPE, signal.SIGUSR1, signal.SIGQUIT): signal.signal(s, signal.SIG_IGN)\n\
@@ -222,7 +224,7 @@ fn signals_are_as_a_login_has_them() {
             );
         }
     }
-    // A daemon that was started with TERM blocked still hears it.
+    // A daemon that was started with TERM blocked still obeys it.
     spool.stop();
 }
 
@@ -271,7 +273,7 @@ fn the_log_is_absent_when_nothing_was_written() {
 fn a_job_may_use_the_spool_itself() {
     let spool = Spool::serving(&["--slots", "1"]);
     let pirn = spool.command([""]).get_program().display().to_string();
-    // A job that adds jobs, one by hand and one with the command, and keeps something in the store.
+    // A job that adds one job by hand and one with the command, and keeps a file in the store.
     let line = format!(
         "echo 'echo by hand; cat $PIRN_STORE/note' > $PIRN_SPOOL/pending/child; echo kept > $PIRN_STORE/note; {pirn} add 'echo $PIRN_ID of $PIRN_QUEUE'"
     );

@@ -1,4 +1,4 @@
-//! More for the tests: JSON drops, gates that hold jobs, looking at processes.
+//! More tools for the tests: JSON drops, gates that hold jobs, a view of processes.
 
 use crate::spool::{Spool, is_alive, wait_for};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Runs a command that has nothing to say.
+/// Runs a command that must succeed and print nothing.
 pub fn ok(spool: &Spool, args: &[&str]) {
     let done = spool.pirn(args);
     assert_eq!(
@@ -19,11 +19,11 @@ pub fn ok(spool: &Spool, args: &[&str]) {
     );
 }
 
-/// Holds jobs until the test lets them go. A job waits with `read x < PATH`, without using the processor.
+/// Holds jobs until the test opens it. A job waits with `read x < PATH`, without using the processor.
 pub struct Gate {
     path: PathBuf,
     lock: PathBuf,
-    /// Open both ways, so that a job's open(2) does not block, and what was written stays.
+    /// Open for reading and writing, so that a job's open(2) does not block and written lines are kept.
     pipe: File,
 }
 
@@ -38,13 +38,13 @@ impl Gate {
         Self { path, lock, pipe }
     }
 
-    /// What a job runs to wait here.
+    /// The shell line with which a job waits here.
     pub fn wait(&self) -> String {
         format!("read x < '{}'", self.path.display())
     }
 
-    /// Lets so many jobs through, once the daemon has noticed what was done before: a job's end and what was dropped
-    /// just before it may else be noticed in any order.
+    /// Lets this many jobs through, once the daemon has noticed all earlier changes: otherwise it could notice the end
+    /// of a job and an earlier drop in any order.
     pub fn open(&mut self, jobs: usize) {
         let end = Instant::now() + Duration::from_secs(1);
         while !self.is_noticed() && Instant::now() < end {
@@ -55,7 +55,7 @@ impl Gate {
 }
 
 impl Gate {
-    /// True when there is no daemon, or it waits for news. A rename has woken it by the time it returns.
+    /// True if there is no daemon, or if it waits for events. A rename has woken the daemon before the call returns.
     fn is_noticed(&self) -> bool {
         let Ok(lock) = fs::read_to_string(&self.lock) else {
             return true;
@@ -116,18 +116,18 @@ impl Spool {
         });
     }
 
-    /// The line on standard error that no daemon is there.
+    /// The line on standard error for a spool without a daemon.
     pub fn unserved(&self) -> String {
         let path = self.path().display().to_string();
         format!("pirn: no daemon serves {path} yet; pirn serve {path} starts what waits there\n")
     }
 
-    /// Makes a queue, as `mkdir` does.
+    /// Makes a queue's directory.
     pub fn make_queue(&self, queue: &str) {
         fs::create_dir(self.path().join("pending").join(queue)).unwrap();
     }
 
-    /// Puts a config into place as an editor does: written beside, renamed over.
+    /// Puts a config into place as an editor does: written to another file and renamed.
     pub fn config(&self, text: &str) {
         let staged = self.beside("staged-config");
         fs::create_dir_all(self.path()).unwrap();
@@ -135,14 +135,14 @@ impl Spool {
         fs::rename(staged, self.path().join("config.json")).unwrap();
     }
 
-    /// Waits until the daemon has logged this.
+    /// Waits until the daemon's log has this text.
     pub fn wait_daemon_log(&self, text: &str) {
         self.wait_for(&format!("{text:?} in the daemon's log"), || {
             self.daemon_log().contains(text)
         });
     }
 
-    /// The live processes that were started for a job, whichever session they are in.
+    /// The live processes that were started for a job, in any session.
     pub fn processes(&self, id: &str) -> Vec<i64> {
         let id = format!("PIRN_ID={id}");
         self.processes_with(|entry| entry == id.as_bytes())
@@ -174,14 +174,14 @@ impl Spool {
         });
     }
 
-    /// What is in `tmp/`, without the space that the daemon keeps in reserve for records.
+    /// The names in `tmp/`, without the space that the daemon keeps in reserve for records.
     pub fn scratch(&self) -> Vec<String> {
         let mut names = self.ls("tmp");
         names.retain(|name| !name.starts_with(".reserve."));
         names
     }
 
-    /// Runs jobs that prove the daemon has seen all that happened in `pending/` before.
+    /// Runs jobs after whose end the daemon has seen all earlier changes in `pending/`.
     pub fn settle(&self) {
         for n in 0..2 {
             let id = format!("settle-{n}-{}", self.ls("complete").len());

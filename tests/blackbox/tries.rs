@@ -1,4 +1,5 @@
-//! How many tries a job has: doors write it down when they accept it, and only dropped files leave it open.
+//! How many tries a job has: commands and HTTP write it into the record when they accept a job; only dropped files
+//! leave it open.
 
 use crate::spool::Spool;
 use serde_json::{Value, json};
@@ -64,7 +65,7 @@ fn only_a_dropped_file_that_says_nothing_has_three() {
         let record = spool.wait_record(&format!("failed/{id}"));
         assert_eq!(tries_made(&record), tries, "{record}");
     }
-    // Moved by hand, each keeps what it has.
+    // A job that is moved by hand keeps its tries.
     for (id, tries) in [("added", 1), ("dropped", 3)] {
         let log = format!("{id}: failed");
         let failed = || spool.daemon_log().matches(&log).count();

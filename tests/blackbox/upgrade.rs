@@ -1,4 +1,4 @@
-//! SIGUSR2: the daemon becomes the binary that is there now, whatever comes at the same time.
+//! SIGUSR2: the daemon becomes the binary that is installed now, whatever happens at the same time.
 
 use crate::spool::{DEADLINE, Spool, is_alive};
 use serde_json::json;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Logged right before the exec.
+/// The daemon logs this right before the exec.
 const BECOMING: &str = "upgrade: becoming";
 
 /// The rounds of each test.
 const ROUNDS: usize = 34;
 
-/// A daemon with settings that it does not watch, and a job that runs until `go` is there.
+/// A daemon with settings that it does not watch, and a job that runs until `go` exists.
 struct Rig {
     spool: Spool,
     config: PathBuf,
@@ -45,7 +45,7 @@ impl Rig {
         self.pid = self.spool.wait_note("runs")["pid"].as_i64().unwrap();
     }
 
-    /// Sends SIGUSR2 and waits for 0 to 20 ms, in every other round from the exec on.
+    /// Sends SIGUSR2 and waits for 0 to 20 ms; in every other round the wait starts at the exec.
     fn upgrade(&self, round: usize) {
         let execs = || {
             let log = self.spool.daemon_log();
@@ -65,7 +65,7 @@ impl Rig {
         std::thread::sleep(Duration::from_millis(round as u64 * 13 % 21));
     }
 
-    /// Writes settings that pause the queues from this one on.
+    /// Writes settings that pause all queues from number `first` on.
     fn pause(&self, first: usize) {
         let paused = (first..ROUNDS).map(|n| (format!("q{n}"), json!({"paused": true})));
         let queues: serde_json::Map<_, _> = paused.collect();
@@ -74,7 +74,7 @@ impl Rig {
         fs::rename(staged, &self.config).unwrap();
     }
 
-    /// The job is the one that was started at first, and ends as it would have ended anyway.
+    /// The job is still the one that was started first, and ends normally.
     fn finish(&self) {
         assert!(is_alive(self.pid));
         fs::write(&self.go, "").unwrap();
@@ -100,7 +100,7 @@ fn a_hup_right_after_usr2_is_not_lost() {
         rig.spool.wait_record(&format!("complete/{id}"));
     }
     rig.finish();
-    // The signals that were kept back for the exec are not kept back from jobs.
+    // The signals that were blocked for the exec are not blocked in jobs.
     rig.spool
         .drop_file("mask", "grep -E '^Sig(Blk|Ign)' /proc/self/status");
     let output = rig.spool.wait_record("complete/mask")["output"].to_string();
@@ -157,7 +157,7 @@ fn pirn_run_does_not_begin_anew() {
     assert_eq!(spool.record("complete/1")["attempt"], 1);
 }
 
-/// A daemon from a binary of its own, which can be replaced.
+/// A daemon that runs a copy of the binary, which can be replaced.
 fn own_binary() -> (Spool, PathBuf) {
     let mut spool = Spool::new();
     let binary = spool.beside("pirn");
@@ -170,7 +170,7 @@ fn own_binary() -> (Spool, PathBuf) {
     (spool, binary)
 }
 
-/// Copied by a child, so that no other test's child has it open for writing when it is executed.
+/// Copied by a child process, so that no process of another test has it open for writing when it is executed.
 fn copy(from: &Path, to: &Path) {
     let staged = to.with_extension("staged");
     let copied = Command::new("cp").args([from, &staged]).status().unwrap();
@@ -178,7 +178,7 @@ fn copy(from: &Path, to: &Path) {
     fs::rename(staged, to).unwrap();
 }
 
-/// Puts this in the place of the binary.
+/// Replaces the binary with this content.
 fn replace(binary: &Path, content: &[u8]) {
     use std::os::unix::fs::PermissionsExt;
     let staged = binary.with_extension("staged");
@@ -196,7 +196,7 @@ fn a_binary_that_cannot_take_over_is_refused() {
     let (mut spool, binary) = own_binary();
     let whole = fs::read(&binary).unwrap();
     let wrong: [(&str, &[u8]); 7] = [
-        // Within what is loaded: of a debug build, more than half is not.
+        // The cut is inside the loaded part: more than half of a debug build is not loaded.
         ("a tenth", &whole[..whole.len() / 10]),
         ("a page", &whole[..4096]),
         ("empty", b""),

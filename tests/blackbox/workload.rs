@@ -1,4 +1,4 @@
-//! A hundred real jobs of mixed kinds, with priorities, dependencies, retries and timeouts; every record checked
+//! A hundred real jobs of mixed kinds, with priorities, dependencies, retries and timeouts. Every record is checked
 //! with jq, as a user would.
 
 use crate::spool::{Spool, is_alive};
@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What `jq` says to a filter over a record.
+/// The result of a `jq` filter over a record.
 fn jq(spool: &Spool, filter: &str, file: &str) -> String {
     let output = Command::new("jq")
         .args(["-r", filter])
@@ -21,7 +21,7 @@ fn jq(spool: &Spool, filter: &str, file: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Expects a record in this place with all of these filters true.
+/// The record must be here, and all of these filters be true for it.
 fn expect(spool: &Spool, file: &str, filters: &[&str]) {
     spool.wait_record(file);
     let common = [
@@ -84,7 +84,7 @@ fn a_hundred_real_jobs() {
             ended <= began,
             "sum{n} began at {began}, gzip{n} ended at {ended}"
         );
-        // The checksum is of what gzip made.
+        // The checksum is that of the file that gzip made.
         let sum = Command::new("sha256sum")
             .arg(work.join(format!("data{n}.gz")))
             .output()
@@ -192,7 +192,7 @@ fn a_hundred_real_jobs() {
     }
 }
 
-/// Compressing, and checksums that come after it.
+/// Jobs that compress files, and jobs for their checksums that come after them.
 fn submit_files(spool: &Spool, work: &Path) {
     for n in 0..20 {
         let dir = work.display();
@@ -209,7 +209,7 @@ fn submit_files(spool: &Spool, work: &Path) {
     }
 }
 
-/// Scripts with their own interpreters, a compiler, jobs that fork and write a lot.
+/// Scripts with their own interpreters, a compiler, jobs that fork and write much.
 fn submit_scripts(spool: &Spool, work: &Path, has_cc: bool) {
     for n in 0..10 {
         if has_cc {
@@ -237,7 +237,7 @@ fn submit_scripts(spool: &Spool, work: &Path, has_cc: bool) {
     spool.drop_file("report", r#"{"command": "true", "after": ["big", "forks"], "after_any": ["never0"], "tags": ["nightly"], "x": {"ticket": 17}}"#);
 }
 
-/// Jobs that do not end well.
+/// Jobs that fail.
 fn submit_trouble(spool: &Spool) {
     for n in 0..12 {
         spool.drop_file(

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::time::Duration;
 
-/// A job that leaves a line for each run.
+/// A job that appends a line for each run.
 fn counting(spool: &Spool, id: &str) -> String {
     format!(
         "echo run >> {}",
@@ -15,7 +15,7 @@ fn counting(spool: &Spool, id: &str) -> String {
     )
 }
 
-/// How often a job ran, after its end and after whatever else the daemon had to see.
+/// How often a job ran, counted once it has ended and the daemon has seen all other changes.
 fn runs(spool: &Spool, id: &str) -> usize {
     spool.wait_end(id);
     spool.settle();
@@ -23,7 +23,7 @@ fn runs(spool: &Spool, id: &str) -> usize {
     text.lines().count()
 }
 
-/// Runs a shell script that writes job `id` with the text in `$JOB` to `$P` (pending) by way of `$D` (beside).
+/// Runs a shell script that writes job `id` with the text in `$JOB` to `$P` (pending), using `$D` (beside).
 fn write_with(spool: &Spool, id: &str, script: &str) {
     let job = counting(spool, id);
     sh(&format!(
@@ -89,7 +89,7 @@ fn each_writer_makes_one_run() {
 #[test]
 fn an_unnamed_file_that_is_linked_in() {
     let spool = Spool::serving(&[]);
-    // One linked after it was closed for writing (through /proc), one while it is still open.
+    // One is linked after it was closed for writing (through /proc), one while it is still open.
     let python = r#"
 import os, sys
 for name in ("tmpfile",):
@@ -108,7 +108,7 @@ fn several_redirects_make_a_whole() {
     let spool = Spool::serving(&[]);
     let job = counting(&spool, "two");
     let path = spool.path().join("pending/two");
-    // The second writer opens before the first closes: only both together are the job.
+    // The second writer opens the file before the first closes it: only both parts together are the job.
     let mut first = File::create(&path).unwrap();
     first.write_all(b": \\\n").unwrap();
     let mut second = File::options().append(true).open(&path).unwrap();
@@ -159,13 +159,13 @@ fn a_locked_file_is_left_until_the_lock_is_free() {
     let spool = Spool::serving(&[]);
     let job = counting(&spool, "locked");
     let path = spool.path().join("pending/locked");
-    // The lock is held through a descriptor that only reads: the file is complete, but its producer says wait.
+    // The lock is held through a read-only descriptor: the file is complete, but its producer asks to wait.
     fs::write(spool.beside("new"), &job).unwrap();
     let held = File::open(spool.beside("new")).unwrap();
     fs2::FileExt::lock_exclusive(&held).unwrap();
     fs::rename(spool.beside("new"), &path).unwrap();
     spool.settle();
-    // Long enough for any rule that looks at the age of the file.
+    // Longer than any rule about the age of the file could wait.
     std::thread::sleep(Duration::from_millis(2500));
     assert!(path.exists() && runs_so_far(&spool, "locked") == 0);
     drop(held);
