@@ -1,4 +1,4 @@
-//! The documentation against the source: what one of them names and the other does not is an error.
+//! The documentation against the source: it is an error if one of them names something that the other lacks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -126,7 +126,7 @@ fn list(source: &str, name: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What is not among the words of the page.
+/// The words that are not among those of the page.
 fn missing(page: &BTreeSet<String>, words: &BTreeSet<String>) -> Vec<String> {
     words.difference(page).cloned().collect()
 }
@@ -267,7 +267,7 @@ fn what_is_linked_and_named_is_there() {
     let mut gone = Vec::new();
     let mut n = 0;
     for page in files("doc").into_iter().chain(["README.md".to_owned()]) {
-        // Changes name what was there then.
+        // The list of changes names files of its time.
         if !page.ends_with(".md") || page.ends_with("CHANGES.md") {
             continue;
         }
@@ -331,7 +331,7 @@ fn every_dependency_says_why() {
     none("no dependency any more", missing(&names, &explained));
 }
 
-/// The manual pages are well formed, as far as there is a program here that can tell.
+/// The manual pages are well formed, if mandoc is installed.
 #[test]
 fn the_manual_is_well_formed() {
     for page in ["doc/pirn.1", "doc/pirn-spool.5"] {

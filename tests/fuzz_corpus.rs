@@ -1,7 +1,7 @@
 //! The fuzz targets of `tests/fuzz` over their committed corpus, and over random changes of it.
 //!
 //! `PIRN_FUZZ_SECONDS=60 cargo test --test fuzz_corpus -- --nocapture` goes on for longer, `PIRN_FUZZ_SEED=n` begins
-//! elsewhere. What guides a search by coverage is `cargo fuzz`: see `tests/fuzz/Cargo.toml`.
+//! elsewhere. For a search that is guided by coverage, use `cargo fuzz`: see `tests/fuzz/Cargo.toml`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 #[path = "fuzz/bodies.rs"]
@@ -14,7 +14,7 @@ use bodies::Body;
 use dice::Dice;
 use pirn::core::config::Config;
 use pirn::core::record::Record;
-// What is compiled from its source (`when.rs`) looks for these at the root.
+// The source that is compiled in (`when.rs`) imports these from the root.
 use pirn::{core, os};
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -61,7 +61,7 @@ fn words() -> Vec<Vec<u8>> {
     quoted.collect()
 }
 
-/// One input somewhere near those of the corpus.
+/// An input that is similar to those of the corpus.
 fn change(dice: &mut Dice, files: &[(String, Vec<u8>)], words: &[Vec<u8>]) -> Vec<u8> {
     let mut input = dice.pick(files).1.clone();
     for _ in 0..=dice.below(4) {
@@ -93,12 +93,12 @@ fn change(dice: &mut Dice, files: &[(String, Vec<u8>)], words: &[Vec<u8>]) -> Ve
     input
 }
 
-/// Whether the body finds nothing wrong. The panic's own message has been printed by then.
+/// True if the body finds no error. The panic's own message has been printed by then.
 fn passes(body: Body, input: &[u8]) -> bool {
     catch_unwind(AssertUnwindSafe(|| body(input))).is_ok()
 }
 
-/// The first input that breaks a law within the time, and how many were tried.
+/// The first input that breaks a law within the time, and the number of inputs that were tried.
 fn search(files: &Files, body: Body, seed: u64, time: Duration) -> (Option<Vec<u8>>, u64) {
     let (began, words, mut tried) = (Instant::now(), words(), 0);
     while began.elapsed() < time {
@@ -192,7 +192,7 @@ fn jobrunner() {
     drive("jobrunner");
 }
 
-/// The control: a law that does not hold is found to be broken.
+/// The control: a law that does not hold is reported as broken.
 #[test]
 fn a_broken_law_is_found() {
     fn tries(data: &[u8]) -> Option<u32> {
@@ -200,7 +200,7 @@ fn a_broken_law_is_found() {
     }
     fn few_tries(data: &[u8]) {
         if tries(data).is_some_and(|n| n > 9) {
-            // Not by `panic!`: this one is meant, and its message would only confuse.
+            // Not by `panic!`: this one is intended, and its message would only confuse.
             std::panic::resume_unwind(Box::new(()));
         }
     }
@@ -231,7 +231,7 @@ fn the_corpus_is_small_and_every_target_has_one() {
     );
 }
 
-/// libFuzzer's targets are not built here: what they compile must find its crates in their own manifest.
+/// libFuzzer's targets are not built here: their own manifest must name all crates that they use.
 #[test]
 fn the_targets_have_the_crates_that_they_use() {
     let manifest = fs::read_to_string(directory().join("Cargo.toml")).unwrap();
@@ -270,7 +270,7 @@ fn the_targets_have_the_crates_that_they_use() {
     }
 }
 
-/// A megabyte, which is what a job file may be, of the same thing again and again.
+/// A megabyte, the limit for a job file, of the same text again and again.
 fn megabyte(before: &str, each: impl Fn(usize) -> String, after: &str) -> String {
     let mut text = String::with_capacity(1 << 20);
     text.push_str(before);
@@ -285,8 +285,8 @@ fn megabyte(before: &str, each: impl Fn(usize) -> String, after: &str) -> String
     text + after
 }
 
-/// One file must not keep the daemon from the others: the time to read it, and to print it again, grows
-/// with its length and no faster.
+/// One file must not keep the daemon from the others: the time to read it and to print it again is proportional to its
+/// length.
 #[test]
 fn a_hostile_megabyte_is_read_at_once() {
     let same = |part: &str| {

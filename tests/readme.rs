@@ -15,7 +15,7 @@ const README: &str = include_str!("../README.md");
 /// A README that takes longer than this hangs.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The README's cargo commands: pirn is built already, and tests do not run tests or install things.
+/// The README's cargo commands: pirn is built already, and tests neither run tests nor install programs.
 const CARGO: &str = r#"
 cargo() {
   case "$*" in
@@ -26,7 +26,7 @@ cargo() {
 }
 "#;
 
-/// Some commands and what they print.
+/// Some commands and their expected output.
 struct Part {
     line: usize,
     script: String,
@@ -66,7 +66,7 @@ fn parts(text: &str) -> Vec<Part> {
     parts
 }
 
-/// Whether `line` is what `pattern` says, `...` standing for anything.
+/// True if `line` matches `pattern`, in which `...` stands for anything.
 fn matches(pattern: &str, line: &str) -> bool {
     match pattern.split_once("...") {
         None => pattern == line,
@@ -84,7 +84,7 @@ fn has(program: &str) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Whether the session can be run here. A superuser on Debian gets what is missing.
+/// True if the session can be run here. On Debian, root installs missing programs.
 fn is_equipped() -> bool {
     let missing = |wanted: [&'static str; 3]| wanted.into_iter().find(|program| !has(program));
     if missing(["bash", "curl", "jq"]).is_some() && has("apt-get") {
@@ -195,7 +195,7 @@ fn the_session() {
     assert!(status.success(), "{status}; stderr:\n{stderr}");
 }
 
-/// Ends the session's daemons, whose pids are in the locks of the README's spools, and what they run.
+/// Ends the session's daemons, whose pids are in the locks of the README's spools, and their jobs.
 fn stop_daemon(home: &Path) {
     for spool in ["spool", "shared", "runs"] {
         stop_daemon_of(home, spool);

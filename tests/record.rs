@@ -1,4 +1,5 @@
-//! Job records: what is read is what is printed, nothing unknown is lost, every mistake is named, nothing panics.
+//! Job records: a record that is read is printed the same, no unknown field is lost, every mistake is named, nothing
+//! panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use pirn::core::id::{JobId, QueueName, natural_order};
@@ -14,7 +15,7 @@ fn read(text: &str) -> Record {
     Record::from_bytes(text.as_bytes()).unwrap_or_else(|e| panic!("{e}: {text}"))
 }
 
-/// All fields of a record, to compare it by.
+/// All fields of a record, for comparisons.
 fn whole(record: &Record) -> String {
     format!("{record:?}")
 }
@@ -183,7 +184,7 @@ fn object(fields: &[(&str, Value)]) -> String {
 }
 
 proptest! {
-    // A failure prints its smallest case; no file of old ones is kept beside the sources.
+    // A failure prints its smallest case; old failures are not kept in a file beside the sources.
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
@@ -199,7 +200,7 @@ proptest! {
         prop_assert_eq!(first.to_json(), second.to_json());
     }
 
-    /// Unknown keys come last, in the order and the very words in which they were given.
+    /// Unknown keys come last, in their order and with their exact text.
     #[test]
     fn what_is_unknown_survives(keys in prop::collection::btree_set("[a-z\"\\\\é]{1,6}", 1..6), seed in any::<usize>()) {
         let values = ["1.50", "1E+2", "\"\\u0041\\/\"", "[1,  2]", "{\"a\" :\tnull, \"a\":2}", "null", "-0", "[\n1]"];
@@ -226,7 +227,8 @@ proptest! {
         let _ = QueueName::from_bytes(&bytes);
     }
 
-    /// One byte of a good record changed, put in or taken out: an error or a record that can be printed and read.
+    /// One byte of a good record changed, added or removed: the result is an error, or a record that can be printed and
+    /// read.
     #[test]
     fn damaged_records_never_panic(
         fields in prop::collection::vec(prop_oneof![asked(), added()], 1..10),
@@ -244,7 +246,7 @@ proptest! {
             }
         }
         match Record::from_bytes(&bytes) {
-            // Compared as printed: a digit more in a date is finer than records have it.
+            // Compared as printed: dates in records are less exact than dates in the text.
             Ok(record) => prop_assert_eq!(record.to_json(), read(&record.to_json()).to_json()),
             Err(e) => prop_assert!(!e.to_string().is_empty()),
         }
@@ -268,7 +270,7 @@ proptest! {
         prop_assert_eq!(Wall::parse(&cut.to_string()), Ok(cut));
     }
 
-    /// An id is safe as a path component, and what is refused breaks one of the rules of DESIGN section 3.
+    /// An id is safe as a path component, and a refused one breaks one of the rules of DESIGN section 3.
     #[test]
     fn ids_are_safe_names(text in prop_oneof![any_text(), "[a~./-]{0,5}(tmp|part|swp|err)?"]) {
         let foreign = [".tmp", ".part", ".swp", "~", "~err"].iter().any(|end| text.ends_with(end));
@@ -429,7 +431,7 @@ fn null_is_as_if_it_were_not_there() {
     }
 }
 
-/// A record as `pirn show` prints it may be dropped again; the directory it then lies in is its state.
+/// A record as `pirn show` prints it may be dropped again; the directory that it then lies in is its state.
 #[test]
 fn state_is_no_field() {
     let record = read(r#"{"command": "true"}"#);

@@ -5,12 +5,12 @@ use crate::rig::{Rig, is_alive};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
-/// A spool in a directory of its own; `None`, said aloud, if the machine lacks something.
+/// A spool in a directory of its own; `None`, with a message, if the machine lacks something.
 pub fn place(faults: &str) -> Option<Rig> {
     ready("adoption", &[("flock", "util-linux")], false).then(|| Rig::alone(faults))
 }
 
-/// True where the kernel tells how a process ended that is not our child (Linux 6.15).
+/// True if the kernel reports the exit status of a process that is not our child (Linux 6.15).
 fn kernel_tells() -> bool {
     let release = crate::host::tool("uname", &["-r"]);
     let mut numbers = release
@@ -31,7 +31,7 @@ fn orphan(rig: &mut Rig, options: &[&str], words: &[&str], noted: bool) -> Strin
     id
 }
 
-/// Waits until nothing is left of a process, not even its exit status.
+/// Waits until a process is gone completely, with its exit status.
 fn is_reaped(pid: i64) -> bool {
     comes(|| !std::path::Path::new(&format!("/proc/{pid}")).exists())
 }
@@ -42,7 +42,7 @@ fn end(rig: &Rig, id: &str) -> (&'static str, Value) {
     end.unwrap()
 }
 
-/// Ends as it would have under its own daemon, started once.
+/// The job ends as it would have under its own daemon, and is started once.
 fn ends_truly(noted: bool, code: &str, dir: &str) {
     let Some(mut rig) = place("") else {
         return;
@@ -144,7 +144,7 @@ fn its_timeout_goes_on() {
     let (_, record) = end(&rig, &id);
     let took = began.elapsed();
     assert_eq!(record["reason"], "timeout", "{record}");
-    // Counted from its start, not from the adoption.
+    // The timeout counts from its start, not from the adoption.
     assert!(took >= Duration::from_millis(1900), "{took:?}");
     assert!(
         record["duration"]
@@ -169,7 +169,7 @@ fn a_timeout_that_passed_meanwhile() {
     let began = Instant::now();
     let id = orphan(&mut rig, &options, &["nap", "300"], true);
     let pid = rig.ledger.pid("start", &id).unwrap();
-    // Its note came after 200 ms: nobody has ended it, and its time passes.
+    // The note was written after 200 ms; nobody has ended the job, and its timeout is still to come.
     assert!(is_alive(pid));
     wait_for("the time to pass", || {
         began.elapsed() > Duration::from_secs(4)
@@ -181,7 +181,7 @@ fn a_timeout_that_passed_meanwhile() {
     println!("adoption: a timeout that passed without a daemon: enforced by the next");
 }
 
-/// Its leader is dead, something of it lives: that is ended before the next try begins.
+/// The leader is dead and a child of it lives: the child is ended before the next try starts.
 fn child_left_behind(noted: bool) {
     let Some(mut rig) = place("") else {
         return;
@@ -222,7 +222,7 @@ fn a_child_of_a_dead_leader_without_a_note() {
     child_left_behind(false);
 }
 
-/// A job that lets go of its output has no lock: the note, and the mark in its environment, find it.
+/// A job that has closed its output has no lock: the note and the mark in its environment find it.
 fn without_output(noted: bool) {
     let Some(mut rig) = place("") else {
         return;
@@ -250,7 +250,7 @@ fn a_job_that_has_closed_its_output_without_a_note() {
     without_output(false);
 }
 
-/// The negative control: nobody looks for the living, and nothing is locked.
+/// The negative control: the daemon neither looks for live processes nor locks anything.
 #[test]
 fn control_without_adoption() {
     let Some(mut rig) = place("no-adoption,no-log-lock") else {

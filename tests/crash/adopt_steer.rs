@@ -1,4 +1,4 @@
-//! Steering a job whose daemon was killed: by the next daemon's time, and while there is none.
+//! Steering a job whose daemon was killed: under the next daemon, and while there is none.
 
 use crate::adopt::place;
 use crate::host::{comes, wait_for};
@@ -116,7 +116,7 @@ fn queued_again_while_there_is_no_daemon() {
     println!("adoption: mv active/ID pending/ without a daemon: killed and run again by the next");
 }
 
-/// The first run is ended; the second begins after that, with fresh tries.
+/// The first run is ended; the second starts after that, with all its tries.
 fn runs_again(rig: &Rig, id: &str) {
     let first = rig.ledger.pid("start", id).unwrap();
     assert!(

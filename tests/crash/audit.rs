@@ -1,4 +1,4 @@
-//! What must hold after a crash, once the next daemon has done its work.
+//! The promises that must hold after a crash, once the next daemon has done its work.
 
 use crate::rig::{Rig, STATES};
 use serde_json::Value;
@@ -8,11 +8,11 @@ use std::fs;
 /// A promise that was not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Broken {
-    /// An acknowledged job is nowhere, or did not end.
+    /// An acknowledged job is missing, or has not ended.
     Lost,
-    /// A file that is no record, or not a whole one.
+    /// A file that is no record, or only a part of one.
     Torn,
-    /// One job in two places.
+    /// A job in two places.
     Twofold,
     /// Two runs of a job at the same time.
     TwoAtOnce,
@@ -20,29 +20,29 @@ pub enum Broken {
     Uncounted,
     /// A `once` job was started again.
     RanAgain,
-    /// A finished record that had been seen is gone or another one.
+    /// A finished record that was seen is gone or has changed.
     Vanished,
     /// A cancel that was acknowledged was not carried out.
     NotCancelled,
     /// A number was given twice.
     NumberReused,
-    /// Something was left behind: a file, a process, a job that is not over.
+    /// A leftover: a file, a process, a job that has not ended.
     LeftBehind,
-    /// The next daemon did not do its work.
+    /// The next daemon has not done its work.
     Stuck,
 }
 
-/// What was found, with the sentence for people.
+/// Broken promises, each with a sentence for people.
 pub type Findings = Vec<(Broken, String)>;
 
-/// What is known of the jobs from outside of the spool.
+/// Knowledge about the jobs from outside of the spool.
 #[derive(Debug, Default, Clone)]
 pub struct Known {
     /// Ids that `pirn add` has printed.
     pub acknowledged: Vec<String>,
-    /// Those that may be started once only.
+    /// Ids of jobs that may be started once only.
     pub once: BTreeSet<String>,
-    /// Those whose cancelling was acknowledged.
+    /// Ids of jobs whose cancelling was acknowledged.
     pub cancelled: BTreeSet<String>,
     /// Finished records that were seen, with their text.
     pub finished: BTreeMap<String, Vec<u8>>,
@@ -74,7 +74,7 @@ fn is_over(text: &[u8]) -> bool {
     serde_json::from_slice::<Value>(text).is_ok_and(|r| r.get("finished_at").is_some())
 }
 
-/// The files as the crash left them, before any daemon: each is whole, and in one place.
+/// The files as the crash left them, before any daemon runs: each is whole, and in one place.
 pub fn raw(rig: &Rig) -> Findings {
     let mut findings = Findings::new();
     let mut seen = BTreeMap::new();
@@ -94,7 +94,7 @@ pub fn raw(rig: &Rig) -> Findings {
     findings
 }
 
-/// The spool after recovery, beside what is known from outside.
+/// Compares the spool after recovery with the knowledge from outside.
 pub fn settled(rig: &Rig, known: &Known) -> Findings {
     let mut findings = raw(rig);
     let mut add = |broken, what: String| findings.push((broken, what));
@@ -156,13 +156,13 @@ fn records(rig: &Rig) -> Vec<(&'static str, String, Value)> {
     ["complete", "failed"].into_iter().flat_map(all).collect()
 }
 
-/// Nothing waits, runs, or was put aside, and no process is left.
+/// No job waits, runs, or was quarantined, and no process is left.
 fn left_behind(rig: &Rig) -> Findings {
     let mut left = Vec::new();
     for dir in ["pending", "active", "bad", "tmp"] {
         left.extend(rig.files(dir));
     }
-    // What the daemon keeps for a full disk stays.
+    // The reserve for a full disk stays.
     left.retain(|path| !path.starts_with("tmp/.reserve"));
     let ended: BTreeSet<String> = &rig.names("complete") | &rig.names("failed");
     let names = rig.names("log").into_iter();
@@ -176,7 +176,7 @@ fn left_behind(rig: &Rig) -> Findings {
     left.into_iter().map(behind).collect()
 }
 
-/// Makes staging files look old, as they are when nobody is about to rename them any more.
+/// Makes staging files look so old that nobody can be about to rename them.
 pub fn age_staging(rig: &Rig) {
     for name in rig.names("tmp") {
         let path = rig.spool.join("tmp").join(name);
@@ -185,7 +185,7 @@ pub fn age_staging(rig: &Rig) {
     }
 }
 
-/// Ends a rung: prints what it did, and fails on what it found.
+/// Ends a test: prints the number of cases, and fails if promises were broken.
 pub fn conclude(rung: &str, tried: &str, findings: &[String]) {
     println!("{rung}: {tried}; {} broken promises", findings.len());
     findings.iter().for_each(|finding| println!("  {finding}"));

@@ -1,8 +1,8 @@
-//! Rung C: the file system under the spool is cut off (shutdown ioctl, no log flush), right after an
-//! acknowledgement or at any moment; then mounted again, recovered, and compared with what was promised.
+//! Rung C: the file system under the spool is cut off (shutdown ioctl, no log flush), right after an acknowledgement or
+//! at any moment; then it is mounted again, recovered, and compared with the promises.
 //!
-//! A cut must be quiet: the sync of a busy neighbour would hide that our own is missing. So most moments have one
-//! job and nothing after the event that promises something.
+//! A cut must be quiet: a sync by other work would hide that our own is missing. So at most moments there is one job,
+//! and nothing happens after the event that promises something.
 
 use crate::audit::{self, Broken, Findings, Known};
 use crate::host::{Dice, ready, setting, wait_for};
@@ -16,7 +16,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// When the file system is cut.
+/// The moment at which the file system is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// `pirn add` has exited with 0; there is no daemon.
@@ -25,13 +25,13 @@ pub enum Moment {
     Pushed,
     /// A finished record was seen.
     Finished,
-    /// A `once` job has begun.
+    /// A `once` job has started.
     Begun,
-    /// Any moment, with jobs coming and going.
+    /// Any moment, while jobs come and go.
     Load,
 }
 
-/// How many cuts one file system lives through, so that what a recovery leaves is crashed again.
+/// The cuts of one file system, so that the result of a recovery is crashed again.
 const CUTS_PER_IMAGE: u64 = 5;
 
 /// A spool on an image.
@@ -44,7 +44,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Nothing in it yet. `None`, said aloud, if the machine cannot do it.
+    /// An empty spool. `None`, with a message, if the machine cannot do it.
     pub fn new((kind, size): (&'static str, u64), faults: &str) -> Option<Self> {
         let image = Image::fresh(kind, size)?;
         let rig = Rig::new(image.beside(), &image.mount_point().join("spool"), faults);
@@ -57,7 +57,7 @@ impl Bench {
         })
     }
 
-    /// Works up to the moment, cuts, boots, recovers, and looks.
+    /// Works up to the moment, cuts, boots, recovers, and checks.
     pub fn round(&mut self, moment: Moment, dice: &mut Dice) -> Findings {
         let gate = format!("gate{}", self.image.cuts());
         match moment {
@@ -140,7 +140,7 @@ impl Bench {
 
     fn begun(&mut self, gate: &str) {
         self.rig.serve();
-        // Later than now: so that the sync of its acceptance is over when it begins.
+        // Started later, so that the sync of its acceptance is over by then.
         let id = self.rig.add(&["--once", "--in", "200ms"], &["gate", gate]);
         self.known.accept(&id);
         self.known.once.insert(id.clone());
@@ -182,7 +182,7 @@ fn cut_again_and_again((kind, size): (&'static str, u64)) {
             bench = Bench::new((kind, size), "");
         }
         let Some(bench) = bench.as_mut() else { return };
-        // A load at last, so that no round looks at an account that others have filled.
+        // The load comes last, so that no round reads a ledger that other rounds have filled.
         let moment = moments[((n + n / CUTS_PER_IMAGE) % 5) as usize];
         *tried.entry(moment).or_insert(0) += 1;
         let before = (bench.known.acknowledged.len(), bench.known.finished.len());

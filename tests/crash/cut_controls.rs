@@ -1,11 +1,11 @@
-//! Rung C's negative controls: with one sync left out, a cut at the right moment must find what is lost by it.
+//! Rung C's negative controls: with one sync left out, a cut at the right moment must show a loss.
 
 use crate::audit::Broken;
 use crate::cut::{Bench, Moment};
 use crate::host::{Dice, ready};
 use crate::image::{KINDS, TOOLS};
 
-/// How many cuts a fault may survive before the rung counts as blind to it.
+/// The number of cuts that a fault may survive before the rung counts as blind to it.
 const PATIENCE: u64 = 6;
 
 fn must_find(fault: &str, moment: Moment, expected: &[Broken]) {

@@ -1,13 +1,13 @@
-//! What the machine must offer, small tools of the tests, and chance that can be repeated.
+//! Requirements on the machine, small tools for the tests, and repeatable random numbers.
 
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// How long anything that should happen may take.
+/// The time within which everything must happen.
 pub const DEADLINE: Duration = Duration::from_secs(40);
 
-/// Waits for something; false when it did not come.
+/// Waits for a condition; false if it does not become true.
 pub fn comes(condition: impl Fn() -> bool) -> bool {
     let end = Instant::now() + DEADLINE;
     while !condition() {
@@ -19,7 +19,7 @@ pub fn comes(condition: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Waits for something that must come.
+/// Waits for a condition that must become true.
 pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
     assert!(comes(condition), "waited in vain for {what}");
 }
@@ -35,7 +35,7 @@ pub fn tool(program: &str, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// Runs a tool whose success is to be known.
+/// Runs a tool; true if it succeeded.
 pub fn try_tool(program: &str, args: &[&str]) -> bool {
     Command::new(program)
         .args(args)
@@ -49,7 +49,7 @@ fn has(program: &str) -> bool {
     try_tool("sh", &["-c", &format!("command -v {program}")])
 }
 
-/// True when this test can run. Missing tools are installed if we are root and can; else the reason is printed.
+/// True if this test can run. Missing tools are installed if we are root and can; otherwise the reason is printed.
 pub fn ready(test: &str, tools: &[(&str, &str)], root: bool) -> bool {
     static INSTALLED: OnceLock<()> = OnceLock::new();
     let is_root = tool("id", &["-u"]) == "0";
@@ -80,18 +80,18 @@ pub fn setting(name: &str, default: u64) -> u64 {
         .unwrap_or(default)
 }
 
-/// Chance from a seed (splitmix64).
+/// Random numbers from a seed (splitmix64).
 pub struct Dice(u64);
 
 impl Dice {
-    /// The seed is `PIRN_SEED` and the name of what it is for.
+    /// The seed is made of `PIRN_SEED` and the purpose.
     pub fn new(purpose: &str) -> Self {
         let seed = setting("PIRN_SEED", 1);
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         Self(purpose.bytes().fold(seed ^ 0xcbf2_9ce4_8422_2325, mix))
     }
 
-    /// Below `n`.
+    /// A number below `n`.
     pub fn below(&mut self, n: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -1,13 +1,13 @@
-//! A file system in a file, which can be cut off as by a power failure, and a machine that has booted again after it.
+//! A file system in a file, which can be cut off like by a power failure, and a machine that boots again after it.
 
 use crate::host::{comes, tool, try_tool, wait_for};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The file systems that rung C runs on, and how large they must be.
+/// The file systems that rung C runs on, and their sizes.
 pub const KINDS: [(&str, u64); 2] = [("ext4", 64 << 20), ("xfs", 320 << 20)];
 
-/// What the tests of this rung need.
+/// The tools that the tests of this rung need.
 pub const TOOLS: [(&str, &str); 4] = [
     ("xfs_io", "xfsprogs"),
     ("mkfs.xfs", "xfsprogs"),
@@ -15,7 +15,7 @@ pub const TOOLS: [(&str, &str); 4] = [
     ("flock", "util-linux"),
 ];
 
-/// A mounted image. The mount is seen by this thread and its children only, and goes with them.
+/// A mounted image. Only this thread and its children see the mount, and it ends with them.
 pub struct Image {
     home: tempfile::TempDir,
     kind: &'static str,
@@ -23,7 +23,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// A fresh one, unless there are no loop devices or no such file system; then says so.
+    /// A new image; `None`, with a message, if there are no loop devices or no such file system.
     pub fn fresh(kind: &'static str, size: u64) -> Option<Self> {
         own_namespace();
         let image = Self {
@@ -55,7 +55,7 @@ impl Image {
         self.home.path().join("boot_id")
     }
 
-    /// Where it is mounted.
+    /// The directory where it is mounted.
     pub fn mount_point(&self) -> PathBuf {
         self.home.path().join("mnt")
     }
@@ -65,7 +65,7 @@ impl Image {
         self.home.path()
     }
 
-    /// How often it was cut.
+    /// The number of cuts so far.
     pub fn cuts(&self) -> u64 {
         self.cuts
     }
@@ -82,14 +82,14 @@ impl Image {
         fs::write(self.boot_id(), id).unwrap();
     }
 
-    /// Everything that is not on the disk is gone from here on. All that is not yet written fails.
+    /// Cuts the file system off: all data that is not on the disk is lost, and every further write fails.
     pub fn cut(&mut self) {
         let mnt = self.mount_point().display().to_string();
         tool("xfs_io", &["-x", "-c", "shutdown", &mnt]);
         self.cuts += 1;
     }
 
-    /// The machine starts again. Nothing may have the file system open any more.
+    /// Boots the machine again. No process may have the file system open any more.
     pub fn reboot(&self) {
         let mnt = self.mount_point().display().to_string();
         wait_for("umount", || try_tool("umount", &[&mnt]));

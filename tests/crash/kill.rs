@@ -1,8 +1,8 @@
 //! Rung B: the daemon is killed at its n-th system call of each kind (`strace -e inject`), under load; then the next
-//! daemon, untraced, does the rest. Only the daemon is killed: its jobs go on, and are adopted or found dead.
+//! daemon, untraced, recovers. Only the daemon is killed: its jobs go on, and are adopted or found dead.
 //!
-//! strace counts for each thread by itself, and lets go of jobs at their exec. How many calls a thread makes is
-//! measured first, and the points are spread over that.
+//! strace counts for each thread separately, and detaches from jobs at their exec. The number of calls of a thread is
+//! measured first, and the points are spread over it.
 
 use crate::audit::{self, Broken, Findings, Known};
 use crate::host::{Dice, ready, setting};
@@ -15,10 +15,10 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-/// What this rung needs.
+/// The tools that this rung needs.
 pub const TOOLS: [(&str, &str); 2] = [("strace", "strace"), ("flock", "util-linux")];
 
-/// The system calls, as strace calls them, by what they do.
+/// The system calls, by strace's names, grouped by purpose.
 const CALLS: [&str; 6] = [
     "rename,renameat,renameat2",
     "unlink,unlinkat",
@@ -31,7 +31,7 @@ const CALLS: [&str; 6] = [
 /// Jobs added before the daemon starts, and again while it runs.
 const JOBS: usize = 6;
 
-/// What came of one point.
+/// The result at one point.
 pub struct Outcome {
     /// The daemon reached the call and was killed.
     pub killed: bool,
@@ -39,7 +39,7 @@ pub struct Outcome {
     pub findings: Findings,
 }
 
-/// The same load each time; the daemon is traced with these options of strace until it dies or has done it all.
+/// Applies the same load each time; strace runs the daemon with these options until it dies or has done all work.
 pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) -> Outcome {
     let mut rig = Rig::new(home, &home.join("spool"), faults);
     rig.make();
@@ -77,10 +77,10 @@ pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) 
     }
     let killed = !rig.is_serving();
     let known = known.into_inner().unwrap();
-    // Had it not been reached, the daemon is killed at rest.
+    // If the call was not reached, the daemon is killed while it is idle.
     rig.kill_traced();
     if !known.cancelled.contains(&stop) {
-        // Its cancelling was not acknowledged: let it end by itself sooner.
+        // Its cancelling was not acknowledged: cancel it again, so that it ends sooner.
         rig.pirn(&["cancel", &stop]);
     }
     let mut findings = audit_between(&rig);
@@ -102,12 +102,12 @@ pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) 
     }
 }
 
-/// Between the daemons, with jobs still running: what `ls` shows must be whole, and in one place.
+/// Checks between the daemons, while jobs still run: every file that `ls` shows must be whole, and in one place.
 fn audit_between(rig: &Rig) -> Findings {
     audit::raw(rig)
 }
 
-/// How many calls of this kind the busiest thread makes when nobody kills it.
+/// The number of calls of this kind in the busiest thread when the daemon is not killed.
 fn most_calls(calls: &str) -> u64 {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("trace").display().to_string();
@@ -131,7 +131,7 @@ fn at_points_of(calls: &str) {
     let (points, most) = (setting("PIRN_POINTS", 12), most_calls(calls));
     let (mut killed, mut jobs, mut found, mut tried) = (0, 0, Vec::new(), Vec::new());
     for point in 0..points.min(most) {
-        // All of the first few, then ever further apart.
+        // The first few calls one by one, later ones further and further apart.
         let spread = point * point * most / (points * points).max(1);
         let when = spread.max(point) + 1;
         let home = tempfile::tempdir().unwrap();

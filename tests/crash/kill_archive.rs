@@ -1,5 +1,5 @@
-//! Rung B where a name is used again: the record and the log of the earlier run are put aside in several steps, and
-//! the daemon is killed at each of them. Neither may be lost (promise 6).
+//! Rung B where a name is used again: the record and the log of the earlier run are archived in several steps, and the
+//! daemon is killed at each of them. Neither may be lost (promise 6).
 
 use crate::audit::conclude;
 use crate::host::ready;
@@ -7,7 +7,7 @@ use crate::kill::TOOLS;
 use crate::rig::{Rig, STRACE};
 use std::fs;
 
-/// More than a daemon makes in this test.
+/// More renames than a daemon makes in this test.
 const RENAMES: u64 = 8;
 
 fn drop_job(rig: &Rig, text: &str) {
@@ -37,7 +37,7 @@ fn kill_while_putting_aside(when: u64, withdrawn: bool) -> Vec<String> {
         let _ = fs::remove_file(rig.spool.join("pending/b"));
     }
     let mut found = Vec::new();
-    // Twice: what the first recovery leaves must not be a victim of the second.
+    // Twice: the second recovery must not lose files that the first one left.
     for _ in 0..2 {
         found.extend(rig.recover().err());
     }

@@ -1,5 +1,5 @@
-//! Rung B for the commands: those that add and those that steer, killed at every system call of theirs that matters.
-//! What was not acknowledged may be there or not, but never in part.
+//! Rung B for the commands that add and steer: each is killed at every system call that matters. A change that was not
+//! acknowledged may have happened or not, but never in part.
 
 use crate::audit::{self, Broken, Known};
 use crate::host::{ready, setting};
@@ -15,7 +15,7 @@ const CALLS: [&str; 5] = [
     "write",
 ];
 
-/// How many calls of a kind a command makes, in its busiest thread.
+/// The number of calls of a kind that a command makes, in its busiest thread.
 fn count(rig: &Rig, calls: &str, args: &[&str]) -> u64 {
     let out = rig.spool.with_file_name("trace").display().to_string();
     let trace = format!("trace={calls}");
@@ -30,7 +30,7 @@ fn count(rig: &Rig, calls: &str, args: &[&str]) -> u64 {
     lines().map(|line| of(&thread(line))).max().unwrap_or(0)
 }
 
-/// Kills the command at each of its calls in turn, then lets a daemon do the rest.
+/// Kills the command at each of its calls in turn; then a daemon recovers.
 fn at_every_call_of(command: &str) {
     if !ready("rung B", &TOOLS, false) {
         return;
@@ -79,7 +79,7 @@ fn at_every_call_of(command: &str) {
     audit::conclude(&format!("rung B: pirn {command}"), &what, &found);
 }
 
-/// Lets a daemon do the rest, and looks at what has come of it all.
+/// Lets a daemon recover, and checks the result.
 fn afterwards(rig: &mut Rig, known: &Known) -> Vec<(Broken, String)> {
     audit::age_staging(rig);
     let mut findings = Vec::new();
@@ -100,7 +100,8 @@ fn run_killed() {
     at_every_call_of("run");
 }
 
-/// `pirn add --batch` killed at each call: every id that it has printed is a job's, and no line is there in part.
+/// `pirn add --batch` killed at each call: every id that it has printed is that of a job, and no job has part of a
+/// line.
 #[test]
 fn batch_killed() {
     if !ready("rung B", &TOOLS, false) {
@@ -124,7 +125,7 @@ fn batch_killed() {
     let (mut points, mut killed) = (0, 0);
     for calls in CALLS {
         let trace = format!("trace={calls}");
-        // Until it is not reached any more.
+        // Until the command is not killed any more.
         for when in 1.. {
             let inject = format!("inject={calls}:signal=SIGKILL:when={when}");
             let done = batch(&[&STRACE[..], &["-e", &trace, "-e", &inject]].concat());
@@ -149,7 +150,7 @@ fn batch_killed() {
     audit::conclude("rung B: pirn add --batch", &what, &found);
 }
 
-/// A job that is ready to be steered: it waits in a queue, or has failed without having run.
+/// A job that can be steered: it waits in a queue, or has failed without having run.
 fn steerable(rig: &Rig, known: &mut Known, has_failed: bool) -> String {
     let id = known.accept(&rig.add(&["--queue", "q", "--tries", "2"], &["ok"]));
     if has_failed {
@@ -158,8 +159,8 @@ fn steerable(rig: &Rig, known: &mut Known, has_failed: bool) -> String {
     id
 }
 
-/// Kills a command that steers at each of its calls in turn: what it acknowledged is so, and what it did not is as it
-/// was or as it was to be.
+/// Kills a steering command at each of its calls in turn. An acknowledged change has happened; without an
+/// acknowledgement, the job is as before or as after the change.
 fn steering_killed(command: &str, has_failed: bool) {
     if !ready("rung B", &TOOLS, false) {
         return;
@@ -233,7 +234,7 @@ fn rm_of_a_finished_job_killed() {
     steering_killed("rm", true);
 }
 
-/// A process id comes again, in a container at once: what a killed `add` has left in `tmp/` is in nobody's way.
+/// Process ids are given out again, in a container soon: the files that a killed `add` has left in `tmp/` block nobody.
 #[test]
 fn the_same_pid_again() {
     if !ready("rung B in a pid namespace", &TOOLS, true) {

@@ -1,4 +1,4 @@
-//! Rung B's negative controls: a daemon that does not count, look or lock must be found out.
+//! Rung B's negative controls: a daemon that does not count, look or lock must be noticed.
 
 use crate::audit::Broken;
 use crate::host::ready;

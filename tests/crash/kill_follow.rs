@@ -1,6 +1,6 @@
-//! Rung B between the end of a job and what follows it: `callback_url` and `on_finish` are accepted, durably, before
-//! the end is shown. The daemon is killed at its n-th system call of each kind; whatever it had done by then, each end
-//! is followed by one callback and one command, and the callback is made.
+//! Rung B between the end of a job and its follow-up jobs: those of `callback_url` and `on_finish` are accepted,
+//! durably, before the end is shown. The daemon is killed at its n-th system call of each kind; in every case each end
+//! has one callback and one command, and the callback is made.
 
 use crate::audit::conclude;
 use crate::host::{ready, setting};
@@ -14,7 +14,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-/// The system calls that an end and what follows consist of.
+/// The system calls of an end and its follow-ups.
 const CALLS: [&str; 5] = [
     "rename,renameat,renameat2",
     "unlink,unlinkat",
@@ -23,10 +23,10 @@ const CALLS: [&str; 5] = [
     "write,pwrite64,writev",
 ];
 
-/// How they end: by themselves in two ways, without having run, and not at all.
+/// Their ends: two end by themselves, one never runs, one does not end.
 const JOBS: [&str; 4] = ["good", "bad", "late", "none"];
 
-/// Somebody who is told of ends: which job each call (by its `webhook-id`) was about.
+/// The jobs that calls (by their `webhook-id`) were about, as the server received them.
 type Told = Arc<Mutex<BTreeSet<(String, String)>>>;
 
 fn receiver() -> (String, Told) {
@@ -68,12 +68,12 @@ fn hear(mut stream: TcpStream, told: &Told) -> Option<()> {
         .ok()
 }
 
-/// Where the commands note whom they follow.
+/// The file in which the commands note the jobs that they follow.
 fn followed(rig: &Rig) -> PathBuf {
     rig.spool.with_file_name("followed")
 }
 
-/// A spool with the four jobs, waiting.
+/// A spool in which the four jobs wait.
 fn prepare(url: &str) -> Rig {
     let mut rig = Rig::alone("");
     rig.recover().unwrap();
@@ -100,7 +100,7 @@ fn prepare(url: &str) -> Rig {
     rig
 }
 
-/// Runs the daemon until it has done it all or is killed; true if it was.
+/// Runs the daemon until it has done all work or is killed; true if it was killed.
 fn serve_traced(rig: &mut Rig, options: &[&str]) -> bool {
     let strace = [&["strace", "-f", "-b", "execve", "-qq"], options].concat();
     let command = rig.through(&strace, &["serve", "--drain"]);
@@ -169,7 +169,7 @@ fn audit(rig: &Rig, told: &Told) -> Vec<String> {
     found
 }
 
-/// At the first few calls all, then ever further apart, until there is nothing left to be killed at.
+/// The first few calls one by one, later ones further and further apart, until the daemon is not killed any more.
 fn at_points_of(calls: &str) {
     if !ready("rung B", &TOOLS, false) {
         return;
@@ -183,7 +183,7 @@ fn at_points_of(calls: &str) {
         found.extend(findings);
         tried.push(when);
         when += step;
-        // With many points, each call gets one.
+        // If there are many points, each call gets one.
         step += u64::from(points <= 20 && tried.len() % 3 == 0);
     }
     let what = format!(
@@ -218,8 +218,8 @@ fn killed_at_a_write() {
     at_points_of(CALLS[4]);
 }
 
-/// A command, too, may be killed between moving a job to `failed/` and saying so in its record: then the next daemon
-/// does the rest. Each end is told at least once; a job that is not cancelled yet comes to another.
+/// A command may also be killed between moving a job to `failed/` and writing its end into the record: the next daemon
+/// then completes it. Each end has at least one callback; cancelling a job that is not cancelled yet makes another.
 #[test]
 fn a_cancel_that_is_cut_short_is_told() {
     if !ready("rung B", &TOOLS, false) {

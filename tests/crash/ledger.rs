@@ -1,4 +1,4 @@
-//! The jobs' own account of what ran, kept outside of the spool: a line for each start and each end, and a lock for
+//! The jobs' own account of their runs, kept outside of the spool: a line for each start and each end, and a lock for
 //! each job that shows when it runs twice at once.
 
 use std::collections::BTreeMap;
@@ -6,8 +6,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// What the jobs run. File descriptor 9 is inherited by whatever they start, so that the lock says "some process of
-/// this job lives" as pirn's own does, independently of it.
+/// The program of the jobs. Its children inherit file descriptor 9, so that this lock says "some process of this job
+/// lives" independently of pirn's own.
 const JOB: &str = r#"#!/bin/sh
 L=${0%/*}
 exec 9>>"$L/lock.$PIRN_ID"
@@ -32,7 +32,7 @@ pub struct Ledger {
     dir: PathBuf,
 }
 
-/// One line.
+/// A line of the account.
 #[derive(Debug, Clone)]
 pub struct Line {
     pub word: String,
@@ -41,7 +41,7 @@ pub struct Line {
 }
 
 impl Ledger {
-    /// An empty one.
+    /// An empty account.
     pub fn new(dir: &Path) -> Self {
         fs::create_dir_all(dir).unwrap();
         let job = dir.join("job");
@@ -57,12 +57,12 @@ impl Ledger {
         self.dir.join("job").display().to_string()
     }
 
-    /// Lets the jobs pass that wait at this gate.
+    /// Opens the gate at which jobs wait.
     pub fn open_gate(&self, name: &str) {
         fs::write(self.dir.join(name), "").unwrap();
     }
 
-    /// All that was written so far.
+    /// All lines so far.
     pub fn lines(&self) -> Vec<Line> {
         let text = fs::read_to_string(self.dir.join("ledger")).unwrap_or_default();
         let line = |text: &str| {
@@ -85,7 +85,7 @@ impl Ledger {
         counts
     }
 
-    /// How often a job was started.
+    /// The number of starts of a job.
     pub fn starts(&self, id: &str) -> u64 {
         self.count("start").get(id).copied().unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! Work for the daemon: a mix of all that a queue is used for, added while it runs.
+//! Work for the daemon: a mix of all kinds of jobs, added while it runs.
 
 use crate::audit::Known;
 use crate::host::Dice;
@@ -22,7 +22,7 @@ pub fn any_job(dice: &mut Dice) -> (Vec<&'static str>, Vec<&'static str>) {
 
 /// Adds one of the usual jobs, and remembers it if it was accepted before `late`.
 ///
-/// What is answered once the file system is being cut off is no acknowledgement that a power cut would have let
+/// An answer that comes while the file system is being cut off is no acknowledgement: a power cut would not have let it
 /// out. (Measured on XFS: fsync(2) of a directory gives 0 when the shutdown has just dropped the change.)
 pub fn add_any(rig: &Rig, dice: &mut Dice, known: &Mutex<Known>, late: &AtomicBool) {
     let (options, words) = any_job(dice);
@@ -38,8 +38,8 @@ pub fn add_any(rig: &Rig, dice: &mut Dice, known: &Mutex<Known>, late: &AtomicBo
     }
 }
 
-/// Adds jobs and looks at what is finished, from three threads, while `meanwhile` runs. It is
-/// given the flag to raise before it cuts anything off.
+/// Adds jobs and reads finished records, in three threads, while `meanwhile` runs. `meanwhile` must raise the flag
+/// before it cuts anything off.
 pub fn under_load(
     rig: &Rig,
     purpose: &str,

@@ -1,12 +1,12 @@
 //! Crashes: the real binary is killed at system calls (`kill`), leaves running jobs behind (`adopt`), and loses its
 //! file system (`cut`). After each crash the real binary recovers, and `audit` looks for broken promises.
 //!
-//! Every rung prints what it tried and what it found, and has negative controls: with one step left out
-//! (`PIRN_FAULTS`), it must find something. Needs root, strace, flock, xfs_io, mkfs.xfs and loop devices; what cannot
-//! be had is said in a line that begins with `skipped:`.
+//! Every rung prints its cases and the broken promises, and has negative controls: with one step left out
+//! (`PIRN_FAULTS`), it must find something. Needs root, strace, flock, xfs_io, mkfs.xfs and loop devices; if something
+//! is missing, a line that begins with `skipped:` says so.
 //!
-//! `PIRN_CUTS` sets how many cuts each file system gets (15), `PIRN_POINTS` at how many points each system call
-//! kills the daemon (12), `PIRN_SEED` the moments chosen.
+//! `PIRN_CUTS` sets the number of cuts of each file system (15), `PIRN_POINTS` the number of points at which each
+//! system call kills the daemon (12), `PIRN_SEED` the moments chosen.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod audit;

@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The directories that say a job's state.
+/// The directories of the states.
 pub const STATES: [&str; 4] = ["pending", "active", "complete", "failed"];
 
-/// The spool may be on a file system that dies; the rest is beside it on one that stays.
+/// The spool may be on a file system that is cut off; the other files are on one that stays.
 pub struct Rig {
     pub spool: PathBuf,
     pub ledger: Ledger,
-    /// What the daemon and the commands leave out.
+    /// The steps that the daemon and the commands leave out.
     pub faults: String,
     log: PathBuf,
     daemon: Option<Child>,
@@ -24,13 +24,13 @@ pub struct Rig {
     home: Option<tempfile::TempDir>,
 }
 
-/// What came of a command.
+/// The result of a command.
 pub struct Done {
     pub ok: bool,
     pub text: String,
 }
 
-/// strace of a command and its children, as long as they are pirn, to be told what to do with them.
+/// strace of a command and its children as long as they are pirn; further options say what it injects.
 pub const STRACE: [&str; 7] = ["strace", "-f", "-b", "execve", "-qq", "-o", "/dev/null"];
 
 impl Rig {
@@ -46,7 +46,7 @@ impl Rig {
         }
     }
 
-    /// A rig with a spool, both in a directory of its own.
+    /// A rig with a spool and an account in a directory of its own.
     pub fn alone(faults: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut rig = Self::new(home.path(), &home.path().join("spool"), faults);
@@ -61,7 +61,7 @@ impl Rig {
         let config = r#"{"min_free": 0, "slots": 4, "http": {"anonymous": ["run"]}}"#;
         let path = self.spool.join("config.json");
         fs::write(&path, config).unwrap();
-        // Settings are for their writer to sync.
+        // The daemon does not sync settings: the user who writes them must.
         let file = path.to_string_lossy();
         crate::host::tool("sync", &[&file, &self.spool.to_string_lossy()]);
     }
@@ -71,7 +71,7 @@ impl Rig {
         self.through(&[], args)
     }
 
-    /// The binary started by another program.
+    /// The binary, started by another program.
     pub fn through(&self, wrapper: &[&str], args: &[&str]) -> Command {
         let pirn = env!("CARGO_BIN_EXE_pirn");
         let words: Vec<&str> = wrapper.iter().copied().chain([pirn]).collect();
@@ -92,7 +92,8 @@ impl Rig {
         run(&mut self.command(args))
     }
 
-    /// Adds a job that runs the account's program: options of `add`, then its words. The id, if it was accepted.
+    /// Adds a job that runs the account's program: options of `add`, then the words of the program. The id, if it was
+    /// accepted.
     pub fn try_add(&self, options: &[&str], words: &[&str]) -> Option<String> {
         let job = self.ledger.job();
         let head = ["add", "--clean-env", "--backoff", "first=20ms,max=50ms"];
@@ -115,7 +116,7 @@ impl Rig {
         self.daemon = Some(command.spawn().unwrap());
     }
 
-    /// Starts a daemon and waits until it has the spool.
+    /// Starts a daemon and waits until it has taken the lock.
     pub fn serve(&mut self) {
         self.serve_by(self.command(&["serve"]));
         let pid = self.daemon.as_ref().unwrap().id().to_string();
@@ -125,7 +126,7 @@ impl Rig {
         });
     }
 
-    /// Starts a daemon and waits until it has taken this running job over.
+    /// Starts a daemon and waits until it has adopted this running job.
     pub fn serve_adopting(&mut self, id: &str) {
         let before = self.log().len();
         self.serve();
@@ -133,7 +134,7 @@ impl Rig {
         wait_for("the adoption", || self.log()[before..].contains(&word));
     }
 
-    /// True while the daemon (or what it was started by) lives.
+    /// True while the daemon (or the program that started it) lives.
     pub fn is_serving(&mut self) -> bool {
         let ended = |child: &mut Child| child.try_wait().unwrap().is_some();
         self.daemon.as_mut().is_some_and(|child| !ended(child))
@@ -157,7 +158,7 @@ impl Rig {
         self.wait_exit();
     }
 
-    /// Waits until the daemon, or what it was started by, has ended by itself; false if that takes too long.
+    /// Waits until the daemon (or the program that started it) has ended by itself; false if that takes too long.
     pub fn wait_exit(&mut self) -> bool {
         let end = Instant::now() + DEADLINE;
         while self.is_serving() {
@@ -170,7 +171,7 @@ impl Rig {
         true
     }
 
-    /// A new daemon does all there is to do. What went wrong, if something did.
+    /// A new daemon does all the work there is. Errors: it did not.
     pub fn recover(&mut self) -> Result<(), String> {
         self.kill_daemon();
         self.serve_by(self.command(&["serve", "--drain"]));
@@ -184,7 +185,7 @@ impl Rig {
         }
     }
 
-    /// What the daemons said.
+    /// The log of the daemons.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -210,7 +211,7 @@ impl Rig {
         files
     }
 
-    /// A record that can be read.
+    /// A record, if it can be read.
     pub fn record(&self, dir: &str, id: &str) -> Option<Value> {
         let text = fs::read(self.spool.join(dir).join(id)).ok()?;
         serde_json::from_slice(&text).ok()
@@ -277,14 +278,14 @@ impl Drop for Rig {
     }
 }
 
-/// True when a process is there and not a zombie.
+/// True for a process that exists and is not a zombie.
 pub fn is_alive(pid: i64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
     state.is_some_and(|state| !state.starts_with(['Z', 'X']))
 }
 
-/// Runs a command to its end, which must come.
+/// Runs a command that must end in time.
 pub fn run(command: &mut Command) -> Done {
     command.stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();

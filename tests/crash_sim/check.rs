@@ -1,4 +1,4 @@
-//! The promises, judged on what is left of a spool and on what recovery makes of it.
+//! The promises, checked on the files of a spool after a crash and after recovery.
 
 use super::daemon::{Daemon, SUPERSEDED};
 use super::dice::Dice;
@@ -20,10 +20,10 @@ pub enum Cut {
     Power,
 }
 
-/// The interruption that is the last of a job that does not say.
+/// The default for the interruption that ends a job.
 const MOST_INTERRUPTIONS: usize = 3;
 
-/// What was promised at a moment.
+/// The promises at a moment.
 pub struct Promises<'a> {
     pub ledger: &'a Ledger,
     pub visible: Vec<(String, Place, End)>,
@@ -41,7 +41,7 @@ impl<'a> Promises<'a> {
         }
     }
 
-    /// On the image, before anybody has touched it.
+    /// Checks the image before recovery.
     pub fn judge_image(&self, survey: &Survey) -> Result<(), String> {
         for (token, found) in &survey.jobs {
             let all = survey.find(token);
@@ -54,7 +54,7 @@ impl<'a> Promises<'a> {
             }
         }
         for (place, name) in &survey.broken {
-            // A drop that a user moved on without syncing is the user's.
+            // A drop that a user moved on without syncing is the user's responsibility.
             let is_users = self.ledger.jobs.values().any(|job| job.hand != Hand::Off);
             if matches!(place, Place::Complete | Place::Failed) && !is_users {
                 return Err(format!("a torn record is shown: {place:?}/{name}"));
@@ -63,12 +63,12 @@ impl<'a> Promises<'a> {
         Ok(())
     }
 
-    /// After recovery.
+    /// Checks the spool after recovery.
     pub fn judge(&self, survey: &Survey) -> Result<(), String> {
         for (name, places) in &survey.names {
-            // Which of two that wait in different queues is the newer is for the scheduler to say.
+            // If two wait in different queues, the scheduler decides which is newer.
             let wait = places.iter().all(|place| place.queue().is_some());
-            // A job that is held is another one than what is dropped by its name meanwhile.
+            // A held job and a file that is dropped under its name are two jobs.
             let others = places.iter().filter(|place| **place != Place::Held);
             if others.count() > 1 && !wait {
                 return Err(format!("two files are called {name}: {places:?}"));
@@ -157,7 +157,7 @@ impl<'a> Promises<'a> {
     ) -> Result<(), String> {
         let hand = self.ledger.jobs[token].hand;
         let Some(one) = found.first() else {
-            // A drop that its user has not synced and then moved: the file is there, what was in it is not.
+            // A drop that its user did not sync and then moved: the file is there, its content may not be.
             let Job { hold, hand, .. } = &self.ledger.jobs[token];
             return match (hold, hand) {
                 (Hold::None | Hold::Kill, Hand::Unended | Hand::Ended) => Ok(()),
@@ -165,20 +165,20 @@ impl<'a> Promises<'a> {
             };
         };
         match (hand, End::of(&one.record)) {
-            // It was shown by a user, who has not synced it.
+            // A user moved it there without syncing it.
             (Hand::Ended, _) => Ok(()),
             (Hand::Off | Hand::Unended, _) if one.place != *place => {
                 Err("but not there any more".to_owned())
             }
             (Hand::Off, Some(now)) if now == *end => Ok(()),
             (Hand::Off, _) => Err("but not its end".to_owned()),
-            // The end is being written into a file that a user has put there: the place counts.
+            // The end is being written into a file that a user has moved there: only the place is checked.
             (Hand::Unended, _) => Ok(()),
         }
     }
 }
 
-/// Each interruption is counted, and none ends a job but the last that it may have.
+/// Each interruption is counted, and only the last one that a job may have ends it.
 fn judge_interruptions(record: &Record) -> Result<(), String> {
     let cut = Some(Reason::Interrupted);
     let listed = record.attempts.iter().filter(|t| Some(t.reason) == cut);
@@ -199,7 +199,7 @@ fn judge_interruptions(record: &Record) -> Result<(), String> {
     }
 }
 
-/// Recovers a spool as the daemon would, twice; judges it; and asks for a new number.
+/// Recovers a spool as the daemon would, twice; checks it; and takes a new number.
 pub fn recover(image: Disk, promises: &Promises<'_>) -> Result<SimFs, String> {
     promises.judge_image(&Survey::of(&image))?;
     let fs = SimFs::over(image);
@@ -243,7 +243,7 @@ fn judge_numbers(fs: &SimFs, promises: &Promises<'_>) -> Result<(), String> {
     }
 }
 
-/// The power goes during recovery, too.
+/// The power goes again, during recovery.
 pub fn recover_from_recovery(
     fs: &SimFs,
     promises: &Promises<'_>,
@@ -273,7 +273,7 @@ pub fn recover_from_recovery(
         .map_err(|what| format!("after a second cut during recovery: {what}"))
 }
 
-/// Staging names are not worth a question of their own: a coin for each.
+/// For staging names, a coin decides: not every combination is tried.
 fn dice_of(id: u64) -> u64 {
     Dice::new(id).roll()
 }

@@ -1,4 +1,4 @@
-//! Negative controls: whatever is left out of the protocol, some life must show it.
+//! Negative controls: if a step of the protocol is left out, some life must show it.
 
 use super::dice::Dice;
 use super::disk::Disk;
@@ -28,7 +28,7 @@ const FAULTS: [&str; 7] = [
     "no-claim-check",
 ];
 
-/// Syncs that no life misses, and why they are there all the same.
+/// Syncs that no life misses, and the reasons why they are made nevertheless.
 const SPARE: [(&str, &str); 17] = [
     ("claim: fsync pending", ONCE),
     ("claim: fsync a queue", ONCE),
@@ -52,29 +52,29 @@ const SPARE: [(&str, &str); 17] = [
     ),
 ];
 
-/// Renames are atomic here: one of the two would do. Without both it is noticed (`no-once-sync`).
+/// Renames are atomic here: one of the two would be enough. Without both it is noticed (`no-once-sync`).
 const ONCE: &str = "a start that must not be repeated is made durable at both ends of its rename";
 
-/// As with [`ONCE`]. Not every file system has to make a rename durable that is synced at one end only.
+/// The same as [`ONCE`]: not every file system makes a rename durable if only one end is synced.
 const BOTH: &str = "what somebody is told is done is made durable at both ends of its rename";
 
-/// Set in a child that lives with a fault: those are read once in a process.
+/// Set in the child process that runs with a fault: faults are read once in a process.
 const CHILD: &str = "PIRN_CRASH_SIM_CHILD";
 
-/// What is seen broken in one life.
+/// The first broken promise in one life.
 fn violation(durable: bool, live: impl FnOnce(&mut Life)) -> Option<String> {
     let fs = SimFs::over(Disk::new());
     let (mut dice, mut seen) = (Dice::new(1), Seen::new());
     explore(&fs, durable, live, QUICK, &mut dice, &mut seen).err()
 }
 
-/// The first promise that is seen broken.
+/// The first broken promise in any life.
 fn first_violation(durable: bool) -> Option<String> {
     let scripted = lives::ALL
         .iter()
         .find_map(|(name, live)| Some(format!("{name}: {}", violation(durable, live)?)));
     scripted.or_else(|| {
-        // Newer drops in between tell most: they come last.
+        // Newer drops in between show most; they are the last deeds.
         let deeds = (0..random::DEEDS.len()).rev();
         let mut all = deeds.flat_map(|n| (1..75).map(move |step| (n, step)));
         all.find_map(|(n, step)| {
@@ -121,13 +121,13 @@ fn faults_are_noticed() {
             blind.push(fault);
         }
     }
-    // A release build has no such switches.
+    // A release build has no fault switches.
     if cfg!(debug_assertions) {
         assert!(blind.is_empty(), "nobody complains of {blind:?}");
     }
 }
 
-/// Leaves out one sync at a time: each kind of sync is missed by some life, or has its reason written down.
+/// Leaves out one sync at a time: some life misses it, or there is a reason for it in the list.
 #[test]
 fn every_sync_is_needed() {
     let mut missed: BTreeMap<String, bool> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! The daemon without its threads: which methods of the spool it calls, in which order, and what it makes of the
-//! answers, as `src/daemon` does (`watch`, `runner`, `committer`, `recover`).
+//! The daemon without its threads: it calls the methods of the spool in the same order as `src/daemon` and reacts in
+//! the same way to their answers.
 
 use super::ledger::{Hand, Hold, token};
 use super::simfs::SimFs;
@@ -15,10 +15,10 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Why a job is not tried again though it might be: a newer file has its name.
+/// The reason for no further try although the job had tries left: a newer file has its name.
 pub const SUPERSEDED: &str = "not tried again: something else has its name in pending/ by now";
 
-/// Far in the future: nothing found is young enough to wait for.
+/// Far in the future: no file is so young that it is waited for.
 const NOW: Wall = Wall(i64::MAX / 2);
 
 pub struct Run {
@@ -41,7 +41,7 @@ impl Daemon {
         }
     }
 
-    /// What the daemon does first: `active/`, then all that waits.
+    /// The first work of a daemon: `active/`, then all waiting jobs.
     pub fn recover(&mut self) -> io::Result<()> {
         self.fs.during("recovery");
         let mut staged = Vec::new();
@@ -74,7 +74,7 @@ impl Daemon {
         self.spool.separate_twins()
     }
 
-    /// Takes in everything that waits.
+    /// Takes in all waiting files.
     pub fn scan(&self, place: &Place) -> io::Result<()> {
         let mut names = Vec::new();
         self.spool
@@ -111,7 +111,7 @@ impl Daemon {
         }
     }
 
-    /// What is known of a file that waits.
+    /// The stamp and the record of a waiting file.
     fn stamp(&self, id: &JobId, queue: &QueueName) -> io::Result<Option<(Stamp, Record)>> {
         let place = Place::of_queue(queue);
         let look = self.spool.look(&place, id.as_str().as_bytes())?;
@@ -146,7 +146,7 @@ impl Daemon {
         record.attempt += 1;
         let attempt = record.attempt;
         let token = token(&record).unwrap_or_default();
-        // A user may have been as quick.
+        // A user may have moved it meanwhile.
         let is_here = self.fs.token_at(&Place::Active, id.as_str()).as_ref() == Some(&token);
         self.fs.learn(|ledger| {
             ledger.job(&token, |job| {
@@ -176,7 +176,7 @@ impl Daemon {
         self.fs.during("unclaim");
         let before = run.record.attempt - 1;
         if let Some(token) = token(&run.record) {
-            // It never began, whatever the ledger was told.
+            // It never began, contrary to what the ledger says.
             self.fs.learn(|ledger| {
                 ledger.job(&token, |job| {
                     (job.begun, job.counted) = (before, job.counted.min(before));
@@ -215,7 +215,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// The end of a try, as `committer::record_end`.
+    /// The end of a try.
     pub fn end(&mut self, id: &JobId, end: TryEnd) -> io::Result<()> {
         let Some(run) = self.runs.remove(id) else {
             return Ok(());
@@ -258,7 +258,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// The end of a job that waits, as `committer::fail`.
+    /// The end of a waiting job.
     pub fn fail(&mut self, id: &JobId, queue: &QueueName) -> io::Result<()> {
         let Some((stamp, mut record)) = self.stamp(id, queue)? else {
             return Ok(());
@@ -291,7 +291,7 @@ impl Daemon {
             self.fs.learn(|ledger| {
                 ledger.job(&token, |job| {
                     job.hand = Hand::Off;
-                    // Now it is in the disk's care, like a job that pirn itself has put there.
+                    // From now on it must survive a power cut, like a job that pirn itself has put there.
                     job.hold = job.hold.max_power();
                 });
             });

@@ -1,23 +1,22 @@
-//! A disk with two truths: what a running system sees, and what is left of it after a power cut.
+//! A disk with two states: the one that a running system sees, and the one that is left after a power cut.
 //!
 //! Every change of names is one operation (create, rename, exchange, unlink, mkdir), atomic as a whole. Until a
-//! directory that it touched is synced, an operation may be on the disk or not, each on its own: a rename from
-//! last second may survive and one from last minute be lost. What restricts this, and why no more than this:
+//! directory that it changed is synced, the operation may be on the disk or not, independently of the others: a rename
+//! of the last second may survive while one of the last minute is lost. Three rules limit this:
 //!
-//! - Operations on one and the same name keep their order, because a directory entry has one value at a time: that
-//!   a later value is on the disk and an earlier one "is not" has no meaning. Hence each operation has those as its
-//!   conditions that last touched its names.
-//! - A name within a queue's directory that nobody synced is only there if the directory is. But a sync of the
-//!   queue does not make the queue's own name in `pending/` durable; POSIX does not promise that. What was synced
-//!   into a directory whose name is lost is lost with it.
-//! - Syncing a directory makes whole operations durable, the other end of a rename included, and that other end's
-//!   directory: file systems whose renames are atomic do (ext4, XFS, btrfs), and a queue of two directories cannot
-//!   be made without. Only the directory that is synced itself may be one without a name.
+//! - Operations on one name keep their order, because a directory entry has one value at a time: a later value cannot be
+//!   on the disk while an earlier one "is not yet". Hence each operation depends on those that last touched its names.
+//! - A name in a queue's directory that nobody synced exists only if the directory does. A sync of the queue does not
+//!   make the queue's own name in `pending/` durable; POSIX does not promise that. If that name is lost, the synced files
+//!   in the directory are lost with it.
+//! - Syncing a directory makes whole operations durable: the other end of a rename too, and the directory of that end.
+//!   File systems whose renames are atomic do this (ext4, XFS, btrfs), and a queue of two directories needs it. Only the
+//!   name of the synced directory itself may be missing.
 //!
-//! Data is apart from names: a file that was not synced may be complete, torn or empty under a name that was, which
-//! is what XFS does (`reliability.md`, section 2). Syncing the data does not make the name durable.
+//! Data is separate from names: a file whose name is durable and whose data was not synced may be complete, torn or
+//! empty, as on XFS. Syncing the data does not make the name durable.
 //!
-//! Real file systems lose a suffix of one journal: each of their states is among those tried here.
+//! Real file systems lose a suffix of one journal: each of these states is among those tried here.
 
 use super::dice::Dice;
 use pirn::spool::Place;
@@ -38,14 +37,14 @@ pub enum Node {
     },
 }
 
-/// One change of names that is not on the disk for certain.
+/// One change of names that may not be on the disk.
 #[derive(Debug, Clone, Hash)]
 pub struct Op {
     id: u64,
     changes: Vec<(Entry, Option<Ino>)>,
     /// The operations that last touched the same names.
     after: Vec<u64>,
-    /// Those that made the queues it is in.
+    /// The operations that made the queues it is in.
     within: Vec<(Place, u64)>,
 }
 
@@ -54,19 +53,19 @@ impl Op {
         self.changes.iter().any(|((at, _), _)| at == place)
     }
 
-    /// True if only names are concerned that recovery throws away.
+    /// True if recovery throws all of its names away.
     fn is_staging(&self) -> bool {
         self.changes.iter().all(|(entry, _)| is_staging(entry))
     }
 }
 
-/// What of the data that was not synced is left.
+/// The state of unsynced data after a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Data {
     Full,
     Empty,
     Torn,
-    /// Each file for itself.
+    /// Each file has its own state.
     Mixed,
 }
 
@@ -76,10 +75,10 @@ pub struct Disk {
     pub live: BTreeMap<Entry, Ino>,
     durable: BTreeMap<Entry, Ino>,
     ops: Vec<Op>,
-    /// The texts that `seq` may have: the first is on the disk, the last is the one that is seen.
+    /// The texts that `seq` may have: the first is on the disk, the last is the one that is read.
     seq: Vec<String>,
     next: u64,
-    /// Times told so far.
+    /// Times given so far.
     clock: i64,
 }
 
@@ -96,7 +95,7 @@ impl Disk {
         self.next
     }
 
-    /// A clock on which no two things happen at a time.
+    /// A clock that never gives the same time twice.
     pub fn now(&mut self) -> i64 {
         self.clock += 1;
         self.clock * 1_000_000_000
@@ -160,7 +159,7 @@ impl Disk {
         });
     }
 
-    /// Makes the names of a directory durable, with what they need.
+    /// Makes the names of a directory durable, with the operations that they depend on.
     pub fn sync(&mut self, place: &Place) {
         let mut wanted: BTreeSet<u64> = BTreeSet::new();
         for op in self.ops.iter().rev() {
@@ -174,7 +173,7 @@ impl Disk {
         self.settle(|op| wanted.contains(&op.id));
     }
 
-    /// Makes everything durable, as the kernel does in the background every some seconds.
+    /// Makes everything durable, as the kernel does in the background every few seconds.
     pub fn sync_all(&mut self) {
         self.settle(|_| true);
         for node in self.nodes.values_mut() {
@@ -207,13 +206,13 @@ impl Disk {
         self.seq.drain(..self.seq.len() - 1);
     }
 
-    /// The operations that decide what is found after a cut.
+    /// The operations of which each may survive a cut or not.
     pub fn open_questions(&self) -> Vec<u64> {
         let open = self.ops.iter().filter(|op| !op.is_staging());
         open.map(|op| op.id).collect()
     }
 
-    /// Those of the wanted operations, and of what they need, that there are.
+    /// The wanted operations, and those that they depend on.
     pub fn closure(&self, wanted: impl Fn(u64) -> bool) -> BTreeSet<u64> {
         let mut all: BTreeSet<u64> = BTreeSet::new();
         for op in self.ops.iter().rev() {
@@ -227,7 +226,7 @@ impl Disk {
         all
     }
 
-    /// The disk as it is found when the power is back and just these operations have reached it.
+    /// The disk after a cut that just these operations have survived.
     pub fn image(&self, survived: &BTreeSet<u64>, data: Data, dice: &mut Dice) -> Self {
         let mut names = self.durable.clone();
         for op in self.ops.iter().filter(|op| survived.contains(&op.id)) {
@@ -266,7 +265,7 @@ impl Disk {
         }
     }
 
-    /// `seq` is written in place: any text that it had since its last sync, or one at the length of another.
+    /// `seq` is written in place: it has any text since its last sync, or one of them with the length of another.
     fn left_of_seq(&self, dice: &mut Dice) -> String {
         let (text, other) = (dice.pick(&self.seq), dice.pick(&self.seq));
         let text = text.get(..other.len()).unwrap_or(text);
@@ -278,7 +277,7 @@ impl Disk {
         }
     }
 
-    /// True if some file that has a name is not on the disk as it is seen.
+    /// True if the data of some file that has a name is not on the disk.
     pub fn has_unsynced_data(&self) -> bool {
         let unsynced = |node: &Node| matches!(node, Node::File { synced: false, .. });
         self.live
@@ -290,7 +289,7 @@ impl Disk {
             })
     }
 
-    /// Tells images apart by what can be found in them.
+    /// A hash of everything that can be read from an image.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         for (entry, ino) in self.live.iter().filter(|(entry, _)| !is_staging(entry)) {
@@ -311,7 +310,7 @@ impl Disk {
     }
 }
 
-/// A name in `tmp/`, unless it belongs to a claim: that one may be kept.
+/// A name in `tmp/`, unless it belongs to a claim, which recovery may keep.
 fn is_staging((place, name): &Entry) -> bool {
     *place == Place::Tmp && !name.starts_with(b".swap.")
 }

@@ -10,21 +10,21 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// How thorough.
+/// The effort of a search.
 #[derive(Debug, Clone, Copy)]
 pub struct Effort {
-    /// All subsets of so many unsynced operations, samples of more.
+    /// Up to this many unsynced operations, all subsets are tried; beyond, samples.
     pub all_of: usize,
-    /// How many samples.
+    /// The number of samples.
     pub samples: usize,
     /// Percent of images with a second cut, during recovery.
     pub second: u64,
 }
 
-/// Images that were tried, with what was expected of them.
+/// Images that were tried, with their promises.
 pub type Seen = HashSet<u64>;
 
-/// What was tried.
+/// The number of cases.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tried {
     pub lives: u64,
@@ -76,7 +76,7 @@ pub fn explore(
 ) -> Result<Tried, String> {
     live(&mut Life::new(fs.clone(), durable));
     if fs.no_deed() {
-        // Whoever was to interfere came too late: a life as any other.
+        // The deed comes after the end of the life, so that this is a life as any other.
         return Ok(Tried::default());
     }
     let (moments, story, steps) = {
@@ -137,7 +137,7 @@ impl Explorer<'_> {
             }
         } else {
             for sample in 0..self.effort.samples {
-                // Few, half or most of them; and what a journal would leave.
+                // Few, half or most of them; and the prefixes that a journal would leave.
                 let share = [15, 50, 85][sample % 3];
                 let kept: HashSet<u64> = match sample % 4 {
                     3 => open[..dice.index(open.len() + 1)].iter().copied().collect(),
@@ -150,7 +150,7 @@ impl Explorer<'_> {
                 survivors.insert(moment.disk.closure(|id| kept.contains(&id)));
             }
         }
-        // Where there are many, each gets one of the ways in which data can be lost.
+        // If there are many images, each gets one of the ways in which data can be lost.
         let data = if survivors.len() > 100 {
             &[Data::Mixed]
         } else {

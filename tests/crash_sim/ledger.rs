@@ -1,38 +1,38 @@
-//! What the world outside of the spool has been promised so far, and what it has seen.
+//! The promises to the world outside of the spool so far, and what it has seen.
 //!
-//! Jobs are known by a token in their command, whatever their files are called and wherever they lie.
+//! A job is known by a token in its command, whatever its file is called and wherever it lies.
 
 use pirn::core::record::{Record, Work};
 use pirn::core::time::Wall;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Who must find the job again.
+/// The crash that a job must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Hold {
-    /// Nobody: it is being made, withdrawn or replaced.
+    /// None: it is being made, removed or replaced.
     #[default]
     None,
-    /// Whoever comes after a kill: it was dropped, but nobody has synced it.
+    /// A kill: it was dropped, but nobody has synced it.
     Kill,
-    /// Whoever comes after a power cut: it was accepted.
+    /// A power cut: it was accepted.
     Power,
 }
 
-/// What a user's hand did to a job's file last.
+/// The last thing that a user did to a job's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Hand {
     /// Nothing: the file is where pirn put it.
     #[default]
     Off,
-    /// Moved it before it had an end.
+    /// A user moved it before it had an end.
     Unended,
-    /// Moved it when it had one: where that is after a cut is the user's own affair, who has not synced it.
+    /// A user moved it after its end, without a sync: its place after a cut is the user's responsibility.
     Ended,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Job {
-    /// The record that was asked for, without what pirn adds.
+    /// The record as it was asked for, without pirn's fields.
     pub ask: String,
     pub hold: Hold,
     pub once: bool,
@@ -40,37 +40,37 @@ pub struct Job {
     pub started_once: bool,
     /// Number of the latest try.
     pub begun: u32,
-    /// Number of the latest try that has been written down.
+    /// Number of the latest try that was written into the record.
     pub counted: u32,
-    /// The largest number there has been.
+    /// The largest try number so far.
     pub most: u32,
     pub hand: Hand,
-    /// Somebody was told that it is cancelled.
+    /// It was reported as cancelled.
     pub cancelled: bool,
-    /// Somebody was told that it is held.
+    /// It was reported as held.
     pub held: bool,
-    /// Somebody was told that it is removed.
+    /// It was reported as removed.
     pub gone: bool,
-    /// Somebody was told that it runs again; until then it had ended at this time.
+    /// It was reported as queued again; until then it had ended at this time.
     pub retried: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Ledger {
     pub jobs: BTreeMap<String, Job>,
-    /// Job numbers that were given.
+    /// Job numbers that were given out.
     pub numbers: BTreeSet<u64>,
 }
 
 impl Ledger {
-    /// Changes what is known of a job.
+    /// Changes the ledger's entry of a job.
     pub fn job(&mut self, token: &str, change: impl FnOnce(&mut Job)) {
         if let Some(job) = self.jobs.get_mut(token) {
             change(job);
         }
     }
 
-    /// Nobody promises anything about this job any more.
+    /// Ends all promises about this job.
     pub fn let_go(&mut self, token: &str) {
         self.job(token, |job| {
             job.hold = Hold::None;
@@ -80,7 +80,7 @@ impl Ledger {
         });
     }
 
-    /// As `job`, unless a user has had a hand in it meanwhile.
+    /// Does the same as `job`, unless a user has moved the job's file meanwhile.
     pub fn undisturbed(&mut self, token: &str, change: impl FnOnce(&mut Job)) {
         if let Some(job) = self.jobs.get_mut(token).filter(|job| job.hand == Hand::Off) {
             change(job);
@@ -100,7 +100,7 @@ pub fn token(record: &Record) -> Option<String> {
     }
 }
 
-/// What was asked for: the record without what pirn adds to it, and without its queue, which is a directory.
+/// The request alone: the record without pirn's fields, and without its queue, which is a directory.
 pub fn ask(record: &Record) -> String {
     let mut record = record.clone();
     record.make_fresh();
@@ -110,7 +110,7 @@ pub fn ask(record: &Record) -> String {
     record.to_json()
 }
 
-/// An end that anybody could read.
+/// An end that was visible.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct End {
     pub finished: i64,

@@ -1,4 +1,4 @@
-//! What can happen to jobs: what doors, daemon and users do, with what each of it promises.
+//! Everything that commands, HTTP, the daemon and users do to jobs, with the promises of each.
 
 use super::daemon::Daemon;
 use super::ledger::{End, Hand, Hold, Job, ask};
@@ -15,7 +15,7 @@ use std::path::Path;
 
 pub const BOOT: &str = "boot-1";
 
-/// A spool, its daemon, a door, and a user at a shell.
+/// A spool, its daemon, commands, and a user at a shell.
 pub struct Life {
     pub fs: SimFs,
     pub daemon: Daemon,
@@ -31,7 +31,7 @@ pub fn queue(name: &str) -> QueueName {
     QueueName::new(name).expect("a good name")
 }
 
-/// What else is asked for.
+/// Further wishes for a job.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wish {
     pub once: bool,
@@ -66,7 +66,7 @@ impl Life {
         }
     }
 
-    /// A record like no other.
+    /// A record that differs from all others.
     fn make(&mut self, wish: Wish) -> (String, Record) {
         self.made += 1;
         let token = format!("job{:02}", self.made);
@@ -85,7 +85,7 @@ impl Life {
         (token, record)
     }
 
-    /// A door takes a job. Gives its id.
+    /// A command or HTTP accepts a job. Gives its id.
     pub fn submit(&mut self, new: NewId, wish: Wish) -> Option<JobId> {
         let (token, mut record) = self.make(wish);
         let queue = wish.queue.map(queue).unwrap_or_default();
@@ -103,7 +103,7 @@ impl Life {
                         ledger.numbers.extend(id.as_str().parse::<u64>());
                     }
                     ledger.job(&token, |job| {
-                        // Somebody may have withdrawn it by now.
+                        // A user may have removed it by now.
                         if job.hand == Hand::Off {
                             job.hold = Hold::Power;
                         }
@@ -116,7 +116,7 @@ impl Life {
         }
     }
 
-    /// A door takes several jobs at once, by one thread.
+    /// A command or HTTP accepts several jobs at once, in one thread.
     pub fn batch(&mut self, wishes: &[Wish]) {
         let made: Vec<_> = wishes.iter().map(|wish| self.make(*wish)).collect();
         self.fs.during("batch");
@@ -184,7 +184,7 @@ impl Life {
             .and_then(|at| self.fs.token_at(&at.place(), id.as_str()));
         self.fs.during("cancel");
         let was_active = found == Some(Where::Active);
-        // Another that waits under this name is next, should a user take this one away.
+        // If a user takes this job away, another that waits under its name is next.
         let other = Place::Queue(queue("mail"));
         let at = found.map_or(Place::Active, |at| at.place());
         let ended = matches!(at, Place::Complete | Place::Failed);
@@ -201,7 +201,7 @@ impl Life {
             }
         }
         let done = self.door.cancel(id).expect("cancelled");
-        // Unless somebody has moved it on.
+        // Unless a user has moved it on.
         let is_there = self.fs.token_at(&Place::Failed, id.as_str()) == token;
         if let (Some(token), Steered::Done(_), true) = (&token, &done, is_there) {
             self.fs.learn(|ledger| {
@@ -250,7 +250,7 @@ impl Life {
         }
     }
 
-    /// `pirn hold`. Another of its name may be held already.
+    /// `pirn hold`. Another job of its name may be held already.
     pub fn hold(&mut self, id: &JobId) {
         self.fs.during("hold");
         let done = self.door.hold(id);
@@ -261,7 +261,7 @@ impl Life {
         }
     }
 
-    /// `pirn release`. Another of its name may wait already.
+    /// `pirn release`. Another job of its name may wait already.
     pub fn release(&mut self, id: &JobId) {
         if let Some(token) = self.fs.token_at(&Place::Held, id.as_str()) {
             self.fs
@@ -282,7 +282,7 @@ impl Life {
                 .forget(id, IfActive::Refuse, &mut changed)
                 .expect("forgotten");
             self.door.sync_all(&changed).expect("synced");
-            // Unless somebody has moved it meanwhile, so that it was another file that was removed, or none.
+            // Unless a user has moved it meanwhile, so that another file was removed, or none.
             let token = token.filter(|t| Survey::of(&self.fs.world().disk).find(t).is_empty());
             if let Some(token) = token {
                 self.fs

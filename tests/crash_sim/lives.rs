@@ -1,4 +1,4 @@
-//! Lives that are worth living in full: each way through the protocol once.
+//! Lives in full: each way through the protocol once.
 
 use super::life::{Life, Wish, id, queue};
 use pirn::core::id::QueueName;

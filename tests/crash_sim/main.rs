@@ -1,11 +1,11 @@
-//! Rung A: the spool's protocol on a simulated disk that forgets what was not synced.
+//! Rung A: the spool's protocol on a simulated disk that loses unsynced changes.
 //!
-//! Lives of jobs are lived through the real [`pirn::spool::Spool`] on [`simfs::SimFs`]; at every operation, and within
-//! every write, the power goes (or all processes are killed). Of what is left, in every combination that the model of
-//! `disk` allows, a spool is recovered as the daemon would do it, and judged by the promises of DESIGN section 2.
+//! The lives of jobs run through the real [`pirn::spool::Spool`] on [`simfs::SimFs`]; at every operation, and within
+//! every write, the power fails (or all processes are killed). From every state that the model of `disk` allows, a
+//! spool is recovered as the daemon would do it, and checked against the promises of DESIGN section 2.
 //!
-//! `PIRN_CRASH_SIM_LIVES=n` tries more random lives, `PIRN_CRASH_SIM_SEED=n` just that one, and
-//! `PIRN_CRASH_SIM_LINES=n` tells more of what led to a broken promise.
+//! `PIRN_CRASH_SIM_LIVES=n` tries more random lives, `PIRN_CRASH_SIM_SEED=n` only that one, and
+//! `PIRN_CRASH_SIM_LINES=n` prints more of the steps before a broken promise.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod check;
@@ -44,7 +44,7 @@ fn from_env(name: &str) -> Option<u64> {
     Some(text.parse().expect("a whole number"))
 }
 
-/// Lives all of these, on all processors, and tells what was tried.
+/// Runs all of these lives, on all processors, and reports the number of cases.
 fn live_all<T: Sync>(
     what: &str,
     all: &[T],
@@ -92,7 +92,7 @@ fn scripted_lives() {
     });
 }
 
-/// A user gets in between at each step of a life, with each thing that a user can do.
+/// A user interferes at each step of a life, with each deed that a user can do.
 #[test]
 fn disturbed_lives() {
     let deeds = 0..random::DEEDS.len();
@@ -139,6 +139,6 @@ fn random_lives() {
         explore(&fs, true, live, EFFORT, &mut Dice::new(*seed), seen)
             .map_err(|what| format!("PIRN_CRASH_SIM_SEED={seed}: {what}"))
     });
-    // Lives in which nothing happens prove nothing.
+    // Lives without steps would prove nothing.
     assert!(tried.moments > tried.lives * 10 && tried.images > tried.lives * 10);
 }

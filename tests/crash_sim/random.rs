@@ -1,5 +1,4 @@
-//! Lives by lot: doors, daemon and users do what they can to a handful of jobs, and now and then somebody gets
-//! in between.
+//! Random lives: commands, daemon and users act on a handful of jobs, and now and then a user interferes.
 
 use super::dice::Dice;
 use super::life::{Life, Wish, id, queue};
@@ -16,7 +15,7 @@ const ENDS: [TryEnd; 4] = [
     TryEnd::Signaled(9),
 ];
 
-/// What a user does to a file of this name, at any moment.
+/// The deeds of a user with a file of this name, at any moment.
 pub const DEEDS: [fn(&SimFs, &str); 13] = [
     |fs, name| fs.user_rm(&Place::Active, name),
     |fs, name| fs.user_mv(&Place::Active, name, &Place::Pending, name),
@@ -37,7 +36,7 @@ pub const DEEDS: [fn(&SimFs, &str); 13] = [
     },
 ];
 
-/// A life of a name that meets most of the protocol, whatever a user does to it on the way.
+/// A life of a name that meets most of the protocol, whatever a user does to it meanwhile.
 pub fn busy(life: &mut Life, disturb: impl FnOnce(&SimFs)) {
     let a = id("a");
     disturb(&life.fs);
@@ -53,7 +52,7 @@ pub fn busy(life: &mut Life, disturb: impl FnOnce(&SimFs)) {
 }
 
 impl Life {
-    /// The daemon looks at everything, as if events had told it to.
+    /// The daemon looks at everything, as if events had come.
     pub fn look(&mut self) {
         self.fs.during("take in");
         self.daemon.scan(&Place::Pending).expect("scanned");
@@ -74,14 +73,14 @@ impl Life {
         self.tidy(job);
     }
 
-    /// What the daemon does about a file that a user has put somewhere.
+    /// The daemon's work on a file that a user has moved somewhere.
     fn tidy(&mut self, job: &JobId) {
         for at in [Where::Failed, Where::Complete] {
             self.daemon.by_hand(job, &at).expect("ended");
         }
     }
 
-    /// The daemon sees that a user took the file of a running job.
+    /// The daemon sees that a user has moved the file of a running job.
     fn notice(&mut self, job: &JobId) {
         let why = match self.door.find(job).expect("looked") {
             Some(Where::Active) => return,
@@ -115,7 +114,7 @@ impl Life {
                 self.submit(NewId::Replace(job.clone()), wish);
             }
             4 => {
-                // Which of two in different queues is the newer, the scheduler says; there is none here.
+                // The scheduler decides which of two in different queues is newer; there is none here.
                 let wish = Wish {
                     queue: None,
                     ..wish

@@ -1,5 +1,5 @@
-//! The simulated file system as the spool sees it. It takes a picture at every step, the steps within a write
-//! included, so that one run of a life gives all the moments at which the power could have gone.
+//! The simulated file system as the spool sees it. It records its state at every step, also within a write, so that one
+//! run of a life gives all moments at which the power could have failed.
 
 use super::disk::{Disk, Entry, Ino, Node};
 use super::ledger::Ledger;
@@ -45,7 +45,7 @@ impl SimFs {
         self.world().deed.take().is_some()
     }
 
-    /// What is known outside of the spool changes.
+    /// Changes the knowledge outside of the spool.
     pub fn learn(&self, change: impl FnOnce(&mut Ledger)) {
         let mut world = self.world();
         let before = world.ledger.clone();
@@ -61,7 +61,7 @@ impl SimFs {
         world.story.push(format!("-- {what}"));
     }
 
-    /// One operation: who interferes does so first.
+    /// One operation: a user who interferes does so before it.
     fn step<T>(
         &self,
         story: impl FnOnce() -> String,
@@ -182,7 +182,7 @@ impl Fs for SimFs {
             |world| {
                 let was_there = world.get(place, name)?.is_some();
                 if *place == Place::Held {
-                    // Removed on purpose, or replaced.
+                    // The file was removed or replaced on purpose.
                     world.let_go(&entry(place, name));
                 }
                 if was_there {
@@ -193,7 +193,7 @@ impl Fs for SimFs {
         )
     }
 
-    /// Only queues are directories here; a scratch directory is never made.
+    /// Only queues are directories here; no scratch directory is ever made.
     fn remove_tree(&self, place: &Place, name: &[u8]) -> io::Result<()> {
         self.unlink(place, name).map(drop)
     }
@@ -294,7 +294,7 @@ impl Fs for SimFs {
         }
     }
 
-    /// The sync makes the file's own name durable too, as the trait asks for.
+    /// The sync makes the file's own name durable too, as the trait demands.
     fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()> {
         let text = self.world().disk.seq().to_owned();
         let new = edit(&text)?;

@@ -1,4 +1,4 @@
-//! What is in a spool, and in which directories.
+//! The files in a spool, and their directories.
 
 use super::disk::{Disk, Node};
 use super::ledger::{End, token};
@@ -6,7 +6,7 @@ use pirn::core::record::Record;
 use pirn::spool::Place;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A job's file, found.
+/// The file of a job.
 #[derive(Debug, Clone)]
 pub struct Found {
     pub place: Place,
@@ -20,7 +20,7 @@ impl Found {
     }
 }
 
-/// What is in a spool.
+/// All files of a spool.
 pub struct Survey {
     pub jobs: Vec<(String, Found)>,
     /// Files in a state's directory that are no jobs.
@@ -72,14 +72,14 @@ impl Survey {
     pub fn find(&self, token: &str) -> Vec<&Found> {
         let mine = self.jobs.iter().filter(|(t, _)| t == token);
         let mut mine: Vec<&Found> = mine.map(|(_, found)| found).collect();
-        // `bad/` may hold copies; what counts is where there is none.
+        // `bad/` may hold copies; they count only if the job is nowhere else.
         if mine.iter().any(|found| found.place != Place::Bad) {
             mine.retain(|found| found.place != Place::Bad);
         }
         mine
     }
 
-    /// The records with an end that anybody can see.
+    /// The records with a visible end.
     pub fn visible(&self) -> Vec<(String, Place, End)> {
         let shown = self.jobs.iter().filter(|(_, found)| found.is_final());
         shown
@@ -89,7 +89,7 @@ impl Survey {
             .collect()
     }
 
-    /// For telling whether anything has changed.
+    /// For comparing two states of a spool.
     pub fn listing(&self) -> BTreeSet<(String, Place, String, u32)> {
         let listed = self.jobs.iter().map(|(token, found)| {
             let (place, name) = (found.place.clone(), found.name.clone());

@@ -1,4 +1,4 @@
-//! A user at a shell: no spool, no sync. What becomes of a job by such a hand is that hand's doing.
+//! A user at a shell, without the spool's code and without syncs. The user is responsible for the jobs that he moves.
 
 use super::ledger::{Hand, Hold, Job, ask, token};
 use super::life::queue;
@@ -15,7 +15,7 @@ impl SimFs {
         token(&Record::from_bytes(&bytes).ok()?)
     }
 
-    /// What it means that somebody moves this file now.
+    /// The meaning of a move of this file now.
     pub fn hand(&self, place: &Place, name: &str) -> Hand {
         let entry = (place.clone(), name.as_bytes().to_vec());
         let bytes = self.world().disk.bytes(&entry);

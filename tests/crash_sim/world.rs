@@ -1,4 +1,4 @@
-//! All that the simulation knows: the disk, what was promised, and every moment so far.
+//! The whole state of the simulation: the disk, the promises, and every moment so far.
 
 use super::disk::{Disk, Entry, Ino, Node};
 use super::ledger::{Ledger, token};
@@ -8,12 +8,12 @@ use pirn::os::dir::{FileType, Look};
 use pirn::spool::Place;
 use std::io;
 
-/// A moment at which everything may end.
+/// A moment at which the power may fail.
 #[derive(Debug, Clone)]
 pub struct Moment {
     pub disk: Disk,
     pub ledger: Ledger,
-    /// How much of the story had been told.
+    /// The number of lines of the story at this moment.
     pub told: usize,
 }
 
@@ -25,15 +25,15 @@ pub struct World {
     pub ledger: Ledger,
     pub moments: Vec<Moment>,
     pub story: Vec<String>,
-    /// What is going on: names the syncs.
+    /// The current step, which names the syncs.
     pub during: String,
-    /// The syncs that were asked for, in order.
+    /// The syncs so far, in order.
     pub syncs: Vec<String>,
-    /// This one is not done.
+    /// The sync that is left out.
     pub lost_sync: Option<usize>,
     /// Operations so far.
     pub steps: usize,
-    /// What somebody else does just before an operation.
+    /// A user's deed just before an operation.
     pub deed: Option<(usize, Deed)>,
 }
 
@@ -46,7 +46,7 @@ impl World {
         });
     }
 
-    /// What is replaced on purpose is nobody's any more.
+    /// Ends the promises about a file that is replaced on purpose.
     pub fn let_go(&mut self, entry: &Entry) {
         let bytes = self.disk.bytes(entry);
         let record = bytes.and_then(|bytes| Record::from_bytes(&bytes).ok());
@@ -55,7 +55,7 @@ impl World {
         }
     }
 
-    /// Counts a sync. False if it is the one that is left out.
+    /// Counts a sync. False for the one that is left out.
     pub fn may_sync(&mut self, what: &str) -> bool {
         let name = format!("{}: {what}", self.during);
         self.syncs.push(name);

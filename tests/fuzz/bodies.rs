@@ -1,6 +1,6 @@
-//! What the fuzz targets check: each takes any bytes and panics if a law is broken.
+//! The laws that the fuzz targets check: each takes any bytes and panics if a law is broken.
 //!
-//! Shared by `fuzz_targets/`, where libFuzzer looks for the bytes, and by `tests/fuzz_corpus.rs`, which goes through
+//! Shared by `fuzz_targets/`, where libFuzzer generates the bytes, and by `tests/fuzz_corpus.rs`, which goes through
 //! the corpus. A new finding is minimised and kept in `corpus/TARGET/`.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs, dead_code)]
 
@@ -10,7 +10,8 @@ pub mod dialect_text;
 pub mod http_text;
 #[path = "seq_text.rs"]
 mod seq_text;
-// The command line's points in time; the library does not show them. The crate's root must have `core` and `os`.
+// The parser of times on the command line, which the library does not export. The crate's root must have `core` and
+// `os`.
 #[path = "../../src/cli/when.rs"]
 mod when;
 
@@ -48,7 +49,7 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("hq_body", hq_body),
 ];
 
-/// The keys that are pirn's own; every other is kept as it is.
+/// The keys that have a meaning for pirn; every other is kept as it is.
 const KEYS: [&str; 62] = [
     "after",
     "after_any",
@@ -130,8 +131,8 @@ pub fn job_file(data: &[u8]) {
     }
 }
 
-/// A record whose fields are the lines: a key, a space, and a value; a value that is not JSON is meant as a string.
-/// A record in JSON is taken as it is.
+/// A record whose fields are the lines: a key, a space, and a value; a value that is not JSON becomes a string. A
+/// record in JSON is taken as it is.
 pub fn record(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     if text.starts_with('{') {
@@ -158,7 +159,7 @@ pub fn record(data: &[u8]) {
     job_file(format!("{{{}}}", fields.join(",\n")).as_bytes());
 }
 
-/// What hq's clients push: the first line is the content type.
+/// A job as hq's clients push it: the first line is the content type.
 pub fn hq_body(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n');
     let (kind, body) = data.split_at(end.unwrap_or(data.len()));
@@ -209,7 +210,7 @@ fn json_error(e: &JsonError, text: &str) {
     }
 }
 
-/// Nothing of what the text says is lost.
+/// No field of the text is lost.
 fn json_record(record: &Record, text: &str) {
     let printed = any_record(record);
     let given = Object::parse(text).expect("read once already");
@@ -225,7 +226,7 @@ fn json_record(record: &Record, text: &str) {
         let is_kept = kept
             .fields()
             .any(|(other, _)| other == key || (key == "stdin_base64" && other == "stdin"));
-        // These are checked leniently, because nothing hangs on them.
+        // These are checked leniently, because nothing depends on them.
         let may_go = ["state", "id", "result", "proc"].contains(&key);
         let says_nothing = ["null", "0", "false"].contains(&raw.get())
             || raw
@@ -240,7 +241,7 @@ fn json_record(record: &Record, text: &str) {
     }
 }
 
-/// What is printed reads the same, and what was read is within its limits. Gives what was printed.
+/// A printed record is read as the same one, and its values are within the limits. Gives the printed text.
 fn any_record(record: &Record) -> String {
     let printed = record.to_json();
     let again = reread(&printed);
@@ -250,7 +251,7 @@ fn any_record(record: &Record) -> String {
 
     let mut plain = record.clone();
     plain.extra.clear();
-    // A payload is what was given, which may have halves of surrogate pairs in it, as JSON allows.
+    // A payload is kept exactly; it may contain halves of surrogate pairs, as JSON allows.
     if let Work::Url(call) = &mut plain.work {
         call.payload = None;
     }
@@ -269,7 +270,7 @@ fn reread(text: &str) -> Record {
         .unwrap_or_else(|e| panic!("printed, but not read: {e}\n{text}"))
 }
 
-/// What the rest of pirn takes for granted about a record.
+/// The properties of a record on which the rest of pirn relies.
 fn limits(r: &Record) {
     let no_nul = |text: &String| !text.contains('\0');
     match &r.work {
@@ -321,7 +322,7 @@ fn limits(r: &Record) {
     assert!(!r.work.summary().contains(char::is_control));
 }
 
-/// A record goes through a life.
+/// A record goes through the steps of a job's life.
 fn lives(record: &Record) {
     let mut fresh = record.clone();
     fresh.renew();
@@ -338,7 +339,7 @@ fn any_print(record: &Record) {
     assert_eq!(reread(&printed).to_json(), printed);
 }
 
-/// Every try leads somewhere and every wait ends.
+/// Every try has a result and every wait ends.
 fn terms(terms: &Terms) {
     let started = Boot(u64::MAX / 2);
     assert!(terms.deadline(started).is_none_or(|end| end >= started));
@@ -362,7 +363,7 @@ fn may_retry(rule: &RetryRule, attempt: u32) -> bool {
     rule.used(attempt) < rule.tries && !rule.once
 }
 
-/// Waits grow up to the longest; a wait of nothing stays nothing.
+/// Waits grow up to the longest; a wait of zero stays zero.
 fn backoff(rule: &Backoff) {
     let mut before = Duration::ZERO;
     for attempt in [0, 1, 2, 3, 10, 100, 1_000, 10_000, 1_000_000, u32::MAX] {
@@ -415,7 +416,7 @@ pub fn config(data: &[u8]) {
         terms(&here);
         assert!(config.is_paused(queue) || !config.paused);
     }
-    // The order of the fields means nothing.
+    // The order of the fields has no meaning.
     let object = Object::parse(text).unwrap();
     let mut fields: Vec<String> = object
         .fields()
@@ -455,7 +456,7 @@ pub fn id(data: &[u8]) {
     assert!(words.is_sorted_by(|a, b| natural_order(a, b).is_le()));
 }
 
-/// The rule of DESIGN section 3, said another way.
+/// The rule of DESIGN section 3 in other words.
 fn is_good_name(name: &[u8]) -> bool {
     std::str::from_utf8(name).is_ok_and(|text| {
         let reserved = ["~", "~err", ".tmp", ".part", ".swp"];
@@ -506,14 +507,14 @@ fn order_of_two(a: &str, b: &str) {
     if let (Some(x), Some(y)) = (number(a), number(b)) {
         assert_eq!(order, x.cmp(&y));
     }
-    // What comes first decides, whatever follows, unless a number goes on.
+    // The first part decides, whatever follows, unless a number goes on.
     let joins = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
     if order == Ordering::Less && !b.starts_with(a) && !joins(a) && !joins(b) {
         assert_eq!(natural_order(&format!("{a}z"), &format!("{b}0")), order);
     }
 }
 
-/// Durations, sizes and dates: as text, and as the numbers that the first bytes are.
+/// Durations, sizes and dates: as text, and as the numbers that the first bytes make.
 pub fn time_span(data: &[u8]) {
     let word = |at: usize| {
         let mut bytes = [0; 8];
@@ -604,14 +605,14 @@ fn date(wall: Wall) {
     assert_eq!(Wall::parse(&cut.to_string()), Ok(cut));
 }
 
-/// The file `seq`: what was in it at first, then a line of events. A number is never given twice.
+/// The file `seq`: its first content, then a line of events. A number is never given twice.
 pub fn seq(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (content, events) = text.split_once('\n').unwrap_or((&text, "1c1s1c1"));
     // No more than this is read of the file.
     let content = content.get(..256).unwrap_or(content);
     let spool = seq_text::spool(content);
-    // The content may name the first boot, but none that is still to come.
+    // The content may name the first boot, but no later one.
     let later = "boot".repeat(content.len());
     let (mut boots, mut least) = (0, 1);
     for event in events.bytes().take(200) {

@@ -1,4 +1,4 @@
-//! What the dialects must make of any body.
+//! The laws for dialects and any body.
 
 use pirn::core::id::JobId;
 use pirn::core::record::{Record, Work};
@@ -6,7 +6,7 @@ use pirn::http::dialect::jobrunner::request::Payload;
 use pirn::http::dialect::qmd::request::{Priority, Wanted};
 use serde_json::json;
 
-/// What is accepted names one script and is a record that survives being written; everything else has a reason.
+/// An accepted body names one script and is a record that can be written and read; every other has a reason.
 pub fn qmd(data: &[u8]) {
     let wanted = match Wanted::read(data) {
         Ok(wanted) => wanted,
@@ -25,13 +25,13 @@ pub fn qmd(data: &[u8]) {
     assert_eq!((name, args), (&script, &wanted.args));
     assert!(again.env.is_empty() && again.cwd.is_none() && again.id.is_none());
     assert_eq!(again.files.len(), wanted.files.len());
-    // The same, said in the simplest way.
+    // The same body in its simplest form.
     let plain =
         json!({"args": wanted.args, "files": wanted.files, "callback_url": wanted.callback_url});
     assert_eq!(Wanted::read(plain.to_string().as_bytes()), Ok(wanted));
 }
 
-/// What is accepted has an id and data, and says the same when it is said as the manual does.
+/// An accepted body has an id and data, and means the same when it is written as the manual describes.
 pub fn jobrunner(data: &[u8]) {
     let Ok(payload) = Payload::read(data) else {
         return;

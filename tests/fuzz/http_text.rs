@@ -1,11 +1,11 @@
-//! What the wire must make of any bytes: the head of a request, and a body in chunks.
+//! The laws for any bytes on a connection: the head of a request, and a body in chunks.
 
 use pirn::core::config::http::HttpConfig;
 use pirn::http::request::{Method, decode};
 use pirn::http::wire::body::Body;
 use pirn::http::wire::head::{self, Framing, Head, MAX_FIELDS, MAX_TARGET};
 
-/// A head is found at the same place however it comes in, and is read in one way only.
+/// A head ends at the same place however its bytes arrive, and is read in one way only.
 pub fn http_head(data: &[u8]) {
     let whole = head::end_of_head(data, 0);
     let mut by_bytes = Ok(None);
@@ -29,7 +29,7 @@ pub fn http_head(data: &[u8]) {
     };
     paths(&head);
     fields(&head, text);
-    // Whatever Host it has, the judgement is made without a panic.
+    // Any Host is judged without a panic.
     let _ = pirn::http::check_site(&head, Some([127, 0, 0, 1].into()), &HttpConfig::default());
 }
 
@@ -54,7 +54,7 @@ fn paths(head: &Head) {
     assert_eq!(Method::parse(head.method.as_str()), head.method);
 }
 
-/// What others may read differently is not there.
+/// There is nothing in it that other programs may read differently.
 fn fields(head: &Head, text: &[u8]) {
     let count = |name| head.headers.all(name).count();
     assert!(count("host") == 1 || (head.is_old && count("host") == 0));
@@ -74,8 +74,8 @@ fn fields(head: &Head, text: &[u8]) {
     }
 }
 
-/// A body is the same in drops of any size: what it is, what is left behind it, or that it is refused. The first byte
-/// says how it is framed, and how large the drops are.
+/// A body is the same in parts of any size: its content, the bytes behind it, or its refusal. The first byte decides
+/// about its framing and the size of the parts.
 pub fn http_body(data: &[u8]) {
     const MOST: usize = 256;
     let Some((first, text)) = data.split_first() else {

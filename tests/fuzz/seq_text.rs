@@ -6,7 +6,7 @@ mod seq;
 use std::cell::RefCell;
 use std::io;
 
-/// What is to become of the text of `seq`.
+/// The new text of `seq`.
 pub struct NewSeq {
     pub synced: Option<String>,
     pub text: String,
@@ -17,13 +17,13 @@ pub trait Fs {
     fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()>;
 }
 
-/// What `seq.rs` looks for above itself.
+/// The type that `seq.rs` imports from its parent.
 pub struct Spool<F> {
     fs: F,
     durable: bool,
 }
 
-/// What is in the file, and what of it a power cut leaves.
+/// The content of the file, and the part of it that a power cut leaves.
 #[derive(Clone)]
 pub struct File {
     pub text: String,
@@ -49,7 +49,7 @@ impl Fs for RefCell<File> {
 }
 
 impl<F> Spool<F> {
-    /// The same for numbers that files have: there are none.
+    /// The highest number that a file has: there are no files.
     fn highest_number(&self) -> io::Result<u64> {
         Ok(0)
     }
@@ -69,7 +69,7 @@ pub fn spool(text: &str) -> Spool<RefCell<File>> {
 }
 
 impl Spool<RefCell<File>> {
-    /// `count` numbers; gives the first, if there are so many.
+    /// Takes `count` numbers; gives the first, if there are so many.
     pub fn take(&self, count: u64, boot: &str) -> Option<u64> {
         self.take_numbers(1, count, boot).ok()
     }
@@ -79,12 +79,12 @@ impl Spool<RefCell<File>> {
         let _ = self.settle_numbers(boot);
     }
 
-    /// The disk is about to fail.
+    /// Makes the next sync fail.
     pub fn fail_next_sync(&self) {
         self.fs.borrow_mut().broken = true;
     }
 
-    /// The machine goes down.
+    /// Cuts the power.
     pub fn cut(&self) {
         let mut file = self.fs.borrow_mut();
         file.text = file.on_disk.clone();

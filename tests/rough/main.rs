@@ -1,4 +1,5 @@
-//! Shortages of disk, inodes, descriptors and processes, and lost watches. By itself, so that no other test feels them.
+//! Shortages of disk, inodes, descriptors and processes, and lost watches. A test of its own, so that it disturbs no
+//! other.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

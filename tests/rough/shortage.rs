@@ -1,5 +1,5 @@
-//! No room, no inodes, no descriptors, no processes: acceptance stops with a clear error and leaves nothing behind,
-//! what runs is recorded, and all goes on by itself when there is room again.
+//! No room, no inodes, no descriptors, no processes: new jobs are refused with a clear error and leave nothing behind,
+//! running jobs are recorded, and everything goes on by itself once there is room again.
 
 mod machine;
 
@@ -12,16 +12,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A small file system of its own, as the spool.
+/// A small file system for the spool alone.
 struct Disk {
     at: PathBuf,
 }
 
-/// What there is to be short of.
+/// The file systems that run out of something.
 const DISKS: [&str; 3] = ["tmpfs", "tmpfs with few inodes", "ext4"];
 
 impl Disk {
-    /// Mounts it where the spool is to be; says so if that is not possible.
+    /// Mounts it for the spool; says so if that is not possible.
     fn mount(spool: &Spool, kind: &str) -> Option<Self> {
         let at = spool.path();
         fs::create_dir(&at).unwrap();
@@ -43,7 +43,7 @@ impl Disk {
         None
     }
 
-    /// Uses up all there is, to the last byte or inode; what is written for ballast is in `store/`.
+    /// Uses up all blocks or inodes, to the last; the ballast is in `store/`.
     fn fill(&self, kind: &str) {
         let store = self.at.join("store");
         for n in 0.. {
@@ -62,7 +62,7 @@ impl Disk {
         }
     }
 
-    /// There is room again.
+    /// Makes room again.
     fn empty(&self) {
         for entry in fs::read_dir(self.at.join("store")).unwrap() {
             fs::remove_file(entry.unwrap().path()).unwrap();
@@ -108,13 +108,13 @@ fn a_full_disk_accepts_nothing_and_keeps_nothing() {
         let Some(disk) = Disk::mount(&spool, kind) else {
             continue;
         };
-        // Too small for the default: refused by rule.
+        // Too small for the default: the rule refuses it.
         let done = spool.pirn(&["add", "true"]);
         if !kind.contains("inodes") {
             assert_eq!(done.code, 75, "{kind}: {}", done.stderr);
             assert!(done.stderr.contains("min_free"), "{kind}: {}", done.stderr);
         }
-        // Without the rule: by the system, when there really is no room.
+        // Without the rule, the system refuses it when there is really no room.
         set_min_free(&spool, 0);
         let first = spool.add(&["echo first"]);
         disk.fill(kind);
@@ -133,7 +133,7 @@ fn a_full_disk_accepts_nothing_and_keeps_nothing() {
             );
         }
         let mut left = spool.ls("pending");
-        // An empty queue is no job.
+        // The directory of an empty queue is no leftover.
         left.retain(|name| name != "mail" || !spool.ls("pending/mail").is_empty());
         assert_eq!(left, [first.as_str()], "{kind}");
         assert_eq!(fs::read_dir(spool.path().join("tmp")).unwrap().count(), 0);
@@ -205,7 +205,7 @@ fn without_its_reserve_an_end_waits_for_room() {
     assert_eq!(spool.wait_record("failed/a")["exit_code"], 100);
 }
 
-/// A command that is to follow an end is accepted before that is shown: from the reserve, or when there is room.
+/// The command that follows an end is accepted before the end is shown: with the reserve, or once there is room.
 #[test]
 fn what_follows_an_end_on_a_full_disk_is_done_once() {
     for kind in DISKS {
@@ -259,7 +259,7 @@ fn the_reserve_is_taken_when_there_is_room_again() {
     };
     fs::create_dir_all(spool.path().join("store")).unwrap();
     set_min_free(&spool, 0);
-    // Room for jobs, not for the reserve.
+    // Room for jobs, but not for the reserve.
     let ballast = |mib: u64| {
         let file = fs::File::create(spool.path().join("store/ballast")).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &vec![1; (mib as usize) << 20], 0).unwrap();
@@ -270,7 +270,7 @@ fn the_reserve_is_taken_when_there_is_room_again() {
     let serve = spool.command(["serve"]);
     spool.serve_with(serve);
     drop_inside(&spool, "first", "true");
-    // It may start with or without.
+    // It may start with the reserve or without.
     std::thread::sleep(Duration::from_millis(500));
     disk.empty();
     spool.wait_record("complete/first");
@@ -304,7 +304,7 @@ fn a_job_that_fills_the_disk_itself() {
         disk.empty();
         // The daemon looks at most once a second whether there is room for its reserve again.
         std::thread::sleep(Duration::from_millis(1200));
-        // And by its log. With a second try, for which there is no room at first.
+        // A job fills the disk with its log. It has a second try, for which there is no room at first.
         let line = "[ $PIRN_ATTEMPT = 1 ] || exit 0; yes; exit 4";
         let record = json!({"command": line, "tries": 2, "backoff": {"first": "10ms"}});
         drop_inside(&spool, "log", &record.to_string());

@@ -1,4 +1,4 @@
-//! inotify lets the daemon down, or the directories move under it: no job is lost, and what cannot work says so.
+//! inotify loses events, or the directories are moved: no job is lost, and the daemon reports what it cannot do.
 
 mod swaps;
 
@@ -9,7 +9,8 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-/// Fills the daemon's queue of events to the brim, with names that are not jobs'. False if it is too large for that.
+/// Fills the daemon's event queue completely with events of names that no job can have. False if the queue is too large
+/// for that.
 fn fill_event_queue(spool: &Spool) -> bool {
     let size = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let size: usize = size.trim().parse().unwrap();
@@ -36,7 +37,7 @@ fn an_overflow_of_the_event_queue_loses_nothing() {
     let mut command = spool.command(["serve", "--slots", "3"]);
     command.env("PIRN_LOG", "debug");
     spool.serve_with(command);
-    // It has the lock before it has its watches.
+    // The daemon takes its lock before it sets its watches.
     spool.settle();
     let mut gate = Gate::new(&spool, "gate");
     for id in ["cancelled", "forgotten", "requeued"] {
@@ -53,7 +54,7 @@ fn an_overflow_of_the_event_queue_loses_nothing() {
     if !fill_event_queue(&spool) {
         return spool.signal("CONT");
     }
-    // All that can be done by hand, none of which there is room for.
+    // Every kind of change by hand; there is no room for the event of any of them.
     for n in 0..200 {
         spool.drop_file(&format!("j{n}"), "true");
     }
@@ -93,7 +94,7 @@ fn a_spool_that_is_moved_away_and_back() {
     spool.wait_note("runs");
     fs::rename(spool.path(), &away).unwrap();
     spool.wait_daemon_log("was moved or removed");
-    // It works on where it is now: jobs with a script and a scratch directory as well.
+    // It works in its new place: jobs with a script and a scratch directory as well.
     for (id, job) in [
         ("text", json!({"command": "true"})),
         (
@@ -134,7 +135,7 @@ fn a_queue_that_is_removed_and_made_again() {
     fs::create_dir(&queue).unwrap();
     for round in 0..4 {
         spool.drop_file("mail/waits", "true");
-        // Away with the job in it, and back under its name: another inode, then the same again.
+        // The directory is moved away with the job in it, and back under its name: a new inode, then the old one again.
         let aside = spool.beside(&format!("aside{round}"));
         fs::rename(&queue, &aside).unwrap();
         fs::create_dir(&queue).unwrap();
@@ -147,7 +148,7 @@ fn a_queue_that_is_removed_and_made_again() {
             fs::rename(aside.join(&newer), queue.join(&newer)).unwrap();
         }
     }
-    // A job of a queue that is gone when it is to be tried again.
+    // The queue of this job is gone when its next try comes.
     spool.drop_json(
         "mail/again",
         &json!({"command": "rmdir $PIRN_SPOOL/pending/mail; exit $((2 - PIRN_ATTEMPT))", "backoff": {"first": "10ms"}}),
@@ -177,7 +178,7 @@ fn pending_that_is_replaced_is_told_or_followed() {
     spool.drop_file("new", "true");
     gate.open(1);
     spool.wait_record("complete/runs");
-    // Put back, or with a new daemon: all is found.
+    // After it was put back, or with a new daemon, all jobs are found.
     std::thread::sleep(Duration::from_millis(300));
     for entry in fs::read_dir(&aside).unwrap().flatten() {
         fs::rename(entry.path(), pending.join(entry.file_name())).unwrap();
@@ -213,7 +214,7 @@ fn a_directory_that_is_removed_does_not_make_its_jobs_run_again_and_again() {
     }
 }
 
-/// A daemon in a user namespace with limits of its own on inotify.
+/// A daemon in a user namespace with its own limits on inotify.
 fn serve_with_limit(spool: &Spool, name: &str, limit: u32) -> Command {
     let pirn = spool.command([""]).get_program().to_owned();
     let line = format!("echo {limit} > /proc/sys/user/{name} && exec \"$0\" serve");
@@ -258,7 +259,7 @@ fn a_queue_beyond_the_limit_of_watches_is_told_of_and_served() {
     for id in ["a1", "b1", "c1"] {
         spool.wait_record(&format!("complete/{id}"));
     }
-    // Also what is dropped later, be it late.
+    // The same for a file that is dropped later, if not at once.
     spool.drop_file("c/c2", "true");
     spool.wait_record("complete/c2");
 }

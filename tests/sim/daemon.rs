@@ -1,4 +1,4 @@
-//! The rest of the daemon, simulated: it turns what happens in the world into events and does what it is told.
+//! The rest of the daemon, simulated: it turns changes of the world into events and performs the actions.
 
 use crate::dice::Dice;
 use crate::faults::{Fault, Subject};
@@ -11,7 +11,7 @@ use pirn::core::time::Boot;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How much was tried.
+/// The number of cases.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stats {
     pub histories: u64,
@@ -33,7 +33,7 @@ pub struct Sim {
     pub stats: Stats,
     pub fault: Fault,
     pub trace: bool,
-    /// Which file each live job was started from.
+    /// The file from which each live job was started.
     pub ran: BTreeMap<JobId, u64>,
 }
 
@@ -141,14 +141,14 @@ impl Sim {
         }
     }
 
-    /// What the daemon does to `pending/` is seen by its own inotify too.
+    /// The daemon's own inotify also sees its changes in `pending/`.
     pub fn own_move(&mut self, id: JobId, queue: pirn::core::id::QueueName) {
         if self.world.noisy {
             self.world.notices.push_back(Notice::Look { id, queue });
         }
     }
 
-    /// As [`Self::own_move`], for what it puts into `complete/` and `failed/`.
+    /// The same as [`Self::own_move`], for files that the daemon puts into `complete/` and `failed/`.
     pub fn own_end(&mut self, id: &JobId, complete: bool) {
         if self.world.noisy {
             let id = id.clone();
@@ -158,13 +158,13 @@ impl Sim {
         }
     }
 
-    /// Hands the scheduler what inotify has to say next.
+    /// Gives the scheduler the next inotify event.
     pub fn deliver_notice(&mut self) -> Checked {
         let Some(notice) = self.world.notices.pop_front() else {
             return Ok(());
         };
         let event = match notice {
-            // The daemon goes by what is there now, not by what the notice says of a moment past.
+            // The daemon reads the present state; the event may be out of date.
             Notice::Look { id, queue } => {
                 match self.world.pending.get(&(queue.clone(), id.clone())) {
                     None => Event::Withdrawn { id, queue },
@@ -180,7 +180,7 @@ impl Sim {
         self.step(event)
     }
 
-    /// Hands the scheduler the next answer of a runner or the committer.
+    /// Gives the scheduler the next answer of a runner or the committer.
     pub fn deliver_mail(&mut self) -> Checked {
         let full: Vec<JobId> = self
             .world
@@ -193,8 +193,8 @@ impl Sim {
             return Ok(());
         }
         let id = self.dice.pick(&full).clone();
-        // Before the daemon believes that a file is where the committer left it, it hears inotify out: else a
-        // user's `mv` of the run before would stop the next one.
+        // Before the daemon believes that a file is where the committer put it, it reads all inotify events: otherwise
+        // a user's `mv` of the earlier run would stop the next one.
         let moved = |n: &Notice| matches!(n, Notice::ActiveMoved { id: whose, .. } if *whose == id);
         while self.world.notices.iter().any(moved) {
             self.deliver_notice()?;

@@ -1,4 +1,4 @@
-//! The scheduler under test, and ways to make it a bad one, to see that the checker notices.
+//! The scheduler under test, and faults in it that the checker must notice.
 
 use pirn::core::config::Terms;
 use pirn::core::config::pauses::Pauses;
@@ -7,7 +7,7 @@ use pirn::core::scheduler::{Action, CommittedTo, Event, Policy, Rejection, Sched
 use pirn::core::time::{Boot, Now, Wall};
 use std::sync::Arc;
 
-/// What is broken on purpose.
+/// A fault that is made on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -45,7 +45,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// All of them with a word that the checker's complaint must have in it.
+    /// All faults, each with a word that the checker's complaint must contain.
     pub const ALL: [(Self, &'static str); 31] = [
         (Self::LoseCommits, "counts"),
         (Self::LoseAdoptions, "counts"),
@@ -87,7 +87,7 @@ impl Fault {
     ];
 }
 
-/// A scheduler, maybe a faulty one.
+/// A scheduler, possibly with a fault.
 pub struct Subject {
     pub scheduler: Scheduler,
     fault: Fault,
@@ -107,7 +107,7 @@ impl Subject {
 
     pub fn step(&mut self, event: &Event, now: Now, actions: &mut Vec<Action>) {
         if self.fault == Fault::DeadlinesByWall {
-            // When the sim begins, the one clock shows 1_800_000_000 and the other 5 seconds.
+            // At the start of the sim, one clock shows 1_800_000_000 and the other 5 seconds.
             let by_wall = now.wall.0 - 1_799_999_995_000_000_000;
             self.ahead = by_wall.max(1) - now.boot.0 as i64;
         }

@@ -1,4 +1,4 @@
-//! One random history: users, clocks, crashes and the daemon's own work in random order; then calm, and the reckoning.
+//! One random history: users, clocks, crashes and the daemon's own work in random order; then calm, and a final check.
 
 use crate::daemon::{Sim, Stats};
 use crate::faults::Fault;
@@ -19,7 +19,7 @@ pub struct Broken {
     pub what: String,
 }
 
-/// Lives through the history that `seed` stands for.
+/// Runs the history that `seed` stands for.
 pub fn live(seed: u64, fault: Fault, trace: bool) -> Result<Stats, Broken> {
     let mut sim = Sim::new(seed, fault, trace);
     let told = |what| Broken { seed, what };
@@ -76,7 +76,7 @@ impl Sim {
         self.step(Event::Found(queue))
     }
 
-    /// To the next moment at which anything happens, or part of the way.
+    /// Goes to the next moment at which something happens, or part of the way.
     fn pass_time(&mut self) -> Checked {
         let Some(span) = self.next_moment() else {
             return Ok(());
@@ -184,7 +184,7 @@ impl Sim {
         }
     }
 
-    /// Everything under way is done and said, and time passes, until nothing more happens by itself.
+    /// All work under way is completed and reported, and time passes, until no further event comes.
     fn wind_down(&mut self) -> Checked {
         for _ in 0..20_000 {
             self.world.reap();
@@ -205,7 +205,7 @@ impl Sim {
         Err("no calm: the world goes round in circles".to_owned())
     }
 
-    /// Nobody interferes any more and everything is allowed.
+    /// Nobody interferes any more, and all pauses end.
     fn calm(&mut self) -> Checked {
         if self.checker.shutdowns > 0 {
             self.wind_down()?;
@@ -229,7 +229,7 @@ impl Sim {
         self.wind_down()
     }
 
-    /// Every job that was accepted and not withdrawn has ended.
+    /// Every job that was accepted and not removed has ended.
     fn reckon(&mut self) -> Checked {
         if !self.subject.scheduler.is_drained() {
             return Err("calm, but not drained".to_owned());

@@ -1,4 +1,4 @@
-//! What a simulated job file says, and the file itself.
+//! The content of a simulated job file, and the file itself.
 
 use crate::dice::Dice;
 use pirn::core::config::Terms;
@@ -10,7 +10,7 @@ use pirn::core::time::{Now, Wall};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Few names, so that they meet: numbers sort by value, words after them.
+/// Few names, so that jobs meet: numbers sort by value, words after them.
 pub const NAMES: [&str; 10] = ["1", "2", "3", "9", "10", "11", "a", "b", "make", "zeta"];
 pub const QUEUES: [&str; 4] = ["default", "mail", "web", "callbacks"];
 const GROUPS: [&str; 2] = ["g", "h"];
@@ -23,7 +23,7 @@ pub fn queue(name: &str) -> QueueName {
     QueueName::new(name).unwrap()
 }
 
-/// What the job's record asks for.
+/// The fields of the job's record.
 #[derive(Debug)]
 pub struct Spec {
     pub priority: i32,
@@ -40,13 +40,13 @@ pub struct Spec {
     pub backoff: BackoffSpec,
     /// The program cannot be started.
     pub impossible: bool,
-    /// Chance that a try ends well.
+    /// The chance that a try ends well.
     pub luck: u64,
-    /// Longest try, in milliseconds.
+    /// The longest try, in milliseconds.
     pub length: u64,
-    /// Ends when it is told to.
+    /// The job ends when it is told to.
     pub obeys: bool,
-    /// Leaves other processes behind when its leader ends.
+    /// The job leaves other processes behind when its leader ends.
     pub leaves: bool,
 }
 
@@ -65,7 +65,7 @@ impl Spec {
                     Need::End
                 };
                 let parent = id(NAMES[dice.index(NAMES.len())]);
-                // Waiting for oneself is a ring like any other, but would make most rings that short.
+                // Waiting for itself is a cycle like any other, but would make most cycles that short.
                 if parent != *own || dice.percent(10) {
                     parents.push((parent, need));
                 }
@@ -111,18 +111,18 @@ impl Spec {
 /// A job's file, wherever it lies.
 #[derive(Debug, Clone)]
 pub struct File {
-    /// Told apart from other files of the same name, as inodes are.
+    /// Distinguishes it from other files of the same name, as inodes do.
     pub version: u64,
     pub spec: Rc<Spec>,
     pub queue: QueueName,
-    /// Tries begun; a claim begins one (DESIGN section 4: a file in active/ is a try).
+    /// Tries that have begun; a claim begins one (DESIGN section 4: a file in active/ is a try).
     pub attempt: u32,
     /// Tries that were interrupted.
     pub interruptions: u32,
-    /// Programs that really ran since the user last asked for it: never more than `tries` and one for each interruption.
+    /// Programs that ran since the user last queued it: never more than `tries` plus one for each interruption.
     pub spawned: u32,
     pub retry_at: Option<Wall>,
-    /// The record carries its end, the file only has to be moved on.
+    /// The record has its end; the file only has to be moved on.
     pub end: Option<Verdict>,
 }
 
@@ -153,7 +153,7 @@ impl File {
         }
     }
 
-    /// As `mv failed/7 pending/` has it: with all its tries before it.
+    /// `mv failed/7 pending/` gives a job all its tries again.
     pub fn make_fresh(&mut self) {
         self.attempt = 0;
         self.interruptions = 0;

@@ -1,7 +1,7 @@
-//! The scheduler lives through random histories in a simulated world, judged at every step.
+//! The scheduler runs through random histories in a simulated world, checked at every step.
 //!
-//! A history is a seed. One that breaks a promise prints its seed; `PIRN_SIM_SEED=n cargo test --test sim -- --nocapture`
-//! lives through that one again and tells everything. `PIRN_SIM_HISTORIES=n` tries more of them.
+//! A history is a seed. A history that breaks a promise prints its seed; `PIRN_SIM_SEED=n cargo test --test sim --
+//! --nocapture` runs it again and prints every step. `PIRN_SIM_HISTORIES=n` tries more of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod daemon;
@@ -69,7 +69,7 @@ fn random_histories() {
     );
     println!("{sum:?} in {:.1?}", began.elapsed());
     assert_eq!(sum.histories, histories);
-    // A simulation in which nothing happens proves nothing.
+    // A simulation without events would prove nothing.
     assert!(
         sum.starts > histories
             && sum.crashes > histories / 10
@@ -92,7 +92,7 @@ fn add(a: Stats, b: Stats) -> Stats {
     }
 }
 
-/// The negative control: whatever is broken on purpose, some history must find, and for the right reason.
+/// The negative control: some history must find each fault, and for the right reason.
 #[test]
 fn faults_are_found() {
     for (fault, word) in Fault::ALL {
@@ -112,7 +112,7 @@ fn faults_are_found() {
     }
 }
 
-/// The same seed is the same history, or no failure could be looked at again.
+/// The same seed gives the same history; otherwise no failure could be examined again.
 #[test]
 fn seeds_repeat() {
     for seed in 0..20 {
@@ -124,7 +124,7 @@ fn seeds_repeat() {
     }
 }
 
-/// The one fault that no bent event or action makes: a queue served twice while another waits.
+/// The one fault that no changed event or action makes: a queue served twice while another waits.
 #[test]
 fn starvation_is_found() {
     use pirn::core::scheduler::{Action, Event};

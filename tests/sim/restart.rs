@@ -1,4 +1,4 @@
-//! The daemon dies at any moment, and the next one goes by what the directories say.
+//! The daemon dies at any moment, and the next one starts from the files.
 
 use crate::daemon::Sim;
 use crate::faults::Subject;
@@ -12,7 +12,7 @@ use pirn::core::scheduler::Event;
 use std::time::Duration;
 
 impl Sim {
-    /// The daemon dies and another takes over, as DESIGN section 4 has it.
+    /// The daemon dies and another takes over, as DESIGN section 4 describes.
     pub fn restart(&mut self) -> Checked {
         self.stats.crashes += 1;
         if self.trace {
@@ -85,7 +85,7 @@ impl Sim {
             let Some(file) = self.world.pending.get(&(queue.clone(), id.clone())) else {
                 continue;
             };
-            // What fails on arrival must not meet an active job of its name: see `Sim::restart`.
+            // A file that fails on arrival must not meet an active job of its name: see `Sim::restart`.
             let fails = file.spec.expires.is_some() || !file.spec.parents.is_empty();
             let known = self.subject.scheduler.waiting(&id, &queue) == Some(file.stamp());
             if known || (fails && not_yet.contains(&id)) {

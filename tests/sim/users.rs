@@ -1,4 +1,4 @@
-//! People at the spool, with `printf`, `mv` and `rm`.
+//! Users of the spool, with `printf`, `mv` and `rm`.
 
 use crate::daemon::Sim;
 use crate::job::{File, NAMES, QUEUES, Spec, id, queue};
@@ -17,7 +17,7 @@ impl Sim {
         })
     }
 
-    /// What people do to the spool with drops, `mv` and `rm`.
+    /// A user's random drop, `mv` or `rm`.
     pub fn user(&mut self) {
         let id = id(NAMES[self.dice.index(NAMES.len())]);
         let queue = self.any_queue();
@@ -114,7 +114,8 @@ impl Sim {
                 file.make_fresh();
                 self.drop_file(&id, queue, file);
                 if self.dice.percent(30) {
-                    // Paired by its cookie with the move out of active/, the arrival may go without saying.
+                    // The cookie pairs the arrival with the move out of active/, so that the daemon may report only the
+                    // latter.
                     self.world.notices.pop_back();
                 }
             }

@@ -1,4 +1,4 @@
-//! Runner and committer, simulated: they do what they were given in whatever order, and answer by mail.
+//! Runner and committer, simulated: they do their work in random order, and answer by mail.
 
 use crate::daemon::Sim;
 use crate::invariants::Checked;
@@ -11,7 +11,7 @@ use pirn::core::scheduler::{CommittedTo, Event, Refusal, Stamp};
 use std::time::Duration;
 
 impl Sim {
-    /// Does one of the things that runner and committer were given.
+    /// Does one piece of the work of runner and committer.
     pub fn perform(&mut self) -> Checked {
         if self.world.tasks.is_empty() {
             return Ok(());
@@ -137,7 +137,7 @@ impl Sim {
         })
     }
 
-    /// The committer: the record over `active/`, then the move; the user's own move is the truth.
+    /// The committer: it exchanges the record in `active/`, then moves it; if a user moves the file, that move counts.
     fn commit(&mut self, id: JobId, end: TryEnd, verdict: Verdict, wait: Option<Duration>) {
         let version = self.ran.get(&id).copied().unwrap_or(0);
         if let Some(file) = self
@@ -190,7 +190,7 @@ impl Sim {
         self.world.post(&id.clone(), Event::Committed { id, place });
     }
 
-    /// From `active/` to where the verdict says.
+    /// Moves a file from `active/` to the place of its verdict.
     pub fn move_on(&mut self, id: &JobId, verdict: Verdict, reason: Reason) -> CommittedTo {
         let Some(mut file) = self.world.active.remove(id) else {
             return CommittedTo::Gone;
@@ -228,7 +228,7 @@ impl Sim {
     }
 }
 
-/// Neither the job nor a user ended it.
+/// True if neither the job nor a user ended it.
 fn cuts_off(end: TryEnd) -> bool {
     match end {
         TryEnd::Interrupted

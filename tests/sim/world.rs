@@ -1,4 +1,4 @@
-//! The world around the scheduler: directories, processes, clocks, and what is under way between them.
+//! The world around the scheduler: directories, processes, clocks, and the work in progress between them.
 
 use crate::job::File;
 use pirn::core::config::Config;
@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What inotify has to tell, in the order in which it happened.
+/// The inotify events that wait to be read, in order.
 #[derive(Debug, Clone)]
 pub enum Notice {
-    /// Something came to, or went from, this place in `pending/`.
+    /// A file came to this place in `pending/`, or went.
     Look {
         id: JobId,
         queue: QueueName,
@@ -31,7 +31,7 @@ pub enum Notice {
     },
 }
 
-/// Work that runner and committer have been given but not done.
+/// Work of runner and committer that is not done yet.
 #[derive(Debug, Clone)]
 pub enum Task {
     Start {
@@ -48,7 +48,7 @@ pub enum Task {
     Fail {
         id: JobId,
         queue: QueueName,
-        /// The file that was meant. The action does not say it: this world remembers what a committer has to find out.
+        /// The file that is meant. The action does not name it: this world remembers what a committer has to find out.
         version: Option<u64>,
         reason: Reason,
     },
@@ -60,12 +60,12 @@ pub struct Proc {
     pub version: u64,
     pub started: Boot,
     pub leader: Option<(Boot, Exit)>,
-    /// Others that outlive the leader, and until when.
+    /// Other processes that outlive the leader, and until when.
     pub rest: Option<Boot>,
     pub obeys: bool,
-    /// Nobody waits for it: left behind by success, or its file was taken away before a crash.
+    /// Nobody waits for it: a successful job left it, or its file was removed before a crash.
     pub orphan: bool,
-    /// Its end is only known by its lock: it was adopted after its leader had gone.
+    /// Only its lock shows its end: it was adopted after its leader had ended.
     pub lock_only: bool,
     pub sweeping: bool,
 }
@@ -77,7 +77,7 @@ pub struct World {
     pub complete: BTreeMap<JobId, File>,
     pub failed: BTreeMap<JobId, (File, Reason)>,
     pub bad: Vec<File>,
-    /// Files that the user removed or replaced, and older runs of a name: nobody misses them.
+    /// Files that a user removed or replaced, and older runs of a name: they may be missing.
     pub retired: BTreeSet<u64>,
     pub procs: BTreeMap<JobId, Proc>,
     pub notices: VecDeque<Notice>,
@@ -91,7 +91,7 @@ pub struct World {
     /// Queues whose directories are being read.
     pub unread: BTreeSet<QueueName>,
     pub next_version: u64,
-    /// Tells the daemon also of what it did itself, as a bare inotify does.
+    /// Reports the daemon's own changes to it, as inotify itself does.
     pub noisy: bool,
 }
 
@@ -132,7 +132,7 @@ impl World {
         }
     }
 
-    /// What the daemon makes of a file it has looked at.
+    /// The daemon's ticket for a file that it has read.
     pub fn ticket(&self, id: &JobId, file: &File) -> Ticket {
         let seen = |parent: &JobId| {
             if self.complete.contains_key(parent) {
@@ -172,14 +172,14 @@ impl World {
         self.mail.entry(id.clone()).or_default().push_back(event);
     }
 
-    /// Puts a file into `pending/`; one of the same name that lay there is gone, as rename(2) has it.
+    /// Puts a file into `pending/`; it replaces one of the same name, as rename(2) does.
     pub fn put_pending(&mut self, id: &JobId, queue: &QueueName, mut file: File) {
         file.queue = queue.clone();
         let replaced = self.pending.insert((queue.clone(), id.clone()), file);
         self.retired.extend(replaced.map(|old| old.version));
     }
 
-    /// Puts an ended job where it belongs. Older runs of the name step aside; the sim has no use for them.
+    /// Puts an ended job into its directory. Older runs of the name are dropped; the sim does not need them.
     pub fn put_ended(&mut self, id: &JobId, file: File, complete: bool, reason: Reason) {
         let older = self.complete.remove(id);
         let older = older.or(self.failed.remove(id).map(|old| old.0));
@@ -198,7 +198,7 @@ impl World {
             .map(|((queue, _), _)| queue.clone())
     }
 
-    /// When the next process ends.
+    /// The time at which the next process ends.
     pub fn next_end(&self) -> Option<Boot> {
         self.procs
             .values()
@@ -213,7 +213,7 @@ impl World {
         self.reap();
     }
 
-    /// Ends the processes whose time has come and posts what their parent hears of it.
+    /// Ends the processes whose time has come, and queues the reports to their parent.
     pub fn reap(&mut self) {
         let ids: Vec<JobId> = self.procs.keys().cloned().collect();
         for id in ids {
@@ -232,7 +232,7 @@ impl World {
                         alone: p.rest.is_none(),
                     });
                 }
-                // Nobody sweeps after a job that did well; the daemon may overrule this by a sweep.
+                // Nobody sweeps after a successful job; the daemon may overrule this by a sweep.
                 p.orphan |= exit == Exit::Code(0);
             }
             if p.leader.is_none() && p.rest.is_some_and(|at| at <= now) {
@@ -256,7 +256,7 @@ impl World {
         }
     }
 
-    /// A file that was dropped and is nowhere now, though nobody took it away.
+    /// A file that was dropped and is nowhere now, though nobody removed it.
     pub fn vanished(&self) -> Option<u64> {
         let mut there = self.retired.clone();
         let ended = self.failed.values().map(|(file, _)| file);
@@ -269,7 +269,7 @@ impl World {
         (1..self.next_version).find(|version| !there.contains(version))
     }
 
-    /// Whether a waiting file may wait for ever: one of its parents is nowhere, or may itself.
+    /// True if a waiting file may wait for ever: one of its parents does not exist, or may wait for ever itself.
     pub fn waits_in_vain(&self, id: &JobId, hops: usize) -> bool {
         let files = self.pending.iter().filter(|((_, name), _)| name == id);
         files

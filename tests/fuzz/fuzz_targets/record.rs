@@ -4,7 +4,7 @@
 #[path = "../bodies.rs"]
 mod bodies;
 
-// What is compiled from its source looks for these at the root.
+// The source that is compiled in imports these from the root.
 use pirn::{core, os};
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| bodies::record(data));

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// Thirty jobs that fail once and tell who they are.
+/// Thirty jobs that fail once and write down their ids.
 fn drop_thirty(spool: &Spool) {
     for n in 0..30 {
         let line = "echo $PIRN_ID.$PIRN_ATTEMPT; echo $PIRN_ID > $PIRN_OUT; sleep 0.05; exit $((2 - PIRN_ATTEMPT))";
@@ -117,7 +117,7 @@ fn a_spawn_that_fails_is_no_try() {
     }
     for error in ["EAGAIN", "ENOMEM"] {
         let spool = Spool::serving(&["--slots", "4"]);
-        // The threads that start jobs are there.
+        // These jobs make the daemon start its threads for jobs.
         for n in 0..6 {
             spool.drop_file(&format!("warm{n}"), "sleep 0.05");
         }
@@ -159,7 +159,7 @@ fn a_spawn_that_fails_is_no_try() {
             ("complete", Some(2)),
             "{record}"
         );
-        // The control: what fails for another reason is a try.
+        // The control: a failure for another reason counts as a try.
         let broken = Injection::new(&spool, pid, "execve:error=EACCES", None);
         spool.drop_json("denied", &json!({"command": "true", "tries": 1}));
         assert_eq!(spool.wait_record("failed/denied")["reason"], "not_started");

@@ -33,7 +33,7 @@ fn a_file_that_is_swapped_for_a_symlink_in_a_loop() {
         fs::read_link(spool.path().join("active/swapped")).ok(),
         None
     );
-    // Whatever ran, ran as it was dropped, and every link that was met is in bad/ or gone.
+    // Every job that ran, ran as it was dropped, and every link is in bad/ or gone.
     for dir in ["complete", "failed"] {
         for name in spool.ls(dir).iter().filter(|n| n.starts_with("swapped")) {
             let record = spool.record(&format!("{dir}/{name}"));
@@ -58,8 +58,8 @@ fn what_is_edited_after_its_acceptance_runs_as_one_version() {
         fs::write(&staged, &versions[0]).unwrap();
         let mine = fs::metadata(&staged).unwrap().ino();
         fs::rename(staged, spool.path().join("pending").join(&id)).unwrap();
-        // In place, same length, by somebody who found it in pending/ or active/; not in the record that takes
-        // its place there.
+        // Somebody changes it in place to a text of the same length, in pending/ or active/, but not the record that
+        // replaces it there.
         for dir in ["pending", "active"] {
             let path = spool.path().join(dir).join(&id);
             let open = fs::File::options().write(true).open(path);

@@ -1,4 +1,4 @@
-//! Judging what the scheduler asks for.
+//! Checks the scheduler's actions.
 
 use super::{Belief, Checked, Checker, Life, is_beside};
 use crate::world::Proc;

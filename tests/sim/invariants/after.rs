@@ -1,10 +1,10 @@
-//! What must hold when a step is over: nothing that was due has been left undone, and the figures agree.
+//! The rules that hold after a step: nothing that was due is left undone, and the numbers agree.
 
 use super::{Belief, Checked, Checker, Life};
 use crate::faults::Subject;
 use pirn::core::time::{Boot, Now, Wall};
 
-/// As the scheduler has it: a bound on what waits for the disk.
+/// The scheduler's bound on jobs that wait for the disk.
 const MAX_UNCOMMITTED: usize = 512;
 
 impl Checker {
@@ -59,7 +59,7 @@ impl Checker {
         resumed && self.has_slot_for(b) && self.ready(b, now)
     }
 
-    /// Nothing but the job itself, or a shortage, keeps it from being started.
+    /// Only the job itself, or a shortage, keeps it from being started.
     fn has_slot_for(&self, b: &Belief) -> bool {
         !self.held
             && self.shutdowns == 0
@@ -112,7 +112,7 @@ impl Checker {
         Ok(())
     }
 
-    /// Nothing that will be due comes before the scheduler's alarm, and the alarm is not for nothing.
+    /// The scheduler's alarm comes no later than the next thing that is due, and not for nothing.
     fn wakes_in_time(&self, subject: &Subject, now: Now) -> Checked {
         let (boot, wall) = subject.next_wake();
         let mut dues: Vec<(String, Option<Boot>, Option<Wall>)> = Vec::new();
@@ -123,8 +123,8 @@ impl Checker {
                     if b.passed && self.surely_first(b) {
                         let due = b.overdue.filter(|at| *at > now.boot);
                         let date = b.ticket.not_before.filter(|at| *at > now.wall);
-                        // A job may be through one of these gates: after an unknown pause, or when the date has
-                        // moved away again. Then it is looked at anew at the other one, or when it gets a slot.
+                        // A job may have passed one of these gates: after an unknown pause, or when the date has moved
+                        // away again. It is then checked again at the other gate, or when it gets a slot.
                         let idle = self.resume.is_none() && self.has_slot_for(b);
                         let surely = b.due.is_some_and(|at| at > now.boot);
                         let (no_due, no_date) = (due.is_none(), date.is_none());

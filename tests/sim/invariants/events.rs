@@ -1,4 +1,4 @@
-//! What the checker believes after an event.
+//! The checker's beliefs after an event.
 
 use super::{Belief, Checker, Life};
 use pirn::core::id::JobId;
@@ -19,7 +19,7 @@ fn of_user(why: StopReason) -> bool {
     }
 }
 
-/// The last word of the user, else the first of anybody.
+/// The last reason that a user gave, else the first of any.
 fn merged(earlier: StopReason, why: StopReason) -> StopReason {
     if of_user(why) { why } else { earlier }
 }
@@ -132,7 +132,7 @@ impl Checker {
     fn arrived(&mut self, ticket: &Ticket, now: Now) {
         let id = &ticket.id;
         match self.jobs.get_mut(id) {
-            // The very file that is being claimed is no news.
+            // The file is the one that is being claimed: nothing changes.
             Some(b)
                 if matches!(b.life, Life::Starting { .. })
                     && b.ticket.stamp == ticket.stamp
@@ -191,7 +191,7 @@ impl Checker {
             Refusal::Gone | Refusal::Changed | Refusal::Busy | Refusal::Resources => {
                 let old = b.ticket.queue.clone();
                 let queue = successor.unwrap_or(old.clone());
-                // Where the same old file still lies, it has been superseded; a changed one announces itself.
+                // If the old file is still there, it has been superseded; a changed file causes an event of its own.
                 if queue != old && matches!(why, Refusal::Busy | Refusal::Resources) {
                     self.expect_rejects.insert((id.clone(), old));
                 }
@@ -202,9 +202,9 @@ impl Checker {
         if *why == Refusal::Resources {
             let (from, to) = (now.boot.after(SHORTEST_RESUME), now.boot.after(LONGEST));
             self.resume = match self.resume {
-                // Of several refusals of one pause, the first counts.
+                // Of several refusals during one pause, the first counts.
                 Some((earlier, end)) if earlier > now.boot => Some((earlier, end)),
-                // It may be over by now, or not: then either holds.
+                // The pause may be over or not: both are right.
                 Some((earlier, end)) if end > now.boot => Some((earlier, to)),
                 Some(_) | None => Some((from, to)),
             };
@@ -229,10 +229,10 @@ impl Checker {
             },
             _ => return,
         };
-        // What it used is free for others.
+        // The resources that it used are free for others.
         self.resume = None;
         b.succeeded = end == TryEnd::Exited(0);
-        // Of a job that was stopped nothing may be left: it is swept even if nobody holds its log.
+        // No process of a stopped job may be left: it is swept even if nobody holds its log.
         let stopped = matches!(end, TryEnd::Stopped { .. });
         b.life = if b.succeeded || (alone && !stopped) {
             Life::MustFinish(end)
@@ -280,7 +280,7 @@ impl Checker {
                             again.passed = again.holds_group;
                         }
                     }
-                    // Two files of one name: the newer one counts.
+                    // Of two files of one name, the newer one counts.
                     Some(queue) if *queue != ticket.queue => {
                         self.expect_rejects
                             .insert((id.clone(), ticket.queue.clone()));

@@ -1,7 +1,7 @@
 //! The checker: a second, slow and simple opinion on what the scheduler must do.
 //!
-//! It hears the same events, believes what they say, and judges every action by that. What the scheduler keeps
-//! in indexes, timers and counters is worked out afresh here by looking at all jobs, each time.
+//! It gets the same events, believes them, and checks every action against that. The scheduler keeps indexes, timers
+//! and counters; the checker computes the same from all jobs, each time anew.
 
 mod actions;
 mod after;
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A broken promise, in words.
 pub type Checked = Result<(), String>;
 
-/// What the checker holds to be true of a job.
+/// The checker's beliefs about a job.
 #[derive(Debug, Clone)]
 pub enum Life {
     Waiting,
@@ -42,13 +42,13 @@ pub enum Life {
 pub struct Belief {
     pub ticket: Ticket,
     pub life: Life,
-    /// No start before this, by a backoff or because of a refusal ...
+    /// No start before this time, by a backoff or because of a refusal ...
     pub due: Option<Boot>,
-    /// ... and no excuse for none after this.
+    /// ... and no reason for a later one after this.
     pub overdue: Option<Boot>,
-    /// All parents have ended since it arrived; it need not look back.
+    /// All parents have ended since it arrived; they are not checked again.
     pub passed: bool,
-    /// It was given the slot before the others of its group.
+    /// It got the slot before the others of its group.
     pub holds_group: bool,
     pub slot: Option<Slot>,
     pub attempt: u32,
@@ -87,12 +87,12 @@ impl Belief {
         matches!(self.life, Life::Ending)
     }
 
-    /// Its program was started, and nothing that was decided about its end is under way.
+    /// Its program was started, and no decision about its end is under way.
     pub fn has_started(&self) -> bool {
         self.runs() && !matches!(self.life, Life::Starting { .. })
     }
 
-    /// Holds a slot.
+    /// True if it holds a slot.
     pub fn runs(&self) -> bool {
         !self.waits() && !self.ends()
     }
@@ -111,12 +111,12 @@ impl Belief {
     }
 }
 
-/// Its jobs run beside those of the others, in slots of its own.
+/// True if its jobs run beside those of the others, in slots of its own.
 fn is_beside(queue: &QueueName) -> bool {
     queue.as_str() == "callbacks"
 }
 
-/// Everything the checker believes.
+/// All beliefs of the checker.
 pub struct Checker {
     pub jobs: BTreeMap<JobId, Belief>,
     pub policy: Policy,
@@ -124,7 +124,7 @@ pub struct Checker {
     /// Queues whose directories are being read.
     pub unread: BTreeSet<QueueName>,
     pub shutdowns: u32,
-    /// No start before ... and no excuse after, for want of resources.
+    /// No start before the first time for lack of resources, and no reason for a later one after the second.
     resume: Option<(Boot, Boot)>,
     served: BTreeMap<QueueName, u64>,
     turn: u64,
@@ -170,13 +170,13 @@ impl Checker {
         }
     }
 
-    /// A slot of the pool that this queue's jobs take theirs from is free.
+    /// True if there is a free slot among those that this queue's jobs use.
     fn has_slot(&self, queue: &QueueName) -> bool {
         let shared = |b: &&Belief| b.runs() && !is_beside(&b.ticket.queue);
         is_beside(queue) || self.jobs.values().filter(shared).count() < self.policy.slots
     }
 
-    /// Paused, or not served.
+    /// True if it is paused, or not served.
     fn closed(&self, queue: &QueueName) -> bool {
         let paused = |q: &pirn::core::config::QueueConfig| q.paused;
         self.policy.config.paused
@@ -192,7 +192,7 @@ impl Checker {
             && self.queue_slots(queue).is_none_or(|n| self.busy(queue) < n)
     }
 
-    /// What the child must think of its parent now.
+    /// The state of a parent as its child must see it now.
     fn parent_state(&self, parent: &pirn::core::scheduler::Parent) -> ParentState {
         if self.jobs.contains_key(&parent.id) {
             ParentState::Open
@@ -218,13 +218,13 @@ impl Checker {
             })
     }
 
-    /// True when it is this job's turn in its group: nobody holds it and no older one could.
+    /// True if it is this job's turn in its group: no job of the group runs and no older one could.
     fn first_of_group(&self, b: &Belief) -> bool {
         !self.any_ahead(b, |other| other.waits())
     }
 
-    /// As [`Self::first_of_group`], and no older one is on its way to `failed/`: that one may hold up the others
-    /// until it is there, and may as well not.
+    /// The same as [`Self::first_of_group`], and no older one is on its way to `failed/`: until it is there, it may
+    /// hold up the others or not.
     fn surely_first(&self, b: &Belief) -> bool {
         !self.any_ahead(b, |other| other.waits() || other.ends())
     }
@@ -241,7 +241,7 @@ impl Checker {
         !b.holds_group && self.jobs.values().any(ahead)
     }
 
-    /// Everything but a slot is there.
+    /// True if it lacks nothing but a slot.
     fn ready(&self, b: &Belief, now: Now) -> bool {
         b.waits() && b.passed && self.surely_first(b) && !self.early(b, now)
     }
@@ -251,7 +251,7 @@ impl Checker {
             || b.ticket.not_before.is_some_and(|at| at > now.wall)
     }
 
-    /// The jobs that `ticket` would wait for, by what the files say: true when it is among them.
+    /// True if `ticket` is among the jobs that it would wait for, according to the files.
     fn makes_ring(&self, ticket: &Ticket) -> bool {
         let mut seen = BTreeSet::new();
         let mut open: Vec<&JobId> = ticket.parents.iter().map(|p| &p.id).collect();
