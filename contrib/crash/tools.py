@@ -1,4 +1,4 @@
-"""Small things that replay is made of."""
+"""Small functions for replay."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import os
 import subprocess
 import time
 
-# Seconds that anything which should happen may take.
+# Seconds within which everything must happen.
 PATIENCE = 40
 
 

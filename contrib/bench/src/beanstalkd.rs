@@ -1,4 +1,4 @@
-//! A server of beanstalkd, with workers that do nothing but spawn.
+//! A beanstalkd server, and workers that only spawn.
 
 use crate::daemon::NO_OP_PROGRAM;
 use crate::sys::{self, Program};
@@ -62,7 +62,7 @@ impl Client {
         Ok(line)
     }
 
-    /// The number of the next job; its text is read and thrown away.
+    /// The number of the next job; its text is read and dropped.
     fn reserve(&mut self) -> io::Result<Option<u64>> {
         let line = self.ask("reserve-with-timeout 0\r\n")?;
         let mut words = line.split_whitespace();
@@ -79,7 +79,7 @@ impl Client {
     }
 }
 
-/// Jobs a second from the start of the workers until all are deleted.
+/// Jobs a second, from the start of the workers until all jobs are deleted.
 pub fn drain(binlog: Option<&Path>, workers: usize, count: usize) -> io::Result<f64> {
     let server = Server::start(binlog)?;
     let mut producer = server.connect()?;

@@ -1,4 +1,4 @@
-//! What a job costs the daemon in CPU. Instructions are the figure that repeats on any machine.
+//! The CPU that a job costs the daemon. The number of instructions is about the same on every machine.
 
 use crate::daemon::{Daemon, NO_OP, Spool, drain};
 use crate::ground::Ground;
@@ -64,7 +64,7 @@ fn once(c: &Context, ground: &Ground, sync: bool, count: usize) -> io::Result<(f
     Ok((each(after.0 - before.0), each(after.1 - before.1)))
 }
 
-/// Instructions of a daemon that runs so many jobs and exits.
+/// Instructions of a daemon that runs `count` jobs and exits.
 fn instructions(c: &Context, ground: &Ground, count: usize) -> io::Result<u64> {
     let spool = Spool::new(ground.fresh("callgrind")?, c.cpus)?;
     spool.configure(c.cpus, false)?;

@@ -1,8 +1,8 @@
 //! A spool, and a daemon that serves it.
 //!
-//! A queue is filled while no daemon runs; the daemon is then started with `"paused": true` in its settings, so that
-//! it takes in everything and comes to rest; lifting the pause is the starting gun. So what is measured is neither
-//! the filling nor the start, and these can be measured apart.
+//! A queue is filled while no daemon runs. The daemon is then started with `"paused": true` in its settings, reads all
+//! jobs and comes to rest. The measurement starts when the pause is lifted, so that it includes neither the filling nor
+//! the start, which can be measured separately.
 
 use crate::sys::{self, Arrivals};
 use std::fs;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// The job that everything is measured with: the same program that the bare loop spawns.
+/// The job of most measurements: the same program that the bare loop spawns.
 pub const NO_OP: &str = r#"{"command":["/bin/true"]}"#;
 pub const NO_OP_PROGRAM: [&str; 1] = ["/bin/true"];
 
@@ -31,7 +31,7 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Writes the settings as a user would: complete, then renamed into place.
+    /// Writes the settings as a user would: to another file, which is renamed into place.
     pub fn configure(&self, slots: usize, paused: bool) -> io::Result<()> {
         let staged = self.dir.join("tmp/.config");
         fs::write(
@@ -41,7 +41,7 @@ impl Spool {
         fs::rename(staged, self.dir.join("config.json"))
     }
 
-    /// Puts so many jobs into `pending/`, as plain files, named by numbers from `first` on.
+    /// Puts `count` jobs into `pending/`, as plain files, named by numbers from `first` on.
     pub fn fill(&self, first: usize, count: usize, text: &str) -> io::Result<()> {
         let pending = self.dir.join("pending");
         (first..first + count).try_for_each(|n| fs::write(pending.join(n.to_string()), text))
@@ -52,7 +52,7 @@ pub struct Daemon {
     child: Child,
 }
 
-/// How long a daemon may take for anything before the benchmark gives up.
+/// The time after which the benchmark gives up on a daemon.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Daemon {
@@ -76,8 +76,8 @@ impl Daemon {
         self.child.id()
     }
 
-    /// Waits until the daemon has nothing to do, and says when that began: when its threads last used a processor,
-    /// to 2 ms or so.
+    /// Waits until the daemon has nothing to do; gives the time at which its threads last used a processor, to about 2
+    /// ms.
     pub fn settle(&self) -> io::Result<u64> {
         let begun = sys::now();
         let (mut used, mut since) = (self.cpu_time(), begun);
@@ -114,14 +114,14 @@ impl Daemon {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
         let after = stat.rsplit(") ").next().unwrap_or("");
         let ticks = |n: usize| after.split(' ').nth(n).and_then(|w| w.parse::<f64>().ok());
-        // Fields 14 and 15 of proc_pid_stat(5); a tick is 10 ms everywhere that matters.
+        // Fields 14 and 15 of proc_pid_stat(5); a tick is 10 ms on all common systems.
         (
             ticks(11).unwrap_or(0.0) / 100.0,
             ticks(12).unwrap_or(0.0) / 100.0,
         )
     }
 
-    /// A figure from /proc/PID/status: `VmRSS` and the like in KiB, counters as they are, summed over the threads.
+    /// A value from /proc/PID/status: `VmRSS` and similar ones in KiB, counters as they are, summed over the threads.
     pub fn status(&self, key: &str, all_threads: bool) -> u64 {
         let of = |path: PathBuf| {
             let text = fs::read_to_string(path).unwrap_or_default();
@@ -160,12 +160,12 @@ impl Drop for Daemon {
     }
 }
 
-/// Lifts the pause and times until so many records are in `complete/`. Gives jobs per second.
+/// Lifts the pause and waits until `count` records are in `complete/`. Gives jobs per second.
 pub fn drain(spool: &Spool, slots: usize, count: usize) -> io::Result<f64> {
     drain_to(spool, slots, count, "complete")
 }
 
-/// The same for jobs that end elsewhere.
+/// Does the same for jobs that end in another directory.
 pub fn drain_to(spool: &Spool, slots: usize, count: usize, place: &str) -> io::Result<f64> {
     let mut arrivals = Arrivals::new(&spool.dir.join(place))?;
     let start = sys::now();
@@ -180,7 +180,7 @@ pub fn drain_to(spool: &Spool, slots: usize, count: usize, place: &str) -> io::R
             )));
         }
         done += more;
-        // The watcher is not to be in the way: events may gather.
+        // Gathers events for a while, so that this thread takes no time from the daemon.
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(done as f64 / sys::since(start))

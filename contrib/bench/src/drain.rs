@@ -1,4 +1,4 @@
-//! No-op jobs per second, from the opening of the queue to the last record in `complete/`.
+//! No-op jobs per second, from the end of the pause to the last record in `complete/`.
 
 use crate::daemon::{Daemon, NO_OP, Spool, drain};
 use crate::limits::spawn_rate;
@@ -39,7 +39,7 @@ pub fn report(c: &Context) -> io::Result<()> {
                 };
                 let s = if slots == 1 { "" } else { "s" };
                 let row = Row::new(format!("{slots} slot{s}, {how}"));
-                // The bound holds where all processors are busy; one slot waits for each job in turn.
+                // The bound applies if all processors are busy; with one slot, each job is waited for in turn.
                 let row = if slots >= 2 {
                     row.bound(Bound::AtLeast(bound))
                 } else {
@@ -52,7 +52,8 @@ pub fn report(c: &Context) -> io::Result<()> {
             progress(&format!("drain: {} {}/{}", ground.name, rep + 1, c.reps));
             for pair in rows.chunks_mut(2) {
                 let slots = pair[0].0;
-                // The limit before, between and after, so that each is compared with its own seconds.
+                // The limit is measured before, between and after, so that each drain is compared with the limit at its
+                // time.
                 let mut before = spawn_rate(slots, c.scaled(600))?;
                 for (_, sync, row) in pair {
                     let rate = once(c, ground, slots, *sync, c.scaled(1500), NO_OP)?;

@@ -1,4 +1,4 @@
-//! How fast jobs are accepted. The daemon is up and paused: it takes in what comes, and runs nothing.
+//! The speed at which jobs are accepted. The daemon is paused: it takes in the jobs, and runs none.
 
 use crate::daemon::{Daemon, NO_OP, Spool};
 use crate::ground::Ground;
@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// True when this command of pirn has that option.
+/// True if this command of pirn has this option.
 fn has_option(c: &Context, command: &str, option: &str) -> bool {
     let help = Command::new(&c.pirn).args([command, "--help"]).output();
     help.is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains(option))
@@ -32,7 +32,7 @@ fn with_daemon<T>(
     Ok(done)
 }
 
-/// A process a job, one after the other.
+/// One process for each job, one after the other.
 fn single(c: &Context, ground: &Ground, count: usize) -> io::Result<f64> {
     with_daemon(c, ground, |spool| {
         let words = [
@@ -48,7 +48,7 @@ fn single(c: &Context, ground: &Ground, count: usize) -> io::Result<f64> {
     })
 }
 
-/// With our standard output closed to children: those that are measured print ids.
+/// Runs `work` with stdout closed for children, because the measured commands print ids.
 pub fn quietly<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let kept = sys::silence_stdout()?;
     let done = work();
@@ -56,7 +56,7 @@ pub fn quietly<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     done
 }
 
-/// Many in one call, as lines of JSON.
+/// Many jobs in one call, as lines of JSON.
 fn batch(c: &Context, ground: &Ground, count: usize, sync: bool) -> io::Result<f64> {
     with_daemon(c, ground, |spool| {
         let mut command = Command::new(&c.pirn);
@@ -80,7 +80,7 @@ fn batch(c: &Context, ground: &Ground, count: usize, sync: bool) -> io::Result<f
     })
 }
 
-/// Files that are there already are renamed into the spool, and into a directory that nobody watches.
+/// Existing files are renamed into the spool, and into a directory that nobody watches.
 fn moves(c: &Context, ground: &Ground, count: usize) -> io::Result<(f64, f64)> {
     let timed = |from: &Path, to: &Path| -> io::Result<f64> {
         let names: Vec<_> = (0..count)
@@ -105,7 +105,7 @@ fn moves(c: &Context, ground: &Ground, count: usize) -> io::Result<(f64, f64)> {
     Ok((into, limit))
 }
 
-/// Created, written and renamed into `pending/` by one process without syncs.
+/// One process creates and writes files and renames them into `pending/`, without syncs.
 fn drops(c: &Context, ground: &Ground, count: usize) -> io::Result<(f64, f64)> {
     let limit = write_rate(&ground.fresh("bare")?, 1, count, Syncs::Nothing)?;
     let into = with_daemon(c, ground, |spool| {
@@ -119,7 +119,7 @@ fn drops(c: &Context, ground: &Ground, count: usize) -> io::Result<(f64, f64)> {
     Ok((into, limit))
 }
 
-/// From the first of many drops until the daemon has taken in the last.
+/// The time from the first of many drops until the daemon has taken in the last.
 fn intake(c: &Context, ground: &Ground, count: usize) -> io::Result<f64> {
     let spool = Spool::new(ground.fresh("intake")?, c.cpus)?;
     let daemon = Daemon::start(&c.pirn, &spool, true)?;

@@ -1,5 +1,5 @@
-//! What each feature costs: the system calls of a job by what they are for, the bare time of what they must do, and
-//! jobs with a feature beside jobs without.
+//! The cost of each feature: the system calls of a job by purpose, the time of the necessary calls alone, and jobs with
+//! a feature beside jobs without.
 
 use crate::daemon::{NO_OP, Spool};
 use crate::drain;
@@ -22,7 +22,7 @@ pub fn report(c: &Context) -> io::Result<()> {
     with_and_without(c, ground)
 }
 
-/// Jobs that ask for something beside jobs that do not: the µs that it adds.
+/// Jobs with a feature beside jobs without: the µs that it adds.
 fn with_and_without(c: &Context, ground: &Ground) -> io::Result<()> {
     let cases = [
         ("a timeout", r#"{"command":["/bin/true"],"timeout":"1h"}"#),
@@ -91,7 +91,7 @@ fn drained_to(
     Ok(rate)
 }
 
-/// The calls that each feature cannot do without, in a loop of their own, on two threads.
+/// The necessary calls of each feature, in a loop of their own, on two threads.
 fn bare(c: &Context) -> io::Result<()> {
     for ground in &c.grounds.list {
         let names = [
@@ -153,7 +153,7 @@ fn bare(c: &Context) -> io::Result<()> {
             }
         }
         table(
-            &format!("What features must do, bare, {}", ground.name),
+            &format!("The calls of features alone, {}", ground.name),
             "µs a job",
             "these are the limits; two threads",
             &rows,
@@ -162,7 +162,7 @@ fn bare(c: &Context) -> io::Result<()> {
     Ok(())
 }
 
-/// System calls of a job: those of a daemon that runs many, less those of one that runs few.
+/// System calls of a job: those of a daemon that runs many jobs, minus those of one that runs few.
 fn calls(c: &Context, ground: &Ground) -> io::Result<()> {
     if !c.has("strace") {
         remark("System calls of a job: skipped, strace is not installed.");
@@ -190,7 +190,7 @@ fn calls(c: &Context, ground: &Ground) -> io::Result<()> {
     Ok(())
 }
 
-/// Calls by what they are for and their names.
+/// The number of calls by purpose and name.
 type Calls = BTreeMap<(String, String), usize>;
 
 fn traced(c: &Context, ground: &Ground, count: usize) -> io::Result<Calls> {
@@ -224,7 +224,7 @@ fn sorted(text: &str, spool: &str) -> Calls {
         })
         .collect();
     let daemon = lines.first().map(|(pid, _)| *pid);
-    // Whoever calls execve is on its way to be a job: what it did before that is the start of the job.
+    // A process that calls execve becomes a job: its calls before that belong to the start of the job.
     let jobs: HashSet<u32> = lines
         .iter()
         .filter(|(pid, rest)| Some(*pid) != daemon && rest.starts_with("execve("))
@@ -249,7 +249,7 @@ fn sorted(text: &str, spool: &str) -> Calls {
     calls
 }
 
-/// What a call of the daemon is for, from its name and the directory that it names first.
+/// The purpose of a call of the daemon, from its name and the first directory that it names.
 fn purpose(call: &str, rest: &str, spool: &str) -> &'static str {
     let about = |place: &str| rest.contains(&format!("<{spool}/{place}"));
     match call {

@@ -1,5 +1,5 @@
-//! What is left of pirn when all is taken away but the file operations of its protocol: no queue, no scheduler, no
-//! inotify, no JSON. No program that keeps the same promises with the same files can be faster than this.
+//! The file operations of pirn's protocol alone: no queue, no scheduler, no inotify, no JSON. No program that keeps the
+//! same promises with the same files can be faster than this.
 
 use crate::daemon::{NO_OP, NO_OP_PROGRAM};
 use crate::ground::Ground;
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
-/// The option with which this program is one that makes the calls of `pirn add`, and no others.
+/// The option that makes this program do only the calls of `pirn add`.
 pub const ADD: &str = "--only-the-calls-of-add";
 
 /// About as long as the record of a no-op job.
@@ -50,7 +50,7 @@ impl Dirs {
         })
     }
 
-    /// Judges a job: nobody may be writing it, and no earlier run of its name be overwritten by it.
+    /// Judges a job: checks that nobody is writing its file, and that it overwrites no earlier run of its name.
     fn judge(&self, name: &str) -> io::Result<()> {
         let mut file = File::open(self.pending.join(name))?;
         sys::ask_for_writers(&file);
@@ -62,7 +62,7 @@ impl Dirs {
         Ok(())
     }
 
-    /// Claims a job, and opens the log that says whether it lives.
+    /// Claims a job, and opens the log whose lock shows that it is alive.
     fn claim(&self, name: &str) -> io::Result<File> {
         fs::rename(self.pending.join(name), self.active.join(name))?;
         std::hint::black_box(fs::metadata(self.active.join(name))?);
@@ -80,7 +80,7 @@ impl Dirs {
             let mut file = File::create_new(self.tmp.join(name))?;
             file.write_all(&RECORD)?;
             if sync {
-                // All are under way before the first is waited for.
+                // The writing of all files begins before the first one is waited for.
                 sys::begin_writing(&file);
             }
             Ok(file)
@@ -105,7 +105,7 @@ impl Dirs {
     }
 }
 
-/// So many jobs, so many at a time. As in pirn, ends are written by two threads of their own, several together.
+/// Runs `count` jobs, `slots` at a time. As in pirn, two threads write the ends, several together.
 fn drain(base: &Path, slots: usize, count: usize, sync: bool) -> io::Result<f64> {
     let dirs = Dirs::make(base)?;
     for n in 0..count {
@@ -160,7 +160,7 @@ fn drain(base: &Path, slots: usize, count: usize, sync: bool) -> io::Result<f64>
     Ok(count as f64 / sys::since(start))
 }
 
-/// What a process does that accepts one job durably.
+/// The calls of a process that accepts one job durably.
 pub fn add(base: &Path, name: &str) -> io::Result<()> {
     let (staged, pending) = (base.join("tmp").join(name), base.join("pending"));
     let mut file = File::create_new(&staged)?;

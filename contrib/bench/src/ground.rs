@@ -1,6 +1,6 @@
-//! Where is measured: a folder on the file system that is there, and one on a journaled ext4 of our own.
+//! The places of measurements: a directory on the present file system, and one on a journaled ext4 image.
 //!
-//! Folders are fresh for each repetition and are removed at the end only: ext4 without a journal steps over recently
+//! Directories are fresh for each repetition and are removed at the end only: ext4 without a journal skips recently
 //! deleted inodes at every create, which would make each repetition slower than the one before.
 
 use std::cell::Cell;
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 pub struct Ground {
     pub name: String,
     pub dir: PathBuf,
-    /// The file system, as people name it.
+    /// The name of the file system.
     pub kind: String,
     next: Cell<u32>,
 }
@@ -29,7 +29,7 @@ impl Ground {
         }
     }
 
-    /// A folder that was not there before.
+    /// A new directory.
     pub fn fresh(&self, what: &str) -> io::Result<PathBuf> {
         self.next.set(self.next.get() + 1);
         let dir = self.dir.join(format!("{what}.{}", self.next.get()));
@@ -38,14 +38,14 @@ impl Ground {
     }
 }
 
-/// All grounds; taken away again at the end.
+/// All grounds; removed again at the end.
 pub struct Grounds {
     pub list: Vec<Ground>,
     base: PathBuf,
     mounted: Option<PathBuf>,
 }
 
-/// Room for 100,000 jobs and what they become, several times.
+/// Enough for 100,000 jobs and their records, several times.
 const IMAGE_BYTES: u64 = 8 << 30;
 const IMAGE_INODES: u32 = 1_500_000;
 
@@ -123,12 +123,12 @@ impl Drop for Grounds {
         if let Some(dir) = &self.mounted {
             let _ = Command::new("umount").arg("-l").arg(dir).status();
         }
-        crate::progress("removing what was measured in");
+        crate::progress("removing the directories");
         let _ = fs::remove_dir_all(&self.base);
     }
 }
 
-/// The type of the file system with what matters for durability, from the mount table.
+/// The type of the file system with the options that matter for durability, from the mount table.
 fn kind_of(dir: &Path) -> String {
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let entry = mounts
@@ -156,7 +156,7 @@ fn kind_of(dir: &Path) -> String {
     format!("{kind}{journal} ({device}, {options})")
 }
 
-/// What `/dev/root` stands for.
+/// The device that `/dev/root` stands for.
 fn root_device() -> String {
     fs::read_dir("/sys/fs/ext4")
         .into_iter()

@@ -1,4 +1,4 @@
-//! What a long queue costs: the drain rate with many waiting, the daemon's memory, a restart, and `pirn ls`.
+//! The costs of a long queue: the drain rate with many waiting, the daemon's memory, a restart, and `pirn ls`.
 
 use crate::daemon::{Daemon, NO_OP, Spool, drain};
 use crate::ground::Ground;
@@ -7,7 +7,7 @@ use crate::report::{Bound, Row, table};
 use crate::{Context, ls, progress};
 use std::io;
 
-/// How many jobs are drained from a long queue in one repetition; it is refilled afterwards.
+/// The jobs that are drained from a long queue in one repetition; it is refilled afterwards.
 const DRAINED: usize = 2000;
 
 pub fn named(depth: usize) -> String {
@@ -44,7 +44,7 @@ pub fn report(c: &Context) -> io::Result<()> {
         let base = crate::stats::median(&idle.values);
         tables.memory.push(idle);
         let mut rates = Vec::new();
-        // The image is too small for a million.
+        // The image is too small for a million jobs.
         let most = if c.quick { 10_000 } else { 100_000 };
         let depths = c
             .depths
@@ -86,7 +86,7 @@ pub fn report(c: &Context) -> io::Result<()> {
     Ok(())
 }
 
-/// Everything about one length of the queue, on the same files. Gives the drain row's ratios.
+/// All measurements for one length of the queue, on the same files. Gives the ratios of the drain row.
 fn one_depth(
     c: &Context,
     ground: &Ground,
@@ -105,7 +105,7 @@ fn one_depth(
     let pending = spool.dir.join("pending");
     read_all(&pending)?;
     let mut drained = Row::new(name.clone());
-    // Where little waits, the start of a process and the first pages are all there is.
+    // If few jobs wait, the start of a process and its first pages are the whole cost.
     let bounded = |row: Row, bound| {
         if depth >= 100_000 {
             row.bound(bound)
@@ -137,7 +137,7 @@ fn one_depth(
         if depth >= 100_000 && (depth < 1_000_000 || rep < 3) {
             ls::measure(c, &spool, limit, &mut listing)?;
         }
-        // Refilled first, so that so many wait even behind the last job that is drained.
+        // The queue is refilled first, so that it has its full length even behind the last job that is drained.
         let count = c.scaled(DRAINED);
         spool.fill(next, count, NO_OP)?;
         next += count;
@@ -163,7 +163,7 @@ fn one_depth(
     Ok(ratios)
 }
 
-/// The cost of a job is to be the same at any length: ratios to the limit against those at the first length.
+/// The cost of a job must be the same for any length: compares the ratios to the limit with those at the first length.
 fn compare(rows: &mut Vec<Row>, rates: &[(usize, Vec<f64>)]) {
     let Some(((first, base), others)) = rates.split_first() else {
         return;

@@ -40,8 +40,8 @@ pub fn report(c: &Context) -> io::Result<()> {
     Ok(())
 }
 
-/// Counts the calls that are made while strace looks. The one that a thread is in when it is attached is shown too,
-/// as unfinished: it is not counted.
+/// Counts the calls while strace looks. strace also shows the call that a thread is in when it is attached, as
+/// unfinished: that one is not counted.
 fn traced(pid: u32, seconds: u64) -> io::Result<usize> {
     let pid = pid.to_string();
     let out = Command::new("timeout")

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The FIFO that the probe tells its time, held open so that nobody waits for the other side.
+/// The FIFO into which the probe writes its time, held open so that neither side waits for the other.
 pub struct Clock {
     pub path: PathBuf,
     file: File,
@@ -26,7 +26,7 @@ impl Clock {
         Ok(Self { path, file })
     }
 
-    /// When the next probe's first instruction ran.
+    /// The time of the next probe's first instruction.
     pub fn read(&mut self) -> io::Result<u64> {
         let mut words = [0_u8; 16];
         self.file.read_exact(&mut words)?;
@@ -35,7 +35,7 @@ impl Clock {
     }
 }
 
-/// Drops `text` so many times, 20 to 40 ms apart, and gives the milliseconds until each probe ran.
+/// Drops `text` `count` times, 20 to 40 ms apart, and gives the milliseconds until each probe ran.
 fn drops(
     dir: &Path,
     pending: &Path,
@@ -45,7 +45,7 @@ fn drops(
 ) -> io::Result<Vec<f64>> {
     (0..count)
         .map(|n| {
-            // No randomness needed: any step that does not fit into a period of the system does.
+            // The pauses need not be random, only out of step with any period of the system.
             std::thread::sleep(Duration::from_micros(20_000 + (n as u64 * 7_919) % 20_000));
             let staged = dir.join(format!("probe{n}"));
             fs::write(&staged, text)?;
@@ -56,7 +56,7 @@ fn drops(
         .collect()
 }
 
-/// The least that could be done: wait for inotify, spawn, wait. `first` is done with each file before its spawn.
+/// The minimum for any program: wait for inotify, spawn, wait. `first` is done with each file before its spawn.
 pub fn bare(
     c: &Context,
     ground: &Ground,
@@ -99,11 +99,11 @@ pub fn bare(
     })
 }
 
-/// The same by pirn. Under load, all slots are busy with a backlog of no-op jobs, and the probes have priority.
+/// The same with pirn. Under load, a backlog of no-op jobs keeps all slots busy, and the probes have priority.
 fn through_pirn(c: &Context, ground: &Ground, count: usize, load: usize) -> io::Result<Vec<f64>> {
     let dir = ground.fresh("latency")?;
     let spool = Spool::new(dir.join("spool"), c.cpus)?;
-    // More than can be done in the time.
+    // More jobs than can be run in the time.
     spool.fill(1, if load > 0 { count * 150 } else { 0 }, NO_OP)?;
     let mut clock = Clock::new(&dir)?;
     let daemon = Daemon::start(&c.pirn, &spool, true)?;

@@ -1,4 +1,4 @@
-//! What the machine can do without any queue.
+//! The limits of the machine without any queue.
 
 use crate::daemon::{NO_OP, NO_OP_PROGRAM};
 use crate::report::{Row, table};
@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Runs `work` in so many threads, each with its number, and gives how many a second of `count` in all were done.
+/// Runs `work` in `threads` threads, each with its number, and gives how many of `count` in all were done in a second.
 pub fn rate(
     threads: usize,
     count: usize,
@@ -30,7 +30,7 @@ pub fn rate(
     Ok((each * threads) as f64 / sys::since(start))
 }
 
-/// posix_spawn and wait, so many in flight.
+/// posix_spawn and wait, with `in_flight` processes at a time.
 pub fn spawn_rate(in_flight: usize, count: usize) -> io::Result<f64> {
     let program = Program::new(&NO_OP_PROGRAM);
     rate(in_flight, count, |_, _| program.run())

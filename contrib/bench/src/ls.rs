@@ -1,4 +1,4 @@
-//! `pirn ls` of a long queue: when its first line comes, and when its last.
+//! `pirn ls` of a long queue: the time until its first line, and until its last.
 
 use crate::Context;
 use crate::daemon::Spool;
@@ -26,7 +26,7 @@ pub fn rows(name: &str) -> Vec<Row> {
         .collect()
 }
 
-/// Fills the rows of [`rows`]; `limit` is what reading the files in one loop took.
+/// Fills the rows of [`rows`]; `limit` is the time that one loop takes to read the files.
 pub fn measure(c: &Context, spool: &Spool, limit: f64, rows: &mut [Row]) -> io::Result<()> {
     for ((_, words), rows) in KINDS.iter().zip(rows.chunks_mut(2)) {
         let start = sys::now();

@@ -56,7 +56,7 @@ const FIGURES: [Figure; 10] = [
     ("peers", peers::report),
 ];
 
-/// What every figure needs to know.
+/// The settings of all measurements.
 pub struct Context {
     pub pirn: PathBuf,
     pub stamp: PathBuf,
@@ -64,24 +64,24 @@ pub struct Context {
     pub reps: usize,
     pub quick: bool,
     pub cpus: usize,
-    /// How many jobs wait.
+    /// The numbers of waiting jobs.
     pub depths: Vec<usize>,
 }
 
 impl Context {
-    /// A number of jobs, fewer when it must be quick.
+    /// A number of jobs, smaller with `--quick`.
     pub fn scaled(&self, count: usize) -> usize {
         if self.quick { count / 2 } else { count }
     }
 
-    /// True when this program is installed.
+    /// True if this program is installed.
     pub fn has(&self, program: &str) -> bool {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
     }
 }
 
-/// Tells who watches what is going on.
+/// Shows what is being measured.
 pub fn progress(what: &str) {
     if io::stderr().is_terminal() {
         eprint!("\r\x1b[K{what}");
@@ -192,7 +192,7 @@ fn measure(args: Args) -> io::Result<()> {
     Ok(())
 }
 
-/// On what was measured.
+/// The head of the report: versions, machine, file systems.
 fn head(c: &Context, commit: &str) {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let model = read("/proc/cpuinfo")

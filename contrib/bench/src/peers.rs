@@ -1,5 +1,5 @@
-//! Other queues with the same jobs. Each queue is filled while a gate job holds it, and timed from the opening of the
-//! gate to the stamp of the last job; what has no queue to fill is timed as a whole.
+//! Other queues with the same jobs. Each queue is filled while a gate job blocks it, and timed from the opening of the
+//! gate to the stamp of the last job; programs without a queue are timed as a whole.
 
 use crate::enqueue::quietly;
 use crate::latency::Clock;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Debian's packages with the program that tells whether they are there.
+/// Debian's packages, each with the program that shows that it is installed.
 pub const PACKAGES: [(&str, &str); 5] = [
     ("nq", "nq"),
     ("task-spooler", "tsp"),
@@ -40,16 +40,16 @@ impl Gate {
         ]
     }
 
-    /// Lets all go; says when.
+    /// Lets all jobs go; gives the time.
     fn open(&self) -> io::Result<u64> {
-        // The gate jobs get as far as their open.
+        // By then, the gate jobs wait in their open(2).
         std::thread::sleep(Duration::from_millis(200));
         let start = sys::now();
         drop(File::options().write(true).open(&self.0)?);
         Ok(start)
     }
 
-    /// Lets go whoever still waits: a gate that was never opened would leave its jobs behind.
+    /// Lets all remaining jobs go: a gate that was never opened would leave its jobs behind.
     fn leave_open(&self) {
         if let Ok(gate) = File::options().read(true).write(true).open(&self.0) {
             std::thread::sleep(Duration::from_millis(50));
@@ -67,7 +67,7 @@ fn quiet(command: &mut Command) -> io::Result<()> {
         .map(drop)
 }
 
-/// A task-spooler server of its own, whose slots are held.
+/// A task-spooler server whose slots are blocked.
 pub struct TaskSpooler {
     gate: Gate,
     dir: PathBuf,
@@ -88,7 +88,7 @@ impl TaskSpooler {
         })
     }
 
-    /// Jobs a second, a process a job.
+    /// Jobs a second, with one process for each job.
     pub fn enqueue(&self, count: usize) -> io::Result<f64> {
         let add = Program::new(&["/usr/bin/tsp", "/bin/true"]);
         quietly(|| rate(1, count, |_, _| add.run()))
@@ -110,7 +110,7 @@ impl Drop for TaskSpooler {
     }
 }
 
-/// A directory of nq, held by its first job.
+/// A directory of nq, blocked by its first job.
 pub struct NqQueue {
     gate: Gate,
     dir: PathBuf,
@@ -166,7 +166,7 @@ fn from_list(dir: &Path, words: &[&str], count: usize) -> io::Result<f64> {
     Ok(count as f64 / sys::since(start))
 }
 
-/// Why at(1) is left alone, if it is: a daemon that runs already, or somebody's jobs.
+/// True if at(1) must be left alone: its daemon runs already, or somebody has jobs in it.
 fn at_is_in_use() -> bool {
     let runs = Command::new("pidof")
         .arg("atd")
@@ -179,11 +179,11 @@ fn at_is_in_use() -> bool {
     runs || waits
 }
 
-/// Jobs are queued while no atd runs; then one is started. It runs them all at once: it has no slots.
+/// Jobs are queued while no atd runs; then one is started. It runs all of them at once: it has no slots.
 fn at(c: &Context, dir: &Path, count: usize) -> io::Result<f64> {
     let mut clock = Clock::new(dir)?;
     let script = dir.join("job");
-    // Which is the last, at does not say: each says when it began.
+    // at does not say which job is the last: each job writes its start time.
     fs::write(
         &script,
         format!("{} {}\n", c.stamp.display(), clock.path.display()),
@@ -232,7 +232,7 @@ pub fn report(c: &Context) -> io::Result<()> {
         for &k in slots {
             progress(&format!("peers: {k} slots {}/{}", rep + 1, c.reps));
             let jobs = k.to_string();
-            // The limit before and after each, so that each is compared with its own seconds.
+            // The limit is measured before and after each, so that each is compared with the limit at its time.
             let mut before = spawn_rate(k, c.scaled(500))?;
             let mut note = |what: String, rate: f64| -> io::Result<()> {
                 let after = spawn_rate(k, c.scaled(500))?;
@@ -297,7 +297,7 @@ pub fn report(c: &Context) -> io::Result<()> {
     Ok(())
 }
 
-/// Installs Debian's packages. Services that they start are theirs to stop.
+/// Installs Debian's packages. Services that they start are left running.
 pub fn install() -> io::Result<()> {
     let packages = PACKAGES.map(|(package, _)| package);
     let done = Command::new("apt-get")

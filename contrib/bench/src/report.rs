@@ -1,4 +1,4 @@
-//! What is printed: Markdown tables of figures beside their limits and bounds.
+//! The output: Markdown tables of figures beside their limits and bounds.
 
 use crate::stats::{brief, least, median, most, ratios};
 
@@ -101,7 +101,7 @@ impl Row {
     }
 }
 
-/// Prints a table. `unit` is what values and limits are in, `limit` what the limit is.
+/// Prints a table. `unit` is that of values and limits, `limit` says what the limit is.
 pub fn table(title: &str, unit: &str, limit: &str, rows: &[Row]) {
     if rows.is_empty() {
         return;

@@ -30,7 +30,7 @@ pub fn ratios(values: &[f64], limits: &[f64]) -> Vec<f64> {
     values.iter().zip(limits).map(|(v, l)| v / l).collect()
 }
 
-/// Three digits that say something.
+/// Three significant digits.
 pub fn brief(value: f64) -> String {
     let size = value.abs();
     if !value.is_finite() {

@@ -40,7 +40,7 @@ impl Program {
         }
     }
 
-    /// Starts it as the bare loop does: nothing set up, the environment passed on.
+    /// Starts it like the bare loop: nothing is set up, and the environment is passed on.
     pub fn spawn(&self) -> io::Result<i32> {
         let mut argv: Vec<*mut libc::c_char> =
             self.words.iter().map(|w| w.as_ptr().cast_mut()).collect();
@@ -85,7 +85,7 @@ pub fn signal(pid: i32, signal: i32) {
     unsafe { libc::kill(pid, signal) };
 }
 
-/// A watch on one directory for what is moved into it.
+/// A watch on one directory for files that are moved into it.
 pub struct Arrivals(File);
 
 impl Arrivals {
@@ -104,7 +104,7 @@ impl Arrivals {
         }
     }
 
-    /// Waits for arrivals, and says how many there were; 0 after so long without any.
+    /// Waits for arrivals, and gives their number; 0 if none came in this time.
     pub fn next(&mut self, patience: Duration) -> io::Result<usize> {
         let mut poll = libc::pollfd {
             fd: self.0.as_raw_fd(),
@@ -164,7 +164,7 @@ pub fn lock(file: &File) -> io::Result<()> {
 /// Asks whether somebody is still writing a file, as pirn does.
 pub fn ask_for_writers(file: &File) {
     let fd = file.as_raw_fd();
-    // SAFETY: none of them takes a pointer; what they answer matters to nobody here.
+    // SAFETY: none of them takes a pointer; their answers are not used.
     unsafe {
         libc::fcntl(fd, libc::F_SETLEASE, libc::F_RDLCK);
         libc::flock(fd, libc::LOCK_EX | libc::LOCK_NB);
@@ -172,9 +172,9 @@ pub fn ask_for_writers(file: &File) {
     }
 }
 
-/// Has the kernel begin to write a file out, and waits for nothing.
+/// Makes the kernel begin to write a file out, without waiting.
 pub fn begin_writing(file: &File) {
-    // SAFETY: takes no pointers; that it fails matters to nobody, for a sync follows.
+    // SAFETY: takes no pointers; a failure does not matter, because a sync follows.
     unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
@@ -195,7 +195,7 @@ pub fn free_bytes(dir: &Path) -> u64 {
     }
 }
 
-/// Points our standard output to /dev/null, and gives what it was.
+/// Points our standard output to /dev/null, and gives the earlier one.
 pub fn silence_stdout() -> io::Result<File> {
     let null = File::options().write(true).open("/dev/null")?;
     // SAFETY: descriptor 1 is open; the duplicate is owned by the file from here on.

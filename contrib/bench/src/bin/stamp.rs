@@ -1,6 +1,6 @@
-//! The probe: tells the FIFO named by its first argument the time of its first instruction, as two native 64-bit
-//! words, seconds and nanoseconds of CLOCK_MONOTONIC. No library, no dynamic linking: what is measured is how long it
-//! takes until a program runs, not how long that program takes to get ready.
+//! The probe: writes the time of its first instruction into the FIFO named by its first argument, as two native 64-bit
+//! words, seconds and nanoseconds of CLOCK_MONOTONIC. It uses no library and no dynamic linking: the time until a
+//! program runs is measured, not the time that the program needs to get ready.
 #![no_std]
 #![no_main]
 #![allow(clippy::empty_loop)]
@@ -67,7 +67,7 @@ const MONOTONIC: usize = 1;
 const HERE: usize = -100_isize as usize;
 const WRITE_ONLY: usize = 1;
 
-/// `stack` is what the kernel leaves there: the number of arguments, then pointers to them.
+/// The kernel puts the number of arguments at `stack`, then pointers to them.
 extern "C" fn begin(stack: *const usize) -> ! {
     let mut time = [0_usize; 2];
     // SAFETY: the buffer has room for a timespec; the second argument is only used if there is one.
