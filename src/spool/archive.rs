@@ -7,38 +7,48 @@ use std::io;
 use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
-    /// Gives the record of `id` in `place` (`complete/` or `failed/`), and its logs, the next free older name.
+    /// Gives the record of `id` in `place` (`complete/` or `failed/`), and its logs, a free older name.
     ///
-    /// The log goes first: after a crash in between, the next call picks the same name again, since that depends
+    /// The log goes first: after a crash in between, the next call finds the same name again, since that depends
     /// on the records only.
     pub(super) fn archive(&self, id: &JobId, place: &Place) -> io::Result<()> {
         let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
-        for n in 1u32.. {
-            let Ok(older) = id.older(n) else {
-                self.quarantine(
-                    place,
-                    id.as_str().as_bytes(),
-                    "an older run whose name has no room for ~1",
-                )?;
-                return Ok(());
+        let name = id.as_str().as_bytes();
+        loop {
+            let Ok(older) = id.older(self.free_older(id)?) else {
+                let why = "an older run whose name has no room for ~1";
+                return self.quarantine(place, name, why).map(drop);
             };
-            let (name, older_name) = (id.as_str().as_bytes(), older.as_str().as_bytes());
-            if self.is_taken(&older)? {
-                continue;
-            }
+            let older_name = older.as_str().as_bytes();
             self.move_log(name, older_name)?;
             self.move_log(stderr_log(id).as_bytes(), stderr_log(&older).as_bytes())?;
-            return match self
+            let renamed = self
                 .fs
-                .rename(place, name, place, older_name, How::NoReplace)
-            {
-                Ok(()) => Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(e) => Err(e),
-            };
+                .rename(place, name, place, older_name, How::NoReplace);
+            match renamed {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+                done => return done,
+            }
         }
-        Ok(())
+    }
+
+    /// A number whose older name is free, while the one before it is taken: among ten thousand it is found with some
+    /// thirty looks. A name that would be too long is free.
+    fn free_older(&self, id: &JobId) -> io::Result<u32> {
+        let is_taken = |n| id.older(n).map_or(Ok(false), |older| self.is_taken(&older));
+        let (mut taken, mut free) = (0, 1);
+        while is_taken(free)? {
+            (taken, free) = (free, free.saturating_mul(2));
+        }
+        while free - taken > 1 {
+            let middle = taken + (free - taken) / 2;
+            match is_taken(middle)? {
+                true => taken = middle,
+                false => free = middle,
+            }
+        }
+        Ok(free)
     }
 
     /// As [`Self::reunite`], for all logs. Before anything else is archived.
@@ -105,6 +115,29 @@ impl<F: Fs> Spool<F> {
                 Err(e)
             }
             Ok(()) | Err(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_older_name_follows_the_last_one() {
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::create(home.path(), false).unwrap();
+        let id = JobId::new("backup").unwrap();
+        let (record, log) = (home.path().join("complete"), home.path().join("log"));
+        for n in 1..70 {
+            let text = n.to_string();
+            std::fs::write(record.join("backup"), &text).unwrap();
+            std::fs::write(log.join("backup"), &text).unwrap();
+            spool.archive(&id, &Place::Complete).unwrap();
+            let older = format!("backup~{n}");
+            assert_eq!(std::fs::read_to_string(record.join(&older)).unwrap(), text);
+            assert_eq!(std::fs::read_to_string(log.join(&older)).unwrap(), text);
         }
     }
 }
