@@ -1,13 +1,13 @@
 """A disk that logs all writes: one file on a FUSE file system, served over raw /dev/fuse.
 
 `disk` keeps its bytes in memory, and the log gets every write and every flush of it, in their order. Text that is
-written to `mark` goes to the same log. So the log shows which bytes were certainly on the medium (written before a flush)
-at an acknowledgement (a mark).
+written to `mark` goes to the same log. So the log shows which bytes were certainly on the medium (written before a
+flush) at an acknowledgement (a mark).
 
     fusedisk.py MOUNTPOINT MEGABYTES LOGFILE
 
-Ends, with the log complete, when it is unmounted. A log entry is a head of one letter, an offset and a length, then that
-number of bytes. W is a write, F a flush, M a mark.
+Ends, with the log complete, when it is unmounted. A log entry is a head of one letter, an offset and a length, then
+that number of bytes. W is a write, F a flush, M a mark.
 """
 
 import ctypes

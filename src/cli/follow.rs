@@ -32,107 +32,98 @@ pub fn old_logs(spool: &Spool, id: &JobId) -> OldLogs {
     })
 }
 
-/// Shows a job's logs until the job has ended.
-pub struct Follower<'s> {
-    spool: &'s Spool,
-    id: JobId,
-    moves: Moves,
-    poller: Poller,
-    streams: [ShownLog; 2],
-}
-
-/// The number of the inotify watcher in the poller; descriptors of callers have the next one.
-const WATCHES: u64 = 0;
-
 /// Watches the directories in which a job can be for files that come and go.
 pub struct Moves {
-    pub watcher: Watcher,
+    watcher: Watcher,
+    poller: Poller,
     /// The queues that are watched.
     queues: HashSet<Watch>,
 }
 
 impl Moves {
-    pub fn new() -> io::Result<Self> {
-        Ok(Self {
+    /// Watches these directories. A spool of an older version has no `held/`.
+    pub fn of(spool: &Spool, places: &[Place]) -> io::Result<Self> {
+        let moves = Self {
             watcher: Watcher::new()?,
+            poller: Poller::new()?,
             queues: HashSet::new(),
-        })
-    }
-
-    /// Watches a directory. A spool of an older version has no `held/`.
-    pub fn watch(&self, spool: &Spool, place: &Place) -> io::Result<()> {
-        match spool.watch(place, &self.watcher, Interest::Moves) {
-            Err(e) if *place == Place::Held && e.kind() == io::ErrorKind::NotFound => Ok(()),
-            watched => watched.map(drop),
+        };
+        moves.poller.add(&moves.watcher, 0)?;
+        for place in places {
+            match spool.watch(place, &moves.watcher, Interest::Moves) {
+                Err(e) if *place == Place::Held && e.kind() == io::ErrorKind::NotFound => {}
+                watched => drop(watched?),
+            }
         }
+        Ok(moves)
     }
 
     /// Watches the queue that a job was found in. True if it was not watched before: the job may have left it
     /// unnoticed, and has to be looked for again.
     pub fn watch_queue(&mut self, spool: &Spool, at: &Where) -> io::Result<bool> {
-        let Where::Pending(queue) = at else {
-            return Ok(false);
-        };
-        if queue.is_default() {
-            return Ok(false);
+        match at {
+            Where::Pending(queue) if !queue.is_default() => {
+                if !spool.reopen_queue(queue)? {
+                    // The queue is gone: an event in `pending/` said so.
+                    return Ok(false);
+                }
+                let watch = spool.watch(&at.place(), &self.watcher, Interest::Moves)?;
+                Ok(self.queues.insert(watch))
+            }
+            Where::Pending(_) | Where::Held | Where::Active => Ok(false),
+            Where::Complete | Where::Failed => Ok(false),
         }
-        if !spool.reopen_queue(queue)? {
-            // The queue is gone: an event in `pending/` said so.
-            return Ok(false);
-        }
-        let watch = spool.watch(&at.place(), &self.watcher, Interest::Moves)?;
-        Ok(self.queues.insert(watch))
+    }
+
+    /// Also wakes up for this descriptor, which the caller reads.
+    pub fn also_wait_for(&self, fd: impl AsFd) -> io::Result<()> {
+        self.poller.add(fd, 1)
+    }
+
+    /// No longer wakes up for this descriptor.
+    pub fn wait_no_more_for(&self, fd: impl AsFd) -> io::Result<()> {
+        self.poller.remove(fd)
+    }
+
+    /// Waits until something has changed.
+    pub fn wait(&self) -> io::Result<()> {
+        self.poller.wait(None)?;
+        while !self.watcher.read()?.is_empty() {}
+        Ok(())
     }
 }
 
+/// Shows a job's logs until the job has ended.
+pub struct Follower<'s> {
+    pub spool: &'s Spool,
+    pub id: JobId,
+    pub moves: Moves,
+    logs: [ShownLog; 2],
+}
+
 impl<'s> Follower<'s> {
-    /// Starts to watch. Nothing that happens from now on is missed.
-    pub fn new(spool: &'s Spool, id: &JobId) -> Result<Self, Failure> {
-        let moves = Moves::new()?;
+    /// Starts to watch: nothing that happens from now on is missed. `old` is not shown (see [`old_logs`]).
+    pub fn new(spool: &'s Spool, id: &JobId, old: OldLogs) -> io::Result<Self> {
+        let moves = Moves::of(spool, &[Place::Pending, Place::Held, Place::Active])?;
         for place in [Place::Log, Place::Complete, Place::Failed] {
             spool.watch(&place, &moves.watcher, Interest::Everything)?;
         }
-        // A job can be removed from any of these.
-        for place in [Place::Pending, Place::Held, Place::Active] {
-            moves.watch(spool, &place)?;
-        }
-        let poller = Poller::new()?;
-        poller.add(&moves.watcher, WATCHES)?;
-        let stream = |name, is_error| ShownLog {
+        let log = |name, old, is_error| ShownLog {
             name,
-            old: None,
+            old,
             is_error,
             file: None,
         };
-        let streams = [
-            stream(id.as_str().to_owned(), false),
-            stream(stderr_log(id), true),
+        let logs = [
+            log(id.as_str().to_owned(), old[0], false),
+            log(stderr_log(id), old[1], true),
         ];
         Ok(Self {
             spool,
             id: id.clone(),
             moves,
-            poller,
-            streams,
+            logs,
         })
-    }
-
-    /// Does not show these logs (see [`old_logs`]).
-    pub fn without(mut self, old: OldLogs) -> Self {
-        for (stream, old) in self.streams.iter_mut().zip(old) {
-            stream.old = old;
-        }
-        self
-    }
-
-    /// Also wakes up for this descriptor, which the caller reads.
-    pub fn also_wait_for(&self, fd: impl AsFd) -> Result<(), Failure> {
-        Ok(self.poller.add(fd, WATCHES + 1)?)
-    }
-
-    /// No longer wakes up for this descriptor.
-    pub fn wait_no_more_for(&self, fd: impl AsFd) -> Result<(), Failure> {
-        Ok(self.poller.remove(fd)?)
     }
 
     /// Shows output until the job has ended or `stop` says so. Returns the job as it was found last; `None` if it was
@@ -153,28 +144,27 @@ impl<'s> Follower<'s> {
             if found.as_ref().is_none_or(Found::is_over) || stop()? {
                 return Ok(found);
             }
-            self.poller.wait(None)?;
-            while !self.moves.watcher.read()?.is_empty() {}
+            self.moves.wait()?;
         }
     }
 
     fn show_new(&mut self) -> Result<(), Failure> {
-        for stream in &mut self.streams {
-            if stream.file.is_none()
-                && let Ok(mut file) = self.spool.open_log(&stream.name)
+        for log in &mut self.logs {
+            if log.file.is_none()
+                && let Ok(mut file) = self.spool.open_log(&log.name)
             {
-                if let Some((inode, size)) = stream.old
+                if let Some((inode, size)) = log.old
                     && dir::look_at(&file)?.inode == inode
                 {
                     file.seek(SeekFrom::Start(size))?;
                 }
                 let watch = self.moves.watcher.add(&file, Interest::Growth).ok();
-                stream.file = Some((file, watch));
+                log.file = Some((file, watch));
             }
-            let Some((file, _)) = &mut stream.file else {
+            let Some((file, _)) = &mut log.file else {
                 continue;
             };
-            match stream.is_error {
+            match log.is_error {
                 true => io::copy(file, &mut io::stderr()).map(drop)?,
                 false => output::file(file)?,
             }

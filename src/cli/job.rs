@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "When it runs")]
+#[command(next_help_heading = "Queue and time")]
 struct ScheduleArgs {
     /// Queue to wait in; made if it is new
     #[arg(short, long, value_name = "NAME")]
@@ -45,7 +45,7 @@ struct ScheduleArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "How often and how long")]
+#[command(next_help_heading = "Tries and limits")]
 struct TriesArgs {
     /// End a try that takes longer; 0 for no limit
     #[arg(short, long, value_name = "DURATION", value_parser = parse_span)]
@@ -74,7 +74,7 @@ struct TriesArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(next_help_heading = "What it runs in")]
+#[command(next_help_heading = "Environment")]
 struct SurroundingsArgs {
     /// Working directory [default: this one]
     #[arg(short = 'C', long, value_name = "DIR")]
@@ -116,6 +116,12 @@ struct SurroundingsArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct JobArgs {
+    /// One word: a shell line; several: a program and its arguments; "-": a script on standard input
+    #[arg(value_name = "CMD", trailing_var_arg = true, help_heading = "Command")]
+    command: Vec<String>,
+    /// Run this program of the spool's scripts/; CMD and ARGs are its arguments
+    #[arg(long, value_name = "NAME", help_heading = "Command")]
+    script: Option<JobId>,
     #[command(flatten)]
     schedule: ScheduleArgs,
     #[command(flatten)]
@@ -123,26 +129,20 @@ pub struct JobArgs {
     #[command(flatten)]
     surroundings: SurroundingsArgs,
     /// The job's id [default: the next number]
-    #[arg(long, value_name = "ID", help_heading = "What it is called")]
+    #[arg(long, value_name = "ID", help_heading = "Id and description")]
     id: Option<JobId>,
     /// Replace a waiting job of that id
-    #[arg(long, requires = "id", help_heading = "What it is called")]
+    #[arg(long, requires = "id", help_heading = "Id and description")]
     replace: bool,
     /// Label for people
-    #[arg(long, help_heading = "What it is called")]
+    #[arg(long, help_heading = "Id and description")]
     name: Option<String>,
     /// Text for people
-    #[arg(long, value_name = "TEXT", help_heading = "What it is called")]
+    #[arg(long, value_name = "TEXT", help_heading = "Id and description")]
     comment: Option<String>,
     /// Word to find it by (repeat)
-    #[arg(long, help_heading = "What it is called")]
+    #[arg(long, help_heading = "Id and description")]
     tag: Vec<String>,
-    /// Run this program of the spool's scripts/; CMD and ARGs are its arguments
-    #[arg(long, value_name = "NAME")]
-    script: Option<JobId>,
-    /// One word: a shell line; several: a program and its arguments; "-": a script on standard input
-    #[arg(value_name = "CMD", trailing_var_arg = true)]
-    command: Vec<String>,
 }
 
 /// A job that is read whole and checked, and only has to be accepted.

@@ -70,7 +70,7 @@ enum Command {
     Log(show::LogArgs),
     /// Wait for jobs to end; exits as they did
     Wait(wait::WaitArgs),
-    /// End waiting or running jobs; their records go to failed/
+    /// Cancel waiting or running jobs; their records go to failed/
     Cancel(steer::Ids),
     /// Run finished jobs again
     Retry(steer::RetryArgs),

@@ -26,7 +26,7 @@ fn open(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
 
 pub fn pause(path: &Path, args: &QueueArgs) -> CommandResult {
     let spool = open(path, args)?;
-    served::refuse_old_daemon(path)?;
+    served::refuse_old_daemon(&spool)?;
     match spool.pause(args.queue.as_ref()) {
         Ok(()) => Ok(OK),
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => {

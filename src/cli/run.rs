@@ -37,43 +37,37 @@ fn run_job(path: &Path, job: JobArgs) -> CommandResult {
     // The job may start at once: from here on, an interrupt cancels it.
     let signals = Signals::install()?;
     let id = job.submit(&spool)?;
-    let follower = Follower::new(&spool, &id)?.without(old_logs.unwrap_or_default());
+    let follower = Follower::new(&spool, &id, old_logs.unwrap_or_default())?;
     let found = match SpoolLock::try_take(path, Role::Run)? {
-        Ok(lock) => serve_one(follower, &spool, path, &id, lock, signals)?,
-        Err(_) => with_daemon(follower, &spool, path, &id, signals)?,
+        Ok(lock) => serve_one(follower, lock, signals)?,
+        Err(_) => with_daemon(follower, signals)?,
     };
-    match found {
-        Some(found) => {
-            let code = exit::of_job(&found.record);
-            if let Some(error) = found.record.error.filter(|_| code >= exit::TIMEOUT) {
-                eprintln!("pirn: {id}: {error}");
-            }
-            Ok(code)
-        }
-        None => {
-            let what = format!("job {id} was removed from the spool");
-            Err(Failure::new(NO_CODE, what))
-        }
+    let Some(found) = found else {
+        let what = format!("job {id} was removed from the spool");
+        return Err(Failure::new(NO_CODE, what));
+    };
+    let code = exit::of_job(&found.record);
+    if let Some(error) = found.record.error.filter(|_| code >= exit::TIMEOUT) {
+        eprintln!("pirn: {id}: {error}");
     }
+    Ok(code)
 }
 
 /// Runs this one job in this process, while a thread shows its output.
 fn serve_one(
     mut follower: Follower<'_>,
-    spool: &Spool,
-    path: &Path,
-    id: &JobId,
     lock: SpoolLock,
     signals: Signals,
 ) -> Result<Option<Found>, Failure> {
+    let (spool, id) = (follower.spool, follower.id.clone());
     let options = Options {
-        spool: path.to_owned(),
+        spool: spool.path().to_owned(),
         slots: Some(1),
         single: Some(id.clone()),
         ..Options::default()
     };
     let bell = Bell::new()?;
-    follower.also_wait_for(&bell)?;
+    follower.moves.also_wait_for(&bell)?;
     let is_served = AtomicBool::new(false);
     let found = std::thread::scope(|scope| {
         let shown = scope.spawn(|| follower.follow(&mut || Ok(is_served.load(Ordering::SeqCst))));
@@ -94,9 +88,9 @@ fn serve_one(
         return Ok(found);
     }
     // The follower may have looked before the job ended. If it has not ended, it could not be ended.
-    Some(spool.get(id)?)
+    Some(spool.get(&id)?)
         .filter(is_over)
-        .ok_or_else(|| left_to_itself(id))
+        .ok_or_else(|| left_to_itself(&id))
 }
 
 fn left_to_itself(id: &JobId) -> Failure {
@@ -104,20 +98,15 @@ fn left_to_itself(id: &JobId) -> Failure {
 }
 
 /// The daemon or another `pirn run` has locked the spool and runs the job. If it ends first, this process runs the job.
-fn with_daemon(
-    mut follower: Follower<'_>,
-    spool: &Spool,
-    path: &Path,
-    id: &JobId,
-    mut signals: Signals,
-) -> Result<Option<Found>, Failure> {
-    follower.also_wait_for(&signals)?;
+fn with_daemon(mut follower: Follower<'_>, mut signals: Signals) -> Result<Option<Found>, Failure> {
+    let (spool, id) = (follower.spool, follower.id.clone());
     let bell = Arc::new(Bell::new()?);
-    follower.also_wait_for(&*bell)?;
+    follower.moves.also_wait_for(&signals)?;
+    follower.moves.also_wait_for(&*bell)?;
     let (sender, receiver) = mpsc::channel();
-    let (waiter, lock_path) = (Arc::clone(&bell), path.to_owned());
+    let (waiter, path) = (Arc::clone(&bell), spool.path().to_owned());
     std::thread::spawn(move || {
-        let _ = sender.send(SpoolLock::wait(&lock_path, Role::Run));
+        let _ = sender.send(SpoolLock::wait(&path, Role::Run));
         waiter.ring();
     });
     let mut lock = None;
@@ -126,21 +115,17 @@ fn with_daemon(
         for _ in signals.read().into_iter().filter(|t| *t == Told::Stop) {
             told += 1;
             if told > 1 {
-                return Err(left_to_itself(id));
+                return Err(left_to_itself(&id));
             }
-            spool.cancel(id)?;
+            spool.cancel(&id)?;
         }
         lock = receiver.try_recv().ok();
         Ok(lock.is_some())
     })?;
-    match lock {
-        Some(lock) => {
-            // From here on, `daemon::serve` acts on signals.
-            follower.wait_no_more_for(&signals)?;
-            follower.wait_no_more_for(&*bell)?;
-            // The same follower goes on, so that no output is shown twice.
-            serve_one(follower, spool, path, id, lock?, signals)
-        }
-        None => Ok(found),
-    }
+    let Some(lock) = lock else { return Ok(found) };
+    // From here on, `daemon::serve` acts on signals.
+    follower.moves.wait_no_more_for(&signals)?;
+    follower.moves.wait_no_more_for(&*bell)?;
+    // The same follower goes on, so that no output is shown twice.
+    serve_one(follower, lock?, signals)
 }

@@ -138,8 +138,8 @@ impl ServePlan {
         };
         let open = self.named(open);
         let what = format!(
-            "{open}: others can reach this address, and there {remedy}, or name in \"trust\" under \"http\" in \
-             the config who needs none"
+            "{open}: others can reach this address, and there {remedy}, or list the users and addresses that need \
+             none in \"trust\" under \"http\" in the config"
         );
         Err(Failure::new(BAD_CONFIG, what))
     }

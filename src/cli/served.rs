@@ -6,7 +6,6 @@ use crate::core::id::JobId;
 use crate::os::clock;
 use crate::spool::{Found, Role, Spool, SpoolLock, Where};
 use std::io;
-use std::path::Path;
 
 /// The most jobs that are named; further ones are counted.
 const NAMED: usize = 3;
@@ -18,8 +17,8 @@ pub fn is_served(spool: &Spool) -> io::Result<bool> {
 }
 
 /// Refuses to hold or pause under a daemon of an older version, which would not notice and start the jobs.
-pub fn refuse_old_daemon(spool: &Path) -> Result<(), Failure> {
-    let holder = SpoolLock::holder(spool)?;
+pub fn refuse_old_daemon(spool: &Spool) -> Result<(), Failure> {
+    let holder = SpoolLock::holder(spool.path())?;
     let Some(holder) = holder.filter(|holder| holder.pid.is_some() && holder.version.is_none())
     else {
         return Ok(());

@@ -2,7 +2,7 @@
 
 use super::existing;
 use super::exit::{CommandResult, FAILURE, Failure, OK};
-use super::follow::Follower;
+use super::follow::{Follower, OldLogs};
 use super::output;
 use super::served;
 use crate::core::id::JobId;
@@ -71,7 +71,7 @@ pub fn log(spool: &Path, args: &LogArgs) -> CommandResult {
         if !found.is_over() {
             served::tell_waiting(&spool, &[&args.id]);
         }
-        Follower::new(&spool, &args.id)?.follow(&mut || Ok(false))?;
+        Follower::new(&spool, &args.id, OldLogs::default())?.follow(&mut || Ok(false))?;
         return Ok(OK);
     }
     let name = match args.stderr {

@@ -59,7 +59,7 @@ pub fn retry(path: &Path, args: &RetryArgs) -> CommandResult {
 
 pub fn hold(path: &Path, args: &Ids) -> CommandResult {
     let spool = existing::spool(path)?;
-    served::refuse_old_daemon(path)?;
+    served::refuse_old_daemon(&spool)?;
     each(&spool, &args.ids, |id, _| {
         judge(id, spool.hold(id), does_not_wait)
     })
@@ -67,7 +67,7 @@ pub fn hold(path: &Path, args: &Ids) -> CommandResult {
 
 pub fn release(path: &Path, args: &Ids) -> CommandResult {
     let spool = existing::spool(path)?;
-    served::refuse_old_daemon(path)?;
+    served::refuse_old_daemon(&spool)?;
     each(&spool, &args.ids, |id, _| {
         judge(id, spool.release(id), does_not_wait)
     })

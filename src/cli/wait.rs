@@ -7,7 +7,6 @@ use super::served;
 use crate::core::id::JobId;
 use crate::core::units::parse_span;
 use crate::os::clock::{self, Timer};
-use crate::os::poll::Poller;
 use crate::spool::{Place, Spool, Where};
 use std::path::Path;
 use std::time::Duration;
@@ -25,23 +24,19 @@ pub struct WaitArgs {
 /// Exits with the first code that is not 0, in the order in which the jobs were named.
 pub fn wait(path: &Path, args: &WaitArgs) -> CommandResult {
     let spool = existing::spool(path)?;
-    let mut moves = Moves::new()?;
-    for place in [
+    let places = [
         Place::Pending,
         Place::Held,
         Place::Active,
         Place::Complete,
         Place::Failed,
-    ] {
-        moves.watch(&spool, &place)?;
-    }
-    let poller = Poller::new()?;
-    poller.add(&moves.watcher, 0)?;
+    ];
+    let mut moves = Moves::of(&spool, &places)?;
     let mut timer = Timer::boot()?;
     let deadline = args.timeout.map(|span| clock::now().boot.after(span));
     if let Some(deadline) = deadline {
         timer.set(Some(deadline.0))?;
-        poller.add(&timer, 1)?;
+        moves.also_wait_for(&timer)?;
     }
     for id in &args.ids {
         existing::job(&spool, id)?;
@@ -69,8 +64,7 @@ pub fn wait(path: &Path, args: &WaitArgs) -> CommandResult {
             is_told = true;
         }
         waiting = unfinished;
-        poller.wait(None)?;
-        while !moves.watcher.read()?.is_empty() {}
+        moves.wait()?;
     }
 }
 
