@@ -150,6 +150,9 @@ impl Default for QueueName {
 }
 
 impl JobId {
+    /// No job's id: an empty text, which [`Self::new`] refuses.
+    pub(in crate::core) const NONE: Self = Self(ShortText::EMPTY);
+
     /// The name under which the `n`-th older run of this id is kept (`backup~1`), if that still fits.
     pub fn older(&self, n: u32) -> Result<Self, IdError> {
         Self::new(&format!("{self}~{n}"))

@@ -19,6 +19,9 @@ enum Kept {
 }
 
 impl ShortText {
+    /// The text of no bytes.
+    pub const EMPTY: Self = Self(Kept::Here(0, [0; IN_PLACE]));
+
     /// The text.
     pub fn as_str(&self) -> &str {
         match &self.0 {

@@ -1,22 +1,13 @@
 //! Waiting jobs: arrival, withdrawal, and the gates before a slot.
 
 use super::Scheduler;
-use super::table::{Gate, Ix, Job, More, Rank};
-use super::types::{Action, Need, Parent, ParentState, Rejection, Stage, Ticket};
+use super::groups::Turn;
+use super::live::Stage;
+use super::table::{Gate, Ix, Job, More};
+use super::types::{Action, Need, Parent, ParentState, Rejection, Ticket};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
-use crate::core::time::Now;
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
-
-/// Jobs that run one at a time, in order of age.
-#[derive(Debug, Default)]
-pub(super) struct Group {
-    /// Those whose parents have ended.
-    members: BTreeSet<(Rank, Ix)>,
-    /// The one that holds the group: it keeps its place through retries.
-    live: Option<Ix>,
-}
+use std::collections::HashMap;
 
 /// What a job's parents say about it.
 enum Parents {
@@ -26,12 +17,10 @@ enum Parents {
 }
 
 impl Scheduler {
-    pub(super) fn arrived(&mut self, ticket: Ticket, now: Now, actions: &mut Vec<Action>) {
+    pub(super) fn arrived(&mut self, ticket: Ticket) {
         if let Some(ix) = self.table.find(&ticket.id) {
-            let Some(job) = self.table.get(ix) else {
-                return;
-            };
-            let old_queue = self.queues.get(job.queue).name.clone();
+            let job = &self.table[ix];
+            let old_queue = self.queues[job.queue].name.clone();
             let same = job.stamp() == ticket.stamp && old_queue == ticket.queue;
             if let Some(live) = self.table.live_mut(ix) {
                 if same && matches!(live.stage, Stage::Starting { .. }) {
@@ -40,19 +29,21 @@ impl Scheduler {
                 }
                 let earlier = live.successor.replace(ticket.queue.clone());
                 if let Some(earlier) = earlier.filter(|queue| *queue != ticket.queue) {
-                    actions.push(superseded(ticket.id, earlier, &ticket.queue));
+                    self.actions
+                        .push(superseded(ticket.id, earlier, &ticket.queue));
                 }
                 return;
             }
             if old_queue != ticket.queue {
-                actions.push(superseded(ticket.id.clone(), old_queue, &ticket.queue));
+                let id = ticket.id.clone();
+                self.actions.push(superseded(id, old_queue, &ticket.queue));
             }
-            self.forget(ix, now, actions);
+            self.forget(ix);
         }
         if let Some(ring) = self.ring(&ticket) {
             let why = format!("after: these jobs wait for each other: {ring}");
-            self.settle_children(&ticket.id, now, actions);
-            actions.push(Action::Reject {
+            self.settle_children(&ticket.id);
+            self.actions.push(Action::Reject {
                 id: ticket.id,
                 queue: ticket.queue,
                 why: Rejection::Ring {
@@ -62,19 +53,19 @@ impl Scheduler {
             });
             return;
         }
-        let ix = self.admit(ticket, now);
-        if !self.expire(ix, now, actions) {
-            self.settle(ix, now, actions);
+        let ix = self.admit(ticket);
+        if !self.expire(ix) {
+            self.settle(ix);
         }
     }
 
     /// Enters a ticket into the table, before the first gate.
-    pub(super) fn admit(&mut self, ticket: Ticket, now: Now) -> Ix {
+    pub(super) fn admit(&mut self, ticket: Ticket) -> Ix {
         let policy = &self.policy;
         let queue = self
             .queues
             .intern(&ticket.queue, || policy.of(&ticket.queue));
-        let due = ticket.wait.map(|wait| now.boot.after(wait));
+        let due = ticket.wait.map(|wait| self.now.boot.after(wait));
         let special = ticket.not_before.is_some()
             || due.is_some()
             || ticket.expires.is_some()
@@ -93,166 +84,97 @@ impl Scheduler {
             })
         });
         let ix = self.table.insert(job);
-        let Some(job) = self.table.get(ix) else {
-            return ix;
-        };
-        if let Some(more) = &job.more {
-            for parent in &more.parents {
-                self.children
-                    .entry(parent.id.clone())
-                    .or_default()
-                    .insert(ix);
-            }
+        for parent in self.table[ix].parents() {
+            let children = self.children.entry(parent.id.clone()).or_default();
+            children.insert(ix);
         }
         self.await_expiry(ix);
         ix
     }
 
-    /// Sets the alarm for `expires`. To be set again when a job that was live waits once more.
+    /// Sets the timer for `expires`. It is to be set again when a job that was live waits once more.
     pub(super) fn await_expiry(&mut self, ix: Ix) {
-        let Some(job) = self.table.get(ix) else {
-            return;
-        };
-        if let Some(expires) = job.more.as_ref().and_then(|more| more.expires) {
-            self.wall_timers
-                .push(Reverse((expires, ix, job.generation)));
+        if let Some(expires) = self.table[ix].expires() {
+            self.wall_timers.set(expires, self.table.reference(ix));
         }
     }
 
-    pub(super) fn withdrawn(
-        &mut self,
-        id: &JobId,
-        queue: &QueueName,
-        now: Now,
-        actions: &mut Vec<Action>,
-    ) {
+    pub(super) fn withdrawn(&mut self, id: &JobId, queue: &QueueName) {
         let Some(ix) = self.table.find(id) else {
             return;
         };
         if let Some(live) = self.table.live_mut(ix) {
             live.successor.take_if(|successor| successor == queue);
-        } else if self.queue_of(ix) == Some(queue) {
-            self.forget(ix, now, actions);
-            self.settle_children(id, now, actions);
+        } else if self.queue_of(ix) == queue {
+            self.forget(ix);
+            self.settle_children(id);
         }
     }
 
     /// Puts a waiting job before the first of its gates that is shut. A live one is left alone: it may be first
     /// of its group while its file is on the way to `failed/`.
-    pub(super) fn settle(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
-        if self.table.get(ix).is_none_or(Job::is_live) {
+    pub(super) fn settle(&mut self, ix: Ix) {
+        if self.table[ix].is_live() {
             return;
         }
         self.queues.remove(ix, &mut self.table);
-        let Some(job) = self.table.get(ix) else {
-            return;
-        };
-        match self.parents_of(job) {
+        match self.parents_of(&self.table[ix]) {
             Parents::Ended => {}
             Parents::Open => return self.table.wait_at(ix, Gate::Parents),
             Parents::Failed(parent) => {
                 let error = format!("job {parent}, which this one comes after, failed");
-                return self.fail_waiting(ix, Reason::Dependency, error, actions);
+                return self.fail_waiting(ix, Reason::Dependency, error);
             }
         }
         self.pass_parents(ix);
-        let Some(job) = self.table.get(ix) else {
-            return;
-        };
-        let generation = job.generation;
+        let job = &self.table[ix];
         if let Some(name) = job.group() {
-            let rank = job.rank();
-            if !self.groups.contains_key(name) {
-                self.groups.insert(name.into(), Group::default());
-            }
-            let Some(group) = self.groups.get_mut(name) else {
-                return;
-            };
-            let newcomer = group.members.insert((rank, ix));
-            let first = match group.live {
-                Some(live) => live == ix,
-                None => group.members.first().is_some_and(|(_, first)| *first == ix),
-            };
-            let displaced = group
-                .members
-                .iter()
-                .nth(1)
-                .map(|member| member.1)
-                .filter(|_| newcomer && first);
-            if let Some(displaced) = displaced.filter(|_| group.live.is_none()) {
-                // An older job came late (its parents took longer): it goes first, the other steps back.
-                self.step_back(displaced);
-            }
-            if !first {
-                return self.table.wait_at(ix, Gate::Group);
+            match self.groups.enter(name, job.rank(), ix) {
+                Turn::Now { displaced } => displaced.into_iter().for_each(|ix| self.step_back(ix)),
+                Turn::Later => return self.table.wait_at(ix, Gate::Group),
             }
         }
-        let more = self.table.get(ix).and_then(|job| job.more.as_ref());
-        let due = more.and_then(|more| more.due).filter(|due| *due > now.boot);
-        let not_before = more
-            .and_then(|more| more.not_before)
-            .filter(|date| *date > now.wall);
-        if due.is_some() || not_before.is_some() {
-            self.boot_timers
-                .extend(due.map(|at| Reverse((at, ix, generation))));
-            self.wall_timers
-                .extend(not_before.map(|at| Reverse((at, ix, generation))));
-            return self.table.wait_at(ix, Gate::Date);
+        let (job, timer) = (&self.table[ix], self.table.reference(ix));
+        let due = job.due().filter(|due| *due > self.now.boot);
+        let not_before = job.not_before().filter(|date| *date > self.now.wall);
+        if let Some(at) = due {
+            self.boot_timers.set(at, timer);
         }
-        self.queues.insert(ix, &mut self.table);
+        if let Some(at) = not_before {
+            self.wall_timers.set(at, timer);
+        }
+        match due.is_some() || not_before.is_some() {
+            true => self.table.wait_at(ix, Gate::Date),
+            false => self.queues.insert(ix, &mut self.table),
+        }
     }
 
     /// The parents' gate is passed once and for all. A job that went back to it for a parent that runs again would
     /// hold up its group meanwhile, and that parent may be of the same group.
     pub(super) fn pass_parents(&mut self, ix: Ix) {
-        if let Some(more) = self.table.get_mut(ix).and_then(|job| job.more.as_mut()) {
+        if let Some(more) = &mut self.table[ix].more {
             more.passed = true;
         }
     }
 
-    /// Another of its group goes before this waiting job.
-    fn step_back(&mut self, ix: Ix) {
-        if self.table.get(ix).is_some_and(|job| !job.is_live()) {
+    /// Another of its group goes before this job, if it waits.
+    pub(super) fn step_back(&mut self, ix: Ix) {
+        if !self.table[ix].is_live() {
             self.queues.remove(ix, &mut self.table);
             self.table.wait_at(ix, Gate::Group);
         }
     }
 
-    /// The name of the queue that a job is of.
-    pub(super) fn queue_of(&self, ix: Ix) -> Option<&QueueName> {
-        Some(&self.queues.get(self.table.get(ix)?.queue).name)
+    /// The name of a job's queue.
+    pub(super) fn queue_of(&self, ix: Ix) -> &QueueName {
+        &self.queues[self.table[ix].queue].name
     }
 
-    /// The job holds its group from now on, through retries, until it is forgotten.
-    pub(super) fn hold_group(&mut self, ix: Ix) {
-        if let Some(name) = self.table.get(ix).and_then(|job| job.group())
-            && let Some(group) = self.groups.get_mut(name)
-        {
-            group.live = Some(ix);
-        }
-    }
-
-    /// As [`Self::hold_group`], for a job that was live before this scheduler was.
-    pub(super) fn join_group_live(&mut self, ix: Ix, rank: Rank) {
-        if let Some(name) = self.table.get(ix).and_then(|job| job.group()) {
-            let group = self.groups.entry(name.into()).or_default();
-            let first = group.members.first().map(|member| member.1);
-            group.members.insert((rank, ix));
-            group.live = Some(ix);
-            if let Some(first) = first {
-                self.step_back(first);
-            }
-        }
-    }
-
-    /// Drops every trace of a job and lets the next of its group come forward.
-    pub(super) fn forget(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) {
+    /// Drops every trace of a job. The next job of its group may go on.
+    pub(super) fn forget(&mut self, ix: Ix) {
         self.queues.remove(ix, &mut self.table);
-        let Some(job) = self.table.remove(ix) else {
-            return;
-        };
-        let Some(more) = &job.more else { return };
-        for parent in &more.parents {
+        let job = self.table.remove(ix);
+        for parent in job.parents() {
             if let Some(children) = self.children.get_mut(&parent.id) {
                 children.remove(&ix);
                 if children.is_empty() {
@@ -260,78 +182,44 @@ impl Scheduler {
                 }
             }
         }
-        let Some(name) = &more.group else { return };
-        let Some(group) = self.groups.get_mut(name) else {
-            return;
-        };
-        group.members.remove(&(job.rank(), ix));
-        group.live.take_if(|live| *live == ix);
-        match group.members.first().map(|member| member.1) {
-            Some(next) if group.live.is_none() => self.settle(next, now, actions),
-            Some(_) => {}
-            None => {
-                self.groups.remove(name);
-            }
+        if let Some(name) = job.group()
+            && let Some(next) = self.groups.leave(name, job.rank(), ix)
+        {
+            self.settle(next);
         }
     }
 
     /// Fails a waiting job whose `expires` has passed. True if it did.
-    pub(super) fn expire(&mut self, ix: Ix, now: Now, actions: &mut Vec<Action>) -> bool {
-        let expires = self
-            .table
-            .get(ix)
-            .and_then(|job| job.more.as_ref())
-            .and_then(|more| more.expires);
-        match expires {
-            Some(date) if date <= now.wall => {
-                self.queues.remove(ix, &mut self.table);
-                self.fail_waiting(
-                    ix,
-                    Reason::Expired,
-                    format!("not started by {date}"),
-                    actions,
-                );
-                true
-            }
-            Some(_) | None => false,
-        }
+    pub(super) fn expire(&mut self, ix: Ix) -> bool {
+        let passed = |date: &_| *date <= self.now.wall;
+        let Some(date) = self.table[ix].expires().filter(passed) else {
+            return false;
+        };
+        self.queues.remove(ix, &mut self.table);
+        self.fail_waiting(ix, Reason::Expired, format!("not started by {date}"));
+        true
     }
 
     /// A job that others come after has ended.
-    pub(super) fn parent_ended(
-        &mut self,
-        id: &JobId,
-        complete: bool,
-        now: Now,
-        actions: &mut Vec<Action>,
-    ) {
-        let seen = if complete {
-            ParentState::Complete
-        } else {
-            ParentState::Failed
+    pub(super) fn parent_ended(&mut self, id: &JobId, complete: bool) {
+        let seen = match complete {
+            true => ParentState::Complete,
+            false => ParentState::Failed,
         };
         for ix in self.children_of(id) {
-            let more = self.table.get_mut(ix).and_then(|job| job.more.as_mut());
-            for parent in more
-                .into_iter()
-                .flat_map(|more| &mut more.parents)
-                .filter(|parent| parent.id == *id)
-            {
+            let parents = self.table[ix].more.iter_mut().flat_map(|m| &mut m.parents);
+            for parent in parents.filter(|parent| parent.id == *id) {
                 parent.seen = seen;
             }
         }
-        self.settle_children(id, now, actions);
+        self.settle_children(id);
     }
 
-    /// A job that others come after is no longer known here: they go by what its directories say.
-    pub(super) fn settle_children(&mut self, id: &JobId, now: Now, actions: &mut Vec<Action>) {
+    /// A job that others come after is no longer known here: they go by what the directories say of it.
+    pub(super) fn settle_children(&mut self, id: &JobId) {
         for ix in self.children_of(id) {
-            if self
-                .table
-                .get(ix)
-                .is_some_and(|job| job.gate() == Some(Gate::Parents))
-            {
-                self.settle(ix, now, actions);
+            if self.table[ix].gate() == Some(Gate::Parents) {
+                self.settle(ix);
             }
         }
     }
@@ -348,7 +236,7 @@ impl Scheduler {
             return Parents::Ended;
         }
         let mut all_ended = true;
-        for parent in job.more.iter().flat_map(|more| &more.parents) {
+        for parent in job.parents() {
             match self.parent_state(parent) {
                 ParentState::Complete => {}
                 ParentState::Failed => match parent.need {
@@ -358,19 +246,17 @@ impl Scheduler {
                 ParentState::Open => all_ended = false,
             }
         }
-        if all_ended {
-            Parents::Ended
-        } else {
-            Parents::Open
+        match all_ended {
+            true => Parents::Ended,
+            false => Parents::Open,
         }
     }
 
     /// A parent that is waiting or live is open, whatever an earlier run of it left behind.
     fn parent_state(&self, parent: &Parent) -> ParentState {
-        if self.table.find(&parent.id).is_some() {
-            ParentState::Open
-        } else {
-            parent.seen
+        match self.table.find(&parent.id) {
+            Some(_) => ParentState::Open,
+            None => parent.seen,
         }
     }
 
@@ -393,9 +279,8 @@ impl Scheduler {
                 if parent == own {
                     return Some(draw_ring(own, &child_of));
                 }
-                let job = self.table.find(parent).and_then(|ix| self.table.get(ix));
-                if let Some(more) = job.and_then(|job| job.more.as_ref()) {
-                    open.push((parent, &more.parents));
+                if let Some(ix) = self.table.find(parent) {
+                    open.push((parent, self.table[ix].parents()));
                 }
             }
         }

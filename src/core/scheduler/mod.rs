@@ -6,29 +6,31 @@
 //! until its file is committed. Nothing here reads a clock: every step is told the time.
 
 mod gates;
+mod groups;
 mod life;
+mod live;
 mod queues;
 mod ready;
 mod table;
+mod timers;
 mod types;
 
 pub use super::process::{Exit, Stop};
 pub use types::{
-    Action, CommittedTo, Event, MovedTo, Need, Parent, ParentState, Refusal, Rejection, Slot,
-    Stamp, Ticket,
+    Action, CommittedTo, Counts, Event, MovedTo, Need, Parent, ParentState, Policy, Refusal,
+    Rejection, Slot, Stamp, Ticket,
 };
 
-use super::config::pauses::Pauses;
-use super::config::{Config, Only};
 use super::id::{JobId, QueueName};
+use super::policy::StopReason;
 use super::time::{Boot, Now, Wall};
+use groups::Groups;
+use live::Stage;
 use queues::Queues;
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::Duration;
-use table::{Gate, Ix, Table};
-use types::Stage;
+use table::{Gate, Ix, JobRef, Table};
+use timers::Timers;
 
 /// A job that runs longer than this gets its note (DESIGN section 4).
 pub const NOTE_AFTER: Duration = Duration::from_millis(200);
@@ -36,48 +38,13 @@ pub const NOTE_AFTER: Duration = Duration::from_millis(200);
 /// How many ended jobs may wait for their commit before no more are started.
 const MAX_UNCOMMITTED: usize = 512;
 
-/// The settings that scheduling depends on.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// Jobs at a time.
-    pub slots: usize,
-    /// Pauses and queue slots.
-    pub config: Arc<Config>,
-    /// Pauses that are no settings.
-    pub pauses: Pauses,
-    /// The queues that are served.
-    pub only: Only,
-}
-
-impl Policy {
-    fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
-        let slots = self.config.slots_of(queue);
-        (
-            // A daemon without slots starts nothing at all.
-            slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
-            self.config.is_paused(queue) || self.pauses.has(queue) || !self.only.serves(queue),
-        )
-    }
-}
-
-/// Jobs by what they are doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counts {
-    /// Not started yet, for whatever reason.
-    pub waiting: usize,
-    /// Holding a slot.
-    pub running: usize,
-    /// Ended, their file not yet in place.
-    pub ending: usize,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     /// Starting jobs as slots become free.
     Open,
     /// Starting nothing more.
     Closing,
-    /// Ending what runs.
+    /// Ending the jobs that run.
     Killing,
 }
 
@@ -87,17 +54,27 @@ pub struct Scheduler {
     policy: Policy,
     table: Table,
     queues: Queues,
-    groups: HashMap<Box<str>, gates::Group>,
+    groups: Groups,
+    /// The known jobs that come after a job, which itself may not be known.
     children: HashMap<JobId, HashSet<Ix>>,
-    boot_timers: BinaryHeap<Reverse<(Boot, Ix, u32)>>,
-    wall_timers: BinaryHeap<Reverse<(Wall, Ix, u32)>>,
+    boot_timers: Timers<Boot>,
+    wall_timers: Timers<Wall>,
+    /// The numbers of the slots that are taken, those of the callbacks aside.
     slots: BTreeSet<usize>,
+    /// How many jobs are in `Stage::Ending`.
     ending: usize,
     mode: Mode,
+    /// There is too little room to start anything.
     held: bool,
+    /// No resources were to be had: nothing is started until then.
     resume_at: Option<Boot>,
+    /// How often that was so since a job was last started.
     shortages: u32,
     dice: u64,
+    /// The time of the step under way, or of the last one.
+    now: Now,
+    /// The actions of the step under way.
+    actions: Vec<Action>,
 }
 
 impl Scheduler {
@@ -107,10 +84,10 @@ impl Scheduler {
             policy,
             table: Table::default(),
             queues: Queues::default(),
-            groups: HashMap::new(),
+            groups: Groups::default(),
             children: HashMap::new(),
-            boot_timers: BinaryHeap::new(),
-            wall_timers: BinaryHeap::new(),
+            boot_timers: Timers::default(),
+            wall_timers: Timers::default(),
             slots: BTreeSet::new(),
             ending: 0,
             mode: Mode::Open,
@@ -118,50 +95,59 @@ impl Scheduler {
             resume_at: None,
             shortages: 0,
             dice: seed,
+            now: Now {
+                boot: Boot(0),
+                wall: Wall(0),
+            },
+            actions: Vec::new(),
         }
     }
 
-    /// Takes in one event; what is to be done about it is added to `actions`.
+    /// Takes in one event, and adds to `actions` what is to be done about it.
     pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
+        self.now = now;
+        std::mem::swap(&mut self.actions, actions);
+        self.take_in(event);
+        self.run_timers();
+        self.fill_slots();
+        self.drop_stale_timers();
+        std::mem::swap(&mut self.actions, actions);
+        debug_assert_eq!(self.table.live_count(), self.running() + self.ending);
+        debug_assert_eq!(self.queues.busy(), self.running());
+    }
+
+    fn take_in(&mut self, event: Event) {
         match event {
-            Event::Arrived(ticket) => self.arrived(*ticket, now, actions),
-            Event::Withdrawn { id, queue } => self.withdrawn(&id, &queue, now, actions),
-            Event::Started { id, attempt, terms } => {
-                self.started(&id, attempt, terms, now, actions)
-            }
-            Event::Refused { id, why } => self.refused(&id, why, now, actions),
+            Event::Arrived(ticket) => self.arrived(*ticket),
+            Event::Withdrawn { id, queue } => self.withdrawn(&id, &queue),
+            Event::Started { id, attempt, terms } => self.started(&id, attempt, terms),
+            Event::Refused { id, why } => self.refused(&id, why),
             Event::Adopted {
                 ticket,
                 attempt,
                 terms,
                 ran,
-            } => self.adopted(*ticket, attempt, terms, ran, now, actions),
-            Event::Ended { id, exit, alone } => self.ended(&id, exit, alone, now, actions),
-            Event::Swept { id } => self.swept(&id, actions),
-            Event::Committed { id, place } => self.committed(&id, place, now, actions),
-            Event::ActiveMoved { id, to } => self.active_moved(&id, to, now, actions),
-            Event::LogFull { id } => {
-                self.stop(&id, super::policy::StopReason::LogLimit, now, actions)
-            }
-            Event::ParentMoved { id, complete } => self.parent_ended(&id, complete, now, actions),
+            } => self.adopted(*ticket, attempt, terms, ran),
+            Event::Ended { id, exit, alone } => self.ended(&id, exit, alone),
+            Event::Swept { id } => self.swept(&id),
+            Event::Committed { id, place } => self.committed(&id, place),
+            Event::ActiveMoved { id, to } => self.active_moved(&id, to),
+            Event::LogFull { id } => self.stop(&id, StopReason::LogLimit),
+            Event::ParentMoved { id, complete } => self.parent_ended(&id, complete),
             Event::Configured(policy) => self.configured(*policy),
             Event::Found(queue) => self.set_unread(&queue, true),
             Event::Read(queue) => self.set_unread(&queue, false),
             Event::Hold => self.held = true,
             Event::Release => self.held = false,
-            Event::Shutdown => self.shutdown(now, actions),
+            Event::Shutdown => self.shutdown(),
             Event::Tick => {}
         }
-        self.run_timers(now, actions);
-        self.fill_slots(now, actions);
-        self.drop_stale_timers();
     }
 
     /// When `step` should be called with `Tick` if nothing else happens.
     pub fn next_wake(&self) -> (Option<Boot>, Option<Wall>) {
-        let boot = self.boot_timers.peek().map(|Reverse((at, _, _))| *at);
-        let boot = [boot, self.resume_at].into_iter().flatten().min();
-        (boot, self.wall_timers.peek().map(|Reverse((at, _, _))| *at))
+        let boot = [self.boot_timers.next(), self.resume_at];
+        (boot.into_iter().flatten().min(), self.wall_timers.next())
     }
 
     /// How many jobs there are.
@@ -188,49 +174,40 @@ impl Scheduler {
         self.running() == 0 && self.ending == 0
     }
 
-    /// True when no job is live and none will become so by itself: what still waits is paused, not served, or
-    /// comes after a job that is none of these.
+    /// True when no job is live and none will become so by itself: the jobs that still wait are paused, not served, or
+    /// come after a job that is none of these.
     pub fn is_drained(&self) -> bool {
         self.is_quiet()
             && (self.policy.slots == 0
                 || !self.queues.any_startable()
                     && !self.table.iter().any(|job| {
-                        job.gate() == Some(Gate::Date) && self.queues.get(job.queue).is_open()
+                        job.gate() == Some(Gate::Date) && self.queues[job.queue].is_open()
                     }))
     }
 
     /// The stamp of the file known under this name in this queue's directory, if it waits there.
     pub fn waiting(&self, id: &JobId, queue: &QueueName) -> Option<Stamp> {
-        let job = self.table.get(self.table.find(id)?)?;
-        (!job.is_live() && self.queues.get(job.queue).name == *queue).then(|| job.stamp())
+        let job = &self.table[self.table.find(id)?];
+        (!job.is_live() && self.queues[job.queue].name == *queue).then(|| job.stamp())
     }
 
     /// True when a newer file of this live job's name waits in this queue's directory.
     pub fn has_successor(&self, id: &JobId, queue: &QueueName) -> bool {
         let live = self.table.find_live(id);
-        live.and_then(|(_, live)| live.successor.as_ref()) == Some(queue)
+        live.and_then(|live| live.successor.as_ref()) == Some(queue)
     }
 
     /// True when this job's program was started and its file should be in `active/`, pirn not being about to move
     /// it. While a start is under way the file may still be put back.
     pub fn is_started(&self, id: &JobId) -> bool {
         let live = self.table.find_live(id);
-        live.is_some_and(|(_, live)| match live.stage {
-            Stage::Running | Stage::Stopping { .. } | Stage::Sweeping { .. } => true,
-            Stage::Starting { .. } | Stage::Ending => false,
-        })
+        live.is_some_and(|live| matches!(live.stage, Stage::Running(_)))
     }
 
     /// True when the end of the job's try is being recorded: its file may be in place already, and be moved on by others.
     pub fn is_ending(&self, id: &JobId) -> bool {
         let live = self.table.find_live(id);
-        live.is_some_and(|(_, live)| match live.stage {
-            Stage::Ending => true,
-            Stage::Starting { .. }
-            | Stage::Running
-            | Stage::Stopping { .. }
-            | Stage::Sweeping { .. } => false,
-        })
+        live.is_some_and(|live| matches!(live.stage, Stage::Ending))
     }
 
     /// True when the job is being started, run or recorded.
@@ -256,10 +233,8 @@ impl Scheduler {
 
     /// The ids of all waiting jobs with their queues, in no order.
     pub fn all_waiting(&self) -> impl Iterator<Item = (&JobId, &QueueName)> {
-        self.table
-            .iter()
-            .filter(|job| !job.is_live())
-            .map(|job| (&job.id, &self.queues.get(job.queue).name))
+        let waiting = self.table.iter().filter(|job| !job.is_live());
+        waiting.map(|job| (&job.id, &self.queues[job.queue].name))
     }
 
     /// As [`Self::all_waiting`], but only those among `count` jobs from this number on, and the number to go on from.
@@ -270,7 +245,7 @@ impl Scheduler {
     ) -> (Vec<(JobId, QueueName)>, Option<usize>) {
         let (jobs, next) = self.table.some(from, count);
         let waiting = jobs.filter(|job| !job.is_live());
-        let named = waiting.map(|job| (job.id.clone(), self.queues.get(job.queue).name.clone()));
+        let named = waiting.map(|job| (job.id.clone(), self.queues[job.queue].name.clone()));
         (named.collect(), next)
     }
 
@@ -284,97 +259,61 @@ impl Scheduler {
     fn set_unread(&mut self, queue: &QueueName, unread: bool) {
         let policy = &self.policy;
         let ix = self.queues.intern(queue, || policy.of(queue));
-        self.queues.get_mut(ix).unread = unread;
+        self.queues[ix].unread = unread;
     }
 
-    fn run_timers(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if self.resume_at.is_some_and(|at| at <= now.boot) {
-            self.resume_at = None;
+    fn run_timers(&mut self) {
+        self.resume_at.take_if(|at| *at <= self.now.boot);
+        while let Some(job) = self.boot_timers.take_due(self.now.boot) {
+            self.timer(job);
         }
-        while let Some(&Reverse((at, ix, generation))) = self.boot_timers.peek() {
-            if at > now.boot {
-                break;
-            }
-            self.boot_timers.pop();
-            self.timer(ix, generation, now, actions);
-        }
-        while let Some(&Reverse((at, ix, generation))) = self.wall_timers.peek() {
-            if at > now.wall {
-                break;
-            }
-            self.wall_timers.pop();
-            self.timer(ix, generation, now, actions);
+        while let Some(job) = self.wall_timers.take_due(self.now.wall) {
+            self.timer(job);
         }
     }
 
-    /// Drops the alarms that nobody waits for any more: those that are next, so that an idle scheduler is not woken
-    /// for nothing, and all of them once they are many, so that a day of jobs with a timeout of a day costs no memory.
-    fn drop_stale_timers(&mut self) {
-        let table = &self.table;
-        let boot_wanted = |timer: &Reverse<(Boot, Ix, u32)>| {
-            let (at, ix, generation) = timer.0;
-            table.waits_for_boot(ix, generation, at)
-        };
-        let wall_wanted = |timer: &Reverse<(Wall, Ix, u32)>| {
-            let (at, ix, generation) = timer.0;
-            table.waits_for_wall(ix, generation, at)
-        };
-        prune(&mut self.boot_timers, table.len(), boot_wanted);
-        prune(&mut self.wall_timers, table.len(), wall_wanted);
-    }
-
-    fn timer(&mut self, ix: Ix, generation: u32, now: Now, actions: &mut Vec<Action>) {
-        let Some(job) = self
-            .table
-            .get(ix)
-            .filter(|job| job.generation == generation)
-        else {
+    fn timer(&mut self, job: JobRef) {
+        let Some(ix) = self.table.resolve(job) else {
             return;
         };
-        let was_delayed = job.gate() == Some(Gate::Date);
-        if job.is_live() {
-            self.live_timer(ix, now, actions);
-        } else if !self.expire(ix, now, actions) && was_delayed {
-            self.settle(ix, now, actions);
+        let gate = self.table[ix].gate();
+        if gate.is_none() {
+            self.live_timer(ix);
+        } else if !self.expire(ix) && gate == Some(Gate::Date) {
+            self.settle(ix);
         }
     }
 
-    fn fill_slots(&mut self, now: Now, actions: &mut Vec<Action>) {
+    fn drop_stale_timers(&mut self) {
+        let table = &self.table;
+        self.boot_timers
+            .drop_stale(table.len(), |at, job| table.waits_for_boot(job, at));
+        self.wall_timers
+            .drop_stale(table.len(), |at, job| table.waits_for_wall(job, at));
+    }
+
+    fn fill_slots(&mut self) {
         while self.mode == Mode::Open
             && !self.held
             && self.resume_at.is_none()
             && self.ending < MAX_UNCOMMITTED
         {
-            let has_slot = self.slots.len() < self.policy.slots;
+            let has_slot = !self.is_full();
             let Some(ix) = self.queues.take_next(&mut self.table, has_slot) else {
                 return;
             };
-            self.begin(ix, now, actions);
+            self.begin(ix);
         }
-    }
-
-    /// A random number, good enough to spread retries (splitmix64).
-    fn roll(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
     }
 }
 
-/// A job has two timers of a kind at most, so that half of what is dropped here, or more, is stale or there twice.
-fn prune<T: Ord>(timers: &mut BinaryHeap<T>, jobs: usize, wanted: impl Fn(&T) -> bool) {
-    while timers.peek().is_some_and(|timer| !wanted(timer)) {
-        timers.pop();
-    }
-    if timers.len() > 64 + 4 * jobs {
-        let mut kept = std::mem::take(timers).into_vec();
-        kept.retain(wanted);
-        kept.sort_unstable();
-        kept.dedup();
-        *timers = BinaryHeap::from(kept);
-    }
+/// A random number, good enough to spread retries (splitmix64).
+fn roll(dice: &mut u64) -> u64 {
+    *dice = dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *dice;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -6,15 +6,16 @@ use crate::core::config::CALLBACKS;
 use crate::core::id::QueueName;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::{Index, IndexMut};
 
 #[derive(Debug)]
 pub(super) struct Queue {
     pub name: QueueName,
     /// How many may hold a slot at a time.
     pub slots: Option<usize>,
-    /// Nothing is started from it: paused, or not served by this daemon.
+    /// Nothing is started from it: it is paused, or not served by this daemon.
     pub closed: bool,
-    /// Its directory is being read: whose turn it is can be told only when all are known.
+    /// Its directory is being read: whose turn it is can be told only when all its jobs are known.
     pub unread: bool,
     /// The numbers of the slots that its jobs hold.
     busy: BTreeSet<usize>,
@@ -34,7 +35,8 @@ impl Queue {
     }
 
     pub fn free_slot(&mut self, number: usize) {
-        self.busy.remove(&number);
+        let was_busy = self.busy.remove(&number);
+        debug_assert!(was_busy);
     }
 
     fn may_start(&self) -> bool {
@@ -53,24 +55,34 @@ pub(super) fn take_lowest(taken: &mut BTreeSet<usize>) -> usize {
 pub(super) struct Queues {
     all: Vec<Queue>,
     by_name: HashMap<QueueName, QueueIx>,
-    /// The queue of the callbacks, once it was seen.
+    /// The queue of the callbacks, once a job of it or its directory was seen.
     callbacks: Option<QueueIx>,
     turn: u64,
 }
 
-impl Queues {
-    pub fn find(&self, name: &QueueName) -> Option<QueueIx> {
-        self.by_name.get(name).copied()
-    }
+impl Index<QueueIx> for Queues {
+    type Output = Queue;
 
+    fn index(&self, ix: QueueIx) -> &Queue {
+        &self.all[ix.0 as usize]
+    }
+}
+
+impl IndexMut<QueueIx> for Queues {
+    fn index_mut(&mut self, ix: QueueIx) -> &mut Queue {
+        &mut self.all[ix.0 as usize]
+    }
+}
+
+impl Queues {
     /// The queue's number; a queue seen for the first time is made with the given settings.
     pub fn intern(
         &mut self,
         name: &QueueName,
         settings: impl FnOnce() -> (Option<usize>, bool),
     ) -> QueueIx {
-        if let Some(ix) = self.find(name) {
-            return ix;
+        if let Some(ix) = self.by_name.get(name) {
+            return *ix;
         }
         let ix = QueueIx(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
         let (slots, closed) = settings();
@@ -90,32 +102,22 @@ impl Queues {
         ix
     }
 
-    pub fn get(&self, ix: QueueIx) -> &Queue {
-        &self.all[ix.0 as usize]
-    }
-
-    pub fn get_mut(&mut self, ix: QueueIx) -> &mut Queue {
-        &mut self.all[ix.0 as usize]
-    }
-
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
         self.all.iter_mut()
     }
 
     /// The job could run now.
     pub fn insert(&mut self, ix: Ix, table: &mut Table) {
-        if let Some(queue) = table.get(ix).map(|job| job.queue) {
-            self.get_mut(queue).ready.insert(ix, table);
-        }
+        let queue = table[ix].queue;
+        self[queue].ready.insert(ix, table);
     }
 
     /// Takes a job out of those that could run, if it is one of them. It is to wait elsewhere, or to be live.
     pub fn remove(&mut self, ix: Ix, table: &mut Table) {
-        if let Some(job) = table.get(ix)
-            && let Some(Gate::Slot(seat)) = job.gate()
-        {
+        let job = &table[ix];
+        if let Some(Gate::Slot(seat)) = job.gate() {
             let queue = job.queue;
-            self.get_mut(queue).ready.remove(seat, table);
+            self[queue].ready.remove(ix, seat, table);
             table.wait_at(ix, Gate::Parents);
         }
     }
@@ -127,7 +129,12 @@ impl Queues {
 
     /// How many jobs run beside the others.
     pub fn beside(&self) -> usize {
-        self.callbacks.map_or(0, |ix| self.get(ix).busy.len())
+        self.callbacks.map_or(0, |ix| self[ix].busy.len())
+    }
+
+    /// How many jobs hold a slot of a queue.
+    pub fn busy(&self) -> usize {
+        self.all.iter().map(|queue| queue.busy.len()).sum()
     }
 
     /// Takes the job whose turn it is: the highest priority of all queues; among queues whose best jobs are
@@ -136,14 +143,12 @@ impl Queues {
     pub fn take_next(&mut self, table: &mut Table, has_slot: bool) -> Option<Ix> {
         let queues = match has_slot {
             true => self.all.as_slice(),
-            false => std::slice::from_ref(self.get(self.callbacks?)),
+            false => std::slice::from_ref(&self[self.callbacks?]),
         };
         let open = queues.iter().filter(|queue| queue.may_start());
         let firsts = open.filter_map(|queue| Some((queue, queue.ready.first()?)));
-        let (_, ix) = firsts.min_by_key(|(queue, ix)| {
-            let priority = table.get(*ix).map(|job| Reverse(job.priority));
-            (priority, queue.served)
-        })?;
+        let (_, ix) =
+            firsts.min_by_key(|(queue, ix)| (Reverse(table[*ix].priority), queue.served))?;
         self.remove(ix, table);
         Some(ix)
     }
@@ -151,7 +156,8 @@ impl Queues {
     /// A job of this queue got a slot: the others come first from now on.
     pub fn serve(&mut self, queue: QueueIx) {
         self.turn += 1;
-        self.get_mut(queue).served = self.turn;
+        let turn = self.turn;
+        self[queue].served = turn;
     }
 
     /// True when a job could be started if there were a slot.

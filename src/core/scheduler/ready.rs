@@ -1,7 +1,7 @@
-//! The jobs of a queue that could run now, first the one whose turn it is.
+//! The jobs of a queue that could run now, the one whose turn it is first.
 //!
-//! A binary heap of numbers: what they are sorted by is in the table already, and need not be here once more. Each
-//! job knows its seat, so that one in the middle can leave.
+//! A binary heap of numbers: the table has the keys by which they are sorted. Each job knows its seat, so that one in
+//! the middle can leave.
 
 use super::table::{Gate, Ix, Seat, Table};
 
@@ -17,21 +17,19 @@ impl Ready {
         self.0.is_empty()
     }
 
-    /// Takes in a job that has no seat.
+    /// Gives a seat to a job that has none.
     pub fn insert(&mut self, ix: Ix, table: &mut Table) {
         self.0.push(ix);
         self.rise(self.0.len() - 1, table);
     }
 
-    /// Lets the job with this seat go. Its seat means nothing from then on.
-    pub fn remove(&mut self, seat: Seat, table: &mut Table) {
+    /// Takes out the job that has this seat. The seat means nothing from then on.
+    pub fn remove(&mut self, ix: Ix, seat: Seat, table: &mut Table) {
         let at = seat.index();
-        if at >= self.0.len() {
-            return;
-        }
+        debug_assert_eq!(self.0.get(at), Some(&ix));
         self.0.swap_remove(at);
         if at < self.0.len() {
-            // What was last may belong further up than here, but then not further down.
+            // The last job, which is here now, may belong further up; if it does, it does not sink.
             self.sink(at, table);
             self.rise(at, table);
         }
@@ -40,10 +38,10 @@ impl Ready {
     fn rise(&mut self, mut at: usize, table: &mut Table) {
         while at > 0 && table.precedes(self.0[at], self.0[(at - 1) / 2]) {
             self.0.swap(at, (at - 1) / 2);
-            self.tell(at, table);
+            self.seat(at, table);
             at = (at - 1) / 2;
         }
-        self.tell(at, table);
+        self.seat(at, table);
     }
 
     fn sink(&mut self, mut at: usize, table: &mut Table) {
@@ -56,16 +54,16 @@ impl Ready {
                 }
             }
             if first == at {
-                return self.tell(at, table);
+                return self.seat(at, table);
             }
             self.0.swap(at, first);
-            self.tell(at, table);
+            self.seat(at, table);
             at = first;
         }
     }
 
-    /// Tells the job at this place where it is.
-    fn tell(&self, at: usize, table: &mut Table) {
+    /// Writes into the table which seat the job at this place has.
+    fn seat(&self, at: usize, table: &mut Table) {
         table.wait_at(self.0[at], Gate::Slot(Seat::new(at)));
     }
 }

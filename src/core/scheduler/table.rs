@@ -1,27 +1,35 @@
-//! All jobs the scheduler knows, by number and by id.
+//! All jobs that the scheduler knows, by number and by id.
 //!
-//! A waiting job must cost little (DESIGN section 6: 150 bytes), so what most jobs do not have lives elsewhere, and
-//! neither the index nor the order of those that are ready keeps more of a job than its number.
+//! A waiting job must cost little (DESIGN section 6: 150 bytes). So the fields that most jobs do not need are kept
+//! elsewhere, and neither the index nor the order of those that are ready keeps more of a job than its number.
 
-use super::types::{Parent, Slot, Stage, Stamp, Ticket};
-use crate::core::config::Terms;
-use crate::core::id::{JobId, QueueName, natural_order};
+use super::live::{Live, Stage};
+use super::types::{Parent, Stamp, Ticket};
+use crate::core::id::{JobId, natural_order};
 use crate::core::time::{Boot, Wall};
 use hashbrown::HashTable;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::ops::{Index, IndexMut};
 
-/// A job's number in the table.
+/// A job's number in the table: valid until the job is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Ix(u32);
 
-/// A queue's number.
+/// A job's number together with its generation, for timers: they may outlive the job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct JobRef {
+    ix: Ix,
+    generation: u32,
+}
+
+/// A queue's number: valid for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct QueueIx(pub u32);
 
-/// What few waiting jobs have.
-#[derive(Debug, Clone, Default)]
+/// Fields that few waiting jobs have.
+#[derive(Debug, Default)]
 pub(super) struct More {
     pub not_before: Option<Wall>,
     pub due: Option<Boot>,
@@ -33,46 +41,16 @@ pub(super) struct More {
     pub busy: u32,
 }
 
-/// What a live job has.
-#[derive(Debug, Clone)]
-pub(super) struct Live {
-    pub stage: Stage,
-    /// `None` once the slot is free for others.
-    pub slot: Option<Slot>,
-    pub attempt: u32,
-    pub terms: Option<Box<Terms>>,
-    /// Timeout while running, KILL while stopping.
-    pub deadline: Option<Boot>,
-    /// When to write the note.
-    pub note_at: Option<Boot>,
-    /// A newer file of this name waits in this queue.
-    pub successor: Option<QueueName>,
-}
-
-impl Live {
-    pub fn new(stage: Stage, slot: Option<Slot>) -> Self {
-        Self {
-            stage,
-            slot,
-            attempt: 0,
-            terms: None,
-            deadline: None,
-            note_at: None,
-            successor: None,
-        }
-    }
-}
-
 /// The gates before which jobs wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Gate {
     /// Parents have not ended.
     Parents,
-    /// Behind another of its group.
+    /// Another job of its group goes first.
     Group,
     /// Its time has not come.
     Date,
-    /// Could run now: where it stands in its queue.
+    /// It could run now: its seat among the ready jobs of its queue.
     Slot(Seat),
 }
 
@@ -91,45 +69,69 @@ impl Seat {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// This entry of the table holds no job.
+    Free,
+    Waiting(Gate),
+    /// The rest is in `Table::live`.
+    Live,
+}
+
+#[derive(Debug)]
 pub(super) struct Job {
     pub id: JobId,
     pub made: Wall,
     pub more: Option<Box<More>>,
+    // The parts of a `Stamp`, which itself is four bytes larger.
     inode: u64,
     modified: i64,
     size: u32,
     pub priority: i32,
     pub queue: QueueIx,
-    /// Told apart from earlier holders of the same number, for timers that outlive their job.
-    pub generation: u32,
-    /// `None` once it is live: claimed, or about to be.
-    gate: Option<Gate>,
+    generation: u32,
+    progress: Progress,
 }
+
+const _: () = assert!(size_of::<Job>() <= 80);
 
 impl Job {
     /// Before the first gate.
     pub fn new(ticket: &Ticket, queue: QueueIx) -> Self {
-        let Stamp {
-            inode,
-            modified,
-            size,
-        } = ticket.stamp;
         Self {
             id: ticket.id.clone(),
             made: ticket.made,
             more: None,
-            inode,
-            modified,
-            size,
+            inode: ticket.stamp.inode,
+            modified: ticket.stamp.modified,
+            size: ticket.stamp.size,
             priority: ticket.priority,
             queue,
             generation: 0,
-            gate: Some(Gate::Parents),
+            progress: Progress::Waiting(Gate::Parents),
         }
     }
 
-    /// Which file it is. (Its parts are kept one by one: a `Stamp` is four bytes larger.)
+    fn free() -> Self {
+        Self {
+            id: JobId::NONE,
+            made: Wall(0),
+            more: None,
+            inode: 0,
+            modified: 0,
+            size: 0,
+            priority: 0,
+            queue: QueueIx(0),
+            generation: 0,
+            progress: Progress::Free,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        self.progress == Progress::Free
+    }
+
+    /// Which file it is.
     pub fn stamp(&self) -> Stamp {
         Stamp {
             inode: self.inode,
@@ -144,15 +146,35 @@ impl Job {
 
     /// The gate before which it waits; `None` if it is live.
     pub fn gate(&self) -> Option<Gate> {
-        self.gate
+        match self.progress {
+            Progress::Waiting(gate) => Some(gate),
+            Progress::Live | Progress::Free => None,
+        }
     }
 
     pub fn is_live(&self) -> bool {
-        self.gate.is_none()
+        self.progress == Progress::Live
     }
 
     pub fn group(&self) -> Option<&str> {
         self.more.as_ref()?.group.as_deref()
+    }
+
+    pub fn not_before(&self) -> Option<Wall> {
+        self.more.as_ref()?.not_before
+    }
+
+    pub fn expires(&self) -> Option<Wall> {
+        self.more.as_ref()?.expires
+    }
+
+    /// The end of its backoff.
+    pub fn due(&self) -> Option<Boot> {
+        self.more.as_ref()?.due
+    }
+
+    pub fn parents(&self) -> &[Parent] {
+        self.more.as_ref().map_or(&[], |more| &more.parents)
     }
 
     /// Where the job stands among others of its priority.
@@ -186,8 +208,7 @@ fn by_age((a_made, a): (Wall, &JobId), (b_made, b): (Wall, &JobId)) -> Ordering 
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    jobs: Vec<Option<Job>>,
-    /// For each job without a gate.
+    jobs: Vec<Job>,
     live: HashMap<Ix, Live>,
     free: Vec<u32>,
     index: HashTable<u32>,
@@ -195,22 +216,45 @@ pub(super) struct Table {
     generation: u32,
 }
 
+impl Index<Ix> for Table {
+    type Output = Job;
+
+    fn index(&self, ix: Ix) -> &Job {
+        let job = &self.jobs[ix.0 as usize];
+        debug_assert!(!job.is_free(), "{ix:?} was removed");
+        job
+    }
+}
+
+impl IndexMut<Ix> for Table {
+    fn index_mut(&mut self, ix: Ix) -> &mut Job {
+        let job = &mut self.jobs[ix.0 as usize];
+        debug_assert!(!job.is_free(), "{ix:?} was removed");
+        job
+    }
+}
+
 impl Table {
     pub fn len(&self) -> usize {
         self.jobs.len() - self.free.len()
     }
 
+    /// How many of the jobs are live.
+    pub fn live_count(&self) -> usize {
+        self.live.len()
+    }
+
     pub fn find(&self, id: &JobId) -> Option<Ix> {
         let hash = self.hasher.hash_one(id.as_str());
-        self.index
-            .find(hash, |&n| self.id_of(n) == Some(id))
-            .map(|&n| Ix(n))
+        let found = self
+            .index
+            .find(hash, |&n| self.jobs[n as usize].id == *id)?;
+        Some(Ix(*found))
     }
 
     /// The job of this id, if it is live.
-    pub fn find_live(&self, id: &JobId) -> Option<(Ix, &Live)> {
-        let ix = self.find(id)?;
-        Some((ix, self.live(ix)?))
+    pub fn find_live(&self, id: &JobId) -> Option<&Live> {
+        self.live(self.find(id)?)
     }
 
     /// As [`Self::find_live`], to change it.
@@ -220,45 +264,41 @@ impl Table {
     }
 
     pub fn insert(&mut self, mut job: Job) -> Ix {
+        debug_assert!(self.find(&job.id).is_none());
         self.generation = self.generation.wrapping_add(1);
         job.generation = self.generation;
         let hash = self.hasher.hash_one(job.id.as_str());
         let n = match self.free.pop() {
             Some(n) => {
-                self.jobs[n as usize] = Some(job);
+                self.jobs[n as usize] = job;
                 n
             }
             None => {
-                self.jobs.push(Some(job));
+                self.jobs.push(job);
                 u32::try_from(self.jobs.len() - 1).unwrap_or(u32::MAX)
             }
         };
         let (jobs, hasher) = (&self.jobs, &self.hasher);
-        self.index.insert_unique(hash, n, |&n| {
-            hasher.hash_one(jobs[n as usize].as_ref().map_or("", |job| job.id.as_str()))
-        });
+        self.index
+            .insert_unique(hash, n, |&n| hasher.hash_one(jobs[n as usize].id.as_str()));
         Ix(n)
     }
 
-    pub fn remove(&mut self, ix: Ix) -> Option<Job> {
-        let job = self.jobs.get_mut(ix.0 as usize)?.take()?;
+    /// Takes a job out. Its number may then be another job's.
+    pub fn remove(&mut self, ix: Ix) -> Job {
+        let job = std::mem::replace(&mut self[ix], Job::free());
         let hash = self.hasher.hash_one(job.id.as_str());
         if let Ok(entry) = self.index.find_entry(hash, |&n| n == ix.0) {
             entry.remove();
         }
         self.free.push(ix.0);
-        self.live.remove(&ix);
-        Some(job)
+        if job.is_live() {
+            self.live.remove(&ix);
+        }
+        job
     }
 
-    pub fn get(&self, ix: Ix) -> Option<&Job> {
-        self.jobs.get(ix.0 as usize)?.as_ref()
-    }
-
-    pub fn get_mut(&mut self, ix: Ix) -> Option<&mut Job> {
-        self.jobs.get_mut(ix.0 as usize)?.as_mut()
-    }
-
+    /// What the table keeps of the job because it is live; `None` if it waits.
     pub fn live(&self, ix: Ix) -> Option<&Live> {
         self.live.get(&ix)
     }
@@ -267,66 +307,73 @@ impl Table {
         self.live.get_mut(&ix)
     }
 
-    /// The job waits no more.
+    /// The job waits no more. It has no seat.
     pub fn go_live(&mut self, ix: Ix, live: Live) {
-        if let Some(job) = self.get_mut(ix) {
-            job.gate = None;
-            self.live.insert(ix, live);
+        let job = &mut self[ix];
+        debug_assert!(!matches!(job.gate(), None | Some(Gate::Slot(_))));
+        job.progress = Progress::Live;
+        self.live.insert(ix, live);
+    }
+
+    /// The live job is in this stage from now on.
+    pub fn set_stage(&mut self, ix: Ix, stage: Stage) {
+        debug_assert!(self[ix].is_live());
+        if let Some(live) = self.live.get_mut(&ix) {
+            live.stage = stage;
         }
     }
 
     /// The job waits before this gate, whatever it did until now.
     pub fn wait_at(&mut self, ix: Ix, gate: Gate) {
-        if let Some(job) = self.get_mut(ix)
-            && job.gate.replace(gate).is_none()
-        {
+        if self[ix].is_live() {
             self.live.remove(&ix);
         }
+        self[ix].progress = Progress::Waiting(gate);
     }
 
     /// True when the first is to run before the second: higher priority, then age.
     pub fn precedes(&self, a: Ix, b: Ix) -> bool {
-        match (self.get(a), self.get(b)) {
-            (Some(a), Some(b)) => {
-                let by_priority = b.priority.cmp(&a.priority);
-                let by_age = || by_age((a.made, &a.id), (b.made, &b.id));
-                by_priority.then_with(by_age).is_lt()
-            }
-            (_, _) => false,
-        }
+        let (a, b) = (&self[a], &self[b]);
+        let by_priority = b.priority.cmp(&a.priority);
+        let by_age = || by_age((a.made, &a.id), (b.made, &b.id));
+        by_priority.then_with(by_age).is_lt()
     }
 
-    /// True when something is to be done about this job of that generation at that moment.
-    pub fn waits_for_boot(&self, ix: Ix, generation: u32, at: Boot) -> bool {
-        let Some(job) = self.get(ix).filter(|job| job.generation == generation) else {
-            return false;
-        };
-        match job.gate {
-            None => self.live(ix).is_some_and(|live| match live.stage {
-                Stage::Running => live.deadline == Some(at) || live.note_at == Some(at),
-                Stage::Stopping { .. } => live.deadline == Some(at),
-                Stage::Starting { .. } | Stage::Sweeping { .. } | Stage::Ending => false,
-            }),
-            Some(Gate::Date) => job.more.as_ref().is_some_and(|more| more.due == Some(at)),
+    pub fn reference(&self, ix: Ix) -> JobRef {
+        let generation = self[ix].generation;
+        JobRef { ix, generation }
+    }
+
+    /// The job that is referred to, unless it was removed.
+    pub fn resolve(&self, job: JobRef) -> Option<Ix> {
+        let entry = &self.jobs[job.ix.0 as usize];
+        (!entry.is_free() && entry.generation == job.generation).then_some(job.ix)
+    }
+
+    /// True when something is to be done about this job at that moment.
+    pub fn waits_for_boot(&self, job: JobRef, at: Boot) -> bool {
+        self.resolve(job).is_some_and(|ix| match self[ix].gate() {
+            None => self.live(ix).is_some_and(|live| live.waits_for(at)),
+            Some(Gate::Date) => self[ix].due() == Some(at),
             Some(Gate::Parents | Gate::Group | Gate::Slot(_)) => false,
-        }
+        })
     }
 
     /// As [`Self::waits_for_boot`], for dates.
-    pub fn waits_for_wall(&self, ix: Ix, generation: u32, at: Wall) -> bool {
-        let job = self.get(ix).filter(|job| job.generation == generation);
-        let Some((job, more)) = job.and_then(|job| Some((job, job.more.as_ref()?))) else {
-            return false;
-        };
-        match job.gate {
-            None => false,
-            Some(Gate::Date) => more.expires == Some(at) || more.not_before == Some(at),
-            Some(Gate::Parents | Gate::Group | Gate::Slot(_)) => more.expires == Some(at),
-        }
+    pub fn waits_for_wall(&self, job: JobRef, at: Wall) -> bool {
+        self.resolve(job).is_some_and(|ix| {
+            let job = &self[ix];
+            let is_due = [job.not_before(), job.expires()].map(|date| date == Some(at));
+            match job.gate() {
+                None => false,
+                Some(Gate::Date) => is_due[0] || is_due[1],
+                Some(Gate::Parents | Gate::Group | Gate::Slot(_)) => is_due[1],
+            }
+        })
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.iter().flatten()
+        self.jobs.iter().filter(|job| !job.is_free())
     }
 
     /// The jobs among `count` numbers from this one on, and the first number behind them if there are more.
@@ -334,12 +381,8 @@ impl Table {
         let end = from.saturating_add(count).min(self.jobs.len());
         let jobs = self.jobs.get(from..end).unwrap_or_default();
         (
-            jobs.iter().flatten(),
+            jobs.iter().filter(|job| !job.is_free()),
             (end < self.jobs.len()).then_some(end),
         )
-    }
-
-    fn id_of(&self, n: u32) -> Option<&JobId> {
-        self.jobs.get(n as usize)?.as_ref().map(|job| &job.id)
     }
 }

@@ -1,9 +1,12 @@
 //! Histories that the simulation (`tests/sim`) found or cannot see, told one by one.
 
 use super::*;
-use crate::core::config::Terms;
+use crate::core::config::pauses::Pauses;
+use crate::core::config::{Config, Only, Terms};
 use crate::core::policy::RetryRule;
 use crate::core::retry::{BackoffSpec, ExitRules};
+use std::cmp::Reverse;
+use std::sync::Arc;
 
 const NOW: Now = Now {
     boot: Boot(1_000_000_000),

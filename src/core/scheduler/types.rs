@@ -1,11 +1,13 @@
 //! What the scheduler is told and what it asks for.
 
-use crate::core::config::Terms;
+use crate::core::config::pauses::Pauses;
+use crate::core::config::{Config, Only, Terms};
 use crate::core::id::{JobId, QueueName};
-use crate::core::policy::{StopReason, TryEnd, Verdict};
+use crate::core::policy::{TryEnd, Verdict};
 use crate::core::process::{Exit, Stop};
 use crate::core::record::Reason;
 use crate::core::time::Wall;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Tells one file from another that later has the same name.
@@ -119,6 +121,42 @@ pub enum CommittedTo {
     Gone,
 }
 
+/// The settings that scheduling depends on.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Jobs at a time.
+    pub slots: usize,
+    /// Pauses and queue slots.
+    pub config: Arc<Config>,
+    /// Pauses that are no settings.
+    pub pauses: Pauses,
+    /// The queues that are served.
+    pub only: Only,
+}
+
+impl Policy {
+    /// The slots of a queue, and whether it is closed: nothing is started from it.
+    pub(super) fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
+        let slots = self.config.slots_of(queue);
+        (
+            // A daemon without slots starts nothing at all.
+            slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
+            self.config.is_paused(queue) || self.pauses.has(queue) || !self.only.serves(queue),
+        )
+    }
+}
+
+/// Jobs by what they are doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Not started yet, for whatever reason.
+    pub waiting: usize,
+    /// Holding a slot.
+    pub running: usize,
+    /// Ended, their file not yet in place.
+    pub ending: usize,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -199,7 +237,7 @@ pub enum Event {
         complete: bool,
     },
     /// The settings changed.
-    Configured(Box<super::Policy>),
+    Configured(Box<Policy>),
     /// A queue's directory is about to be read for the first time: nothing is started from it.
     Found(QueueName),
     /// It was read.
@@ -310,19 +348,4 @@ pub enum Rejection {
     },
     /// A newer file of its name waits in this queue.
     Newer(QueueName),
-}
-
-/// How far a live job is.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Stage {
-    /// `Start` was asked for; `stop` when the user changed their mind meanwhile.
-    Starting { stop: Option<StopReason> },
-    /// The program runs.
-    Running,
-    /// It was told to end.
-    Stopping { why: StopReason },
-    /// Its leader ended, its other processes are being ended.
-    Sweeping { end: TryEnd },
-    /// `Finish` or `Fail` was asked for.
-    Ending,
 }
