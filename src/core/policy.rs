@@ -1,4 +1,4 @@
-//! The verdict on a job whose try ended: it is complete, is tried again, or failed.
+//! What follows from how a try ended: done, another try and when, or giving up.
 
 use super::record::Reason;
 use super::retry::ExitRules;
@@ -10,7 +10,7 @@ pub enum TryEnd {
     Exited(i32),
     /// Ended by this signal, which pirn did not send.
     Signaled(i32),
-    /// pirn stopped it. `code` or `signal` says how it then ended.
+    /// Ended because pirn made it: the reason says why. `code` or `signal` is how it went.
     Stopped {
         /// Why pirn stopped it.
         why: StopReason,
@@ -19,9 +19,9 @@ pub enum TryEnd {
         /// Signal, if it was killed.
         signal: Option<i32>,
     },
-    /// The program could not be started, and another try would not help.
+    /// Could not be started, and another try would not help.
     NotStarted,
-    /// It ended with a status that is not known.
+    /// Went away with an unknown status.
     Interrupted,
 }
 
@@ -32,20 +32,20 @@ pub enum StopReason {
     Timeout,
     /// It wrote more than its `max_log`.
     LogLimit,
-    /// A user moved its file to `failed/`, or a command or request did.
+    /// Someone moved its file to `failed/` (or asked for that).
     Cancelled,
-    /// A user removed its file: its end is not recorded.
+    /// Someone removed its file: it is not to be recorded at all.
     Forgotten,
-    /// A user moved its file back to `pending/`.
+    /// Someone moved its file back to `pending/`.
     Requeued,
     /// The daemon was told twice to stop.
     Shutdown,
 }
 
-/// The end of a try, in the words of the record.
+/// What a record says about an ended try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// Why it ended.
+    /// The word for it.
     pub reason: Reason,
     /// Exit code, if it exited.
     pub exit_code: Option<i32>,
@@ -53,23 +53,23 @@ pub struct Outcome {
     pub signal: Option<i32>,
 }
 
-/// The decision about a job whose try ended.
+/// What happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its file goes to `complete/`.
+    /// To `complete/`.
     Complete,
-    /// Its file goes to `failed/`.
+    /// To `failed/`.
     Failed,
-    /// Its file goes back to `pending/`, due after the backoff.
+    /// Back to `pending/`, due after the backoff.
     Retry,
-    /// Its file goes back to `pending/`, due at once.
+    /// Back to `pending/`, due at once.
     Requeue,
-    /// Nothing: a user removed its file.
+    /// Nowhere: the user removed it.
     Forget,
 }
 
 impl TryEnd {
-    /// The words for the record.
+    /// What to write down.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Exited(code) => Outcome {
@@ -108,7 +108,7 @@ impl TryEnd {
         }
     }
 
-    /// True when the daemon or the machine ended the try, not the job itself and no user.
+    /// True when the daemon or the machine ended the try, and not the job or anybody who steers it.
     pub fn is_interruption(self) -> bool {
         match self {
             Self::Interrupted => true,
@@ -117,40 +117,40 @@ impl TryEnd {
         }
     }
 
-    /// True when the program exited with 0.
+    /// True when the job did what it was for.
     pub fn succeeded(self) -> bool {
         self == Self::Exited(0)
     }
 }
 
-/// The terms of a job that decide about its next try.
+/// What of a job decides about its next try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryRule {
-    /// Tries in all; interrupted ones do not count.
+    /// Tries in all, those that were interrupted not counted.
     pub tries: u32,
-    /// After this many interruptions the job fails; 0 means the same as 1.
+    /// The interruption of this number is the last; 0 means the first.
     pub max_interruptions: u32,
     /// How many of its earlier tries were interrupted.
     pub interruptions: u32,
     /// Which exit codes are tried again.
     pub rules: ExitRules,
-    /// The job is run at most once: no try follows the first.
+    /// At most once.
     pub once: bool,
 }
 
 impl RetryRule {
-    /// How many tries are used up when try number `attempt` ends.
+    /// How many of the tries are used up when number `attempt` ends by itself.
     pub fn used(&self, attempt: u32) -> u32 {
         attempt.saturating_sub(self.interruptions)
     }
 
-    /// An interruption is not the job's fault, unless there are many: then the job may be what brings the machine down.
+    /// An interruption says nothing about the job, unless there are many: then it may be what brings the machine down.
     fn may_be_interrupted_again(&self) -> bool {
         self.interruptions.saturating_add(1) < self.max_interruptions && !self.once
     }
 }
 
-/// Decides what becomes of a job whose try number `attempt` ended.
+/// Decides what follows the end of try number `attempt`.
 pub fn verdict(end: TryEnd, attempt: u32, rule: &RetryRule) -> Verdict {
     let may_retry = rule.used(attempt) < rule.tries && !rule.once;
     let retry = |temporary: bool| {

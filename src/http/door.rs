@@ -1,20 +1,19 @@
 //! What every handler needs: the spool, the settings as they are now, and who may come in.
 
-use super::answer::Response;
-use super::events::Events;
 use super::gate;
 use super::guesses::{Guesses, Verdict};
-use super::problem::{self, Rebuff};
-use super::request::Peer;
+use super::message::head::Head;
+use super::message::problem::{self, Refused};
+use super::message::response::Response;
 use super::tokens::Tokens;
-use super::wire::head::Head;
+use super::wire::events::Events;
+use super::wire::peer::Peer;
 use crate::core::config::Config;
 use crate::core::config::rights::Caller;
 use crate::daemon::{Options, Tally};
 use crate::os::written::{self, Written};
 use crate::os::{clock, procfs, user};
 use crate::spool::{self, Edit, EditError, Spool};
-use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,6 +82,12 @@ impl<T: Clone> Live<T> {
     }
 }
 
+/// Most bytes of a body: a job as JSON, with room for what base64 and escapes add.
+pub fn most_body(config: &Config) -> usize {
+    let job = usize::try_from(config.max_job_bytes).unwrap_or(usize::MAX);
+    job.saturating_mul(2).saturating_add(64 * 1024)
+}
+
 impl Door {
     /// The door of this spool, which is served with these options.
     pub fn new(spool: Spool, options: Options) -> Self {
@@ -123,8 +128,8 @@ impl Door {
     }
 
     /// The tokens as they are now.
-    pub fn tokens(&self) -> Arc<Tokens> {
-        let path = self.spool.path().join(&self.config().http.tokens);
+    fn tokens(&self, config: &Config) -> Arc<Tokens> {
+        let path = self.spool.path().join(&config.http.tokens);
         let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|live| live.path() != path) {
             *known = Some(Arc::new(Live::new(path, Arc::default())));
@@ -153,7 +158,7 @@ impl Door {
         self.spool.edit_settings(edits).map_err(|e| match e {
             EditError::Invalid(what) => problem::new(409, format!("config.json: {what}")),
             EditError::Unreadable(e) | EditError::Io(e) => {
-                problem::new(super::submit::status_of(&e), format!("config.json: {e}"))
+                problem::new(problem::status_of(&e), format!("config.json: {e}"))
             }
         })
     }
@@ -163,50 +168,38 @@ impl Door {
         &self.boot
     }
 
-    /// Most bytes of a body: a job as JSON, with room for what base64 and escapes add.
-    pub fn most_body(&self) -> usize {
-        let job = usize::try_from(self.config().max_job_bytes).unwrap_or(usize::MAX);
-        job.saturating_mul(2).saturating_add(64 * 1024)
-    }
-
-    /// Tells the caller and the caller's rights, or why the request is refused. `local_ip` is as for [`gate::check_site`].
-    pub fn admit(
-        &self,
-        head: &Head,
-        peer: Peer,
-        local_ip: Option<IpAddr>,
-    ) -> Result<Caller, Rebuff> {
-        let config = self.config();
+    /// Tells the caller and the caller's rights, or why the request is refused.
+    pub fn admit(&self, config: &Config, head: &Head, peer: Peer) -> Result<Caller, Refused> {
         // Where others can come, these are nobody's without the password, which no page of another site has; and
         // jobrunner's clients call the machine whatever they like.
         let has_password = !peer.is_local && matches!(head.path.as_str(), "/payload" | "/status");
-        let judged_ip = local_ip.filter(|_| !has_password);
+        let judged_ip = peer.reached.filter(|_| !has_password);
         gate::check_site(head, judged_ip, &config.http)?;
         if !head.headers.has("authorization") {
-            let way = gate::way(head, peer, local_ip, &config.http);
+            let way = gate::way(head, peer, &config.http);
             let rights = config.http.tokenless.rights(&way, self.user);
             return Ok(gate::with_rights(head, None, rights));
         }
         let known = gate::shown_token(head).and_then(|shown| {
-            let (name, rights) = self.tokens().find(&shown.token)?;
+            let (name, rights) = self.tokens(config).find(&shown.token)?;
             let is_theirs = shown.name.is_none_or(|shown| shown == name);
             is_theirs.then_some((name, rights))
         });
         match known {
             Some((name, rights)) => Ok(gate::with_rights(head, Some(name), rights)),
-            None => Err(self.rebuff_guess(peer)),
+            None => Err(self.refuse_guess(peer)),
         }
     }
 
     /// The answer to a wrong token.
-    fn rebuff_guess(&self, peer: Peer) -> Rebuff {
+    fn refuse_guess(&self, peer: Peer) -> Refused {
         match self.count_guess(peer) {
-            Verdict::Told(delay) => Rebuff {
+            Verdict::Told(delay) => Refused {
                 delay,
-                ..Rebuff::new(401, "this token is not known here")
+                ..Refused::new(401, "this token is not known here")
                     .header("WWW-Authenticate", "Bearer error=\"invalid_token\"")
             },
-            Verdict::ShutOut(left) => Rebuff::new(
+            Verdict::ShutOut(left) => Refused::new(
                 429,
                 "too many wrong tokens or passwords came from your address",
             )

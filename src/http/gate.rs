@@ -4,9 +4,9 @@
 //! (Host: against DNS rebinding) and must not be *from* a page of somebody else's (Origin, Sec-Fetch-Site), whatever
 //! it asks for.
 
-use super::problem::Rebuff;
-use super::request::Peer;
-use super::wire::head::Head;
+use super::message::head::Head;
+use super::message::problem::Refused;
+use super::wire::peer::Peer;
 use crate::core::config::http::HttpConfig;
 use crate::core::config::rights::{Caller, Rights, Site, Way};
 use base64::Engine as _;
@@ -19,12 +19,12 @@ pub fn check_site(
     head: &Head,
     local_ip: Option<IpAddr>,
     config: &HttpConfig,
-) -> Result<(), Rebuff> {
+) -> Result<(), Refused> {
     let named = head.headers.all("host").next();
     let host = match named.map(std::str::from_utf8) {
         None => None,
         Some(Ok(host)) => Some(host),
-        Some(Err(_)) => return Err(Rebuff::new(400, "Host is not text")),
+        Some(Err(_)) => return Err(Refused::new(400, "Host is not text")),
     };
     if let Some(ip) = local_ip {
         for host in host.iter().copied().chain(head.authority.as_deref()) {
@@ -32,14 +32,14 @@ pub fn check_site(
                 let what = format!(
                     "this server is not {host:?}; add the name to \"hosts\" under \"http\" in the config if it is"
                 );
-                return Err(Rebuff::new(421, what));
+                return Err(Refused::new(421, what));
             }
         }
     }
     let is_navigation = head.method.is_get()
         && head.headers.get("sec-fetch-mode") == Some("navigate")
         && head.headers.get("sec-fetch-dest") == Some("document");
-    let foreign = || Rebuff::new(403, "requests from pages of other sites are refused");
+    let foreign = || Refused::new(403, "requests from pages of other sites are refused");
     match head.headers.get("sec-fetch-site") {
         None if head.headers.has("sec-fetch-site") => return Err(foreign()),
         None | Some("same-origin" | "none") => {}
@@ -140,11 +140,11 @@ pub fn shown_token(head: &Head) -> Option<Shown> {
 }
 
 /// How a request has come, which says what it may do without a token.
-pub fn way(head: &Head, peer: Peer, local_ip: Option<IpAddr>, config: &HttpConfig) -> Way {
+pub fn way(head: &Head, peer: Peer, config: &HttpConfig) -> Way {
     let named = head.headers.all("host").map(std::str::from_utf8);
     let named = named.chain(head.authority.as_deref().map(Ok));
     let sites =
-        named.map(|host| host.map_or(Site::Foreign, |host| site_of(host, local_ip, config)));
+        named.map(|host| host.map_or(Site::Foreign, |host| site_of(host, peer.reached, config)));
     let has = |name: &&str| head.headers.has(name);
     Way {
         user: peer.user,
@@ -193,7 +193,7 @@ pub fn with_rights(head: &Head, name: Option<String>, granted: Rights) -> Caller
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::http::wire::head;
+    use crate::http::message::head;
 
     fn status(fields: &str, ip: &str, hosts: &[&str]) -> u16 {
         let head =
@@ -245,11 +245,11 @@ mod tests {
             let text = format!("POST {target} HTTP/1.0\r\n{fields}\r\n\r\n");
             let peer = Peer {
                 address: None,
+                reached: (!ip.is_empty()).then(|| ip.parse().unwrap()),
                 user: None,
                 is_local: true,
             };
-            let ip = (!ip.is_empty()).then(|| ip.parse().unwrap());
-            super::way(&head::parse(text.as_bytes()).unwrap(), peer, ip, &config)
+            super::way(&head::parse(text.as_bytes()).unwrap(), peer, &config)
         };
         for (target, fields, ip, wanted) in [
             ("/", "Host: localhost:1", "127.0.0.1", Site::Loopback),

@@ -3,7 +3,7 @@
 //! A right token is let in all the same, since nobody finds one by guessing. A password may be a word: it is not even
 //! looked at while its sender's address is shut out.
 
-use super::request::Peer;
+use super::wire::peer::Peer;
 use crate::core::time::Boot;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -129,6 +129,7 @@ mod tests {
         Peer {
             address: (!address.is_empty())
                 .then(|| std::net::SocketAddr::new(address.parse().unwrap(), 1)),
+            reached: None,
             user: None,
             is_local: false,
         }

@@ -6,8 +6,9 @@
 //! # For those who write handlers
 //!
 //! A [`Handler`] is asked for an [`Answer`] to each complete [`Request`]; `None` means that the path is not its own,
-//! and the next one is asked. It runs on one of a few worker threads and may use the disk, but must not sleep: what
-//! is not ready is a [`Wait`], what is long or endless a [`Source`]. It must not panic.
+//! and the next one is asked. It runs on the thread of its connection, and may use the disk. A few requests are answered
+//! at a time: whatever takes long is waited for with [`Request::waiter`], which lets others go on meanwhile. It must
+//! not panic.
 //!
 //! ```ignore
 //! struct Ping;
@@ -25,47 +26,51 @@
 //! - Ask `request.caller.may(Right::Push)` and the like for everything: the wire has checked host, origin and token,
 //!   but not what the request does. Requests with safe methods never have more than `Right::Read`.
 //! - [`Request::segments`] takes a path apart; only [`crate::core::id::JobId`] makes a file name of a part.
-//! - [`wait_for_end`] is how to answer when a job has ended; [`Door::submit`] is how to accept one.
+//! - [`wait_for_end`] waits until a job has ended; [`Door::submit`] accepts one.
+//! - An answer that is large or endless is an [`Answer::Stream`], a loop over [`Outgoing::write`] and
+//!   [`Outgoing::wait`].
 //! - Nothing of a job's `env` may go out: use [`shown`].
 
 pub mod answer;
 pub mod dialect;
 pub mod door;
-pub mod events;
 mod gate;
 mod guesses;
+pub mod message;
 mod native;
-pub mod problem;
 pub mod request;
+mod server;
 pub mod sse;
 pub mod submit;
 mod together;
 pub mod tokens;
 mod ui;
-pub mod wake;
+mod waiting;
 pub mod wire;
 
-pub use answer::{Answer, Next, PIECE, Response, Source, Wait, Woken};
+pub use answer::Answer;
 pub use door::Door;
 pub use gate::check_site;
-pub use request::{Headers, Method, Peer, Request};
+pub use message::headers::Headers;
+pub use message::method::Method;
+pub use message::problem;
+pub use message::response::Response;
+pub use request::Request;
+pub use server::Server;
 pub use submit::Refusal;
-pub use wake::Topic;
+pub use waiting::{Ended, look_for_end, wait_for_end};
+pub use wire::outgoing::{Outgoing, PIECE};
+pub use wire::peer::Peer;
+pub use wire::waiter::Woken;
+pub use wire::wake::Topic;
 
 pub use crate::core::config::rights::{Caller, Right, Rights};
 
+use crate::core::config::Config;
 use crate::core::config::http::Dialect;
-use crate::core::id::JobId;
-use crate::core::time::Boot;
-use crate::daemon::Service;
-use crate::spool::{Found, Where};
-use dialect::jobrunner;
-use problem::Rebuff;
-use std::io;
+use crate::spool::Found;
+use problem::Refused;
 use std::sync::Arc;
-use std::time::Duration;
-use wire::listen::Listener;
-use wire::{Limits, Running};
 
 /// Refuses callers without this right, in the form of one's own protocol: `say` makes an answer of status and text.
 fn require(
@@ -105,7 +110,7 @@ pub trait Handler: Send + Sync {
     /// How clients of this handler are told that a request was refused before the handler could be asked. Of the
     /// request only method, path and query are known. `None`: its path is not one of this handler's, or a problem is
     /// what its clients expect.
-    fn rebuff(&self, _request: &Request, _status: u16, _why: &str) -> Option<Response> {
+    fn refusal(&self, _request: &Request, _status: u16, _why: &str) -> Option<Response> {
         None
     }
 }
@@ -130,50 +135,32 @@ impl Router {
     }
 
     /// The answer of the first handler that has one.
-    pub fn answer(&self, request: &Request, door: &Arc<Door>) -> Answer {
-        let config = door.config();
+    pub fn answer(&self, request: &Request, door: &Arc<Door>, config: &Config) -> Answer {
         self.asked(&config.http.dialects)
             .find_map(|handler| handler.answer(request, door))
             .unwrap_or_else(|| problem::new(404, "there is nothing at this path").into())
     }
 
     /// What a client is told that is refused before any handler is asked; `request` is what is known of its request.
-    pub fn say(&self, rebuff: Rebuff, request: Option<&Request>, door: &Door) -> Response {
+    pub fn refuse(&self, refused: Refused, request: Option<&Request>, door: &Door) -> Response {
         let config = door.config();
-        let (status, why) = (rebuff.status, rebuff.why);
+        let (status, why) = (refused.status, refused.why);
         let known = request.and_then(|request| {
             self.asked(&config.http.dialects)
-                .find_map(|handler| handler.rebuff(request, status, &why))
+                .find_map(|handler| handler.refusal(request, status, &why))
         });
         let mut response = known.unwrap_or_else(|| problem::new(status, &why));
-        for (name, value) in rebuff.headers {
+        for (name, value) in refused.headers {
             response.headers.retain(|(known, _)| *known != name);
             response = response.header(name, value);
         }
-        response.after(rebuff.delay)
+        response.after(refused.delay)
     }
 
     fn asked<'r>(&'r self, dialects: &'r [Dialect]) -> impl Iterator<Item = &'r dyn Handler> {
         let is_on = |dialect: Option<Dialect>| dialect.is_none_or(|d| dialects.contains(&d));
         let handlers = self.0.iter().filter(move |(dialect, _)| is_on(*dialect));
         handlers.map(|(_, handler)| handler.as_ref())
-    }
-}
-
-/// All that is understood here.
-fn router(jobrunner: Option<jobrunner::Settings>) -> Router {
-    let router = Router::default().with(native::Native);
-    #[cfg(feature = "url")]
-    let router = router.with_dialect(Dialect::Hq, dialect::hq::Hq);
-    // After hq's, which answers below /ui/internal.
-    let router = router
-        .with(ui::Ui)
-        .with_dialect(Dialect::Qmd, dialect::qmd::Qmd);
-    match jobrunner {
-        Some(settings) => {
-            router.with_dialect(Dialect::Jobrunner, jobrunner::Jobrunner::new(settings))
-        }
-        None => router,
     }
 }
 
@@ -196,117 +183,4 @@ pub fn shown_to(request: &Request, found: &Found) -> String {
 fn brief(found: &Found) -> String {
     let (id, state) = (found.id.as_str(), found.at.state().as_str());
     format!("{}\n", serde_json::json!({"id": id, "state": state}))
-}
-
-/// How a [`wait_for_end`] ended.
-#[derive(Debug)]
-pub enum Ended {
-    /// The job is over; its record carries its end.
-    Over(Box<Found>),
-    /// It is not over, and time is up.
-    Late(Box<Found>),
-    /// There is no such job, or not any more.
-    Gone,
-    /// The spool could not be read.
-    Failed(io::Error),
-}
-
-/// Answers with what `then` makes of a job's end, or of the job as it is at `until`. Costs no thread meanwhile.
-pub fn wait_for_end(
-    door: Arc<Door>,
-    id: JobId,
-    until: Option<Boot>,
-    then: impl FnOnce(Ended) -> Answer + Send + 'static,
-) -> Answer {
-    look_for_end(door, id, until, Box::new(then), Woken::Changed)
-}
-
-type Then = Box<dyn FnOnce(Ended) -> Answer + Send>;
-
-fn look_for_end(
-    door: Arc<Door>,
-    id: JobId,
-    until: Option<Boot>,
-    then: Then,
-    woken: Woken,
-) -> Answer {
-    let waits = matches!(woken, Woken::Changed | Woken::Draining);
-    match door.spool().find(&id) {
-        // Its record may be large, and those who wait for it many: it is read when it is told.
-        Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) if waits => {
-            return wait_on(door, id, until, then);
-        }
-        Ok(_) => {}
-        Err(e) => return then(Ended::Failed(e)),
-    }
-    match door.spool().get(&id) {
-        Ok(Some(found)) if found.is_over() => then(Ended::Over(Box::new(found))),
-        Ok(Some(_)) if waits => wait_on(door, id, until, then),
-        Ok(Some(found)) => then(Ended::Late(Box::new(found))),
-        Ok(None) => then(Ended::Gone),
-        Err(e) => then(Ended::Failed(e)),
-    }
-}
-
-fn wait_on(door: Arc<Door>, id: JobId, until: Option<Boot>, then: Then) -> Answer {
-    Answer::Wait(Wait {
-        on: vec![Topic::Job(id.clone())],
-        until,
-        again: Box::new(move |woken| look_for_end(door, id, until, then, woken)),
-    })
-}
-
-/// The door while it is open.
-pub struct Server {
-    running: Running,
-    kept: Vec<Listener>,
-}
-
-/// How long answers that are on their way may take when the daemon exits, and when it is replaced.
-const AT_EXIT: Duration = Duration::from_secs(5);
-const AT_UPGRADE: Duration = Duration::from_secs(1);
-
-impl Server {
-    /// Opens the door; with jobrunner's paths, if there is a command for them.
-    pub fn open(
-        door: Door,
-        listeners: Vec<Listener>,
-        jobrunner: Option<jobrunner::Settings>,
-    ) -> io::Result<Self> {
-        let limits = Limits {
-            connections: door.config().http.connections,
-            ..Limits::default()
-        };
-        for listener in &listeners {
-            log::info!("http: listening on {}", listener.address);
-            listener.check_owners();
-        }
-        let running = Running::start(Arc::new(door), router(jobrunner), limits, listeners)?;
-        Ok(Self {
-            running,
-            kept: Vec::new(),
-        })
-    }
-}
-
-impl Service for Server {
-    fn drain(&mut self) {
-        self.running.drain();
-    }
-
-    fn pass_on(&mut self) -> Vec<(&'static str, String)> {
-        self.kept = self.running.close(AT_UPGRADE, true);
-        vec![Listener::pass_on(&self.kept)]
-    }
-
-    fn resume(&mut self) {
-        let listeners = std::mem::take(&mut self.kept);
-        if let Err(e) = self.running.resume(listeners) {
-            log::error!("http: {e}; no more requests are answered");
-        }
-    }
-
-    fn close(&mut self) {
-        drop(self.running.close(AT_EXIT, false));
-    }
 }

@@ -1,6 +1,7 @@
 //! Accepting a job from a client: what the caller may ask for, and whether there is room for it.
 
-use super::answer::Response;
+use super::message::response::Response;
+use super::problem::status_of;
 use super::{Door, problem};
 use crate::core::config::Config;
 use crate::core::config::rights::{Caller, Right};
@@ -52,18 +53,6 @@ impl Refusal {
             507 => response.header("Retry-After", 60),
             _ => response,
         }
-    }
-}
-
-/// The status for what the system refused.
-pub fn status_of(e: &io::Error) -> u16 {
-    match e.raw_os_error() {
-        // A queue's directory and a job's file want the same name in `pending/`.
-        Some(libc::ENOTDIR | libc::EISDIR) => 409,
-        Some(libc::ENOSPC | libc::EDQUOT) => 507,
-        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM) => 503,
-        None if e.kind() == io::ErrorKind::ResourceBusy => 503,
-        Some(_) | None => 500,
     }
 }
 

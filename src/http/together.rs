@@ -99,7 +99,7 @@ impl Door {
 
 /// True for what is wrong with the spool, and not with one job.
 fn concerns_all(e: &SubmitError) -> bool {
-    matches!(e, SubmitError::Io(e) if super::submit::status_of(e) != 409)
+    matches!(e, SubmitError::Io(e) if super::problem::status_of(e) != 409)
 }
 
 /// What is written of a job under this number.

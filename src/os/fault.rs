@@ -1,6 +1,6 @@
-//! Faults for negative controls: a crash test must fail when the step that it is about is left out.
+//! Faults for negative controls: each crash test must fail when the one step it is about is left out.
 //!
-//! `PIRN_FAULTS=a,b` leaves steps out, in debug builds only.
+//! `PIRN_FAULTS=a,b` switches them on, in debug builds only; a release build has no such switch.
 
 /// A step that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +15,17 @@ pub enum Fault {
     NoOnceSync,
     /// Logs are not locked for their jobs.
     NoLogLock,
-    /// The daemon does not look for live processes of an earlier one.
+    /// Live processes of an earlier daemon are not looked for.
     NoAdoption,
-    /// A try that a killed daemon began is not counted.
+    /// The try that a killed daemon began is not counted.
     NoTryCount,
-    /// A claimed file is not compared with the one that was judged.
+    /// What is claimed is not compared with what was judged.
     NoClaimCheck,
-    /// A record replaces any file of its name, or none.
+    /// A record replaces whatever has its name, or nothing.
     NoExchange,
-    /// Only the process group of a job's leader is killed.
+    /// Only the leader's process group is killed.
     NoSweep,
-    /// A file is taken while it is being written.
+    /// A file that is being written is taken all the same.
     NoWriterCheck,
 }
 
@@ -55,7 +55,7 @@ impl Fault {
         !words.is_empty() && words.split(',').any(|word| word == self.as_str())
     }
 
-    /// False: a release build leaves no step out.
+    /// True when this step is to be left out: never, in a release build.
     #[cfg(not(debug_assertions))]
     pub const fn is_on(self) -> bool {
         false

@@ -1,14 +1,14 @@
-//! inotify(7), reduced to the events that a spool needs.
+//! inotify(7), reduced to what a spool needs: "something happened to this name".
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// The events that a watch reports.
+/// What to be told about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// Files that come, go, or are closed after writing.
+    /// Files that come, go or are closed after writing.
     Everything,
     /// Files that come by rename and files that go.
     Moves,
@@ -16,12 +16,12 @@ pub enum Interest {
     Growth,
 }
 
-/// A change of a file or directory.
+/// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileChange {
-    /// A file was moved to this name, or a directory was made.
+    /// The name is there: moved to the directory, or made a directory.
     Came,
-    /// A file was made, or closed after writing. Others may still be writing it.
+    /// The name is there, or has new content, and who wrote it may not be through with it.
     Written,
     /// The name was unlinked.
     Removed,
@@ -29,49 +29,49 @@ pub enum FileChange {
     MovedAway,
     /// The watched file was written to.
     Grew,
-    /// The watched directory itself was removed or moved; its watch may have ended.
+    /// The watched directory itself is gone or was moved; its watch may be dead.
     Lost,
-    /// The kernel dropped events: any change may have been missed.
+    /// Events were dropped: look at everything.
     Overflow,
 }
 
 /// One event.
 #[derive(Debug, Clone)]
 pub struct FileEvent {
-    /// The watch that reports it; `None` on overflow.
+    /// Which watch; `None` on overflow.
     pub watch: Option<Watch>,
-    /// The change.
+    /// What happened.
     pub change: FileChange,
-    /// The name in the directory; empty if the change is one of the watched file or directory itself.
+    /// To which name in the directory; empty when it concerns the watched thing itself.
     pub name: OsString,
 }
 
-/// A watch on a file or directory.
+/// One watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Watch(WatchDescriptor);
 
-/// A queue of events from some watches.
+/// A queue of events.
 #[derive(Debug)]
 pub struct Watcher(Inotify);
 
-/// The length of an event without its name.
+/// The head of an event as the kernel writes it.
 const HEAD: usize = 16;
 
-/// The greatest length of a name with its padding: NAME_MAX is 255.
+/// The longest name, as it is filled up: NAME_MAX is 255.
 const LONGEST_NAME: usize = 256;
 
-/// How many bytes are read at a time. An event that does not fit stays for the next time.
+/// What is read at a time; the kernel leaves an event that does not fit for the next time.
 const BUFFER: usize = 4096;
 
 impl Watcher {
-    /// A queue without watches. Reading it does not block.
+    /// An empty one, which never blocks in `read`.
     pub fn new() -> io::Result<Self> {
         Ok(Self(Inotify::init(
             InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK,
         )?))
     }
 
-    /// Watches an open file or directory, whatever its name.
+    /// Watches an open file or directory: the inode, whatever it is called.
     pub fn add(&self, fd: impl AsFd, interest: Interest) -> io::Result<Watch> {
         let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
         let moves =
@@ -88,24 +88,24 @@ impl Watcher {
         Ok(Watch(self.0.add_watch(path.as_str(), mask)?))
     }
 
-    /// Ends a watch, unless it has ended already.
+    /// Ends a watch; that it has ended already is no error.
     pub fn remove(&self, watch: Watch) {
         let _ = self.0.rm_watch(watch.0);
     }
 
-    /// Reads events, possibly none. There may be more.
+    /// The events that are there, possibly none.
     pub fn read(&self) -> io::Result<Vec<FileEvent>> {
         Ok(self.read_some()?.0)
     }
 
-    /// Reads events, and tells whether there may be more.
+    /// Some of the events that are there, and whether there may be more.
     pub fn read_some(&self) -> io::Result<(Vec<FileEvent>, bool)> {
         let events = match self.0.read_events() {
             Ok(events) => events,
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok((Vec::new(), false)),
             Err(e) => return Err(e.into()),
         };
-        // An event is 16 bytes and a name that ends in NUL, padded to a multiple of 16 (inotify(7)).
+        // An event is a head of 16 bytes and a name that ends in NUL and is filled up to a multiple of 16 (inotify(7)).
         let size = |name: &Option<OsString>| match name {
             Some(name) => HEAD + (name.len() + 1).next_multiple_of(HEAD),
             None => HEAD,

@@ -1,4 +1,6 @@
-//! Calls of the kernel behind safe types, and the only `unsafe` code. It decides nothing about jobs.
+//! The rim: everything that touches the kernel, and the only place with `unsafe`.
+//!
+//! Thin wrappers that take and give safe types. No policy lives here.
 #![allow(unsafe_code)]
 
 pub mod cgroup;
@@ -16,6 +18,7 @@ pub mod probe;
 pub mod procfs;
 pub mod random;
 pub mod signals;
+pub mod socket;
 pub mod spawn;
 pub mod spawning;
 pub mod thread;

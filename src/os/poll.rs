@@ -1,4 +1,4 @@
-//! Waiting for many descriptors at once, or for another thread.
+//! Waiting for many descriptors at once, and being woken from other threads.
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -23,30 +23,30 @@ impl Poller {
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, number))?)
     }
 
-    /// Adds a descriptor that is reported only when it is [armed](Self::arm).
+    /// Adds a descriptor that is told of once, when it is [armed](Self::arm).
     pub fn add_armed(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
         Ok(self.0.add(fd, EpollEvent::new(flags, number))?)
     }
 
-    /// Lets a descriptor be reported once more.
+    /// The next time that it is readable is told of.
     pub fn arm(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
         Ok(self.0.modify(fd, &mut EpollEvent::new(flags, number))?)
     }
 
-    /// Removes a descriptor.
+    /// Takes a descriptor out.
     pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(self.0.delete(fd)?)
     }
 
-    /// Waits until a descriptor is readable, at most this long; `None`: without limit. Gives the numbers.
+    /// Waits until something is readable, at most this long. `None`: for as long as it takes. Gives the numbers.
     pub fn wait(&self, longest: Option<Duration>) -> io::Result<Vec<u64>> {
         let mut events = [EpollEvent::empty(); 32];
         loop {
             match self.0.wait(&mut events, timeout(longest)) {
                 Ok(n) => return Ok(events[..n].iter().map(EpollEvent::data).collect()),
-                // A wait without limit goes on: a tracer that attaches interrupts it.
+                // Who waits for as long as it takes is not to be woken for nothing: a tracer that attaches does this.
                 Err(nix::Error::EINTR) if longest.is_none() => {}
                 Err(nix::Error::EINTR) => return Ok(Vec::new()),
                 Err(e) => return Err(e.into()),
@@ -55,7 +55,7 @@ impl Poller {
     }
 }
 
-/// Rounds up: waits that end too early would follow each other until the deadline.
+/// Rounded up: a deadline that is looked at too early would be looked at again and again.
 fn timeout(longest: Option<Duration>) -> EpollTimeout {
     match longest {
         None => EpollTimeout::NONE,
@@ -65,55 +65,25 @@ fn timeout(longest: Option<Duration>) -> EpollTimeout {
     }
 }
 
-/// The reports wanted of a descriptor. Errors are always reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Want {
-    /// It is readable.
-    pub read: bool,
-    /// It is writable.
-    pub write: bool,
-    /// The other end sends no more.
-    pub hangup: bool,
-}
-
-impl Want {
-    fn flags(self) -> EpollFlags {
-        let mut flags = EpollFlags::empty();
-        flags.set(EpollFlags::EPOLLRDHUP, self.hangup);
-        flags.set(EpollFlags::EPOLLIN, self.read);
-        flags.set(EpollFlags::EPOLLOUT, self.write);
-        flags
-    }
-}
-
-/// A report of a descriptor.
+/// What can be done with a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ready {
     /// Its number.
     pub number: u64,
-    /// Reading does not block: it gives bytes, the end or an error.
-    pub read: bool,
-    /// Writing does not block, or gives an error.
-    pub write: bool,
-    /// The other end sends no more.
+    /// The other end sends nothing more.
     pub hangup: bool,
-    /// The other end is gone: it receives no more either.
+    /// The other end is gone: nothing can be sent either.
     pub gone: bool,
 }
 
 impl Poller {
-    /// Adds a descriptor, to be reported as `want` says.
-    pub fn watch(&self, fd: impl AsFd, number: u64, want: Want) -> io::Result<()> {
-        Ok(self.0.add(fd, EpollEvent::new(want.flags(), number))?)
+    /// Adds a socket to be told about once when its peer sends nothing more, and once when it is gone.
+    pub fn add_hangup(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
+        let flags = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
+        Ok(self.0.add(fd, EpollEvent::new(flags, number))?)
     }
 
-    /// Changes the reports wanted of a descriptor.
-    pub fn change(&self, fd: impl AsFd, number: u64, want: Want) -> io::Result<()> {
-        let mut event = EpollEvent::new(want.flags(), number);
-        Ok(self.0.modify(fd, &mut event)?)
-    }
-
-    /// Waits until a descriptor is to be reported, at most this long; `None`: without limit.
+    /// As [`Self::wait`], and tells what can be done.
     pub fn wait_for(&self, longest: Option<Duration>) -> io::Result<Vec<Ready>> {
         let mut events = [EpollEvent::empty(); 128];
         let n = match self.0.wait(&mut events, timeout(longest)) {
@@ -123,43 +93,40 @@ impl Poller {
         };
         let ready = |event: &EpollEvent| {
             let is = |flags| event.events().intersects(flags);
-            let broken = EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR;
             Ready {
                 number: event.data(),
-                read: is(EpollFlags::EPOLLIN | broken),
-                write: is(EpollFlags::EPOLLOUT | broken),
                 hangup: is(EpollFlags::EPOLLRDHUP),
-                gone: is(broken),
+                gone: is(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR),
             }
         };
         Ok(events[..n].iter().map(ready).collect())
     }
 }
 
-/// True if a descriptor is readable.
+/// True when a descriptor can be read without waiting.
 pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut wanted = [nix::poll::PollFd::new(fd, nix::poll::PollFlags::POLLIN)];
     nix::poll::poll(&mut wanted, nix::poll::PollTimeout::ZERO).is_ok_and(|n| n > 0)
 }
 
-/// A descriptor that another thread can make readable.
+/// A bell that another thread can ring.
 #[derive(Debug)]
 pub struct Bell(EventFd);
 
 impl Bell {
-    /// A bell that is not rung.
+    /// A silent one.
     pub fn new() -> io::Result<Self> {
         Ok(Self(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?))
     }
 
-    /// Makes it readable, if it is not.
+    /// Rings it. EAGAIN means that it has been ringing for long: fine.
     pub fn ring(&self) {
         let _ = self.0.write(1);
     }
 
-    /// Makes it unreadable.
+    /// Silences it.
     pub fn silence(&self) {
         let _ = self.0.read();
     }

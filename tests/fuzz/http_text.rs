@@ -1,9 +1,10 @@
 //! The laws for any bytes on a connection: the head of a request, and a body in chunks.
 
 use pirn::core::config::http::HttpConfig;
-use pirn::http::request::{Method, decode};
-use pirn::http::wire::body::Body;
-use pirn::http::wire::head::{self, Framing, Head, MAX_FIELDS, MAX_TARGET};
+use pirn::http::message::MAX_TARGET;
+use pirn::http::message::body::Body;
+use pirn::http::message::head::{self, Framing, Head, MAX_FIELDS};
+use pirn::http::message::{method::Method, percent::decode};
 
 /// A head ends at the same place however its bytes arrive, and is read in one way only.
 pub fn http_head(data: &[u8]) {

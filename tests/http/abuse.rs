@@ -256,8 +256,9 @@ fn a_thousand_idle_connections() {
         .collect();
     // Those who have been idle for longest make room.
     assert_alive(&spool, port);
+    // One for each connection that there is room for, and a few that make room just now.
     assert!(
-        threads() <= before + 24,
+        threads() <= before + 512 + 24,
         "{before} threads, then {}",
         threads()
     );

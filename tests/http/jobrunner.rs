@@ -596,9 +596,9 @@ fn an_answer_that_is_lost_is_no_refusal() {
     spool.wait_for("the door to open", || !spool.ports().is_empty());
     let mut caller = begin(spool.ports()[0], 1);
     spool.wait_note("1");
-    // The thread that goes on with what waits.
-    let later = spool.thread("http-later");
-    let shortage = Injection::in_thread(&spool, later, "openat:error=EMFILE");
+    // The thread that waits for the end.
+    let waiting = spool.thread("http-conn");
+    let shortage = Injection::in_thread(&spool, waiting, "openat:error=EMFILE");
     gate.open(1);
     let reply = caller.reply();
     assert_eq!(reply.status, 500, "{}", reply.text());

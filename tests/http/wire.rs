@@ -292,7 +292,9 @@ fn no_request_is_lost_in_upgrades() {
 #[test]
 fn an_idle_door_does_nothing() {
     let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
-    assert_eq!(ask(port, "GET", "/v1/jobs", &[], "").status, 200);
+    let mut idle = Conn::to(port);
+    idle.ask("GET", "/v1/jobs", &[], "");
+    assert_eq!(idle.reply().status, 200);
     // How often each thread of the door went to sleep: one that polls, or is woken, does so again.
     let switches = || -> Vec<(String, String)> {
         let dir = format!("/proc/{}/task", spool.daemon_pid().unwrap());

@@ -1,4 +1,5 @@
-//! `http` in `config.json`: settings of the HTTP server. `pirn serve --http` starts it.
+//! `http` in `config.json`: settings of the HTTP door. They say nothing about whether it is open: `pirn serve
+//! --http` does.
 
 use super::allow::Allow;
 use super::network::Network;
@@ -8,7 +9,7 @@ use base64::Engine as _;
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// A protocol of another job server that the HTTP server understands beside pirn's own.
+/// A protocol of another job server that is understood beside pirn's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// hq.
@@ -36,42 +37,42 @@ impl Dialect {
 /// The settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpConfig {
-    /// Host names that a request may name, beside `localhost` and the addresses that the server listens on.
+    /// Host names that requests may be for, beside `localhost` and the addresses that are listened on.
     pub hosts: Vec<String>,
     /// The file with the tokens; relative to the spool.
     pub tokens: String,
     /// The rights of callers without a token.
     pub tokenless: Tokenless,
-    /// The dialects that the server understands.
+    /// The dialects that are understood.
     pub dialects: Vec<Dialect>,
     /// Most connections at a time. Read at the start only.
     pub connections: usize,
-    /// The hosts that jobs may call.
+    /// Where jobs may call.
     pub url_allow: Allow,
-    /// The secret that signs calls.
+    /// What calls are signed with.
     pub webhook_secret: Option<Secret>,
     /// The file with the names of the scripts that qmd's callers may run; relative to the spool. `None`: all.
     pub qmd_whitelist: Option<String>,
 }
 
-/// A secret of Standard Webhooks as the config has it: `whsec_` and 24 to 64 bytes in base64.
+/// A secret of Standard Webhooks, as it was given: `whsec_` and 24 to 64 bytes in base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Checks the text. The error does not repeat it.
+    /// Reads it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let secret = Self(text.to_owned());
         match secret.key() {
             Some(key) if (24..=64).contains(&key.len()) => Ok(secret),
-            // Errors go to logs, so that they do not repeat the secret.
+            // What was given is not repeated: errors go to logs.
             Some(_) | None => {
                 Err("expected whsec_ followed by 24 to 64 bytes in base64".to_owned())
             }
         }
     }
 
-    /// The text in the config.
+    /// The text that was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -116,7 +117,7 @@ const HTTP_FIELDS: [&str; 9] = [
     "qmd_whitelist",
 ];
 
-/// Reads the object `http`.
+/// Reads the object.
 pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
     let mut http = HttpConfig::default();
     for (key, raw) in o.fields() {
@@ -152,7 +153,7 @@ fn rights(raw: &RawValue) -> Result<Rights, String> {
     Rights::parse(&json::strings(raw)?.join(","))
 }
 
-/// Reads an entry of `trust`: an address or a user, and the rights.
+/// One entry of `trust`: whom it is about, by address or by user, and the rights.
 fn trust(o: &Object<'_>) -> Result<Trust, JsonError> {
     let (mut who, mut granted) = (None, None);
     for (key, raw) in o.fields() {

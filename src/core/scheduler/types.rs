@@ -1,4 +1,4 @@
-//! The events that the scheduler takes in, and the actions that it asks for.
+//! What the scheduler is told and what it asks for.
 
 use crate::core::config::pauses::Pauses;
 use crate::core::config::{Config, Only, Terms};
@@ -21,43 +21,43 @@ pub struct Stamp {
     pub size: u32,
 }
 
-/// A complete job file in `pending/`: the fields that decide when the job runs.
+/// A job file that was seen complete in `pending/`, reduced to what decides when it runs.
 #[derive(Debug, Clone)]
 pub struct Ticket {
     /// Its name.
     pub id: JobId,
     /// The queue whose directory it is in.
     pub queue: QueueName,
-    /// The file that these fields were read from.
+    /// Which file this was.
     pub stamp: Stamp,
-    /// Jobs of a higher priority run first.
+    /// Higher first.
     pub priority: i32,
-    /// When the job was made. Among jobs of one priority, the oldest runs first.
+    /// Earlier first among equals: when the job was made.
     pub made: Wall,
-    /// It is not started before this date.
+    /// Not before this date.
     pub not_before: Option<Wall>,
-    /// It is not started before this much time has passed: the rest of a backoff.
+    /// Not before this much time has passed (the rest of a backoff).
     pub wait: Option<Duration>,
-    /// It is not started after this date.
+    /// Not after this date.
     pub expires: Option<Wall>,
-    /// Jobs with the same group run one at a time.
+    /// One at a time with the others of this name.
     pub group: Option<Box<str>>,
-    /// The jobs that it comes after.
+    /// Jobs that must end first.
     pub parents: Vec<Parent>,
 }
 
 /// A job that another comes after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
-    /// Its id.
+    /// Which.
     pub id: JobId,
-    /// Whether it must complete.
+    /// Must it complete, or is any end good enough?
     pub need: Need,
-    /// Its state by the directories when the child arrived.
+    /// What the directories said when the child arrived.
     pub seen: ParentState,
 }
 
-/// The end of a parent that its child waits for.
+/// What is wanted of a parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// `after`: it must complete.
@@ -66,58 +66,58 @@ pub enum Need {
     End,
 }
 
-/// The state of a parent.
+/// What is known of a parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParentState {
     /// In `complete/`.
     Complete,
     /// In `failed/`.
     Failed,
-    /// It waits or runs, or does not exist yet.
+    /// Neither: waiting, running, or not there yet.
     Open,
 }
 
-/// The reason why a job was not started.
+/// Why a start did not happen.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    /// Its file was gone when it was to be claimed.
+    /// The file was gone when it should have been claimed.
     Gone,
-    /// Its file is another one than the scheduler knows.
+    /// The file is not the one that was scheduled.
     Changed,
     /// Processes of an earlier try may still be alive.
     Busy,
-    /// The machine has no process, memory or descriptor for it now. This is no try.
+    /// No processes, memory or descriptors to be had just now. Not a try.
     Resources,
-    /// Its program cannot be started, now or later. This is a try.
+    /// The program cannot be started, now or later. A try.
     Impossible {
         /// The number of that try.
         attempt: u32,
-        /// The terms of the job.
+        /// What holds for the job.
         terms: Box<Terms>,
     },
 }
 
-/// The place to which a user moved a running job's file.
+/// Where the user put a running job's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MovedTo {
-    /// `pending/`.
+    /// Back into `pending/`.
     Pending,
-    /// `failed/` or `complete/`.
+    /// Into `failed/` or `complete/`.
     Ended,
-    /// Outside the spool, or the file was removed.
+    /// Out of the spool, or removed.
     Gone,
 }
 
-/// The place where a commit left the job's file.
+/// Where a commit left the job's file.
 #[derive(Debug, Clone)]
 pub enum CommittedTo {
-    /// `complete/`.
+    /// In `complete/`.
     Complete,
-    /// `failed/`.
+    /// In `failed/`.
     Failed,
-    /// `pending/`, for the next try.
+    /// In `pending/`, to be tried again.
     Pending(Box<Ticket>),
-    /// Another place, or the file is gone: the scheduler forgets the job.
+    /// Nowhere that concerns the scheduler.
     Gone,
 }
 
@@ -126,224 +126,224 @@ pub enum CommittedTo {
 pub struct Policy {
     /// Jobs at a time.
     pub slots: usize,
-    /// The settings, for their pauses and queue slots.
+    /// Pauses and queue slots.
     pub config: Arc<Config>,
-    /// Pauses that are files.
+    /// Pauses that are no settings.
     pub pauses: Pauses,
     /// The queues that are served.
     pub only: Only,
 }
 
 impl Policy {
-    /// The slots of a queue, and whether it is closed, so that no job is started from it.
+    /// The slots of a queue, and whether it is closed: nothing is started from it.
     pub(super) fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
         let slots = self.config.slots_of(queue);
         (
-            // A daemon without slots starts no job at all.
+            // A daemon without slots starts nothing at all.
             slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
             self.config.is_paused(queue) || self.pauses.has(queue) || !self.only.serves(queue),
         )
     }
 }
 
-/// Numbers of jobs.
+/// Jobs by what they are doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Jobs that wait.
+    /// Not started yet, for whatever reason.
     pub waiting: usize,
-    /// Jobs that hold a slot.
+    /// Holding a slot.
     pub running: usize,
-    /// Jobs that ended, but whose file is not yet in its place.
+    /// Ended, their file not yet in place.
     pub ending: usize,
 }
 
-/// Something that happened to a job, a queue or the daemon.
+/// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A complete job file is in `pending/`.
     Arrived(Box<Ticket>),
-    /// A waiting job's file is gone from this queue's directory.
+    /// A job file that was in this queue's directory is gone.
     Withdrawn {
-        /// The job.
+        /// Its name.
         id: JobId,
-        /// The queue.
+        /// The queue it was in.
         queue: QueueName,
     },
-    /// The job's program runs.
+    /// The program runs.
     Started {
-        /// The job.
+        /// Whose.
         id: JobId,
         /// The number of this try.
         attempt: u32,
-        /// The terms of the job.
+        /// What holds for the job.
         terms: Box<Terms>,
     },
-    /// The job was not started.
+    /// A start did not happen.
     Refused {
-        /// The job.
+        /// Whose.
         id: JobId,
-        /// The reason.
+        /// Why.
         why: Refusal,
     },
     /// A job of an earlier daemon was found alive.
     Adopted {
-        /// The job, with the queue that it came from.
+        /// Which, with the queue it came from.
         ticket: Box<Ticket>,
         /// The number of this try.
         attempt: u32,
-        /// The terms of the job.
+        /// What holds for the job.
         terms: Box<Terms>,
-        /// The time since its start.
+        /// How long it has been running.
         ran: Duration,
     },
-    /// The job's leader ended. This comes after `Started` or `Adopted`.
+    /// The leader ended.
     Ended {
-        /// The job.
+        /// Whose.
         id: JobId,
-        /// How it ended.
+        /// How.
         exit: Exit,
         /// True when no other process of the job is left.
         alone: bool,
     },
     /// No process of the job is left.
     Swept {
-        /// The job.
+        /// Whose.
         id: JobId,
     },
-    /// The end of the job's try is recorded, and its file is in its place.
+    /// The job's file is where it belongs.
     Committed {
-        /// The job.
+        /// Whose.
         id: JobId,
-        /// The place.
+        /// Where.
         place: CommittedTo,
     },
-    /// A user moved the file of a running job.
+    /// The user took the file of a running job away.
     ActiveMoved {
-        /// The job.
+        /// Whose.
         id: JobId,
-        /// The new place.
+        /// Where to.
         to: MovedTo,
     },
     /// The log of a running job is larger than its `max_log`.
     LogFull {
-        /// The job.
+        /// Whose.
         id: JobId,
     },
-    /// A user put a job that others come after into `complete/` or `failed/`.
+    /// A job that others come after was put into `complete/` or `failed/` by hand.
     ParentMoved {
-        /// The job.
+        /// Which.
         id: JobId,
-        /// True for `complete/`.
+        /// Into `complete/`?
         complete: bool,
     },
     /// The settings changed.
     Configured(Box<Policy>),
-    /// A queue's directory is about to be read for the first time. No job is started from it until then.
+    /// A queue's directory is about to be read for the first time: nothing is started from it.
     Found(QueueName),
-    /// That directory was read.
+    /// It was read.
     Read(QueueName),
-    /// The disk has too little room for jobs: none is started.
+    /// There is too little room to start anything.
     Hold,
-    /// The disk has room again.
+    /// There is room again.
     Release,
-    /// The daemon is to end: no more jobs are started. The second time, running jobs are stopped.
+    /// Start nothing more; told again: end what runs.
     Shutdown,
     /// Time passed.
     Tick,
 }
 
-/// The numbers of a job's slot: the lowest that are free, from 0. No other job has them while it runs.
+/// The numbers of a job's slot, which no other job has while it runs. From 0, always the lowest that is free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// Its number among the slots of the spool; for a callback, the same as `of_queue`.
+    /// Among all jobs that share the slots; a callback's is that of its queue.
     pub of_all: usize,
-    /// Its number among the slots of its queue.
+    /// Among the jobs of its queue.
     pub of_queue: usize,
 }
 
-/// Something that the daemon is to do. An event answers it, unless said otherwise.
+/// Something to be done. Each is answered by an event, except where it says not.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Claim the job's file and start the job. Answer: `Started` or `Refused`.
+    /// Claim and start it. Answer: `Started` or `Refused`.
     Start {
-        /// The job.
+        /// Which.
         id: JobId,
-        /// The queue whose directory has its file.
+        /// The queue it is in.
         queue: QueueName,
-        /// The file.
+        /// Which file.
         stamp: Stamp,
-        /// Its slot.
+        /// The slot it runs in.
         slot: Slot,
     },
     /// Write the running job's note. No answer.
     Note {
-        /// The job.
+        /// Which.
         id: JobId,
     },
     /// Signal the job's group. No answer but the job's end.
     Signal {
-        /// The job.
+        /// Which.
         id: JobId,
-        /// The signal.
+        /// What to send.
         how: Stop,
     },
-    /// End the processes that the job's leader left behind, by force after `grace`. Answer: `Swept`.
+    /// The leader ended, but not all of the job: end the rest, by force after `grace`. Answer: `Swept`.
     Sweep {
-        /// The job.
+        /// Which.
         id: JobId,
-        /// The time that they have to end by themselves.
+        /// How long the rest may take to end by itself.
         grace: Duration,
     },
     /// Record the end of a try and move the file. Answer: `Committed`.
     Finish {
-        /// The job.
+        /// Which.
         id: JobId,
         /// How the try ended.
         end: TryEnd,
-        /// The verdict on the job.
+        /// What follows.
         verdict: Verdict,
         /// For a retry: the backoff.
         wait: Option<Duration>,
     },
-    /// Record the end of a job that did not run, and move its file to `failed/`. Answer: `Committed`.
+    /// Record the end of a job that never got to run, and move it to `failed/`. Answer: `Committed`.
     Fail {
-        /// The job.
+        /// Which.
         id: JobId,
-        /// The queue whose directory has its file.
+        /// The queue it is in.
         queue: QueueName,
-        /// The file; another file of this name stays.
+        /// Which file: another one of that name is not meant.
         stamp: Stamp,
-        /// The reason.
+        /// Why.
         reason: Reason,
-        /// The message for people.
+        /// The sentence for people.
         error: String,
     },
-    /// Move a waiting file to `bad/`, if it is still there. No answer.
+    /// Move a file to `bad/`, if it still is as said here. No answer.
     Reject {
-        /// The job.
+        /// Which.
         id: JobId,
-        /// The queue whose directory has its file.
+        /// The queue it is in.
         queue: QueueName,
-        /// The reason.
+        /// Says what is wrong with it.
         why: Rejection,
     },
-    /// Look at a waiting file again. Answer: `Arrived`, if it is a job.
+    /// Look at this pending file afresh. Answer: `Arrived`, if it is a job.
     Readmit {
-        /// The job.
+        /// Which.
         id: JobId,
-        /// The queue whose directory has its file.
+        /// The queue it is in.
         queue: QueueName,
     },
 }
 
-/// The reason why a waiting file is moved to `bad/`.
+/// Why a waiting file is not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
     /// It would wait for itself.
     Ring {
-        /// The file's inode.
+        /// Which file was judged.
         inode: u64,
-        /// The message for people.
+        /// The sentence for people.
         why: String,
     },
     /// A newer file of its name waits in this queue.

@@ -62,7 +62,7 @@ impl Handler for Hq {
         Some(response(request, route(request, door, &parts)).into())
     }
 
-    fn rebuff(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
+    fn refusal(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
         let segments = request.segments();
         let parts: Vec<&str> = segments.iter().map(String::as_str).collect();
         is_ours(&parts).then(|| response(request, Err(Fail(status, why.to_owned()))))

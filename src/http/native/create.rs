@@ -6,7 +6,7 @@ use crate::core::record::Record;
 use crate::core::time::Boot;
 use crate::http::tokens::digest;
 use crate::http::{
-    Answer, Door, Ended, Refusal, Request, Response, Right, brief, problem, shown, wait_for_end,
+    Door, Ended, Refusal, Request, Response, Right, brief, problem, shown, wait_for_end,
 };
 use crate::os::clock;
 use crate::spool::{Found, NewId};
@@ -57,13 +57,13 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
     let record = input::job(request)?;
     let Some(key) = idempotency_key(request)? else {
         let id = submit(request, door, record, NewId::Next)?;
-        return created(door, id, manner, 201);
+        return created(request, door, id, manner, 201);
     };
     let asked = asked_for(&record);
     match door.submit(&request.caller, record, NewId::Exact(key.clone())) {
-        Ok(id) => created(door, id, manner, 201),
+        Ok(id) => created(request, door, id, manner, 201),
         Err(Refusal::Taken(_)) if is_there(door, &key, &asked)? => {
-            created(door, key, manner.of_key(request), 201)
+            created(request, door, key, manner.of_key(request), 201)
         }
         Err(Refusal::Taken(_)) => Err(problem::new(
             422,
@@ -86,9 +86,9 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     };
     let asked = asked_for(&record);
     match door.submit(&request.caller, record, new) {
-        Ok(id) => created(door, id, manner, 201),
+        Ok(id) => created(request, door, id, manner, 201),
         Err(Refusal::Taken(_)) if is_there(door, &id, &asked)? => {
-            created(door, id, manner.of_others(request), 200)
+            created(request, door, id, manner.of_others(request), 200)
         }
         Err(e) => Err(e.problem()),
     }
@@ -106,7 +106,7 @@ pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     record.after.clear();
     record.after_any.clear();
     let id = submit(request, door, record, NewId::Next)?;
-    created(door, id, manner, 201)
+    created(request, door, id, manner, 201)
 }
 
 fn submit(request: &Request, door: &Door, record: Record, id: NewId) -> Result<JobId, Response> {
@@ -162,35 +162,23 @@ fn is_there(door: &Door, id: &JobId, asked: &Record) -> Result<bool, Response> {
 }
 
 /// The answer to a push that is durable by now: the job as it is, or once it has ended.
-fn created(door: &Arc<Door>, id: JobId, manner: Manner, status: u16) -> Outcome {
+fn created(request: &Request, door: &Door, id: JobId, manner: Manner, status: u16) -> Outcome {
     let location = format!("/v1/jobs/{}", in_path(id.as_str()));
-    let dress = move |response: Response| {
-        let response = response.header("Location", &location);
-        match manner.preferred {
-            Some(seconds) => response.header("Preference-Applied", format!("wait={seconds}")),
-            None => response,
-        }
+    let response = match manner.until {
+        None => describe(&id, door.spool().get(&id), status, manner.show),
+        Some(_) => match wait_for_end(request, door, &id, manner.until) {
+            Ended::Over(found) => describe(&id, Ok(Some(*found)), status, manner.show),
+            Ended::Late(found) => describe(&id, Ok(Some(*found)), 202, manner.show),
+            Ended::Gone => no_job(&id),
+            Ended::Failed(e) => super::failed(e),
+        },
     };
-    match manner.until {
-        None => {
-            let found = door.spool().get(&id);
-            Ok(dress(describe(&id, found, status, manner.show)).into())
-        }
-        Some(until) => Ok(wait_for_end(
-            Arc::clone(door),
-            id.clone(),
-            Some(until),
-            move |ended| {
-                let response = match ended {
-                    Ended::Over(found) => describe(&id, Ok(Some(*found)), status, manner.show),
-                    Ended::Late(found) => describe(&id, Ok(Some(*found)), 202, manner.show),
-                    Ended::Gone => no_job(&id),
-                    Ended::Failed(e) => super::failed(e),
-                };
-                Answer::Full(dress(response))
-            },
-        )),
-    }
+    let response = response.header("Location", &location);
+    let response = match manner.preferred {
+        Some(seconds) => response.header("Preference-Applied", format!("wait={seconds}")),
+        None => response,
+    };
+    Ok(response.into())
 }
 
 /// The job, or, when it is gone or cannot be read by now, its id: it was accepted all the same.

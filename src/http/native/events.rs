@@ -5,11 +5,11 @@
 //! that everything is to be looked at again.
 
 use super::{Outcome, require};
-use crate::core::time::Boot;
-use crate::http::events::Event;
-use crate::http::{Answer, Door, Next, Request, Right, Source, Topic, problem, sse};
+use crate::http::wire::events::Event;
+use crate::http::{Answer, Door, Outgoing, Request, Right, Topic, problem, sse};
 use crate::os::clock;
 use serde_json::json;
+use std::io;
 use std::sync::Arc;
 
 /// Most events in a piece.
@@ -26,62 +26,57 @@ pub fn get(request: &Request, door: &Arc<Door>) -> Outcome {
         })?),
         None => None,
     };
+    let door = Arc::clone(door);
     Ok(Answer::Stream {
         head: sse::head(),
         length: None,
-        source: Box::new(Feed {
-            door: Arc::clone(door),
-            seen,
-            greeted: false,
-            beat: clock::now().boot.after(sse::HEARTBEAT),
-        }),
+        body: Box::new(move |out| feed(&door, seen, out)),
     })
 }
 
-struct Feed {
-    door: Arc<Door>,
-    seen: Option<u64>,
-    greeted: bool,
-    beat: Boot,
-}
-
-impl Source for Feed {
-    fn fill(&mut self, out: &mut Vec<u8>) -> Next {
-        let now = clock::now().boot;
-        let sleep = |beat| Next::Sleep {
-            on: vec![Topic::Events],
-            until: Some(beat),
-        };
-        if !self.greeted {
-            // The second call comes when the spool is watched for us.
-            self.greeted = true;
-            sse::comment(out);
-            return sleep(self.beat);
+/// Sends what happens, from the event behind `seen` on, or else from now on.
+fn feed(door: &Door, seen: Option<u64>, out: &mut Outgoing<'_>) -> io::Result<()> {
+    let on = [Topic::Events];
+    let mut beat = clock::now().boot.after(sse::HEARTBEAT);
+    let mut piece = Vec::new();
+    sse::comment(&mut piece);
+    out.write(&piece)?;
+    // From here on, the spool is watched for us.
+    let mut goes_on = out.wait(&on, beat)?;
+    let mut seen = match seen {
+        Some(seen) => seen,
+        None => {
+            let last = door.events().last();
+            piece.clear();
+            sse::event(&mut piece, Some(&last), Some("ready"), "{}");
+            out.write(&piece)?;
+            last
         }
-        let Some(seen) = self.seen else {
-            let last = self.door.events().last();
-            self.seen = Some(last);
-            sse::event(out, Some(&last), Some("ready"), "{}");
-            return sleep(self.beat);
-        };
-        let news = self.door.events().since(seen, AT_ONCE);
+    };
+    loop {
+        let (now, news) = (clock::now().boot, door.events().since(seen, AT_ONCE));
+        piece.clear();
         if news.missed {
-            sse::event(out, None, Some("lost"), "{}");
+            sse::event(&mut piece, None, Some("lost"), "{}");
         }
         for (number, event) in (news.first..).zip(&news.events) {
-            sse::event(out, Some(&number), Some("job"), &show(event));
+            sse::event(&mut piece, Some(&number), Some("job"), &show(event));
         }
-        self.seen = Some(news.first - 1 + news.events.len() as u64);
-        if !out.is_empty() {
-            self.beat = now.after(sse::HEARTBEAT);
-        } else if self.beat <= now {
-            self.beat = now.after(sse::HEARTBEAT);
-            sse::comment(out);
+        seen = news.first - 1 + news.events.len() as u64;
+        if piece.is_empty() && beat <= now {
+            sse::comment(&mut piece);
         }
-        match news.events.len() == AT_ONCE {
-            true => Next::More,
-            false => sleep(self.beat),
+        if !piece.is_empty() {
+            beat = now.after(sse::HEARTBEAT);
+            out.write(&piece)?;
         }
+        if news.events.len() == AT_ONCE {
+            continue;
+        }
+        if !goes_on {
+            return Ok(());
+        }
+        goes_on = out.wait(&on, beat)?;
     }
 }
 

@@ -2,14 +2,14 @@
 //! byte behind it, so that a client that comes back goes on where it was.
 
 use super::Outcome;
-use super::log::{open, read_at};
+use super::log_file::{open, read_at};
 use crate::core::id::JobId;
-use crate::core::time::Boot;
-use crate::http::{Answer, Door, Next, PIECE, Request, Response, Source, Topic, problem, sse};
+use crate::http::{Answer, Door, Outgoing, PIECE, Request, Response, Topic, problem, sse};
 use crate::os::clock;
 use crate::spool::{Found, Where};
 use serde_json::json;
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Outcome {
@@ -29,7 +29,6 @@ pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Ou
         // No file is longer.
         offset: u64::min(offset, i64::MAX.unsigned_abs() - PIECE as u64),
         file: None,
-        beat: clock::now().boot.after(sse::HEARTBEAT),
     };
     // A browser's EventSource comes back after the end; 204 tells it to stay away.
     if request.headers.has("last-event-id") && follow.is_at_end() {
@@ -38,7 +37,7 @@ pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Ou
     Ok(Answer::Stream {
         head: sse::head(),
         length: None,
-        source: Box::new(follow),
+        body: Box::new(move |out| follow.send(out)),
     })
 }
 
@@ -48,7 +47,6 @@ struct Follow {
     name: String,
     offset: u64,
     file: Option<File>,
-    beat: Boot,
 }
 
 impl Follow {
@@ -88,6 +86,47 @@ impl Follow {
         }
         bytes
     }
+
+    /// Sends the output as it comes, and at last how the job has ended.
+    fn send(mut self, out: &mut Outgoing<'_>) -> io::Result<()> {
+        let on = [Topic::Log(self.name.clone()), Topic::Job(self.id.clone())];
+        let mut beat = clock::now().boot.after(sse::HEARTBEAT);
+        let mut goes_on = true;
+        loop {
+            let now = clock::now().boot;
+            // The state first, the output after it: what a job wrote before its end is not missed.
+            let state = self.state();
+            let mut bytes = self.read();
+            let is_full = bytes.len() == PIECE;
+            if is_full || matches!(state, State::Open) {
+                bytes.truncate(whole_characters(&bytes));
+            }
+            let mut piece = Vec::new();
+            if !bytes.is_empty() {
+                self.offset += bytes.len() as u64;
+                let text = String::from_utf8_lossy(&bytes);
+                sse::event(&mut piece, Some(&self.offset), None, &text);
+            }
+            let end = end_of(&state).filter(|_| !is_full);
+            if let Some(end) = &end {
+                sse::event(&mut piece, Some(&self.offset), Some("end"), end);
+            } else if piece.is_empty() && beat <= now {
+                sse::comment(&mut piece);
+            }
+            if !piece.is_empty() {
+                beat = now.after(sse::HEARTBEAT);
+                out.write(&piece)?;
+            }
+            if end.is_some() || !goes_on {
+                return Ok(());
+            }
+            // Its memory is not needed while nothing happens.
+            drop((piece, bytes, state));
+            if !is_full {
+                goes_on = out.wait(&on, beat)?;
+            }
+        }
+    }
 }
 
 enum State {
@@ -96,47 +135,17 @@ enum State {
     Gone,
 }
 
-impl Source for Follow {
-    fn fill(&mut self, out: &mut Vec<u8>) -> Next {
-        let now = clock::now().boot;
-        // The state first, the output after it: what a job wrote before its end is not missed.
-        let state = self.state();
-        let mut bytes = self.read();
-        let is_full = bytes.len() == PIECE;
-        let is_open = matches!(state, State::Open);
-        if is_open || is_full {
-            bytes.truncate(whole_characters(&bytes));
-        }
-        if !bytes.is_empty() {
-            self.offset += bytes.len() as u64;
-            self.beat = now.after(sse::HEARTBEAT);
-            let text = String::from_utf8_lossy(&bytes);
-            sse::event(out, Some(&self.offset), None, &text);
-            if is_full {
-                return Next::More;
-            }
-        }
-        let ended = match state {
-            State::Open => None,
-            State::Over(found) => Some(json!({
-                "state": found.at.state().as_str(), "reason": found.record.reason.map(|r| r.as_str()),
-                "exit_code": found.record.exit_code, "signal": found.record.signal,
-            })),
-            State::Gone => Some(json!({"state": null})),
-        };
-        if let Some(ended) = ended {
-            sse::event(out, Some(&self.offset), Some("end"), &ended.to_string());
-            return Next::End;
-        }
-        if self.beat <= now {
-            self.beat = now.after(sse::HEARTBEAT);
-            sse::comment(out);
-        }
-        Next::Sleep {
-            on: vec![Topic::Log(self.name.clone()), Topic::Job(self.id.clone())],
-            until: Some(self.beat),
-        }
-    }
+/// How a job has ended, if it has.
+fn end_of(state: &State) -> Option<String> {
+    let end = match state {
+        State::Open => return None,
+        State::Over(found) => json!({
+            "state": found.at.state().as_str(), "reason": found.record.reason.map(|r| r.as_str()),
+            "exit_code": found.record.exit_code, "signal": found.record.signal,
+        }),
+        State::Gone => json!({"state": null}),
+    };
+    Some(end.to_string())
 }
 
 /// How many of the bytes are before a character that is not complete yet.

@@ -1,14 +1,13 @@
 //! `GET /v1/jobs/ID/log`.
 
+use super::log_file::{open, read_at};
 use super::{Outcome, failed, follow, input, job_id, no_job, require};
 use crate::core::id::JobId;
-use crate::http::{Answer, Door, Next, PIECE, Request, Response, Right, Source, problem};
-use crate::os::dir;
+use crate::http::{Answer, Door, Outgoing, PIECE, Request, Response, Right, problem};
 use crate::spool::stderr_log;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
@@ -45,7 +44,7 @@ pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     Ok(Answer::Stream {
         head,
         length: Some(part.end - part.start),
-        source: Box::new(FilePart { file, part }),
+        body: Box::new(move |out| send(&file, part, out)),
     })
 }
 
@@ -58,18 +57,6 @@ fn log_name(request: &Request, id: &JobId) -> Result<String, Response> {
             let what = format!("stream: expected stdout or stderr, got {other:?}");
             Err(problem::new(400, what))
         }
-    }
-}
-
-/// A log and its size by now, if there is one.
-pub fn open(door: &Door, name: &str) -> io::Result<Option<(File, u64)>> {
-    match door.spool().open_log(name) {
-        Ok(file) => {
-            let size = dir::look_at(&file)?.size;
-            Ok(Some((file, size)))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(e),
     }
 }
 
@@ -113,40 +100,19 @@ fn part(range: &str, size: u64) -> Part {
     }
 }
 
-/// A part of a file, read as it is sent.
-struct FilePart {
-    file: File,
-    part: Range<u64>,
-}
-
-impl Source for FilePart {
-    fn fill(&mut self, out: &mut Vec<u8>) -> Next {
-        let left = self.part.end - self.part.start;
-        let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
-        match read_at(&self.file, self.part.start, most, out) {
-            // It has become shorter: the wire ends the connection.
-            Ok(0) | Err(_) => return Next::End,
-            Ok(n) => self.part.start += n as u64,
+/// Sends a part of a file. Errors: the client is gone, or the file has become shorter.
+fn send(file: &File, mut part: Range<u64>, out: &mut Outgoing<'_>) -> io::Result<()> {
+    let mut piece = Vec::new();
+    while part.start < part.end {
+        let left = usize::try_from(part.end - part.start).unwrap_or(PIECE);
+        piece.clear();
+        match read_at(file, part.start, left.min(PIECE), &mut piece)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            n => part.start += n as u64,
         }
-        match self.part.start < self.part.end {
-            true => Next::More,
-            false => Next::End,
-        }
+        out.write(&piece)?;
     }
-}
-
-/// Appends at most `most` bytes of a file to `out`. Gives how many there were; 0 at the end.
-pub fn read_at(file: &File, at: u64, most: usize, out: &mut Vec<u8>) -> io::Result<usize> {
-    let start = out.len();
-    out.resize(start + most, 0);
-    let read = loop {
-        match file.read_at(&mut out[start..], at) {
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            other => break other,
-        }
-    };
-    out.truncate(start + read.as_ref().copied().unwrap_or(0));
-    read
+    Ok(())
 }
 
 #[cfg(test)]

@@ -22,21 +22,13 @@ pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
         return Ok(tagged(&found, known.as_deref()).into());
     };
     let until = clock::now().boot.after(span);
-    let name = id.clone();
-    Ok(wait_for_end(
-        Arc::clone(door),
-        id,
-        Some(until),
-        move |ended| {
-            match ended {
-                Ended::Over(found) => tagged(&found, known.as_deref()),
-                Ended::Late(found) => Response::json(202, shown(&found)),
-                Ended::Gone => no_job(&name),
-                Ended::Failed(e) => failed(e),
-            }
-            .into()
-        },
-    ))
+    let response = match wait_for_end(request, door, &id, Some(until)) {
+        Ended::Over(found) => tagged(&found, known.as_deref()),
+        Ended::Late(found) => Response::json(202, shown(&found)),
+        Ended::Gone => no_job(&id),
+        Ended::Failed(e) => failed(e),
+    };
+    Ok(response.into())
 }
 
 /// The job with a tag that changes whenever it does; 304 if the client has it already.

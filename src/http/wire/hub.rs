@@ -1,54 +1,68 @@
 //! Who wants to be woken by what. Watches the spool by inotify as any script could, and only while somebody waits.
 
+use super::events::{Event, Events};
+use super::wake::Topic;
 use super::watches::Armed;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
 use crate::core::time::Boot;
-use crate::http::events::{Event, Events};
-use crate::http::wake::Topic;
 use crate::os::clock;
 use crate::os::inotify::{self, FileChange};
+use crate::os::poll::Poller;
 use crate::spool::{Place, Spool};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long the watches stay when nobody waits any more: the next one often follows soon.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// The hub. `K` names those who wait.
-pub struct Hub<K> {
+/// The hub. Those who wait are known by the keys of their connections.
+pub struct Hub {
     spool: Arc<Spool>,
     events: Arc<Events>,
-    waiting: HashMap<Topic, HashSet<K>>,
+    /// Told of what happens, under this number.
+    poller: Arc<Poller>,
+    number: u64,
+    waiting: HashMap<Topic, HashSet<u64>>,
     armed: Option<Armed>,
     idle_since: Option<Boot>,
-    /// How often the watches were armed: the descriptor is another one each time.
-    pub armings: u64,
+    /// When [`Self::rest`] is to be called.
+    rests_at: Option<Boot>,
 }
 
-impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
-    /// One that watches nothing.
-    pub fn new(spool: Arc<Spool>, events: Arc<Events>) -> Self {
+impl Hub {
+    /// A hub that watches nothing yet.
+    pub fn new(spool: Arc<Spool>, events: Arc<Events>, poller: Arc<Poller>, number: u64) -> Self {
         Self {
             spool,
             events,
+            poller,
+            number,
             waiting: HashMap::new(),
             armed: None,
             idle_since: None,
-            armings: 0,
+            rests_at: None,
         }
+    }
+
+    /// Watches every directory that jobs move through.
+    fn arm(&mut self) -> io::Result<()> {
+        let armed = Armed::new(&self.spool)?;
+        // Closing the former descriptor has taken it out of the poller.
+        self.poller.add(armed.watcher.as_fd(), self.number)?;
+        self.armed = Some(armed);
+        Ok(())
     }
 
     /// `who` is to be woken by this. True if watches had to be armed: whoever asks must look once more.
     /// Errors: the system has no watches left.
-    pub fn add(&mut self, who: K, topic: &Topic) -> io::Result<bool> {
+    pub fn add(&mut self, who: u64, topic: &Topic) -> io::Result<bool> {
         let mut newly = false;
         if self.armed.is_none() {
-            self.armed = Some(Armed::new(&self.spool)?);
-            self.armings += 1;
+            self.arm()?;
             self.events.forget();
             newly = true;
         }
@@ -60,10 +74,11 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
         Ok(newly)
     }
 
-    /// `who` does not wait for this any more.
-    pub fn remove(&mut self, who: K, topic: &Topic) {
+    /// `who` does not wait for this any more. True if nobody waits now and [`Self::rest`] is to be called some time
+    /// later, which was not so before.
+    pub fn remove(&mut self, who: u64, topic: &Topic) -> bool {
         let Some(set) = self.waiting.get_mut(topic) else {
-            return;
+            return false;
         };
         set.remove(&who);
         if set.is_empty() {
@@ -72,14 +87,12 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
                 armed.leave_log(name);
             }
         }
-        if self.waiting.is_empty() {
-            self.idle_since = Some(clock::now().boot);
+        if !self.waiting.is_empty() {
+            return false;
         }
-    }
-
-    /// What to wait for in epoll.
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
-        self.armed.as_ref().map(|armed| armed.watcher.as_fd())
+        let now = clock::now().boot;
+        self.idle_since = Some(now);
+        self.rests_at.replace(now.after(LINGER)).is_none()
     }
 
     /// True while it hears what happens.
@@ -87,21 +100,24 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
         self.armed.is_some()
     }
 
-    /// When [`Self::rest`] should be called.
+    /// When [`Self::rest`] is to be called.
     pub fn rests_at(&self) -> Option<Boot> {
-        let idle = self.armed.is_some().then_some(self.idle_since).flatten();
-        idle.map(|since| since.after(LINGER))
+        self.rests_at
     }
 
     /// Watches no more when nobody has waited for long.
     pub fn rest(&mut self, now: Boot) {
-        if self.rests_at().is_some_and(|at| at <= now) {
-            self.armed = None;
+        if self.rests_at.is_some_and(|at| at <= now) {
+            self.rests_at = self.idle_since.map(|since| since.after(LINGER));
+            if self.rests_at.is_some_and(|at| at <= now) {
+                self.armed = None;
+                self.rests_at = None;
+            }
         }
     }
 
     /// Takes in what happened. Gives those who are to be woken.
-    pub fn read(&mut self) -> HashSet<K> {
+    pub fn read(&mut self) -> HashSet<u64> {
         let mut woken = HashSet::new();
         let Some(armed) = &mut self.armed else {
             return woken;
@@ -128,7 +144,7 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
     }
 
     /// Takes in one event. False if the watches cannot be relied on any more.
-    fn take_in(&mut self, event: &inotify::FileEvent, woken: &mut HashSet<K>) -> bool {
+    fn take_in(&mut self, event: &inotify::FileEvent, woken: &mut HashSet<u64>) -> bool {
         let (Some(armed), Some(watch)) = (&mut self.armed, event.watch) else {
             return false;
         };
@@ -183,7 +199,7 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
         id: &JobId,
         state: Option<State>,
         queue: Option<QueueName>,
-        woken: &mut HashSet<K>,
+        woken: &mut HashSet<u64>,
     ) {
         wake(&self.waiting, &Topic::Job(id.clone()), woken);
         self.events.add(Event {
@@ -196,30 +212,23 @@ impl<K: Copy + Eq + std::hash::Hash> Hub<K> {
     }
 
     /// Everybody looks at everything.
-    fn lost(&mut self, woken: &mut HashSet<K>) {
+    fn lost(&mut self, woken: &mut HashSet<u64>) {
         self.events.forget();
         woken.extend(self.waiting.values().flatten().copied());
         self.armed = None;
-        match Armed::new(&self.spool) {
-            Ok(mut armed) => {
-                for topic in self.waiting.keys() {
-                    if let Topic::Log(name) = topic {
-                        armed.watch_log(&self.spool, name);
-                    }
-                }
-                self.armed = Some(armed);
-                self.armings += 1;
+        if let Err(e) = self.arm() {
+            log::error!("http: watching the spool: {e}");
+        }
+        let Some(armed) = &mut self.armed else { return };
+        for topic in self.waiting.keys() {
+            if let Topic::Log(name) = topic {
+                armed.watch_log(&self.spool, name);
             }
-            Err(e) => log::error!("http: watching the spool: {e}"),
         }
     }
 }
 
-fn wake<K: Copy + Eq + std::hash::Hash>(
-    waiting: &HashMap<Topic, HashSet<K>>,
-    topic: &Topic,
-    woken: &mut HashSet<K>,
-) {
+fn wake(waiting: &HashMap<Topic, HashSet<u64>>, topic: &Topic, woken: &mut HashSet<u64>) {
     woken.extend(waiting.get(topic).into_iter().flatten().copied());
 }
 

@@ -1,10 +1,10 @@
 //! Where to listen, and what comes of it.
 
-use crate::http::request::Peer;
+use super::peer::Peer;
 use crate::os::{clock, limits, peer, spawn};
 use std::fmt;
-use std::io::{self, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -98,36 +98,35 @@ impl Listener {
     }
 
     /// Takes a connection, and finds out whose it is before anything is read from it. `WouldBlock` when there is none.
-    pub fn accept(&self) -> io::Result<(Stream, Peer)> {
-        let (stream, address, user) = match &self.socket {
+    ///
+    /// A stream over a socket in the file system has the same type: std's calls are the same for both.
+    pub fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, address, reached, user) = match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, address) = socket.accept()?;
-                stream.set_nonblocking(true)?;
                 // Answers are written whole.
                 stream.set_nodelay(true)?;
+                let reached = stream.local_addr()?.ip().to_canonical();
                 let user = peer::tcp_user(&stream);
-                (Stream::Tcp(stream), Some(address), user)
+                (stream, Some(address), Some(reached), user)
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept()?;
-                stream.set_nonblocking(true)?;
                 let user = peer::unix_user(&stream).map(Some);
-                (Stream::Unix(stream), None, user)
+                (OwnedFd::from(stream).into(), None, None, user)
             }
         };
         let user = user.unwrap_or_else(|e| {
             log::debug!("http: {}: nobody's connection: {e}", self.address);
             None
         });
-        let is_local = self.address.is_local();
-        Ok((
-            stream,
-            Peer {
-                address,
-                user,
-                is_local,
-            },
-        ))
+        let peer = Peer {
+            address,
+            reached,
+            user,
+            is_local: self.address.is_local(),
+        };
+        Ok((stream, peer))
     }
 
     /// Warns if the kernel does not tell whose connections are.
@@ -233,56 +232,4 @@ fn bind(address: &Address) -> io::Result<Socket> {
     let socket = UnixListener::bind(path);
     limits::set_umask(umask);
     Ok(Socket::Unix(socket?))
-}
-
-/// One connection.
-#[derive(Debug)]
-pub enum Stream {
-    /// Over TCP.
-    Tcp(TcpStream),
-    /// Over a socket in the file system.
-    Unix(UnixStream),
-}
-
-impl Stream {
-    /// The address that the client has connected to.
-    pub fn local_ip(&self) -> Option<IpAddr> {
-        match self {
-            Self::Tcp(stream) => Some(stream.local_addr().ok()?.ip().to_canonical()),
-            Self::Unix(_) => None,
-        }
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn finish(&self) {
-        let _ = match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
-        };
-    }
-
-    /// Reads what is there. `WouldBlock` when there is nothing.
-    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => (&*stream).read(buffer),
-            Self::Unix(stream) => (&*stream).read(buffer),
-        }
-    }
-
-    /// Writes what there is room for. `WouldBlock` when there is none.
-    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => (&*stream).write(bytes),
-            Self::Unix(stream) => (&*stream).write(bytes),
-        }
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
 }

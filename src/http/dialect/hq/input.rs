@@ -3,7 +3,7 @@
 use super::Fail;
 use crate::http::Request;
 use crate::http::dialect::go::Pairs;
-use crate::http::request::decode_form;
+use crate::http::message::percent::decode_form;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

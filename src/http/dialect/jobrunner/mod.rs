@@ -22,8 +22,8 @@ use crate::core::id::JobId;
 use crate::core::record::{Record, Scratch, Work};
 use crate::http::guesses::Verdict;
 use crate::http::{
-    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, Wait, Woken,
-    wait_for_end,
+    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, Topic, Woken,
+    look_for_end,
 };
 use crate::spool::{NewId, Where};
 use request::Payload;
@@ -117,7 +117,7 @@ impl Jobrunner {
             .submit(&operator, record, NewId::Next)
             .map_err(|e| refused(&e))?;
         drop(accepting);
-        Ok(answer(door, id))
+        Ok(answer(request, door, &id))
     }
 
     fn waiting(&self, door: &Door) -> io::Result<usize> {
@@ -218,55 +218,39 @@ impl Handler for Jobrunner {
         Some(outcome.unwrap_or_else(Answer::Full))
     }
 
-    fn rebuff(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
+    fn refusal(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
         matches!(request.path.as_str(), "/payload" | "/status").then(|| line(status, why))
     }
 }
 
-/// Answers with what came of the payload, when that is known. Only a payload that will not run is answered with 503: its
-/// caller goes elsewhere then.
-fn answer(door: &Arc<Door>, id: JobId) -> Answer {
-    let door_then = Arc::clone(door);
-    let answer = wait_for_end(
-        Arc::clone(door),
-        id.clone(),
-        None,
-        move |ended| match ended {
-            Ended::Over(found) => reply::reply(&door_then, &found).unwrap_or_else(|e| lost(&e)),
-            Ended::Late(_) => line(500, "the payload was accepted and had not ended by now").into(),
-            Ended::Gone => line(500, "the job was removed").into(),
-            Ended::Failed(e) => lost(&e),
-        },
-    );
-    or_withdrawn(Arc::clone(door), id, answer)
-}
-
-/// Takes the payload back when its caller must be answered before its turn comes, if it waits still.
-fn or_withdrawn(door: Arc<Door>, id: JobId, answer: Answer) -> Answer {
-    let Answer::Wait(Wait { on, until, again }) = answer else {
-        return answer;
-    };
-    let again = move |woken| {
-        let withdrawn = match woken {
-            Woken::Draining | Woken::Closing | Woken::Late => withdraw(&door, &id),
-            Woken::Changed | Woken::HungUp => Ok(false),
+/// Answers with what came of the payload, when that is known. A payload is taken back when its caller must be answered
+/// before its turn comes. Only a payload that will not run is answered with 503: its caller goes elsewhere then.
+fn answer(request: &Request, door: &Arc<Door>, id: &JobId) -> Answer {
+    let on = [Topic::Job(id.clone())];
+    let mut may_wait = true;
+    let ended = loop {
+        if let Some(ended) = look_for_end(door, id, may_wait) {
+            break ended;
+        }
+        let must_answer = match request.waiter.wait(&on, None) {
+            // A client that says nothing more may listen still, and what the job leaves is to be removed at its end.
+            Woken::Changed | Woken::HungUp => continue,
+            Woken::Draining => false,
+            Woken::Leaving | Woken::Late => true,
+            Woken::Gone => return lost(&io::ErrorKind::BrokenPipe.into()),
         };
-        // A client that says nothing more may listen still, and what the job leaves is to be removed at its end.
-        let woken = match woken {
-            Woken::HungUp => Woken::Changed,
-            Woken::Changed | Woken::Draining | Woken::Closing | Woken::Late => woken,
-        };
-        match withdrawn {
-            Ok(true) => line(503, "Service Unavailable").into(),
-            Ok(false) => or_withdrawn(door, id, again(woken)),
-            Err(e) => line(500, e).into(),
+        match withdraw(door, id) {
+            Ok(true) => return line(503, "Service Unavailable").into(),
+            Ok(false) => may_wait = !must_answer,
+            Err(e) => return line(500, e).into(),
         }
     };
-    Answer::Wait(Wait {
-        on,
-        until,
-        again: Box::new(again),
-    })
+    match ended {
+        Ended::Over(found) => reply::reply(door, &found).unwrap_or_else(|e| lost(&e)),
+        Ended::Late(_) => line(500, "the payload was accepted and had not ended by now").into(),
+        Ended::Gone => line(500, "the job was removed").into(),
+        Ended::Failed(e) => lost(&e),
+    }
 }
 
 /// Removes a payload that waits for its first run. False if it does not.

@@ -3,12 +3,11 @@
 use super::response_file;
 use crate::core::record::Record;
 use crate::http::dialect::go::BASE64;
-use crate::http::native::log;
-use crate::http::{Answer, Door, Next, Response, Source};
+use crate::http::native::log_file;
+use crate::http::{Answer, Door, Outgoing, Response};
 use crate::os::dir;
 use crate::spool::{Found, stderr_log};
 use base64::Engine as _;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -20,30 +19,29 @@ const READ: u64 = 48 * 1024;
 pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
     let (id, record) = (&found.id, &found.record);
     let response = open_response(door, found)?;
-    let output = log::open(door, id.as_str())?;
-    let errors = log::open(door, &stderr_log(id))?;
+    let output = log_file::open(door, id.as_str())?;
+    let errors = log_file::open(door, &stderr_log(id))?;
     door.spool().remove_scratch(id)?;
-    let mut parts = VecDeque::new();
-    parts.push_back(Part::text("{\"data\":\""));
+    let mut parts = vec![Part::text("{\"data\":\"")];
     parts.extend(response.map(Part::file));
-    parts.push_back(Part::text(format!(
+    parts.push(Part::text(format!(
         "\",\"worker_id\":{},\"elapsed_sec\":{},\"exit_status\":{},\"output\":\"",
         worker(record),
         record.duration.unwrap_or(0.0),
         exit_status(record),
     )));
     parts.extend(output.map(Part::file));
-    parts.push_back(Part::text("\",\"error\":\""));
+    parts.push(Part::text("\",\"error\":\""));
     match errors {
-        Some(errors) => parts.push_back(Part::file(errors)),
+        Some(errors) => parts.push(Part::file(errors)),
         // It wrote nothing; why it was not started is worth telling.
         None => parts.extend(record.error.as_ref().map(|e| Part::Text(BASE64.encode(e)))),
     }
-    parts.push_back(Part::text("\"}\n"));
+    parts.push(Part::text("\"}\n"));
     Ok(Answer::Stream {
         head: Response::json(200, ""),
         length: Some(parts.iter().map(Part::length).sum()),
-        source: Box::new(Parts(parts)),
+        body: Box::new(|out| send(parts, out)),
     })
 }
 
@@ -97,30 +95,21 @@ impl Part {
     }
 }
 
-struct Parts(VecDeque<Part>);
-
-impl Source for Parts {
-    fn fill(&mut self, out: &mut Vec<u8>) -> Next {
-        match self.0.pop_front() {
-            None => return Next::End,
-            Some(Part::Text(text)) => out.extend_from_slice(text.as_bytes()),
-            Some(Part::Base64(file, from, to)) => {
-                let end = from.saturating_add(READ).min(to);
-                match read(&file, from, end) {
-                    Ok(bytes) => out.extend_from_slice(BASE64.encode(bytes).as_bytes()),
-                    // It has become shorter: the wire ends the connection.
-                    Err(_) => return Next::End,
-                }
-                if end < to {
-                    self.0.push_front(Part::Base64(file, end, to));
+/// Sends the parts. Errors: the client is gone, or a file has become shorter.
+fn send(parts: Vec<Part>, out: &mut Outgoing<'_>) -> io::Result<()> {
+    for part in parts {
+        match part {
+            Part::Text(text) => out.write(text.as_bytes())?,
+            Part::Base64(file, mut from, to) => {
+                while from < to {
+                    let end = from.saturating_add(READ).min(to);
+                    out.write(BASE64.encode(read(&file, from, end)?).as_bytes())?;
+                    from = end;
                 }
             }
         }
-        match self.0.is_empty() {
-            true => Next::End,
-            false => Next::More,
-        }
     }
+    Ok(())
 }
 
 /// All bytes from here to there.
@@ -128,7 +117,7 @@ fn read(file: &File, mut from: u64, to: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while from < to {
         let most = usize::try_from(to - from).unwrap_or(usize::MAX);
-        match log::read_at(file, from, most, &mut bytes)? {
+        match log_file::read_at(file, from, most, &mut bytes)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             n => from += n as u64,
         }

@@ -87,7 +87,7 @@ pub fn wait(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     require(request, Right::Read)?;
     let id = JobId::new(id).map_err(|_| not_found())?;
     match door.spool().get(&id).map_err(failed)? {
-        Some(found) if is_of_qmd(&found.record) => Ok(result_of(door, id)),
+        Some(found) if is_of_qmd(&found.record) => Ok(result_of(request, door, &id).into()),
         Some(_) | None => Err(not_found()),
     }
 }

@@ -36,7 +36,7 @@ impl Handler for Qmd {
         Some(outcome.unwrap_or_else(Answer::Full))
     }
 
-    fn rebuff(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
+    fn refusal(&self, request: &Request, status: u16, why: &str) -> Option<Response> {
         methods_of(&parts(&request.segments()))?;
         let why = match status {
             503 => "Service Unavailable",
@@ -121,17 +121,13 @@ fn result(door: &Door, found: &Found) -> String {
 }
 
 /// Answers with a job's result as soon as there is one.
-fn result_of(door: &Arc<Door>, id: JobId) -> Answer {
-    let door_then = Arc::clone(door);
-    wait_for_end(Arc::clone(door), id, None, move |ended| {
-        match ended {
-            Ended::Over(found) => Response::json(200, result(&door_then, &found)),
-            // The job is safe, and its result will be there.
-            Ended::Late(found) => Response::text(503, "Service Unavailable")
-                .header("Location", format!("/jobs/{}", found.id)),
-            Ended::Gone => not_found(),
-            Ended::Failed(e) => failed(e),
-        }
-        .into()
-    })
+fn result_of(request: &Request, door: &Arc<Door>, id: &JobId) -> Response {
+    match wait_for_end(request, door, id, None) {
+        Ended::Over(found) => Response::json(200, result(door, &found)),
+        // The job is safe, and its result will be there.
+        Ended::Late(found) => Response::text(503, "Service Unavailable")
+            .header("Location", format!("/jobs/{}", found.id)),
+        Ended::Gone => not_found(),
+        Ended::Failed(e) => failed(e),
+    }
 }

@@ -118,7 +118,7 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
             State::Pending,
             "",
         ))),
-        None => Ok(super::result_of(door, id)),
+        None => Ok(super::result_of(request, door, &id).into()),
     }
 }
 

@@ -1,28 +1,14 @@
 //! The head of a request: taken apart by `httparse`, judged by the strict reading of RFC 9112. What two readers
 //! could understand differently is refused, since somebody in between may be the other reader.
 
+use super::headers::Headers;
+use super::method::Method;
+use super::percent::decode_form;
+use super::problem::Refused;
 use super::target::{self, Target};
-use crate::http::request::{Headers, Method, decode_form};
 
 /// Most header fields of a request.
 pub const MAX_FIELDS: usize = 64;
-
-/// Longest request target in bytes.
-pub const MAX_TARGET: usize = 8 * 1024;
-
-/// Why a request is refused before anybody has seen it. The connection ends with it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
-    /// 400 to 505.
-    pub status: u16,
-    /// Says what is wrong with it.
-    pub why: &'static str,
-}
-
-/// A refusal.
-pub(super) const fn refused(status: u16, why: &'static str) -> Refused {
-    Refused { status, why }
-}
 
 /// How the body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,11 +52,11 @@ pub fn end_of_head(bytes: &[u8], from: usize) -> Result<Option<usize>, Refused> 
     for i in from..bytes.len() {
         let after_cr = i > 0 && bytes[i - 1] == b'\r';
         match bytes[i] {
-            b'\n' if !after_cr => return Err(refused(400, "a line ends without CR")),
+            b'\n' if !after_cr => return Err(Refused::new(400, "a line ends without CR")),
             b'\n' if bytes[..=i].ends_with(b"\r\n\r\n") => return Ok(Some(i + 1)),
             b'\n' => {}
-            _ if after_cr => return Err(refused(400, "a CR is not at the end of a line")),
-            0 => return Err(refused(400, "there is a NUL in the head")),
+            _ if after_cr => return Err(Refused::new(400, "a CR is not at the end of a line")),
+            0 => return Err(Refused::new(400, "there is a NUL in the head")),
             _ => {}
         }
     }
@@ -80,13 +66,13 @@ pub fn end_of_head(bytes: &[u8], from: usize) -> Result<Option<usize>, Refused> 
 /// What to say about a head that has not ended within its limit.
 pub fn too_large(bytes: &[u8]) -> Refused {
     match bytes.contains(&b'\n') {
-        true => refused(431, "the header is too large"),
-        false => refused(414, "the request target is too long"),
+        true => Refused::new(431, "the header is too large"),
+        false => Refused::new(414, "the request target is too long"),
     }
 }
 
 /// What the first line of a head says, whatever follows it. `None`: it is not complete, or malformed.
-pub(super) fn first_line(bytes: &[u8]) -> Option<(Method, Target)> {
+pub fn first_line(bytes: &[u8]) -> Option<(Method, Target)> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
     let words: Vec<&str> = line.trim_end_matches('\r').split(' ').collect();
@@ -103,19 +89,24 @@ pub(super) fn first_line(bytes: &[u8]) -> Option<(Method, Target)> {
 pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
     // `httparse` skips empty lines; here they are no part of a head.
     if bytes.starts_with(b"\r\n") {
-        return Err(refused(400, "the head is malformed"));
+        return Err(Refused::new(400, "the head is malformed"));
     }
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     match request.parse(bytes) {
         Ok(httparse::Status::Complete(n)) if n == bytes.len() => {}
-        Ok(_) => return Err(refused(400, "the head is malformed")),
+        Ok(_) => return Err(Refused::new(400, "the head is malformed")),
         Err(e) => return Err(malformed(e, bytes)),
     }
     let is_old = match request.version {
         Some(1) => false,
         Some(0) => true,
-        Some(_) | None => return Err(refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")),
+        Some(_) | None => {
+            return Err(Refused::new(
+                505,
+                "only HTTP/1.1 and HTTP/1.0 are spoken here",
+            ));
+        }
     };
     let mut headers = Headers::default();
     for field in request.headers.iter() {
@@ -125,21 +116,22 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
     let target = target::read(&method, request.path.unwrap_or_default())?;
     match (headers.all("host").count(), is_old) {
         (1, _) | (0, true) => {}
-        (0, false) => return Err(refused(400, "there is no Host")),
-        (_, _) => return Err(refused(400, "there is more than one Host")),
+        (0, false) => return Err(Refused::new(400, "there is no Host")),
+        (_, _) => return Err(Refused::new(400, "there is more than one Host")),
     }
     let expects_continue = match headers.get("expect") {
-        None if headers.has("expect") => return Err(refused(417, "this cannot be expected")),
+        None if headers.has("expect") => return Err(Refused::new(417, "this cannot be expected")),
         None => false,
         Some(word) if word.eq_ignore_ascii_case("100-continue") => !is_old,
-        Some(_) => return Err(refused(417, "only 100-continue can be expected")),
+        Some(_) => return Err(Refused::new(417, "only 100-continue can be expected")),
     };
     let keep_alive = !headers.lists("connection", "close")
         && (!is_old || headers.lists("connection", "keep-alive"));
     Ok(Head {
         framing: framing(&headers, is_old)?,
         path: target::decoded(&target.path)?,
-        query: decode_form(&target.query).ok_or(refused(400, "the query is not UTF-8 in %xx"))?,
+        query: decode_form(&target.query)
+            .ok_or_else(|| Refused::new(400, "the query is not UTF-8 in %xx"))?,
         raw_path: target.path,
         raw_query: target.query,
         authority: target.authority,
@@ -153,16 +145,16 @@ pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
 
 fn malformed(e: httparse::Error, bytes: &[u8]) -> Refused {
     match e {
-        httparse::Error::TooManyHeaders => refused(431, "there are too many header fields"),
+        httparse::Error::TooManyHeaders => Refused::new(431, "there are too many header fields"),
         httparse::Error::Version if names_a_version(bytes) => {
-            refused(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+            Refused::new(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
         }
-        httparse::Error::Version => refused(400, "the request line does not end in a version"),
-        httparse::Error::HeaderName => refused(400, "a field's name is malformed"),
-        httparse::Error::HeaderValue => refused(400, "a field's value is malformed"),
-        httparse::Error::NewLine => refused(400, "a line end is malformed"),
+        httparse::Error::Version => Refused::new(400, "the request line does not end in a version"),
+        httparse::Error::HeaderName => Refused::new(400, "a field's name is malformed"),
+        httparse::Error::HeaderValue => Refused::new(400, "a field's value is malformed"),
+        httparse::Error::NewLine => Refused::new(400, "a line end is malformed"),
         httparse::Error::Token | httparse::Error::Status => {
-            refused(400, "the request line is malformed")
+            Refused::new(400, "the request line is malformed")
         }
     }
 }
@@ -181,23 +173,23 @@ fn framing(headers: &Headers, is_old: bool) -> Result<Framing, Refused> {
     let mut lengths = headers.all("content-length");
     match (codings.next(), lengths.next()) {
         (None, None) => Ok(Framing::Length(0)),
-        (Some(_), Some(_)) => Err(refused(
+        (Some(_), Some(_)) => Err(Refused::new(
             400,
             "there are both Transfer-Encoding and Content-Length",
         )),
-        (Some(_), None) if is_old => Err(refused(400, "HTTP/1.0 has no Transfer-Encoding")),
+        (Some(_), None) if is_old => Err(Refused::new(400, "HTTP/1.0 has no Transfer-Encoding")),
         (Some(coding), None) => {
             if coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() {
                 Ok(Framing::Chunked)
             } else {
-                Err(refused(
+                Err(Refused::new(
                     501,
                     "chunked is the only transfer coding known here",
                 ))
             }
         }
         (None, Some(_)) if lengths.next().is_some() => {
-            Err(refused(400, "there is more than one Content-Length"))
+            Err(Refused::new(400, "there is more than one Content-Length"))
         }
         (None, Some(length)) => {
             let digits = std::str::from_utf8(length)
@@ -206,7 +198,7 @@ fn framing(headers: &Headers, is_old: bool) -> Result<Framing, Refused> {
             digits
                 .and_then(|text| text.parse().ok())
                 .map(Framing::Length)
-                .ok_or(refused(400, "Content-Length is not a number"))
+                .ok_or_else(|| Refused::new(400, "Content-Length is not a number"))
         }
     }
 }
@@ -215,6 +207,7 @@ fn framing(headers: &Headers, is_old: bool) -> Result<Framing, Refused> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::http::message::target::MAX_TARGET;
 
     fn status(text: &str) -> u16 {
         match end_of_head(text.as_bytes(), 0) {

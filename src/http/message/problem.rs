@@ -1,10 +1,9 @@
 //! Errors as RFC 9457 has them: `application/problem+json`.
 
-use super::answer::Response;
-use super::wire::head::Refused;
-use super::wire::send::reason;
+use super::response::{Response, reason};
 use serde_json::json;
 use std::fmt::Display;
+use std::io;
 use std::time::Duration;
 
 /// A problem with this status. `detail` says what was wrong and what to do, in a sentence without a full stop.
@@ -15,10 +14,10 @@ pub fn new(status: u16, detail: impl Display) -> Response {
     Response::with(status, "application/problem+json", format!("{body}\n"))
 }
 
-/// What is refused before any handler is asked: by the wire, or at the gate. [`super::Router::say`] makes an answer of
-/// it, in the form that the clients of its path know.
+/// A request that is refused before a handler is asked: by the wire, or at the gate. The connection ends with that.
+/// [`crate::http::Router::refuse`] makes an answer of it, in the form that the clients of its path know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rebuff {
+pub struct Refused {
     /// 400 to 505.
     pub status: u16,
     /// What was wrong and what to do, in a sentence without a full stop.
@@ -29,7 +28,7 @@ pub struct Rebuff {
     pub delay: Duration,
 }
 
-impl Rebuff {
+impl Refused {
     /// One without fields.
     pub fn new(status: u16, why: impl Display) -> Self {
         Self {
@@ -48,8 +47,14 @@ impl Rebuff {
     }
 }
 
-impl From<Refused> for Rebuff {
-    fn from(e: Refused) -> Self {
-        Self::new(e.status, e.why)
+/// The status for what the system refused.
+pub fn status_of(e: &io::Error) -> u16 {
+    match e.raw_os_error() {
+        // A queue's directory and a job's file want the same name in `pending/`.
+        Some(libc::ENOTDIR | libc::EISDIR) => 409,
+        Some(libc::ENOSPC | libc::EDQUOT) => 507,
+        Some(libc::EMFILE | libc::ENFILE | libc::EAGAIN | libc::ENOMEM) => 503,
+        None if e.kind() == io::ErrorKind::ResourceBusy => 503,
+        Some(_) | None => 500,
     }
 }

@@ -1,10 +1,16 @@
 //! The request that is being answered, as the access log has it.
 
-use super::head::{self, Head};
-use super::send::Manner;
 use crate::core::config::rights::{Caller, Rights};
 use crate::core::time::Boot;
-use crate::http::request::{Headers, Method, Peer, Request, decode, decode_form};
+use crate::http::message::head::{self, Head};
+use crate::http::message::headers::Headers;
+use crate::http::message::method::Method;
+use crate::http::message::percent::{decode, decode_form};
+use crate::http::message::send::Manner;
+use crate::http::request::Request;
+use crate::http::wire::peer::Peer;
+use crate::http::wire::waiter::Waiter;
+use std::rc::Rc;
 
 /// What the first line of a request says.
 #[derive(Debug, Clone)]
@@ -68,14 +74,8 @@ impl Exchange {
         }
     }
 
-    /// True if it changes nothing.
-    pub fn is_safe(&self) -> bool {
-        let asked = self.asked.as_ref();
-        asked.is_none_or(|asked| asked.method.is_safe())
-    }
-
     /// What is known of the request, as far as that matters for how it is refused.
-    pub fn request(&self, peer: Peer) -> Option<Request> {
+    pub fn request(&self, peer: Peer, waiter: &Rc<Waiter>) -> Option<Request> {
         let asked = self.asked.as_ref()?;
         Some(Request {
             method: asked.method.clone(),
@@ -91,22 +91,22 @@ impl Exchange {
                 granted: Rights::NONE,
                 rights: Rights::NONE,
             },
+            waiter: Rc::clone(waiter),
         })
     }
 
-    /// Writes its line: `GET /v1/jobs`, without the query.
-    pub fn log(&self, peer: Peer, now: Boot) {
+    /// Its line in the access log: `GET /v1/jobs`, without the query.
+    pub fn line(&self, peer: Peer, now: Boot) -> String {
         let what = match &self.asked {
             Some(asked) => format!("{} {}", asked.method, asked.path),
             None => "-".to_owned(),
         };
-        log::info!(
-            target: "access",
-            "access {peer} {} {what} {} {} {:.1}ms",
+        format!(
+            "{peer} {} {what} {} {} {:.1}ms",
             self.caller.as_deref().unwrap_or("-"),
             self.status,
             self.sent,
             now.since(self.began).as_secs_f64() * 1000.0
-        );
+        )
     }
 }

@@ -1,6 +1,7 @@
 //! The body of a request, as it comes in.
 
-use super::head::{Framing, Refused};
+use super::head::Framing;
+use super::problem::Refused;
 
 /// Longest line that begins a chunk, extensions included, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
@@ -32,13 +33,12 @@ enum State {
     Done,
 }
 
-const TOO_LARGE: Refused = Refused {
-    status: 413,
-    why: "the body is too large",
-};
+fn too_large() -> Refused {
+    Refused::new(413, "the body is too large")
+}
 
-const fn bad(why: &'static str) -> Refused {
-    Refused { status: 400, why }
+fn bad(why: &str) -> Refused {
+    Refused::new(400, why)
 }
 
 impl Body {
@@ -48,7 +48,7 @@ impl Body {
             Framing::Length(0) => State::Done,
             Framing::Length(n) => match usize::try_from(n) {
                 Ok(n) if n <= most => State::Length(n),
-                Ok(_) | Err(_) => return Err(TOO_LARGE),
+                Ok(_) | Err(_) => return Err(too_large()),
             },
             Framing::Chunked => State::Size,
         };
@@ -114,7 +114,7 @@ impl Body {
                 let state = match chunk_size(line)? {
                     0 => State::Trailer(0),
                     n if n <= self.most - self.bytes.len() => State::Chunk(n),
-                    _ => return Err(TOO_LARGE),
+                    _ => return Err(too_large()),
                 };
                 (state, line.len() + 2)
             }
@@ -178,7 +178,7 @@ fn chunk_size(line: &[u8]) -> Result<usize, Refused> {
         .ok()
         .filter(|_| is_hex)
         .and_then(|text| usize::from_str_radix(text, 16).ok())
-        .ok_or(bad("a chunk's size is not a hexadecimal number"))
+        .ok_or_else(|| bad("a chunk's size is not a hexadecimal number"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! The target of a request: what stands between its method and its version.
 
-use super::head::{MAX_TARGET, Refused, refused};
-use crate::http::request::{Method, decode};
+use super::method::Method;
+use super::percent::decode;
+use super::problem::Refused;
+
+/// Longest request target in bytes.
+pub const MAX_TARGET: usize = 8 * 1024;
 
 /// The parts of a target.
 pub struct Target {
@@ -16,13 +20,13 @@ pub struct Target {
 /// Takes a target apart: origin form, absolute form, or `*` for OPTIONS (RFC 9112 section 3.2).
 pub fn read(method: &Method, text: &str) -> Result<Target, Refused> {
     if text.len() > MAX_TARGET {
-        return Err(refused(414, "the request target is too long"));
+        return Err(Refused::new(414, "the request target is too long"));
     }
     if !text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() && byte != b'#')
     {
-        return Err(refused(400, "the request target is malformed"));
+        return Err(Refused::new(400, "the request target is malformed"));
     }
     let lower = text.get(..8).unwrap_or(text).to_ascii_lowercase();
     let (authority, rest) = if text.starts_with('/') || (text == "*" && *method == Method::Options)
@@ -33,7 +37,7 @@ pub fn read(method: &Method, text: &str) -> Result<Target, Refused> {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         (Some(rest[..end].to_owned()), &rest[end..])
     } else {
-        return Err(refused(400, "the request target is malformed"));
+        return Err(Refused::new(400, "the request target is malformed"));
     };
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     Ok(Target {
@@ -45,9 +49,13 @@ pub fn read(method: &Method, text: &str) -> Result<Target, Refused> {
 
 /// The path as people write it.
 pub fn decoded(path: &str) -> Result<String, Refused> {
-    let text = decode(path, false).ok_or(refused(400, "the path is not UTF-8 in %xx"))?;
+    let text =
+        decode(path, false).ok_or_else(|| Refused::new(400, "the path is not UTF-8 in %xx"))?;
     if text.chars().any(char::is_control) {
-        return Err(refused(400, "there is a control character in the path"));
+        return Err(Refused::new(
+            400,
+            "there is a control character in the path",
+        ));
     }
     Ok(text)
 }

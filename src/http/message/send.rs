@@ -1,8 +1,9 @@
 //! Answers as bytes.
 
 use super::head::Head;
+use super::method::Method;
+use super::response::{Response, reason};
 use crate::core::time::Wall;
-use crate::http::answer::Response;
 use std::fmt::Write;
 
 /// What is known of an answer's body when its head is written.
@@ -31,7 +32,7 @@ impl Manner {
     /// How to answer this request.
     pub fn of(head: &Head) -> Self {
         Self {
-            head_only: head.method == crate::http::request::Method::Head,
+            head_only: head.method == Method::Head,
             is_old: head.is_old,
             keep: head.keep_alive,
         }
@@ -96,48 +97,6 @@ pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// What a client that expects it waits for before it sends its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// The words for a status.
-pub fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        201 => "Created",
-        202 => "Accepted",
-        204 => "No Content",
-        206 => "Partial Content",
-        207 => "Multi-Status",
-        302 => "Found",
-        303 => "See Other",
-        304 => "Not Modified",
-        307 => "Temporary Redirect",
-        400 => "Bad Request",
-        401 => "Unauthorized",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        406 => "Not Acceptable",
-        408 => "Request Timeout",
-        409 => "Conflict",
-        410 => "Gone",
-        411 => "Length Required",
-        412 => "Precondition Failed",
-        413 => "Content Too Large",
-        414 => "URI Too Long",
-        415 => "Unsupported Media Type",
-        416 => "Range Not Satisfiable",
-        417 => "Expectation Failed",
-        421 => "Misdirected Request",
-        422 => "Unprocessable Content",
-        429 => "Too Many Requests",
-        431 => "Request Header Fields Too Large",
-        500 => "Internal Server Error",
-        501 => "Not Implemented",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        507 => "Insufficient Storage",
-        _ => "Unknown",
-    }
-}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

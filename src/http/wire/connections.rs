@@ -1,0 +1,187 @@
+//! All connections, and who makes room when there are too many of them.
+
+use super::link::{Activity, Link};
+use super::peer::Peer;
+use crate::core::time::Boot;
+use crate::os::clock;
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Keys begin here; smaller numbers are the poller's other descriptors.
+pub const FIRST_KEY: u64 = 1 << 32;
+
+/// Bytes of whole answers that all clients together may leave unread.
+const MOST_UNREAD: usize = 128 << 20;
+
+/// Threads, beside half as many as there may be connections, whose connections were ended to make room.
+const ENDING: usize = 64;
+
+/// All connections.
+#[derive(Debug)]
+pub struct Connections {
+    most: usize,
+    table: Mutex<Table>,
+    /// Told when a thread has ended and, while the wire closes, when one has made its answer.
+    progress: Condvar,
+}
+
+#[derive(Debug)]
+struct Table {
+    links: BTreeMap<u64, Arc<Link>>,
+    next: u64,
+    /// More than there are links, for as long as threads end.
+    threads: usize,
+}
+
+impl Connections {
+    /// Room for so many.
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            table: Mutex::new(Table {
+                links: BTreeMap::new(),
+                next: FIRST_KEY,
+                threads: 0,
+            }),
+            progress: Condvar::new(),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters a connection, which gets a thread. Its end is to be told of by [`Self::remove`].
+    pub fn add(&self, stream: TcpStream, peer: Peer) -> Arc<Link> {
+        let mut table = self.table();
+        let link = Arc::new(Link::new(table.next, stream, peer));
+        table.next += 1;
+        table.threads += 1;
+        table.links.insert(link.key, Arc::clone(&link));
+        link
+    }
+
+    /// Forgets a connection: its thread has ended.
+    pub fn remove(&self, key: u64) {
+        let mut table = self.table();
+        table.links.remove(&key);
+        table.threads -= 1;
+        self.progress.notify_all();
+    }
+
+    /// Wakes [`Self::wait_for_ends`].
+    pub fn made_progress(&self) {
+        let _table = self.table();
+        self.progress.notify_all();
+    }
+
+    /// The connection of this key, if it is still there.
+    pub fn get(&self, key: u64) -> Option<Arc<Link>> {
+        self.table().links.get(&key).cloned()
+    }
+
+    /// Every connection.
+    pub fn all(&self) -> Vec<Arc<Link>> {
+        self.table().links.values().cloned().collect()
+    }
+
+    /// Most connections.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// True when one more must take the place of another.
+    pub fn is_full(&self) -> bool {
+        self.table().links.len() >= self.most
+    }
+
+    /// Ends the connection with which least is lost, so that clients who are slow, by mistake or on purpose, keep nobody
+    /// out. False if all wait for us, or too many threads of those that were ended have not ended yet.
+    pub fn make_room(&self) -> bool {
+        let mut table = self.table();
+        while table.links.len() >= self.most {
+            if table.threads >= self.most + self.most / 2 + ENDING {
+                return false;
+            }
+            let of_link = |link: &Arc<Link>| Some((link.standing().dispensable()?, link.key));
+            let Some((_, key)) = table.links.values().filter_map(of_link).min() else {
+                return false;
+            };
+            let Some(link) = table.links.get(&key) else {
+                return false;
+            };
+            let is_idle = link.standing().activity() == Activity::Idle;
+            if is_idle && !link.is_idle() {
+                // Its request has come: others may be more dispensable now.
+                continue;
+            }
+            link.cut_off();
+            table.links.remove(&key);
+        }
+        true
+    }
+
+    /// Keeps an eighth of the places free of waits and streams: the oldest of those without a token is brought to an end.
+    /// A wait is answered as at its timeout, and a stream gets its last chunk.
+    pub fn leave_room(&self) {
+        let table = self.table();
+        let most = self.most - self.most / 8;
+        let is_waiting = |link: &&Arc<Link>| link.standing().is_waiting();
+        for _ in most..table.links.values().filter(is_waiting).count() {
+            let may_leave = |link: &Arc<Link>| Some((link.standing().may_leave()?, link.key));
+            let oldest = table.links.values().filter_map(may_leave).min();
+            let Some(link) = oldest.and_then(|(_, key)| table.links.get(&key)) else {
+                return;
+            };
+            link.tell(|standing| standing.is_leaving = true);
+        }
+    }
+
+    /// Keeps the whole answers that clients have not taken yet within a bound: the oldest are cut off, those that can be
+    /// asked for again first. The newest one stays.
+    pub fn bound_unread(&self, newest: u64) {
+        let mut table = self.table();
+        let of_link = |link: &Arc<Link>| {
+            let (bytes, order) = link.standing().unread()?;
+            Some((order, link.key, bytes))
+        };
+        let mut unread: Vec<_> = table.links.values().filter_map(of_link).collect();
+        let mut all: usize = unread.iter().map(|(_, _, bytes)| bytes).sum();
+        if all <= MOST_UNREAD {
+            return;
+        }
+        unread.sort();
+        for (_, key, bytes) in unread {
+            if all > MOST_UNREAD
+                && key != newest
+                && let Some(link) = table.links.remove(&key)
+            {
+                link.cut_off();
+                all -= bytes;
+            }
+        }
+    }
+
+    /// Waits until all are gone, or it is `until` and no answer is being made, or it is `at_last`. Ends those that are
+    /// left.
+    pub fn wait_for_ends(&self, until: Boot, at_last: Boot) {
+        let mut table = self.table();
+        loop {
+            let now = clock::now().boot;
+            let is_working = |link: &Arc<Link>| link.standing().activity() == Activity::Working;
+            let deadline = match until <= now {
+                true => at_last,
+                false => until,
+            };
+            let is_over = until <= now && !table.links.values().any(is_working);
+            if table.links.is_empty() || is_over || deadline <= now {
+                break;
+            }
+            let waited = self.progress.wait_timeout(table, deadline.since(now));
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        table.links.values().for_each(|link| link.cut_off());
+        table.links.clear();
+    }
+}

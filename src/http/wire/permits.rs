@@ -1,0 +1,61 @@
+//! How many threads do something at a time. The others wait for their permit.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A number of permits to be had.
+#[derive(Debug)]
+pub struct Permits {
+    state: Mutex<State>,
+    given_back: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// Threads that wait: without them nobody is told.
+    waiting: usize,
+}
+
+/// A permit. Dropping it gives it back.
+#[derive(Debug)]
+pub struct Permit(Arc<Permits>);
+
+impl Permits {
+    /// So many permits.
+    pub fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                free: most,
+                waiting: 0,
+            }),
+            given_back: Condvar::new(),
+        })
+    }
+
+    /// Waits for a permit.
+    pub fn take(self: &Arc<Self>) -> Permit {
+        let mut state = self.state();
+        while state.free == 0 {
+            state.waiting += 1;
+            let waited = self.given_back.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        state.free -= 1;
+        Permit(Arc::clone(self))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.0.state();
+        state.free += 1;
+        if state.waiting > 0 {
+            self.0.given_back.notify_one();
+        }
+    }
+}
