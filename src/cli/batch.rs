@@ -124,7 +124,7 @@ impl BatchAdder<'_> {
     }
 }
 
-/// Unlike `output`, an error when the reader has closed the pipe: it does not know the ids of the jobs then.
+/// Unlike `output`, this fails if the reader has closed the pipe: nobody would learn the ids of accepted jobs.
 fn print(ids: &[JobId]) -> io::Result<()> {
     let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
     let mut out = io::stdout().lock();
@@ -178,7 +178,7 @@ impl BatchOptions {
         Ok(JobText { text, queue })
     }
 
-    /// Reads a record, and adds the fields of the options that it does not have. A field that is `null` is had.
+    /// Reads a record, and adds the fields of the options that it does not have. A field that is `null` counts as present.
     fn fill_in(&self, text: &str) -> Result<Record, RecordError> {
         let text = text.trim_end();
         let object = Object::parse(text)?;
@@ -204,7 +204,7 @@ impl BatchOptions {
     }
 }
 
-/// The message without the line in the record, which is itself one line of the input.
+/// The message without its line number: the record is itself one line of the input.
 fn without_line(e: RecordError) -> String {
     match e {
         RecordError::Json(e) => RecordError::Json(JsonError { line: 0, ..e }).to_string(),

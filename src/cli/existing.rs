@@ -1,5 +1,5 @@
-//! The spool, queue or job that a command names. Commands that look or steer create nothing, so that it must exist; the
-//! error names the most similar one that does.
+//! The spool, queue or job that a command names must exist: commands that look or steer create nothing. The error names
+//! the most similar one that exists.
 
 use super::exit::{Failure, NO_INPUT};
 use super::settings;

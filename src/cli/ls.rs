@@ -25,10 +25,10 @@ pub struct LsArgs {
     /// At most this many of each state, the newest of the finished
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
-    /// All of them
+    /// All jobs
     #[arg(short, long, conflicts_with = "limit")]
     all: bool,
-    /// All of them, unsorted; with --ids, no file is read
+    /// All jobs, unsorted; with --ids, no file is read
     #[arg(short = 'U', long, conflicts_with = "limit")]
     unsorted: bool,
     /// Only the ids
@@ -219,7 +219,7 @@ fn print_table(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {
     })
 }
 
-/// `state` is the second cell with its colour, which takes no room.
+/// `state` is the second cell with the codes of its colour, which take no room.
 fn print_row(
     cells: &[&str; 5],
     widths: &[usize; 4],

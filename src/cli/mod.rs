@@ -1,4 +1,4 @@
-//! The command line. A shell script with `printf`, `mv` and `rm` could do to the spool all that it does.
+//! The command line. A shell script could make the same changes to the spool with `printf`, `mv` and `rm`.
 
 mod add;
 mod admission;

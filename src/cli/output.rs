@@ -57,7 +57,7 @@ impl Pieces {
 /// As many bytes as a pipe holds.
 const PIECE: usize = 64 << 10;
 
-/// How stdout can be used: with colours, and how wide it is.
+/// The colours and the width of stdout.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     colour: bool,
