@@ -7,7 +7,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What kind of thing a name is.
@@ -146,13 +146,6 @@ pub fn write_unsynced(base: impl AsFd, name: &[u8], bytes: &[u8]) -> io::Result<
     let mut file = create(base, name)?;
     file.write_all(bytes)?;
     Ok(file)
-}
-
-/// Sends what was written to a file on its way to the disk. That makes nothing durable: a sync has to follow, and
-/// tells of errors too (sync_file_range(2)).
-pub fn start_writing(file: &File) {
-    // SAFETY: an open descriptor and integers; 0 for the length means to the end.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// Opens a small file for reading and writing, making it with mode 0600 if needed; what is in it stays.

@@ -65,23 +65,6 @@ pub enum Placed {
     UserMoved,
 }
 
-/// The end of one job's try.
-#[derive(Debug)]
-pub struct Ending<'a> {
-    /// Which.
-    pub id: &'a JobId,
-    /// Carries the end, or is ready for the next try.
-    pub record: &'a Record,
-    /// Where it goes.
-    pub target: &'a Target,
-}
-
-/// The error of a sync that several waited for.
-fn same_error(e: &io::Error) -> io::Error {
-    e.raw_os_error()
-        .map_or_else(|| e.kind().into(), io::Error::from_raw_os_error)
-}
-
 impl<F: Fs> Spool<F> {
     /// Replaces the text of a running job by its record: the note. True if the job's file was still there.
     pub fn note(&self, id: &JobId, record: &Record) -> io::Result<bool> {
@@ -115,61 +98,19 @@ impl<F: Fs> Spool<F> {
         id: &JobId,
         record: &Record,
         target: &Target,
-        announce: impl Fn(u64),
+        announce: impl FnOnce(u64),
     ) -> io::Result<Placed> {
-        let ending = Ending { id, record, target };
-        let mut done = self.finish_all(&[ending], |_, inode| announce(inode));
-        done.pop()
-            .unwrap_or_else(|| Err(io::ErrorKind::Other.into()))
-    }
-
-    /// Does for several jobs what [`Self::finish`] does for one, and says what came of each: all records are safe
-    /// before the first is shown, and they share their syncs. `announce` gets a job's place in the list as well.
-    pub fn finish_all(
-        &self,
-        endings: &[Ending<'_>],
-        announce: impl Fn(usize, u64),
-    ) -> Vec<io::Result<Placed>> {
-        let json: Vec<String> = endings.iter().map(|e| e.record.to_json()).collect();
-        let texts: Vec<(&str, &[u8])> = endings
-            .iter()
-            .zip(&json)
-            .map(|(ending, json)| (ending.id.as_str(), json.as_bytes()))
-            .collect();
-        let exchanged: Vec<io::Result<bool>> = self
-            .stage_all(&texts)
-            .into_iter()
-            .zip(endings)
-            .map(|(staged, ending)| self.exchange(&Place::Active, ending.id, &staged?))
-            .collect();
-        let synced = if exchanged.iter().any(|done| matches!(done, Ok(true))) {
-            self.sync_active()
-        } else {
-            Ok(())
-        };
-        let show = |(n, (exchanged, ending)): (usize, (io::Result<bool>, &Ending<'_>))| {
-            if !exchanged? {
-                self.follow(ending.id, ending.record)?;
-                return Ok(Placed::UserMoved);
-            }
-            if let Err(e) = &synced {
-                return Err(same_error(e));
-            }
-            if let Some(state) = ending.target.end() {
-                self.follow_up(ending.id, ending.record, state, RunMark::Ended)?;
-            }
-            let look = self
-                .fs
-                .look(&Place::Active, ending.id.as_str().as_bytes())?;
-            look.iter().for_each(|look| announce(n, look.inode));
-            self.place(ending.id, ending.target)
-        };
-        exchanged
-            .into_iter()
-            .zip(endings)
-            .enumerate()
-            .map(show)
-            .collect()
+        if !self.note(id, record)? {
+            self.follow(id, record)?;
+            return Ok(Placed::UserMoved);
+        }
+        if let Some(state) = target.end() {
+            self.follow_up(id, record, state, RunMark::Ended)?;
+        }
+        if let Some(look) = self.fs.look(&Place::Active, id.as_str().as_bytes())? {
+            announce(look.inode);
+        }
+        self.place(id, target)
     }
 
     /// Moves a file in `active/` that says all there is to say.
@@ -257,19 +198,14 @@ impl<F: Fs> Spool<F> {
     /// Swaps the file of this name for the record, if there still is one. False if not.
     pub(super) fn replace(&self, place: &Place, id: &JobId, record: &Record) -> io::Result<bool> {
         let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
-        self.exchange(place, id, &staged)
-    }
-
-    /// Swaps the file of this name for a staged one, if there still is one. False if not.
-    fn exchange(&self, place: &Place, id: &JobId, staged: &[u8]) -> io::Result<bool> {
         let name = id.as_str().as_bytes();
         let how = if Fault::NoExchange.is_on() {
             How::Replace
         } else {
             How::Exchange
         };
-        let exchanged = self.fs.rename(&Place::Tmp, staged, place, name, how);
-        self.fs.unlink(&Place::Tmp, staged)?;
+        let exchanged = self.fs.rename(&Place::Tmp, &staged, place, name, how);
+        self.fs.unlink(&Place::Tmp, &staged)?;
         match exchanged {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -76,16 +76,6 @@ impl Debug for DirNames {
 pub trait Fs: Debug + Send + Sync {
     /// Makes a file that must not exist, with mode 0600; synced if `durable`.
     fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()>;
-    /// Makes several files as [`Self::write_new`] does, and says what came of each.
-    fn write_all_new(
-        &self,
-        place: &Place,
-        files: &[(&[u8], &[u8])],
-        durable: bool,
-    ) -> Vec<io::Result<()>> {
-        let write = |(name, bytes): &(&[u8], &[u8])| self.write_new(place, name, bytes, durable);
-        files.iter().map(write).collect()
-    }
     /// Renames.
     fn rename(
         &self,

@@ -36,7 +36,7 @@ pub use accept::{NewId, Submit, SubmitError};
 pub use admit::NotAdmitted;
 pub use batch::{Batch, JobText};
 pub use claim::{Claim, Claimed};
-pub use commit::{Ending, Placed, Target};
+pub use commit::{Placed, Target};
 pub use fs::{Ask, DirNames, Fs, NewSeq, Taken};
 pub use intake::{DropLimits, Intake};
 pub use lock::{Holder, LockError, Role, SpoolLock, Tenure};
@@ -157,46 +157,12 @@ impl<F: Fs> Spool<F> {
     /// Writes a new file in `tmp/`, synced. After a failed sync the file cannot be trusted any more, whatever a
     /// second sync says (measured on ext4): it is written once more under another name, and then it is an error.
     fn stage(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        self.write_staged(id, bytes)
-            .or_else(|first| self.once_more(id, bytes, first))
-    }
-
-    /// Stages several texts, synced together; says what came of each.
-    fn stage_all(&self, texts: &[(&str, &[u8])]) -> Vec<io::Result<Vec<u8>>> {
-        if let [(id, bytes)] = texts {
-            return vec![self.stage(id, bytes)];
-        }
-        let durable = self.durable && !Fault::NoFileSync.is_on();
-        let names: Vec<Vec<u8>> = texts.iter().map(|(id, _)| self.staging_name(id)).collect();
-        let files: Vec<(&[u8], &[u8])> = names
-            .iter()
-            .zip(texts)
-            .map(|(name, (_, bytes))| (name.as_slice(), *bytes))
-            .collect();
-        let written = self.fs.write_all_new(&Place::Tmp, &files, durable);
-        let mut staged = Vec::with_capacity(texts.len());
-        for ((name, (id, bytes)), written) in names.into_iter().zip(texts).zip(written) {
-            staged.push(match written {
-                Ok(()) => Ok(name),
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => self.stage(id, bytes),
-                Err(e) => {
-                    let _ = self.fs.unlink(&Place::Tmp, &name);
-                    self.once_more(id, bytes, e)
-                }
-            });
-        }
-        staged
-    }
-
-    /// What follows a staging that failed.
-    fn once_more(&self, id: &str, bytes: &[u8], first: io::Error) -> io::Result<Vec<u8>> {
-        if first.raw_os_error() != Some(libc::EIO) {
-            return Err(first);
-        }
-        log::warn!(
-            "{}: writing {id} to tmp/ failed ({first}); trying under a new name",
-            self.path.display()
-        );
+        let first = match self.write_staged(id, bytes) {
+            Err(e) if e.raw_os_error() == Some(libc::EIO) => e,
+            staged => return staged,
+        };
+        let spool = self.path.display();
+        log::warn!("{spool}: writing {id} to tmp/ failed ({first}); trying under a new name");
         self.write_staged(id, bytes)
     }
 
