@@ -7,7 +7,7 @@
 use super::short::ShortText;
 use std::fmt;
 
-/// The longest id, in bytes. Leaves room for `~N` and `.reason` within the 255 bytes of a file name.
+/// The longest id, in bytes. It leaves room for `~N` and `.reason` within the 255 bytes of a file name.
 pub const MAX_ID_BYTES: usize = 128;
 
 /// The queue of files that lie directly in `pending/`.
@@ -26,9 +26,9 @@ pub enum IdError {
     Slash,
     /// Contains a control character (newline included).
     Control,
-    /// Starts with `.`: hidden files belong to other programs.
+    /// Starts with `.`: a hidden file belongs to another program.
     LeadingDot,
-    /// Starts with `-`: would read as an option in a shell.
+    /// Starts with `-`: a command would take it for an option.
     LeadingDash,
     /// Ends like a half-written file (see [`is_foreign`]) or like a job's stderr log (`~err`).
     Reserved,
@@ -51,7 +51,7 @@ impl fmt::Display for IdError {
 
 impl std::error::Error for IdError {}
 
-/// True for names that are other people's half-written files: never touched, never taken.
+/// True for the name of a file that another program is writing, or hides: pirn leaves it alone.
 pub fn is_foreign(name: &[u8]) -> bool {
     name.starts_with(b".")
         || [&b"~"[..], b".tmp", b".part", b".swp"]
@@ -88,13 +88,13 @@ macro_rules! name_type {
         pub struct $name(ShortText);
 
         impl $name {
-            /// Checks `text` and keeps it. Errors say which rule it breaks.
+            /// Checks `text`. Errors say which rule it breaks.
             pub fn new(text: &str) -> Result<Self, IdError> {
                 check(text)?;
                 Ok(Self(text.into()))
             }
 
-            /// As [`Self::new`], for a file name as the kernel gives it.
+            /// The same for a file name as the kernel gives it.
             pub fn from_bytes(name: &[u8]) -> Result<Self, IdError> {
                 Self::new(std::str::from_utf8(name).map_err(|_| IdError::NotUtf8)?)
             }
@@ -153,13 +153,13 @@ impl JobId {
     /// No job's id: an empty text, which [`Self::new`] refuses.
     pub(in crate::core) const NONE: Self = Self(ShortText::EMPTY);
 
-    /// The name under which the `n`-th older run of this id is kept (`backup~1`), if that still fits.
+    /// The name of the `n`-th older run of this id (`backup~1`). Errors: it would be too long.
     pub fn older(&self, n: u32) -> Result<Self, IdError> {
         Self::new(&format!("{self}~{n}"))
     }
 }
 
-/// Orders ids as people do: runs of digits by value, so that `9` comes before `10`.
+/// Compares ids as people do: runs of digits by value, so that `9` comes before `10`.
 pub fn natural_order(a: &str, b: &str) -> std::cmp::Ordering {
     let (mut a, mut b) = (a, b);
     loop {
@@ -191,7 +191,7 @@ fn split_digits(s: &str) -> (&str, &str) {
     s.split_at(s.bytes().take_while(u8::is_ascii_digit).count())
 }
 
-/// Whether a queue is meant by `pattern`: its name, or a prefix followed by `*`.
+/// True if `pattern` is the queue's name, or a prefix of it followed by `*`.
 pub fn matches(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => name.starts_with(prefix),

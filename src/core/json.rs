@@ -1,8 +1,7 @@
-//! JSON objects taken apart one level at a time.
+//! JSON objects, taken apart one level at a time.
 //!
-//! Every error can name the field and the line, an unknown key costs nothing and loses nothing (its text is
-//! kept as it was), and a key given twice is an error instead of a coin toss. The record and the config are
-//! both read through this.
+//! So every error can name the field and the line, the value of an unknown key keeps its text, and a key that is given
+//! twice is an error. The record and the config are read with this.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -13,20 +12,20 @@ use std::time::Duration;
 use super::quote::{cut, cut_to};
 use super::units;
 
-/// Deeper nesting than this is refused: no job needs it, and readers (jq among them) have limits of their own.
+/// The deepest nesting that is read. No job needs more, and readers of records (jq among them) have limits, too.
 pub const MAX_DEPTH: usize = 100;
 
-/// How many characters of a message are shown: more than any of ours has, unless it quotes what was written.
+/// Most characters of a message that are shown. Only a message that quotes its input can be longer.
 const MAX_WHAT: usize = 400;
 
-/// What is wrong with a JSON text, and where.
+/// A mistake in a JSON text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JsonError {
     /// Line in the text, from 1; 0 where it is not known.
     pub line: usize,
-    /// The field, with dots for nesting; empty for the text as a whole.
+    /// The field, with dots for nesting; empty if the mistake is in no field.
     pub field: String,
-    /// What was wrong and what is right.
+    /// The mistake, and the right way.
     pub what: String,
 }
 
@@ -43,7 +42,7 @@ impl fmt::Display for JsonError {
     }
 }
 
-/// Errors go to logs and terminals, and quote what strangers wrote: no control character gets through.
+/// Errors go to logs and terminals, and quote text from others: control characters are escaped.
 fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
     for c in text.chars() {
         if c.is_control() {
@@ -57,7 +56,7 @@ fn write_line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
 
 impl std::error::Error for JsonError {}
 
-/// One object: its keys and their values' texts, in the order given.
+/// An object: its keys and the texts of their values, in the order of the text.
 #[derive(Debug)]
 pub struct Object<'a> {
     whole: &'a str,
@@ -66,7 +65,7 @@ pub struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Takes `text` apart. Errors: not one object, nested deeper than [`MAX_DEPTH`], a key given twice.
+    /// Takes `text` apart. Errors: it is not one object, is nested deeper than [`MAX_DEPTH`], or has a key twice.
     pub fn parse(text: &'a str) -> Result<Self, JsonError> {
         check_depth(text)?;
         Self::part(text, text, String::new())
@@ -91,7 +90,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// The fields in the order given.
+    /// The fields in the order of the text.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.fields.iter().map(|(key, raw)| (key.as_ref(), *raw))
     }
@@ -124,7 +123,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Runs `read` over the value of `key`, naming the field if it fails.
+    /// Reads the value of `key` with `read`. An error names the field.
     pub fn read<T>(
         &self,
         key: &str,
@@ -134,7 +133,7 @@ impl<'a> Object<'a> {
         read(raw).map_err(|what| self.error(key, Some(raw), what))
     }
 
-    /// The error for a key that nothing knows, with the nearest of those that are known.
+    /// The error about an unknown key. It names the known key that is most like it.
     pub fn unknown(&self, key: &str, raw: &RawValue, known: &[&str]) -> JsonError {
         let what = match nearest(key, known) {
             Some(right) => format!("unknown field; did you mean {right:?}?"),
@@ -174,7 +173,7 @@ impl<'de> Deserialize<'de> for Pairs<'de> {
     }
 }
 
-/// A key, borrowed from the text unless it has escapes.
+/// A key. It is borrowed from the text unless it has escapes.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Key<'de> {
@@ -234,7 +233,7 @@ fn without_position(e: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
-/// "expected a string, got a number".
+/// The words `expected a string, got a number`.
 pub fn expected(wanted: &str, got: &RawValue) -> String {
     let got = match got.get().as_bytes().first() {
         Some(b'"') if serde_json::from_str::<String>(got.get()).is_err() => {
@@ -249,22 +248,22 @@ pub fn expected(wanted: &str, got: &RawValue) -> String {
     format!("expected {wanted}, got {got}")
 }
 
-/// True for `null`, which everywhere means "as if the field were not there".
+/// True for `null`: it means the same as a missing field, everywhere.
 pub fn is_null(raw: &RawValue) -> bool {
     raw.get() == "null"
 }
 
-/// A string.
+/// Reads a string.
 pub fn string(raw: &RawValue) -> Result<String, String> {
     serde_json::from_str(raw.get()).map_err(|_| expected("a string", raw))
 }
 
-/// `true` or `false`.
+/// Reads `true` or `false`.
 pub fn boolean(raw: &RawValue) -> Result<bool, String> {
     serde_json::from_str(raw.get()).map_err(|_| expected("true or false", raw))
 }
 
-/// A whole number within `range`.
+/// Reads a whole number within `range`.
 pub fn integer(raw: &RawValue, range: std::ops::RangeInclusive<i64>) -> Result<i64, String> {
     let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
     let number = serde_json::from_str::<i64>(raw.get()).map_err(|_| expected(&wanted(), raw))?;
@@ -275,7 +274,7 @@ pub fn integer(raw: &RawValue, range: std::ops::RangeInclusive<i64>) -> Result<i
     }
 }
 
-/// A number, read to the last bit (serde_json may be one off) so that printing it gives the same text again.
+/// Reads a number to the last bit, so that printing it gives the same text again. (serde_json may be one bit off.)
 pub fn number(raw: &RawValue) -> Result<f64, String> {
     let number = raw.get().parse::<f64>().ok();
     number
@@ -283,12 +282,12 @@ pub fn number(raw: &RawValue) -> Result<f64, String> {
         .ok_or_else(|| expected("a finite number", raw))
 }
 
-/// A list of strings.
+/// Reads a list of strings.
 pub fn strings(raw: &RawValue) -> Result<Vec<String>, String> {
     serde_json::from_str(raw.get()).map_err(|_| expected("a list of strings", raw))
 }
 
-/// A duration: a number of seconds or a text such as "1h 30m".
+/// Reads a duration: a number of seconds or a text such as "1h 30m".
 pub fn span(raw: &RawValue) -> Result<Duration, String> {
     if let Ok(seconds) = serde_json::from_str::<f64>(raw.get()) {
         return units::span_from_secs(seconds);
@@ -302,7 +301,7 @@ pub fn span(raw: &RawValue) -> Result<Duration, String> {
     }
 }
 
-/// A size in bytes: a number or a text such as "64K".
+/// Reads a size in bytes: a number or a text such as "64K".
 pub fn size(raw: &RawValue) -> Result<u64, String> {
     if let Ok(bytes) = serde_json::from_str::<u64>(raw.get()) {
         return Ok(bytes);
@@ -316,13 +315,13 @@ pub fn size(raw: &RawValue) -> Result<u64, String> {
     }
 }
 
-/// The one of `known` that `word` was probably meant to be.
+/// The known word that `word` is a likely misspelling of.
 pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let length = word.chars().count();
     let limit = 1 + length / 4;
     known
         .iter()
-        // The difference in length is the least distance; the table for a key of a megabyte is never made.
+        // The distance is at least the difference in length. So no table is made for a key of a megabyte.
         .filter(|k| k.chars().count().abs_diff(length) <= limit)
         .map(|k| (distance(word, k), *k))
         .filter(|(d, _)| *d <= limit)
@@ -330,7 +329,7 @@ pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
         .map(|(_, k)| k)
 }
 
-/// Edit distance with swaps of neighbours counted once.
+/// The edit distance; a swap of two neighbours counts as one change.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.to_lowercase().chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0usize; b.len() + 1]; a.len() + 1];

@@ -1,6 +1,6 @@
 //! The pure layer: ids, times, the record, the config, retry policy and the scheduler.
 //!
-//! Nothing in here touches a clock, a file, a process or a thread; `tests/tidy.rs` holds it to that.
+//! It touches no clock, file, process or thread; `tests/tidy.rs` checks that.
 #![forbid(unsafe_code)]
 
 pub mod config;

@@ -1,4 +1,4 @@
-//! What follows from how a try ended: done, another try and when, or giving up.
+//! The verdict on a job whose try ended: it is complete, is tried again, or failed.
 
 use super::record::Reason;
 use super::retry::ExitRules;
@@ -10,7 +10,7 @@ pub enum TryEnd {
     Exited(i32),
     /// Ended by this signal, which pirn did not send.
     Signaled(i32),
-    /// Ended because pirn made it: the reason says why. `code` or `signal` is how it went.
+    /// pirn stopped it. `code` or `signal` says how it then ended.
     Stopped {
         /// Why pirn stopped it.
         why: StopReason,
@@ -19,9 +19,9 @@ pub enum TryEnd {
         /// Signal, if it was killed.
         signal: Option<i32>,
     },
-    /// Could not be started, and another try would not help.
+    /// The program could not be started, and another try would not help.
     NotStarted,
-    /// Went away with an unknown status.
+    /// It ended with a status that is not known.
     Interrupted,
 }
 
@@ -32,20 +32,20 @@ pub enum StopReason {
     Timeout,
     /// It wrote more than its `max_log`.
     LogLimit,
-    /// Someone moved its file to `failed/` (or asked for that).
+    /// A user moved its file to `failed/`, or a command or request did.
     Cancelled,
-    /// Someone removed its file: it is not to be recorded at all.
+    /// A user removed its file: its end is not recorded.
     Forgotten,
-    /// Someone moved its file back to `pending/`.
+    /// A user moved its file back to `pending/`.
     Requeued,
     /// The daemon was told twice to stop.
     Shutdown,
 }
 
-/// What a record says about an ended try.
+/// The end of a try, in the words of the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// The word for it.
+    /// Why it ended.
     pub reason: Reason,
     /// Exit code, if it exited.
     pub exit_code: Option<i32>,
@@ -53,23 +53,23 @@ pub struct Outcome {
     pub signal: Option<i32>,
 }
 
-/// What happens next.
+/// The decision about a job whose try ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// To `complete/`.
+    /// Its file goes to `complete/`.
     Complete,
-    /// To `failed/`.
+    /// Its file goes to `failed/`.
     Failed,
-    /// Back to `pending/`, due after the backoff.
+    /// Its file goes back to `pending/`, due after the backoff.
     Retry,
-    /// Back to `pending/`, due at once.
+    /// Its file goes back to `pending/`, due at once.
     Requeue,
-    /// Nowhere: the user removed it.
+    /// Nothing: a user removed its file.
     Forget,
 }
 
 impl TryEnd {
-    /// What to write down.
+    /// The words for the record.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Exited(code) => Outcome {
@@ -108,7 +108,7 @@ impl TryEnd {
         }
     }
 
-    /// True when the daemon or the machine ended the try, and not the job or anybody who steers it.
+    /// True when the daemon or the machine ended the try, not the job itself and no user.
     pub fn is_interruption(self) -> bool {
         match self {
             Self::Interrupted => true,
@@ -117,40 +117,40 @@ impl TryEnd {
         }
     }
 
-    /// True when the job did what it was for.
+    /// True when the program exited with 0.
     pub fn succeeded(self) -> bool {
         self == Self::Exited(0)
     }
 }
 
-/// What of a job decides about its next try.
+/// The terms of a job that decide about its next try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryRule {
-    /// Tries in all, those that were interrupted not counted.
+    /// Tries in all; interrupted ones do not count.
     pub tries: u32,
-    /// The interruption of this number is the last; 0 means the first.
+    /// After this many interruptions the job fails; 0 means the same as 1.
     pub max_interruptions: u32,
     /// How many of its earlier tries were interrupted.
     pub interruptions: u32,
     /// Which exit codes are tried again.
     pub rules: ExitRules,
-    /// At most once.
+    /// The job is run at most once: no try follows the first.
     pub once: bool,
 }
 
 impl RetryRule {
-    /// How many of the tries are used up when number `attempt` ends by itself.
+    /// How many tries are used up when try number `attempt` ends.
     pub fn used(&self, attempt: u32) -> u32 {
         attempt.saturating_sub(self.interruptions)
     }
 
-    /// An interruption says nothing about the job, unless there are many: then it may be what brings the machine down.
+    /// An interruption is not the job's fault, unless there are many: then the job may be what brings the machine down.
     fn may_be_interrupted_again(&self) -> bool {
         self.interruptions.saturating_add(1) < self.max_interruptions && !self.once
     }
 }
 
-/// Decides what follows the end of try number `attempt`.
+/// Decides what becomes of a job whose try number `attempt` ended.
 pub fn verdict(end: TryEnd, attempt: u32, rule: &RetryRule) -> Verdict {
     let may_retry = rule.used(attempt) < rule.tries && !rule.once;
     let retry = |temporary: bool| {

@@ -3,11 +3,11 @@
 /// A process, described well enough to tell it from a later one with the same pid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proc {
-    /// Process id of the job's leader, which is also its group and session.
+    /// Process id, which is also that of its group and session if it leads a job.
     pub pid: i32,
     /// Field 22 of /proc/PID/stat: clock ticks from boot to its start (proc(5)).
     pub start: u64,
-    /// /proc/sys/kernel/random/boot_id at the time.
+    /// The boot in which it ran: /proc/sys/kernel/random/boot_id.
     pub boot: String,
 }
 

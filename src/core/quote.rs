@@ -1,8 +1,8 @@
-//! What strangers wrote, in messages: not more of it than a reader wants, whatever they wrote.
+//! Text from others in messages: cut to a length that a reader bears.
 
 use std::borrow::Cow;
 
-/// How many characters of a name or a value are shown.
+/// Most characters of a name or a value that are shown.
 const MOST: usize = 80;
 
 /// The text in quotes, control characters escaped; cut if it is long.
@@ -15,7 +15,7 @@ pub fn cut(text: &str) -> Cow<'_, str> {
     cut_to(text, MOST)
 }
 
-/// As [`cut`], with another length in characters.
+/// The same with another length in characters.
 pub fn cut_to(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),

@@ -4,13 +4,14 @@ use super::json::{self, JsonError, Object};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Never tried again (qmail's "permanent").
+/// A job that exits with this is never tried again (qmail's "permanent").
 pub const EXIT_PERMANENT: i32 = 100;
 
-/// Always worth another try: EX_TEMPFAIL of sysexits.h, and qmail's "temporary".
+/// A job that exits with one of these is tried again even if `retry_on` does not list it: EX_TEMPFAIL of sysexits.h,
+/// and qmail's "temporary".
 pub const EXIT_TEMPORARY: [i32; 2] = [75, 111];
 
-/// Which exit codes are tried again. `fail_on` overrules all but nothing overrules 100.
+/// The exit codes after which a job is tried again. `fail_on` overrules `retry_on`; [`EXIT_PERMANENT`] overrules both.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExitRules(Option<Box<Lists>>);
 
@@ -49,10 +50,10 @@ impl ExitRules {
     }
 }
 
-/// How long to wait between tries, as a record or the config gives it: each part on its own.
+/// The backoff as a record or the config gives it: each part is optional.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct BackoffSpec {
-    /// Before the second try.
+    /// The wait before the second try.
     pub first: Option<Duration>,
     /// Each further wait is this many times the one before.
     pub factor: Option<f64>,
@@ -85,7 +86,7 @@ impl BackoffSpec {
         Ok(spec)
     }
 
-    /// This spec with the gaps filled from `other`.
+    /// This backoff with the missing parts from `other`.
     pub fn or(self, other: Self) -> Self {
         Self {
             first: self.first.or(other.first),
@@ -94,7 +95,7 @@ impl BackoffSpec {
         }
     }
 
-    /// The rule that holds, gaps filled with 1s, x2, 10m.
+    /// The complete rule. Missing parts are 1 s, twice, and 10 minutes.
     pub fn rule(self) -> Backoff {
         Backoff {
             first: self.first.unwrap_or(Duration::from_secs(1)),
@@ -107,7 +108,7 @@ impl BackoffSpec {
 /// A complete backoff rule.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Backoff {
-    /// Before the second try.
+    /// The wait before the second try.
     pub first: Duration,
     /// Each further wait is this many times the one before.
     pub factor: f64,
@@ -116,11 +117,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The wait after `attempt` tries: between three and four quarters of the nominal wait, so that jobs which
-    /// failed together do not come back together. `dice` is any random number.
+    /// The wait after `attempt` tries: from three to four quarters of the nominal wait, so that jobs that failed
+    /// together are not tried again together. `dice` is any random number.
     pub fn wait(&self, attempt: u32, dice: u64) -> Duration {
         if self.first.is_zero() {
-            // Any factor of nothing is nothing, the infinite one of a late try too.
+            // The factor of a late try is infinite, and infinity times zero is no number.
             return Duration::ZERO;
         }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);

@@ -1,10 +1,10 @@
-//! Text that is short as a rule: kept in place, so that a million ids are not a million allocations.
+//! Text that is mostly short. Short text is kept in place, so that a million ids are not a million allocations.
 
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-/// The longest text that is kept in place, in bytes: as much as makes the whole three words.
+/// The longest text that is kept in place, in bytes: with it, the type has the size of three words.
 const IN_PLACE: usize = 22;
 
 /// A text that does not change.
@@ -25,7 +25,7 @@ impl ShortText {
     /// The text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            // They were taken from a `str`, so that there is no other case.
+            // The bytes come from a `str`, so that the default is never used.
             Kept::Here(length, bytes) => bytes
                 .get(..usize::from(*length))
                 .and_then(|bytes| str::from_utf8(bytes).ok())

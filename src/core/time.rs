@@ -1,14 +1,15 @@
-//! The two clocks: deadlines are counted on one that never jumps, dates are shown on one that may.
+//! Times of the two clocks. Deadlines are on the clock that never jumps, dates on the one that a user may set.
 
 use super::quote::quoted;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Nanoseconds on CLOCK_BOOTTIME: monotonic, counts while suspended (clock_getres(2)). For deadlines.
+/// Nanoseconds on CLOCK_BOOTTIME, for deadlines. It never jumps, and goes on while the machine is suspended
+/// (clock_getres(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Boot(pub u64);
 
-/// Nanoseconds since the epoch on CLOCK_REALTIME. For dates that people gave or will read.
+/// Nanoseconds since the epoch on CLOCK_REALTIME, for dates that people write and read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Wall(pub i64);
 
@@ -27,7 +28,7 @@ impl Boot {
         Self(self.0.saturating_add(nanos(span)))
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// The time since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -39,7 +40,7 @@ impl Wall {
         Self(self.0.saturating_add_unsigned(nanos(span)))
     }
 
-    /// How long after `earlier` this is; zero when it is not.
+    /// The time since `earlier`; zero if that is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
@@ -58,14 +59,14 @@ impl Wall {
             .map_err(|_| format!("{} is out of range", quoted(text)))
     }
 
-    /// As HTTP writes dates (RFC 9110 section 5.6.7): `Sat, 21 Nov 2026 16:00:00 GMT`.
+    /// The date as HTTP writes it (RFC 9110 section 5.6.7): `Sat, 21 Nov 2026 16:00:00 GMT`.
     pub fn http_date(self) -> String {
         let stamp = Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
         stamp.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
     }
 }
 
-/// The first whole millisecond that there is: [`Wall::parse`] reads all that is printed.
+/// The first whole millisecond of the range. No earlier time is printed, so that [`Wall::parse`] reads all that is.
 const FIRST: i64 = i64::MIN / 1_000_000 * 1_000_000;
 
 /// RFC 3339 in UTC with milliseconds: `2026-11-21T16:00:00.000Z`.

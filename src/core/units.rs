@@ -3,7 +3,7 @@
 use super::quote::quoted;
 use std::time::Duration;
 
-/// The longest duration taken: a hundred years. Longer ones are typing errors, and sums must not overflow.
+/// The longest duration that is accepted, a hundred years. Longer ones are typing errors, and sums must not overflow.
 pub const MAX_SPAN: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Reads `90`, `1.5` (seconds), `90s`, `1h 30m`, `28d`.
@@ -20,7 +20,7 @@ pub fn parse_span(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Seconds as a JSON number gives them; negative, infinite and absurd ones are refused.
+/// Reads seconds from a JSON number. Errors: it is negative, not finite, or more than [`MAX_SPAN`].
 pub fn span_from_secs(seconds: f64) -> Result<Duration, String> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(not_a_span(&seconds.to_string()));
@@ -47,7 +47,7 @@ pub fn show_span(span: Duration) -> String {
     humantime::format_duration(span).to_string()
 }
 
-/// A duration for a line in a table or a log: `5ms`, `1.3s`, `2m 5s`, `3h 4m`, `2d 3h`.
+/// Prints a duration for a line in a table or a log: `5ms`, `1.3s`, `2m 5s`, `3h 4m`, `2d 3h`.
 pub fn brief_span(span: Duration) -> String {
     let secs = span.as_secs();
     match secs {
@@ -59,7 +59,7 @@ pub fn brief_span(span: Duration) -> String {
     }
 }
 
-/// Reads `4096`, `64K`, `1.5M`, `2GiB`; letters are powers of 1024 (as systemd has it), `kB MB GB` powers of 1000.
+/// Reads `4096`, `64K`, `1.5M`, `2GiB`; letters are powers of 1024 (as in systemd), `kB MB GB` powers of 1000.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let bad = || {
         format!(
@@ -95,7 +95,7 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads a umask as octal digits, as umask(1) prints them.
+/// Reads a file mode creation mask in octal digits, as umask(1) prints it.
 pub fn parse_umask(text: &str) -> Result<u32, String> {
     let octal =
         !text.is_empty() && text.len() <= 4 && text.bytes().all(|b| (b'0'..=b'7').contains(&b));

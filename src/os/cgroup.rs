@@ -1,8 +1,8 @@
-//! Control groups (cgroup v2), where a part of the tree was handed to us: what a job starts cannot leave its
+//! Control groups (cgroup v2), used if a part of their tree was delegated to us. A job's processes cannot leave its
 //! group by forking, and the kernel kills a whole group at once.
 //!
-//! A process enters by itself, before it becomes the job: to be moved by us just after its start would be cheaper, but
-//! what it forked by then would stay outside (seen, with a shell that lives for a millisecond).
+//! A process enters the group itself, before it becomes the job. Moving it just after its start would be cheaper, but
+//! its children by then would stay outside (seen, with a shell that lives for a millisecond).
 
 use std::fs;
 use std::io;
@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The group that we run in and may make groups in.
+/// The group in which this process runs and may make groups.
 #[derive(Debug)]
 pub struct Delegated {
     path: PathBuf,
-    /// What the names of our groups begin with.
+    /// The beginning of the names of our groups.
     prefix: String,
 }
 
@@ -23,9 +23,10 @@ pub struct Delegated {
 pub struct Cgroup(PathBuf);
 
 impl Delegated {
-    /// The group of this process, if it was handed to us: it is not the root, can be killed as a whole (Linux 5.14),
-    /// and is ours to write. The superuser could write anywhere, and is told by an attribute that the service manager
-    /// sets (`Delegate=`, systemd.resource-control(5)), or by seeing nothing above (cgroup_namespaces(7)).
+    /// The group of this process, if it was delegated to us: it can be killed as a whole (Linux 5.14), and is ours to
+    /// write. Root could write to any group. For root, a group counts as delegated if the service manager gave it an
+    /// attribute that says so (`Delegate=`, systemd.resource-control(5)), or if it is the root of a namespace
+    /// (cgroup_namespaces(7)).
     pub fn find(prefix: String) -> Option<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
         let own = own_group(&fs::read_to_string("/proc/self/cgroup").ok()?)?;
@@ -48,7 +49,7 @@ impl Delegated {
         Cgroup(self.path.join(format!("{}{job}", self.prefix)))
     }
 
-    /// Removes the groups of jobs of which nothing is left.
+    /// Removes the groups of jobs without processes.
     pub fn remove_empty(&self) {
         for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
             if entry
@@ -68,7 +69,7 @@ impl Cgroup {
         Self(path)
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -82,14 +83,14 @@ impl Cgroup {
                 Ok(()) | Err(_) => {}
             }
             match fs::write(self.0.join("cgroup.procs"), "0") {
-                // The daemon has just removed it for being empty.
+                // The daemon has just removed it, since it was empty.
                 Err(e) if e.kind() == io::ErrorKind::NotFound && again => again = false,
                 other => return other,
             }
         }
     }
 
-    /// Who is in it, and in the groups below that its processes have made.
+    /// The processes in it, and in the groups that they made below it.
     pub fn processes(&self) -> Vec<i32> {
         let mut pids = Vec::new();
         self.walk(&mut |group| {
@@ -99,15 +100,15 @@ impl Cgroup {
         pids
     }
 
-    /// Kills all of them at once, those being forked meanwhile too.
+    /// Kills all its processes at once, also those that are just being forked.
     pub fn kill(&self) -> io::Result<()> {
         fs::write(self.0.join("cgroup.kill"), "1")
     }
 
-    /// Removes it, unless somebody is in it.
+    /// Removes the group, unless it has processes.
     pub fn remove(&self) {
         self.walk(&mut |group| {
-            // EBUSY: somebody is; ENOENT: there was no need to make it.
+            // EBUSY: it has processes; ENOENT: it was never made.
             let _ = fs::remove_dir(group);
         });
     }
@@ -130,7 +131,7 @@ fn own_group(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Where a group is, by one line of mountinfo (proc(5)), if that is the mount of its hierarchy:
+/// The path of a group by a line of mountinfo (proc(5)), if the line is the mount of its hierarchy:
 /// `ID PARENT DEVICE ROOT MOUNTPOINT OPTIONS [FIELD...] - TYPE SOURCE OPTIONS`.
 fn path_below(line: &str, group: &Path) -> Option<PathBuf> {
     let (mount, kind) = line.split_once(" - ")?;
@@ -142,7 +143,7 @@ fn path_below(line: &str, group: &Path) -> Option<PathBuf> {
     Some(Path::new(point).join(group.strip_prefix(root).ok()?))
 }
 
-/// True when the group has the attribute that says that it was delegated.
+/// True when an attribute of the group says that it was delegated.
 fn is_marked(path: &Path) -> bool {
     let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else {
         return false;

@@ -1,4 +1,4 @@
-//! Reading the clocks, and timers that wake the poller.
+//! The clocks, and timers that make a descriptor readable.
 
 use crate::core::time::{Boot, Now, Wall};
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// Both clocks now.
+/// The time of both clocks.
 pub fn now() -> Now {
     Now {
         boot: Boot(nanos(Clock::CLOCK_BOOTTIME)),
@@ -19,33 +19,33 @@ pub fn now() -> Now {
     }
 }
 
-/// The wall clock now.
+/// The time of the wall clock.
 pub fn wall() -> Wall {
     now().wall
 }
 
-/// The zone that this process found when it began.
+/// The local zone when this process began.
 static ZONE: OnceLock<TimeZone> = OnceLock::new();
 
-/// Finds out which zone is the local one. For the first thread: to read the description of a zone takes more stack
-/// than the others have.
+/// Reads the local zone. The first thread has to do it: reading the description of a zone takes more stack than other
+/// threads have.
 pub fn learn_zone() {
     ZONE.get_or_init(TimeZone::system);
 }
 
-/// By how many seconds local time is ahead of UTC at an instant. Where nobody has asked for the zone, it is UTC.
+/// By how many seconds local time is ahead of UTC at an instant. Without [`learn_zone`] before, local time is UTC.
 pub fn zone(at: Wall) -> i32 {
     let stamp = Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
     ZONE.get().map_or(0, |zone| zone.to_offset(stamp).seconds())
 }
 
-/// Microseconds on CLOCK_MONOTONIC, which sd_notify(3) wants with RELOADING=1.
+/// Microseconds on CLOCK_MONOTONIC: sd_notify(3) requires them with RELOADING=1.
 pub fn monotonic_usec() -> u64 {
     nanos(Clock::CLOCK_MONOTONIC) / 1000
 }
 
 fn nanos(clock: Clock) -> u64 {
-    // clock_gettime(2) fails only for clocks that the kernel lacks; CLOCK_BOOTTIME is there since 2.6.39.
+    // clock_gettime(2) fails only for a clock that the kernel lacks; it has CLOCK_BOOTTIME since 2.6.39.
     clock_gettime(clock).map_or(0, |t| {
         u64::try_from(Duration::from(t).as_nanos()).unwrap_or(u64::MAX)
     })
@@ -84,8 +84,8 @@ impl Timer {
         })
     }
 
-    /// Wakes at `at` nanoseconds of the timer's clock at the latest, or never. A timer that is armed for an
-    /// earlier time is left alone: waking once too often is cheaper than a system call for every job.
+    /// Wakes at `at` nanoseconds of the timer's clock at the latest, or never. A timer that is set for an earlier time
+    /// stays: one wake-up too many is cheaper than a system call for every job.
     pub fn set(&mut self, at: Option<u64>) -> io::Result<()> {
         if self
             .armed
@@ -106,10 +106,10 @@ impl Timer {
         Ok(())
     }
 
-    /// Takes note that the timer fired, or that its clock was set.
+    /// To be called when the descriptor is readable: the timer fired, or its clock was set.
     pub fn acknowledge(&mut self) {
         let mut count = [0u8; 8];
-        // The outcome does not matter: ECANCELED (clock set), EAGAIN (spurious) and a count all mean "look again".
+        // ECANCELED (the clock was set), EAGAIN (a spurious wake-up) and a count all mean the same to the caller.
         let _ = nix::unistd::read(&self.timer, &mut count);
         self.armed = None;
     }

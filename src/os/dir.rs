@@ -1,4 +1,4 @@
-//! Files by directory descriptor and name. Nothing here follows a symbolic link or blocks on a strange file.
+//! Files by directory descriptor and name. No function follows a symbolic link or blocks on a named pipe or device.
 
 use super::procfs;
 use nix::dir::Dir;
@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// What kind of thing a name is.
+/// The type of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
     /// A regular file.
@@ -41,7 +41,7 @@ impl FileType {
     }
 }
 
-/// What stat(2) says.
+/// The fields of stat(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Look {
     /// The kind of file.
@@ -83,18 +83,18 @@ impl From<FileStat> for Look {
     }
 }
 
-/// How rename(2) treats what has the new name.
+/// How rename(2) treats a file that has the new name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum How {
     /// Replace it.
     Replace,
     /// Refuse with EEXIST.
     NoReplace,
-    /// Swap the two; refuse with ENOENT when one is missing.
+    /// Swap the two files; refuse with ENOENT when one is missing.
     Exchange,
 }
 
-/// Opens a directory for use as a base of names.
+/// Opens a directory, as a base for names.
 pub fn open_path(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
     Ok(nix::fcntl::open(path, flags, Mode::empty())?)
@@ -106,7 +106,7 @@ pub fn open_dir(base: impl AsFd, name: &[u8]) -> io::Result<OwnedFd> {
     Ok(openat(base, name, flags, Mode::empty())?)
 }
 
-/// Makes a sub-directory with mode 0700 unless it is there. True if it was not.
+/// Makes a sub-directory with mode 0700 unless it exists. True if it did not.
 pub fn make_dir(base: impl AsFd, name: &[u8]) -> io::Result<bool> {
     match mkdirat(base, name, Mode::S_IRWXU) {
         Ok(()) => Ok(true),
@@ -141,14 +141,14 @@ pub fn write_new(base: impl AsFd, name: &[u8], bytes: &[u8], durable: bool) -> i
     Ok(())
 }
 
-/// As [`write_new`], still to be synced.
+/// The same without a sync.
 pub fn write_unsynced(base: impl AsFd, name: &[u8], bytes: &[u8]) -> io::Result<File> {
     let mut file = create(base, name)?;
     file.write_all(bytes)?;
     Ok(file)
 }
 
-/// Opens a small file for reading and writing, making it with mode 0600 if needed; what is in it stays.
+/// Opens a file for reading and writing, making it with mode 0600 if needed. Its content stays.
 pub fn open_edit(base: impl AsFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
     let mode = Mode::S_IRUSR | Mode::S_IWUSR;
@@ -171,14 +171,14 @@ pub fn open_append(base: impl AsFd, name: &[u8]) -> io::Result<File> {
     )?))
 }
 
-/// Opens whatever has this name for reading: without following, blocking or becoming its terminal.
+/// Opens a file of any type for reading, without following it, blocking, or making it our terminal.
 pub fn open_read(base: impl AsFd, name: &[u8]) -> io::Result<File> {
     let flags = OFlag::O_RDONLY
         | OFlag::O_CLOEXEC
         | OFlag::O_NOFOLLOW
         | OFlag::O_NONBLOCK
         | OFlag::O_NOCTTY;
-    // Reading a new file would write its inode (mount(8), `relatime`). Only its owner may ask for that not to be.
+    // Reading a new file would write its inode (mount(8), `relatime`). O_NOATIME prevents that, for the owner only.
     let quiet = openat(&base, name, flags | OFlag::O_NOATIME, Mode::empty());
     let opened = match quiet {
         Err(nix::Error::EPERM) => openat(&base, name, flags, Mode::empty()),
@@ -187,12 +187,12 @@ pub fn open_read(base: impl AsFd, name: &[u8]) -> io::Result<File> {
     Ok(File::from(opened?))
 }
 
-/// What an open file is.
+/// Looks at an open file.
 pub fn look_at(file: impl AsFd) -> io::Result<Look> {
     Ok(fstat(file)?.into())
 }
 
-/// What a name is, itself, not what it points to; `None` if it is not there.
+/// Looks at the file with this name, not at the target of a link; `None` if it does not exist.
 pub fn look(base: impl AsFd, name: &[u8]) -> io::Result<Option<Look>> {
     match fstatat(base, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
         Ok(st) => Ok(Some(st.into())),
@@ -201,8 +201,8 @@ pub fn look(base: impl AsFd, name: &[u8]) -> io::Result<Option<Look>> {
     }
 }
 
-/// Reads a regular file of `size` bytes from where it stands: all of it, or more if it has grown, but no more than
-/// `limit`. What ends where it should have ended is not asked for more.
+/// Reads the rest of a regular file of `size` bytes, or more if it has grown, but no more than `limit`. If the first
+/// call gives exactly `size` bytes, there is no second one.
 pub fn read_up_to(mut file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>> {
     let expected = usize::try_from(size.min(limit)).unwrap_or(usize::MAX);
     let mut bytes = vec![0; expected.saturating_add(1)];
@@ -235,19 +235,19 @@ pub fn rename(
         How::Exchange => RenameFlags::RENAME_EXCHANGE,
     };
     renameat2(from, name, &to, new_name, flags).map_err(|e| match (e, how) {
-        // Of a flag that the file system does not know.
+        // EINVAL: the file system does not know the flag.
         (nix::Error::EINVAL, How::NoReplace) => lacks(&to, NO_REPLACE),
         (nix::Error::EINVAL, How::Exchange) => lacks(&to, EXCHANGE),
         (e, How::Replace | How::NoReplace | How::Exchange) => e.into(),
     })
 }
 
-/// The call that file systems lack which know no flags of renames.
+/// The call that a file system lacks if it knows no flags of renames.
 pub const NO_REPLACE: &str = "renameat2(2) with RENAME_NOREPLACE";
-/// The call that file systems lack which know that flag only.
+/// The call that a file system lacks if it knows that flag only.
 pub const EXCHANGE: &str = "renameat2(2) with RENAME_EXCHANGE";
 
-/// The error about a file system that cannot hold a spool.
+/// The error about a file system that lacks a call.
 pub fn lacks(base: impl AsFd, what: &str) -> io::Error {
     let named = procfs::file_system(base).map_or_else(String::new, |name| format!(" {name}"));
     let why = format!(
@@ -256,7 +256,7 @@ pub fn lacks(base: impl AsFd, what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, why)
 }
 
-/// Removes a file; that it is not there is no error.
+/// Removes a file. False if it does not exist.
 pub fn unlink(base: impl AsFd, name: &[u8]) -> io::Result<bool> {
     match unlinkat(base, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) => Ok(true),
@@ -265,7 +265,7 @@ pub fn unlink(base: impl AsFd, name: &[u8]) -> io::Result<bool> {
     }
 }
 
-/// Removes a directory and what is in it, never leaving it through a symbolic link.
+/// Removes a directory and its content, without following symbolic links.
 pub fn remove_tree(base: impl AsFd, name: &[u8]) -> io::Result<()> {
     let dir = match open_dir(&base, name) {
         Ok(dir) => dir,
@@ -292,7 +292,7 @@ pub fn sync(dir: impl AsFd) -> io::Result<()> {
     Ok(fsync(dir)?)
 }
 
-/// Calls `each` with every name but `.` and `..`, in the order of the directory.
+/// Calls `each` with every name but `.` and `..`, in the directory's order.
 pub fn names(dir: impl AsFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     let mut listing = Listing::open(dir)?;
     while let Some(name) = listing.next_name()? {
@@ -301,12 +301,12 @@ pub fn names(dir: impl AsFd, mut each: impl FnMut(&[u8])) -> io::Result<()> {
     Ok(())
 }
 
-/// A directory read bit by bit.
+/// The names of a directory, read one by one.
 #[derive(Debug)]
 pub struct Listing(nix::dir::OwningIter);
 
 impl Listing {
-    /// Starts at the beginning, with a descriptor of its own.
+    /// Opens a directory again, to read it from its beginning.
     pub fn open(dir: impl AsFd) -> io::Result<Self> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
         Ok(Self(
@@ -327,7 +327,7 @@ impl Listing {
     }
 }
 
-/// Gives a file that many bytes of disk, beyond its end. A file system that cannot do that has none to keep.
+/// Allocates this many bytes of disk for a file, beyond its end. A file system that cannot do so is no error.
 pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     let flags = nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE;
     match nix::fcntl::fallocate(file, flags, 0, i64::try_from(bytes).unwrap_or(i64::MAX)) {
@@ -336,7 +336,7 @@ pub fn allocate(file: &File, bytes: u64) -> io::Result<()> {
     }
 }
 
-/// Free bytes and free inodes, each with its total, of the file system a directory is on.
+/// The room on the file system of a directory.
 pub fn free_space(dir: BorrowedFd<'_>) -> io::Result<Space> {
     let st = nix::sys::statvfs::fstatvfs(dir)?;
     let block = st.fragment_size();
@@ -348,10 +348,10 @@ pub fn free_space(dir: BorrowedFd<'_>) -> io::Result<Space> {
     })
 }
 
-/// How much room a file system has. File systems without a fixed number of inodes report 0 of 0.
+/// The room on a file system. One without a fixed number of inodes reports 0 of 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that an unprivileged process may still use.
+    /// Bytes that a process without privileges may still use.
     pub free_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,

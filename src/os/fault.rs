@@ -1,6 +1,6 @@
-//! Faults for negative controls: each crash test must fail when the one step it is about is left out.
+//! Faults for negative controls: a crash test must fail when the step that it is about is left out.
 //!
-//! `PIRN_FAULTS=a,b` switches them on, in debug builds only; a release build has no such switch.
+//! `PIRN_FAULTS=a,b` leaves steps out, in debug builds only.
 
 /// A step that can be left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,17 +15,17 @@ pub enum Fault {
     NoOnceSync,
     /// Logs are not locked for their jobs.
     NoLogLock,
-    /// Live processes of an earlier daemon are not looked for.
+    /// The daemon does not look for live processes of an earlier one.
     NoAdoption,
-    /// The try that a killed daemon began is not counted.
+    /// A try that a killed daemon began is not counted.
     NoTryCount,
-    /// What is claimed is not compared with what was judged.
+    /// A claimed file is not compared with the one that was judged.
     NoClaimCheck,
-    /// A record replaces whatever has its name, or nothing.
+    /// A record replaces any file of its name, or none.
     NoExchange,
-    /// Only the leader's process group is killed.
+    /// Only the process group of a job's leader is killed.
     NoSweep,
-    /// A file that is being written is taken all the same.
+    /// A file is taken while it is being written.
     NoWriterCheck,
 }
 
@@ -55,7 +55,7 @@ impl Fault {
         !words.is_empty() && words.split(',').any(|word| word == self.as_str())
     }
 
-    /// True when this step is to be left out: never, in a release build.
+    /// False: a release build leaves no step out.
     #[cfg(not(debug_assertions))]
     pub const fn is_on(self) -> bool {
         false

@@ -1,14 +1,14 @@
-//! inotify(7), reduced to what a spool needs: "something happened to this name".
+//! inotify(7), reduced to the events that a spool needs.
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// What to be told about.
+/// The events that a watch reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// Files that come, go or are closed after writing.
+    /// Files that come, go, or are closed after writing.
     Everything,
     /// Files that come by rename and files that go.
     Moves,
@@ -16,12 +16,12 @@ pub enum Interest {
     Growth,
 }
 
-/// What happened.
+/// A change of a file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileChange {
-    /// The name is there: moved to the directory, or made a directory.
+    /// A file was moved to this name, or a directory was made.
     Came,
-    /// The name is there, or has new content, and who wrote it may not be through with it.
+    /// A file was made, or closed after writing. Others may still be writing it.
     Written,
     /// The name was unlinked.
     Removed,
@@ -29,49 +29,49 @@ pub enum FileChange {
     MovedAway,
     /// The watched file was written to.
     Grew,
-    /// The watched directory itself is gone or was moved; its watch may be dead.
+    /// The watched directory itself was removed or moved; its watch may have ended.
     Lost,
-    /// Events were dropped: look at everything.
+    /// The kernel dropped events: any change may have been missed.
     Overflow,
 }
 
 /// One event.
 #[derive(Debug, Clone)]
 pub struct FileEvent {
-    /// Which watch; `None` on overflow.
+    /// The watch that reports it; `None` on overflow.
     pub watch: Option<Watch>,
-    /// What happened.
+    /// The change.
     pub change: FileChange,
-    /// To which name in the directory; empty when it concerns the watched thing itself.
+    /// The name in the directory; empty if the change is one of the watched file or directory itself.
     pub name: OsString,
 }
 
-/// One watch.
+/// A watch on a file or directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Watch(WatchDescriptor);
 
-/// A queue of events.
+/// A queue of events from some watches.
 #[derive(Debug)]
 pub struct Watcher(Inotify);
 
-/// The head of an event as the kernel writes it.
+/// The length of an event without its name.
 const HEAD: usize = 16;
 
-/// The longest name, as it is filled up: NAME_MAX is 255.
+/// The greatest length of a name with its padding: NAME_MAX is 255.
 const LONGEST_NAME: usize = 256;
 
-/// What is read at a time; the kernel leaves an event that does not fit for the next time.
+/// How many bytes are read at a time. An event that does not fit stays for the next time.
 const BUFFER: usize = 4096;
 
 impl Watcher {
-    /// An empty one, which never blocks in `read`.
+    /// A queue without watches. Reading it does not block.
     pub fn new() -> io::Result<Self> {
         Ok(Self(Inotify::init(
             InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK,
         )?))
     }
 
-    /// Watches an open file or directory: the inode, whatever it is called.
+    /// Watches an open file or directory, whatever its name.
     pub fn add(&self, fd: impl AsFd, interest: Interest) -> io::Result<Watch> {
         let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
         let moves =
@@ -88,24 +88,24 @@ impl Watcher {
         Ok(Watch(self.0.add_watch(path.as_str(), mask)?))
     }
 
-    /// Ends a watch; that it has ended already is no error.
+    /// Ends a watch, unless it has ended already.
     pub fn remove(&self, watch: Watch) {
         let _ = self.0.rm_watch(watch.0);
     }
 
-    /// The events that are there, possibly none.
+    /// Reads events, possibly none. There may be more.
     pub fn read(&self) -> io::Result<Vec<FileEvent>> {
         Ok(self.read_some()?.0)
     }
 
-    /// Some of the events that are there, and whether there may be more.
+    /// Reads events, and tells whether there may be more.
     pub fn read_some(&self) -> io::Result<(Vec<FileEvent>, bool)> {
         let events = match self.0.read_events() {
             Ok(events) => events,
             Err(nix::Error::EAGAIN | nix::Error::EINTR) => return Ok((Vec::new(), false)),
             Err(e) => return Err(e.into()),
         };
-        // An event is a head of 16 bytes and a name that ends in NUL and is filled up to a multiple of 16 (inotify(7)).
+        // An event is 16 bytes and a name that ends in NUL, padded to a multiple of 16 (inotify(7)).
         let size = |name: &Option<OsString>| match name {
             Some(name) => HEAD + (name.len() + 1).next_multiple_of(HEAD),
             None => HEAD,

@@ -1,4 +1,4 @@
-//! Is anybody still writing this file?
+//! Whether another process is writing a file.
 
 use super::fault::Fault;
 use fs2::FileExt;
@@ -6,25 +6,25 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// What a file's other holders do with it.
+/// The other processes that have a file open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writers {
-    /// Nobody has it open for writing or locked.
+    /// None has it open for writing, and none has locked it.
     None,
-    /// Somebody has it open for writing.
+    /// One has it open for writing.
     Open,
-    /// Somebody holds flock(2) on it.
+    /// One holds a flock(2) on it.
     Locked,
-    /// The kernel or the file system cannot say (leases are for owners, and not on every file system).
+    /// The kernel does not tell: leases are for the file's owner, and not every file system has them.
     Unknown,
 }
 
-/// Asks the kernel with a read lease, which it grants only when no descriptor is open for writing (fcntl(2),
-/// measured on 6.18), and with an exclusive flock, which fails while a producer holds any and is given back at once.
+/// Asks for a read lease, which the kernel grants only if no descriptor is open for writing (fcntl(2), measured on
+/// 6.18), and for an exclusive flock, which fails while another process holds any.
 ///
-/// The lease lasts until the file is closed: nobody can begin to write it while we have it open, and whoever opens
-/// it for that waits for us. The kernel sends SIGIO then: the daemon ignores it. The flock is given back here,
-/// since a child that is between clone and exec would have it for longer, and the next to ask would find it.
+/// The lease lasts until the file is closed. Until then, a process that opens the file for writing waits for us, and
+/// the kernel sends us SIGIO, which the daemon ignores. The flock is released here: a child between its clone and its
+/// exec would hold it longer, and the next call would find it.
 pub fn settle(file: &File) -> io::Result<Writers> {
     if Fault::NoWriterCheck.is_on() {
         return Ok(Writers::None);
@@ -43,16 +43,16 @@ pub fn settle(file: &File) -> io::Result<Writers> {
     }
 }
 
-/// True if somebody has the file open for writing, as far as the kernel says; if not, nobody begins to while we have it
-/// open. Any process of ours may ask: the signal that the kernel sends for who wants to is one that is ignored unless a
-/// process asks for it.
+/// True if another process has the file open for writing, as far as the kernel tells. If not, none can begin to write
+/// it while we have it open. Every process may call this: the kernel sends it SIGURG when another process wants to
+/// write, which by default is ignored.
 pub fn is_being_written(file: &File) -> bool {
     // SAFETY: fcntl with F_SETSIG takes an integer and touches no memory of ours; the descriptor is open.
     let is_quiet = unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) } == 0;
     is_quiet && take(file).is_err_and(|e| e.raw_os_error() == Some(libc::EAGAIN))
 }
 
-/// As `<linux/fcntl.h>` has it.
+/// The value in `<linux/fcntl.h>`.
 const F_SETSIG: libc::c_int = 10;
 
 /// Takes a read lease.

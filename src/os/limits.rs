@@ -1,4 +1,4 @@
-//! Limits of a process: umask, nice, resource limits, and the memory that it keeps.
+//! Attributes of a process: umask, nice value, resource limits, and the memory that it keeps.
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
@@ -9,8 +9,8 @@ pub fn set_umask(mask: u32) {
     umask(Mode::from_bits_truncate(mask));
 }
 
-/// The file mode creation mask of this process. Reading it means setting it (umask(2)): call this before there
-/// are threads that make files.
+/// The file mode creation mask of this process. To read it, it must be set (umask(2)): this is to be called before
+/// other threads make files.
 pub fn current_umask() -> u32 {
     let mask = umask(Mode::from_bits_truncate(0o077));
     umask(mask);
@@ -26,7 +26,7 @@ pub fn set_nice(nice: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// Sets soft and hard limit; `None` is unlimited. Errors: a name that is no limit, EPERM above the hard limit.
+/// Sets the soft and the hard limit; `None` is unlimited. Errors: an unknown name, or EPERM above the hard limit.
 pub fn set_limit(name: &str, value: Option<u64>) -> io::Result<()> {
     let resource = match name {
         "as" => Resource::RLIMIT_AS,
@@ -44,8 +44,8 @@ pub fn set_limit(name: &str, value: Option<u64>) -> io::Result<()> {
     Ok(setrlimit(resource, value, value)?)
 }
 
-/// Has large memory given back as soon as it is freed. The allocator begins with the same bound, but raises it with
-/// each large piece that it has seen, and then keeps what a few large records have needed.
+/// Lets the allocator return large pieces of memory to the system as soon as they are freed. By itself it raises its
+/// bound for large pieces with each one that is freed, and would keep the memory of a few large records.
 pub fn keep_no_large_memory() {
     #[cfg(target_env = "gnu")]
     {

@@ -1,6 +1,4 @@
-//! The rim: everything that touches the kernel, and the only place with `unsafe`.
-//!
-//! Thin wrappers that take and give safe types. No policy lives here.
+//! Calls of the kernel behind safe types, and the only `unsafe` code. It decides nothing about jobs.
 #![allow(unsafe_code)]
 
 pub mod cgroup;

@@ -1,28 +1,28 @@
-//! sd_notify(3): telling a service manager how we are. Does nothing when nobody asked.
+//! sd_notify(3): messages to the service manager, if there is one.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-/// Where to send state changes.
+/// The socket of the service manager.
 #[derive(Debug)]
 pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
 
 impl Notifier {
-    /// Looks at NOTIFY_SOCKET once. An address that cannot be used counts as none.
+    /// Reads NOTIFY_SOCKET. An address that cannot be used counts as none.
     pub fn from_env() -> Self {
         Self(std::env::var_os("NOTIFY_SOCKET").and_then(|name| open(name.as_bytes()).ok()))
     }
 
-    /// Sends `READY=1` and the like, several lines if need be. Failure is not ours to handle: the manager is gone.
+    /// Sends `READY=1` and the like, one or more lines. An error is ignored: the manager is gone.
     pub fn send(&self, state: &str) {
         if let Some((socket, address)) = &self.0 {
             let _ = socket.send_to_addr(state.as_bytes(), address);
         }
     }
 
-    /// True when somebody listens.
+    /// True if there is a service manager.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }

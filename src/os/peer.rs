@@ -1,7 +1,7 @@
-//! Whose process is at the other end of a connection.
+//! The user at the other end of a connection.
 //!
-//! A socket in the file system has it from connect(2) on. A TCP connection within this machine has another socket at
-//! its other end, and sock_diag(7) tells the owner of that.
+//! The kernel keeps it with a socket in the file system. A TCP connection within this machine has a second socket here,
+//! and sock_diag(7) tells its owner.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// The user who has connected to a socket in the file system.
+/// The user who connected to a socket in the file system.
 pub fn unix_user(stream: &UnixStream) -> io::Result<u32> {
     let mut known = libc::ucred {
         pid: 0,
@@ -33,8 +33,8 @@ pub fn unix_user(stream: &UnixStream) -> io::Result<u32> {
     }
 }
 
-/// The user whose process is at the other end of a connection between two loopback addresses; `None` for other
-/// addresses. Errors: nobody can tell, or not any more.
+/// The user at the other end of a connection between two loopback addresses; `None` for other addresses. Errors: the
+/// kernel does not tell, or the other end is closed.
 pub fn tcp_user(stream: &TcpStream) -> io::Result<Option<u32>> {
     let (theirs, ours) = (
         canonical(stream.peer_addr()?),
@@ -44,8 +44,8 @@ pub fn tcp_user(stream: &TcpStream) -> io::Result<Option<u32>> {
         return Ok(None);
     }
     let found = ask(theirs, ours)?;
-    // The kernel says uid 0 and inode 0 of a socket that its process has closed, and looks for a listener where it
-    // finds no connection.
+    // For a socket that was closed the kernel says uid 0 and inode 0. If there is no such connection, it answers about
+    // a listener.
     let is_theirs = found.state == ESTABLISHED && found.inode != 0 && found.ends == (theirs, ours);
     match is_theirs {
         true => Ok(Some(found.uid)),
@@ -53,7 +53,7 @@ pub fn tcp_user(stream: &TcpStream) -> io::Result<Option<u32>> {
     }
 }
 
-/// Errors: the kernel does not tell whose the sockets are. `listener` is the address of one that listens.
+/// Errors: the kernel does not tell the owners of sockets. `listener` is the address of a socket that listens.
 pub fn can_ask(listener: SocketAddr) -> io::Result<()> {
     let nowhere = match listener.ip() {
         IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
@@ -70,7 +70,7 @@ const BY_FAMILY: u16 = 20;
 const HEADER: usize = 16;
 const QUESTION: usize = 56;
 const ANSWER: usize = 72;
-/// Which answer belongs to which question: there is one of each.
+/// The number of the question, which its answer repeats.
 const SEQUENCE: u32 = 1;
 
 /// The kernel's answer about a socket.
@@ -83,8 +83,8 @@ struct PeerSocket {
     inode: u32,
 }
 
-/// Asks about the socket with this address that is connected to the other. The kernel answers within the write, so
-/// that there is nothing to wait for.
+/// Asks about the socket with this address that is connected to the other one. The kernel answers during the write, so
+/// that the read does not wait.
 fn ask(its: SocketAddr, other: SocketAddr) -> io::Result<PeerSocket> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: socket() takes three numbers.
@@ -162,7 +162,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-/// An IPv4 address is in the first four bytes.
+/// The address as in a question: an IPv4 address fills the first four bytes.
 fn sixteen(ip: IpAddr) -> [u8; 16] {
     match ip {
         IpAddr::V4(ip) => {
@@ -182,7 +182,7 @@ fn address_of(family: i32, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// A socket for both families calls an IPv4 address `::ffff:127.0.0.1`.
+/// The address without the form `::ffff:127.0.0.1`, which a socket for both families gives to IPv4 addresses.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }

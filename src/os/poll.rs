@@ -1,4 +1,4 @@
-//! Waiting for many descriptors at once, and being woken from other threads.
+//! Waiting for many descriptors at once, or for another thread.
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -23,30 +23,30 @@ impl Poller {
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, number))?)
     }
 
-    /// Adds a descriptor that is told of once, when it is [armed](Self::arm).
+    /// Adds a descriptor that is reported only when it is [armed](Self::arm).
     pub fn add_armed(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
         Ok(self.0.add(fd, EpollEvent::new(flags, number))?)
     }
 
-    /// The next time that it is readable is told of.
+    /// Lets a descriptor be reported once more.
     pub fn arm(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
         Ok(self.0.modify(fd, &mut EpollEvent::new(flags, number))?)
     }
 
-    /// Takes a descriptor out.
+    /// Removes a descriptor.
     pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(self.0.delete(fd)?)
     }
 
-    /// Waits until something is readable, at most this long. `None`: for as long as it takes. Gives the numbers.
+    /// Waits until a descriptor is readable, at most this long; `None`: without limit. Gives the numbers.
     pub fn wait(&self, longest: Option<Duration>) -> io::Result<Vec<u64>> {
         let mut events = [EpollEvent::empty(); 32];
         loop {
             match self.0.wait(&mut events, timeout(longest)) {
                 Ok(n) => return Ok(events[..n].iter().map(EpollEvent::data).collect()),
-                // Who waits for as long as it takes is not to be woken for nothing: a tracer that attaches does this.
+                // A wait without limit goes on: a tracer that attaches interrupts it.
                 Err(nix::Error::EINTR) if longest.is_none() => {}
                 Err(nix::Error::EINTR) => return Ok(Vec::new()),
                 Err(e) => return Err(e.into()),
@@ -55,7 +55,7 @@ impl Poller {
     }
 }
 
-/// Rounded up: a deadline that is looked at too early would be looked at again and again.
+/// Rounds up: waits that end too early would follow each other until the deadline.
 fn timeout(longest: Option<Duration>) -> EpollTimeout {
     match longest {
         None => EpollTimeout::NONE,
@@ -65,25 +65,25 @@ fn timeout(longest: Option<Duration>) -> EpollTimeout {
     }
 }
 
-/// What can be done with a descriptor.
+/// A report of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ready {
     /// Its number.
     pub number: u64,
-    /// The other end sends nothing more.
+    /// The other end sends no more.
     pub hangup: bool,
-    /// The other end is gone: nothing can be sent either.
+    /// The other end is gone: it receives no more either.
     pub gone: bool,
 }
 
 impl Poller {
-    /// Adds a socket to be told about once when its peer sends nothing more, and once when it is gone.
+    /// Adds a socket, to be reported once when the other end sends no more, and once when it is gone.
     pub fn add_hangup(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
         let flags = EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET;
         Ok(self.0.add(fd, EpollEvent::new(flags, number))?)
     }
 
-    /// As [`Self::wait`], and tells what can be done.
+    /// Waits until a descriptor is to be reported, at most this long; `None`: without limit.
     pub fn wait_for(&self, longest: Option<Duration>) -> io::Result<Vec<Ready>> {
         let mut events = [EpollEvent::empty(); 128];
         let n = match self.0.wait(&mut events, timeout(longest)) {
@@ -103,30 +103,30 @@ impl Poller {
     }
 }
 
-/// True when a descriptor can be read without waiting.
+/// True if a descriptor is readable.
 pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
     let mut wanted = [nix::poll::PollFd::new(fd, nix::poll::PollFlags::POLLIN)];
     nix::poll::poll(&mut wanted, nix::poll::PollTimeout::ZERO).is_ok_and(|n| n > 0)
 }
 
-/// A bell that another thread can ring.
+/// A descriptor that another thread can make readable.
 #[derive(Debug)]
 pub struct Bell(EventFd);
 
 impl Bell {
-    /// A silent one.
+    /// A bell that is not rung.
     pub fn new() -> io::Result<Self> {
         Ok(Self(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
         )?))
     }
 
-    /// Rings it. EAGAIN means that it has been ringing for long: fine.
+    /// Makes it readable, if it is not.
     pub fn ring(&self) {
         let _ = self.0.write(1);
     }
 
-    /// Silences it.
+    /// Makes it unreadable.
     pub fn silence(&self) {
         let _ = self.0.read();
     }

@@ -1,4 +1,4 @@
-//! Tries out whether a file system does what a spool needs, before a job is lost for what it does not do.
+//! A test whether a file system supports the calls that a spool needs, before a job is lost for lack of one.
 
 use super::dir::{self, How, lacks};
 use super::inotify::{FileChange, Interest, Watcher};
@@ -8,10 +8,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// Tries out the file system of this directory. The error names what is missing, and the file system. The watcher is the caller's:
-/// closing one takes 20 ms.
+/// Tests the file system of this directory. The error names the file system and the call that it lacks. The caller
+/// passes a watcher of its own, since closing one takes 20 ms.
 pub fn probe(base: &OwnedFd, watcher: &Watcher) -> io::Result<()> {
-    // Named as other staging files are, so that what a crash leaves is removed with those.
+    // These names are those of staging files, which are removed after a crash.
     let names = [0, 1].map(|n| format!(".probe.{}.{n}", std::process::id()));
     let [from, to] = names.each_ref().map(|name| name.as_bytes());
     let clear = || {
@@ -24,7 +24,7 @@ pub fn probe(base: &OwnedFd, watcher: &Watcher) -> io::Result<()> {
     probed
 }
 
-/// A lock that one open file has must keep out another.
+/// A lock of one open file must exclude another open file.
 fn locks(base: &OwnedFd, name: &[u8]) -> io::Result<()> {
     let (one, other) = (dir::open_edit(base, name)?, dir::open_edit(base, name)?);
     let locked = FileExt::try_lock_exclusive(&one).is_ok();
@@ -34,7 +34,7 @@ fn locks(base: &OwnedFd, name: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Renames must keep to their flags, and be told of. The first name is there.
+/// Renames must heed their flags, and inotify must report them. The file `from` exists.
 fn renames(base: &OwnedFd, from: &[u8], to: &[u8], watcher: &Watcher) -> io::Result<()> {
     let watch = watcher.add(base, Interest::Moves)?;
     dir::rename(base, from, base, to, How::NoReplace)?;

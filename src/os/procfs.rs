@@ -1,4 +1,4 @@
-//! What /proc says about processes (proc(5)).
+//! Processes as /proc shows them (proc(5)).
 
 use crate::core::process::Proc;
 use std::collections::HashSet;
@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// The parts of /proc/PID/stat that we look at.
+/// Some fields of /proc/PID/stat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
-    /// The process.
+    /// Its process id.
     pub pid: i32,
     /// Its state letter; `Z` and `X` are dead.
     pub state: u8,
@@ -22,22 +22,22 @@ pub struct Stat {
     pub group: i32,
     /// Its session.
     pub session: i32,
-    /// Its threads; the first of them stays until all have ended.
+    /// The number of its threads; the first thread stays, as a zombie, until all have ended.
     pub threads: u32,
     /// Clock ticks from boot to its start.
     pub start: u64,
-    /// How it ended, as wait(2) has it; 0 while it lives, and for those who may not know.
+    /// Its status as in wait(2); 0 while it lives, and if we may not know it.
     pub status: Option<i32>,
 }
 
 impl Stat {
-    /// True unless it is a zombie: one whose first thread alone has ended is not.
+    /// True unless all its threads have ended.
     pub fn is_alive(&self) -> bool {
         !matches!(self.state, b'Z' | b'X') || self.threads > 1
     }
 }
 
-/// The stat of a process, if there is one that we may see.
+/// The state of a process, if it exists and we may see it.
 pub fn stat(pid: i32) -> Option<Stat> {
     read_stat(pid).ok().flatten()
 }
@@ -45,14 +45,14 @@ pub fn stat(pid: i32) -> Option<Stat> {
 fn read_stat(pid: i32) -> io::Result<Option<Stat>> {
     match fs::read(format!("/proc/{pid}/stat")) {
         Ok(bytes) => Ok(parse_stat(&String::from_utf8_lossy(&bytes))),
-        // Where /proc is mounted with hidepid, others' processes are listed but not shown, or not listed at all.
+        // If /proc is mounted with hidepid, processes of other users are listed but not shown, or not even listed.
         Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
         Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(e) => Err(e),
     }
 }
 
-/// The program's name is in parentheses and may contain anything, parentheses too: the last one ends it.
+/// The program's name is in parentheses, and may contain parentheses itself: the last one ends it.
 fn parse_stat(text: &str) -> Option<Stat> {
     let (head, tail) = text.rsplit_once(')')?;
     let pid = head.split_once(' ')?.0.parse().ok()?;
@@ -69,15 +69,15 @@ fn parse_stat(text: &str) -> Option<Stat> {
     })
 }
 
-/// How the process that was noted ended, as wait(2) has it, while it is a zombie and if we may know.
+/// The status of a process as in wait(2), if it is a zombie and we may know it.
 pub fn status_of_zombie(proc: &Proc) -> Option<i32> {
     let stat = stat(proc.pid).filter(|stat| stat.start == proc.start && !stat.is_alive())?;
-    // This link can be read by those who may see the status (ptrace(2), PTRACE_MODE_READ_FSCREDS).
+    // We can read this link if and only if we may see the status (ptrace(2), PTRACE_MODE_READ_FSCREDS).
     let may_know = || fs::read_link(format!("/proc/{}/ns/user", proc.pid)).is_ok();
     stat.status.filter(|status| *status != 0 || may_know())
 }
 
-/// Which boot of the machine this is.
+/// The id of this boot of the machine.
 pub fn boot_id() -> String {
     let mut text = [0; 64];
     let read = fs::File::open("/proc/sys/kernel/random/boot_id").and_then(|f| (&f).read(&mut text));
@@ -85,7 +85,7 @@ pub fn boot_id() -> String {
     String::from_utf8_lossy(text).trim().to_owned()
 }
 
-/// What to note about a process so that it is known again.
+/// Describes a process, so that it can be told from a later one.
 pub fn identify(pid: i32, boot: &str) -> Option<Proc> {
     stat(pid).map(|stat| Proc {
         pid,
@@ -94,17 +94,17 @@ pub fn identify(pid: i32, boot: &str) -> Option<Proc> {
     })
 }
 
-/// True when the process that was noted is still alive.
+/// True if the process is alive.
 pub fn is_same(proc: &Proc) -> bool {
     proc.boot == boot_id()
         && stat(proc.pid).is_some_and(|stat| stat.start == proc.start && stat.is_alive())
 }
 
-/// All live processes, those included that begin while this looks.
+/// All live processes, also those that start during the search.
 pub fn all() -> io::Result<Vec<Stat>> {
     let mut listed = HashSet::new();
     let mut found = Vec::new();
-    // A process may fork and end between the listing and the look at it: only the next listing has its child.
+    // A process may fork and end between the listing and the look at it. Then only the next listing has its child.
     for _ in 0..MAX_LISTINGS {
         let new: Vec<i32> = pids()?.filter(|pid| listed.insert(*pid)).collect();
         if new.is_empty() {
@@ -117,7 +117,7 @@ pub fn all() -> io::Result<Vec<Stat>> {
     Ok(found)
 }
 
-/// As a rule the second listing has nothing new. Among very many forks the search must end all the same.
+/// Mostly the second listing has no new process. The search must also end if processes fork all the time.
 const MAX_LISTINGS: usize = 16;
 
 fn pids() -> io::Result<impl Iterator<Item = i32>> {
@@ -125,14 +125,14 @@ fn pids() -> io::Result<impl Iterator<Item = i32>> {
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
-/// True unless the first thread of this process certainly has no child. To it go the orphans among the descendants of
-/// a subreaper (prctl(2)): without any, nothing is left of a child that has ended.
+/// False if the first thread of this process has no child. It gets the orphans among the descendants of a subreaper
+/// (prctl(2)): if it has none, an ended child left no process behind.
 pub fn may_have_orphans() -> bool {
     let us = std::process::id();
     fs::read(format!("/proc/self/task/{us}/children")).map_or(true, |pids| !pids.is_empty())
 }
 
-/// True when a process holds the flock(2) on this file. A process that only reads the file does not.
+/// True if a process holds a flock(2) on this file.
 pub fn has_locked(pid: i32, device: u64, inode: u64) -> bool {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return false;
@@ -143,7 +143,7 @@ pub fn has_locked(pid: i32, device: u64, inode: u64) -> bool {
     })
 }
 
-/// True when the open file behind this descriptor has a flock(2) of its own (proc_pid_fdinfo(5)).
+/// True if the open file of this descriptor has a flock(2) (proc_pid_fdinfo(5)).
 fn has_flock(pid: i32, descriptor: &OsStr) -> bool {
     let path = Path::new("/proc")
         .join(pid.to_string())
@@ -162,7 +162,7 @@ pub fn user_of(pid: i32) -> Option<u32> {
     ids.split_ascii_whitespace().next()?.parse().ok()
 }
 
-/// True when a process was started with all of these in its environment.
+/// True if a process was started with all these entries in its environment.
 pub fn has_environment(pid: i32, wanted: &[String]) -> bool {
     let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else {
         return false;
@@ -174,7 +174,7 @@ pub fn has_environment(pid: i32, wanted: &[String]) -> bool {
     })
 }
 
-/// The type of the file system that an open file is on, as mount(8) calls it: `ext4`, `fuse.bindfs`.
+/// The type of an open file's file system, by the name that mount(8) uses: `ext4`, `fuse.bindfs`.
 pub fn file_system(file: impl AsFd) -> Option<String> {
     let info = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
     let info = fs::read_to_string(info).ok()?;

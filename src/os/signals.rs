@@ -1,4 +1,4 @@
-//! Signals to the daemon become bytes in a pipe; signals to jobs are sent here.
+//! Signals to the daemon, which become bytes in a pipe, and signals to jobs.
 
 use crate::core::process::Stop;
 use nix::errno::Errno;
@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-/// A signal that the daemon acts on.
+/// The meaning of a signal to the daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
     /// SIGTERM or SIGINT: end.
@@ -33,7 +33,7 @@ fn handled() -> SigSet {
         .collect()
 }
 
-/// Blocks the signals of [`Told`], until [`Signals::install`] or [`unblock`].
+/// Blocks the signals with a meaning, until [`Signals::install`] or [`unblock`].
 pub fn block() -> io::Result<()> {
     Ok(handled().thread_block()?)
 }
@@ -43,10 +43,10 @@ pub fn unblock() -> io::Result<()> {
     Ok(handled().thread_unblock()?)
 }
 
-/// Runs `f` while the signals of [`Told`] are not delivered to this thread. They stay pending, also over an exec: the
-/// next image gets them when it has installed its handlers.
+/// Runs `f` while the same signals are not delivered to this thread. They stay pending, also over an exec: the next
+/// image gets them when it has installed its handlers.
 pub fn held_back<T>(f: impl FnOnce() -> T) -> T {
-    // It can only fail for arguments that are wrong (pthread_sigmask(3)).
+    // pthread_sigmask(3) fails only if its arguments are wrong.
     let before = handled().thread_swap_mask(SigmaskHow::SIG_BLOCK).ok();
     let done = f();
     if let Some(before) = before {
@@ -55,14 +55,14 @@ pub fn held_back<T>(f: impl FnOnce() -> T) -> T {
     done
 }
 
-/// The reading end of the pipe.
+/// The end of the pipe that the daemon reads.
 #[derive(Debug)]
 pub struct Signals(UnixStream);
 
 impl Signals {
-    /// Installs the handlers for the whole process, unblocks what they handle (a parent or the former image may have
-    /// blocked it), and ignores SIGIO, which a lease may raise (see [`super::lease`]), SIGPIPE, and SIGUSR1, by which a
-    /// logrotate file of hq asks for its log files to be opened again.
+    /// Installs the handlers for the whole process, and unblocks their signals, which a parent or the former image may
+    /// have blocked. Ignores SIGIO, which a lease may raise (see [`super::lease`]), SIGPIPE, and SIGUSR1, by which the
+    /// logrotate file of an hq asks it to open its logs again.
     pub fn install() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
@@ -74,13 +74,13 @@ impl Signals {
             let byte = u8::try_from(signal).unwrap_or(0);
             let handler = move || {
                 // SAFETY: write(2) is async-signal-safe (signal-safety(7)); the byte outlives the call; the
-                // descriptor is never closed. errno is kept by signal-hook. A full pipe has been noticed anyway.
+                // descriptor is never closed; signal-hook restores errno. A full pipe is readable already.
                 unsafe { libc::write(fd, (&raw const byte).cast(), 1) };
             };
             // SAFETY: the handler only calls write(2), see above.
             unsafe { signal_hook::low_level::register(signal, handler)? };
         }
-        // A parent may have left it ignored, and then children vanish without a word (wait(2)).
+        // A parent may have left it ignored; then the status of children would be lost (wait(2)).
         // SAFETY: SIG_DFL runs no code of ours.
         unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
         for ignored in [libc::SIGIO, libc::SIGPIPE, libc::SIGUSR1] {
@@ -91,7 +91,7 @@ impl Signals {
         Ok(Self(reader))
     }
 
-    /// What came since the last call.
+    /// The signals that came since the last call.
     pub fn read(&mut self) -> Vec<Told> {
         let mut bytes = [0u8; 64];
         let n = self.0.read(&mut bytes).unwrap_or(0);
@@ -113,14 +113,14 @@ impl AsFd for Signals {
     }
 }
 
-/// Signals a process group. The caller makes sure that the group is still the one it means. False when its leader is
-/// there and may not be signalled: it has become another user.
+/// Signals a process group. The caller makes sure that the number is still that of its group. False if the leader
+/// exists but may not be signalled, since it has become another user.
 pub fn signal_group(group: i32, how: Stop) -> bool {
     let _ = send(-group, how);
     kill(Pid::from_raw(group), None) != Err(Errno::EPERM)
 }
 
-/// Signals one process. False when it may not be signalled: it has become another user.
+/// Signals one process. False if it may not be signalled, since it has become another user.
 pub fn signal_one(pid: i32, how: Stop) -> bool {
     send(pid, how) != Err(Errno::EPERM)
 }

@@ -1,4 +1,4 @@
-//! Starting a program: what it needs, and what is kept from it.
+//! Starting programs, and the descriptors that they get or do not get.
 
 use super::{child, spawning};
 use std::ffi::{CString, OsStr, OsString};
@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// A program ready to start. All strings are checked for NUL when this is made.
+/// A program that is ready to start.
 #[derive(Debug)]
 pub struct Launch {
     program: CString,
@@ -17,7 +17,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// `program` is a path: no search is made. It and `cwd` are the job's, `env` its whole environment.
+    /// `program` is a path, and `env` the whole environment. Errors: a text contains NUL.
     pub fn new(program: &str, argv: &[String], env: &[String], cwd: &str) -> io::Result<Self> {
         let list = |texts: &[String]| {
             texts
@@ -33,10 +33,7 @@ impl Launch {
         })
     }
 
-    /// Starts it with these three descriptors, as leader of a new session, with default signal handling and an
-    /// empty signal mask. Gives its pid.
-    ///
-    /// Errors are those of [`child::start`].
+    /// Starts the program with these descriptors; see [`child::start`]. Gives its pid.
     pub fn start(
         &self,
         stdin: BorrowedFd<'_>,
@@ -63,7 +60,7 @@ fn os_c_string(text: &OsStr) -> io::Result<CString> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "contains a NUL character"))
 }
 
-/// Where `program` is, looked for as execvp(3) does, but in the job's PATH and from the job's directory.
+/// Finds a program as execvp(3) does, but in the job's PATH, and relative to the job's directory.
 pub fn find_program(program: &str, path: &str, cwd: &str) -> io::Result<String> {
     if program.contains('/') {
         return Ok(program.to_owned());
@@ -91,7 +88,8 @@ pub fn find_program(program: &str, path: &str, cwd: &str) -> io::Result<String> 
     }))
 }
 
-/// Marks every descriptor but the first three to be closed on exec: what a parent left open is not for jobs.
+/// Marks every descriptor but the first three to be closed on exec, so that jobs do not get those that our parent left
+/// open.
 pub fn hide_descriptors() {
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC (5.11+) closes nothing now and touches no memory.
     let done = unsafe {
@@ -124,19 +122,19 @@ pub fn keep_on_exec(fd: BorrowedFd<'_>) {
     unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) };
 }
 
-/// Takes over a descriptor that an earlier image of this process left open. `None` if there is no such.
+/// Takes over a descriptor that an earlier image of this process left open. `None` if it is not open.
 pub fn inherit_descriptor(number: i32) -> Option<std::fs::File> {
     use std::os::fd::FromRawFd;
     // SAFETY: F_SETFD takes an integer; a number that is not open gives -1.
     let open = number > 2 && unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == 0;
-    // SAFETY: the descriptor is open, and the caller was told its number by the image that left it to us alone.
+    // SAFETY: the descriptor is open, and the earlier image, which told the caller its number, left it to us alone.
     open.then(|| unsafe { std::fs::File::from_raw_fd(number) })
 }
 
-/// Becomes another program, with these variables beside our own. Returns only if that fails. No shell is tried with
-/// what the kernel does not execute.
+/// Becomes another program, with these variables added to our own. Returns only if that fails. A file that the kernel
+/// does not execute is not given to a shell.
 ///
-/// SIGPIPE, which Rust's start-up ignores, has its default action in the other program.
+/// The other program has the default action of SIGPIPE, which Rust's start-up ignores.
 pub fn replace_process(program: &str, argv: &[OsString], env: &[(&str, String)]) -> io::Error {
     let replaced = || {
         let program = c_string(program)?;
@@ -152,7 +150,7 @@ pub fn replace_process(program: &str, argv: &[OsString], env: &[(&str, String)])
         // SAFETY: SIG_DFL runs no code of ours.
         let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         let failed = nix::unistd::execve(&program, &argv, &env);
-        // SAFETY: this is the action that was there before.
+        // SAFETY: this restores the action from before.
         unsafe { libc::signal(libc::SIGPIPE, before) };
         Ok(failed?)
     };
@@ -176,7 +174,7 @@ pub fn is_shortage(e: &io::Error) -> bool {
     e.raw_os_error().is_some_and(|code| passing.contains(&code))
 }
 
-/// A file that exists in memory only, with these bytes, ready to be read from its start.
+/// A file in memory with these bytes, to be read from its start.
 pub fn memory_file(bytes: &[u8]) -> io::Result<std::fs::File> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     use std::io::{Seek, Write};
@@ -186,7 +184,7 @@ pub fn memory_file(bytes: &[u8]) -> io::Result<std::fs::File> {
     Ok(file)
 }
 
-/// The path as text for a child's environment; our own paths are UTF-8 or not ours.
+/// A path as text for a child's environment. The paths that pirn makes are UTF-8.
 pub fn path_text(path: &std::path::Path) -> String {
     String::from_utf8_lossy(path.as_os_str().as_bytes()).into_owned()
 }

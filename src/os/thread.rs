@@ -1,11 +1,11 @@
-//! Threads beside the first one.
+//! Starting threads.
 
 use super::signals;
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread with a small stack. Signals to the process are not delivered to it, nor to the threads that it
-/// starts: the first thread alone handles them.
+/// Starts a thread with a small stack. Signals to the process are delivered neither to it nor to the threads that it
+/// starts: only the first thread handles them.
 pub fn spawn<T: Send + 'static>(
     name: impl Into<String>,
     run: impl FnOnce() -> T + Send + 'static,

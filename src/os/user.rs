@@ -1,9 +1,9 @@
-//! Who we are.
+//! Users, groups, the terminal, and the directory of the spool by default.
 
 use std::io;
 use std::path::PathBuf;
 
-/// The account this process runs as.
+/// The account of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     /// User id.
@@ -16,7 +16,7 @@ pub struct Account {
     pub shell: String,
 }
 
-/// Reads the account from the user database, or makes do without.
+/// Reads the account from the user database. A user who is not in it gets default values.
 pub fn account() -> Account {
     let uid = nix::unistd::geteuid();
     match nix::unistd::User::from_uid(uid) {
@@ -40,13 +40,13 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Our user, as the kernel judges us by.
+/// Our effective user id.
 pub fn uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-/// True for a group that is this user's own, as many systems make one for each user: it has the user's name, and no
-/// members but the user.
+/// True for a group of this user alone, as many systems make one for each user: it has the user's name, and no other
+/// member.
 pub fn is_private_group(gid: u32) -> bool {
     let group = nix::unistd::Group::from_gid(gid.into());
     group.ok().flatten().is_some_and(|group| {
@@ -61,7 +61,7 @@ pub fn number_of(name: &str) -> io::Result<Option<u32>> {
     Ok(user.map(|user| user.uid.as_raw()))
 }
 
-/// Columns of the terminal on stdout; 80 when it does not say.
+/// Columns of the terminal on stdout; 80 if it has no size.
 pub fn terminal_width() -> usize {
     // SAFETY: all-zero is a valid winsize; TIOCGWINSZ fills one.
     let mut size: libc::winsize = unsafe { std::mem::zeroed() };
@@ -74,7 +74,7 @@ pub fn terminal_width() -> usize {
     }
 }
 
-/// The spool to use when nobody says: `$PIRN_SPOOL`, else `/var/spool/pirn` for root, else
+/// The spool if none is named: `$PIRN_SPOOL`, else `/var/spool/pirn` for root, else
 /// `$XDG_STATE_HOME/pirn`, else `~/.local/state/pirn`.
 pub fn default_spool() -> PathBuf {
     let set = |name| {

@@ -1,4 +1,4 @@
-//! Waiting for children, and for processes that are not our children.
+//! Waiting for children and for other processes.
 
 use crate::core::process::Exit;
 use nix::sys::signal::{SigSet, Signal};
@@ -7,23 +7,23 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
-/// What a process used (getrusage(2): user and system time, with the children it waited for).
+/// The resources that a process used (getrusage(2)), with those of the children that it waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Usage {
-    /// Processor seconds.
+    /// Processor seconds, user and system.
     pub cpu: f64,
     /// Largest resident set in bytes.
     pub max_rss: u64,
 }
 
-/// A child that has ended and was not reaped yet: its pid cannot be reused.
+/// A child that has ended. Until it is reaped, no other process gets its pid.
 #[derive(Debug, Clone, Copy)]
 pub struct ChildEnd {
-    /// Which.
+    /// Its pid.
     pub pid: i32,
     /// How it ended.
     pub exit: Exit,
-    /// What it used.
+    /// The resources that it used.
     pub usage: Usage,
 }
 
@@ -43,24 +43,25 @@ pub fn end_of(pid: i32) -> io::Result<ChildEnd> {
     }
 }
 
-/// A child of the calling thread that has ended, without reaping it. Those that other threads have made are not its
-/// own; to the first thread of a process belongs also what was adopted (wait(2), `__WNOTHREAD`).
+/// A child of the calling thread that has ended, without reaping it. The children of other threads are not its own, but
+/// the first thread of a process also has the adopted ones (wait(2), `__WNOTHREAD`).
 pub fn next_own_end() -> io::Result<Option<ChildEnd>> {
     let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG | libc::__WNOTHREAD;
     waitid(libc::P_ALL, 0, options)
 }
 
-/// True when [`next_own_end`] has one.
+/// True if [`next_own_end`] would give one.
 pub fn has_own_end() -> bool {
     next_own_end().is_ok_and(|end| end.is_some())
 }
 
-/// Tells that some child has ended: SIGCHLD, kept back from the calling thread and all those that it makes.
+/// A descriptor that is readable when a child has ended: SIGCHLD, which the calling thread and the threads that it
+/// starts block.
 #[derive(Debug)]
 pub struct Ends(SignalFd);
 
 impl Ends {
-    /// Nothing is told before this.
+    /// Ends before this call are not reported.
     pub fn new() -> io::Result<Self> {
         let mask = SigSet::from(Signal::SIGCHLD);
         mask.thread_block()?;
@@ -68,7 +69,7 @@ impl Ends {
         Ok(Self(SignalFd::with_flags(&mask, flags)?))
     }
 
-    /// What was told until now is known.
+    /// Makes it unreadable until the next end.
     pub fn clear(&self) {
         let _ = self.0.read_signal();
     }
@@ -89,7 +90,7 @@ pub fn reap(pid: i32) {
     );
 }
 
-/// waitid(2) by its system call, which unlike the C function also gives the resource usage.
+/// The system call waitid(2). Unlike the C function, it gives the resource usage.
 fn waitid(id_type: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<ChildEnd>> {
     // SAFETY: all-zero is a valid value of both structures.
     let (mut info, mut usage): (libc::siginfo_t, libc::rusage) =
@@ -134,12 +135,13 @@ fn read_usage(usage: &libc::rusage) -> Usage {
     }
 }
 
-/// A process by descriptor (pidfd_open(2)): readable when it has ended, never somebody else's.
+/// A descriptor of a process (pidfd_open(2)). It is readable when the process has ended, and never stands for another
+/// one.
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
 impl PidFd {
-    /// Opens a process. Errors: ESRCH when there is none.
+    /// Opens the descriptor. Errors: ESRCH if there is no such process.
     pub fn open(pid: i32) -> io::Result<Self> {
         // SAFETY: integers only; the kernel gives a new descriptor with close-on-exec set, or -1.
         let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
@@ -147,7 +149,7 @@ impl PidFd {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a descriptor that the kernel just gave us and nobody else has.
+        // SAFETY: the kernel has just given us this descriptor, and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
@@ -170,8 +172,8 @@ impl PidFd {
         while !nix::poll::poll(&mut wanted, nix::poll::PollTimeout::NONE).is_ok_and(|n| n > 0) {}
     }
 
-    /// How an ended process ended, if the kernel tells (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15; works for
-    /// processes that are not our children once their parent has reaped them).
+    /// How the process ended, if the kernel tells (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15). Of a process that
+    /// is not our child it tells once its parent has reaped it.
     pub fn exit(&self) -> Exit {
         // struct pidfd_info of linux/pidfd.h: the mask first, exit_code at byte 60 of 64 (version 0 of the layout).
         const SIZE: usize = 64;
@@ -194,7 +196,7 @@ impl PidFd {
     }
 }
 
-/// Reads a status of wait(2) of a process that has ended.
+/// Reads the status as in wait(2) of an ended process.
 pub fn exit_of(status: i32) -> Exit {
     if libc::WIFEXITED(status) {
         Exit::Code(libc::WEXITSTATUS(status))
@@ -209,7 +211,7 @@ impl AsFd for PidFd {
     }
 }
 
-/// Makes orphans among our descendants our children, so that none escapes us (prctl(2)).
+/// Lets orphans among our descendants become our children, so that none is lost (prctl(2)).
 pub fn become_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }

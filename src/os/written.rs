@@ -1,4 +1,4 @@
-//! Files that people write where they are, as `>` does: half of one is no mistake of theirs.
+//! Files that users write in place, as `>` does. A reader may find such a file half-written, which is no mistake.
 
 use super::{lease, user};
 use std::ffi::OsStr;
@@ -8,22 +8,22 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::time::Duration;
 
-/// A file as it is now.
+/// The content of a file.
 #[derive(Debug)]
 pub enum Written<T> {
-    /// It says this.
+    /// The value that it has.
     Valid(T),
-    /// This is wrong with it.
+    /// The error in it.
     Invalid(String),
-    /// As [`Self::Invalid`], but somebody has it open for writing.
+    /// The same, while another process has it open for writing.
     Unfinished(String),
 }
 
-/// How long a file that is being written is waited for, and how often it is looked at.
+/// How long [`read_finished`] waits for a file that is being written, and how often it reads it.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Reads a file. What is valid counts at once, whoever has it open.
+/// Reads a file. Valid content counts at once, even if another process has the file open.
 pub fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> io::Result<Written<T>> {
     let parse = |bytes: Vec<u8>| match String::from_utf8(bytes) {
         Ok(text) => parse(&text),
@@ -34,10 +34,10 @@ pub fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> io::Re
         Err(why) => why,
     };
     if !std::fs::metadata(path)?.is_file() {
-        // A pipe has nothing more to say.
+        // A pipe has no more bytes.
         return Ok(Written::Invalid(why));
     }
-    // Once more, while nobody can begin to write it.
+    // Reads the file once more, while no other process can begin to write it.
     let mut file = File::open(path)?;
     let is_unfinished = lease::is_being_written(&file);
     let mut bytes = Vec::new();
@@ -49,10 +49,10 @@ pub fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> io::Re
     })
 }
 
-/// Replaces a file whole, durably. It keeps its mode and, where root does it, its owner; a new one is made with mode 0600
-/// for the owner of its directory. A link stays: the file that it leads to is replaced.
+/// Replaces a file, durably. Its mode stays, and its owner if root replaces it; a new file has mode 0600 and the owner
+/// of its directory. A link stays: its target is replaced.
 ///
-/// For one caller at a time: each removes what an earlier one has left.
+/// Callers take turns: each removes the file that an interrupted one has left.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = match path.is_symlink() {
         true => path.canonicalize()?,
@@ -82,7 +82,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Makes a file with this mode, and for root with this owner, synced.
+/// Makes a file with this mode and, if we are root, with this owner, and syncs it.
 fn write_as(path: &Path, text: &str, mode: u32, owner: &Metadata) -> io::Result<()> {
     let mut options = File::options();
     let mut file = options
@@ -98,7 +98,7 @@ fn write_as(path: &Path, text: &str, mode: u32, owner: &Metadata) -> io::Result<
     file.sync_all()
 }
 
-/// As [`read`], but waits some seconds for who is writing it.
+/// The same, but waits some seconds for a process that is writing the file.
 pub fn read_finished<T>(
     path: &Path,
     parse: impl Fn(&str) -> Result<T, String>,

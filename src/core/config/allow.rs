@@ -1,7 +1,7 @@
-//! Where jobs may call: the operator's list, asked of the address that is connected to.
+//! The operator's list of hosts that jobs may call. It is checked against the address that is connected to.
 //!
-//! A name says nothing about where it leads: whoever runs its zone may point it at a machine within. So a name, and
-//! `*`, stand for public addresses only; what is not public has to be in the list as an address or a network.
+//! A name can lead anywhere: its owner may point it at a machine of the internal network. So a name, and `*`, stand for
+//! public addresses only; an address that is not public has to be in the list itself, or in a network of the list.
 
 use super::network::Network;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,7 +19,7 @@ struct Pattern {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Host {
-    /// Whatever is public.
+    /// All public addresses.
     Any,
     /// The public addresses of this name.
     Name(String),
@@ -70,14 +70,14 @@ impl Allow {
         })
     }
 
-    /// What to say of an address that is not permitted.
+    /// The error about an address that is not permitted.
     pub fn refusal(address: IpAddr, port: u16) -> String {
         format!(
             "calling {address} at port {port} is not allowed; see url_allow under http in the config"
         )
     }
 
-    /// The patterns as they can be read again.
+    /// The patterns as texts that [`Self::parse`] reads.
     pub fn to_strings(&self) -> Vec<String> {
         self.0.iter().map(Pattern::to_string).collect()
     }
@@ -125,13 +125,13 @@ fn name(text: &str) -> Option<Host> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     let is_name = !text.is_empty()
         && text.chars().all(is_plain)
-        // A mistyped address is no name.
+        // Digits and dots alone are a mistyped address.
         && !text.chars().all(|c| c.is_ascii_digit() || c == '.');
     is_name.then(|| Host::Name(text.trim_end_matches('.').to_owned()))
 }
 
-/// True for what belongs to everybody: no address of this machine, of a private network, or of a special purpose
-/// (the IANA registries of special-purpose addresses).
+/// False for addresses of this machine, of private networks, and of special purposes (the IANA registries of
+/// special-purpose addresses).
 fn is_public(address: IpAddr) -> bool {
     let special: &[(&str, u8)] = match address {
         IpAddr::V4(_) => &[
@@ -150,7 +150,7 @@ fn is_public(address: IpAddr) -> bool {
             ("203.0.113.0", 24),
             ("224.0.0.0", 3),
         ],
-        // Of what is given out at all (2000::/3), that which leads elsewhere: Teredo, documentation, 6to4.
+        // Within the part that is given out at all (2000::/3): Teredo, documentation and 6to4.
         IpAddr::V6(_) => &[
             ("2001::", 23),
             ("2001:db8::", 32),

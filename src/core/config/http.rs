@@ -1,5 +1,4 @@
-//! `http` in `config.json`: settings of the HTTP door. They say nothing about whether it is open: `pirn serve
-//! --http` does.
+//! `http` in `config.json`: settings of the HTTP server. `pirn serve --http` starts it.
 
 use super::allow::Allow;
 use super::network::Network;
@@ -9,7 +8,7 @@ use base64::Engine as _;
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// A protocol of another job server that is understood beside pirn's own.
+/// A protocol of another job server that the HTTP server understands beside pirn's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// hq.
@@ -37,42 +36,42 @@ impl Dialect {
 /// The settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpConfig {
-    /// Host names that requests may be for, beside `localhost` and the addresses that are listened on.
+    /// Host names that a request may name, beside `localhost` and the addresses that the server listens on.
     pub hosts: Vec<String>,
     /// The file with the tokens; relative to the spool.
     pub tokens: String,
     /// The rights of callers without a token.
     pub tokenless: Tokenless,
-    /// The dialects that are understood.
+    /// The dialects that the server understands.
     pub dialects: Vec<Dialect>,
     /// Most connections at a time. Read at the start only.
     pub connections: usize,
-    /// Where jobs may call.
+    /// The hosts that jobs may call.
     pub url_allow: Allow,
-    /// What calls are signed with.
+    /// The secret that signs calls.
     pub webhook_secret: Option<Secret>,
     /// The file with the names of the scripts that qmd's callers may run; relative to the spool. `None`: all.
     pub qmd_whitelist: Option<String>,
 }
 
-/// A secret of Standard Webhooks, as it was given: `whsec_` and 24 to 64 bytes in base64.
+/// A secret of Standard Webhooks as the config has it: `whsec_` and 24 to 64 bytes in base64.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Reads it.
+    /// Checks the text. The error does not repeat it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let secret = Self(text.to_owned());
         match secret.key() {
             Some(key) if (24..=64).contains(&key.len()) => Ok(secret),
-            // What was given is not repeated: errors go to logs.
+            // Errors go to logs, so that they do not repeat the secret.
             Some(_) | None => {
                 Err("expected whsec_ followed by 24 to 64 bytes in base64".to_owned())
             }
         }
     }
 
-    /// The text that was given.
+    /// The text in the config.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -117,7 +116,7 @@ const HTTP_FIELDS: [&str; 9] = [
     "qmd_whitelist",
 ];
 
-/// Reads the object.
+/// Reads the object `http`.
 pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
     let mut http = HttpConfig::default();
     for (key, raw) in o.fields() {
@@ -153,7 +152,7 @@ fn rights(raw: &RawValue) -> Result<Rights, String> {
     Rights::parse(&json::strings(raw)?.join(","))
 }
 
-/// One entry of `trust`: whom it is about, by address or by user, and the rights.
+/// Reads an entry of `trust`: an address or a user, and the rights.
 fn trust(o: &Object<'_>) -> Result<Trust, JsonError> {
     let (mut who, mut granted) = (None, None);
     for (key, raw) in o.fields() {

@@ -1,4 +1,4 @@
-//! `config.json`: live settings. Every field is optional; what is not there has the default given here.
+//! `config.json`: live settings. Every field is optional and has its default here.
 
 pub mod allow;
 pub mod http;
@@ -17,16 +17,16 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Defaults for what jobs do not say themselves.
+/// Values for the fields that a job's record leaves out.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Defaults {
     /// Tries in all.
     pub tries: Option<u32>,
-    /// The interruption that is the last.
+    /// After this many interruptions the job fails.
     pub max_interruptions: Option<u32>,
     /// Wait between tries.
     pub backoff: BackoffSpec,
-    /// From TERM to KILL.
+    /// Time from TERM to KILL.
     pub grace: Option<Duration>,
     /// Longest try.
     pub timeout: Setting<Duration>,
@@ -39,16 +39,16 @@ pub struct Defaults {
 /// Settings of one queue.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct QueueConfig {
-    /// Jobs of this queue at a time; `None`: only the spool's slots bound it.
+    /// Jobs of this queue at a time; `None`: only the spool's slots bound their number.
     pub slots: Option<usize>,
-    /// Start nothing from it.
+    /// No job is started from it.
     pub paused: bool,
-    /// Overrule the spool's defaults.
+    /// They overrule the spool's defaults.
     pub defaults: Defaults,
 }
 
-/// The queue of what follows the end of a job. Its slots are its own: its jobs take none of the others' slots, and the
-/// others none of its.
+/// The queue of the jobs that `callback_url` and `on_finish` ask for. It has slots of its own: its jobs take no slot of
+/// other jobs, and those none of its slots.
 pub const CALLBACKS: &str = "callbacks";
 
 /// Slots of [`CALLBACKS`] unless the settings say otherwise.
@@ -57,9 +57,9 @@ const CALLBACK_SLOTS: usize = 4;
 /// Least free space before pirn takes new work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MinFree {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
-    /// So many percent of the file system, and of its inodes.
+    /// This many percent of the file system, and of its inodes.
     Percent(f64),
 }
 
@@ -68,11 +68,11 @@ pub enum MinFree {
 pub struct Config {
     /// Jobs at a time; `None`: as many as there are CPUs.
     pub slots: Option<usize>,
-    /// Start nothing at all.
+    /// No job is started at all.
     pub paused: bool,
     /// Defaults for jobs.
     pub defaults: Defaults,
-    /// Per queue.
+    /// Settings of single queues.
     pub queues: BTreeMap<QueueName, QueueConfig>,
     /// How long finished records and their logs are kept; `None`: for ever.
     pub keep: Option<Duration>,
@@ -82,11 +82,11 @@ pub struct Config {
     pub keep_bytes: Option<u64>,
     /// Least free space.
     pub min_free: MinFree,
-    /// Most jobs waiting; more are refused.
+    /// Most waiting jobs; more are refused.
     pub max_pending: Option<u64>,
     /// Largest job file in bytes.
     pub max_job_bytes: u64,
-    /// The HTTP door.
+    /// Settings of the HTTP server.
     pub http: HttpConfig,
 }
 
@@ -108,7 +108,7 @@ impl Default for Config {
     }
 }
 
-/// Most bytes of an answer to a call, unless `max_log` says otherwise.
+/// Most bytes of the answer to a job's call, unless `max_log` says otherwise.
 const MOST_OF_AN_ANSWER: u64 = 16 << 20;
 
 const FIELDS: [&str; 11] = [
@@ -189,20 +189,21 @@ impl Config {
         own.map(|q| q.defaults).unwrap_or_default()
     }
 
-    /// The tries of a job that is accepted into `queue` without a number of its own. Doors write them into the record:
-    /// a file that says nothing was dropped, and [`Self::terms`] gives it more.
+    /// The tries of a job that a command or a request adds to `queue` without naming a number. They are written into
+    /// the record; a record without them was dropped by hand, and [`Self::terms`] gives it more.
     pub fn tries_of_accepted(&self, queue: &QueueName) -> u32 {
         let own = self.defaults_of(queue).tries;
         own.or(self.defaults.tries).unwrap_or(1)
     }
 
-    /// The same for clients of other job servers. They count on being told of the first failure, so that only a setting
-    /// of their own queue gives them more than one try.
+    /// The same for clients of other job servers. They expect to learn of the first failure, so that only a setting of
+    /// their own queue gives them more than one try.
     pub fn tries_of_dialect(&self, queue: &QueueName) -> u32 {
         self.defaults_of(queue).tries.unwrap_or(1)
     }
 
-    /// What holds for a job of `queue`: its own word, else the queue's, else the spool's, else pirn's.
+    /// The terms of a job in `queue`: from its record, else from the queue's defaults, else from the spool's, else
+    /// pirn's.
     pub fn terms(&self, queue: &QueueName, record: &Record) -> Terms {
         let queue = self.defaults_of(queue);
         let all = self.defaults;
@@ -233,7 +234,7 @@ impl Config {
     }
 }
 
-/// How much a job may write if nobody has said so. A call writes what somebody else sends.
+/// How much a job may write if no record and no setting says so. A call writes the bytes that another server sends.
 fn most_of(work: &Work) -> Option<u64> {
     match work {
         Work::Url(_) => Some(MOST_OF_AN_ANSWER),
@@ -241,12 +242,12 @@ fn most_of(work: &Work) -> Option<u64> {
     }
 }
 
-/// What holds for one job once record, queue and spool have had their say.
+/// The terms of one job: its record with the gaps filled by the settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Terms {
     /// Longest try.
     pub timeout: Option<Duration>,
-    /// From TERM to KILL.
+    /// Time from TERM to KILL.
     pub grace: Duration,
     /// Wait between tries.
     pub backoff: BackoffSpec,
@@ -254,7 +255,7 @@ pub struct Terms {
     pub max_log: Option<u64>,
     /// Nice value.
     pub nice: Option<i32>,
-    /// What makes another try.
+    /// Decides whether there is another try.
     pub retry: RetryRule,
 }
 

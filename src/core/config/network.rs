@@ -1,4 +1,4 @@
-//! Networks of addresses, as settings have them.
+//! Networks of addresses.
 
 use core::net::IpAddr;
 use std::fmt;
@@ -31,7 +31,7 @@ impl Network {
             Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
             None => width,
         };
-        // Callers compare IPv4 addresses as such, also those that came as IPv6.
+        // `contains` is asked about canonical addresses: an IPv4 address in IPv6 form is an IPv4 address there.
         Some(match (address, bits.checked_sub(96)) {
             (IpAddr::V6(mapped), Some(bits)) if mapped.to_ipv4_mapped().is_some() => {
                 Self::new(address.to_canonical(), bits)

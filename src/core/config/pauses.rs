@@ -1,4 +1,4 @@
-//! Pauses that are files of the spool.
+//! Pauses that are files of the spool, `.paused` in a queue's directory.
 
 use crate::core::id::QueueName;
 use std::collections::BTreeSet;

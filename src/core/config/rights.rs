@@ -1,15 +1,15 @@
-//! Who asks over HTTP, and what they may do.
+//! The callers of the HTTP server and their rights.
 
 use super::network::Network;
 use core::net::IpAddr;
 use std::fmt;
 
-/// One right. Each is asked for by name: see the table in pirn(1).
+/// One right. The table in pirn(1) says which request needs which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     /// Look at jobs, logs, queues.
     Read,
-    /// Start what is in `scripts/`, call what `http.url_allow` allows; cancel, retry, hold and remove jobs.
+    /// Start programs in `scripts/`, call hosts in `http.url_allow`; cancel, retry, hold and remove jobs.
     Push,
     /// Start any command. Includes `push`.
     Run,
@@ -40,7 +40,7 @@ impl Right {
         }
     }
 
-    /// The right and what it includes.
+    /// The right and those that it includes.
     fn bits(self) -> u8 {
         match self {
             Self::Read | Self::Push => self.bit(),
@@ -55,10 +55,10 @@ impl Right {
 pub struct Rights(u8);
 
 impl Rights {
-    /// None at all.
+    /// No right at all.
     pub const NONE: Self = Self(0);
 
-    /// These and what they include.
+    /// These rights and those that they include.
     pub fn of(rights: &[Right]) -> Self {
         Self(rights.iter().fold(0, |bits, right| bits | right.bits()))
     }
@@ -81,19 +81,19 @@ impl Rights {
         self.0 & right.bit() != 0
     }
 
-    /// Those of them that are among these, too.
+    /// The rights that are in both sets.
     #[must_use]
     pub fn only_of(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    /// Both together.
+    /// The rights that are in either set.
     #[must_use]
     pub fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
 
-    /// What is left of them for a request that must change nothing.
+    /// `Read`, if it is among them: the rights of a request that must change nothing.
     #[must_use]
     pub fn only_read(self) -> Self {
         Self(self.0 & Right::Read.bit())
@@ -117,26 +117,26 @@ impl fmt::Debug for Rights {
     }
 }
 
-/// Who asks.
+/// The sender of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The name of the token; `None` without one.
     pub name: Option<String>,
-    /// What the token, or the listener, allows.
+    /// The rights that the token gives, or else the listener.
     pub granted: Rights,
-    /// Of that, what holds for this request: one with a safe method can only read.
+    /// The part of them that holds for this request: a request with a safe method can only read.
     pub rights: Rights,
 }
 
 impl Caller {
-    /// True if the caller may do this with this request. Nothing but `Read` is ever allowed to GET, HEAD and
-    /// OPTIONS: what a link can call changes nothing.
+    /// True if the caller may do this with this request. GET, HEAD and OPTIONS are allowed `Read` only, so that
+    /// following a link changes nothing.
     pub fn may(&self, right: Right) -> bool {
         self.rights.has(right)
     }
 
-    /// The status that refuses this caller something: 401 for whoever shows no token, and may have one; else 403
-    /// (RFC 9110, sections 15.5.2 and 15.5.4).
+    /// The status of a refusal: 401 for a caller without a token, who may have one; else 403 (RFC 9110, sections
+    /// 15.5.2 and 15.5.4).
     pub fn refusal(&self) -> u16 {
         match self.name {
             None => 401,
@@ -145,23 +145,23 @@ impl Caller {
     }
 }
 
-/// One entry of `http.trust`: rights for requests that show no token.
+/// One entry of `http.trust`: rights for requests without a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
-    /// Whose requests.
+    /// The senders.
     pub who: Who,
-    /// The rights.
+    /// Their rights.
     pub rights: Rights,
 }
 
-/// Whom an entry of `http.trust` is about.
+/// The senders that an entry of `http.trust` is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
-    /// Everybody at these addresses.
+    /// All at these addresses.
     From(Network),
     /// The processes of this user on this machine.
     User(u32),
-    /// The same by a name that has not been looked up yet: until then it means nobody.
+    /// The same by a name that was not looked up yet: until then the entry holds for nobody.
     Name(String),
 }
 
@@ -178,9 +178,9 @@ impl Who {
 /// The host that a request is for, the least suspicious first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Site {
-    /// A loopback address, `localhost`, or none is named.
+    /// A loopback address or `localhost`, or the request names none.
     Loopback,
-    /// Another address that was connected to, or a name in `http.hosts`.
+    /// Another address, if the connection is to that one, or a name in `http.hosts`.
     Known,
     /// Anything else.
     Foreign,
@@ -189,24 +189,24 @@ pub enum Site {
 /// How a request reached the daemon: its rights without a token follow from this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Way {
-    /// The user at the other end. Known on sockets in the file system and between loopback addresses.
+    /// The user at the other end, which the kernel tells of sockets in the file system and between loopback addresses.
     pub user: Option<u32>,
     /// The address at the other end, in canonical form. `None` on a socket in the file system.
     pub address: Option<IpAddr>,
     /// Only processes of this machine can connect to the listener.
     pub is_local: bool,
-    /// A proxy says that it has passed the request on.
+    /// A proxy's header field says that it passed the request on.
     pub is_forwarded: bool,
-    /// A job of a pirn or an hq has sent it.
+    /// A job of a pirn or an hq sent it.
     pub is_call: bool,
-    /// The host that it is for.
+    /// The host that it names.
     pub site: Site,
 }
 
-/// The rights of requests that show no token.
+/// The rights of requests without a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tokenless {
-    /// Those of our own user and of root.
+    /// The rights of our own user and of root.
     pub anonymous: Rights,
     /// The rights that the operator gives to others.
     pub trust: Vec<Trust>,
@@ -222,7 +222,7 @@ impl Default for Tokenless {
 }
 
 impl Tokenless {
-    /// The rights of a request that came this way to a daemon of the user `us`. pirn(1) has the same as a table.
+    /// The rights of a request that came this way to a daemon of the user `us`. The same is a table in pirn(1).
     pub fn rights(&self, way: &Way, us: u32) -> Rights {
         let is_own = way.is_local && way.user.is_some_and(|user| user == us || user == ROOT);
         let own = match is_own {
@@ -232,7 +232,7 @@ impl Tokenless {
         let entries = self.trust.iter().filter(|entry| entry.who.is(way));
         let trusted = entries.fold(Rights::NONE, |sum, entry| sum.and(entry.rights));
         let granted = match (way.is_forwarded, way.site) {
-            // The proxy is at the other end. Nobody knows whom it speaks for.
+            // The proxy is at the other end; its client is not known.
             (true, Site::Loopback | Site::Known | Site::Foreign) | (false, Site::Foreign) => {
                 Rights::NONE
             }
@@ -240,7 +240,7 @@ impl Tokenless {
             (false, Site::Loopback) => trusted.and(own),
         };
         match way.is_call {
-            // Our own job sends it, for a caller who may have had no more than `push`.
+            // A job of ours sends it for a caller who may have had only `push`.
             true => granted.only_of(Rights::of(&[Right::Push])),
             false => granted,
         }

@@ -1,4 +1,4 @@
-//! Jobs that call a URL instead of running a program, and what those who do it are told and say.
+//! Jobs that call a URL, and the messages between the daemon and the process that calls, `pirn deliver`.
 
 use crate::core::json::{self, JsonError, Object, expected};
 use serde::{Deserialize, Serialize};
@@ -6,19 +6,19 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// Whose customs a call follows.
+/// The rules that a call follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Manner {
-    /// pirn's: any status from 200 to 299 is a success.
+    /// pirn's rules: any status from 200 to 299 is a success.
     #[default]
     Own,
-    /// hq's: only 200 is; its headers, and its words for what failed.
+    /// hq's rules: only 200 is a success; hq's header fields and error messages.
     Hq,
 }
 
 impl Manner {
-    /// The word in the record; `None` for the manner that needs none.
+    /// The value of `dialect` in the record; pirn's own rules need none.
     pub fn word(self) -> Option<&'static str> {
         match self {
             Self::Own => None,
@@ -26,7 +26,7 @@ impl Manner {
         }
     }
 
-    /// True for the status of a job well done.
+    /// True if this status is a success.
     pub fn is_success(self, status: u16) -> bool {
         match self {
             Self::Own => (200..300).contains(&status),
@@ -38,19 +38,19 @@ impl Manner {
 /// One POST.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Call {
-    /// Where to.
+    /// Its URL.
     pub url: String,
-    /// Fields of the request's header, if it was said which: hq shows none at all differently.
+    /// Fields of the request's header. No list and an empty list differ in hq's answers.
     pub headers: Option<BTreeMap<String, String>>,
-    /// The body: JSON text, as it was given to the last byte.
+    /// The body: JSON text, byte for byte as in the job.
     pub payload: Option<String>,
-    /// Whose customs hold.
+    /// The rules that it follows.
     pub manner: Manner,
-    /// Sign it as Standard Webhooks has it, if there is a secret.
+    /// It is signed as in Standard Webhooks, if there is a secret.
     pub sign: bool,
 }
 
-/// The fields of a call, gathered until all have been seen.
+/// The fields of a call that were read so far.
 #[derive(Default)]
 pub(super) struct CallParts {
     url: Option<String>,
@@ -59,7 +59,7 @@ pub(super) struct CallParts {
 }
 
 impl CallParts {
-    /// True if `key` was one of them.
+    /// Reads a field. False if `key` is none of a call.
     pub(super) fn read<'a>(
         &mut self,
         o: &Object<'a>,
@@ -104,8 +104,7 @@ impl CallParts {
     }
 }
 
-/// A URL that is not one fails when it is called: what can be reached is known only then. A wrong port is refused at
-/// once.
+/// Reads a URL. A malformed URL fails only when it is called, but a wrong port is an error at once.
 pub(super) fn url(raw: &RawValue) -> Result<String, String> {
     let text = json::string(raw)?;
     if text.trim().is_empty() {
@@ -115,13 +114,13 @@ pub(super) fn url(raw: &RawValue) -> Result<String, String> {
     Ok(text)
 }
 
-/// Errors: the URL has a port that is no port. Its reader would call the usual one instead.
+/// Errors: the URL has a port that is no number from 0 to 65535. A client would call the usual port instead.
 pub fn check_port(url: &str) -> Result<(), String> {
     let Some((_, authority, _)) = around_authority(url.trim()) else {
         return Ok(());
     };
     let host = authority.rsplit('@').next().unwrap_or(authority);
-    // The colons within brackets are an address's.
+    // Colons within brackets belong to an address.
     let behind = host.rsplit(']').next().unwrap_or(host);
     match behind.rsplit_once(':') {
         None | Some((_, "")) => Ok(()),
@@ -137,7 +136,7 @@ pub fn check_port(url: &str) -> Result<(), String> {
     }
 }
 
-/// The URL without the name and the password that it may have.
+/// The URL without the user name and the password that it may have.
 pub fn without_userinfo(url: &str) -> Cow<'_, str> {
     match around_authority(url).and_then(|(head, authority, rest)| {
         let (_, host) = authority.rsplit_once('@')?;
@@ -171,41 +170,41 @@ fn manner(raw: &RawValue) -> Result<Manner, String> {
     }
 }
 
-/// What `pirn deliver` is told on its standard input: nothing of it is for other eyes.
+/// The standard input of `pirn deliver`. Other users cannot see it, as they can arguments.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Order {
     /// The job.
     pub id: String,
-    /// Which try this is.
+    /// The number of this try.
     pub attempt: u32,
-    /// Where to.
+    /// The URL to call.
     pub url: String,
     /// Fields of the header.
     pub headers: BTreeMap<String, String>,
     /// The body.
     pub payload: Option<Box<RawValue>>,
-    /// Whose customs hold.
+    /// The rules that it follows.
     pub manner: Manner,
-    /// True if it is to be signed, and not redirected.
+    /// True if it is to be signed; then no redirect is followed.
     pub sign: bool,
-    /// The secret to sign with, as it stands in the config.
+    /// The secret to sign with, in the text of the config.
     pub secret: Option<String>,
-    /// Where it may go, as it stands in the config.
+    /// The hosts that it may call, in the texts of the config.
     pub allow: Vec<String>,
     /// Most bytes of an answer.
     pub most: Option<u64>,
 }
 
-/// What it says of the outcome, in `$PIRN_OUT`.
+/// The report of `pirn deliver`, in `$PIRN_OUT`.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The status of the last answer.
     pub status_code: Option<u16>,
-    /// What was wrong.
+    /// An error message.
     pub error: Option<String>,
-    /// Seconds after which the server would like to be asked again.
+    /// Seconds after which the server wants to be called again.
     pub retry_after: Option<u64>,
-    /// The answer was larger than it may be.
+    /// The answer was larger than `most` bytes.
     #[serde(default)]
     pub is_too_large: bool,
 }

@@ -1,7 +1,7 @@
-//! The job record: what was asked for, what came of it, and every key that pirn does not know.
+//! The job record: the fields of a job, those that pirn adds, and every key that pirn does not know.
 //!
-//! One JSON object per job (DESIGN section 3, pirn-spool(5)). Reading is in `read`, printing in `write`;
-//! printing what was read keeps every field, unknown ones byte for byte.
+//! One JSON object per job (DESIGN section 3, pirn-spool(5)). Reading is in `read`, printing in `write`; a record that
+//! is read and printed keeps every field, unknown ones byte for byte.
 
 mod call;
 mod read;
@@ -26,18 +26,18 @@ use std::time::Duration;
 pub enum State {
     /// Waiting.
     Pending,
-    /// Held back: not started until it is released.
+    /// Not started until it is released.
     Held,
     /// Running now.
     Active,
-    /// Ended well.
+    /// Its last try succeeded.
     Complete,
-    /// Gave up.
+    /// Its last try failed, or it was not run.
     Failed,
 }
 
 impl State {
-    /// All of them, in the order of a job's life.
+    /// All states, in the order of a job's life.
     pub const ALL: [Self; 5] = [
         Self::Pending,
         Self::Held,
@@ -57,7 +57,7 @@ impl State {
         }
     }
 
-    /// True where a job's life is over.
+    /// True for the states of ended jobs.
     pub fn is_final(self) -> bool {
         matches!(self, Self::Complete | Self::Failed)
     }
@@ -78,13 +78,13 @@ pub enum Reason {
     Signaled,
     /// Killed after its `timeout`.
     Timeout,
-    /// Someone withdrew it.
+    /// A user cancelled it.
     Cancelled,
     /// Still waiting at `expires`.
     Expired,
     /// The program could not be started.
     NotStarted,
-    /// The daemon or the machine went away under it, and its status is not known.
+    /// The daemon or the machine stopped while it ran, and its status is not known.
     Interrupted,
     /// A job that it comes `after` failed.
     Dependency,
@@ -132,18 +132,18 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Why a file is no job.
+/// The reason why a file is no job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecordError {
-    /// Nothing in it.
+    /// It is empty.
     Empty,
-    /// Not UTF-8, or with NUL bytes.
+    /// It is not UTF-8, or has NUL bytes.
     NotText,
     /// A JSON record with a mistake in it.
     Json(JsonError),
     /// None or several of `command`, `script`, `url`.
     Work(&'static str),
-    /// A field that this version cannot serve yet.
+    /// A field that this version does not support yet.
     Unsupported(&'static str),
 }
 
@@ -173,20 +173,20 @@ impl From<JsonError> for RecordError {
     }
 }
 
-/// A setting that the config gives a default for, and a job may replace or switch off.
+/// A setting that has a default in the config, which a job may replace or switch off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Setting<T> {
-    /// The job says nothing: the default holds.
+    /// The job does not name it: the default holds.
     #[default]
     Default,
-    /// The job says `0`: no such limit.
+    /// The job says `0`: there is no limit.
     Off,
-    /// The job's own.
+    /// The job's own value.
     Set(T),
 }
 
 impl<T: Copy> Setting<T> {
-    /// The value that holds, given the config's.
+    /// The value that holds with this default.
     pub fn or(self, default: Option<T>) -> Option<T> {
         match self {
             Self::Default => default,
@@ -204,14 +204,14 @@ pub enum Scratch {
     No,
     /// One for each try, removed after it.
     Yes,
-    /// As `Yes`, but left in place for people to look at.
+    /// As `Yes`, but it stays, for people to look at.
     Keep,
-    /// As `Yes`, but left in place until the request that waits for the job is answered. Its caller alone has a use for
-    /// what it sent: an ended record has neither `files` nor `stdin`.
+    /// As `Yes`, but it stays until the request that waits for the job is answered. Only the sender of that request
+    /// needs `files` and `stdin`: the record of the ended job has neither.
     Answer,
 }
 
-/// What a job may set with setrlimit(2): the names are those of the constants, in lower case.
+/// The limits of setrlimit(2) that a job may set, by the names of the constants in lower case.
 pub const LIMIT_NAMES: [&str; 9] = [
     "as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "stack",
 ];
@@ -231,22 +231,22 @@ pub struct Try {
     pub signal: Option<i32>,
     /// Why it ended.
     pub reason: Reason,
-    /// What could not be done, for people.
+    /// An error message, for people.
     pub error: Option<String>,
-    /// Seconds from start to end, where that is known.
+    /// Seconds from start to end, if known.
     pub duration: Option<f64>,
     /// Where in the log its output begins.
     pub log_offset: u64,
 }
 
-/// Where a file in `pending/` comes from.
+/// How a file came into `pending/`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// A user wrote it.
     Dropped,
-    /// pirn wrote it, and it has been waiting.
+    /// pirn wrote it, and it has not run since.
     Waiting,
-    /// It was running, and somebody moved it.
+    /// It was running, and a user moved it.
     Running,
     /// It had ended, and is to run again.
     Finished,
@@ -255,8 +255,8 @@ pub enum Origin {
 /// A job record.
 #[derive(Debug, Clone)]
 pub struct Record {
-    // What was asked for.
-    /// What to run.
+    // The fields that users write.
+    /// The command, or the URL to call.
     pub work: Work,
     /// A label for people.
     pub name: Option<String>,
@@ -274,21 +274,21 @@ pub struct Record {
     pub umask: Option<u32>,
     /// Nice value, -20 to 19.
     pub nice: Option<i32>,
-    /// What the job reads from its standard input.
+    /// The bytes of its standard input.
     pub stdin: Option<Vec<u8>>,
     /// Files to put into the scratch directory.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// How long a try may take.
+    /// The longest that a try may take.
     pub timeout: Setting<Duration>,
-    /// How long after TERM comes KILL.
+    /// The time from TERM to KILL.
     pub grace: Option<Duration>,
-    /// How many tries in all, at least 1.
+    /// Tries in all, at least 1.
     pub tries: Option<u32>,
-    /// Which interruption is the last; 0 means the first.
+    /// After this many interruptions the job fails; 0 means the same as 1.
     pub max_interruptions: Option<u32>,
-    /// How long to wait between tries.
+    /// The wait between tries.
     pub backoff: BackoffSpec,
-    /// Which exit codes are tried again.
+    /// The exit codes after which the job is tried again.
     pub rules: ExitRules,
     /// Not started before this date.
     pub not_before: Option<Wall>,
@@ -296,15 +296,15 @@ pub struct Record {
     pub expires: Option<Wall>,
     /// Jobs of one group run one at a time, in order.
     pub group: Option<String>,
-    /// Ids that must complete first.
+    /// Jobs that must complete first.
     pub after: Vec<JobId>,
-    /// Ids that must end first, either way.
+    /// Jobs that must end first, either way.
     pub after_any: Vec<JobId>,
-    /// At most once instead of at least once.
+    /// It is run at most once instead of at least once.
     pub once: bool,
-    /// Scratch directory wanted.
+    /// Whether there is a scratch directory.
     pub tmp: Scratch,
-    /// Standard error into a log of its own.
+    /// Its standard error goes to a log of its own.
     pub split: bool,
     /// Bytes of log after which the job is killed.
     pub max_log: Setting<u64>,
@@ -312,19 +312,19 @@ pub struct Record {
     pub limits: BTreeMap<String, Option<u64>>,
     /// Words to find it by.
     pub tags: Vec<String>,
-    /// Where to send the record when the job has ended.
+    /// The URL to send the record to when the job has ended.
     pub callback_url: Option<String>,
     /// A command to run then.
     pub on_finish: Option<Work>,
 
-    // Added by pirn.
-    /// The id, as the file was called when the record was written.
+    // The fields that pirn adds.
+    /// The file's name when the record was written.
     pub id: Option<JobId>,
     /// When the job was made.
     pub created_at: Option<Wall>,
     /// When its last try began.
     pub started_at: Option<Wall>,
-    /// When it ended for good; a record that has this is over.
+    /// When the job ended. Only the record of an ended job has this.
     pub finished_at: Option<Wall>,
     /// Tries begun so far.
     pub attempt: u32,
@@ -340,7 +340,7 @@ pub struct Record {
     pub reason: Option<Reason>,
     /// The status of the last answer to a job that calls a URL.
     pub status_code: Option<u16>,
-    /// What could not be done, for people.
+    /// An error message, for people.
     pub error: Option<String>,
     /// Seconds the last try took.
     pub duration: Option<f64>,
@@ -352,23 +352,23 @@ pub struct Record {
     pub output: Option<String>,
     /// Size of the log in bytes.
     pub log_bytes: Option<u64>,
-    /// What the job wrote to `$PIRN_OUT`.
+    /// The text that the job wrote to `$PIRN_OUT`.
     pub result: Option<String>,
-    /// One entry for each try that ended.
+    /// The tries that ended.
     pub attempts: Vec<Try>,
     /// When the next try is due.
     pub retry_at: Option<Wall>,
     /// The running try's process.
     pub proc: Option<Proc>,
 
-    /// Keys that pirn does not know, in the order and the words they were given.
+    /// Keys that pirn does not know, with the texts of their values, in the order of the file.
     pub extra: Vec<(String, Box<RawValue>)>,
 }
 
-/// Most jobs that a job can come after. Each is looked up when it arrives, and considered whenever one of them ends.
+/// Most jobs that a job can come after. Each of them is looked up when the job arrives and when one of them ends.
 const MOST_PARENTS: usize = 10_000;
 
-/// Leaves each job that another comes after in one list, once: `after` asks for more than `after_any`.
+/// Removes repeated ids: a job in both lists stays in `after`, which asks for more.
 pub fn settle_parents(
     after: &mut Vec<JobId>,
     after_any: &mut Vec<JobId>,
@@ -386,7 +386,7 @@ pub fn settle_parents(
 }
 
 impl Record {
-    /// A record that asks for `work` and nothing else.
+    /// A record with this work and no other field.
     pub fn new(work: Work) -> Self {
         Self {
             work,
@@ -444,17 +444,17 @@ impl Record {
         }
     }
 
-    /// True when the record carries its end.
+    /// True for the record of an ended job.
     pub fn is_over(&self) -> bool {
         self.finished_at.is_some()
     }
 
-    /// True when the job wants a scratch directory. A call reports there how it went.
+    /// True when the job has a scratch directory. The process of a call writes its report there.
     pub fn wants_scratch(&self) -> bool {
         self.tmp != Scratch::No || !self.files.is_empty() || matches!(self.work, Work::Url(_))
     }
 
-    /// Leaves out what may hold secrets, before others see the record.
+    /// Removes the fields that may hold secrets, before others see the record.
     pub fn hide_secrets(&mut self) {
         self.env.clear();
         if let Work::Url(call) = &mut self.work {
@@ -466,7 +466,7 @@ impl Record {
         }
     }
 
-    /// Forgets what came of earlier runs: the job is as new, with all its tries before it.
+    /// Removes all traces of earlier tries: the job is as new.
     pub fn make_fresh(&mut self) {
         self.forget_try();
         self.attempt = 0;
@@ -474,7 +474,7 @@ impl Record {
         self.attempts.clear();
     }
 
-    /// What a record found in `pending/` has behind it. To be asked before [`Self::renew`].
+    /// How the record came into `pending/`. To be asked before [`Self::renew`].
     pub fn origin(&self) -> Origin {
         if self.is_over() {
             Origin::Finished
@@ -487,15 +487,15 @@ impl Record {
         }
     }
 
-    /// Makes a record that was found waiting ready to run. One that pirn itself put back for its next try keeps its
-    /// count; any other (finished, or taken out of `active/` by hand) starts afresh.
+    /// Makes a record in `pending/` ready to run. If pirn itself put it there for its next try, it keeps its count of
+    /// tries; if a user did, out of `active/` or after its end, it begins anew.
     pub fn renew(&mut self) {
         if self.is_over() || self.started_at.is_some() || self.attempt == 0 {
             self.make_fresh();
         }
     }
 
-    /// Gives the record of a job that did not run, or not to its own end, its end.
+    /// Writes the end of a job that did not run, or was stopped, into its record.
     pub fn end_unrun(&mut self, at: Wall, reason: Reason, error: &str) {
         self.forget_try();
         self.finished_at = Some(at);
@@ -504,7 +504,7 @@ impl Record {
         self.forget_input();
     }
 
-    /// Forgets what only the caller of an ended job had a use for.
+    /// Removes the input that only the sender of the job needed (see [`Scratch::Answer`]).
     pub fn forget_input(&mut self) {
         if self.tmp == Scratch::Answer {
             self.files.clear();
@@ -512,7 +512,7 @@ impl Record {
         }
     }
 
-    /// Forgets what came of the last try, before the next one or its outcome.
+    /// Removes the fields of the last try, before the next one or before its end is written.
     pub fn forget_try(&mut self) {
         self.started_at = None;
         self.finished_at = None;

@@ -1,4 +1,4 @@
-//! Reading a dropped file: plain text, `#!` script or JSON record.
+//! Reading a job file: plain text, `#!` script or JSON record.
 
 use super::call::{self, CallParts};
 use super::{
@@ -16,10 +16,10 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Asked for, but not served by this version: such a job is refused rather than run differently.
+/// Fields that this version does not support. A job with one of them is refused, not run without it.
 const UNSUPPORTED: [&str; 1] = ["sandbox"];
 
-/// Served unless pirn was built without.
+/// Fields that are supported unless pirn was built without calls.
 const CALLS: [&str; 2] = ["url", "callback_url"];
 
 fn unsupported(key: &str) -> Option<&'static str> {
@@ -32,8 +32,8 @@ fn unsupported(key: &str) -> Option<&'static str> {
 }
 
 impl Record {
-    /// Reads a job file. A byte order mark, which some editors put before UTF-8, is no part of it (RFC 8259, section
-    /// 8.1, lets readers ignore it).
+    /// Reads a job file. A byte order mark, which some editors put before UTF-8, is ignored (RFC 8259, section 8.1,
+    /// allows that).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
         let text = std::str::from_utf8(bytes).map_err(|_| RecordError::NotText)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -54,7 +54,7 @@ impl Record {
         let mut record = Self::new(Work::Argv(Vec::new()));
         let mut parts = WorkParts::default();
         for (key, raw) in object.fields() {
-            // The directory is the state; what `pirn show` printed may be dropped again.
+            // The directory is the state, but `pirn show` prints one, and its output may be dropped again.
             let says_nothing = is_null(raw) && Self::knows(&object, key, raw);
             if says_nothing || key == "state" {
                 continue;
@@ -75,7 +75,7 @@ impl Record {
         Ok(record)
     }
 
-    /// True for a key that is pirn's; the `null` of any other is somebody's and kept.
+    /// True for a key of pirn. The `null` of an unknown key is kept.
     fn knows<'a>(o: &Object<'a>, key: &str, raw: &'a RawValue) -> bool {
         let mut scratch = Self::new(Work::Argv(Vec::new()));
         let asked = scratch.asked(o, key, raw, &mut WorkParts::default());
@@ -83,7 +83,7 @@ impl Record {
         unsupported(key).is_some() || !matches!((asked, added), (Ok(false), Ok(false)))
     }
 
-    /// Fields that users write. True if `key` was one.
+    /// Reads a field that users write. False if `key` is none.
     fn asked<'a>(
         &mut self,
         o: &Object<'a>,
@@ -145,7 +145,7 @@ impl Record {
         Ok(true)
     }
 
-    /// Fields that pirn writes. True if `key` was one.
+    /// Reads a field that pirn adds. False if `key` is none.
     fn added<'a>(
         &mut self,
         o: &Object<'a>,
@@ -180,7 +180,7 @@ impl Record {
     }
 }
 
-/// Fields that only make sense together, gathered until all have been seen.
+/// The fields read so far that only make sense together.
 #[derive(Default)]
 struct WorkParts {
     command: Option<Work>,
@@ -362,8 +362,8 @@ fn scratch(raw: &RawValue) -> Result<Scratch, String> {
     }
 }
 
-/// Why a file of the scratch directory cannot have this name. Nothing else is in there, so that the rule for ids need not
-/// hold: names may begin with a dot.
+/// The reason why a file of the scratch directory cannot have this name. The directory has no other files, so that the
+/// names need not follow the rule for ids: they may begin with a dot.
 fn wrong_file_name(name: &str) -> Option<String> {
     match name {
         "" => Some(IdError::Empty.to_string()),
@@ -465,7 +465,7 @@ fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
     Ok(one)
 }
 
-/// A note without a pid tells nothing.
+/// Reads `proc`. Without a pid it is worth nothing.
 fn proc(o: &Object<'_>) -> Result<Option<Proc>, JsonError> {
     let mut proc = Proc {
         pid: 0,

@@ -1,9 +1,9 @@
-//! What a job runs.
+//! The work of a job.
 
 use super::call::Call;
 use crate::core::id::JobId;
 
-/// What the job runs.
+/// The work of a job: a command or a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Work {
     /// A text: run by `sh -c`, or by its own interpreter when it begins with `#!`.
@@ -14,17 +14,17 @@ pub enum Work {
     Script {
         /// The file's name; the rules for ids keep it inside the directory.
         name: JobId,
-        /// What it is called with.
+        /// Its arguments.
         args: Vec<String>,
     },
     /// A POST to a URL.
     Url(Box<Call>),
 }
 
-/// The file that `$PIRN_OUT` names in the scratch directory. `files` has none of this name.
+/// The name of `$PIRN_OUT` in the scratch directory. No file of `files` can have it.
 pub const OUT: &str = ".out";
 
-/// The same for programs in `scripts/`: where qmd's scripts put their results, some of them without asking `$QMD_OUT`.
+/// Its name for programs in `scripts/`: some of qmd's scripts write to it without asking `$QMD_OUT`.
 const SCRIPT_OUT: &str = "qmd.out";
 
 impl Work {
@@ -36,7 +36,7 @@ impl Work {
         }
     }
 
-    /// One line for lists and logs.
+    /// The work in one line, for lists and logs.
     pub fn summary(&self) -> String {
         let text = match self {
             Self::Text(text) => text.trim().to_owned(),
@@ -54,7 +54,7 @@ impl Work {
     }
 }
 
-/// A shell word that means `arg`.
+/// Quotes `arg` for a shell, if it must be.
 fn quote(arg: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,+@%^".contains(c);
     if !arg.is_empty() && arg.chars().all(plain) {

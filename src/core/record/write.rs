@@ -1,4 +1,4 @@
-//! Printing a record: one field a line, in a fixed order, unknown fields last and as they were.
+//! Printing a record: one field a line, in a fixed order, unknown fields last with their own text.
 
 use super::{Record, Scratch, Setting, State, Try, Work};
 use crate::core::units::show_span;
@@ -7,12 +7,12 @@ use serde::Serialize;
 use serde_json::json;
 
 impl Record {
-    /// The record as it stands in a file.
+    /// The text of the record's file.
     pub fn to_json(&self) -> String {
         self.print(None)
     }
 
-    /// The record as commands and clients see it: with the state that its directory says.
+    /// The record as commands and clients see it, with its state.
     pub fn to_json_in(&self, state: State) -> String {
         self.print(Some(state))
     }
@@ -153,7 +153,7 @@ impl Record {
     }
 }
 
-/// What is run; a command stands under `key`.
+/// Prints the work; a command is the value of `key`.
 fn print_work(out: &mut Out, key: &str, work: &Work) {
     match work {
         Work::Text(text) => out.put(key, text),
@@ -219,12 +219,12 @@ impl Out {
     }
 }
 
-/// JSON text of a value that has string keys and finite numbers only, so that printing cannot fail.
+/// The JSON text of a value with string keys and finite numbers, so that printing cannot fail.
 fn print(value: impl Serialize) -> String {
     serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned())
 }
 
-/// A list that may be long: only one of its objects is in memory at a time.
+/// Prints the tries one by one: the list may be long, and each takes much memory as a JSON value.
 fn attempts(tries: &[Try]) -> String {
     let list: Vec<String> = tries.iter().map(|t| print(attempt(t))).collect();
     format!("[{}]", list.join(","))

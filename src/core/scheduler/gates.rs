@@ -9,7 +9,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
 use std::collections::HashMap;
 
-/// What a job's parents say about it.
+/// The parents of a job, taken together.
 enum Parents {
     Ended,
     Open,
@@ -24,7 +24,7 @@ impl Scheduler {
             let same = job.stamp() == ticket.stamp && old_queue == ticket.queue;
             if let Some(live) = self.table.live_mut(ix) {
                 if same && matches!(live.stage, Stage::Starting { .. }) {
-                    // The very file that is being claimed, or was put back because it could not be started.
+                    // This is the file that is being claimed, or was put back because the job could not be started.
                     return;
                 }
                 let earlier = live.successor.replace(ticket.queue.clone());
@@ -92,7 +92,7 @@ impl Scheduler {
         ix
     }
 
-    /// Sets the timer for `expires`. It is to be set again when a job that was live waits once more.
+    /// Sets the timer for `expires`: when a job arrives, and when one that was live waits again.
     pub(super) fn await_expiry(&mut self, ix: Ix) {
         if let Some(expires) = self.table[ix].expires() {
             self.wall_timers.set(expires, self.table.reference(ix));
@@ -111,8 +111,8 @@ impl Scheduler {
         }
     }
 
-    /// Puts a waiting job before the first of its gates that is shut. A live one is left alone: it may be first
-    /// of its group while its file is on the way to `failed/`.
+    /// Puts a waiting job before the first of its gates that is shut. A live job stays as it is: it may be first of its
+    /// group while its file is on the way to `failed/`.
     pub(super) fn settle(&mut self, ix: Ix) {
         if self.table[ix].is_live() {
             return;
@@ -157,7 +157,7 @@ impl Scheduler {
         }
     }
 
-    /// Another of its group goes before this job, if it waits.
+    /// If this job waits, it waits for another one of its group.
     pub(super) fn step_back(&mut self, ix: Ix) {
         if !self.table[ix].is_live() {
             self.queues.remove(ix, &mut self.table);
@@ -170,7 +170,7 @@ impl Scheduler {
         &self.queues[self.table[ix].queue].name
     }
 
-    /// Drops every trace of a job. The next job of its group may go on.
+    /// Removes a job. The next job of its group may go on.
     pub(super) fn forget(&mut self, ix: Ix) {
         self.queues.remove(ix, &mut self.table);
         let job = self.table.remove(ix);
@@ -215,7 +215,7 @@ impl Scheduler {
         self.settle_children(id);
     }
 
-    /// A job that others come after is no longer known here: they go by what the directories say of it.
+    /// A job that others come after is no longer known, so that now its state by the directories counts.
     pub(super) fn settle_children(&mut self, id: &JobId) {
         for ix in self.children_of(id) {
             if self.table[ix].gate() == Some(Gate::Parents) {
@@ -260,8 +260,8 @@ impl Scheduler {
         }
     }
 
-    /// If the job would wait for itself: the ring, for people. Only a job that another already comes after can
-    /// close one; each job on the way is looked at once.
+    /// The ring of jobs, for people, if the job would wait for itself. Only a job that another already comes after can
+    /// close a ring. Each job on the way is looked at once.
     fn ring(&self, ticket: &Ticket) -> Option<String> {
         let own = &ticket.id;
         let to_itself = ticket.parents.iter().any(|parent| parent.id == *own);
@@ -303,7 +303,7 @@ fn draw_ring(own: &JobId, child_of: &HashMap<&JobId, &JobId>) -> String {
     words.join(" -> ")
 }
 
-/// Of two waiting files of one name, the newer one counts.
+/// Two files of one name wait: the older one is moved to `bad/`.
 pub(super) fn superseded(id: JobId, queue: QueueName, newer: &QueueName) -> Action {
     let why = Rejection::Newer(newer.clone());
     Action::Reject { id, queue, why }

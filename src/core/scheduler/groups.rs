@@ -11,10 +11,10 @@ struct Group {
     holder: Option<Ix>,
 }
 
-/// What a job finds in its group.
+/// Whether a job of a group may go on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// It may go on. It came late (its parents took longer), and the job that was first until then steps back.
+    /// It may go on. If it entered late, because its parents took longer, the job that was first steps back.
     Now { displaced: Option<Ix> },
     /// Another job goes first.
     Later,
@@ -24,7 +24,7 @@ pub(super) enum Turn {
 pub(super) struct Groups(HashMap<Box<str>, Group>);
 
 impl Groups {
-    /// Enters a job into its group, unless it is there, and tells whether it is its turn.
+    /// Enters a job into its group, unless it is there. Tells whether it may go on.
     pub fn enter(&mut self, name: &str, rank: Rank, ix: Ix) -> Turn {
         let group = self.0.entry(name.into()).or_default();
         let is_new = group.members.insert((rank, ix));

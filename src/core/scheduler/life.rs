@@ -15,14 +15,14 @@ use crate::core::time::Boot;
 use std::time::Duration;
 
 impl Scheduler {
-    /// Gives a job its slot and asks for its start.
+    /// Gives a job a slot and asks for its start.
     pub(super) fn begin(&mut self, ix: Ix) {
         if self.expire(ix) {
             return;
         }
         let job = &self.table[ix];
         if job.not_before().is_some_and(|date| date > self.now.wall) {
-            // The wall clock was set back while the job waited for a slot: its date is to come again.
+            // The wall clock was set back while the job waited for a slot, so that its date is to come again.
             return self.settle(ix);
         }
         if let Some(name) = job.group() {
@@ -105,7 +105,7 @@ impl Scheduler {
         terms: Box<Terms>,
         ran: Duration,
     ) {
-        // A newer file of the same name may have been seen first: it waits for this one, and is looked at again then.
+        // A newer file of the same name may have been seen first. It is looked at again when this job has ended.
         let newer = self.table.find(&ticket.id);
         let successor = newer.map(|newer| {
             let queue = self.queue_of(newer).clone();
@@ -126,7 +126,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes a job that is to be forgotten out of the figures, however far it is.
+    /// Frees the slot of a job that is to be forgotten, or takes it out of the count of ending jobs.
     fn abandon(&mut self, ix: Ix) {
         match self.table.live(ix).map(Live::slot) {
             Some(Some(slot)) => self.free_slot(ix, slot),
@@ -149,7 +149,7 @@ impl Scheduler {
         }
         let successor = live.successor.take();
         self.free_slot(ix, slot);
-        // Of several refusals of one round, the first counts.
+        // When several jobs of one round are refused, only the first makes the next pause longer.
         if is_short && self.resume_at.is_none() {
             let pause = Duration::from_millis(500 << self.shortages.min(6));
             self.resume_at = Some(self.now.boot.after(pause));
@@ -189,8 +189,8 @@ impl Scheduler {
             Exit::Signal(signal) => (None, Some(signal)),
             Exit::Lost => (None, None),
         };
-        // A job that did well may leave a daemon behind; one that did not must be gone before its next try; and of
-        // one that was stopped nothing may be left at all, not even what let go of the log.
+        // A job that succeeded may leave a daemon behind. All processes of a failed one must end before its next try,
+        // and all of a stopped one, even those that no longer hold its log.
         let (end, grace, is_over) = match running.course {
             Course::Stopping { why, kill_at } => {
                 let end = TryEnd::Stopped { why, code, signal };
@@ -207,7 +207,7 @@ impl Scheduler {
             }
             Course::Sweeping { .. } => return,
         };
-        // The resources that it used are free for others now.
+        // Its resources are free for other jobs now.
         self.resume_at = None;
         running.course = Course::Sweeping { end };
         match is_over {
@@ -238,7 +238,7 @@ impl Scheduler {
         self.actions.push(finish);
     }
 
-    /// Fails a job that waits. It is live from here on: its file is about to move.
+    /// Fails a job that waits. It is live from now on, since its file is about to move.
     pub(super) fn fail_waiting(&mut self, ix: Ix, reason: Reason, error: String) {
         self.table.go_live(ix, Live::new(Stage::Ending));
         self.ending += 1;
@@ -296,7 +296,7 @@ impl Scheduler {
         self.actions.push(Action::Readmit { id, queue });
     }
 
-    /// The next try of a grouped job: it keeps the group, so that the order of the group holds.
+    /// Lets a job wait for its next try. It keeps holding its group, so that the order of the group holds.
     fn retry_in_group(&mut self, ix: Ix, ticket: Ticket) {
         self.table.wait_at(ix, Gate::Date);
         let job = &mut self.table[ix];
@@ -319,7 +319,7 @@ impl Scheduler {
         self.stop(id, why);
     }
 
-    /// Begins to end a live job, or changes why it is being ended.
+    /// Stops a live job, or changes the reason why it is being stopped.
     pub(super) fn stop(&mut self, id: &JobId, why: StopReason) {
         let Some((ix, live)) = self.table.find_live_mut(id) else {
             return;
@@ -358,7 +358,7 @@ impl Scheduler {
         self.actions.push(Action::Signal { id, how });
     }
 
-    /// Does for a job what its timers are for, if it is live.
+    /// Writes the note of a running job, stops it at its timeout, or kills it, if that is due.
     pub(super) fn live_timer(&mut self, ix: Ix) {
         let id = self.table[ix].id.clone();
         let is_due = |at: &mut Boot| *at <= self.now.boot;
@@ -406,7 +406,7 @@ impl Scheduler {
     }
 }
 
-/// The record of a try's end, with the verdict on the job.
+/// The action that records a try's end, with the verdict on the job.
 fn finish(id: &JobId, end: TryEnd, attempt: u32, terms: &Terms, dice: &mut u64) -> Action {
     let dice = roll(dice);
     let verdict = verdict(end, attempt, &terms.retry);
@@ -429,7 +429,7 @@ fn is_users(why: StopReason) -> bool {
     }
 }
 
-/// The user's word counts over a timeout's, and the last one of the user's.
+/// A user's reason replaces one that is not a user's, and an earlier one of a user.
 fn last_word(earlier: StopReason, why: StopReason) -> StopReason {
     if is_users(why) { why } else { earlier }
 }

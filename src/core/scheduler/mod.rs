@@ -1,9 +1,9 @@
-//! The scheduler: events in, actions out, and nothing else.
+//! The scheduler: a pure state machine that takes in events and asks for actions.
 //!
 //! A waiting job passes four gates, in this order: its parents have ended, it is the first of its group, its
-//! time has come, there is a slot. `settle` puts a job before the first gate that is shut; whatever may have
-//! opened a gate calls it again. Once started, a job is *live* and goes through the stages of `Stage`
-//! until its file is committed. Nothing here reads a clock: every step is told the time.
+//! time has come, there is a slot. `settle` puts a job before the first gate that is shut, and is called again when
+//! that gate may have opened. Once started, a job is *live* and goes through the stages of `Stage` until its file is
+//! committed. Every step is told the time.
 
 mod gates;
 mod groups;
@@ -32,23 +32,23 @@ use std::time::Duration;
 use table::{Gate, Ix, JobRef, Table};
 use timers::Timers;
 
-/// A job that runs longer than this gets its note (DESIGN section 4).
+/// A job that runs longer than this gets a note (DESIGN section 4).
 pub const NOTE_AFTER: Duration = Duration::from_millis(200);
 
-/// How many ended jobs may wait for their commit before no more are started.
+/// No more jobs are started while this many ended ones wait for their commit.
 const MAX_UNCOMMITTED: usize = 512;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
-    /// Starting jobs as slots become free.
+    /// Jobs are started as slots become free.
     Open,
-    /// Starting nothing more.
+    /// No more jobs are started.
     Closing,
-    /// Ending the jobs that run.
+    /// Running jobs are stopped.
     Killing,
 }
 
-/// The state machine. See the module's comment.
+/// The state machine.
 #[derive(Debug)]
 pub struct Scheduler {
     policy: Policy,
@@ -64,11 +64,11 @@ pub struct Scheduler {
     /// How many jobs are in `Stage::Ending`.
     ending: usize,
     mode: Mode,
-    /// There is too little room to start anything.
+    /// The disk has too little room to start a job.
     held: bool,
-    /// No resources were to be had: nothing is started until then.
+    /// The machine lacked a resource: no job is started until then.
     resume_at: Option<Boot>,
-    /// How often that was so since a job was last started.
+    /// How often it lacked one since a job was last started.
     shortages: u32,
     dice: u64,
     /// The time of the step under way, or of the last one.
@@ -103,7 +103,7 @@ impl Scheduler {
         }
     }
 
-    /// Takes in one event, and adds to `actions` what is to be done about it.
+    /// Takes in one event, and adds the actions that follow from it.
     pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
         self.now = now;
         std::mem::swap(&mut self.actions, actions);
@@ -144,13 +144,13 @@ impl Scheduler {
         }
     }
 
-    /// When `step` should be called with `Tick` if nothing else happens.
+    /// The times at which `step` is to be called with `Tick` if no other event comes first.
     pub fn next_wake(&self) -> (Option<Boot>, Option<Wall>) {
         let boot = [self.boot_timers.next(), self.resume_at];
         (boot.into_iter().flatten().min(), self.wall_timers.next())
     }
 
-    /// How many jobs there are.
+    /// The numbers of waiting, running and ending jobs.
     pub fn counts(&self) -> Counts {
         let running = self.running();
         Counts {
@@ -169,13 +169,13 @@ impl Scheduler {
         self.slots.len() >= self.policy.slots
     }
 
-    /// True when no job is live: nothing runs, starts or ends.
+    /// True when no job is live.
     pub fn is_quiet(&self) -> bool {
         self.running() == 0 && self.ending == 0
     }
 
-    /// True when no job is live and none will become so by itself: the jobs that still wait are paused, not served, or
-    /// come after a job that is none of these.
+    /// True when no job is live and none will be started by itself: those that still wait are paused or not served, or
+    /// come after another job that is neither started nor ended.
     pub fn is_drained(&self) -> bool {
         self.is_quiet()
             && (self.policy.slots == 0
@@ -185,7 +185,7 @@ impl Scheduler {
                     }))
     }
 
-    /// The stamp of the file known under this name in this queue's directory, if it waits there.
+    /// The stamp of the file by which this job waits in this queue; `None` if it does not wait there.
     pub fn waiting(&self, id: &JobId, queue: &QueueName) -> Option<Stamp> {
         let job = &self.table[self.table.find(id)?];
         (!job.is_live() && self.queues[job.queue].name == *queue).then(|| job.stamp())
@@ -197,20 +197,21 @@ impl Scheduler {
         live.and_then(|live| live.successor.as_ref()) == Some(queue)
     }
 
-    /// True when this job's program was started and its file should be in `active/`, pirn not being about to move
-    /// it. While a start is under way the file may still be put back.
+    /// True while the job runs and pirn leaves its file in `active/`. During a start and at the end, pirn itself may
+    /// move the file.
     pub fn is_started(&self, id: &JobId) -> bool {
         let live = self.table.find_live(id);
         live.is_some_and(|live| matches!(live.stage, Stage::Running(_)))
     }
 
-    /// True when the end of the job's try is being recorded: its file may be in place already, and be moved on by others.
+    /// True while the end of the job's try is being recorded. Its file may be in its new place already, and a user may
+    /// have moved it on.
     pub fn is_ending(&self, id: &JobId) -> bool {
         let live = self.table.find_live(id);
         live.is_some_and(|live| matches!(live.stage, Stage::Ending))
     }
 
-    /// True when the job is being started, run or recorded.
+    /// True while the job is being started, runs or is being recorded.
     pub fn is_live(&self, id: &JobId) -> bool {
         self.table.find_live(id).is_some()
     }
@@ -225,7 +226,7 @@ impl Scheduler {
         self.children.contains_key(id)
     }
 
-    /// The jobs that others come after and that are not known otherwise.
+    /// The unknown jobs that known ones come after.
     pub fn awaited(&self) -> Vec<JobId> {
         let unknown = |id: &&JobId| self.table.find(id).is_none();
         self.children.keys().filter(unknown).cloned().collect()
@@ -237,7 +238,7 @@ impl Scheduler {
         waiting.map(|job| (&job.id, &self.queues[job.queue].name))
     }
 
-    /// As [`Self::all_waiting`], but only those among `count` jobs from this number on, and the number to go on from.
+    /// The same for `count` entries of the table from this one on, and the entry to go on from.
     pub fn some_waiting(
         &self,
         from: usize,

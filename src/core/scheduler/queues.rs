@@ -1,4 +1,4 @@
-//! The queues: what is ready in each, and whose turn it is.
+//! The queues, their slots, and the choice of the next job.
 
 use super::ready::Ready;
 use super::table::{Gate, Ix, QueueIx, Table};
@@ -11,11 +11,11 @@ use std::ops::{Index, IndexMut};
 #[derive(Debug)]
 pub(super) struct Queue {
     pub name: QueueName,
-    /// How many may hold a slot at a time.
+    /// How many of its jobs may hold a slot at a time.
     pub slots: Option<usize>,
-    /// Nothing is started from it: it is paused, or not served by this daemon.
+    /// No job is started from it: it is paused, or this daemon does not serve it.
     pub closed: bool,
-    /// Its directory is being read: whose turn it is can be told only when all its jobs are known.
+    /// Its directory is being read: the next job can be chosen only when all are known.
     pub unread: bool,
     /// The numbers of the slots that its jobs hold.
     busy: BTreeSet<usize>,
@@ -24,12 +24,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Jobs of it are started, now or when others have ended.
+    /// True if jobs of it are started, now or when others have ended.
     pub fn is_open(&self) -> bool {
         !self.closed && self.slots != Some(0)
     }
 
-    /// Takes a slot of the queue, however many it may have: gives its number.
+    /// Takes a slot of the queue, even beyond `slots`. Gives its number.
     pub fn take_slot(&mut self) -> usize {
         take_lowest(&mut self.busy)
     }
@@ -75,7 +75,7 @@ impl IndexMut<QueueIx> for Queues {
 }
 
 impl Queues {
-    /// The queue's number; a queue seen for the first time is made with the given settings.
+    /// The queue's number. A queue that is new gets these settings.
     pub fn intern(
         &mut self,
         name: &QueueName,
@@ -106,13 +106,13 @@ impl Queues {
         self.all.iter_mut()
     }
 
-    /// The job could run now.
+    /// The job could run now: it gets a seat in its queue.
     pub fn insert(&mut self, ix: Ix, table: &mut Table) {
         let queue = table[ix].queue;
         self[queue].ready.insert(ix, table);
     }
 
-    /// Takes a job out of those that could run, if it is one of them. It is to wait elsewhere, or to be live.
+    /// Takes a job's seat, if it has one. The caller puts it before another gate, or makes it live.
     pub fn remove(&mut self, ix: Ix, table: &mut Table) {
         let job = &table[ix];
         if let Some(Gate::Slot(seat)) = job.gate() {
@@ -137,9 +137,9 @@ impl Queues {
         self.all.iter().map(|queue| queue.busy.len()).sum()
     }
 
-    /// Takes the job whose turn it is: the highest priority of all queues; among queues whose best jobs are
-    /// equal, the queue that was served longest ago, so that a flood in one queue does not starve another.
-    /// Without a slot that the queues share, only a job that runs beside them.
+    /// Takes the next job: the one with the highest priority of all queues; among queues whose best jobs are equal,
+    /// that of the queue that was served longest ago, so that a flood in one queue does not starve another. If all
+    /// shared slots are taken, only a job that runs beside them.
     pub fn take_next(&mut self, table: &mut Table, has_slot: bool) -> Option<Ix> {
         let queues = match has_slot {
             true => self.all.as_slice(),
@@ -153,7 +153,7 @@ impl Queues {
         Some(ix)
     }
 
-    /// A job of this queue got a slot: the others come first from now on.
+    /// A job of this queue got a slot: it is the last queue to be served again.
     pub fn serve(&mut self, queue: QueueIx) {
         self.turn += 1;
         let turn = self.turn;

@@ -1,7 +1,7 @@
 //! The jobs of a queue that could run now, the one whose turn it is first.
 //!
-//! A binary heap of numbers: the table has the keys by which they are sorted. Each job knows its seat, so that one in
-//! the middle can leave.
+//! A binary heap of numbers: the keys that order them are in the table. Each job knows its seat, so that one in the
+//! middle can leave.
 
 use super::table::{Gate, Ix, Seat, Table};
 

@@ -24,7 +24,7 @@ pub(super) struct JobRef {
     generation: u32,
 }
 
-/// A queue's number: valid for ever.
+/// A queue's number: always valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct QueueIx(pub u32);
 
@@ -199,7 +199,7 @@ impl PartialOrd for Rank {
     }
 }
 
-/// The older job first; among those of one age, as `pirn ls` sorts ids: numbers are given in the order of acceptance.
+/// The older job comes first; among jobs of one age, the order is that of `pirn ls`: numbers by value.
 fn by_age((a_made, a): (Wall, &JobId), (b_made, b): (Wall, &JobId)) -> Ordering {
     a_made
         .cmp(&b_made)
@@ -257,7 +257,7 @@ impl Table {
         self.live(self.find(id)?)
     }
 
-    /// As [`Self::find_live`], to change it.
+    /// The same, to change it.
     pub fn find_live_mut(&mut self, id: &JobId) -> Option<(Ix, &mut Live)> {
         let ix = self.find(id)?;
         Some((ix, self.live_mut(ix)?))
@@ -298,7 +298,7 @@ impl Table {
         job
     }
 
-    /// What the table keeps of the job because it is live; `None` if it waits.
+    /// The stage of the job; `None` if it waits.
     pub fn live(&self, ix: Ix) -> Option<&Live> {
         self.live.get(&ix)
     }
@@ -307,7 +307,7 @@ impl Table {
         self.live.get_mut(&ix)
     }
 
-    /// The job waits no more. It has no seat.
+    /// The waiting job, which has no seat, is live from now on.
     pub fn go_live(&mut self, ix: Ix, live: Live) {
         let job = &mut self[ix];
         debug_assert!(!matches!(job.gate(), None | Some(Gate::Slot(_))));
@@ -323,7 +323,7 @@ impl Table {
         }
     }
 
-    /// The job waits before this gate, whatever it did until now.
+    /// The job, live or waiting, waits before this gate from now on.
     pub fn wait_at(&mut self, ix: Ix, gate: Gate) {
         if self[ix].is_live() {
             self.live.remove(&ix);

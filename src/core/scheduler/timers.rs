@@ -1,10 +1,11 @@
-//! Moments at which something is to be done about a job.
+//! Timers of jobs.
 
 use super::table::JobRef;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The timers of one clock. A timer outlives the reason for it: whoever takes one asks the job whether it still counts.
+/// The timers of one clock. A timer stays when the reason for it is gone, so that the job must be asked whether it
+/// still counts.
 #[derive(Debug)]
 pub(super) struct Timers<T>(BinaryHeap<Reverse<(T, JobRef)>>);
 
@@ -23,21 +24,21 @@ impl<T: Ord + Copy> Timers<T> {
         self.0.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Takes a timer whose moment has come.
+    /// Takes a timer that is due.
     pub fn take_due(&mut self, now: T) -> Option<JobRef> {
         let due = self.0.peek_mut().filter(|timer| timer.0.0 <= now)?;
         let Reverse((_, job)) = std::collections::binary_heap::PeekMut::pop(due);
         Some(job)
     }
 
-    /// Drops timers that no longer count: those that are next, so that an idle scheduler is not woken for nothing, and
-    /// all of them once they are many, so that a day of jobs with a timeout of a day costs no memory.
+    /// Drops timers that no longer count: at once if they are next, so that an idle scheduler is not woken in vain; the
+    /// others when there are many, so that a day of jobs with a timeout of a day costs no memory.
     pub fn drop_stale(&mut self, jobs: usize, counts: impl Fn(T, JobRef) -> bool) {
         let counts = |timer: &Reverse<(T, JobRef)>| counts(timer.0.0, timer.0.1);
         while self.0.peek().is_some_and(|timer| !counts(timer)) {
             self.0.pop();
         }
-        // A job has two timers of a kind at most, so that half of these, or more, are stale or there twice.
+        // A job has at most two timers of a clock, so that at least half of these are stale or doubled.
         if self.0.len() > 64 + 4 * jobs {
             let mut kept = std::mem::take(&mut self.0).into_vec();
             kept.retain(counts);

@@ -1,4 +1,4 @@
-//! What the scheduler is told and what it asks for.
+//! The events that the scheduler takes in, and the actions that it asks for.
 
 use crate::core::config::pauses::Pauses;
 use crate::core::config::{Config, Only, Terms};
@@ -21,43 +21,43 @@ pub struct Stamp {
     pub size: u32,
 }
 
-/// A job file that was seen complete in `pending/`, reduced to what decides when it runs.
+/// A complete job file in `pending/`: the fields that decide when the job runs.
 #[derive(Debug, Clone)]
 pub struct Ticket {
     /// Its name.
     pub id: JobId,
     /// The queue whose directory it is in.
     pub queue: QueueName,
-    /// Which file this was.
+    /// The file that these fields were read from.
     pub stamp: Stamp,
-    /// Higher first.
+    /// Jobs of a higher priority run first.
     pub priority: i32,
-    /// Earlier first among equals: when the job was made.
+    /// When the job was made. Among jobs of one priority, the oldest runs first.
     pub made: Wall,
-    /// Not before this date.
+    /// It is not started before this date.
     pub not_before: Option<Wall>,
-    /// Not before this much time has passed (the rest of a backoff).
+    /// It is not started before this much time has passed: the rest of a backoff.
     pub wait: Option<Duration>,
-    /// Not after this date.
+    /// It is not started after this date.
     pub expires: Option<Wall>,
-    /// One at a time with the others of this name.
+    /// Jobs with the same group run one at a time.
     pub group: Option<Box<str>>,
-    /// Jobs that must end first.
+    /// The jobs that it comes after.
     pub parents: Vec<Parent>,
 }
 
 /// A job that another comes after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parent {
-    /// Which.
+    /// Its id.
     pub id: JobId,
-    /// Must it complete, or is any end good enough?
+    /// Whether it must complete.
     pub need: Need,
-    /// What the directories said when the child arrived.
+    /// Its state by the directories when the child arrived.
     pub seen: ParentState,
 }
 
-/// What is wanted of a parent.
+/// The end of a parent that its child waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// `after`: it must complete.
@@ -66,58 +66,58 @@ pub enum Need {
     End,
 }
 
-/// What is known of a parent.
+/// The state of a parent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParentState {
     /// In `complete/`.
     Complete,
     /// In `failed/`.
     Failed,
-    /// Neither: waiting, running, or not there yet.
+    /// It waits or runs, or does not exist yet.
     Open,
 }
 
-/// Why a start did not happen.
+/// The reason why a job was not started.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Refusal {
-    /// The file was gone when it should have been claimed.
+    /// Its file was gone when it was to be claimed.
     Gone,
-    /// The file is not the one that was scheduled.
+    /// Its file is another one than the scheduler knows.
     Changed,
     /// Processes of an earlier try may still be alive.
     Busy,
-    /// No processes, memory or descriptors to be had just now. Not a try.
+    /// The machine has no process, memory or descriptor for it now. This is no try.
     Resources,
-    /// The program cannot be started, now or later. A try.
+    /// Its program cannot be started, now or later. This is a try.
     Impossible {
         /// The number of that try.
         attempt: u32,
-        /// What holds for the job.
+        /// The terms of the job.
         terms: Box<Terms>,
     },
 }
 
-/// Where the user put a running job's file.
+/// The place to which a user moved a running job's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MovedTo {
-    /// Back into `pending/`.
+    /// `pending/`.
     Pending,
-    /// Into `failed/` or `complete/`.
+    /// `failed/` or `complete/`.
     Ended,
-    /// Out of the spool, or removed.
+    /// Outside the spool, or the file was removed.
     Gone,
 }
 
-/// Where a commit left the job's file.
+/// The place where a commit left the job's file.
 #[derive(Debug, Clone)]
 pub enum CommittedTo {
-    /// In `complete/`.
+    /// `complete/`.
     Complete,
-    /// In `failed/`.
+    /// `failed/`.
     Failed,
-    /// In `pending/`, to be tried again.
+    /// `pending/`, for the next try.
     Pending(Box<Ticket>),
-    /// Nowhere that concerns the scheduler.
+    /// Another place, or the file is gone: the scheduler forgets the job.
     Gone,
 }
 
@@ -126,224 +126,224 @@ pub enum CommittedTo {
 pub struct Policy {
     /// Jobs at a time.
     pub slots: usize,
-    /// Pauses and queue slots.
+    /// The settings, for their pauses and queue slots.
     pub config: Arc<Config>,
-    /// Pauses that are no settings.
+    /// Pauses that are files.
     pub pauses: Pauses,
     /// The queues that are served.
     pub only: Only,
 }
 
 impl Policy {
-    /// The slots of a queue, and whether it is closed: nothing is started from it.
+    /// The slots of a queue, and whether it is closed, so that no job is started from it.
     pub(super) fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
         let slots = self.config.slots_of(queue);
         (
-            // A daemon without slots starts nothing at all.
+            // A daemon without slots starts no job at all.
             slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
             self.config.is_paused(queue) || self.pauses.has(queue) || !self.only.serves(queue),
         )
     }
 }
 
-/// Jobs by what they are doing.
+/// Numbers of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Not started yet, for whatever reason.
+    /// Jobs that wait.
     pub waiting: usize,
-    /// Holding a slot.
+    /// Jobs that hold a slot.
     pub running: usize,
-    /// Ended, their file not yet in place.
+    /// Jobs that ended, but whose file is not yet in its place.
     pub ending: usize,
 }
 
-/// Something that happened.
+/// Something that happened to a job, a queue or the daemon.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A complete job file is in `pending/`.
     Arrived(Box<Ticket>),
-    /// A job file that was in this queue's directory is gone.
+    /// A waiting job's file is gone from this queue's directory.
     Withdrawn {
-        /// Its name.
+        /// The job.
         id: JobId,
-        /// The queue it was in.
+        /// The queue.
         queue: QueueName,
     },
-    /// The program runs.
+    /// The job's program runs.
     Started {
-        /// Whose.
+        /// The job.
         id: JobId,
         /// The number of this try.
         attempt: u32,
-        /// What holds for the job.
+        /// The terms of the job.
         terms: Box<Terms>,
     },
-    /// A start did not happen.
+    /// The job was not started.
     Refused {
-        /// Whose.
+        /// The job.
         id: JobId,
-        /// Why.
+        /// The reason.
         why: Refusal,
     },
     /// A job of an earlier daemon was found alive.
     Adopted {
-        /// Which, with the queue it came from.
+        /// The job, with the queue that it came from.
         ticket: Box<Ticket>,
         /// The number of this try.
         attempt: u32,
-        /// What holds for the job.
+        /// The terms of the job.
         terms: Box<Terms>,
-        /// How long it has been running.
+        /// The time since its start.
         ran: Duration,
     },
-    /// The leader ended.
+    /// The job's leader ended. This comes after `Started` or `Adopted`.
     Ended {
-        /// Whose.
+        /// The job.
         id: JobId,
-        /// How.
+        /// How it ended.
         exit: Exit,
         /// True when no other process of the job is left.
         alone: bool,
     },
     /// No process of the job is left.
     Swept {
-        /// Whose.
+        /// The job.
         id: JobId,
     },
-    /// The job's file is where it belongs.
+    /// The end of the job's try is recorded, and its file is in its place.
     Committed {
-        /// Whose.
+        /// The job.
         id: JobId,
-        /// Where.
+        /// The place.
         place: CommittedTo,
     },
-    /// The user took the file of a running job away.
+    /// A user moved the file of a running job.
     ActiveMoved {
-        /// Whose.
+        /// The job.
         id: JobId,
-        /// Where to.
+        /// The new place.
         to: MovedTo,
     },
     /// The log of a running job is larger than its `max_log`.
     LogFull {
-        /// Whose.
+        /// The job.
         id: JobId,
     },
-    /// A job that others come after was put into `complete/` or `failed/` by hand.
+    /// A user put a job that others come after into `complete/` or `failed/`.
     ParentMoved {
-        /// Which.
+        /// The job.
         id: JobId,
-        /// Into `complete/`?
+        /// True for `complete/`.
         complete: bool,
     },
     /// The settings changed.
     Configured(Box<Policy>),
-    /// A queue's directory is about to be read for the first time: nothing is started from it.
+    /// A queue's directory is about to be read for the first time. No job is started from it until then.
     Found(QueueName),
-    /// It was read.
+    /// That directory was read.
     Read(QueueName),
-    /// There is too little room to start anything.
+    /// The disk has too little room for jobs: none is started.
     Hold,
-    /// There is room again.
+    /// The disk has room again.
     Release,
-    /// Start nothing more; told again: end what runs.
+    /// The daemon is to end: no more jobs are started. The second time, running jobs are stopped.
     Shutdown,
     /// Time passed.
     Tick,
 }
 
-/// The numbers of a job's slot, which no other job has while it runs. From 0, always the lowest that is free.
+/// The numbers of a job's slot: the lowest that are free, from 0. No other job has them while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
-    /// Among all jobs that share the slots; a callback's is that of its queue.
+    /// Its number among the slots of the spool; for a callback, the same as `of_queue`.
     pub of_all: usize,
-    /// Among the jobs of its queue.
+    /// Its number among the slots of its queue.
     pub of_queue: usize,
 }
 
-/// Something to be done. Each is answered by an event, except where it says not.
+/// Something that the daemon is to do. An event answers it, unless said otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Claim and start it. Answer: `Started` or `Refused`.
+    /// Claim the job's file and start the job. Answer: `Started` or `Refused`.
     Start {
-        /// Which.
+        /// The job.
         id: JobId,
-        /// The queue it is in.
+        /// The queue whose directory has its file.
         queue: QueueName,
-        /// Which file.
+        /// The file.
         stamp: Stamp,
-        /// The slot it runs in.
+        /// Its slot.
         slot: Slot,
     },
     /// Write the running job's note. No answer.
     Note {
-        /// Which.
+        /// The job.
         id: JobId,
     },
     /// Signal the job's group. No answer but the job's end.
     Signal {
-        /// Which.
+        /// The job.
         id: JobId,
-        /// What to send.
+        /// The signal.
         how: Stop,
     },
-    /// The leader ended, but not all of the job: end the rest, by force after `grace`. Answer: `Swept`.
+    /// End the processes that the job's leader left behind, by force after `grace`. Answer: `Swept`.
     Sweep {
-        /// Which.
+        /// The job.
         id: JobId,
-        /// How long the rest may take to end by itself.
+        /// The time that they have to end by themselves.
         grace: Duration,
     },
     /// Record the end of a try and move the file. Answer: `Committed`.
     Finish {
-        /// Which.
+        /// The job.
         id: JobId,
         /// How the try ended.
         end: TryEnd,
-        /// What follows.
+        /// The verdict on the job.
         verdict: Verdict,
         /// For a retry: the backoff.
         wait: Option<Duration>,
     },
-    /// Record the end of a job that never got to run, and move it to `failed/`. Answer: `Committed`.
+    /// Record the end of a job that did not run, and move its file to `failed/`. Answer: `Committed`.
     Fail {
-        /// Which.
+        /// The job.
         id: JobId,
-        /// The queue it is in.
+        /// The queue whose directory has its file.
         queue: QueueName,
-        /// Which file: another one of that name is not meant.
+        /// The file; another file of this name stays.
         stamp: Stamp,
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// The sentence for people.
+        /// The message for people.
         error: String,
     },
-    /// Move a file to `bad/`, if it still is as said here. No answer.
+    /// Move a waiting file to `bad/`, if it is still there. No answer.
     Reject {
-        /// Which.
+        /// The job.
         id: JobId,
-        /// The queue it is in.
+        /// The queue whose directory has its file.
         queue: QueueName,
-        /// Says what is wrong with it.
+        /// The reason.
         why: Rejection,
     },
-    /// Look at this pending file afresh. Answer: `Arrived`, if it is a job.
+    /// Look at a waiting file again. Answer: `Arrived`, if it is a job.
     Readmit {
-        /// Which.
+        /// The job.
         id: JobId,
-        /// The queue it is in.
+        /// The queue whose directory has its file.
         queue: QueueName,
     },
 }
 
-/// Why a waiting file is not taken.
+/// The reason why a waiting file is moved to `bad/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Rejection {
     /// It would wait for itself.
     Ring {
-        /// Which file was judged.
+        /// The file's inode.
         inode: u64,
-        /// The sentence for people.
+        /// The message for people.
         why: String,
     },
     /// A newer file of its name waits in this queue.
