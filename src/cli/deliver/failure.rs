@@ -5,7 +5,7 @@ use std::fmt::Display;
 /// A call without a complete answer.
 #[derive(Debug)]
 pub struct CallFailure {
-    /// What went wrong.
+    /// The cause, for people.
     pub what: String,
     /// True if another try would fail in the same way.
     pub is_permanent: bool,
