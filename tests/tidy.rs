@@ -13,20 +13,7 @@ const LAYERS: &str = "core < os < spool < daemon < http | remote < cli";
 const KNOWN_CYCLES: [(&str, usize); 1] = [("daemon", 17)];
 
 /// Names that more than one type still has.
-const KNOWN_NAMESAKES: &str = "
-    Event
-    Fields
-    Inner
-    Live
-    Manner
-    Outcome
-    Page Pairs Part
-    Ready Refusal
-    Stamp State
-    Table Target Task
-    Verdict
-    Wanted
-";
+const KNOWN_NAMESAKES: &str = "Inner State Task";
 
 /// Nothing of this is imported by `core`, and nothing that tells the time.
 const IMPURE: &str = "std::fs std::process std::net std::thread std::env std::os libc nix";

@@ -27,3 +27,6 @@ impl From<Response> for Answer {
         Self::Full(response)
     }
 }
+
+/// What a handler has come to: an answer, or the refusal that is the answer.
+pub type Handled = Result<Answer, Response>;

@@ -1,7 +1,7 @@
 //! What every handler needs: the spool, the settings as they are now, and who may come in.
 
 use super::gate;
-use super::guesses::{Guesses, Verdict};
+use super::guesses::{GuessVerdict, Guesses};
 use super::message::head::Head;
 use super::message::problem::{self, Refused};
 use super::message::response::Response;
@@ -24,9 +24,9 @@ use std::time::Duration;
 pub struct Door {
     spool: Arc<Spool>,
     events: Arc<Events>,
-    config: Live<Arc<Config>>,
+    config: LiveFile<Arc<Config>>,
     options: Options,
-    tokens: Mutex<Option<Arc<Live<Arc<Tokens>>>>>,
+    tokens: Mutex<Option<Arc<LiveFile<Arc<Tokens>>>>>,
     boot: String,
     /// Our own.
     user: u32,
@@ -35,16 +35,16 @@ pub struct Door {
 
 /// A file's value, read again when the file is another one.
 #[derive(Debug)]
-pub struct Live<T> {
+pub struct LiveFile<T> {
     path: PathBuf,
     missing: T,
-    state: Mutex<(Option<Stamp>, T)>,
+    state: Mutex<(Option<FileVersion>, T)>,
 }
 
 /// What tells one version of a file from another: device, inode, modification, size.
-type Stamp = (u64, u64, i64, i64, u64);
+type FileVersion = (u64, u64, i64, i64, u64);
 
-impl<T: Clone> Live<T> {
+impl<T: Clone> LiveFile<T> {
     /// A file that was not looked at yet; `missing` is its value while it is not there.
     pub fn new(path: PathBuf, missing: T) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl Door {
         Self {
             spool: Arc::new(spool),
             events: Arc::new(Events::new(clock::wall())),
-            config: Live::new(options.config_path(), missing),
+            config: LiveFile::new(options.config_path(), missing),
             options,
             tokens: Mutex::new(None),
             boot: procfs::boot_id(),
@@ -132,7 +132,7 @@ impl Door {
         let path = self.spool.path().join(&config.http.tokens);
         let mut known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|live| live.path() != path) {
-            *known = Some(Arc::new(Live::new(path, Arc::default())));
+            *known = Some(Arc::new(LiveFile::new(path, Arc::default())));
         }
         let live = known.clone();
         drop(known);
@@ -194,12 +194,12 @@ impl Door {
     /// The answer to a wrong token.
     fn refuse_guess(&self, peer: Peer) -> Refused {
         match self.count_guess(peer) {
-            Verdict::Told(delay) => Refused {
+            GuessVerdict::Told(delay) => Refused {
                 delay,
                 ..Refused::new(401, "this token is not known here")
                     .header("WWW-Authenticate", "Bearer error=\"invalid_token\"")
             },
-            Verdict::ShutOut(left) => Refused::new(
+            GuessVerdict::ShutOut(left) => Refused::new(
                 429,
                 "too many wrong tokens or passwords came from your address",
             )
@@ -214,7 +214,7 @@ impl Door {
     }
 
     /// Counts a wrong token or password.
-    pub fn count_guess(&self, peer: Peer) -> Verdict {
+    pub fn count_guess(&self, peer: Peer) -> GuessVerdict {
         let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
         guesses.count(peer, clock::now().boot)
     }

@@ -56,7 +56,7 @@ struct Wrong {
 
 /// How a wrong guess is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum GuessVerdict {
     /// That it was wrong, after so long.
     Told(Duration),
     /// That there were too many, and how long nothing else will be said.
@@ -76,9 +76,9 @@ impl Guesses {
     }
 
     /// Counts a wrong guess, unless its sender is shut out.
-    pub fn count(&mut self, peer: Peer, now: Boot) -> Verdict {
+    pub fn count(&mut self, peer: Peer, now: Boot) -> GuessVerdict {
         if let Some(left) = self.shut_out(peer, now) {
-            return Verdict::ShutOut(left);
+            return GuessVerdict::ShutOut(left);
         }
         let source = Source::of(peer);
         if !self.0.contains_key(&source) {
@@ -97,9 +97,9 @@ impl Guesses {
         wrong.last = now;
         if source != Source::Here && wrong.count >= MOST {
             wrong.shut_out_until = now.after(SHUT_OUT);
-            return Verdict::ShutOut(SHUT_OUT);
+            return GuessVerdict::ShutOut(SHUT_OUT);
         }
-        Verdict::Told(delay(wrong.count))
+        GuessVerdict::Told(delay(wrong.count))
     }
 
     fn make_room(&mut self) {
@@ -142,23 +142,23 @@ mod tests {
     #[test]
     fn guesses_are_slowed_and_then_refused_for_a_while() {
         let mut guesses = Guesses::default();
-        let told: Vec<Verdict> = (0..MOST - 1)
+        let told: Vec<GuessVerdict> = (0..MOST - 1)
             .map(|_| guesses.count(peer("192.0.2.1"), at(5)))
             .collect();
         let delays = [0, 0, 0, 100, 200, 400, 800, 1600, 2000];
-        let wanted = delays.map(|ms| Verdict::Told(Duration::from_millis(ms)));
+        let wanted = delays.map(|ms| GuessVerdict::Told(Duration::from_millis(ms)));
         assert_eq!(told, wanted);
         assert_eq!(guesses.shut_out(peer("192.0.2.1"), at(5)), None);
         for (second, left) in [(5, 60), (6, 59), (64, 1)] {
             let verdict = guesses.count(peer("192.0.2.1"), at(second));
-            assert_eq!(verdict, Verdict::ShutOut(Duration::from_secs(left)));
+            assert_eq!(verdict, GuessVerdict::ShutOut(Duration::from_secs(left)));
         }
         assert_eq!(guesses.shut_out(peer("192.0.2.1"), at(65)), None);
         // One more is enough for the next while, unless all was quiet for long.
         let again = guesses.count(peer("192.0.2.1"), at(65));
-        assert_eq!(again, Verdict::ShutOut(SHUT_OUT));
+        assert_eq!(again, GuessVerdict::ShutOut(SHUT_OUT));
         let later = guesses.count(peer("192.0.2.1"), at(665));
-        assert_eq!(later, Verdict::Told(Duration::ZERO));
+        assert_eq!(later, GuessVerdict::Told(Duration::ZERO));
     }
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
         for _ in 0..100 {
             for address in ["", "127.0.0.1", "::1", "::ffff:127.0.0.2"] {
                 let verdict = guesses.count(peer(address), at(1));
-                assert!(matches!(verdict, Verdict::Told(delay) if delay <= LONGEST_DELAY));
+                assert!(matches!(verdict, GuessVerdict::Told(delay) if delay <= LONGEST_DELAY));
             }
         }
         assert_eq!(guesses.shut_out(peer(""), at(1)), None);

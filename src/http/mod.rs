@@ -48,7 +48,7 @@ mod ui;
 mod waiting;
 pub mod wire;
 
-pub use answer::Answer;
+pub use answer::{Answer, Handled};
 pub use door::Door;
 pub use gate::check_site;
 pub use message::headers::Headers;
@@ -57,7 +57,7 @@ pub use message::problem;
 pub use message::response::Response;
 pub use request::Request;
 pub use server::Server;
-pub use submit::Refusal;
+pub use submit::JobRefusal;
 pub use waiting::{Ended, look_for_end, wait_for_end};
 pub use wire::outgoing::{Outgoing, PIECE};
 pub use wire::peer::Peer;

@@ -15,7 +15,7 @@ use std::io;
 
 /// Why a job was not accepted.
 #[derive(Debug)]
-pub enum Refusal {
+pub enum JobRefusal {
     /// The caller may not ask for this.
     Forbidden(Caller, String),
     /// The id is taken.
@@ -30,7 +30,7 @@ pub enum Refusal {
     Io(io::Error),
 }
 
-impl Refusal {
+impl JobRefusal {
     /// The status that says so.
     pub fn status(&self) -> u16 {
         match self {
@@ -56,7 +56,7 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for JobRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Forbidden(_, why) | Self::Invalid(why) | Self::TooLarge(why) => f.write_str(why),
@@ -70,7 +70,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl From<SubmitError> for Refusal {
+impl From<SubmitError> for JobRefusal {
     fn from(e: SubmitError) -> Self {
         match e {
             SubmitError::Taken(id) => Self::Taken(id),
@@ -83,11 +83,11 @@ impl From<SubmitError> for Refusal {
 impl Door {
     /// Accepts a job into the queue that its record names. When this returns, the job survives a power cut. What pirn
     /// itself writes into records is taken out before.
-    pub fn submit(&self, caller: &Caller, record: Record, id: NewId) -> Result<JobId, Refusal> {
+    pub fn submit(&self, caller: &Caller, record: Record, id: NewId) -> Result<JobId, JobRefusal> {
         may_ask_for(caller, &record)?;
         let config = self.config();
-        self.spool().admit(&config).map_err(Refusal::NotNow)?;
-        self.spool().room(&config).map_err(Refusal::NotNow)?;
+        self.spool().admit(&config).map_err(JobRefusal::NotNow)?;
+        self.spool().room(&config).map_err(JobRefusal::NotNow)?;
         let mut record = self.judge(caller, record, &config, clock::wall())?;
         let queue = record.queue.clone().unwrap_or_default();
         let submit = Submit {
@@ -105,11 +105,15 @@ impl Door {
         mut record: Record,
         config: &Config,
         made: Wall,
-    ) -> Result<Record, Refusal> {
+    ) -> Result<Record, JobRefusal> {
         may_ask_for(caller, &record)?;
         let parents = record.after.iter().chain(&record.after_any);
-        if let Some(missing) = self.spool().first_missing(parents).map_err(Refusal::Io)? {
-            return Err(Refusal::Invalid(format!(
+        if let Some(missing) = self
+            .spool()
+            .first_missing(parents)
+            .map_err(JobRefusal::Io)?
+        {
+            return Err(JobRefusal::Invalid(format!(
                 "there is no job {missing} to come after"
             )));
         }
@@ -122,7 +126,7 @@ impl Door {
         let (size, most) = (record.to_json().len() as u64, config.max_job_bytes);
         if size > most {
             let what = format!("the job's record would be {size} bytes; max_job_bytes is {most}");
-            return Err(Refusal::TooLarge(what));
+            return Err(JobRefusal::TooLarge(what));
         }
         Ok(record)
     }
@@ -130,7 +134,7 @@ impl Door {
 
 /// `push` starts what is in `scripts/`, as it is there, and calls what the operator allows; whoever chooses the
 /// program's surroundings chooses the program, and whoever has a call signed speaks for the operator.
-fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
+fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
     // Every field is named, so that a new one has to be judged here.
     let Record {
         work,
@@ -208,7 +212,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), Refusal> {
     for (what, right) in all {
         if !caller.may(right) {
             let what = format!("{what} needs the right {:?}", right.as_str());
-            return Err(Refusal::Forbidden(caller.clone(), what));
+            return Err(JobRefusal::Forbidden(caller.clone(), what));
         }
     }
     Ok(())

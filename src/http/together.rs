@@ -1,6 +1,6 @@
 //! Accepting jobs that came in one request: each by itself, and all with the same few syncs.
 
-use super::{Caller, Door, Refusal};
+use super::{Caller, Door, JobRefusal};
 use crate::core::id::JobId;
 use crate::core::record::Record;
 use crate::os::clock;
@@ -11,16 +11,16 @@ use std::rc::Rc;
 const WINDOW: usize = 1024;
 
 /// What came of a job. Many may have been refused for one reason.
-type Outcome = Result<JobId, Rc<Refusal>>;
+type Submitted = Result<JobId, Rc<JobRefusal>>;
 
 impl Door {
     /// Does for each of these jobs what [`Self::submit`] does for one. They get the next numbers in their order, and
     /// one that is refused is no reason to refuse those behind it.
-    pub fn submit_each(&self, caller: &Caller, records: Vec<Record>) -> Vec<Outcome> {
+    pub fn submit_each(&self, caller: &Caller, records: Vec<Record>) -> Vec<Submitted> {
         let config = self.config();
         // Jobs of the same age run in the order of their numbers, whatever is done to the clock meanwhile.
         let made = clock::wall();
-        let mut outcomes: Vec<Option<Outcome>> = records.iter().map(|_| None).collect();
+        let mut outcomes: Vec<Option<Submitted>> = records.iter().map(|_| None).collect();
         let mut waiting = Vec::new();
         for (n, record) in records.into_iter().enumerate() {
             // What it is to come after may be one of those that wait here.
@@ -38,7 +38,7 @@ impl Door {
     }
 
     /// Accepts jobs, each with its place among the outcomes, as far as there is room.
-    fn accept(&self, mut jobs: Vec<(usize, Record)>, outcomes: &mut [Option<Outcome>]) {
+    fn accept(&self, mut jobs: Vec<(usize, Record)>, outcomes: &mut [Option<Submitted>]) {
         while !jobs.is_empty() {
             let config = self.config();
             let room = self
@@ -53,7 +53,7 @@ impl Door {
                     jobs.extend(later);
                     refused
                 }
-                Err(why) => Some(Refusal::NotNow(why)),
+                Err(why) => Some(JobRefusal::NotNow(why)),
             };
             // The others would meet the same.
             if let Some(refusal) = refusal.map(Rc::new) {
@@ -68,8 +68,8 @@ impl Door {
     fn accept_now(
         &self,
         jobs: &mut Vec<(usize, Record)>,
-        outcomes: &mut [Option<Outcome>],
-    ) -> Option<Refusal> {
+        outcomes: &mut [Option<Submitted>],
+    ) -> Option<JobRefusal> {
         let spool = self.spool();
         let batch = spool.submit_all(jobs.len(), spool.writers(), self.boot(), || {
             |n: usize, id: &JobId| Ok(draft(&jobs[n].1, id))

@@ -67,7 +67,7 @@ fn timeout(longest: Option<Duration>) -> EpollTimeout {
 
 /// A report of a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ready {
+pub struct Readiness {
     /// Its number.
     pub number: u64,
     /// The other end sends no more.
@@ -84,7 +84,7 @@ impl Poller {
     }
 
     /// Waits until a descriptor is to be reported, at most this long; `None`: without limit.
-    pub fn wait_for(&self, longest: Option<Duration>) -> io::Result<Vec<Ready>> {
+    pub fn wait_for(&self, longest: Option<Duration>) -> io::Result<Vec<Readiness>> {
         let mut events = [EpollEvent::empty(); 128];
         let n = match self.0.wait(&mut events, timeout(longest)) {
             Ok(n) => n,
@@ -93,7 +93,7 @@ impl Poller {
         };
         let ready = |event: &EpollEvent| {
             let is = |flags| event.events().intersects(flags);
-            Ready {
+            Readiness {
                 number: event.data(),
                 hangup: is(EpollFlags::EPOLLRDHUP),
                 gone: is(EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR),

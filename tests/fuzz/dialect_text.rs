@@ -3,12 +3,12 @@
 use pirn::core::id::JobId;
 use pirn::core::record::{Record, Work};
 use pirn::http::dialect::jobrunner::request::Payload;
-use pirn::http::dialect::qmd::request::{Priority, Wanted};
+use pirn::http::dialect::qmd::request::{Priority, RunRequest};
 use serde_json::json;
 
 /// An accepted body names one script and is a record that can be written and read; every other has a reason.
 pub fn qmd(data: &[u8]) {
-    let wanted = match Wanted::read(data) {
+    let wanted = match RunRequest::read(data) {
         Ok(wanted) => wanted,
         Err(why) => return assert!(!why.is_empty()),
     };
@@ -28,7 +28,7 @@ pub fn qmd(data: &[u8]) {
     // The same body in its simplest form.
     let plain =
         json!({"args": wanted.args, "files": wanted.files, "callback_url": wanted.callback_url});
-    assert_eq!(Wanted::read(plain.to_string().as_bytes()), Ok(wanted));
+    assert_eq!(RunRequest::read(plain.to_string().as_bytes()), Ok(wanted));
 }
 
 /// An accepted body has an id and data, and means the same when it is written as the manual describes.

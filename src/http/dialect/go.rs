@@ -11,12 +11,12 @@ use std::marker::PhantomData;
 
 /// The fields of one object, in the order given.
 #[derive(Debug, Default)]
-pub struct Fields(Vec<(String, Box<RawValue>)>);
+pub struct GoFields(Vec<(String, Box<RawValue>)>);
 
 /// An object's keys and values in the order given, a key as often as it is there.
-pub struct Pairs<V>(pub Vec<(String, V)>);
+pub struct GoPairs<V>(pub Vec<(String, V)>);
 
-impl Fields {
+impl GoFields {
     /// Reads the first value of a body; what follows it does not matter, and `null` is an object without fields.
     /// What is not UTF-8 is replaced. Errors are sentences; for a body with nothing in it `EOF`.
     pub fn first(body: &[u8]) -> Result<Self, String> {
@@ -30,7 +30,7 @@ impl Fields {
         };
         match value.as_bytes().first() {
             Some(b'{') => match serde_json::from_str(value) {
-                Ok(Pairs(pairs)) => Ok(Self(pairs)),
+                Ok(GoPairs(pairs)) => Ok(Self(pairs)),
                 Err(e) => Err(e.to_string()),
             },
             Some(b'n') => Ok(Self::default()),
@@ -94,20 +94,20 @@ pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for GoPairs<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct PairsVisitor<V>(PhantomData<V>);
         impl<'de, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<V> {
-            type Value = Pairs<V>;
+            type Value = GoPairs<V>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<V>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<GoPairs<V>, A::Error> {
                 let mut pairs = Vec::new();
                 while let Some(pair) = map.next_entry()? {
                     pairs.push(pair);
                 }
-                Ok(Pairs(pairs))
+                Ok(GoPairs(pairs))
             }
         }
         deserializer.deserialize_map(PairsVisitor(PhantomData))
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn bodies() {
-        let read = |text: &str| Fields::first(text.as_bytes());
+        let read = |text: &str| GoFields::first(text.as_bytes());
         assert_eq!(read("").unwrap_err(), "EOF");
         assert_eq!(read(" \n").unwrap_err(), "EOF");
         assert_eq!(read("{\"a\"").unwrap_err(), "unexpected EOF");
@@ -151,7 +151,7 @@ mod tests {
             ("[256]", None),
             ("1", None),
         ] {
-            let fields = Fields::first(format!("{{\"data\": {text}}}").as_bytes()).unwrap();
+            let fields = GoFields::first(format!("{{\"data\": {text}}}").as_bytes()).unwrap();
             assert_eq!(fields.bytes("data").ok().as_deref(), wanted, "{text}");
         }
     }

@@ -12,7 +12,7 @@ mod text;
 
 use crate::core::id::JobId;
 use crate::core::record::Record;
-use crate::http::{Answer, Door, Handler, Refusal, Request, Response, Right};
+use crate::http::{Answer, Door, Handler, JobRefusal, Request, Response, Right};
 use crate::spool::Found;
 use input::Input;
 use serde_json::json;
@@ -30,16 +30,16 @@ pub struct Hq;
 struct Fail(u16, String);
 
 /// The JSON text of a success.
-type Outcome = Result<String, Fail>;
+type HqResult = Result<String, Fail>;
 
 impl From<io::Error> for Fail {
     fn from(e: io::Error) -> Self {
-        Refusal::Io(e).into()
+        JobRefusal::Io(e).into()
     }
 }
 
-impl From<Refusal> for Fail {
-    fn from(refusal: Refusal) -> Self {
+impl From<JobRefusal> for Fail {
+    fn from(refusal: JobRefusal) -> Self {
         Self(refusal.status(), refusal.to_string())
     }
 }
@@ -74,7 +74,7 @@ fn is_ours(path: &[&str]) -> bool {
     matches!(path, ["ui", "internal", ..] | [""] | ["job" | "stats", ..])
 }
 
-fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Outcome {
+fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> HqResult {
     let get = request.method.is_get();
     match (parts, request.method.as_str()) {
         ([""], _) => Ok(info()),
@@ -116,7 +116,7 @@ fn without_slash(request: &Request) -> Response {
     Response::new(302).header("Location", format!("{path}{query}"))
 }
 
-fn response(request: &Request, outcome: Outcome) -> Response {
+fn response(request: &Request, outcome: HqResult) -> Response {
     let (status, body) = match outcome {
         Ok(body) => (200, body),
         Err(Fail(status, error)) => (status, error_text(status, &error)),

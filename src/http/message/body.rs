@@ -14,11 +14,11 @@ const MAX_TRAILER: usize = 4 * 1024;
 pub struct Body {
     bytes: Vec<u8>,
     most: usize,
-    state: State,
+    state: BodyState,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum BodyState {
     /// So many bytes follow, and that is all.
     Length(usize),
     /// The line with the size of a chunk.
@@ -45,12 +45,12 @@ impl Body {
     /// A body of at most `most` bytes. Errors: it says that it is larger.
     pub fn new(framing: Framing, most: usize) -> Result<Self, Refused> {
         let state = match framing {
-            Framing::Length(0) => State::Done,
+            Framing::Length(0) => BodyState::Done,
             Framing::Length(n) => match usize::try_from(n) {
-                Ok(n) if n <= most => State::Length(n),
+                Ok(n) if n <= most => BodyState::Length(n),
                 Ok(_) | Err(_) => return Err(too_large()),
             },
-            Framing::Chunked => State::Size,
+            Framing::Chunked => BodyState::Size,
         };
         Ok(Self {
             bytes: Vec::new(),
@@ -61,7 +61,7 @@ impl Body {
 
     /// True once all of it is there.
     pub fn is_done(&self) -> bool {
-        self.state == State::Done
+        self.state == BodyState::Done
     }
 
     /// Bytes of it that are there.
@@ -92,46 +92,46 @@ impl Body {
     /// One step: how many bytes it took, or `None` when it needs more of them, or none any more.
     fn step(&mut self, input: &[u8]) -> Result<Option<usize>, Refused> {
         let (state, used) = match self.state {
-            State::Done => return Ok(None),
-            State::Length(left) | State::Chunk(left) => {
+            BodyState::Done => return Ok(None),
+            BodyState::Length(left) | BodyState::Chunk(left) => {
                 let n = left.min(input.len());
                 if n == 0 {
                     return Ok(None);
                 }
                 self.bytes.extend_from_slice(&input[..n]);
                 let state = match self.state {
-                    State::Length(_) if n == left => State::Done,
-                    State::Length(_) => State::Length(left - n),
-                    _ if n == left => State::ChunkEnd,
-                    _ => State::Chunk(left - n),
+                    BodyState::Length(_) if n == left => BodyState::Done,
+                    BodyState::Length(_) => BodyState::Length(left - n),
+                    _ if n == left => BodyState::ChunkEnd,
+                    _ => BodyState::Chunk(left - n),
                 };
                 (state, n)
             }
-            State::Size => {
+            BodyState::Size => {
                 let Some(line) = line(input, MAX_CHUNK_LINE)? else {
                     return Ok(None);
                 };
                 let state = match chunk_size(line)? {
-                    0 => State::Trailer(0),
-                    n if n <= self.most - self.bytes.len() => State::Chunk(n),
+                    0 => BodyState::Trailer(0),
+                    n if n <= self.most - self.bytes.len() => BodyState::Chunk(n),
                     _ => return Err(too_large()),
                 };
                 (state, line.len() + 2)
             }
-            State::ChunkEnd => match input {
-                [b'\r', b'\n', ..] => (State::Size, 2),
+            BodyState::ChunkEnd => match input {
+                [b'\r', b'\n', ..] => (BodyState::Size, 2),
                 [] | [b'\r'] => return Ok(None),
                 _ => return Err(bad("a chunk is longer than it says")),
             },
-            State::Trailer(read) => {
+            BodyState::Trailer(read) => {
                 let Some(line) = line(input, MAX_TRAILER - read)? else {
                     return Ok(None);
                 };
                 let used = line.len() + 2;
                 match line {
-                    [] => (State::Done, used),
+                    [] => (BodyState::Done, used),
                     line if is_field(line) => {
-                        (State::Trailer((read + used).min(MAX_TRAILER)), used)
+                        (BodyState::Trailer((read + used).min(MAX_TRAILER)), used)
                     }
                     _ => return Err(bad("what follows the last chunk is not a header field")),
                 }

@@ -5,7 +5,7 @@ use super::headers::Headers;
 use super::method::Method;
 use super::percent::decode_form;
 use super::problem::Refused;
-use super::target::{self, Target};
+use super::target::{self, RequestTarget};
 
 /// Most header fields of a request.
 pub const MAX_FIELDS: usize = 64;
@@ -72,7 +72,7 @@ pub fn too_large(bytes: &[u8]) -> Refused {
 }
 
 /// What the first line of a head says, whatever follows it. `None`: it is not complete, or malformed.
-pub fn first_line(bytes: &[u8]) -> Option<(Method, Target)> {
+pub fn first_line(bytes: &[u8]) -> Option<(Method, RequestTarget)> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
     let words: Vec<&str> = line.trim_end_matches('\r').split(' ').collect();

@@ -19,7 +19,7 @@ pub enum Extent {
 
 /// What of the request matters for how its answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manner {
+pub struct ReplyForm {
     /// To HEAD: no body.
     pub head_only: bool,
     /// To HTTP/1.0.
@@ -28,7 +28,7 @@ pub struct Manner {
     pub keep: bool,
 }
 
-impl Manner {
+impl ReplyForm {
     /// How to answer this request.
     pub fn of(head: &Head) -> Self {
         Self {
@@ -47,7 +47,7 @@ impl Manner {
 }
 
 /// Appends a head to `out`.
-pub fn head(out: &mut Vec<u8>, response: &Response, extent: Extent, manner: Manner, now: Wall) {
+pub fn head(out: &mut Vec<u8>, response: &Response, extent: Extent, manner: ReplyForm, now: Wall) {
     let status = response.status;
     let mut text = format!(
         "HTTP/1.1 {status} {}\r\nDate: {}\r\n",
@@ -75,7 +75,7 @@ pub fn head(out: &mut Vec<u8>, response: &Response, extent: Extent, manner: Mann
 }
 
 /// Appends a whole answer to `out`.
-pub fn full(out: &mut Vec<u8>, response: &Response, manner: Manner, now: Wall) {
+pub fn full(out: &mut Vec<u8>, response: &Response, manner: ReplyForm, now: Wall) {
     let length = Extent::Length(response.body.len() as u64);
     head(out, response, length, manner, now);
     if !manner.head_only && !matches!(response.status, 204 | 304) {
@@ -108,7 +108,7 @@ mod tests {
         let now = Wall::parse("2026-11-21T16:00:00Z").unwrap();
         let mut out = Vec::new();
         let response = Response::text(200, "hi").header("X-A", "b\r\nEvil: c");
-        full(&mut out, &response, Manner::REFUSAL, now);
+        full(&mut out, &response, ReplyForm::REFUSAL, now);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 16:00:00 GMT\r\nContent-Type: text/plain; charset=utf-8\r\n\

@@ -8,7 +8,7 @@ use super::problem::Refused;
 pub const MAX_TARGET: usize = 8 * 1024;
 
 /// The parts of a target.
-pub struct Target {
+pub struct RequestTarget {
     /// Before the `?`.
     pub path: String,
     /// Behind it.
@@ -18,7 +18,7 @@ pub struct Target {
 }
 
 /// Takes a target apart: origin form, absolute form, or `*` for OPTIONS (RFC 9112 section 3.2).
-pub fn read(method: &Method, text: &str) -> Result<Target, Refused> {
+pub fn read(method: &Method, text: &str) -> Result<RequestTarget, Refused> {
     if text.len() > MAX_TARGET {
         return Err(Refused::new(414, "the request target is too long"));
     }
@@ -40,7 +40,7 @@ pub fn read(method: &Method, text: &str) -> Result<Target, Refused> {
         return Err(Refused::new(400, "the request target is malformed"));
     };
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    Ok(Target {
+    Ok(RequestTarget {
         path: if path.is_empty() { "/" } else { path }.to_owned(),
         query: query.to_owned(),
         authority,

@@ -1,14 +1,14 @@
 //! What a client needs to know to offer what will be granted: `GET /v1/whoami` and `GET /v1/scripts`.
 
-use super::{Outcome, failed, require};
+use super::{failed, require};
 use crate::core::id::JobId;
-use crate::http::{Door, Request, Response, Right};
+use crate::http::{Door, Handled, Request, Response, Right};
 use crate::spool::Place;
 use serde_json::json;
 use std::sync::Arc;
 
 /// Who asks, and what they may do with requests of any method. Needs no right: it tells callers about themselves.
-pub fn whoami(request: &Request) -> Outcome {
+pub fn whoami(request: &Request) -> Handled {
     let caller = &request.caller;
     let rights = Right::ALL.into_iter().filter(|r| caller.granted.has(*r));
     let rights: Vec<_> = rights.map(Right::as_str).collect();
@@ -21,7 +21,7 @@ pub fn whoami(request: &Request) -> Outcome {
 }
 
 /// The names in `scripts/` that a job can give as its `script`.
-pub fn scripts(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn scripts(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
     let spool = door.spool();
     let mut names = Vec::new();

@@ -1,14 +1,14 @@
 //! `POST /v1/jobs:batch`: a job a line.
 
-use super::{Outcome, input, require};
-use crate::http::{Door, Request, Response, Right, problem};
+use super::{input, require};
+use crate::http::{Door, Handled, Request, Response, Right, problem};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Most lines of a batch.
 const MOST: usize = 10_000;
 
-pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn post(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Push)?;
     let lines = request.body.split(|byte| *byte == b'\n');
     let lines: Vec<&[u8]> = lines.filter(|line| !line.trim_ascii().is_empty()).collect();

@@ -1,12 +1,12 @@
 //! `POST /v1/jobs`, `PUT /v1/jobs/ID` and `POST /v1/jobs/ID/copy`.
 
-use super::{Outcome, in_path, input, job_id, no_job, require};
+use super::{in_path, input, job_id, no_job, require};
 use crate::core::id::JobId;
 use crate::core::record::Record;
 use crate::core::time::Boot;
 use crate::http::tokens::digest;
 use crate::http::{
-    Door, Ended, Refusal, Request, Response, Right, brief, problem, shown, wait_for_end,
+    Door, Ended, Handled, JobRefusal, Request, Response, Right, brief, problem, shown, wait_for_end,
 };
 use crate::os::clock;
 use crate::spool::{Found, NewId};
@@ -14,13 +14,13 @@ use std::io;
 use std::sync::Arc;
 
 /// How the answer is to be: when, that it was asked for with `Prefer`, and how much of the job it shows.
-struct Manner {
+struct CreatedReply {
     until: Option<Boot>,
     preferred: Option<u64>,
     show: fn(&Found) -> String,
 }
 
-impl Manner {
+impl CreatedReply {
     fn of(request: &Request) -> Result<Self, Response> {
         let span = input::wait(request)?;
         Ok(Self {
@@ -51,9 +51,9 @@ impl Manner {
     }
 }
 
-pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn post(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Push)?;
-    let manner = Manner::of(request)?;
+    let manner = CreatedReply::of(request)?;
     let record = input::job(request)?;
     let Some(key) = idempotency_key(request)? else {
         let id = submit(request, door, record, NewId::Next)?;
@@ -62,10 +62,10 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
     let asked = asked_for(&record);
     match door.submit(&request.caller, record, NewId::Exact(key.clone())) {
         Ok(id) => created(request, door, id, manner, 201),
-        Err(Refusal::Taken(_)) if is_there(door, &key, &asked)? => {
+        Err(JobRefusal::Taken(_)) if is_there(door, &key, &asked)? => {
             created(request, door, key, manner.of_key(request), 201)
         }
-        Err(Refusal::Taken(_)) => Err(problem::new(
+        Err(JobRefusal::Taken(_)) => Err(problem::new(
             422,
             "this Idempotency-Key was used with another request",
         )),
@@ -73,11 +73,11 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Outcome {
     }
 }
 
-pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Push)?;
     let id = JobId::new(id)
         .map_err(|e| problem::new(422, format!("no job can be called that: the name {e}")))?;
-    let manner = Manner::of(request)?;
+    let manner = CreatedReply::of(request)?;
     let record = input::job(request)?;
     // The answer shows the job of this name, which after a replacement may be the one that still runs or ran before.
     let (new, manner) = match input::flag(request, "replace")? {
@@ -87,7 +87,7 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     let asked = asked_for(&record);
     match door.submit(&request.caller, record, new) {
         Ok(id) => created(request, door, id, manner, 201),
-        Err(Refusal::Taken(_)) if is_there(door, &id, &asked)? => {
+        Err(JobRefusal::Taken(_)) if is_there(door, &id, &asked)? => {
             created(request, door, id, manner.of_others(request), 200)
         }
         Err(e) => Err(e.problem()),
@@ -96,10 +96,10 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
 
 /// The same job again, beside the one that is there. It needs the rights that pushing it needs, since it may run while
 /// that one does; but its environment, which no client sees, goes with it.
-pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Push)?;
     let id = job_id(id)?;
-    let manner = Manner::of(request)?.of_others(request);
+    let manner = CreatedReply::of(request)?.of_others(request);
     let found = door.spool().get(&id).map_err(super::failed)?;
     let mut record = found.ok_or_else(|| no_job(&id))?.record;
     // What it came after may be gone by now, and has been waited for in any case.
@@ -162,7 +162,13 @@ fn is_there(door: &Door, id: &JobId, asked: &Record) -> Result<bool, Response> {
 }
 
 /// The answer to a push that is durable by now: the job as it is, or once it has ended.
-fn created(request: &Request, door: &Door, id: JobId, manner: Manner, status: u16) -> Outcome {
+fn created(
+    request: &Request,
+    door: &Door,
+    id: JobId,
+    manner: CreatedReply,
+    status: u16,
+) -> Handled {
     let location = format!("/v1/jobs/{}", in_path(id.as_str()));
     let response = match manner.until {
         None => describe(&id, door.spool().get(&id), status, manner.show),

@@ -4,9 +4,9 @@
 //! here on knows all. `job` is a job that came to a state, or is gone (`null`). `lost` says that some are missing, and
 //! that everything is to be looked at again.
 
-use super::{Outcome, require};
-use crate::http::wire::events::Event;
-use crate::http::{Answer, Door, Outgoing, Request, Right, Topic, problem, sse};
+use super::require;
+use crate::http::wire::events::JobChange;
+use crate::http::{Answer, Door, Handled, Outgoing, Request, Right, Topic, problem, sse};
 use crate::os::clock;
 use serde_json::json;
 use std::io;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Most events in a piece.
 const AT_ONCE: usize = 256;
 
-pub fn get(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn get(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
     let seen = match request.headers.get("last-event-id") {
         Some(text) => Some(text.parse().map_err(|_| {
@@ -80,7 +80,7 @@ fn feed(door: &Door, seen: Option<u64>, out: &mut Outgoing<'_>) -> io::Result<()
     }
 }
 
-fn show(event: &Event) -> String {
+fn show(event: &JobChange) -> String {
     json!({
         "id": event.id.as_str(),
         "state": event.state.map(|state| state.as_str()),

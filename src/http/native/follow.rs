@@ -1,10 +1,9 @@
 //! `GET /v1/jobs/ID/log?follow`: a log as it grows, as server-sent events. The id of an event is the offset of the
 //! byte behind it, so that a client that comes back goes on where it was.
 
-use super::Outcome;
 use super::log_file::{open, read_at};
 use crate::core::id::JobId;
-use crate::http::{Answer, Door, Outgoing, PIECE, Request, Response, Topic, problem, sse};
+use crate::http::{Answer, Door, Handled, Outgoing, PIECE, Request, Response, Topic, problem, sse};
 use crate::os::clock;
 use crate::spool::{Found, Where};
 use serde_json::json;
@@ -12,7 +11,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Outcome {
+pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Handled {
     let offset = match request.headers.get("last-event-id") {
         Some(text) => text.parse().map_err(|_| {
             problem::new(
@@ -55,18 +54,18 @@ impl Follow {
             .ok()
             .flatten()
             .map_or(0, |(_, size)| size);
-        matches!(self.state(), State::Over(_)) && self.offset >= size
+        matches!(self.state(), FollowedJob::Over(_)) && self.offset >= size
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> FollowedJob {
         match self.door.spool().find(&self.id) {
-            Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) => State::Open,
+            Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) => FollowedJob::Open,
             Ok(Some(Where::Complete | Where::Failed)) => match self.door.spool().get(&self.id) {
-                Ok(Some(found)) if found.record.is_over() => State::Over(Box::new(found)),
-                Ok(_) | Err(_) => State::Open,
+                Ok(Some(found)) if found.record.is_over() => FollowedJob::Over(Box::new(found)),
+                Ok(_) | Err(_) => FollowedJob::Open,
             },
-            Ok(None) => State::Gone,
-            Err(_) => State::Open,
+            Ok(None) => FollowedJob::Gone,
+            Err(_) => FollowedJob::Open,
         }
     }
 
@@ -98,7 +97,7 @@ impl Follow {
             let state = self.state();
             let mut bytes = self.read();
             let is_full = bytes.len() == PIECE;
-            if is_full || matches!(state, State::Open) {
+            if is_full || matches!(state, FollowedJob::Open) {
                 bytes.truncate(whole_characters(&bytes));
             }
             let mut piece = Vec::new();
@@ -129,21 +128,21 @@ impl Follow {
     }
 }
 
-enum State {
+enum FollowedJob {
     Open,
     Over(Box<Found>),
     Gone,
 }
 
 /// How a job has ended, if it has.
-fn end_of(state: &State) -> Option<String> {
+fn end_of(state: &FollowedJob) -> Option<String> {
     let end = match state {
-        State::Open => return None,
-        State::Over(found) => json!({
+        FollowedJob::Open => return None,
+        FollowedJob::Over(found) => json!({
             "state": found.at.state().as_str(), "reason": found.record.reason.map(|r| r.as_str()),
             "exit_code": found.record.exit_code, "signal": found.record.signal,
         }),
-        State::Gone => json!({"state": null}),
+        FollowedJob::Gone => json!({"state": null}),
     };
     Some(end.to_string())
 }

@@ -1,9 +1,9 @@
 //! `GET /v1/jobs`: jobs by id, a page at a time.
 
-use super::{Outcome, failed, in_path, input, require};
+use super::{failed, in_path, input, require};
 use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Record, State, Work, without_userinfo};
-use crate::http::{Door, Request, Response, Right, problem, shown};
+use crate::http::{Door, Handled, Request, Response, Right, problem, shown};
 use crate::spool::{Found, Where};
 use std::cmp::Ordering;
 use std::io;
@@ -23,7 +23,7 @@ const PAGE_BYTES: usize = 1 << 20;
 /// many keeps no worker for long.
 const MOST_READ: usize = 5000;
 
-struct Wanted<'r> {
+struct ListQuery<'r> {
     states: Vec<State>,
     queue: Option<QueueName>,
     tag: Option<&'r str>,
@@ -35,7 +35,7 @@ struct Wanted<'r> {
     limit: u64,
 }
 
-impl<'r> Wanted<'r> {
+impl<'r> ListQuery<'r> {
     fn of(request: &'r Request) -> Result<Self, Response> {
         let words = request.query.iter().filter(|(key, _)| key == "state");
         let mut states = Vec::new();
@@ -164,16 +164,16 @@ impl<'r> Wanted<'r> {
 type Names = Vec<(JobId, Where)>;
 
 /// A page that is being filled.
-struct Page {
+struct JobPage {
     body: String,
     count: u64,
     read: usize,
     last: Option<JobId>,
 }
 
-impl Page {
+impl JobPage {
     /// Adds what is wanted of these. True once the page is full: then there is more behind `last`.
-    fn fill(&mut self, names: Names, wanted: &Wanted<'_>, door: &Door) -> bool {
+    fn fill(&mut self, names: Names, wanted: &ListQuery<'_>, door: &Door) -> bool {
         for (id, at) in names {
             let is_full = self.count >= wanted.limit
                 || self.body.len() > PAGE_BYTES
@@ -203,10 +203,10 @@ impl Page {
     }
 }
 
-pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
-    let wanted = Wanted::of(request)?;
-    let mut page = Page {
+    let wanted = ListQuery::of(request)?;
+    let mut page = JobPage {
         body: String::from("{\"jobs\": ["),
         count: 0,
         read: 0,

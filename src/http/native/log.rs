@@ -1,16 +1,16 @@
 //! `GET /v1/jobs/ID/log`.
 
 use super::log_file::{open, read_at};
-use super::{Outcome, failed, follow, input, job_id, no_job, require};
+use super::{failed, follow, input, job_id, no_job, require};
 use crate::core::id::JobId;
-use crate::http::{Answer, Door, Outgoing, PIECE, Request, Response, Right, problem};
+use crate::http::{Answer, Door, Handled, Outgoing, PIECE, Request, Response, Right, problem};
 use crate::spool::stderr_log;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Read)?;
     let id = job_id(id)?;
     if door.spool().find(&id).map_err(failed)?.is_none() {
@@ -29,14 +29,14 @@ pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
         .headers
         .get("range")
         .filter(|_| !request.headers.has("if-range"));
-    let (head, part) = match range.map_or(Part::Whole, |range| part(range, size)) {
-        Part::Whole => (text(200), 0..size),
-        Part::Some(part) => {
+    let (head, part) = match range.map_or(ByteRange::Whole, |range| part(range, size)) {
+        ByteRange::Whole => (text(200), 0..size),
+        ByteRange::Some(part) => {
             let last = part.end - 1;
             let shown = format!("bytes {}-{last}/{size}", part.start);
             (text(206).header("Content-Range", shown), part)
         }
-        Part::Outside => {
+        ByteRange::Outside => {
             let what = format!("the log has {size} bytes");
             return Err(problem::new(416, what).header("Content-Range", format!("bytes */{size}")));
         }
@@ -71,14 +71,14 @@ fn text(status: u16) -> Response {
 
 /// What `Range` asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+enum ByteRange {
     Whole,
     Some(Range<u64>),
     Outside,
 }
 
 /// Reads one range of bytes (RFC 9110 section 14.1.2). What is something else, or several, is answered with all.
-fn part(range: &str, size: u64) -> Part {
+fn part(range: &str, size: u64) -> ByteRange {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse().unwrap_or(u64::MAX))
@@ -92,11 +92,11 @@ fn part(range: &str, size: u64) -> Part {
             first..last.saturating_add(1).min(size)
         }
         Some(("", _, _, Some(length))) => size.saturating_sub(length)..size,
-        Some(_) | None => return Part::Whole,
+        Some(_) | None => return ByteRange::Whole,
     };
     match part.start < part.end {
-        true => Part::Some(part),
-        false => Part::Outside,
+        true => ByteRange::Some(part),
+        false => ByteRange::Outside,
     }
 }
 
@@ -117,26 +117,26 @@ fn send(file: &File, mut part: Range<u64>, out: &mut Outgoing<'_>) -> io::Result
 
 #[cfg(test)]
 mod tests {
-    use super::{Part, part};
+    use super::{ByteRange, part};
 
     #[test]
     fn ranges() {
         for (range, wanted) in [
-            ("bytes=0-3", Part::Some(0..4)),
-            ("bytes=4-", Part::Some(4..10)),
-            ("bytes=-3", Part::Some(7..10)),
-            ("bytes=-99", Part::Some(0..10)),
-            ("bytes=9-99999999999999999999999", Part::Some(9..10)),
-            ("bytes=10-", Part::Outside),
-            ("bytes=-0", Part::Outside),
-            ("bytes=3-2", Part::Whole),
-            ("bytes=0-1,3-4", Part::Whole),
-            ("bytes=-", Part::Whole),
-            ("bytes=+1-2", Part::Whole),
-            ("lines=1-2", Part::Whole),
+            ("bytes=0-3", ByteRange::Some(0..4)),
+            ("bytes=4-", ByteRange::Some(4..10)),
+            ("bytes=-3", ByteRange::Some(7..10)),
+            ("bytes=-99", ByteRange::Some(0..10)),
+            ("bytes=9-99999999999999999999999", ByteRange::Some(9..10)),
+            ("bytes=10-", ByteRange::Outside),
+            ("bytes=-0", ByteRange::Outside),
+            ("bytes=3-2", ByteRange::Whole),
+            ("bytes=0-1,3-4", ByteRange::Whole),
+            ("bytes=-", ByteRange::Whole),
+            ("bytes=+1-2", ByteRange::Whole),
+            ("lines=1-2", ByteRange::Whole),
         ] {
             assert_eq!(part(range, 10), wanted, "{range}");
         }
-        assert_eq!(part("bytes=0-", 0), Part::Outside);
+        assert_eq!(part("bytes=0-", 0), ByteRange::Outside);
     }
 }

@@ -1,10 +1,10 @@
 //! `GET /metrics`: the text format of Prometheus, version 0.0.4. Gauges are read from the directories when they are
 //! asked for; counters count from the start of the daemon. The last three have the names that jobrunner gives them.
 
-use super::{Outcome, failed, queues, require};
+use super::{failed, queues, require};
 use crate::core::id::QueueName;
 use crate::daemon::{BUCKETS, Histogram, OfQueue};
-use crate::http::{Door, Request, Response, Right};
+use crate::http::{Door, Handled, Request, Response, Right};
 use crate::os::clock;
 use crate::spool::Where;
 use std::collections::BTreeMap;
@@ -12,18 +12,18 @@ use std::fmt::{Display, Write};
 use std::io;
 use std::sync::Arc;
 
-pub fn show(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn show(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
-    let mut page = Page(String::new());
+    let mut page = Exposition(String::new());
     gauges(&mut page, door).map_err(failed)?;
     counters(&mut page, &door.tally().read());
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(Response::with(200, kind, page.0).into())
 }
 
-struct Page(String);
+struct Exposition(String);
 
-impl Page {
+impl Exposition {
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
@@ -73,7 +73,7 @@ fn escape(value: &str) -> String {
         .replace('\n', "\\n")
 }
 
-fn gauges(page: &mut Page, door: &Door) -> io::Result<()> {
+fn gauges(page: &mut Exposition, door: &Door) -> io::Result<()> {
     let (config, spool) = (door.config(), door.spool());
     page.head("pirn_build_info", "gauge", "The version.");
     page.value(
@@ -169,7 +169,7 @@ fn oldest(door: &Door, queue: &QueueName) -> io::Result<Option<f64>> {
         .map(|first| (now.saturating_sub(first).max(0) as f64) / 1e9))
 }
 
-fn counters(page: &mut Page, tally: &BTreeMap<QueueName, OfQueue>) {
+fn counters(page: &mut Exposition, tally: &BTreeMap<QueueName, OfQueue>) {
     page.head(
         "pirn_job_attempts_total",
         "counter",

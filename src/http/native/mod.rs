@@ -13,16 +13,13 @@ mod metrics;
 mod one;
 mod queues;
 
-use super::{Answer, Door, Handler, Method, Request, Response, Right, problem};
+use super::{Answer, Door, Handled, Handler, Method, Request, Response, Right, problem};
 use crate::core::id::JobId;
 use std::io;
 use std::sync::Arc;
 
 /// The handler.
 pub struct Native;
-
-/// An answer, or the problem that is the answer.
-type Outcome = Result<Answer, Response>;
 
 impl Handler for Native {
     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
@@ -33,7 +30,7 @@ impl Handler for Native {
     }
 }
 
-fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Outcome> {
+fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Handled> {
     let get = request.method.is_get();
     let outcome = match (parts, &request.method) {
         (["healthz"], _) if get => Ok(Response::text(200, "ok\n").into()),
@@ -100,7 +97,7 @@ fn no_job(id: &JobId) -> Response {
 
 /// What the system refused.
 fn failed(e: io::Error) -> Response {
-    let e = super::Refusal::Io(e);
+    let e = super::JobRefusal::Io(e);
     let response = problem::new(e.status(), &e);
     match response.status {
         503 | 507 => response.header("Retry-After", 10),

@@ -1,9 +1,11 @@
 //! One job: `GET` and `DELETE /v1/jobs/ID`, and `POST /v1/jobs/ID/VERB`.
 
-use super::{Outcome, failed, input, job_id, no_job, require};
+use super::{failed, input, job_id, no_job, require};
 use crate::core::record::State;
 use crate::http::tokens::digest;
-use crate::http::{Door, Ended, Request, Response, Right, problem, shown, shown_to, wait_for_end};
+use crate::http::{
+    Door, Ended, Handled, Request, Response, Right, problem, shown, shown_to, wait_for_end,
+};
 use crate::os::clock;
 use crate::spool::{Found, IfActive, Steered};
 use std::io;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 /// What can be done to a job.
 pub const VERBS: [&str; 4] = ["cancel", "retry", "hold", "release"];
 
-pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Read)?;
     let id = job_id(id)?;
     let known = request.headers.get("if-none-match").map(str::to_owned);
@@ -49,7 +51,7 @@ fn tagged(found: &Found, known: Option<&str>) -> Response {
     .header("Cache-Control", "no-cache")
 }
 
-pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Push)?;
     let id = job_id(id)?;
     let spool = door.spool();
@@ -71,7 +73,7 @@ pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
     }
 }
 
-pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Outcome {
+pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Handled {
     require(request, Right::Push)?;
     let id = job_id(id)?;
     let steered = match verb {

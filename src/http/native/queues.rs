@@ -1,16 +1,16 @@
 //! `GET /v1/queues`, `PATCH /v1/queues` and `PATCH /v1/queues/QUEUE`.
 
-use super::{Outcome, failed, input, require};
+use super::{failed, input, require};
 use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::core::json::{self, Object};
-use crate::http::{Door, Request, Response, Right, problem};
+use crate::http::{Door, Handled, Request, Response, Right, problem};
 use crate::spool::Where;
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
 
-pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
     Ok(Response::json(200, format!("{:#}\n", describe(door)?)).into())
 }
@@ -93,7 +93,7 @@ impl Change {
 }
 
 /// Changes `paused` and `slots`, of one queue or of all of them together.
-pub fn patch(request: &Request, door: &Arc<Door>, queue: Option<&str>) -> Outcome {
+pub fn patch(request: &Request, door: &Arc<Door>, queue: Option<&str>) -> Handled {
     require(request, Right::Admin)?;
     let queue = queue.map(input::queue).transpose()?;
     let change = Change::read(&request.body)?;

@@ -4,12 +4,12 @@
 use super::conn::{self, Answerer};
 use crate::core::time::Boot;
 use crate::http::message::problem;
-use crate::http::message::send::{self, Manner};
+use crate::http::message::send::{self, ReplyForm};
 use crate::http::wire::listen::Listener;
 use crate::http::wire::peer::Peer;
 use crate::http::wire::shared::{BELL, HUB, LISTENERS, Wire};
 use crate::http::wire::stop::StopStage;
-use crate::os::poll::Ready;
+use crate::os::poll::Readiness;
 use crate::os::{clock, socket, thread};
 use std::io;
 use std::net::{Shutdown, TcpStream};
@@ -105,7 +105,7 @@ impl Acceptor {
         self.wire.hub().rest(now);
     }
 
-    fn on_ready(&mut self, ready: Ready) {
+    fn on_ready(&mut self, ready: Readiness) {
         match ready.number {
             BELL => self.wire.bell.silence(),
             HUB => {
@@ -229,7 +229,7 @@ impl Acceptor {
 fn refuse(stream: &TcpStream) {
     let full = problem::new(503, "too many connections").header("Retry-After", 1);
     let mut out = Vec::new();
-    send::full(&mut out, &full, Manner::REFUSAL, clock::wall());
+    send::full(&mut out, &full, ReplyForm::REFUSAL, clock::wall());
     // What was sent already is read, lest closing resets the connection before the answer is seen.
     let _ = socket::receive_now(stream, &mut [0; 4096]);
     let _ = socket::send_now(stream, &out);

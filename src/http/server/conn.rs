@@ -8,7 +8,7 @@ use crate::http::message::body::Body;
 use crate::http::message::head::Head;
 use crate::http::message::problem::Refused;
 use crate::http::message::response::Response;
-use crate::http::message::send::{self, Extent, Manner};
+use crate::http::message::send::{self, Extent, ReplyForm};
 use crate::http::request::Request;
 use crate::http::wire::link::{Activity, Link, Pending};
 use crate::http::wire::outgoing::{Outgoing, Sender};
@@ -170,9 +170,9 @@ impl<'a> Conn<'a> {
     }
 
     /// How the answer is to be written, now that its status is known.
-    fn manner(&mut self, status: u16) -> Manner {
+    fn manner(&mut self, status: u16) -> ReplyForm {
         let Some(exchange) = &mut self.exchange else {
-            return Manner::REFUSAL;
+            return ReplyForm::REFUSAL;
         };
         exchange.status = status;
         exchange.manner.keep &= self.wire.stage().is_open() && !self.link.standing().hung_up;

@@ -6,7 +6,7 @@ use crate::http::message::head::{self, Head};
 use crate::http::message::headers::Headers;
 use crate::http::message::method::Method;
 use crate::http::message::percent::{decode, decode_form};
-use crate::http::message::send::Manner;
+use crate::http::message::send::ReplyForm;
 use crate::http::request::Request;
 use crate::http::wire::peer::Peer;
 use crate::http::wire::waiter::Waiter;
@@ -34,7 +34,7 @@ pub struct Exchange {
     /// Bytes of the answer, head included.
     pub sent: u64,
     /// How it is answered.
-    pub manner: Manner,
+    pub manner: ReplyForm,
 }
 
 impl Exchange {
@@ -45,7 +45,7 @@ impl Exchange {
             path: head.raw_path.clone(),
             query: head.raw_query.clone(),
         };
-        Self::new(Some(asked), Manner::of(head), began)
+        Self::new(Some(asked), ReplyForm::of(head), began)
     }
 
     /// Of what came in and is no head, or not all of one.
@@ -56,14 +56,14 @@ impl Exchange {
             query: target.query,
         });
         let is_head = |asked: &Asked| asked.method == Method::Head;
-        let manner = Manner {
+        let manner = ReplyForm {
             head_only: asked.as_ref().is_some_and(is_head),
-            ..Manner::REFUSAL
+            ..ReplyForm::REFUSAL
         };
         Self::new(asked, manner, began)
     }
 
-    fn new(asked: Option<Asked>, manner: Manner, began: Boot) -> Self {
+    fn new(asked: Option<Asked>, manner: ReplyForm, began: Boot) -> Self {
         Self {
             asked,
             caller: None,

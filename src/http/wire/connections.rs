@@ -21,13 +21,13 @@ const ENDING: usize = 64;
 #[derive(Debug)]
 pub struct Connections {
     most: usize,
-    table: Mutex<Table>,
+    table: Mutex<Registry>,
     /// Told when a thread has ended and, while the wire closes, when one has made its answer.
     progress: Condvar,
 }
 
 #[derive(Debug)]
-struct Table {
+struct Registry {
     links: BTreeMap<u64, Arc<Link>>,
     next: u64,
     /// More than there are links, for as long as threads end.
@@ -39,7 +39,7 @@ impl Connections {
     pub fn new(most: usize) -> Self {
         Self {
             most,
-            table: Mutex::new(Table {
+            table: Mutex::new(Registry {
                 links: BTreeMap::new(),
                 next: FIRST_KEY,
                 threads: 0,
@@ -48,7 +48,7 @@ impl Connections {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, Registry> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

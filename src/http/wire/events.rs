@@ -11,7 +11,7 @@ const KEPT: usize = 4096;
 
 /// A job's file came to a place, or went.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub struct JobChange {
     /// Which job.
     pub id: JobId,
     /// Its state now; `None` when its file was removed.
@@ -29,7 +29,7 @@ pub struct Events(Mutex<Ring>);
 #[derive(Debug, Default)]
 struct Ring {
     next: u64,
-    kept: VecDeque<Event>,
+    kept: VecDeque<JobChange>,
 }
 
 /// What a reader finds.
@@ -38,7 +38,7 @@ pub struct News {
     /// The number of the first of `events`, if there is one.
     pub first: u64,
     /// What has happened since.
-    pub events: Vec<Event>,
+    pub events: Vec<JobChange>,
     /// Something before that is not known any more: look at everything.
     pub missed: bool,
 }
@@ -54,7 +54,7 @@ impl Events {
     }
 
     /// Adds one.
-    pub fn add(&self, event: Event) {
+    pub fn add(&self, event: JobChange) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if ring.kept.len() == KEPT {
             ring.kept.pop_front();
@@ -96,8 +96,8 @@ impl Events {
 mod tests {
     use super::*;
 
-    fn event(id: &str) -> Event {
-        Event {
+    fn event(id: &str) -> JobChange {
+        JobChange {
             id: JobId::new(id).unwrap(),
             state: Some(State::Active),
             queue: None,

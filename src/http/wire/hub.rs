@@ -1,6 +1,6 @@
 //! Who wants to be woken by what. Watches the spool by inotify as any script could, and only while somebody waits.
 
-use super::events::{Event, Events};
+use super::events::{Events, JobChange};
 use super::wake::Topic;
 use super::watches::Armed;
 use crate::core::id::{JobId, QueueName};
@@ -202,7 +202,7 @@ impl Hub {
         woken: &mut HashSet<u64>,
     ) {
         wake(&self.waiting, &Topic::Job(id.clone()), woken);
-        self.events.add(Event {
+        self.events.add(JobChange {
             id: id.clone(),
             state,
             queue,

@@ -5,12 +5,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 /// A number of permits to be had.
 #[derive(Debug)]
 pub struct Permits {
-    state: Mutex<State>,
+    state: Mutex<PermitCount>,
     given_back: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
+struct PermitCount {
     free: usize,
     /// Threads that wait: without them nobody is told.
     waiting: usize,
@@ -24,7 +24,7 @@ impl Permits {
     /// So many permits.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
+            state: Mutex::new(PermitCount {
                 free: most,
                 waiting: 0,
             }),
@@ -45,7 +45,7 @@ impl Permits {
         Permit(Arc::clone(self))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, PermitCount> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Fail;
 use crate::http::Request;
-use crate::http::dialect::go::Pairs;
+use crate::http::dialect::go::GoPairs;
 use crate::http::message::percent::decode_form;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -85,7 +85,7 @@ impl Input {
                 if !value.get().starts_with('{') {
                     return Err(wrong_type(text, value, "object", ""));
                 }
-                let Pairs::<&RawValue>(pairs) =
+                let GoPairs::<&RawValue>(pairs) =
                     serde_json::from_str(value.get()).map_err(|e| mistake(text, &e))?;
                 // Of a key that is given twice the last one holds, and `null` takes nothing back.
                 let said = pairs.into_iter().filter(|(_, raw)| raw.get() != "null");

@@ -2,7 +2,7 @@
 
 use super::input::{Fields, Input};
 use super::show::{self, Phase};
-use super::{Fail, Outcome, require};
+use super::{Fail, HqResult, require};
 use crate::core::id::{JobId, QueueName};
 use crate::http::{Door, Request, Right};
 use crate::spool::{Found, Where};
@@ -15,7 +15,7 @@ const MOST_PATTERN: usize = 1 << 20;
 /// A list stops when it has grown to this, in bytes: it has a `next` then.
 const MOST_BYTES: usize = 32 << 20;
 
-struct Wanted {
+struct HqQuery {
     name: String,
     term: String,
     status: String,
@@ -24,7 +24,7 @@ struct Wanted {
     limit: usize,
 }
 
-impl Wanted {
+impl HqQuery {
     fn of(fields: &Fields<'_>) -> Result<Self, Fail> {
         Ok(Self {
             name: fields.string("name")?,
@@ -47,7 +47,7 @@ struct Patterns {
 }
 
 impl Patterns {
-    fn of(wanted: &Wanted) -> Result<Self, Fail> {
+    fn of(wanted: &HqQuery) -> Result<Self, Fail> {
         let compile = |text: &str| match text {
             "" => Ok(None),
             text => RegexBuilder::new(text)
@@ -124,10 +124,10 @@ pub fn load(door: &Door, id: &JobId, at: &Where) -> Option<Found> {
     show::call(&found.record).is_some().then_some(found)
 }
 
-pub fn list(request: &Request, door: &Door) -> Outcome {
+pub fn list(request: &Request, door: &Door) -> HqResult {
     require(request, Right::Read)?;
     let input = Input::of_query(request);
-    let wanted = Wanted::of(&input.fields()?)?;
+    let wanted = HqQuery::of(&input.fields()?)?;
     let mut numbers = numbers(door)?;
     if wanted.reverse {
         numbers.reverse();

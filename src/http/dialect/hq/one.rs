@@ -2,7 +2,7 @@
 
 use super::input::Input;
 use super::show::{self, Phase};
-use super::{Fail, Outcome, find, require};
+use super::{Fail, HqResult, find, require};
 use crate::core::id::QueueName;
 use crate::core::json::JsonError;
 use crate::core::record::{Call, Manner, Record, RecordError, Setting, Work};
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A longer timeout is none that a record could hold.
 const LONGEST_SECONDS: u64 = 100 * 365 * 86_400;
 
-pub fn push(request: &Request, door: &Door) -> Outcome {
+pub fn push(request: &Request, door: &Door) -> HqResult {
     require(request, Right::Push)?;
     let record = asked_for(&Input::of_body(request)?)?;
     let (number, record) = accept(request, door, record)?;
@@ -77,7 +77,7 @@ fn again(request: &Request, number: u64, record: &Record) -> String {
     }
 }
 
-pub fn get(request: &Request, door: &Door, id: &str) -> Outcome {
+pub fn get(request: &Request, door: &Door, id: &str) -> HqResult {
     require(request, Right::Read)?;
     let (number, found) = find(door, id)?;
     let output = show::output(door, &found);
@@ -103,7 +103,7 @@ fn busy(number: u64, phase: Phase) -> Result<(), Fail> {
     }
 }
 
-pub fn delete(request: &Request, door: &Door, id: &str) -> Outcome {
+pub fn delete(request: &Request, door: &Door, id: &str) -> HqResult {
     require(request, Right::Push)?;
     let (number, found) = find(door, id)?;
     busy(number, Phase::of(&found))?;
@@ -115,7 +115,7 @@ pub fn delete(request: &Request, door: &Door, id: &str) -> Outcome {
     }
 }
 
-pub fn stop(request: &Request, door: &Door, id: &str) -> Outcome {
+pub fn stop(request: &Request, door: &Door, id: &str) -> HqResult {
     require(request, Right::Push)?;
     let (number, found) = find(door, id)?;
     let inactive = || Fail(422, format!("The job {number} is not active"));
@@ -133,7 +133,7 @@ pub fn stop(request: &Request, door: &Door, id: &str) -> Outcome {
     }
 }
 
-pub fn restart(request: &Request, door: &Door, id: &str) -> Outcome {
+pub fn restart(request: &Request, door: &Door, id: &str) -> HqResult {
     require(request, Right::Push)?;
     let input = Input::of_body(request)?;
     let copy = input.fields()?.boolean("copy")?;

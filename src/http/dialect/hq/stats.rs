@@ -1,7 +1,7 @@
 //! `GET /stats`, with the keys of both releases.
 
 use super::list::{self, numbers};
-use super::{Outcome, require};
+use super::{HqResult, require};
 use crate::http::{Door, Request, Right};
 use crate::os::clock;
 use crate::spool::Where;
@@ -13,13 +13,13 @@ use std::time::Duration;
 /// section 6), so that a client's "so many of so many" still comes out right.
 const NO_BOUND: u64 = (1 << 53) - 1;
 
-pub fn show(request: &Request, door: &Door) -> Outcome {
+pub fn show(request: &Request, door: &Door) -> HqResult {
     require(request, Right::Read)?;
     Ok(stats(door)?)
 }
 
 /// What 2.0.0's page asks for.
-pub fn dashboard(request: &Request, door: &Door) -> Outcome {
+pub fn dashboard(request: &Request, door: &Door) -> HqResult {
     let jobs = list::list(request, door)?;
     let stats = stats(door)?;
     Ok(format!("{{\"stats\":{stats},\"jobList\":{jobs}}}"))

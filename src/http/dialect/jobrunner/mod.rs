@@ -20,10 +20,10 @@ pub use settings::Settings;
 use crate::core::config::rights::{Caller, Rights};
 use crate::core::id::JobId;
 use crate::core::record::{Record, Scratch, Work};
-use crate::http::guesses::Verdict;
+use crate::http::guesses::GuessVerdict;
 use crate::http::{
-    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, Topic, Woken,
-    look_for_end,
+    Answer, Door, Ended, Handled, Handler, JobRefusal, Method, Request, Response, Right, Topic,
+    Woken, look_for_end,
 };
 use crate::spool::{NewId, Where};
 use request::Payload;
@@ -37,8 +37,6 @@ pub struct Jobrunner {
     /// Held from the count of what waits until the next payload does: of many callers at once none finds the same count.
     accepting: Mutex<()>,
 }
-
-type Outcome = Result<Answer, Response>;
 
 /// So many payloads wait for each worker before more are refused.
 const WAITING_FOR_EACH: usize = 10;
@@ -90,7 +88,7 @@ impl Jobrunner {
         }
     }
 
-    fn payload(&self, request: &Request, door: &Arc<Door>) -> Outcome {
+    fn payload(&self, request: &Request, door: &Arc<Door>) -> Handled {
         if request.method != Method::Post {
             return Err(Response::new(405).header("Allow", "POST"));
         }
@@ -154,8 +152,8 @@ impl Jobrunner {
             return Err(refused);
         }
         Err(match door.count_guess(request.peer) {
-            Verdict::Told(delay) => refused.after(delay),
-            Verdict::ShutOut(left) => shut_out(left),
+            GuessVerdict::Told(delay) => refused.after(delay),
+            GuessVerdict::ShutOut(left) => shut_out(left),
         })
     }
 
@@ -184,7 +182,7 @@ impl Jobrunner {
     }
 
     /// How many wait, and how many were started since the daemon was.
-    fn status(&self, request: &Request, door: &Arc<Door>) -> Outcome {
+    fn status(&self, request: &Request, door: &Arc<Door>) -> Handled {
         if !request.caller.may(Right::Read) {
             self.check_password(request, door)?;
         }
@@ -290,7 +288,7 @@ fn shut_out(left: Duration) -> Response {
     line(429, what).header("Retry-After", left.as_secs() + 1)
 }
 
-fn refused(e: &Refusal) -> Response {
+fn refused(e: &JobRefusal) -> Response {
     let response = line(e.status(), e);
     match e.status() {
         503 | 507 => response.header("Retry-After", 10),
@@ -299,5 +297,5 @@ fn refused(e: &Refusal) -> Response {
 }
 
 fn failed(e: io::Error) -> Response {
-    refused(&Refusal::Io(e))
+    refused(&JobRefusal::Io(e))
 }

@@ -22,25 +22,30 @@ pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
     let output = log_file::open(door, id.as_str())?;
     let errors = log_file::open(door, &stderr_log(id))?;
     door.spool().remove_scratch(id)?;
-    let mut parts = vec![Part::text("{\"data\":\"")];
-    parts.extend(response.map(Part::file));
-    parts.push(Part::text(format!(
+    let mut parts = vec![ReplyPart::text("{\"data\":\"")];
+    parts.extend(response.map(ReplyPart::file));
+    parts.push(ReplyPart::text(format!(
         "\",\"worker_id\":{},\"elapsed_sec\":{},\"exit_status\":{},\"output\":\"",
         worker(record),
         record.duration.unwrap_or(0.0),
         exit_status(record),
     )));
-    parts.extend(output.map(Part::file));
-    parts.push(Part::text("\",\"error\":\""));
+    parts.extend(output.map(ReplyPart::file));
+    parts.push(ReplyPart::text("\",\"error\":\""));
     match errors {
-        Some(errors) => parts.push(Part::file(errors)),
+        Some(errors) => parts.push(ReplyPart::file(errors)),
         // It wrote nothing; why it was not started is worth telling.
-        None => parts.extend(record.error.as_ref().map(|e| Part::Text(BASE64.encode(e)))),
+        None => parts.extend(
+            record
+                .error
+                .as_ref()
+                .map(|e| ReplyPart::Text(BASE64.encode(e))),
+        ),
     }
-    parts.push(Part::text("\"}\n"));
+    parts.push(ReplyPart::text("\"}\n"));
     Ok(Answer::Stream {
         head: Response::json(200, ""),
-        length: Some(parts.iter().map(Part::length).sum()),
+        length: Some(parts.iter().map(ReplyPart::length).sum()),
         body: Box::new(|out| send(parts, out)),
     })
 }
@@ -71,13 +76,13 @@ fn exit_status(record: &Record) -> i32 {
     record.exit_code.unwrap_or(-1)
 }
 
-enum Part {
+enum ReplyPart {
     Text(String),
     /// A file from here to there.
     Base64(File, u64, u64),
 }
 
-impl Part {
+impl ReplyPart {
     fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
@@ -96,11 +101,11 @@ impl Part {
 }
 
 /// Sends the parts. Errors: the client is gone, or a file has become shorter.
-fn send(parts: Vec<Part>, out: &mut Outgoing<'_>) -> io::Result<()> {
+fn send(parts: Vec<ReplyPart>, out: &mut Outgoing<'_>) -> io::Result<()> {
     for part in parts {
         match part {
-            Part::Text(text) => out.write(text.as_bytes())?,
-            Part::Base64(file, mut from, to) => {
+            ReplyPart::Text(text) => out.write(text.as_bytes())?,
+            ReplyPart::Base64(file, mut from, to) => {
                 while from < to {
                     let end = from.saturating_add(READ).min(to);
                     out.write(BASE64.encode(read(&file, from, end)?).as_bytes())?;

@@ -1,6 +1,6 @@
 //! The body of `POST /payload`.
 
-use crate::http::dialect::go::Fields;
+use crate::http::dialect::go::GoFields;
 
 /// What is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct Payload {
 impl Payload {
     /// Reads a body. Errors: it is no JSON object, or a value has the wrong type.
     pub fn read(body: &[u8]) -> Result<Self, String> {
-        let fields = Fields::first(body)?;
+        let fields = GoFields::first(body)?;
         Ok(Self {
             id: fields.string("id")?,
             data: fields.bytes("data")?,

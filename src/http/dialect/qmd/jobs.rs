@@ -1,9 +1,9 @@
 //! `/jobs`: what waits, runs and has ended.
 
 use super::request::Priority;
-use super::{Outcome, failed, not_found, queue, require, result_of};
+use super::{failed, not_found, queue, require, result_of};
 use crate::core::id::{JobId, natural_order};
-use crate::http::{Door, Request, Response, Right};
+use crate::http::{Door, Handled, Request, Response, Right};
 use crate::spool::{Found, QmdResult, Where, is_of_qmd};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -16,7 +16,7 @@ const LOOKED_THROUGH: usize = 10_000;
 /// Ended jobs in a list unless the client says otherwise.
 const SHOWN: usize = 50;
 
-pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
     let mut waiting = in_place(door, &Where::Pending(queue()?)).map_err(failed)?;
     waiting.extend(in_place(door, &Where::Held).map_err(failed)?);
@@ -83,7 +83,7 @@ fn line(found: &Found) -> String {
 }
 
 /// The result of a job, once there is one.
-pub fn wait(request: &Request, door: &Arc<Door>, id: &str) -> Outcome {
+pub fn wait(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Read)?;
     let id = JobId::new(id).map_err(|_| not_found())?;
     match door.spool().get(&id).map_err(failed)? {

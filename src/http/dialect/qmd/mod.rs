@@ -17,7 +17,8 @@ mod scripts;
 
 use crate::core::id::{JobId, QueueName};
 use crate::http::{
-    Answer, Door, Ended, Handler, Method, Refusal, Request, Response, Right, wait_for_end,
+    Answer, Door, Ended, Handled, Handler, JobRefusal, Method, Request, Response, Right,
+    wait_for_end,
 };
 use crate::spool::{Found, QMD_QUEUE};
 use std::io;
@@ -25,9 +26,6 @@ use std::sync::Arc;
 
 /// The handler.
 pub struct Qmd;
-
-/// An answer, or the text that says why there is none.
-type Outcome = Result<Answer, Response>;
 
 impl Handler for Qmd {
     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer> {
@@ -55,7 +53,7 @@ fn parts(segments: &[String]) -> Vec<&str> {
     parts
 }
 
-fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Outcome> {
+fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Handled> {
     let get = request.method.is_get();
     let outcome = match (parts, &request.method) {
         (["ping"], _) if get => Ok(Response::text(200, ".").into()),
@@ -95,7 +93,7 @@ fn not_found() -> Response {
     Response::text(404, "not found")
 }
 
-fn refused(e: &Refusal) -> Response {
+fn refused(e: &JobRefusal) -> Response {
     let response = Response::text(e.status(), e.to_string());
     match e.status() {
         401 => response.header("WWW-Authenticate", "Bearer"),
@@ -105,7 +103,7 @@ fn refused(e: &Refusal) -> Response {
 }
 
 fn failed(e: io::Error) -> Response {
-    refused(&Refusal::Io(e))
+    refused(&JobRefusal::Io(e))
 }
 
 fn queue() -> Result<QueueName, Response> {

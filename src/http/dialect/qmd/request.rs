@@ -3,7 +3,7 @@
 use crate::core::id::JobId;
 use crate::core::json::JsonError;
 use crate::core::record::{Record, RecordError};
-use crate::http::dialect::go::Fields;
+use crate::http::dialect::go::GoFields;
 use crate::spool::QMD_QUEUE;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ impl Priority {
 
 /// What is asked for. Keys that are not here do not matter, whatever they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct RunRequest {
     /// What the script is called with.
     pub args: Vec<String>,
     /// Files to put beside it.
@@ -70,10 +70,10 @@ pub struct Wanted {
     pub callback_url: Option<String>,
 }
 
-impl Wanted {
+impl RunRequest {
     /// Reads a body. Errors are sentences.
     pub fn read(body: &[u8]) -> Result<Self, String> {
-        let fields = Fields::first(body)?;
+        let fields = GoFields::first(body)?;
         let wanted = Self {
             args: fields.strings("args")?,
             files: fields.texts("files")?,
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_request_is_a_record() {
-        let read = |text: &str| Wanted::read(text.as_bytes());
+        let read = |text: &str| RunRequest::read(text.as_bytes());
         let wanted = read(r#"{"Args": ["a"], "files": {"f": "x"}, "script": "other", "id": 7}"#);
         let script = JobId::new("s.sh").unwrap();
         let record = wanted.unwrap().record(&script, Priority::Low).unwrap();

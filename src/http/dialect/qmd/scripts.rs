@@ -1,11 +1,11 @@
 //! `/scripts`: what can be run, running it, and what came of earlier runs.
 
-use super::request::{Priority, Wanted, address};
-use super::{Outcome, failed, jobs, not_found, refused, require};
+use super::request::{Priority, RunRequest, address};
+use super::{failed, jobs, not_found, refused, require};
 use crate::core::config::allow::Allow;
 use crate::core::id::{JobId, is_foreign};
 use crate::core::record::{Record, State, Work};
-use crate::http::{Answer, Door, Request, Response, Right};
+use crate::http::{Answer, Door, Handled, Request, Response, Right};
 use crate::spool::{NewId, Place, QmdResult, is_of_qmd};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -60,7 +60,7 @@ impl Whitelist {
     }
 }
 
-pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
+pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
     let mut names = Vec::new();
     let mut add = |name: &[u8]| {
@@ -78,16 +78,16 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Outcome {
 }
 
 /// The directory is looked at whenever it is asked for: there is nothing to do.
-pub fn reload(request: &Request) -> Outcome {
+pub fn reload(request: &Request) -> Handled {
     require(request, Right::Push)?;
     Ok(Response::text(200, "Reload request sent").into())
 }
 
-pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
+pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Handled {
     require(request, Right::Push)?;
     let wrong = |what: String| Response::text(422, what);
     let priority = Priority::parse(request.query("priority").unwrap_or_default()).map_err(wrong)?;
-    let wanted = Wanted::read(&request.body)
+    let wanted = RunRequest::read(&request.body)
         .map_err(|e| Response::text(422, format!("parse request body: {e}")))?;
     let script = runnable(door, name).ok_or_else(not_found)?;
     let mut record = wanted.record(&script, priority).map_err(wrong)?;
@@ -131,7 +131,7 @@ fn is_of(record: &Record, script: &str) -> bool {
     named && is_of_qmd(record)
 }
 
-pub fn logs(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
+pub fn logs(request: &Request, door: &Arc<Door>, name: &str) -> Handled {
     require(request, Right::Read)?;
     let limit = jobs::limit(request, MOST)?;
     let mut results: Vec<String> = Vec::new();
@@ -149,7 +149,7 @@ pub fn logs(request: &Request, door: &Arc<Door>, name: &str) -> Outcome {
     Ok(Response::json(200, format!("[{}]\n", results.join(",\n"))).into())
 }
 
-pub fn log(request: &Request, door: &Arc<Door>, name: &str, id: &str) -> Outcome {
+pub fn log(request: &Request, door: &Arc<Door>, name: &str, id: &str) -> Handled {
     require(request, Right::Read)?;
     let id = JobId::new(id).map_err(|_| not_found())?;
     match door.spool().get(&id).map_err(failed)? {
