@@ -5,6 +5,7 @@
 //! component of the spool.
 
 use super::short::ShortText;
+use serde::{Serialize, Serializer};
 use std::fmt;
 
 /// The longest id, in bytes. It leaves room for `~N` and `.reason` within the 255 bytes of a file name.
@@ -114,6 +115,12 @@ macro_rules! name_type {
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
             }
         }
 

@@ -2,6 +2,7 @@
 
 use super::quote::quoted;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use std::time::Duration;
 
 /// Nanoseconds on CLOCK_BOOTTIME, for deadlines. It never jumps, and goes on while the machine is suspended
@@ -76,6 +77,12 @@ impl std::fmt::Display for Wall {
             Ok(stamp) => write!(f, "{stamp:.3}"),
             Err(_) => f.write_str("9999-12-31T23:59:59.000Z"),
         }
+    }
+}
+
+impl Serialize for Wall {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -253,7 +253,7 @@ pub enum Origin {
 }
 
 /// A job record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Record {
     // The fields that users write.
     /// The command, or the URL to call.
@@ -390,57 +390,7 @@ impl Record {
     pub fn new(work: Work) -> Self {
         Self {
             work,
-            name: None,
-            comment: None,
-            queue: None,
-            priority: 0,
-            cwd: None,
-            env: BTreeMap::new(),
-            umask: None,
-            nice: None,
-            stdin: None,
-            files: BTreeMap::new(),
-            timeout: Setting::Default,
-            grace: None,
-            tries: None,
-            max_interruptions: None,
-            backoff: BackoffSpec::default(),
-            rules: ExitRules::default(),
-            not_before: None,
-            expires: None,
-            group: None,
-            after: Vec::new(),
-            after_any: Vec::new(),
-            once: false,
-            tmp: Scratch::No,
-            split: false,
-            max_log: Setting::Default,
-            limits: BTreeMap::new(),
-            tags: Vec::new(),
-            callback_url: None,
-            on_finish: None,
-            id: None,
-            created_at: None,
-            started_at: None,
-            finished_at: None,
-            attempt: 0,
-            interruptions: 0,
-            pid: None,
-            exit_code: None,
-            signal: None,
-            reason: None,
-            status_code: None,
-            error: None,
-            duration: None,
-            cpu: None,
-            max_rss: None,
-            output: None,
-            log_bytes: None,
-            result: None,
-            attempts: Vec::new(),
-            retry_at: None,
-            proc: None,
-            extra: Vec::new(),
+            ..Self::default()
         }
     }
 

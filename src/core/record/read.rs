@@ -51,7 +51,7 @@ impl Record {
     /// Reads a JSON record.
     pub fn from_json(text: &str) -> Result<Self, RecordError> {
         let object = Object::parse(text)?;
-        let mut record = Self::new(Work::Argv(Vec::new()));
+        let mut record = Self::default();
         let mut parts = WorkParts::default();
         for (key, raw) in object.fields() {
             // The directory is the state, but `pirn show` prints one, and its output may be dropped again.
@@ -77,7 +77,7 @@ impl Record {
 
     /// True for a key of pirn. The `null` of an unknown key is kept.
     fn knows<'a>(o: &Object<'a>, key: &str, raw: &'a RawValue) -> bool {
-        let mut scratch = Self::new(Work::Argv(Vec::new()));
+        let mut scratch = Self::default();
         let asked = scratch.asked(o, key, raw, &mut WorkParts::default());
         let added = scratch.added(o, key, raw);
         unsupported(key).is_some() || !matches!((asked, added), (Ok(false), Ok(false)))

@@ -21,6 +21,13 @@ pub enum Work {
     Url(Box<Call>),
 }
 
+/// An empty command.
+impl Default for Work {
+    fn default() -> Self {
+        Self::Text(String::new())
+    }
+}
+
 /// The name of `$PIRN_OUT` in the scratch directory. No file of `files` can have it.
 pub const OUT: &str = ".out";
 

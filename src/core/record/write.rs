@@ -4,7 +4,7 @@ use super::{Record, Scratch, Setting, State, Try, Work};
 use crate::core::units::show_span;
 use base64::Engine as _;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 impl Record {
     /// The text of the record's file.
@@ -19,7 +19,7 @@ impl Record {
 
     fn print(&self, state: Option<State>) -> String {
         let mut out = Out::new();
-        out.maybe("id", self.id.as_ref().map(|id| id.as_str()));
+        out.maybe("id", self.id.as_ref());
         out.maybe("state", state.map(State::as_str));
         self.print_work(&mut out);
         self.print_schedule(&mut out);
@@ -40,20 +40,14 @@ impl Record {
         out.maybe("umask", self.umask.map(|mask| format!("{mask:03o}")));
         out.maybe("nice", self.nice);
         out.unless("limits", limits(self), self.limits.is_empty());
-        match self
-            .stdin
-            .as_ref()
-            .map(|bytes| (std::str::from_utf8(bytes), bytes))
-        {
-            Some((Ok(text), _)) => out.put("stdin", text),
-            Some((Err(_), bytes)) => out.put("stdin_base64", encode(bytes)),
-            None => {}
+        if let Some(bytes) = &self.stdin {
+            match std::str::from_utf8(bytes) {
+                Ok(text) => out.put("stdin", text),
+                Err(_) => out.put("stdin_base64", encode(bytes)),
+            }
         }
-        let files: serde_json::Map<_, _> = self
-            .files
-            .iter()
-            .map(|(name, bytes)| (name.clone(), file(bytes)))
-            .collect();
+        let files = self.files.iter();
+        let files: Map<_, _> = files.map(|(name, b)| (name.clone(), file(b))).collect();
         out.unless("files", &files, files.is_empty());
         match self.tmp {
             Scratch::No => {}
@@ -70,22 +64,13 @@ impl Record {
     }
 
     fn print_schedule(&self, out: &mut Out) {
-        out.maybe("queue", self.queue.as_ref().map(|q| q.as_str()));
+        out.maybe("queue", self.queue.as_ref());
         out.unless("priority", self.priority, self.priority == 0);
         out.maybe("group", self.group.as_ref());
-        out.unless(
-            "after",
-            self.after.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
-            self.after.is_empty(),
-        );
-        let after_any = self
-            .after_any
-            .iter()
-            .map(|id| id.as_str())
-            .collect::<Vec<_>>();
-        out.unless("after_any", after_any, self.after_any.is_empty());
-        out.maybe("not_before", self.not_before.map(|t| t.to_string()));
-        out.maybe("expires", self.expires.map(|t| t.to_string()));
+        out.unless("after", &self.after, self.after.is_empty());
+        out.unless("after_any", &self.after_any, self.after_any.is_empty());
+        out.maybe("not_before", self.not_before);
+        out.maybe("expires", self.expires);
         match self.timeout {
             Setting::Default => {}
             Setting::Off => out.put("timeout", 0),
@@ -94,27 +79,15 @@ impl Record {
         out.maybe("grace", self.grace.map(show_span));
         out.maybe("tries", self.tries);
         out.maybe("max_interruptions", self.max_interruptions);
-        let mut backoff = serde_json::Map::new();
-        let spec = &self.backoff;
-        backoff.extend(
-            spec.first
-                .map(|span| ("first".to_owned(), json!(show_span(span)))),
-        );
-        backoff.extend(
-            spec.factor
-                .map(|factor| ("factor".to_owned(), json!(factor))),
-        );
-        backoff.extend(
-            spec.max
-                .map(|span| ("max".to_owned(), json!(show_span(span)))),
-        );
+        let backoff = object([
+            ("first", json!(self.backoff.first.map(show_span))),
+            ("factor", json!(self.backoff.factor)),
+            ("max", json!(self.backoff.max.map(show_span))),
+        ]);
         out.unless("backoff", &backoff, backoff.is_empty());
         out.maybe("retry_on", self.rules.retry_on());
-        out.unless(
-            "fail_on",
-            self.rules.fail_on(),
-            self.rules.fail_on().is_empty(),
-        );
+        let fail_on = self.rules.fail_on();
+        out.unless("fail_on", fail_on, fail_on.is_empty());
         out.unless("once", true, !self.once);
         out.maybe("callback_url", self.callback_url.as_ref());
         if let Some(work) = &self.on_finish {
@@ -123,18 +96,17 @@ impl Record {
     }
 
     fn print_outcome(&self, out: &mut Out) {
-        out.maybe("created_at", self.created_at.map(|t| t.to_string()));
-        out.maybe("started_at", self.started_at.map(|t| t.to_string()));
-        out.maybe("finished_at", self.finished_at.map(|t| t.to_string()));
+        out.maybe("created_at", self.created_at);
+        out.maybe("started_at", self.started_at);
+        out.maybe("finished_at", self.finished_at);
         out.unless("attempt", self.attempt, self.attempt == 0);
         out.unless("interruptions", self.interruptions, self.interruptions == 0);
-        out.maybe("retry_at", self.retry_at.map(|t| t.to_string()));
+        out.maybe("retry_at", self.retry_at);
         out.maybe("pid", self.pid);
+        let proc = self.proc.as_ref();
         out.maybe(
             "proc",
-            self.proc
-                .as_ref()
-                .map(|p| json!({"pid": p.pid, "start": p.start, "boot": p.boot})),
+            proc.map(|p| json!({"pid": p.pid, "start": p.start, "boot": p.boot})),
         );
         out.maybe("exit_code", self.exit_code);
         out.maybe("signal", self.signal);
@@ -159,7 +131,7 @@ fn print_work(out: &mut Out, key: &str, work: &Work) {
         Work::Text(text) => out.put(key, text),
         Work::Argv(argv) => out.put(key, argv),
         Work::Script { name, args } => {
-            out.put("script", name.as_str());
+            out.put("script", name);
             out.unless("args", args, args.is_empty());
         }
         Work::Url(call) => {
@@ -230,33 +202,35 @@ fn attempts(tries: &[Try]) -> String {
     format!("[{}]", list.join(","))
 }
 
-fn attempt(t: &Try) -> serde_json::Map<String, serde_json::Value> {
-    let mut map = serde_json::Map::new();
-    let mut put = |key: &str, value: Option<serde_json::Value>| {
-        map.extend(value.map(|value| (key.to_owned(), value)));
-    };
-    put("attempt", Some(json!(t.attempt)));
-    put("started_at", t.started_at.map(|at| json!(at.to_string())));
-    put("finished_at", Some(json!(t.finished_at.to_string())));
-    put("exit_code", t.exit_code.map(|code| json!(code)));
-    put("signal", t.signal.map(|signal| json!(signal)));
-    put("reason", Some(json!(t.reason.as_str())));
-    put("error", t.error.as_ref().map(|error| json!(error)));
-    put("duration", t.duration.map(|seconds| json!(seconds)));
-    put("log_offset", Some(json!(t.log_offset)));
-    map
+fn attempt(t: &Try) -> Map<String, Value> {
+    object([
+        ("attempt", json!(t.attempt)),
+        ("started_at", json!(t.started_at)),
+        ("finished_at", json!(t.finished_at)),
+        ("exit_code", json!(t.exit_code)),
+        ("signal", json!(t.signal)),
+        ("reason", json!(t.reason.as_str())),
+        ("error", json!(t.error)),
+        ("duration", json!(t.duration)),
+        ("log_offset", json!(t.log_offset)),
+    ])
 }
 
-fn limits(record: &Record) -> serde_json::Map<String, serde_json::Value> {
+/// The object with the fields that are not null.
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Map<String, Value> {
+    let fields = fields.into_iter().filter(|(_, value)| !value.is_null());
+    fields.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+fn limits(record: &Record) -> Map<String, Value> {
     let value = |limit: &Option<u64>| limit.map_or_else(|| json!("unlimited"), |n| json!(n));
-    record
-        .limits
-        .iter()
+    let limits = record.limits.iter();
+    limits
         .map(|(name, limit)| (name.clone(), value(limit)))
         .collect()
 }
 
-fn file(bytes: &[u8]) -> serde_json::Value {
+fn file(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) => json!(text),
         Err(_) => json!({ "base64": encode(bytes) }),
