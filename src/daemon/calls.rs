@@ -1,17 +1,19 @@
 //! Jobs that call a URL: what `pirn deliver` is told, and what it says.
 
-use super::launch::Start;
 use crate::core::config::Config;
 use crate::core::record::{Call, Order, Reason, Record, Report, Work};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// What the process of a call reads from its standard input. Neither its arguments nor its environment, which others
-/// may look at, have any of it.
-pub fn order(start: &Start<'_>, call: &Call, config: &Config) -> Vec<u8> {
+/// may look at, have any of it. `most` is the bound on the answer, in bytes.
+pub fn order(record: &Record, call: &Call, most: Option<u64>, config: &Config) -> Vec<u8> {
     let order = Order {
-        id: start.id.as_str().to_owned(),
-        attempt: start.record.attempt,
+        id: record
+            .id
+            .as_ref()
+            .map_or_else(String::new, |id| id.as_str().to_owned()),
+        attempt: record.attempt,
         url: call.url.clone(),
         headers: call.headers.clone().unwrap_or_default(),
         payload: call
@@ -27,7 +29,7 @@ pub fn order(start: &Start<'_>, call: &Call, config: &Config) -> Vec<u8> {
             .filter(|_| call.sign)
             .map(|secret| secret.as_str().to_owned()),
         allow: config.http.url_allow.to_strings(),
-        most: start.terms.max_log,
+        most,
     };
     // Strings, numbers and JSON: printing them cannot fail.
     serde_json::to_vec(&order).unwrap_or_default()

@@ -1,13 +1,14 @@
 //! From a claimed record to a running process.
 
 use super::calls;
-use super::shared::{Home, Shared};
+use super::state::{Daemon, Home};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::quote::cut_to;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::Slot;
 use crate::os::cgroup::Cgroup;
+use crate::os::wait::PidFd;
 use crate::os::{child, spawn};
 use crate::spool::OpenLogs;
 use std::collections::BTreeMap;
@@ -26,7 +27,7 @@ pub enum NotNow {
     Impossible {
         /// The sentence for people.
         error: String,
-        /// What a shell would have exited with.
+        /// The exit code that a shell gives for that.
         code: i32,
     },
 }
@@ -36,48 +37,55 @@ pub enum NotNow {
 pub struct Launched {
     /// Its leader.
     pub pid: i32,
+    /// The same, to be waited for.
+    pub pidfd: PidFd,
     /// Where its output begins.
     pub log_offset: u64,
-    /// What its processes are in.
+    /// The control group of its processes.
     pub cgroup: Option<Cgroup>,
 }
 
-/// What one start is about.
+/// A claimed job, ready to be launched.
 #[derive(Debug)]
-pub struct Start<'a> {
+pub struct Setup<'a> {
     /// The job.
     pub id: &'a JobId,
     /// Its queue.
     pub queue: &'a QueueName,
     /// Its record, `attempt` counted up.
     pub record: &'a Record,
-    /// What holds for it.
+    /// The terms of this try.
     pub terms: &'a Terms,
     /// Its slot.
     pub slot: Slot,
 }
 
 /// Opens and locks the logs of a job.
-pub fn open_logs(shared: &Shared, id: &JobId, split: bool) -> Result<OpenLogs, NotNow> {
-    let opened = shared.spool.open_logs(id, split);
+pub fn open_logs(daemon: &Daemon, id: &JobId, split: bool) -> Result<OpenLogs, NotNow> {
+    let opened = daemon.spool.open_logs(id, split);
     opened.map_err(NotNow::Resources)?.ok_or(NotNow::Busy)
 }
 
-/// Starts the job. `expect` and `enter` of [`super::children`] are the caller's.
-pub fn launch(shared: &Shared, start: &Start<'_>, logs: &OpenLogs) -> Result<Launched, NotNow> {
-    let scratch = make_scratch(shared, start)?;
-    let env = environment(&shared.home, start, scratch.as_deref());
+/// Starts the job.
+pub fn launch(daemon: &Daemon, start: &Setup<'_>, logs: &OpenLogs) -> Result<Launched, NotNow> {
+    let scratch = make_scratch(daemon, start)?;
+    let env = environment(&daemon.home, start, scratch.as_deref());
     let cwd = start
         .record
         .cwd
         .clone()
         .or_else(|| scratch.clone())
-        .unwrap_or_else(|| shared.home.account.home.clone());
-    let (program, argv) = program(shared, start, &env, &cwd)?;
-    let cgroup = shared.home.group(start.id);
-    let (program, argv) = through_stub(&shared.home, start, cgroup.as_ref(), program, argv);
+        .unwrap_or_else(|| daemon.home.account.home.clone());
+    let (program, argv) = program(daemon, start, &env, &cwd)?;
+    let cgroup = daemon.home.group(start.id);
+    let (program, argv) = through_stub(&daemon.home, start, cgroup.as_ref(), program, argv);
     let stdin = match (&start.record.work, &start.record.stdin) {
-        (Work::Url(call), _) => spawn::memory_file(&calls::order(start, call, &shared.config())),
+        (Work::Url(call), _) => spawn::memory_file(&calls::order(
+            start.record,
+            call,
+            start.terms.max_log,
+            &daemon.config(),
+        )),
         (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, Some(bytes)) => {
             spawn::memory_file(bytes)
         }
@@ -92,8 +100,9 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &OpenLogs) -> Result<Lau
         .map_err(|e| impossible(&e, e.to_string()))?;
     let errors = logs.stderr.as_ref().unwrap_or(&logs.stdout);
     match launch.start(stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd()) {
-        Ok(pid) => Ok(Launched {
+        Ok((pid, pidfd)) => Ok(Launched {
             pid,
+            pidfd,
             log_offset: logs.offset,
             cgroup,
         }),
@@ -103,17 +112,17 @@ pub fn launch(shared: &Shared, start: &Start<'_>, logs: &OpenLogs) -> Result<Lau
 }
 
 /// Makes the scratch directory of a job that wants one, with its files; gives its path.
-fn make_scratch(shared: &Shared, start: &Start<'_>) -> Result<Option<String>, NotNow> {
+fn make_scratch(daemon: &Daemon, start: &Setup<'_>) -> Result<Option<String>, NotNow> {
     if !start.record.wants_scratch() {
         return Ok(None);
     }
-    let made = shared.spool.make_scratch(start.id, start.record);
+    let made = daemon.spool.make_scratch(start.id, start.record);
     made.map_err(NotNow::Resources)?;
-    Ok(Some(format!("{}/tmp/{}", shared.home.spool, start.id)))
+    Ok(Some(format!("{}/tmp/{}", daemon.home.spool, start.id)))
 }
 
 /// The whole environment, made from nothing: who and where we are, then what the record asks for, then pirn's own.
-fn environment(home: &Home, start: &Start<'_>, scratch: Option<&str>) -> BTreeMap<String, String> {
+fn environment(home: &Home, start: &Setup<'_>, scratch: Option<&str>) -> BTreeMap<String, String> {
     let mut env = BTreeMap::new();
     let mut put = |key: &str, value: &str| {
         env.insert(key.to_owned(), value.to_owned());
@@ -159,16 +168,16 @@ fn environment(home: &Home, start: &Start<'_>, scratch: Option<&str>) -> BTreeMa
 
 /// The program's path and its arguments, its name first.
 fn program(
-    shared: &Shared,
-    start: &Start<'_>,
+    daemon: &Daemon,
+    start: &Setup<'_>,
     env: &BTreeMap<String, String>,
     cwd: &str,
 ) -> Result<(String, Vec<String>), NotNow> {
     match &start.record.work {
         Work::Text(text) => match text.strip_prefix("#!") {
-            Some(rest) => script(shared, start.id, text, rest),
+            Some(rest) => script(daemon, start.id, text, rest),
             None if text.len() > MAX_ARGUMENT => {
-                let copy = private_copy(shared, start.id, text)?;
+                let copy = private_copy(daemon, start.id, text)?;
                 Ok(("/bin/sh".to_owned(), vec!["sh".to_owned(), copy]))
             }
             None => Ok((
@@ -192,29 +201,26 @@ fn program(
             }
         }
         Work::Script { name, args } => {
-            let program = format!("{}/scripts/{name}", shared.home.spool);
+            let program = format!("{}/scripts/{name}", daemon.home.spool);
             let cannot = |e| impossible(&e, format!("cannot execute {program}: {e}"));
-            shared.spool.check_script(name).map_err(cannot)?;
+            daemon.spool.check_script(name).map_err(cannot)?;
             let argv = std::iter::once(program.clone())
                 .chain(args.iter().cloned())
                 .collect();
             Ok((program, argv))
         }
         Work::Url(_) => Ok((
-            OWN_BINARY.to_owned(),
+            spawn::OWN_BINARY.to_owned(),
             vec!["pirn".to_owned(), "deliver".to_owned()],
         )),
     }
 }
 
-/// The binary that is running, even when its file was replaced.
-pub const OWN_BINARY: &str = "/proc/self/exe";
-
 /// A dropped `#!` script runs from a private copy. Its first line is read as the kernel would (execve(2)), and
 /// the interpreter started directly: executing a file that was just written may meet ETXTBSY, because a child
 /// that another thread is starting has the writing descriptor for a moment.
 fn script(
-    shared: &Shared,
+    daemon: &Daemon,
     id: &JobId,
     text: &str,
     rest: &str,
@@ -231,7 +237,7 @@ fn script(
             code: EXIT_NOT_EXECUTABLE,
         });
     }
-    let copy = private_copy(shared, id, text)?;
+    let copy = private_copy(daemon, id, text)?;
     let argv = std::iter::once(interpreter)
         .chain(argument)
         .map(str::to_owned);
@@ -240,10 +246,10 @@ fn script(
 }
 
 /// Writes the text where only its own job runs it from; gives the path.
-fn private_copy(shared: &Shared, id: &JobId, text: &str) -> Result<String, NotNow> {
-    let written = shared.spool.write_script_copy(id, text);
+fn private_copy(daemon: &Daemon, id: &JobId, text: &str) -> Result<String, NotNow> {
+    let written = daemon.spool.write_script_copy(id, text);
     let copy = written.map_err(NotNow::Resources)?;
-    Ok(format!("{}/tmp/{copy}", shared.home.spool))
+    Ok(format!("{}/tmp/{copy}", daemon.home.spool))
 }
 
 /// Longer texts do not fit into one argument: MAX_ARG_STRLEN of execve(2) is 128 KiB.
@@ -258,7 +264,7 @@ pub fn runs_from_copy(work: &Work) -> bool {
 /// itself up and becomes the program.
 fn through_stub(
     home: &Home,
-    start: &Start<'_>,
+    start: &Setup<'_>,
     cgroup: Option<&Cgroup>,
     program: String,
     argv: Vec<String>,
@@ -288,7 +294,7 @@ fn through_stub(
         .chain(["--".to_owned(), program])
         .chain(argv)
         .collect();
-    (OWN_BINARY.to_owned(), argv)
+    (spawn::OWN_BINARY.to_owned(), argv)
 }
 
 /// Exit codes of a shell, for what could not be executed or found.

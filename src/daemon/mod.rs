@@ -1,31 +1,36 @@
-//! The daemon: one thread that owns the truth (`engine`), and those that wait at its door.
+//! The daemon: the watcher, a thread for each job that is being started, run or recorded, and one for chores.
+//!
+//! `serve` is the first thread: what it sees goes through `intake` (dropped files) or `reconcile` (files that users
+//! move) to [`state::Daemon::step`], which steps the scheduler and has `job` threads do what it asks for.
 
+mod agenda;
+mod background;
 mod calls;
-mod children;
 mod chores;
-mod committer;
-mod crew;
-mod dispatch;
-mod ending;
-mod engine;
-mod hearing;
+mod events;
+mod insist;
+mod intake;
+mod job;
 mod launch;
-mod mailbox;
+mod log_limit;
 mod outcome;
-mod pool;
+mod proof;
+mod reconcile;
+mod record;
 mod recover;
 mod retain;
-mod runner;
+mod room;
+mod run;
+mod scan;
+mod serve;
 mod settings;
-mod shared;
+mod state;
 mod sweep;
-mod taking;
 mod tally;
 mod upgrade;
-mod watch;
+mod watcher;
+mod watches;
 
-pub use mailbox::Mailbox;
-pub use pool::Pool;
 pub use settings::read as read_settings;
 pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
@@ -127,9 +132,9 @@ pub struct Given {
 
 /// Serves a spool until told to stop (or drained).
 pub fn serve(options: Options, given: Given, opening: Option<Opening>) -> Result<(), ServeError> {
-    let mut engine = engine::Engine::start(options, given)?;
+    let mut watcher = watcher::WatcherThread::start(options, given)?;
     if let Some(open) = opening {
-        engine.service = Some(open().or_else(doing("opening the HTTP door"))?);
+        watcher.service = Some(open().or_else(doing("opening the HTTP door"))?);
     }
-    engine.run()
+    watcher.run()
 }

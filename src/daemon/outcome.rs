@@ -1,13 +1,15 @@
 //! What came of a try: from its end, its log and its scratch directory to its record.
 
 use super::calls;
-use super::committer::{report, while_short};
+use super::insist::{report, while_short};
 use super::launch;
-use super::shared::{Book, Run, Shared};
+use super::run::Run;
+use super::state::Daemon;
 use crate::core::policy::TryEnd;
 use crate::core::record::{Record, Scratch, Try};
-use crate::core::time::Now;
+use crate::os::clock;
 use crate::spool::SilentLogs;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a try leaves behind for others to see to.
@@ -19,15 +21,11 @@ pub struct Traces {
     pub retry_after: Option<Duration>,
 }
 
-/// Writes into the record all there is to say about a try, and removes what the try leaves behind.
-pub fn fill_in(
-    shared: &Shared,
-    run: &Run,
-    book: &Book,
-    record: &mut Record,
-    end: TryEnd,
-    ended: Now,
-) -> Traces {
+/// Makes the record with the end of this try, and removes what the try leaves behind.
+pub fn fill_in(daemon: &Arc<Daemon>, run: &Run, end: TryEnd) -> (Record, Traces) {
+    let facts = run.facts();
+    let ended = facts.ended.unwrap_or_else(clock::now);
+    let mut record = facts.record.clone();
     let outcome = end.outcome();
     record.forget_try();
     record.started_at = run.started;
@@ -37,25 +35,27 @@ pub fn fill_in(
     record.interruptions = record.interruptions.saturating_add(interrupted);
     record.exit_code = outcome
         .exit_code
-        .or(book.error.as_ref().map(|(_, code)| *code));
+        .or(facts.error.as_ref().map(|(_, code)| *code));
     record.signal = outcome.signal;
-    let error = book.error.as_ref().map(|(error, _)| error);
-    record.error = error.or(book.stuck.as_ref()).cloned();
+    let error = facts.error.as_ref().map(|(error, _)| error);
+    record.error = error.or(facts.stuck.as_ref()).cloned();
     record.duration = run
         .began
         .map(|began| (ended.boot.since(began).as_secs_f64() * 1e6).round() / 1e6);
-    record.cpu = book.usage.map(|usage| usage.cpu);
-    record.max_rss = book.usage.map(|usage| usage.max_rss);
-    let taken = while_short(shared, &run.id, || {
+    record.cpu = facts.usage.map(|usage| usage.cpu);
+    record.max_rss = facts.usage.map(|usage| usage.max_rss);
+    drop(facts);
+    let taken = while_short(daemon, &run.id, || {
         let most = run.terms.max_log;
-        shared.spool.take_log(&run.id, run.log_offset, most, record)
+        let (id, spool) = (&run.id, &daemon.spool);
+        spool.take_log(id, run.log_offset, most, &mut record)
     });
     let silent = taken.unwrap_or_else(|e| {
         log::warn!("{}: its log could not be read: {e}", run.id);
         SilentLogs::new()
     });
-    take_scratch(shared, run, record);
-    let retry_after = calls::take_report(record);
+    take_scratch(daemon, run, &mut record);
+    let retry_after = calls::take_report(&mut record);
     record.attempts.push(Try {
         attempt: record.attempt,
         started_at: record.started_at,
@@ -67,20 +67,21 @@ pub fn fill_in(
         duration: record.duration,
         log_offset: run.log_offset,
     });
-    Traces {
+    let traces = Traces {
         silent,
         retry_after,
-    }
+    };
+    (record, traces)
 }
 
 /// Takes the result out of the scratch directory and removes that, unless it is to be kept.
-fn take_scratch(shared: &Shared, run: &Run, record: &mut Record) {
-    let (id, spool) = (&run.id, &shared.spool);
+fn take_scratch(daemon: &Arc<Daemon>, run: &Run, record: &mut Record) {
+    let (id, spool) = (&run.id, &daemon.spool);
     if record.wants_scratch() {
-        let read = while_short(shared, id, || spool.read_result(id, record));
+        let read = while_short(daemon, id, || spool.read_result(id, record));
         record.result = read.ok().flatten();
         if !matches!(record.tmp, Scratch::Keep | Scratch::Answer) {
-            let removed = while_short(shared, id, || spool.remove_scratch_directory(id));
+            let removed = while_short(daemon, id, || spool.remove_scratch_directory(id));
             report(id, removed);
         }
     }

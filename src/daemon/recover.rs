@@ -1,17 +1,18 @@
 //! What an earlier daemon left in `active/`: tries that ended without a word, and tries that still go on.
 
-use super::children;
-use super::engine::Engine;
-use super::shared::{Book, Run};
-use super::sweep;
+use super::job::{self, ChildOf, Leader};
+use super::reconcile::quarantine;
+use super::run::{Facts, Run};
+use super::state::Daemon;
+use super::{log_limit, sweep};
 use crate::core::id::JobId;
-use crate::core::process::{Exit, Proc};
-use crate::core::record::Record;
-use crate::core::scheduler::Event;
+use crate::core::process::Proc;
+use crate::core::record::{Record, Work};
+use crate::core::scheduler::{Event, MovedTo};
 use crate::core::time::{Boot, Wall};
 use crate::os::fault::Fault;
+use crate::os::poll::Bell;
 use crate::os::procfs::{self, Stat};
-use crate::os::wait::PidFd;
 use crate::os::{child, clock, dir};
 use crate::spool::{Left, Place, Where};
 use std::io;
@@ -19,156 +20,171 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-impl Engine {
-    /// Goes through `active/`: moves on what carries its end, adopts what lives, and reports the rest as
-    /// interrupted. Also clears `tmp/` of staging files that nobody can be writing any more.
-    pub(super) fn recover(&mut self) -> io::Result<()> {
-        self.shared.spool.clear_staging(clock::wall())?;
-        self.shared.spool.reunite_all()?;
-        let mut ids = self.shared.spool.ids(&Where::Active)?;
-        if let Some(single) = &self.options.single {
-            ids.retain(|id| id == single);
-        }
-        for id in ids {
-            match self.shared.spool.left(&id)? {
-                Left::Ended(record) => self.move_on(&id, &record),
-                Left::Between(record) => {
-                    self.shared.spool.put_back(&id, *record)?;
-                }
-                Left::Begun(record) => self.take_over(id, *record)?,
-                Left::Bad(why) => self.quarantine(&Place::Active, id.as_str().as_bytes(), &why),
+/// Goes through `active/`: moves on what carries its end, adopts what lives, and reports the rest as interrupted. Also
+/// clears `tmp/` of staging files that nobody can be writing any more.
+pub fn recover(daemon: &Arc<Daemon>) -> io::Result<()> {
+    daemon.spool.clear_staging(clock::wall())?;
+    daemon.spool.reunite_all()?;
+    let mut ids = daemon.spool.ids(&Where::Active)?;
+    if let Some(single) = &daemon.options.single {
+        ids.retain(|id| id == single);
+    }
+    for id in ids {
+        match daemon.spool.left(&id)? {
+            Left::Ended(record) => move_on(daemon, &id, &record),
+            Left::Between(record) => {
+                daemon.spool.put_back(&id, *record)?;
             }
-        }
-        Ok(())
-    }
-
-    /// The daemon was killed between writing the end and showing it.
-    fn move_on(&self, id: &JobId, record: &Record) {
-        match self.shared.spool.move_on(id, record) {
-            Ok(_) => log::info!("{id}: had ended under an earlier daemon"),
-            Err(e) => log::error!("{id}: {e}"),
+            Left::Begun(record) => take_over(daemon, &id, *record)?,
+            Left::Bad(why) => quarantine(daemon, &Place::Active, id.as_str().as_bytes(), &why),
         }
     }
+    Ok(())
+}
 
-    pub(super) fn take_over(&mut self, id: JobId, mut record: Record) -> io::Result<()> {
-        let queue = record.queue.clone().unwrap_or_default();
-        let leader = self
-            .leader(&id, &record)
-            .filter(|_| !Fault::NoAdoption.is_on());
-        let terms = self.shared.config().terms(&queue, &record);
-        let attempt = record.attempt;
-        let now = clock::now();
-        // The time of one that has ended by itself is not up.
-        let alive = leader.filter(Stat::is_alive);
-        let ran = alive.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
-        let ticket = self.shared.spool.ticket(
-            &id,
-            &queue,
-            &record,
-            &unseen(&record),
-            now,
-            terms.backoff.rule().max,
-        );
-        let boot = &self.shared.home.boot;
-        if let Some(stat) = leader {
-            record.proc = Some(Proc {
-                pid: stat.pid,
-                start: stat.start,
-                boot: boot.clone(),
-            });
-        }
-        // A leader that is dead still names the session of what it left behind.
-        let noted = record.proc.as_ref().filter(|proc| proc.boot == *boot);
-        let pid = noted.map_or(0, |proc| proc.pid);
-        let run = Arc::new(Run {
-            id: id.clone(),
-            queue,
-            terms: terms.clone(),
-            pid,
-            adopted: leader.is_none_or(|stat| !is_ours(&stat)),
-            started: record
-                .started_at
-                .or_else(|| leader.map(|_| Wall(now.wall.0 - nanos(ran)))),
-            began: noted.map(|proc| began(proc.start)),
-            log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
-            cgroup: self.shared.home.group(&id),
-            inode: AtomicU64::new(0),
-            known: Mutex::default(),
-            book: Mutex::new(Book {
-                record,
-                ended: None,
-                usage: None,
-                error: None,
-                noted: true,
-                stuck: None,
-            }),
+/// The daemon was killed between writing the end and showing it.
+fn move_on(daemon: &Daemon, id: &JobId, record: &Record) {
+    match daemon.spool.move_on(id, record) {
+        Ok(_) => log::info!("{id}: had ended under an earlier daemon"),
+        Err(e) => log::error!("{id}: {e}"),
+    }
+}
+
+/// Sees to a try that an earlier daemon began.
+fn take_over(daemon: &Arc<Daemon>, id: &JobId, mut record: Record) -> io::Result<()> {
+    let queue = record.queue.clone().unwrap_or_default();
+    let leader = leader_of(daemon, id, &record).filter(|_| !Fault::NoAdoption.is_on());
+    let terms = daemon.config().terms(&queue, &record);
+    let attempt = record.attempt;
+    let now = clock::now();
+    // The time of one that has ended by itself is not up.
+    let alive = leader.filter(Stat::is_alive);
+    let ran = alive.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
+    let ticket = daemon.spool.ticket(
+        id,
+        &queue,
+        &record,
+        &unseen(&record),
+        now,
+        terms.backoff.rule().max,
+    );
+    let boot = &daemon.home.boot;
+    if let Some(stat) = leader {
+        record.proc = Some(Proc {
+            pid: stat.pid,
+            start: stat.start,
+            boot: boot.clone(),
         });
-        self.shared.enter(Arc::clone(&run));
-        self.feed(Event::Adopted {
-            ticket: Box::new(ticket),
-            attempt,
-            terms: Box::new(terms),
-            ran,
-        });
-        match leader {
-            Some(stat) => self.adopt(&run, stat)?,
-            None => {
-                log::info!("{id}: try {attempt} was interrupted");
-                self.feed(Event::Ended {
-                    id,
-                    exit: Exit::Lost,
-                    alone: Fault::NoAdoption.is_on(),
-                });
-            }
-        }
-        Ok(())
     }
-
-    /// The leader of a try that an earlier daemon began, if it lives, or nobody has reaped it yet.
-    fn leader(&self, id: &JobId, record: &Record) -> Option<Stat> {
-        if let Some(proc) = &record.proc {
-            let same = |stat: &Stat| stat.start == proc.start && proc.boot == self.shared.home.boot;
-            return procfs::stat(proc.pid).filter(same);
+    // A leader that is dead still names the session of what it left behind.
+    let noted = record.proc.as_ref().filter(|proc| proc.boot == *boot);
+    let pid = noted.map_or(0, |proc| proc.pid);
+    let run = Arc::new(Run {
+        id: id.clone(),
+        queue,
+        terms: terms.clone(),
+        pid,
+        adopted: leader.is_none_or(|stat| !is_ours(&stat)),
+        started: record
+            .started_at
+            .or_else(|| leader.map(|_| Wall(now.wall.0 - nanos(ran)))),
+        began: noted.map(|proc| began(proc.start)),
+        log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
+        cgroup: daemon.home.group(id),
+        bell: Arc::new(Bell::new()?),
+        orders: Mutex::default(),
+        put_back: AtomicU64::new(0),
+        facts: Mutex::new(Facts {
+            noted: true,
+            ..Facts::new(record)
+        }),
+    });
+    daemon.enter(Arc::clone(&run));
+    daemon.step(Event::Adopted {
+        ticket: Box::new(ticket),
+        attempt,
+        terms: Box::new(terms),
+        ran,
+    });
+    let leader = match leader {
+        Some(stat) => open(&run, stat)?,
+        None => {
+            log::info!("{id}: try {attempt} was interrupted");
+            None
         }
-        // The daemon was killed before the note: the environment tells the leader from what it has started.
-        let mark = sweep::mark(&self.shared.home.spool, id);
-        let all = procfs::all().unwrap_or_default();
-        all.into_iter().find(|stat| {
-            stat.session == stat.pid
-                && procfs::has_environment(stat.pid, &mark)
-                && procfs::has_environment(stat.pid, &[format!("{}={}", child::PID, stat.pid)])
-                && procfs::user_of(stat.pid) == Some(self.shared.home.account.uid)
-        })
+    };
+    if leader.is_some() {
+        log_limit::watch(daemon, &run);
     }
+    job::adopt(daemon, run, leader)
+}
 
-    /// Waits for a job that an earlier daemon started. An error means that we cannot, though it runs.
-    fn adopt(&mut self, run: &Arc<Run>, stat: Stat) -> io::Result<()> {
-        match stat.is_alive() {
-            true => log::info!("{}: still running as process {}", run.id, stat.pid),
-            false => log::info!("{}: ended as process {} meanwhile", run.id, stat.pid),
-        }
-        if is_ours(&stat) {
-            // Ours since an earlier image: reaped with what we inherit.
-            self.shared.children.enter(stat.pid, run.id.clone(), || {});
-        } else {
-            match PidFd::open(stat.pid) {
-                Ok(pidfd) => {
-                    children::wait_for_foreign(&self.shared, run, pidfd, stat.is_alive())?;
-                }
-                Err(e) if e.raw_os_error() == Some(libc::ESRCH) => {
-                    let (id, exit) = (run.id.clone(), Exit::Lost);
-                    self.feed(Event::Ended {
-                        id,
-                        exit,
-                        alone: false,
-                    });
-                    return Ok(());
-                }
-                Err(e) => return Err(e),
+/// A descriptor to wait for the leader by. `None` if it has vanished since it was seen.
+fn open(run: &Run, stat: Stat) -> io::Result<Option<Leader>> {
+    match stat.is_alive() {
+        true => log::info!("{}: still running as process {}", run.id, stat.pid),
+        false => log::info!("{}: ended as process {} meanwhile", run.id, stat.pid),
+    }
+    let parent = match is_ours(&stat) {
+        true => ChildOf::Process,
+        false => ChildOf::Other {
+            was_alive: stat.is_alive(),
+        },
+    };
+    match Leader::open(stat.pid, parent) {
+        Ok(leader) => Ok(Some(leader)),
+        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// The leader of a try that an earlier daemon began, if it lives, or nobody has reaped it yet.
+fn leader_of(daemon: &Daemon, id: &JobId, record: &Record) -> Option<Stat> {
+    if let Some(proc) = &record.proc {
+        let same = |stat: &Stat| stat.start == proc.start && proc.boot == daemon.home.boot;
+        return procfs::stat(proc.pid).filter(same);
+    }
+    // The daemon was killed before the note: the environment tells the leader from what it has started.
+    let mark = sweep::mark(&daemon.home.spool, id);
+    let all = procfs::all().unwrap_or_default();
+    all.into_iter().find(|stat| {
+        stat.session == stat.pid
+            && procfs::has_environment(stat.pid, &mark)
+            && procfs::has_environment(stat.pid, &[format!("{}={}", child::PID, stat.pid)])
+            && procfs::user_of(stat.pid) == Some(daemon.home.account.uid)
+    })
+}
+
+/// Processes hold the log of a job. If it runs, or has ended well and left them behind, that is as it should be; if its
+/// file was taken out of `active/` while no daemon was there to see it, they are ended now.
+pub fn found_held(daemon: &Arc<Daemon>, id: &JobId) {
+    if daemon.ask(|s| s.is_live(id)) {
+        return;
+    }
+    let (mut record, to) = match daemon.spool.get(id) {
+        Ok(Some(found)) => match found.at {
+            Where::Complete | Where::Failed if !found.record.is_over() => {
+                (found.record, MovedTo::Ended)
             }
-        }
-        self.watch_log(&run.id);
-        Ok(())
+            Where::Pending(_) if found.record.started_at.is_some() => {
+                (found.record, MovedTo::Pending)
+            }
+            Where::Held if found.record.started_at.is_some() => (found.record, MovedTo::Gone),
+            Where::Complete | Where::Failed | Where::Held | Where::Pending(_) | Where::Active => {
+                return;
+            }
+        },
+        Ok(None) => (Record::new(Work::Text(String::new())), MovedTo::Gone),
+        Err(e) => return log::error!("{id}: {e}"),
+    };
+    log::info!("{id}: its file was taken out of active/ while no daemon ran: ending it");
+    if record.started_at.is_none() {
+        // It was started, and killed daemons leave no note: the try counts.
+        record.attempt += 1;
+    }
+    match take_over(daemon, id, record) {
+        Ok(()) => daemon.step(Event::ActiveMoved { id: id.clone(), to }),
+        Err(e) => log::error!("{id}: {e}"),
     }
 }
 

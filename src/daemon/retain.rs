@@ -1,14 +1,12 @@
 //! Retention: forgetting finished records, oldest first, as the config says.
 
-use super::engine::Letter;
-use super::shared::Shared;
+use super::state::Daemon;
 use crate::core::id::JobId;
 use crate::core::time::{Boot, Now};
 use crate::core::units::brief_span;
 use crate::os::clock;
 use crate::spool::Finished;
 use std::io;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 /// A clock that is further ahead of the newest record than this is doubted.
@@ -65,56 +63,56 @@ impl Doubt {
 }
 
 /// Removes what is older than `keep`, more than `keep_count`, or beyond `keep_bytes`.
-pub fn retain(shared: &Shared) {
-    if let Err(e) = try_retain(shared) {
+pub fn retain(daemon: &Daemon, doubt: &mut Doubt) {
+    if let Err(e) = try_retain(daemon, doubt) {
         log::error!("retention: {e}");
     }
 }
 
 /// Removes the logs whose records were removed while no daemon was there to see it: a log lives as long as its
-/// record is in the spool.
-pub fn orphans(shared: &Shared) {
-    if let Err(e) = shared.spool.separate_twins() {
+/// record is in the spool. Gives the jobs whose logs are held by processes.
+pub fn orphans(daemon: &Daemon) -> Vec<JobId> {
+    let spool = &daemon.spool;
+    if let Err(e) = spool.separate_twins() {
         log::error!("names that have ended both ways: {e}");
     }
-    if let Err(e) = shared.spool.remove_unanswered(clock::wall()) {
+    if let Err(e) = spool.remove_unanswered(clock::wall()) {
         log::error!("tmp/: {e}");
     }
-    let ids = match shared.spool.ids_of_logs() {
-        Ok(ids) => ids,
-        Err(e) => return log::error!("log/: {e}"),
-    };
-    for id in ids {
-        if shared.spool.log_is_held(&id) {
-            shared.mail.send(Letter::Held(id));
-        } else if let Err(e) = shared.spool.clear_after(&id) {
+    let ids = spool.ids_of_logs();
+    let ids = ids.inspect_err(|e| log::error!("log/: {e}"));
+    let (held, free) = ids
+        .unwrap_or_default()
+        .into_iter()
+        .partition(|id| spool.log_is_held(id));
+    let free: Vec<JobId> = free;
+    for id in free {
+        if let Err(e) = spool.clear_after(&id) {
             log::error!("{id}: {e}");
         }
     }
+    held
 }
 
 /// Removes what belonged to a job that is gone, unless processes of it still write there.
-pub fn forget_belongings(shared: &Shared, id: &JobId) {
-    if shared.spool.log_is_held(id) {
+pub fn forget_belongings(daemon: &Daemon, id: &JobId) {
+    if daemon.spool.log_is_held(id) {
         return;
     }
-    if let Err(e) = shared.spool.remove_belongings(id) {
+    if let Err(e) = daemon.spool.remove_belongings(id) {
         log::error!("{id}: {e}");
     }
 }
 
-fn try_retain(shared: &Shared) -> io::Result<()> {
-    let config = shared.config();
+fn try_retain(daemon: &Daemon, doubt: &mut Doubt) -> io::Result<()> {
+    let config = daemon.config();
     if config.keep.is_none() && config.keep_count.is_none() && config.keep_bytes.is_none() {
         return Ok(());
     }
-    let mut all = shared.spool.finished(config.keep_bytes.is_some())?;
+    let mut all = daemon.spool.finished(config.keep_bytes.is_some())?;
     all.sort_by_key(|old| std::cmp::Reverse(old.finished));
     let now = clock::now();
-    let keep = config.keep.filter(|_| {
-        let mut doubt = shared.doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        doubt.allows(now, &all)
-    });
+    let keep = config.keep.filter(|_| doubt.allows(now, &all));
     let (mut count, mut bytes, mut removed) = (0u64, 0u64, 0u64);
     for old in all {
         count += 1;
@@ -123,7 +121,7 @@ fn try_retain(shared: &Shared) -> io::Result<()> {
         let too_many = config.keep_count.is_some_and(|most| count > most);
         let too_much = config.keep_bytes.is_some_and(|most| bytes > most);
         if too_old || too_many || too_much {
-            shared.spool.remove_finished(&old.id, &old.place)?;
+            daemon.spool.remove_finished(&old.id, &old.place)?;
             removed += 1;
         }
     }

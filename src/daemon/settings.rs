@@ -1,15 +1,16 @@
 //! The live config: read at start, and again whenever the file changes or SIGHUP says so.
 
-use super::engine::Engine;
+use super::watcher::WatcherThread;
 use super::{Options, ServeError, doing};
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
+use crate::os::clock;
 use crate::os::written::{self, Written};
 use crate::spool::{self, Place, Spool, SpoolLock};
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Reads and checks the config; waits for who is just writing it.
@@ -107,28 +108,30 @@ pub fn policy(options: &Options, config: &Arc<Config>, pauses: &Pauses) -> Polic
 /// An event says that a file was closed a moment before the kernel counts it as closed.
 const IS_CLOSED_AFTER: Duration = Duration::from_millis(100);
 
-impl Engine {
+impl WatcherThread {
     /// The config file in the spool has changed, or may have. While somebody writes it, it is left alone: the event
     /// that it was closed is still to come, or has come too early.
     pub(super) fn config_changed(&mut self) {
-        self.later.retain(|_, (place, _)| *place != Place::Root);
+        self.daemon.agenda.forget(&Place::Root);
         if !self.reload() {
-            let at = self.now().boot.after(IS_CLOSED_AFTER);
-            self.judge_later(at, Place::Root, b"config.json".to_vec());
+            let at = clock::now().boot.after(IS_CLOSED_AFTER);
+            self.daemon
+                .agenda
+                .judge_later(at, Place::Root, b"config.json".to_vec());
         }
     }
 
     /// Takes in the config file as it is now; one that is not valid changes nothing. False if somebody is just writing
     /// it.
     pub(super) fn reload(&mut self) -> bool {
-        let path = self.options.config_path();
-        let read = match written::read(&path, |text| self.options.read_config(text)) {
+        let path = self.daemon.options.config_path();
+        let read = match written::read(&path, |text| self.daemon.options.read_config(text)) {
             Ok(Written::Valid(config)) => Ok(config),
             Ok(Written::Invalid(why)) => {
                 Err(ServeError::Config(format!("{}: {why}", path.display())))
             }
             Ok(Written::Unfinished(_)) => return false,
-            Err(e) => self.options.without_file(e),
+            Err(e) => self.daemon.options.without_file(e),
         };
         match read {
             Ok(config) => self.put_in_force(config),
@@ -138,36 +141,34 @@ impl Engine {
     }
 
     fn put_in_force(&mut self, config: Config) {
-        let config = Arc::new(config);
-        let mut current = self
-            .shared
-            .config
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        if **current == *config {
+        if !self.daemon.replace_config(Arc::new(config)) {
             return;
         }
-        *current = config;
-        drop(current);
-        self.look_at_space_now();
+        self.daemon.look_at_room_now();
         self.configure();
-        self.plan_retention();
-        log::info!("config: read {}", self.options.config_path().display());
+        if self.daemon.options.single.is_none() {
+            self.daemon.agenda.retain_now();
+        }
+        log::info!(
+            "config: read {}",
+            self.daemon.options.config_path().display()
+        );
     }
 
     /// Tells the scheduler of the settings and the pauses as they are now.
     fn configure(&mut self) {
-        let policy = policy(&self.options, &self.shared.config(), &self.pauses);
-        self.feed(Event::Configured(Box::new(policy)));
+        let daemon = &self.daemon;
+        let policy = policy(&daemon.options, &daemon.config(), &self.pauses);
+        daemon.step(Event::Configured(Box::new(policy)));
     }
 
     /// Takes in whether `pending/` or a queue has the file of a pause now.
     pub(super) fn look_at_pause(&mut self, place: &Place) {
-        let is_paused = match self.shared.spool.has_pause(place) {
+        let is_paused = match self.daemon.spool.has_pause(place) {
             Ok(is_paused) => is_paused,
             Err(e) => {
-                log::error!("{}: {e}", self.shared.spool.path_of(place).display());
-                return self.rescan_soon();
+                log::error!("{}: {e}", self.daemon.spool.path_of(place).display());
+                return self.daemon.agenda.rescan_soon();
             }
         };
         let pauses = &mut self.pauses;
@@ -178,7 +179,7 @@ impl Engine {
         };
         if changed {
             let word = if is_paused { "paused" } else { "resumed" };
-            log::info!("{}: {word}", self.shared.spool.path_of(place).display());
+            log::info!("{}: {word}", self.daemon.spool.path_of(place).display());
             self.configure();
         }
     }

@@ -1,11 +1,10 @@
 //! Ending what a job's leader left behind: background processes, sessions of their own, double forks.
 
-use super::committer;
-use super::engine::Letter;
-use super::shared::{Book, Run, Shared};
+use super::record;
+use super::run::{Facts, Run};
+use super::state::Daemon;
 use crate::core::id::JobId;
 use crate::core::process::{Proc, Stop};
-use crate::core::scheduler::Event;
 use crate::os::cgroup::Cgroup;
 use crate::os::fault::Fault;
 use crate::os::procfs::{self, Stat};
@@ -17,25 +16,25 @@ use std::time::Duration;
 /// How long a process that was killed may take to die and to let go of its locks.
 const DYING: Duration = Duration::from_secs(1);
 
-/// Ends every process of the job, by force after `grace`; reports when none is left.
-pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
-    let Some(run) = shared.run(id) else { return };
+/// Ends every process of the job, by force after `grace`; returns when none is left.
+pub fn sweep(daemon: &Daemon, run: &Run, grace: Duration) {
+    let id = &run.id;
     let began = clock::now().boot;
     let mut how = Stop::Term;
     let mut told = Vec::new();
     let mut pause = Duration::from_millis(2);
     loop {
-        match left(shared, &run) {
+        match left(daemon, run) {
             Ok(None) => break,
             Ok(Some(left)) => {
                 let took = clock::now().boot.since(began);
                 if took >= grace {
                     how = Stop::Kill;
-                    kill_group(&run);
+                    kill_group(run);
                 }
                 let refused = tell(id, &left, how, &mut told);
                 if took >= grace + DYING && (refused.is_some() || left.is_empty()) {
-                    report_stuck(shared, &run, refused);
+                    report_stuck(daemon, run, refused);
                 }
             }
             // Descriptors may be short. That nothing is left must be known.
@@ -44,9 +43,6 @@ pub fn sweep(shared: &Shared, id: &JobId, grace: Duration) {
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
     }
-    shared
-        .mail
-        .send(Letter::Event(Event::Swept { id: id.clone() }));
 }
 
 /// Signals these processes: with TERM once each, with KILL as long as it takes. Gives one that may not be signalled.
@@ -65,23 +61,23 @@ fn tell(id: &JobId, left: &[Stat], how: Stop, told: &mut Vec<i32>) -> Option<i32
 }
 
 /// Says in the log and in the record, once, that what is left of the job cannot be ended.
-fn report_stuck(shared: &Shared, run: &Run, refused: Option<i32>) {
-    let mut book = run.book();
-    if mark_stuck(shared, run, &mut book, refused) {
-        committer::write_note(shared, run, &mut book);
-        drop(book);
+fn report_stuck(daemon: &Daemon, run: &Run, refused: Option<i32>) {
+    let mut facts = run.facts();
+    if mark_stuck(daemon, run, &mut facts, refused) {
+        record::write_note(daemon, run, &mut facts);
+        drop(facts);
         // The daemon may be waiting for this job alone.
-        shared.mail.ring();
+        daemon.tell_of_change();
     }
 }
 
 /// Notes and logs that the job cannot be ended: this process of it may not be signalled, or one that holds its log
 /// cannot even be seen. False when that is known already.
-pub fn mark_stuck(shared: &Shared, run: &Run, book: &mut Book, refused: Option<i32>) -> bool {
-    if book.stuck.is_some() {
+pub fn mark_stuck(daemon: &Daemon, run: &Run, facts: &mut Facts, refused: Option<i32>) -> bool {
+    if facts.stuck.is_some() {
         return false;
     }
-    let us = shared.home.account.uid;
+    let us = daemon.home.account.uid;
     let why = match refused {
         Some(pid) => {
             let user = procfs::user_of(pid);
@@ -97,48 +93,50 @@ pub fn mark_stuck(shared: &Shared, run: &Run, book: &mut Book, refused: Option<i
         ),
     };
     log::error!("{}: {why}", run.id);
-    book.stuck = Some(why);
+    facts.stuck = Some(why);
     true
 }
 
 /// Notes who belongs to the job while its leader still holds the tree together: once it is gone, a process that
 /// hid its mark can no longer be told from others'.
-pub fn remember(shared: &Shared, run: &Run) {
-    if let Ok(tree) = members(shared, run) {
-        run.remember(tree.iter().map(|stat| (stat.pid, stat.start)).collect());
+pub fn remember(daemon: &Daemon, run: &Run) {
+    if let Ok(tree) = members(daemon, run) {
+        run.facts().tree = tree.iter().map(|stat| (stat.pid, stat.start)).collect();
     }
 }
 
 /// The live processes of the job, or if there are none, those that hold its log; `None` when it is free.
-fn left(shared: &Shared, run: &Run) -> io::Result<Option<Vec<Stat>>> {
-    let members = members(shared, run)?;
+fn left(daemon: &Daemon, run: &Run) -> io::Result<Option<Vec<Stat>>> {
+    let members = members(daemon, run)?;
     if !members.is_empty() {
         return Ok(Some(members));
     }
-    if !shared.spool.log_is_held(&run.id) {
+    if !daemon.spool.log_is_held(&run.id) {
         return Ok(None);
     }
-    holders(shared, &run.id).map(Some)
+    holders(daemon, &run.id).map(Some)
 }
 
 /// The live processes that belong to this run of the job: in its leader's session or group, in its control group, or
 /// with its mark in the environment they were started with, or descended from such. Those of an earlier run of its name
 /// have the mark and the control group too; one that ended well may have left them behind for good.
-fn members(shared: &Shared, run: &Run) -> io::Result<Vec<Stat>> {
+fn members(daemon: &Daemon, run: &Run) -> io::Result<Vec<Stat>> {
     if Fault::NoSweep.is_on() {
         return Ok(Vec::new());
     }
     let all = procfs::all()?;
     let us = i32::try_from(std::process::id()).unwrap_or(0);
-    let mark = mark(&shared.home.spool, &run.id);
-    let leader = run.book().record.proc.clone();
+    let mark = mark(&daemon.home.spool, &run.id);
+    let (leader, known) = {
+        let facts = run.facts();
+        (facts.record.proc.clone(), facts.tree.clone())
+    };
     let session = session(run, leader.as_ref());
     // After a crash the clock of processes may be another than that of the note (time_namespaces(7)).
     let since = leader
         .filter(|_| !run.adopted)
         .map_or(0, |leader| leader.start);
-    let user = shared.home.account.uid;
-    let known = run.tree();
+    let user = daemon.home.account.uid;
     let confined = run.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes);
     let tree = Tree::new(&all, us);
     let belongs = |stat: &&Stat| {
@@ -220,8 +218,8 @@ pub fn kill_group(run: &Run) -> bool {
 
 /// The live processes that hold the lock on the job's log: a process that took the mark out of its environment, left
 /// the session and lost its parent is still found by that.
-fn holders(shared: &Shared, id: &JobId) -> io::Result<Vec<Stat>> {
-    let (device, inode) = shared.spool.identify_log(id)?;
+fn holders(daemon: &Daemon, id: &JobId) -> io::Result<Vec<Stat>> {
+    let (device, inode) = daemon.spool.identify_log(id)?;
     let us = i32::try_from(std::process::id()).unwrap_or(0);
     let mut all = procfs::all()?;
     all.retain(|stat| stat.pid != us && procfs::has_locked(stat.pid, device, inode));

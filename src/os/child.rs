@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -57,10 +57,11 @@ const STACK: usize = 16 * 1024;
 #[repr(align(16))]
 struct Stack([MaybeUninit<u8>; STACK]);
 
-/// Starts the child as leader of a new session, with the default actions of signals and none blocked. Gives its pid.
+/// Starts the child as leader of a new session, with the default actions of signals and none blocked. Gives its pid, and a
+/// descriptor of the process (pidfd_open(2)).
 ///
 /// Errors are those of clone(2), setsid(2), chdir(2), dup2(2) and execve(2).
-pub fn start(plan: &Plan<'_>) -> io::Result<i32> {
+pub fn start(plan: &Plan<'_>) -> io::Result<(i32, OwnedFd)> {
     let mut pid = [0; PID_LENGTH];
     pid[..PID.len()].copy_from_slice(PID.as_bytes());
     pid[PID.len()] = b'=';
@@ -77,19 +78,26 @@ pub fn start(plan: &Plan<'_>) -> io::Result<i32> {
     let top = stack.0.as_mut_ptr_range().end;
     // A handler must not run in the child, which shares our memory, before it has the default actions.
     let mask = block_all();
+    let mut pidfd: c_int = -1;
     // SAFETY: the child runs `become_job` with `shared`, on `stack`, which nothing else uses. Both live until the child
     // has become another program or ended, because this thread is suspended until then (CLONE_VFORK).
     let pid = unsafe {
         libc::clone(
             become_job,
             top.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD,
+            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
             (&raw const shared).cast_mut().cast(),
+            &raw mut pidfd,
         )
     };
-    let started = match (pid, shared.error.load(Ordering::Relaxed)) {
-        (..0, _) => Err(io::Error::last_os_error()),
-        (_, 0) => Ok(pid),
+    let cloned = match pid {
+        ..0 => Err(io::Error::last_os_error()),
+        // SAFETY: with CLONE_PIDFD a clone that succeeds gives a new descriptor, which nobody else has.
+        _ => Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
+    };
+    let started = match (cloned, shared.error.load(Ordering::Relaxed)) {
+        (Err(e), _) => Err(e),
+        (Ok(child), 0) => Ok(child),
         (_, error) => {
             // SAFETY: no status is asked for. The child ends at once; signals are blocked, so that none interrupts
             // this.

@@ -23,18 +23,6 @@ impl Poller {
             .add(fd, EpollEvent::new(EpollFlags::EPOLLIN, number))?)
     }
 
-    /// Adds a descriptor that is reported only when it is [armed](Self::arm).
-    pub fn add_armed(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
-        Ok(self.0.add(fd, EpollEvent::new(flags, number))?)
-    }
-
-    /// Lets a descriptor be reported once more.
-    pub fn arm(&self, fd: impl AsFd, number: u64) -> io::Result<()> {
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT;
-        Ok(self.0.modify(fd, &mut EpollEvent::new(flags, number))?)
-    }
-
     /// Removes a descriptor.
     pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
         Ok(self.0.delete(fd)?)

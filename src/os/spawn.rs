@@ -1,11 +1,15 @@
 //! Starting programs, and the descriptors that they get or do not get.
 
+use super::wait::PidFd;
 use super::{child, spawning};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+/// The binary that is running, even when its file was replaced.
+pub const OWN_BINARY: &str = "/proc/self/exe";
 
 /// A program that is ready to start.
 #[derive(Debug)]
@@ -33,21 +37,22 @@ impl Launch {
         })
     }
 
-    /// Starts the program with these descriptors; see [`child::start`]. Gives its pid.
+    /// Starts the program with these descriptors; see [`child::start`]. Gives its pid, and a descriptor to wait for it by.
     pub fn start(
         &self,
         stdin: BorrowedFd<'_>,
         stdout: BorrowedFd<'_>,
         stderr: BorrowedFd<'_>,
-    ) -> io::Result<i32> {
+    ) -> io::Result<(i32, PidFd)> {
         let _spawn = spawning::begin();
-        child::start(&child::Plan {
+        let (pid, pidfd) = child::start(&child::Plan {
             program: &self.program,
             argv: &self.argv,
             env: &self.env,
             cwd: &self.cwd,
             descriptors: [stdin, stdout, stderr],
-        })
+        })?;
+        Ok((pid, PidFd::from(pidfd)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Waiting for children and for other processes.
 
+use super::poll::Bell;
 use crate::core::process::Exit;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
@@ -48,11 +50,6 @@ pub fn end_of(pid: i32) -> io::Result<ChildEnd> {
 pub fn next_own_end() -> io::Result<Option<ChildEnd>> {
     let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG | libc::__WNOTHREAD;
     waitid(libc::P_ALL, 0, options)
-}
-
-/// True if [`next_own_end`] would give one.
-pub fn has_own_end() -> bool {
-    next_own_end().is_ok_and(|end| end.is_some())
 }
 
 /// A descriptor that is readable when a child has ended: SIGCHLD, which the calling thread and the threads that it
@@ -153,23 +150,19 @@ impl PidFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// Waits until the process has ended, or the bell rings. True if it has ended.
+    pub fn wait_or(&self, bell: &Bell) -> bool {
+        let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut both = [wanted(self.0.as_fd()), wanted(bell.as_fd())];
+        while !poll(&mut both, PollTimeout::NONE).is_ok_and(|n| n > 0) {}
+        both[0].any().unwrap_or(true)
+    }
+
     /// Waits until the process has ended, or this long. True if it has ended.
     pub fn wait_for(&self, longest: Duration) -> bool {
         let timeout = u16::try_from(longest.as_millis()).unwrap_or(u16::MAX);
-        let mut wanted = [nix::poll::PollFd::new(
-            self.0.as_fd(),
-            nix::poll::PollFlags::POLLIN,
-        )];
-        nix::poll::poll(&mut wanted, timeout).is_ok_and(|n| n > 0)
-    }
-
-    /// Waits until the process has ended.
-    pub fn wait(&self) {
-        let mut wanted = [nix::poll::PollFd::new(
-            self.0.as_fd(),
-            nix::poll::PollFlags::POLLIN,
-        )];
-        while !nix::poll::poll(&mut wanted, nix::poll::PollTimeout::NONE).is_ok_and(|n| n > 0) {}
+        let mut wanted = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        poll(&mut wanted, timeout).is_ok_and(|n| n > 0)
     }
 
     /// How the process ended, if the kernel tells (PIDFD_GET_INFO with PIDFD_INFO_EXIT, Linux 6.15). Of a process that
@@ -202,6 +195,12 @@ pub fn exit_of(status: i32) -> Exit {
         Exit::Code(libc::WEXITSTATUS(status))
     } else {
         Exit::Signal(libc::WTERMSIG(status))
+    }
+}
+
+impl From<OwnedFd> for PidFd {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Process ids that are given out again. This needs root, for a namespace in which the next id can be chosen.
+//! Numbers of processes that were given away again. Needs root, for a space of numbers where the next one can be chosen.
 
 use crate::spool::{Spool, wait_for};
 use crate::tools::Gate;
@@ -6,7 +6,7 @@ use serde_json::json;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-/// A daemon in a PID namespace of its own; all processes in it are killed when this is dropped.
+/// A daemon in a PID namespace of its own; all in there is killed when this is dropped.
 struct Space(Child);
 
 impl Space {
@@ -30,7 +30,7 @@ impl Space {
         Some(space)
     }
 
-    /// Makes the next process in the namespace get the id after this one.
+    /// Has the next process in the namespace get the number after this one.
     fn count_from(&self, last: i64) {
         let pid = self.0.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -71,12 +71,15 @@ fn a_job_with_the_number_of_a_dead_leader_is_not_part_of_what_that_left() {
         up.display(),
         left.wait()
     );
+    // Leaves numbers behind that are free.
+    spool.drop_file("before", "true");
+    spool.wait_record("complete/before");
     spool.drop_json("7", &json!({"command": line, "tries": 1, "grace": "1m"}));
     spool.wait_daemon_log("is left behind: Term");
     let leader = pid_of("leader");
-    // The daemon may start a thread for the job, which takes an id, too.
+    // The job's thread takes a number first. The one before the leader's is taken, by the thread of job 7, which sweeps.
     let same = (0..30).find(|n| {
-        space.count_from(leader - 1 - n % 2);
+        space.count_from(leader - 3 + n % 3);
         let name = format!("job{n}");
         let note = spool.beside(&name);
         spool.drop_file(

@@ -17,8 +17,8 @@ mod types;
 
 pub use super::process::{Exit, Stop};
 pub use types::{
-    Action, CommittedTo, Counts, Event, MovedTo, Need, Parent, ParentState, Policy, Refusal,
-    Rejection, Slot, Stamp, Ticket,
+    Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, Parent, ParentState, Policy,
+    Refusal, Rejection, Slot, Stamp, Ticket,
 };
 
 use super::id::{JobId, QueueName};
@@ -191,24 +191,27 @@ impl Scheduler {
         (!job.is_live() && self.queues[job.queue].name == *queue).then(|| job.stamp())
     }
 
-    /// True when a newer file of this live job's name waits in this queue's directory.
-    pub fn has_successor(&self, id: &JobId, queue: &QueueName) -> bool {
-        let live = self.table.find_live(id);
-        live.and_then(|live| live.successor.as_ref()) == Some(queue)
+    /// The belief about a job, and the queue in whose directory a file of its name waits, if one does: for a live job
+    /// a newer one.
+    pub fn believes(&self, id: &JobId) -> (Belief, Option<QueueName>) {
+        let Some(ix) = self.table.find(id) else {
+            return (Belief::Unknown, None);
+        };
+        let Some(live) = self.table.find_live(id) else {
+            return (Belief::Waiting, Some(self.queue_of(ix).clone()));
+        };
+        let belief = match live.stage {
+            Stage::Starting { .. } => Belief::Starting,
+            Stage::Running(_) => Belief::Running,
+            Stage::Ending => Belief::Ending,
+        };
+        (belief, live.successor.clone())
     }
 
-    /// True while the job runs and pirn leaves its file in `active/`. During a start and at the end, pirn itself may
-    /// move the file.
-    pub fn is_started(&self, id: &JobId) -> bool {
-        let live = self.table.find_live(id);
-        live.is_some_and(|live| matches!(live.stage, Stage::Running(_)))
-    }
-
-    /// True while the end of the job's try is being recorded. Its file may be in its new place already, and a user may
-    /// have moved it on.
-    pub fn is_ending(&self, id: &JobId) -> bool {
-        let live = self.table.find_live(id);
-        live.is_some_and(|live| matches!(live.stage, Stage::Ending))
+    /// True while a start was not answered yet.
+    pub fn is_starting(&self) -> bool {
+        self.table
+            .any_live(|stage| matches!(stage, Stage::Starting { .. }))
     }
 
     /// True while the job is being started, runs or is being recorded.

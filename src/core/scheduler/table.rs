@@ -372,6 +372,11 @@ impl Table {
         })
     }
 
+    /// True if a live job is in such a stage.
+    pub fn any_live(&self, is_such: impl Fn(&Stage) -> bool) -> bool {
+        self.live.values().any(|live| is_such(&live.stage))
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter().filter(|job| !job.is_free())
     }

@@ -349,3 +349,18 @@ pub enum Rejection {
     /// A newer file of its name waits in this queue.
     Newer(QueueName),
 }
+
+/// The scheduler's belief about a job, as far as it matters for where the job's file should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Belief {
+    /// The job is not known.
+    Unknown,
+    /// Its file waits in a queue.
+    Waiting,
+    /// It is being claimed and started: its thread moves the file from its queue to `active/`, and perhaps back.
+    Starting,
+    /// Its file is in `active/`, and no thread is about to move it.
+    Running,
+    /// Its end is being recorded: its thread moves the file out of `active/`.
+    Ending,
+}

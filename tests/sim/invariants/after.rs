@@ -2,6 +2,7 @@
 
 use super::{Belief, Checked, Checker, Life};
 use crate::faults::Subject;
+use pirn::core::scheduler;
 use pirn::core::time::{Boot, Now, Wall};
 
 /// The scheduler's bound on jobs that wait for the disk.
@@ -95,10 +96,8 @@ impl Checker {
             let answers = (
                 scheduler.waiting(id, &b.ticket.queue) == stamp,
                 scheduler.is_live(id) != b.waits(),
-                scheduler.is_started(id) == b.has_started(),
-                b.successor
-                    .iter()
-                    .all(|queue| scheduler.has_successor(id, queue)),
+                (scheduler.believes(id).0 == scheduler::Belief::Running) == b.has_started(),
+                b.waits() || scheduler.believes(id).1 == b.successor,
                 scheduler.knows(id),
                 b.ticket
                     .parents

@@ -1,0 +1,199 @@
+//! What the watcher is to look at when no event tells of it, and when.
+
+use crate::core::time::Boot;
+use crate::os::clock::{self, Timer};
+use crate::spool::Place;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Everything is looked at again this often, should an event ever have been missed.
+const RESCAN_EVERY: Duration = Duration::from_secs(600);
+
+/// How often retention runs.
+const RETAIN_EVERY: Duration = Duration::from_secs(3600);
+
+/// How soon what failed is tried again.
+pub const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a file that was written where it is must have been left alone: install(1) and others close it first, and
+/// then set its mode by its name, which fails if the job has begun (measured: one in seven, on a busy machine).
+const SETTLES_AFTER: Duration = Duration::from_millis(50);
+
+/// Names and times, with the timer that wakes the watcher for the next of them. Any thread may add to it.
+#[derive(Debug)]
+pub struct Agenda(Mutex<Dates>);
+
+#[derive(Debug)]
+struct Dates {
+    timer: Timer,
+    /// Names to judge again, by when.
+    later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
+    /// Files that were written where they are, in the order in which they are to be judged.
+    settling: VecDeque<(Boot, Place, Vec<u8>)>,
+    /// Of several times for a settling name, the last one counts.
+    last: HashMap<(Place, Vec<u8>), Boot>,
+    rescan_at: Option<Boot>,
+    retain_at: Option<Boot>,
+    room_at: Option<Boot>,
+}
+
+/// A name whose time has come.
+#[derive(Debug)]
+pub enum Due {
+    /// It was written where it is, and has been left alone since.
+    Settled(Place, Vec<u8>),
+    /// It is to be judged again.
+    Again(Place, Vec<u8>),
+}
+
+impl Agenda {
+    /// Nothing is to be looked at.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Mutex::new(Dates {
+            timer: Timer::boot()?,
+            later: BTreeMap::new(),
+            settling: VecDeque::new(),
+            last: HashMap::new(),
+            rescan_at: None,
+            retain_at: None,
+            room_at: None,
+        })))
+    }
+
+    fn dates(&self) -> MutexGuard<'_, Dates> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the dates, and sees to it that the watcher wakes in time.
+    fn plan(&self, change: impl FnOnce(&mut Dates)) {
+        let mut dates = self.dates();
+        change(&mut dates);
+        let next = dates.next();
+        if let Err(e) = dates.timer.set(next.map(|at| at.0)) {
+            log::error!("timerfd: {e}");
+        }
+    }
+
+    /// Calls `with` with the timer.
+    pub fn with_timer<T>(&self, with: impl FnOnce(&mut Timer) -> T) -> T {
+        with(&mut self.dates().timer)
+    }
+
+    /// The timer has fired: it is set anew.
+    pub fn acknowledge(&self) {
+        self.dates().timer.acknowledge();
+        self.plan(|_| {});
+    }
+
+    /// Judges a name again at this time.
+    pub fn judge_later(&self, at: Boot, place: Place, name: Vec<u8>) {
+        self.plan(|dates| {
+            let mut tie = 0;
+            while dates.later.contains_key(&(at, tie)) {
+                tie += 1;
+            }
+            let known = |(p, n): &(Place, Vec<u8>)| *p == place && *n == name;
+            if !dates.later.values().any(known) {
+                dates.later.insert((at, tie), (place, name));
+            }
+        });
+    }
+
+    /// Forgets the names of a directory that were to be judged again.
+    pub fn forget(&self, place: &Place) {
+        self.dates().later.retain(|_, (p, _)| p != place);
+    }
+
+    /// Judges a file that was written where it is, once it has been left alone.
+    pub fn let_settle(&self, place: &Place, name: &[u8]) {
+        let at = clock::now().boot.after(SETTLES_AFTER);
+        self.plan(|dates| {
+            dates.last.insert((place.clone(), name.to_vec()), at);
+            dates.settling.push_back((at, place.clone(), name.to_vec()));
+        });
+    }
+
+    /// True when no name is to be judged.
+    pub fn has_no_names(&self) -> bool {
+        let dates = self.dates();
+        dates.later.is_empty() && dates.settling.is_empty()
+    }
+
+    /// Takes a name whose time has come by now.
+    pub fn take_due(&self, now: Boot) -> Option<Due> {
+        let mut dates = self.dates();
+        if let Some((place, name)) = dates.take_settled(now) {
+            return Some(Due::Settled(place, name));
+        }
+        let entry = dates.later.first_entry()?;
+        (entry.key().0 <= now).then(|| {
+            let (place, name) = entry.remove();
+            Due::Again(place, name)
+        })
+    }
+
+    /// Plans the next time at which all is looked at: after the usual while.
+    pub fn rescan_as_usual(&self) {
+        self.plan(|dates| dates.rescan_at = Some(clock::now().boot.after(RESCAN_EVERY)));
+    }
+
+    /// Something could not be looked at (no descriptors left, perhaps): all is looked at again soon.
+    pub fn rescan_soon(&self) {
+        let soon = clock::now().boot.after(RETRY_AFTER);
+        self.plan(|dates| dates.rescan_at = dates.rescan_at.map(|at| at.min(soon)));
+    }
+
+    /// True, once, when all is to be looked at.
+    pub fn is_rescan_due(&self, now: Boot) -> bool {
+        self.dates().rescan_at.take_if(|at| *at <= now).is_some()
+    }
+
+    /// Retention runs now, and then every hour.
+    pub fn retain_now(&self) {
+        self.plan(|dates| dates.retain_at = Some(clock::now().boot));
+    }
+
+    /// Retention runs within a second, if it runs at all.
+    pub fn retain_soon(&self) {
+        let soon = clock::now().boot.after(Duration::from_secs(1));
+        self.plan(|dates| dates.retain_at = dates.retain_at.map(|at| at.min(soon)));
+    }
+
+    /// True when retention is to run; its next time is planned then.
+    pub fn is_retention_due(&self, now: Boot) -> bool {
+        let is_due = self.dates().retain_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.plan(|dates| dates.retain_at = Some(now.after(RETAIN_EVERY)));
+        }
+        is_due
+    }
+
+    /// Whether there is room again is to be looked at then; `None`, if there is.
+    pub fn look_for_room(&self, at: Option<Boot>) {
+        self.plan(|dates| dates.room_at = at);
+    }
+}
+
+impl Dates {
+    fn next(&self) -> Option<Boot> {
+        let later = self.later.keys().next().map(|(at, _)| *at);
+        let settled = self.settling.front().map(|(at, _, _)| *at);
+        let periodic = [self.rescan_at, self.retain_at, self.room_at];
+        let named = [later, settled];
+        named.into_iter().chain(periodic).flatten().min()
+    }
+
+    fn take_settled(&mut self, now: Boot) -> Option<(Place, Vec<u8>)> {
+        while self.settling.front().is_some_and(|(at, _, _)| *at <= now) {
+            let (at, place, name) = self.settling.pop_front()?;
+            let key = (place, name);
+            if self.last.get(&key) == Some(&at) {
+                self.last.remove(&key);
+                return Some(key);
+            }
+        }
+        None
+    }
+}

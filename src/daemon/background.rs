@@ -1,0 +1,109 @@
+//! The background thread.
+
+use super::chores::Chore;
+use super::proof::Proven;
+use super::recover::found_held;
+use super::retain::{self, Doubt};
+use super::state::Daemon;
+use crate::core::id::JobId;
+use crate::core::record::Reason;
+use crate::core::scheduler::Belief;
+use crate::os::{clock, thread};
+use crate::spool::{Place, Where};
+use std::io;
+use std::sync::Arc;
+
+/// Starts the thread.
+pub fn start(daemon: &Arc<Daemon>) -> io::Result<()> {
+    let daemon = Arc::clone(daemon);
+    let mut doubt = Doubt::new(clock::now());
+    thread::spawn("chores", move || {
+        loop {
+            let proven = perform(&daemon, &mut doubt, daemon.chores.next());
+            if daemon.chores.has_done(proven) {
+                // It may be time to exit, or to become a new binary.
+                daemon.bell.ring();
+            }
+        }
+    })
+    .map(drop)
+}
+
+fn perform(
+    daemon: &Arc<Daemon>,
+    doubt: &mut Doubt,
+    chore: Chore,
+) -> Option<Result<Proven, String>> {
+    match chore {
+        Chore::ByHand(id) => by_hand(daemon, &id),
+        Chore::Retain => retain::retain(daemon, doubt),
+        Chore::Orphans => {
+            for id in retain::orphans(daemon) {
+                found_held(daemon, &id);
+            }
+        }
+        Chore::Held(id) => found_held(daemon, &id),
+        Chore::Unended => {
+            for id in daemon.spool.unended() {
+                // One that still runs gets its end when its processes have met theirs.
+                if daemon.run(&id).is_none() {
+                    by_hand(daemon, &id);
+                }
+            }
+        }
+        Chore::Prove(proof) => return Some(proof.run()),
+    }
+    None
+}
+
+/// A job left its queue, or its file was put somewhere by hand: writes its end if it is in `failed/` or
+/// `complete/` without one, and forgets its log if it is nowhere.
+fn by_hand(daemon: &Arc<Daemon>, id: &JobId) {
+    let belief = daemon.ask(|s| s.believes(id).0);
+    let at = match daemon.spool.find(id) {
+        // A note was written where a user has put its file: it still runs.
+        Ok(Some(Where::Failed | Where::Complete)) if belief == Belief::Running => return,
+        Ok(Some(at @ (Where::Failed | Where::Complete))) => at,
+        Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) => return,
+        Ok(None) => match belief {
+            Belief::Unknown | Belief::Ending => return retain::forget_belongings(daemon, id),
+            // It was on its way from one place to another.
+            Belief::Waiting | Belief::Starting | Belief::Running => return,
+        },
+        Err(e) => return log::error!("{id}: {e}"),
+    };
+    match end_withdrawn(daemon, id, &at) {
+        Ok(true) => log::info!("{id}: cancelled: moved to {} by hand", at.state()),
+        Ok(false) => {}
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
+        Err(e) => log::error!("{id}: {e}"),
+    }
+}
+
+/// Gives the record of a job that was put there before it had one its end. False if it has one, or is gone.
+fn end_withdrawn(daemon: &Daemon, id: &JobId, at: &Where) -> io::Result<bool> {
+    let put = daemon.spool.look(&at.place(), id.as_str().as_bytes())?;
+    let (Some(put), Some(mut record)) = (put, daemon.spool.load(id, at)?) else {
+        return Ok(false);
+    };
+    // One that was running and may still be is given its end when its processes have met theirs.
+    if record.is_over() || daemon.spool.log_is_held(id) {
+        return Ok(false);
+    }
+    let log = daemon.spool.look(&Place::Log, id.as_str().as_bytes())?;
+    let started_at = record.started_at;
+    let error = match (started_at, log) {
+        (Some(_), _) => "ended by hand while no daemon ran",
+        (None, Some(_)) if record.attempt == 0 => {
+            // It has written something, so that it was started: that try is to be counted.
+            record.attempt = 1;
+            "ended by hand while no daemon ran"
+        }
+        (None, _) => "withdrawn by hand",
+    };
+    record.end_unrun(clock::wall(), Reason::Cancelled, error);
+    record.started_at = started_at;
+    daemon
+        .spool
+        .complete_by_hand(id, &at.place(), &put, &record)
+}

@@ -1,0 +1,356 @@
+//! Writing down a run: its note, its end, and the ends of jobs that never ran.
+
+use super::insist::{insist, report};
+use super::outcome::fill_in;
+use super::run::{Facts, Run};
+use super::state::{Daemon, Rest, Unrun};
+use super::{log_limit, reconcile};
+use crate::core::id::{JobId, QueueName};
+use crate::core::policy::{StopReason, TryEnd, Verdict};
+use crate::core::record::{Reason, Record};
+use crate::core::scheduler::{CommittedTo, Event};
+use crate::core::units::brief_span;
+use crate::os::{clock, procfs};
+use crate::spool::{Place, Placed, SilentLogs, Target, Where};
+use std::cell::Cell;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Writes the note of a running job.
+pub fn note(daemon: &Daemon, run: &Run) {
+    let mut facts = run.facts();
+    if facts.ended.is_some() || run.pid == 0 {
+        return;
+    }
+    if facts.record.proc.is_none() {
+        facts.record.proc = procfs::identify(run.pid, &daemon.home.boot);
+    }
+    write_note(daemon, run, &mut facts);
+    drop(facts);
+    daemon.tell_of_change();
+}
+
+/// Writes the note of a job whose end is not recorded yet.
+pub fn write_note(daemon: &Daemon, run: &Run, facts: &mut Facts) {
+    let mut record = facts.record.clone();
+    record.forget_try();
+    record.started_at = run.started;
+    record.pid = (run.pid != 0).then_some(run.pid);
+    record.proc.clone_from(&facts.record.proc);
+    record.error.clone_from(&facts.stuck);
+    let written = match facts.stuck {
+        None => daemon.spool.note(&run.id, &record).map(drop),
+        Some(_) => daemon.spool.note_anywhere(&run.id, &record),
+    };
+    match written {
+        Ok(()) => facts.noted = true,
+        Err(e) => log::warn!("{}: its note could not be written: {e}", run.id),
+    }
+}
+
+/// Records the end of a try, moves the job's file and tells the scheduler.
+pub fn end(
+    daemon: &Arc<Daemon>,
+    run: &Arc<Run>,
+    end: TryEnd,
+    verdict: Verdict,
+    wait: Option<Duration>,
+) -> Rest {
+    let place = match target(run, end, verdict) {
+        Some(target) => EndOfTry::new(daemon, run, end, verdict, wait, target).write(daemon, run),
+        None => {
+            let_go(daemon, &run.id, verdict);
+            CommittedTo::Gone
+        }
+    };
+    if let Some(group) = &run.cgroup {
+        group.remove();
+    }
+    recorded(daemon, run, place)
+}
+
+/// Where the file of an ended try goes; `None` if a user has taken it away.
+fn target(run: &Run, end: TryEnd, verdict: Verdict) -> Option<Target> {
+    let requeued = StopReason::Requeued;
+    match verdict {
+        Verdict::Forget => None,
+        Verdict::Requeue if matches!(end, TryEnd::Stopped { why, .. } if why == requeued) => None,
+        Verdict::Complete => Some(Target::Complete),
+        Verdict::Failed => Some(Target::Failed),
+        Verdict::Retry | Verdict::Requeue => Some(Target::Pending(run.queue.clone())),
+    }
+}
+
+/// The job's file is where its user has put it; what the try left behind goes.
+fn let_go(daemon: &Daemon, id: &JobId, verdict: Verdict) {
+    // Its scratch goes even if another job has its name by now: that one has not begun.
+    report(id, daemon.spool.remove_scratch(id));
+    if verdict == Verdict::Requeue {
+        return log::info!("{id}: killed and queued again by hand");
+    }
+    report(id, daemon.spool.remove_belongings(id));
+    match daemon.spool.find(id) {
+        Ok(Some(Where::Held)) => log::info!("{id}: killed and held by hand"),
+        Ok(_) | Err(_) => log::info!("{id}: killed and forgotten: its file was removed"),
+    }
+}
+
+/// The end of a try, ready to be written.
+struct EndOfTry {
+    /// With the end of this try as that of the job.
+    record: Record,
+    /// Ready for the next try, if there is to be one.
+    again: Option<Record>,
+    target: Target,
+    /// The line for our own log.
+    line: String,
+    silent: SilentLogs,
+}
+
+impl EndOfTry {
+    fn new(
+        daemon: &Arc<Daemon>,
+        run: &Run,
+        end: TryEnd,
+        verdict: Verdict,
+        wait: Option<Duration>,
+        target: Target,
+    ) -> Self {
+        let (mut record, traces) = fill_in(daemon, run, end);
+        if end.is_interruption() && verdict == Verdict::Failed && record.interruptions > 1 {
+            let (times, most) = (record.interruptions, run.terms.retry.max_interruptions);
+            let what =
+                format!("daemon or machine went away {times} times; max_interruptions is {most}");
+            record.error = Some(what);
+        }
+        let longest = run.terms.backoff.rule().max;
+        // A server that was called may know better when it can be called again.
+        let wait = wait.map(|wait| wait.max(traces.retry_after.unwrap_or_default().min(longest)));
+        daemon.tally.tried(&run.queue, &record);
+        let line = line(&record, run, verdict, wait);
+        let again = matches!(target, Target::Pending(_)).then(|| {
+            let mut again = record.clone();
+            again.forget_try();
+            again.retry_at = wait.map(|wait| clock::wall().after(wait));
+            again
+        });
+        record.forget_input();
+        Self {
+            record,
+            again,
+            target,
+            line,
+            silent: traces.silent,
+        }
+    }
+
+    /// Writes the record, however long that takes, and moves the file. Says where it is then.
+    fn write(self, daemon: &Arc<Daemon>, run: &Run) -> CommittedTo {
+        let id = &run.id;
+        let written = self.again.as_ref().unwrap_or(&self.record);
+        let shown = Expected::default();
+        let announce = |inode| {
+            match self.target {
+                Target::Pending(_) => run.puts_back(inode),
+                Target::Complete | Target::Failed => shown.is_due(daemon, id),
+            }
+            for log in &self.silent {
+                report(id, daemon.spool.remove_silent(log));
+            }
+        };
+        let placed = insist(daemon, id, "recording its end", || {
+            daemon.spool.finish(id, written, &self.target, announce)
+        });
+        shown.has_come(daemon, id, placed);
+        log::info!("{}", self.line);
+        match self.target {
+            Target::Complete => {
+                let at = self.record.finished_at.unwrap_or_else(clock::wall);
+                daemon.tally.completed(&run.queue, at);
+            }
+            Target::Failed => daemon.tally.failed(&run.queue),
+            Target::Pending(_) => {}
+        }
+        match (&self.target, placed) {
+            (Target::Complete, Placed::There) => CommittedTo::Complete,
+            (Target::Failed, Placed::There) => CommittedTo::Failed,
+            (Target::Pending(queue), Placed::There) => waiting_again(daemon, run, queue, written),
+            (Target::Pending(_), Placed::Superseded) => {
+                let why = "something else has its name in pending/ by now";
+                not_again(daemon, id, self.record, why)
+            }
+            (Target::Pending(_), Placed::UserMoved) => {
+                not_again(daemon, id, self.record, "its file was moved by hand")
+            }
+            (Target::Complete | Target::Failed, Placed::UserMoved | Placed::Superseded) => {
+                where_it_ended(daemon, id)
+            }
+        }
+    }
+}
+
+/// Whether the watcher was told to expect our own move of this job, which is repeated until it succeeds.
+#[derive(Default)]
+struct Expected(Cell<bool>);
+
+impl Expected {
+    fn is_due(&self, daemon: &Daemon, id: &JobId) {
+        if !self.0.replace(true) {
+            daemon.shows(id);
+        }
+    }
+
+    /// The move was made, or was not.
+    fn has_come(&self, daemon: &Daemon, id: &JobId, placed: Placed) {
+        if self.0.get() && placed != Placed::There {
+            daemon.has_shown(id);
+        }
+    }
+}
+
+/// The try that was to be followed by another was the last one.
+fn not_again(daemon: &Arc<Daemon>, id: &JobId, mut record: Record, why: &str) -> CommittedTo {
+    record.error = Some(format!("not tried again: {why}"));
+    let placed = insist(daemon, id, "recording its end", || {
+        daemon.spool.finish(id, &record, &Target::Failed, |_| {})
+    });
+    match placed {
+        Placed::There => CommittedTo::Failed,
+        Placed::UserMoved | Placed::Superseded => where_it_ended(daemon, id),
+    }
+}
+
+/// Where a user has put a job that is over.
+fn where_it_ended(daemon: &Daemon, id: &JobId) -> CommittedTo {
+    match daemon.spool.find_ended(id) {
+        Ok(Some(Where::Complete)) => CommittedTo::Complete,
+        Ok(Some(Where::Failed)) => CommittedTo::Failed,
+        Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => {
+            CommittedTo::Gone
+        }
+    }
+}
+
+/// The ticket of a job that waits for its next try.
+fn waiting_again(daemon: &Daemon, run: &Run, queue: &QueueName, record: &Record) -> CommittedTo {
+    let id = &run.id;
+    let place = Place::of_queue(queue);
+    match daemon.spool.look(&place, id.as_str().as_bytes()) {
+        Ok(Some(look)) => {
+            let longest = run.terms.backoff.rule().max;
+            let now = clock::now();
+            let ticket = daemon.spool.ticket(id, queue, record, &look, now, longest);
+            CommittedTo::Pending(Box::new(ticket))
+        }
+        Ok(None) | Err(_) => CommittedTo::Gone,
+    }
+}
+
+/// Tells the scheduler that the end of a try is recorded. A user may have moved the file since; then the scheduler
+/// goes by where it is now.
+fn recorded(daemon: &Arc<Daemon>, run: &Run, mut place: CommittedTo) -> Rest {
+    let id = &run.id;
+    daemon.leave(id);
+    log_limit::unwatch(daemon, run);
+    daemon.retain_soon();
+    if daemon.ask(|s| s.has_children(id)) {
+        match daemon.spool.find_ended(id) {
+            Ok(Some(Where::Complete)) => place = CommittedTo::Complete,
+            Ok(Some(Where::Failed)) => place = CommittedTo::Failed,
+            Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => {}
+        }
+    }
+    if let CommittedTo::Pending(ticket) = &place
+        && !reconcile::is_there(daemon, ticket)
+    {
+        // Taken away before we knew that it was there: no event told of that as its withdrawal.
+        place = CommittedTo::Gone;
+    }
+    let is_gone = matches!(place, CommittedTo::Gone);
+    let rest = daemon.step_as_job(Event::Committed {
+        id: id.clone(),
+        place,
+    });
+    // Somebody may have put it into active/ again before we knew that it was over.
+    if is_gone || daemon.spool.is_active(id) {
+        reconcile::reconcile(daemon, id);
+    }
+    rest
+}
+
+/// Records the end of a job that never ran, and moves its file to `failed/`.
+pub fn fail(daemon: &Arc<Daemon>, unrun: &Unrun) {
+    let Unrun {
+        id,
+        queue,
+        stamp,
+        reason,
+        error,
+    } = unrun;
+    let at = Where::Pending(queue.clone());
+    let loaded = insist(daemon, id, "reading it", || {
+        match daemon.spool.load(id, &at) {
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
+            other => other,
+        }
+    });
+    let mut place = CommittedTo::Gone;
+    if let Some(mut record) = loaded {
+        record.renew();
+        record.end_unrun(clock::wall(), *reason, error);
+        let placed = insist(daemon, id, "recording its end", || {
+            daemon.spool.fail_waiting(id, queue, *stamp, &record)
+        });
+        if placed == Placed::There {
+            log::info!("{id}: failed: {reason}: {error}");
+            daemon.tally.failed(queue);
+            place = CommittedTo::Failed;
+        }
+    }
+    let is_gone = matches!(place, CommittedTo::Gone);
+    daemon.retain_soon();
+    daemon.step(Event::Committed {
+        id: id.clone(),
+        place,
+    });
+    if is_gone || daemon.spool.is_active(id) {
+        reconcile::reconcile(daemon, id);
+    }
+}
+
+/// One line for each try that ended.
+fn line(record: &Record, run: &Run, verdict: Verdict, wait: Option<Duration>) -> String {
+    let took = record.duration.map_or_else(String::new, |s| {
+        format!(" after {}", brief_span(Duration::from_secs_f64(s)))
+    });
+    let how = match (
+        record.reason,
+        record.exit_code,
+        record.signal,
+        &record.error,
+    ) {
+        (Some(Reason::Exited), _, _, Some(error)) => error.clone(),
+        (Some(Reason::Exited), Some(code), _, None) => format!("exit {code}"),
+        (Some(Reason::Signaled), _, Some(signal), _) => format!("signal {signal}"),
+        (Some(reason), _, _, Some(error)) => format!("{reason}: {error}"),
+        (Some(reason), _, _, None) => reason.to_string(),
+        (None, _, _, _) => String::new(),
+    };
+    let (id, attempt) = (&run.id, record.attempt);
+    // One more try for each that was interrupted.
+    let tries = run.terms.retry.tries.saturating_add(record.interruptions);
+    match verdict {
+        Verdict::Complete => format!("{id}: complete{took}"),
+        Verdict::Failed | Verdict::Forget => {
+            format!("{id}: failed{took}: {how} (try {attempt} of {tries})")
+        }
+        Verdict::Retry | Verdict::Requeue => {
+            let when = wait.map_or_else(
+                || "at once".to_owned(),
+                |wait| format!("in {}", brief_span(wait)),
+            );
+            format!("{id}: try {attempt} of {tries} ended{took}: {how}; again {when}")
+        }
+    }
+}

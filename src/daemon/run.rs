@@ -1,0 +1,115 @@
+//! The record of a run: one try that goes on, or has just ended.
+
+use crate::core::config::Terms;
+use crate::core::id::{JobId, QueueName};
+use crate::core::process::Stop;
+use crate::core::record::Record;
+use crate::core::time::{Boot, Now, Wall};
+use crate::os::cgroup::Cgroup;
+use crate::os::poll::Bell;
+use crate::os::wait::Usage;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One try. Its job thread makes it and writes its end; other threads look at it and give orders.
+#[derive(Debug)]
+pub struct Run {
+    /// The job.
+    pub id: JobId,
+    /// The queue that it came from, and goes back to for its next try.
+    pub queue: QueueName,
+    /// The terms of this try.
+    pub terms: Terms,
+    /// Its leader; 0 when it never had one, or an earlier daemon did not note it.
+    pub pid: i32,
+    /// An earlier daemon started it: its processes need not descend from this one.
+    pub adopted: bool,
+    /// When the leader was started.
+    pub started: Option<Wall>,
+    /// The same on the clock that durations are counted on; not known of a try of another boot of the machine.
+    pub began: Option<Boot>,
+    /// Where in the log its output begins.
+    pub log_offset: u64,
+    /// The control group of its processes, where we may make such groups.
+    pub cgroup: Option<Cgroup>,
+    /// Rung when there are orders for the job thread.
+    pub bell: Arc<Bell>,
+    /// Given by [`Self::order`].
+    pub orders: Mutex<Orders>,
+    /// The inode of the record that goes back to `pending/` for the next try; 0 when none does.
+    pub put_back: AtomicU64,
+    /// See [`Self::facts`].
+    pub facts: Mutex<Facts>,
+}
+
+/// The part of a [`Run`] that changes. Its lock keeps the note and the end apart.
+#[derive(Debug)]
+pub struct Facts {
+    /// As it was claimed, `attempt` counted up.
+    pub record: Record,
+    /// When the leader ended.
+    pub ended: Option<Now>,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// Why it could not be started, and the exit code that a shell gives for that.
+    pub error: Option<(String, i32)>,
+    /// True once the record says who runs the job.
+    pub noted: bool,
+    /// Why it cannot be ended, once that was tried in vain.
+    pub stuck: Option<String>,
+    /// Its processes with their starts, as they were when it was told to end.
+    pub tree: Vec<(i32, u64)>,
+}
+
+impl Facts {
+    /// Nothing has happened yet.
+    pub fn new(record: Record) -> Self {
+        Self {
+            record,
+            ended: None,
+            usage: None,
+            error: None,
+            noted: false,
+            stuck: None,
+            tree: Vec::new(),
+        }
+    }
+}
+
+/// What the scheduler wants of the job thread while its job runs.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// Write the note.
+    pub note: bool,
+    /// Signal the job.
+    pub signal: Option<Stop>,
+}
+
+impl Run {
+    /// The changing part.
+    pub fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives the job thread an order.
+    pub fn order(&self, give: impl FnOnce(&mut Orders)) {
+        give(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
+        self.bell.ring();
+    }
+
+    /// Takes the orders that were given. The job thread alone calls this.
+    pub fn take_orders(&self) -> Orders {
+        self.bell.silence();
+        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The record with this inode is about to appear in `pending/`: that is no drop.
+    pub fn puts_back(&self, inode: u64) {
+        self.put_back.store(inode, Ordering::SeqCst);
+    }
+
+    /// True for the file that [`Self::puts_back`] was told of.
+    pub fn has_put_back(&self, inode: u64) -> bool {
+        self.put_back.load(Ordering::SeqCst) == inode
+    }
+}

@@ -1,0 +1,384 @@
+//! The watcher at work: it sleeps until a file, a signal, a timer or an orphan wants something.
+
+use super::agenda::Due;
+use super::chores::Chore;
+use super::job::Threads;
+use super::room::{Hold, Room};
+use super::state::{Daemon, Home};
+use super::watcher::{Upgrade, WatcherThread};
+use super::{Given, Options, ServeError, background, doing, recover, settings};
+use crate::core::config::pauses::Pauses;
+use crate::core::scheduler::{Event, Scheduler};
+use crate::os::cgroup::Delegated;
+use crate::os::notify::Notifier;
+use crate::os::poll::Poller;
+use crate::os::signals::{Signals, Told};
+use crate::os::wait::{self, Ends};
+use crate::os::{clock, limits, procfs, signals, spawn, user};
+use crate::spool::{Place, Spool};
+use std::collections::{BTreeSet, VecDeque};
+use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+/// What a readable descriptor means.
+const BELL: u64 = 0;
+const SIGNALS: u64 = 1;
+const INOTIFY: u64 = 2;
+const BOOT_ALARM: u64 = 3;
+const WALL_ALARM: u64 = 4;
+const AGENDA: u64 = 5;
+const ENDS: u64 = 6;
+
+impl WatcherThread {
+    /// Takes the spool, recovers what an earlier daemon left, and is ready to run.
+    pub fn start(options: Options, given: Given) -> Result<Self, ServeError> {
+        let umask = limits::current_umask();
+        if umask & 0o700 != 0 {
+            // What we make must be ours to read, whatever we were started with.
+            limits::set_umask(umask & 0o077);
+        }
+        let spool = Spool::create(&options.spool, !options.no_sync)
+            .or_else(doing(options.spool.display()))?;
+        let mut lock = match given.lock {
+            Some(lock) => lock,
+            None => options.take_lock(&spool)?,
+        };
+        lock.tell_config(options.config.as_deref());
+        let signals = match given.signals {
+            Some(signals) => signals,
+            None => Signals::install().or_else(doing("installing signal handlers"))?,
+        };
+        spawn::hide_descriptors();
+        let config = Arc::new(settings::read(&options)?);
+        let ends = Ends::new().or_else(doing("signalfd"))?;
+        wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
+        let home = home(&options, umask).or_else(doing(options.spool.display()))?;
+        let policy = settings::policy(&options, &config, &Pauses::default());
+        log::debug!("serving {} with {} slots", home.spool, policy.slots);
+        let seed = clock::now().boot.0 ^ u64::from(std::process::id()).rotate_left(32);
+        let scheduler = Scheduler::new(policy, seed);
+        let (room, hands) = (Room::new(lock), Box::new(Threads));
+        let daemon = Daemon::new(options, home, spool, config, scheduler, room, hands);
+        let daemon = Arc::new(daemon.or_else(doing("inotify, timerfd or eventfd"))?);
+        daemon.watches.try_out(&daemon.spool)?;
+        let mut watcher = Self {
+            scans: VecDeque::new(),
+            open: BTreeSet::new(),
+            lost_events: false,
+            pauses: Pauses::default(),
+            upgrade: Upgrade::No,
+            signals,
+            service: None,
+            poller: Poller::new().or_else(doing("epoll"))?,
+            ends,
+            notifier: Notifier::from_env(),
+            stopping: false,
+            ending_jobs: false,
+            status: String::new(),
+            daemon,
+        };
+        watcher.register().or_else(doing("epoll"))?;
+        watcher.begin()?;
+        Ok(watcher)
+    }
+
+    fn register(&self) -> std::io::Result<()> {
+        let (poller, daemon) = (&self.poller, &self.daemon);
+        poller.add(&daemon.bell, BELL)?;
+        poller.add(&self.signals, SIGNALS)?;
+        poller.add(daemon.watches.fd(), INOTIFY)?;
+        daemon.with_alarms(|[boot, wall]| {
+            poller.add(&*boot, BOOT_ALARM)?;
+            poller.add(&*wall, WALL_ALARM)
+        })?;
+        daemon
+            .agenda
+            .with_timer(|timer| poller.add(&*timer, AGENDA))?;
+        poller.add(&self.ends, ENDS)
+    }
+
+    /// Arms the watches, then looks at what is there: in this order nothing is missed.
+    fn begin(&mut self) -> Result<(), ServeError> {
+        let daemon = Arc::clone(&self.daemon);
+        let watched = daemon.watches.watch_fixed(&daemon.spool);
+        watched.or_else(doing("watching the spool"))?;
+        background::start(&daemon).or_else(doing("starting a thread"))?;
+        // It may have been edited between the first reading and the watch.
+        self.reload();
+        self.look_at_pause(&Place::Pending);
+        recover::recover(&daemon).or_else(doing("recovering the spool"))?;
+        self.clear_groups();
+        match daemon.options.single.clone() {
+            Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
+            None => {
+                // Whose turn it is can be told only when all are known.
+                daemon.hold(Hold::Survey);
+                self.scan_all();
+                daemon.agenda.rescan_as_usual();
+                daemon.agenda.retain_now();
+                daemon.chores.add(Chore::Orphans);
+                daemon.chores.add(Chore::Unended);
+            }
+        }
+        self.notifier.send("READY=1");
+        Ok(())
+    }
+
+    /// Runs until told to stop, or drained.
+    pub fn run(mut self) -> Result<(), ServeError> {
+        loop {
+            self.turn();
+            if self.daemon.room.successor().is_some() || self.is_done() {
+                break;
+            }
+            if self.upgrade.is_proven() && self.is_settled() {
+                match signals::held_back(|| self.become_new()) {
+                    Some(e) => {
+                        log::error!("upgrade failed, going on as before: {e}");
+                        self.stay();
+                        continue;
+                    }
+                    // It was told to stop at the last moment.
+                    None if self.stopping => continue,
+                    None => {}
+                }
+            }
+            self.tell_status();
+            let longest = (!self.scans.is_empty()).then_some(std::time::Duration::ZERO);
+            let ready = self.poller.wait(longest).or_else(doing("epoll"))?;
+            for number in ready {
+                self.readable(number);
+            }
+        }
+        self.notifier.send("STOPPING=1");
+        if let Some(service) = &mut self.service {
+            service.close();
+        }
+        self.leave()
+    }
+
+    fn leave(self) -> Result<(), ServeError> {
+        let daemon = self.daemon;
+        if let Some(holder) = daemon.room.successor() {
+            return Err(ServeError::Held(holder.clone()));
+        }
+        if let Err(e) = daemon.spool.settle_numbers(&daemon.home.boot) {
+            log::warn!("seq: {e}");
+        }
+        for run in daemon.runs() {
+            log::warn!("{}: goes on without a daemon", run.id);
+        }
+        log::debug!("done");
+        match daemon.room.trouble() {
+            Some(why) => doing(why)(std::io::ErrorKind::Other.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// One turn: a bounded part of whatever there is to do.
+    fn turn(&mut self) {
+        self.reap_orphans();
+        if let Some(proven) = self.daemon.chores.take_proven() {
+            self.proven(proven);
+        }
+        self.scan_some();
+        self.judge_due();
+        self.periodic();
+    }
+
+    /// Reaps the children of this thread that have ended. Orphans of jobs are its children, the daemon being a
+    /// subreaper, and so are the jobs of an image that has become this one: those are left to their threads, which
+    /// ring when they have reaped them.
+    fn reap_orphans(&self) {
+        while let Ok(Some(ended)) = wait::next_own_end() {
+            if self.daemon.runs().iter().any(|run| run.pid == ended.pid) {
+                return;
+            }
+            wait::reap(ended.pid);
+        }
+    }
+
+    fn readable(&mut self, number: u64) {
+        let daemon = Arc::clone(&self.daemon);
+        match number {
+            BELL => daemon.bell.silence(),
+            SIGNALS => self.read_signals(),
+            INOTIFY => self.read_watches(),
+            ENDS => self.ends.clear(),
+            BOOT_ALARM => {
+                daemon.with_alarms(|[boot, _]| boot.acknowledge());
+                daemon.step(Event::Tick);
+            }
+            WALL_ALARM => {
+                daemon.with_alarms(|[_, wall]| wall.acknowledge());
+                daemon.step(Event::Tick);
+            }
+            AGENDA => daemon.agenda.acknowledge(),
+            _ => {}
+        }
+    }
+
+    /// Judges the names whose time has come.
+    fn judge_due(&mut self) {
+        let now = clock::now().boot;
+        let daemon = Arc::clone(&self.daemon);
+        while let Some(due) = daemon.agenda.take_due(now) {
+            match due {
+                Due::Settled(place, name) => self.seen(&place, &name),
+                Due::Again(Place::Root, _) => drop(self.reload()),
+                Due::Again(place, name) => self.take_in(&place, &name),
+            }
+        }
+    }
+
+    fn periodic(&mut self) {
+        let daemon = Arc::clone(&self.daemon);
+        let now = clock::now().boot;
+        if daemon.agenda.is_rescan_due(now) {
+            daemon.agenda.rescan_as_usual();
+            self.audit();
+            self.rescan();
+            self.clear_groups();
+        }
+        if daemon.agenda.is_retention_due(now) {
+            daemon.chores.add(Chore::Retain);
+        }
+        if daemon.room.is_held(Hold::Room) || daemon.ask(|s| s.counts()).waiting > 0 {
+            daemon.guard_room();
+        }
+    }
+
+    /// Removes the control groups of jobs that had left processes behind, which have ended since.
+    fn clear_groups(&self) {
+        if let Some(groups) = &self.daemon.home.cgroups {
+            groups.remove_empty();
+        }
+    }
+
+    /// Does what the signals ask for that were handled until now.
+    pub(super) fn read_signals(&mut self) {
+        for told in self.signals.read() {
+            match told {
+                Told::Stop => self.stop(),
+                Told::Reload => self.reload_as_told(),
+                Told::Upgrade if self.stopping || self.daemon.options.single.is_some() => {
+                    log::warn!("upgrade: not done: this process ends with its jobs");
+                }
+                Told::Upgrade => self.prove(),
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        let daemon = Arc::clone(&self.daemon);
+        daemon.stay_alert();
+        let was_stopping = std::mem::replace(&mut self.stopping, true);
+        self.ending_jobs = was_stopping;
+        if let Some(id) = &daemon.options.single {
+            if let Err(e) = daemon.spool.cancel(id) {
+                log::error!("{id}: {e}");
+            }
+            return;
+        }
+        let running = daemon.ask(|s| s.counts()).running;
+        // The next image would not know that it is to stop.
+        self.upgrade = Upgrade::No;
+        if let Some(service) = &mut self.service {
+            service.drain();
+        }
+        self.notifier.send("STOPPING=1");
+        daemon.step(Event::Shutdown);
+        match was_stopping {
+            false => {
+                log::info!("stopping: {running} running jobs may end; told again, they are ended")
+            }
+            true => log::info!("stopping: ending {running} running jobs"),
+        }
+    }
+
+    fn reload_as_told(&mut self) {
+        self.notifier.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}",
+            clock::monotonic_usec()
+        ));
+        if !self.reload() {
+            let path = self.daemon.options.config_path();
+            log::warn!("config: {} is being written; not read", path.display());
+        }
+        self.notifier.send("READY=1");
+    }
+
+    /// True when it is time to exit.
+    fn is_done(&self) -> bool {
+        let daemon = &self.daemon;
+        if self.stopping && daemon.room.trouble().is_some() {
+            // What ended cannot be recorded; it stays in active/ for the next daemon.
+            return daemon.ask(|s| s.counts()).running == 0;
+        }
+        if self.ending_jobs && self.has_only_stuck_jobs() {
+            // They stay in active/ for the next daemon.
+            return true;
+        }
+        if !daemon.ask(|s| s.is_quiet()) || !daemon.chores.is_done() {
+            return false;
+        }
+        let looked = self.scans.is_empty() && daemon.agenda.has_no_names();
+        if let Some(id) = &daemon.options.single {
+            return looked && !daemon.ask(|s| s.knows(id));
+        }
+        self.stopping
+            || (daemon.options.drain
+                && looked
+                && daemon.ask(|s| s.is_drained())
+                && !daemon.watches.has_news())
+    }
+
+    /// True when there are running jobs and none of them can be ended, and nothing else is under way.
+    fn has_only_stuck_jobs(&self) -> bool {
+        let daemon = &self.daemon;
+        let counts = daemon.ask(Scheduler::counts);
+        counts.running > 0
+            && counts.ending == 0
+            && daemon.chores.is_done()
+            && !daemon.ask(Scheduler::is_starting)
+            && daemon.runs().iter().all(|run| run.facts().stuck.is_some())
+    }
+
+    fn tell_status(&mut self) {
+        if !self.notifier.is_on() {
+            return;
+        }
+        let counts = self.daemon.ask(Scheduler::counts);
+        let status = format!(
+            "STATUS={} running, {} waiting",
+            counts.running, counts.waiting
+        );
+        if status != self.status {
+            self.notifier.send(&status);
+            self.status = status;
+        }
+    }
+}
+
+fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
+    let locale = std::env::vars()
+        .filter(|(key, _)| key == "LANG" || key == "TZ" || key.starts_with("LC_"))
+        .collect();
+    let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
+    let spool = std::fs::canonicalize(&options.spool)?;
+    let mut account = user::account();
+    if !std::path::Path::new(&account.home).is_dir() {
+        // As cron(8) does: service users often have a home that is not there.
+        "/".clone_into(&mut account.home);
+    }
+    Ok(Home {
+        account,
+        path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        locale,
+        umask,
+        own_umask: limits::current_umask(),
+        boot: procfs::boot_id(),
+        cgroups: Delegated::find(format!("pirn.{:x}.", std::fs::metadata(&spool)?.ino())),
+        spool: spawn::path_text(&spool),
+    })
+}

@@ -1,0 +1,493 @@
+//! The state that all threads of the daemon share, and the one way to step the scheduler.
+//!
+//! Any thread may call [`Daemon::step`]: it takes the scheduler's lock, steps, releases the lock, and performs what the
+//! scheduler asks for. Of the locks here none is taken while another is held, but for the facts of a run
+//! ([`Run::facts`]), which its thread holds while it writes the run's record.
+
+use super::Options;
+use super::agenda::Agenda;
+use super::chores::Chores;
+use super::room::{Hold, Room};
+use super::run::{Orders, Run};
+use super::tally::Tally;
+use super::watches::Watches;
+use crate::core::config::Config;
+use crate::core::id::{JobId, QueueName};
+use crate::core::policy::{TryEnd, Verdict};
+use crate::core::process::Stop;
+use crate::core::record::{Reason, Record};
+use crate::core::scheduler::{Action, Event, Rejection, Scheduler, Slot, Stamp};
+use crate::os::cgroup::{Cgroup, Delegated};
+use crate::os::clock;
+use crate::os::poll::Bell;
+use crate::os::user::Account;
+use crate::spool::{Place, Spool};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Facts about this process that every job's start needs.
+#[derive(Debug)]
+pub struct Home {
+    /// The user that jobs run as.
+    pub account: Account,
+    /// Where programs are looked for when the job does not say.
+    pub path: String,
+    /// Variables that describe the place rather than the session: LANG, LC_*, TZ.
+    pub locale: Vec<(String, String)>,
+    /// The umask that a job gets unless it says otherwise: the one we were started with.
+    pub umask: u32,
+    /// The umask of this process, which a job has unless it is set.
+    pub own_umask: u32,
+    /// Which boot this is.
+    pub boot: String,
+    /// The spool's path as the jobs see it.
+    pub spool: String,
+    /// Where jobs get control groups of their own.
+    pub cgroups: Option<Delegated>,
+}
+
+impl Home {
+    /// The control group of a job, where it can have one.
+    pub fn group(&self, id: &JobId) -> Option<Cgroup> {
+        self.cgroups
+            .as_ref()
+            .map(|groups| groups.group(id.as_str()))
+    }
+}
+
+/// The daemon, as all its threads see it.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The spool.
+    pub spool: Spool,
+    /// How to serve.
+    pub options: Options,
+    /// This process and its place.
+    pub home: Home,
+    /// Whether jobs may be started, and the room kept aside.
+    pub room: Room,
+    /// The names and times that the watcher is to look at.
+    pub agenda: Agenda,
+    /// The tasks of the background thread.
+    pub chores: Chores,
+    /// The watches on directories and logs.
+    pub watches: Watches,
+    /// Read-locked by a job thread from before it reaps a leader until the scheduler knows of the end; an upgrade
+    /// locks it whole, so that the next image finds every end that this one did not see to.
+    pub reaping: RwLock<()>,
+    /// Counts for metrics.
+    pub tally: Arc<Tally>,
+    /// Wakes the watcher.
+    pub bell: Bell,
+    hands: Box<dyn Hands>,
+    /// True once the watcher wants to know of every change, because it is about to exit.
+    alert: AtomicBool,
+    scheduler: Mutex<Scheduler>,
+    alarms: Mutex<[clock::Timer; 2]>,
+    runs: Mutex<HashMap<JobId, Arc<Run>>>,
+    config: RwLock<Arc<Config>>,
+    /// Ended jobs that were moved to `complete/` or `failed/` and whose events the watcher has not seen.
+    shown: Mutex<HashMap<JobId, u32>>,
+}
+
+/// A job that has a slot.
+#[derive(Debug)]
+pub struct Start {
+    /// Which job.
+    pub id: JobId,
+    /// From which queue.
+    pub queue: QueueName,
+    /// Which file.
+    pub stamp: Stamp,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its record, if it was read just now.
+    pub read: Option<Box<Record>>,
+}
+
+/// A job that ends without having run.
+#[derive(Debug)]
+pub struct Unrun {
+    /// Which job.
+    pub id: JobId,
+    /// The queue that it waits in.
+    pub queue: QueueName,
+    /// Which file.
+    pub stamp: Stamp,
+    /// Why.
+    pub reason: Reason,
+    /// The sentence for people.
+    pub error: String,
+}
+
+/// Does what the scheduler asks for and what takes longer than a step.
+pub trait Hands: std::fmt::Debug + Send + Sync {
+    /// Runs a job, in a thread of its own.
+    fn start(&self, daemon: &Arc<Daemon>, start: Start);
+    /// Records the ends of jobs that never ran.
+    fn fail(&self, daemon: &Arc<Daemon>, unrun: Vec<Unrun>);
+    /// Moves a waiting file that the scheduler does not take to `bad/`.
+    fn reject(&self, daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName, why: Rejection);
+}
+
+/// What a step leaves to the thread that made it.
+#[derive(Debug, Default)]
+pub struct Rest {
+    /// A job to start.
+    pub start: Option<Start>,
+    /// What follows the end of the thread's own job.
+    pub follow: Option<AfterEnd>,
+}
+
+/// What follows the end of a leader.
+#[derive(Debug)]
+pub enum AfterEnd {
+    /// End the processes that it left behind, by force after this grace.
+    Sweep(Duration),
+    /// Record the end of the try.
+    Finish {
+        /// How it ended.
+        end: TryEnd,
+        /// What follows.
+        verdict: Verdict,
+        /// The backoff before a retry.
+        wait: Option<Duration>,
+    },
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Daemon {
+    /// Puts the parts together.
+    pub fn new(
+        options: Options,
+        home: Home,
+        spool: Spool,
+        config: Arc<Config>,
+        scheduler: Scheduler,
+        room: Room,
+        hands: Box<dyn Hands>,
+    ) -> std::io::Result<Self> {
+        Ok(Self {
+            spool,
+            home,
+            room,
+            agenda: Agenda::new()?,
+            chores: Chores::default(),
+            watches: Watches::new()?,
+            reaping: RwLock::new(()),
+            tally: Arc::clone(&options.tally),
+            bell: Bell::new()?,
+            hands,
+            alert: AtomicBool::new(false),
+            scheduler: Mutex::new(scheduler),
+            alarms: Mutex::new([clock::Timer::boot()?, clock::Timer::wall()?]),
+            runs: Mutex::default(),
+            config: RwLock::new(config),
+            shown: Mutex::default(),
+            options,
+        })
+    }
+
+    /// Steps the scheduler and performs what it asks for.
+    pub fn step(self: &Arc<Self>, event: Event) {
+        let rest = self.step_as_job(event);
+        debug_assert!(rest.follow.is_none(), "a job's thread reports its end");
+        rest.start.into_iter().for_each(|start| self.start(start));
+    }
+
+    /// As [`Self::step`], if this holds when the scheduler is locked; false if it does not.
+    pub fn step_if(self: &Arc<Self>, holds: impl FnOnce(&Scheduler) -> bool, event: Event) -> bool {
+        self.step_with(|scheduler| holds(scheduler).then_some(event))
+    }
+
+    /// As [`Self::step`], with the event that this gives when the scheduler is locked; false if it gives none.
+    pub fn step_with(self: &Arc<Self>, event: impl FnOnce(&Scheduler) -> Option<Event>) -> bool {
+        let Some(actions) = self.actions_for(event) else {
+            return false;
+        };
+        let rest = self.perform(actions);
+        rest.start.into_iter().for_each(|start| self.start(start));
+        true
+    }
+
+    /// As [`Self::step`], but what the thread of a job does itself is left to the caller.
+    pub fn step_as_job(self: &Arc<Self>, event: Event) -> Rest {
+        let actions = self.actions_for(|_| Some(event));
+        self.perform(actions.unwrap_or_default())
+    }
+
+    fn actions_for(
+        self: &Arc<Self>,
+        event: impl FnOnce(&Scheduler) -> Option<Event>,
+    ) -> Option<Vec<Action>> {
+        // A step may start jobs.
+        self.guard_room();
+        let mut actions = Vec::new();
+        let ((boot, wall), is_quiet) = {
+            let mut scheduler = locked(&self.scheduler);
+            let event = event(&scheduler)?;
+            scheduler.step(event, clock::now(), &mut actions);
+            (scheduler.next_wake(), scheduler.is_quiet())
+        };
+        self.set_alarms(
+            boot.map(|at| at.0),
+            wall.map(|at| u64::try_from(at.0).unwrap_or(0)),
+        );
+        if is_quiet {
+            // It may be time to exit, and the status has changed.
+            self.bell.ring();
+        }
+        self.tell_of_change();
+        Some(actions)
+    }
+
+    fn set_alarms(&self, boot: Option<u64>, wall: Option<u64>) {
+        let mut alarms = locked(&self.alarms);
+        for (alarm, at) in alarms.iter_mut().zip([boot, wall]) {
+            if let Err(e) = alarm.set(at) {
+                log::error!("timerfd: {e}");
+            }
+        }
+    }
+
+    /// Calls `each` with the scheduler's timers, on the boot clock and on the wall clock.
+    pub fn with_alarms<T>(&self, each: impl FnOnce(&mut [clock::Timer; 2]) -> T) -> T {
+        each(&mut locked(&self.alarms))
+    }
+
+    fn perform(self: &Arc<Self>, actions: Vec<Action>) -> Rest {
+        let mut rest = Rest::default();
+        let mut unrun = Vec::new();
+        for action in actions {
+            log::trace!("{action:?}");
+            match action {
+                Action::Start {
+                    id,
+                    queue,
+                    stamp,
+                    slot,
+                } => {
+                    let start = Start {
+                        id,
+                        queue,
+                        stamp,
+                        slot,
+                        read: None,
+                    };
+                    if let Some(earlier) = rest.start.replace(start) {
+                        self.start(earlier);
+                    }
+                }
+                Action::Note { id } => self.order(&id, |orders| orders.note = true),
+                Action::Signal { id, how } => self.signal(&id, how),
+                Action::Sweep { id: _, grace } => rest.follow = Some(AfterEnd::Sweep(grace)),
+                Action::Finish {
+                    id: _,
+                    end,
+                    verdict,
+                    wait,
+                } => rest.follow = Some(AfterEnd::Finish { end, verdict, wait }),
+                Action::Fail {
+                    id,
+                    queue,
+                    stamp,
+                    reason,
+                    error,
+                } => unrun.push(Unrun {
+                    id,
+                    queue,
+                    stamp,
+                    reason,
+                    error,
+                }),
+                Action::Reject { id, queue, why } => self.hands.reject(self, &id, &queue, why),
+                Action::Readmit { id, queue } => {
+                    let name = id.as_str().as_bytes().to_vec();
+                    let place = Place::of_queue(&queue);
+                    self.agenda.judge_later(clock::now().boot, place, name);
+                }
+            }
+        }
+        if !unrun.is_empty() {
+            self.hands.fail(self, unrun);
+        }
+        rest
+    }
+
+    /// Has a job thread run this job.
+    pub fn start(self: &Arc<Self>, start: Start) {
+        self.hands.start(self, start);
+    }
+
+    fn signal(&self, id: &JobId, how: Stop) {
+        self.order(id, |orders| orders.signal = Some(how));
+    }
+
+    fn order(&self, id: &JobId, give: impl FnOnce(&mut Orders)) {
+        if let Some(run) = self.run(id) {
+            run.order(give);
+        }
+    }
+
+    /// Starts nothing for this reason. False if that was so already.
+    pub fn hold(self: &Arc<Self>, why: Hold) -> bool {
+        let is_new = self.room.holds().insert(why);
+        self.tell_holds();
+        is_new
+    }
+
+    /// This holds jobs back no more. False if it did not.
+    pub fn release(self: &Arc<Self>, why: Hold) -> bool {
+        let was_held = self.room.holds().remove(&why);
+        self.tell_holds();
+        was_held
+    }
+
+    /// Looked at under the scheduler's lock: of several threads that do this at a time the last one is right.
+    fn tell_holds(self: &Arc<Self>) {
+        self.step_with(|_| {
+            let is_free = self.room.holds().is_empty();
+            Some(if is_free { Event::Release } else { Event::Hold })
+        });
+    }
+
+    /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish.
+    pub fn guard_room(self: &Arc<Self>) {
+        let now = clock::now().boot;
+        if !self.room.is_look_due(now) {
+            return;
+        }
+        // Other threads need not look too, and neither does the step that follows from this.
+        self.room.look_again_at(now.after(Duration::from_secs(1)));
+        let why = self
+            .room
+            .why_none(&self.spool, &self.home.spool, &self.config());
+        if let Some(why) = why {
+            let again = now.after(Duration::from_secs(2));
+            self.room.look_again_at(again);
+            self.agenda.look_for_room(Some(again));
+            if self.hold(Hold::Room) {
+                log::warn!("nothing is started: {why}");
+            }
+            if self.room.successor().is_some() {
+                self.bell.ring();
+            }
+        } else if self.room.is_held(Hold::Room) && self.release(Hold::Room) {
+            self.agenda.look_for_room(None);
+            log::info!("jobs are started again");
+        }
+    }
+
+    /// The bound has changed, or the spool: looks whether there is room now.
+    pub fn look_at_room_now(self: &Arc<Self>) {
+        self.room.forget_look();
+        self.guard_room();
+    }
+
+    /// True if the spool is this daemon's alone.
+    pub fn is_ours(&self) -> bool {
+        let why = self.room.not_ours(&self.spool, &self.home.spool);
+        if self.room.successor().is_some() {
+            self.bell.ring();
+        }
+        why.is_none()
+    }
+
+    /// A sync has failed for good: nothing is started any more, and whoever asks is told. What runs may end.
+    pub fn fall_into_trouble(self: &Arc<Self>, why: &str) {
+        if self.room.fall_into_trouble(why) {
+            self.hold(Hold::Trouble);
+            log::error!("nothing is accepted or started any more: {why}");
+            self.stay_alert();
+            self.bell.ring();
+        }
+    }
+
+    /// With a bound on count or bytes, every finished job may be one too many.
+    pub fn retain_soon(&self) {
+        let config = self.config();
+        if config.keep_count.is_some() || config.keep_bytes.is_some() {
+            self.agenda.retain_soon();
+        }
+    }
+
+    /// The answer of the scheduler as it is now.
+    pub fn ask<T>(&self, question: impl FnOnce(&Scheduler) -> T) -> T {
+        question(&locked(&self.scheduler))
+    }
+
+    /// From now on the watcher is woken after every step.
+    pub fn stay_alert(&self) {
+        self.alert.store(true, Ordering::SeqCst);
+    }
+
+    /// Wakes the watcher, if it wants to know of every change.
+    pub fn tell_of_change(&self) {
+        if self.alert.load(Ordering::SeqCst) {
+            self.bell.ring();
+        }
+    }
+
+    /// The settings that hold now.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts settings in force. False if they are the ones that hold already.
+    pub fn replace_config(&self, config: Arc<Config>) -> bool {
+        let mut current = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = **current != *config;
+        if is_new {
+            *current = config;
+        }
+        is_new
+    }
+
+    /// The try of a job, if one is going on.
+    pub fn run(&self, id: &JobId) -> Option<Arc<Run>> {
+        locked(&self.runs).get(id).cloned()
+    }
+
+    /// All tries that are going on.
+    pub fn runs(&self) -> Vec<Arc<Run>> {
+        locked(&self.runs).values().cloned().collect()
+    }
+
+    /// Enters a try.
+    pub fn enter(&self, run: Arc<Run>) {
+        locked(&self.runs).insert(run.id.clone(), run);
+    }
+
+    /// Strikes a try out.
+    pub fn leave(&self, id: &JobId) {
+        locked(&self.runs).remove(id);
+    }
+
+    /// An ended job is about to be moved to `complete/` or `failed/`: the event of that is our own doing.
+    pub fn shows(&self, id: &JobId) {
+        *locked(&self.shown).entry(id.clone()).or_default() += 1;
+    }
+
+    /// The event of a move that [`Self::shows`] told of has come, or will not come. False if there was none.
+    pub fn has_shown(&self, id: &JobId) -> bool {
+        let mut shown = locked(&self.shown);
+        let Some(count) = shown.get_mut(id) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            shown.remove(id);
+        }
+        true
+    }
+
+    /// Events were lost: those of our own doing may be among them.
+    pub fn forget_shown(&self) {
+        locked(&self.shown).clear();
+    }
+}

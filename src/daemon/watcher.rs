@@ -1,0 +1,70 @@
+//! What the watcher, the first thread, alone knows.
+
+use super::Service;
+use super::proof::Proven;
+use super::state::Daemon;
+use crate::core::config::pauses::Pauses;
+use crate::os::notify::Notifier;
+use crate::os::poll::Poller;
+use crate::os::signals::Signals;
+use crate::os::wait::Ends;
+use crate::spool::{DirNames, Place};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// A part of the spool that is being looked through, some names a turn.
+#[derive(Debug)]
+pub enum Scan {
+    /// A directory.
+    Directory {
+        /// The directory.
+        place: Place,
+        /// Opened when its turn comes: many directories may wait to be looked through, and descriptors are few.
+        listing: Option<DirNames>,
+    },
+    /// The jobs that are known to wait, from this one on: are their files still there?
+    Known(usize),
+}
+
+/// How far an upgrade has come.
+#[derive(Debug)]
+pub enum Upgrade {
+    /// None was asked for.
+    No,
+    /// The new binary is being proven; the daemon works as ever.
+    Proving,
+    /// Nothing is started any more, and the exec follows once what is being started or recorded is.
+    Proven(Proven),
+}
+
+impl Upgrade {
+    /// True when nothing is to be started any more.
+    pub fn is_proven(&self) -> bool {
+        matches!(self, Self::Proven(_))
+    }
+}
+
+/// The watcher.
+pub struct WatcherThread {
+    pub(super) daemon: Arc<Daemon>,
+    pub(super) scans: VecDeque<Scan>,
+    /// Files that somebody has open for writing.
+    pub(super) open: BTreeSet<(Place, Vec<u8>)>,
+    /// The jobs that are known to wait are to be looked for once the scans are through: events may have been lost.
+    pub(super) lost_events: bool,
+    /// The queues that files pause.
+    pub(super) pauses: Pauses,
+    pub(super) upgrade: Upgrade,
+    pub(super) signals: Signals,
+    /// The HTTP door.
+    pub(super) service: Option<Box<dyn Service>>,
+    pub(super) poller: Poller,
+    /// Tells that some child has ended.
+    pub(super) ends: Ends,
+    pub(super) notifier: Notifier,
+    pub(super) stopping: bool,
+    /// Told again to stop.
+    pub(super) ending_jobs: bool,
+    /// As it was told to the notifier.
+    pub(super) status: String,
+}
