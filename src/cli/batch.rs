@@ -148,8 +148,13 @@ impl BatchOptions {
         let object = Object::parse(&text).map_err(|e| Failure::new(FAILURE, e.to_string()))?;
         let fields = object
             .fields()
-            .filter(|(key, _)| !["command", "created_at", "env"].contains(key))
-            .map(|(key, raw)| (key.to_owned(), format!("\"{key}\":{raw}")))
+            .filter(|field| !["command", "created_at", "env"].contains(&field.key))
+            .map(|field| {
+                (
+                    field.key.to_owned(),
+                    format!("\"{}\":{}", field.key, field.raw),
+                )
+            })
             .collect();
         Ok(Self { record, fields })
     }
@@ -182,7 +187,7 @@ impl BatchOptions {
     fn fill_in(&self, text: &str) -> Result<Record, RecordError> {
         let text = text.trim_end();
         let object = Object::parse(text)?;
-        let has = |key: &str| object.fields().any(|(given, _)| given == key);
+        let has = |key: &str| object.fields().any(|field| field.key == key);
         let is_given = |key: &str| match key {
             "stdin" | "stdin_base64" => has("stdin") || has("stdin_base64"),
             _ => has(key),

@@ -46,11 +46,15 @@ pub fn show(spool: &Path, args: &ShowArgs) -> CommandResult {
     found.record.env.clear();
     let json = found.record.to_json_in(found.at.state());
     let object = Object::parse(&json).map_err(|e| Failure::new(FAILURE, e.to_string()))?;
-    let width = object.fields().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let width = object
+        .fields()
+        .map(|field| field.key.len())
+        .max()
+        .unwrap_or(0);
     let mut text = String::new();
-    for (mut key, raw) in object.fields() {
-        let value =
-            serde_json::from_str::<String>(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
+    for field in object.fields() {
+        let (mut key, raw) = (field.key, field.raw.get());
+        let value = serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned());
         // The key stands beside the first line only, also of a value that has none.
         for line in value.trim_end().split('\n') {
             text.push_str(&format!(

@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::quote::{cut, cut_to};
@@ -85,61 +86,34 @@ impl<'a> Object<'a> {
         let mut sorted: Vec<_> = object.fields.iter().collect();
         sorted.sort_by(|a, b| a.0.cmp(&b.0));
         match sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            Some(pair) => Err(object.error(&pair[1].0, Some(pair[1].1), "given twice".to_owned())),
+            Some(pair) => {
+                let field = Field {
+                    object: &object,
+                    key: &pair[1].0,
+                    raw: pair[1].1,
+                };
+                Err(field.error("given twice".to_owned()))
+            }
             None => Ok(object),
         }
     }
 
     /// The fields in the order of the text.
-    pub fn fields(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.fields.iter().map(|(key, raw)| (key.as_ref(), *raw))
+    pub fn fields(&self) -> impl Iterator<Item = Field<'_, 'a>> {
+        self.fields.iter().map(|(key, raw)| Field {
+            object: self,
+            key: key.as_ref(),
+            raw,
+        })
     }
 
-    /// The object that is the value of `key`.
-    pub fn child(&self, key: &str, raw: &'a RawValue) -> Result<Self, JsonError> {
-        if !raw.get().starts_with('{') {
-            return Err(self.error(key, Some(raw), expected("an object", raw)));
-        }
-        Self::part(self.whole, raw.get(), self.path_of(key))
-    }
-
-    /// The objects of the list that is the value of `key`; errors call the first one `key[0]`.
-    pub fn objects(&self, key: &str, raw: &'a RawValue) -> Result<Vec<Self>, JsonError> {
-        let wanted = |_| self.error(key, Some(raw), expected("a list of objects", raw));
-        let items: Vec<&'a RawValue> = serde_json::from_str(raw.get()).map_err(wanted)?;
-        let items = items.into_iter().enumerate();
-        items
-            .map(|(at, raw)| self.child(&format!("{key}[{at}]"), raw))
-            .collect()
-    }
-
-    /// An error about `key`.
-    pub fn error(&self, key: &str, raw: Option<&RawValue>, what: String) -> JsonError {
-        let line = raw.map_or(0, |raw| line_of(self.whole, raw.get()));
+    /// The error about a missing field.
+    pub fn missing(&self, key: &str, what: &str) -> JsonError {
         JsonError {
-            line,
+            line: 0,
             field: self.path_of(key),
-            what,
+            what: format!("is missing: {what}"),
         }
-    }
-
-    /// Reads the value of `key` with `read`. An error names the field.
-    pub fn read<T>(
-        &self,
-        key: &str,
-        raw: &'a RawValue,
-        read: impl FnOnce(&'a RawValue) -> Result<T, String>,
-    ) -> Result<T, JsonError> {
-        read(raw).map_err(|what| self.error(key, Some(raw), what))
-    }
-
-    /// The error about an unknown key. It names the known key that is most like it.
-    pub fn unknown(&self, key: &str, raw: &RawValue, known: &[&str]) -> JsonError {
-        let what = match nearest(key, known) {
-            Some(right) => format!("unknown field; did you mean {right:?}?"),
-            None => format!("unknown field; the fields here are {}", known.join(", ")),
-        };
-        self.error(key, Some(raw), what)
     }
 
     fn path_of(&self, key: &str) -> String {
@@ -148,6 +122,91 @@ impl<'a> Object<'a> {
         } else {
             format!("{}.{key}", self.path)
         }
+    }
+}
+
+/// A field of an object.
+#[derive(Debug, Clone, Copy)]
+pub struct Field<'o, 'a> {
+    object: &'o Object<'a>,
+    /// Its key.
+    pub key: &'o str,
+    /// The text of its value.
+    pub raw: &'a RawValue,
+}
+
+impl<'o, 'a> Field<'o, 'a> {
+    /// True for `null`: it means the same as a missing field, everywhere.
+    pub fn is_null(self) -> bool {
+        self.raw.get() == "null"
+    }
+
+    /// Reads the value. An error names the field.
+    pub fn read<T>(
+        self,
+        read: impl FnOnce(&'a RawValue) -> Result<T, String>,
+    ) -> Result<T, JsonError> {
+        read(self.raw).map_err(|what| self.error(what))
+    }
+
+    /// Reads the value; `None` for `null`.
+    pub fn optional<T>(
+        self,
+        read: impl FnOnce(&'a RawValue) -> Result<T, String>,
+    ) -> Result<Option<T>, JsonError> {
+        match self.is_null() {
+            true => Ok(None),
+            false => self.read(read).map(Some),
+        }
+    }
+
+    /// Reads a whole number within `range`.
+    pub fn integer<T: TryFrom<i64>>(self, range: RangeInclusive<i64>) -> Result<T, JsonError> {
+        self.read(|raw| integer(raw, range))
+    }
+
+    /// The object that is the value.
+    pub fn child(self) -> Result<Object<'a>, JsonError> {
+        if !self.raw.get().starts_with('{') {
+            return Err(self.error(expected("an object", self.raw)));
+        }
+        let path = self.object.path_of(self.key);
+        Object::part(self.object.whole, self.raw.get(), path)
+    }
+
+    /// The entries of the list that is the value, as fields that errors call by the same name. `wanted` is the word for
+    /// the list.
+    pub fn entries(self, wanted: &str) -> Result<impl Iterator<Item = Self>, JsonError> {
+        let entries: Vec<&'a RawValue> =
+            self.read(|raw| serde_json::from_str(raw.get()).map_err(|_| expected(wanted, raw)))?;
+        Ok(entries.into_iter().map(move |raw| Self { raw, ..self }))
+    }
+
+    /// The objects of the list that is the value. Errors call the first one `key[0]`.
+    pub fn objects(self) -> Result<Vec<Object<'a>>, JsonError> {
+        let entries = self.entries("a list of objects")?.enumerate();
+        let object = |(at, entry): (usize, Self)| {
+            let key = format!("{}[{at}]", self.key);
+            Field { key: &key, ..entry }.child()
+        };
+        entries.map(object).collect()
+    }
+
+    /// An error about this field.
+    pub fn error(self, what: String) -> JsonError {
+        JsonError {
+            line: line_of(self.object.whole, self.raw.get()),
+            field: self.object.path_of(self.key),
+            what,
+        }
+    }
+
+    /// The error about an unknown field. It names the known field that is most like it.
+    pub fn unknown(self, known: &[&str]) -> JsonError {
+        self.error(match nearest(self.key, known) {
+            Some(right) => format!("unknown field; did you mean {right:?}?"),
+            None => format!("unknown field; the fields here are {}", known.join(", ")),
+        })
     }
 }
 
@@ -248,11 +307,6 @@ pub fn expected(wanted: &str, got: &RawValue) -> String {
     format!("expected {wanted}, got {got}")
 }
 
-/// True for `null`: it means the same as a missing field, everywhere.
-pub fn is_null(raw: &RawValue) -> bool {
-    raw.get() == "null"
-}
-
 /// Reads a string.
 pub fn string(raw: &RawValue) -> Result<String, String> {
     serde_json::from_str(raw.get()).map_err(|_| expected("a string", raw))
@@ -264,13 +318,12 @@ pub fn boolean(raw: &RawValue) -> Result<bool, String> {
 }
 
 /// Reads a whole number within `range`.
-pub fn integer(raw: &RawValue, range: std::ops::RangeInclusive<i64>) -> Result<i64, String> {
-    let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
-    let number = serde_json::from_str::<i64>(raw.get()).map_err(|_| expected(&wanted(), raw))?;
-    if range.contains(&number) {
-        Ok(number)
-    } else {
-        Err(format!("expected {}, got {number}", wanted()))
+pub fn integer<T: TryFrom<i64>>(raw: &RawValue, range: RangeInclusive<i64>) -> Result<T, String> {
+    let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+    let number = serde_json::from_str::<i64>(raw.get()).map_err(|_| expected(&wanted, raw))?;
+    match T::try_from(number) {
+        Ok(value) if range.contains(&number) => Ok(value),
+        Ok(_) | Err(_) => Err(format!("expected {wanted}, got {number}")),
     }
 }
 
@@ -364,10 +417,8 @@ mod tests {
     fn errors_name_line_and_field() {
         let text = "{\n \"a\": 1,\n \"b\": {\n  \"c\": true\n }\n}";
         let object = Object::parse(text).unwrap();
-        let (key, raw) = object.fields().nth(1).unwrap();
-        let child = object.child(key, raw).unwrap();
-        let (key, raw) = child.fields().next().unwrap();
-        let error = child.read(key, raw, string).unwrap_err();
+        let child = object.fields().nth(1).unwrap().child().unwrap();
+        let error = child.fields().next().unwrap().read(string).unwrap_err();
         assert_eq!(
             error.to_string(),
             "line 4: b.c: expected a string, got true"
@@ -406,8 +457,7 @@ mod tests {
     #[test]
     fn half_a_surrogate_pair_is_named() {
         let object = Object::parse("{\"a\": \"\\ud83d\"}").unwrap();
-        let (key, raw) = object.fields().next().unwrap();
-        let error = object.read(key, raw, string).unwrap_err();
+        let error = object.fields().next().unwrap().read(string).unwrap_err();
         assert_eq!(
             error.what,
             "expected a string, got a string with half a surrogate pair in it"

@@ -65,22 +65,20 @@ impl BackoffSpec {
     /// Reads `{"first": "1s", "factor": 2, "max": "10m"}`, each of them optional.
     pub fn read(object: &Object<'_>) -> Result<Self, JsonError> {
         let mut spec = Self::default();
-        for (key, raw) in object.fields() {
-            match key {
-                "first" => spec.first = Some(object.read(key, raw, json::span)?),
-                "max" => spec.max = Some(object.read(key, raw, json::span)?),
+        for field in object.fields() {
+            match field.key {
+                "first" => spec.first = Some(field.read(json::span)?),
+                "max" => spec.max = Some(field.read(json::span)?),
                 "factor" => {
-                    let factor = object.read(key, raw, json::number)?;
+                    let factor = field.read(json::number)?;
                     if !(1.0..=1000.0).contains(&factor) {
-                        return Err(object.error(
-                            key,
-                            Some(raw),
-                            format!("expected a number from 1 to 1000, got {factor}"),
-                        ));
+                        return Err(
+                            field.error(format!("expected a number from 1 to 1000, got {factor}"))
+                        );
                     }
                     spec.factor = Some(factor);
                 }
-                _ => return Err(object.unknown(key, raw, &["first", "factor", "max"])),
+                _ => return Err(field.unknown(&["first", "factor", "max"])),
             }
         }
         Ok(spec)

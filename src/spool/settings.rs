@@ -84,7 +84,7 @@ fn set(text: &str, keys: &[&str], value: Option<&str>, depth: usize) -> Result<S
     let object = Object::parse(text).map_err(|e| EditError::Invalid(e.to_string()))?;
     let mut fields: Vec<(String, String)> = object
         .fields()
-        .map(|(key, raw)| (key.to_owned(), raw.get().to_owned()))
+        .map(|field| (field.key.to_owned(), field.raw.get().to_owned()))
         .collect();
     match fields.iter_mut().find(|(name, _)| name == key) {
         Some(_) if value.is_none() && rest.is_empty() => fields.retain(|(name, _)| name != key),

@@ -17,7 +17,7 @@ mod when;
 
 use pirn::core::config::{Config, MinFree, Terms};
 use pirn::core::id::{JobId, MAX_ID_BYTES, QueueName, is_foreign, matches, natural_order};
-use pirn::core::json::{JsonError, Object};
+use pirn::core::json::{Field, JsonError, Object};
 use pirn::core::policy::{RetryRule, TryEnd, Verdict, verdict};
 use pirn::core::record::{LIMIT_NAMES, Record, RecordError, Setting, State, Work};
 use pirn::core::retry::{Backoff, BackoffSpec};
@@ -216,16 +216,16 @@ fn json_record(record: &Record, text: &str) {
     let given = Object::parse(text).expect("read once already");
     let kept = Object::parse(&printed).unwrap();
     let unknown = |object: &Object<'_>| -> Vec<(String, String)> {
-        let fields = object.fields().filter(|(key, _)| !KEYS.contains(key));
+        let fields = object.fields().filter(|field| !KEYS.contains(&field.key));
         fields
-            .map(|(key, raw)| (key.to_owned(), raw.get().to_owned()))
+            .map(|field| (field.key.to_owned(), field.raw.get().to_owned()))
             .collect()
     };
     assert_eq!(unknown(&given), unknown(&kept), "unknown fields are kept");
-    for (key, raw) in given.fields() {
+    for Field { key, raw, .. } in given.fields() {
         let is_kept = kept
             .fields()
-            .any(|(other, _)| other == key || (key == "stdin_base64" && other == "stdin"));
+            .any(|other| other.key == key || (key == "stdin_base64" && other.key == "stdin"));
         // These are checked leniently, because nothing depends on them.
         let may_go = ["state", "id", "result", "proc"].contains(&key);
         let says_nothing = ["null", "0", "false"].contains(&raw.get())
@@ -420,7 +420,7 @@ pub fn config(data: &[u8]) {
     let object = Object::parse(text).unwrap();
     let mut fields: Vec<String> = object
         .fields()
-        .map(|(key, raw)| format!("{} :\n{}", Value::from(key), raw.get()))
+        .map(|field| format!("{} :\n{}", Value::from(field.key), field.raw.get()))
         .collect();
     fields.reverse();
     let reversed = format!(" {{{}\n}} ", fields.join(","));

@@ -3,7 +3,7 @@
 use super::allow::Allow;
 use super::network::Network;
 use super::rights::{Rights, Tokenless, Trust, Who};
-use crate::core::json::{self, JsonError, Object, is_null};
+use crate::core::json::{self, JsonError, Object};
 use base64::Engine as _;
 use serde_json::value::RawValue;
 use std::fmt;
@@ -119,30 +119,30 @@ const HTTP_FIELDS: [&str; 9] = [
 /// Reads the object `http`.
 pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
     let mut http = HttpConfig::default();
-    for (key, raw) in o.fields() {
-        match key {
-            _ if is_null(raw) && HTTP_FIELDS.contains(&key) => {}
-            "hosts" => http.hosts = o.read(key, raw, json::strings)?,
-            "tokens" => http.tokens = o.read(key, raw, json::string)?,
-            "anonymous" => http.tokenless.anonymous = o.read(key, raw, rights)?,
+    for field in o.fields() {
+        match field.key {
+            key if field.is_null() && HTTP_FIELDS.contains(&key) => {}
+            "hosts" => http.hosts = field.read(json::strings)?,
+            "tokens" => http.tokens = field.read(json::string)?,
+            "anonymous" => http.tokenless.anonymous = field.read(rights)?,
             "trust" => {
-                let entries = o.objects(key, raw)?;
+                let entries = field.objects()?;
                 http.tokenless.trust = entries.iter().map(trust).collect::<Result<_, _>>()?;
             }
-            "dialects" => http.dialects = o.read(key, raw, dialects)?,
-            "connections" => http.connections = o.read(key, raw, connections)?,
+            "dialects" => http.dialects = field.read(dialects)?,
+            "connections" => http.connections = field.integer(1..=1_000_000)?,
             "url_allow" => {
-                http.url_allow = o.read(key, raw, |r| Allow::parse(&json::strings(r)?))?;
+                http.url_allow = field.read(|r| Allow::parse(&json::strings(r)?))?;
             }
             "qmd_whitelist" => {
-                let path = o.read(key, raw, json::string)?;
+                let path = field.read(json::string)?;
                 http.qmd_whitelist = Some(path).filter(|path| !path.is_empty());
             }
             "webhook_secret" => {
-                let secret = o.read(key, raw, |r| Secret::parse(&json::string(r)?))?;
+                let secret = field.read(|r| Secret::parse(&json::string(r)?))?;
                 http.webhook_secret = Some(secret);
             }
-            _ => return Err(o.unknown(key, raw, &HTTP_FIELDS)),
+            _ => return Err(field.unknown(&HTTP_FIELDS)),
         }
     }
     Ok(http)
@@ -155,25 +155,25 @@ fn rights(raw: &RawValue) -> Result<Rights, String> {
 /// Reads an entry of `trust`: an address or a user, and the rights.
 fn trust(o: &Object<'_>) -> Result<Trust, JsonError> {
     let (mut who, mut granted) = (None, None);
-    for (key, raw) in o.fields() {
-        let named = match key {
-            "from" => o.read(key, raw, network).map(Who::From)?,
-            "user" => o.read(key, raw, user)?,
+    for field in o.fields() {
+        let named = match field.key {
+            "from" => field.read(network).map(Who::From)?,
+            "user" => field.read(user)?,
             "rights" => {
-                granted = Some(o.read(key, raw, rights)?);
+                granted = Some(field.read(rights)?);
                 continue;
             }
-            _ => return Err(o.unknown(key, raw, &["from", "user", "rights"])),
+            _ => return Err(field.unknown(&["from", "user", "rights"])),
         };
         if who.replace(named).is_some() {
             let what = "\"from\" and \"user\" are two entries".to_owned();
-            return Err(o.error(key, Some(raw), what));
+            return Err(field.error(what));
         }
     }
-    let missing = |key, what: &str| o.error(key, None, format!("is missing: {what}"));
     Ok(Trust {
-        who: who.ok_or_else(|| missing("from", "an entry has \"from\" or \"user\""))?,
-        rights: granted.ok_or_else(|| missing("rights", "a list out of read, push, run, admin"))?,
+        who: who.ok_or_else(|| o.missing("from", "an entry has \"from\" or \"user\""))?,
+        rights: granted
+            .ok_or_else(|| o.missing("rights", "a list out of read, push, run, admin"))?,
     })
 }
 
@@ -202,8 +202,4 @@ fn dialects(raw: &RawValue) -> Result<Vec<Dialect>, String> {
         dialect.ok_or_else(|| format!("expected dialects out of hq, qmd, jobrunner, got {word:?}"))
     };
     json::strings(raw)?.into_iter().map(known).collect()
-}
-
-fn connections(raw: &RawValue) -> Result<usize, String> {
-    json::integer(raw, 1..=1_000_000).and_then(|n| usize::try_from(n).map_err(|e| e.to_string()))
 }

@@ -8,7 +8,7 @@ pub mod rights;
 
 use self::http::HttpConfig;
 use crate::core::id::{QueueName, matches};
-use crate::core::json::{self, JsonError, Object, expected, is_null};
+use crate::core::json::{self, JsonError, Object, expected};
 use crate::core::policy::RetryRule;
 use crate::core::record::{Record, Setting, Work};
 use crate::core::retry::BackoffSpec;
@@ -140,21 +140,20 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, JsonError> {
         let object = Object::parse(text)?;
         let mut config = Self::default();
-        for (key, raw) in object.fields() {
-            let o = &object;
-            match key {
-                "slots" => config.slots = optional(raw, |r| o.read(key, r, slots))?,
-                "paused" => config.paused = o.read(key, raw, json::boolean)?,
-                "defaults" => config.defaults = defaults(&o.child(key, raw)?)?,
-                "queues" => config.queues = queues(&o.child(key, raw)?)?,
-                "keep" => config.keep = optional(raw, |r| o.read(key, r, json::span))?,
-                "keep_count" => config.keep_count = optional(raw, |r| o.read(key, r, count))?,
-                "keep_bytes" => config.keep_bytes = optional(raw, |r| o.read(key, r, json::size))?,
-                "min_free" => config.min_free = o.read(key, raw, min_free)?,
-                "max_pending" => config.max_pending = optional(raw, |r| o.read(key, r, count))?,
-                "max_job_bytes" => config.max_job_bytes = o.read(key, raw, job_bytes)?,
-                "http" => config.http = http::read(&o.child(key, raw)?)?,
-                _ => return Err(o.unknown(key, raw, &FIELDS)),
+        for field in object.fields() {
+            match field.key {
+                "slots" => config.slots = field.optional(slots)?,
+                "paused" => config.paused = field.read(json::boolean)?,
+                "defaults" => config.defaults = defaults(&field.child()?)?,
+                "queues" => config.queues = queues(&field.child()?)?,
+                "keep" => config.keep = field.optional(json::span)?,
+                "keep_count" => config.keep_count = field.optional(count)?,
+                "keep_bytes" => config.keep_bytes = field.optional(json::size)?,
+                "min_free" => config.min_free = field.read(min_free)?,
+                "max_pending" => config.max_pending = field.optional(count)?,
+                "max_job_bytes" => config.max_job_bytes = field.read(job_bytes)?,
+                "http" => config.http = http::read(&field.child()?)?,
+                _ => return Err(field.unknown(&FIELDS)),
             }
         }
         Ok(config)
@@ -281,23 +280,12 @@ impl Only {
     }
 }
 
-fn optional<'a, T>(
-    raw: &'a RawValue,
-    read: impl FnOnce(&'a RawValue) -> Result<T, JsonError>,
-) -> Result<Option<T>, JsonError> {
-    if is_null(raw) {
-        Ok(None)
-    } else {
-        read(raw).map(Some)
-    }
-}
-
 fn slots(raw: &RawValue) -> Result<usize, String> {
-    json::integer(raw, 0..=10_000).and_then(|n| usize::try_from(n).map_err(|e| e.to_string()))
+    json::integer(raw, 0..=10_000)
 }
 
 fn count(raw: &RawValue) -> Result<u64, String> {
-    json::integer(raw, 0..=i64::MAX).and_then(|n| u64::try_from(n).map_err(|e| e.to_string()))
+    json::integer(raw, 0..=i64::MAX)
 }
 
 fn job_bytes(raw: &RawValue) -> Result<u64, String> {
@@ -327,22 +315,17 @@ fn min_free(raw: &RawValue) -> Result<MinFree, String> {
 
 fn queues(object: &Object<'_>) -> Result<BTreeMap<QueueName, QueueConfig>, JsonError> {
     let mut queues = BTreeMap::new();
-    for (key, raw) in object.fields() {
-        let name = QueueName::new(key).map_err(|e| {
-            object.error(
-                key,
-                Some(raw),
-                format!("no queue can be called that: the name {e}"),
-            )
-        })?;
-        let o = object.child(key, raw)?;
+    for field in object.fields() {
+        let name = QueueName::new(field.key)
+            .map_err(|e| field.error(format!("no queue can be called that: the name {e}")))?;
+        let o = field.child()?;
         let mut queue = QueueConfig::default();
-        for (key, raw) in o.fields() {
-            match key {
-                "slots" => queue.slots = optional(raw, |r| o.read(key, r, slots))?,
-                "paused" => queue.paused = o.read(key, raw, json::boolean)?,
-                "defaults" => queue.defaults = defaults(&o.child(key, raw)?)?,
-                _ => return Err(o.unknown(key, raw, &QUEUE_FIELDS)),
+        for field in o.fields() {
+            match field.key {
+                "slots" => queue.slots = field.optional(slots)?,
+                "paused" => queue.paused = field.read(json::boolean)?,
+                "defaults" => queue.defaults = defaults(&field.child()?)?,
+                _ => return Err(field.unknown(&QUEUE_FIELDS)),
             }
         }
         queues.insert(name, queue);
@@ -352,44 +335,20 @@ fn queues(object: &Object<'_>) -> Result<BTreeMap<QueueName, QueueConfig>, JsonE
 
 fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
     let mut d = Defaults::default();
-    for (key, raw) in o.fields() {
-        match key {
-            _ if is_null(raw) && DEFAULTS_FIELDS.contains(&key) => {}
-            "tries" => d.tries = Some(o.read(key, raw, |r| times(r, 1))?),
-            "max_interruptions" => {
-                d.max_interruptions = Some(o.read(key, raw, |r| times(r, 0))?);
-            }
-            "backoff" => d.backoff = BackoffSpec::read(&o.child(key, raw)?)?,
-            "grace" => d.grace = Some(o.read(key, raw, json::span)?),
-            "timeout" => {
-                let span = o.read(key, raw, json::span)?;
-                d.timeout = if span.is_zero() {
-                    Setting::Off
-                } else {
-                    Setting::Set(span)
-                };
-            }
-            "max_log" => {
-                let size = o.read(key, raw, json::size)?;
-                d.max_log = if size == 0 {
-                    Setting::Off
-                } else {
-                    Setting::Set(size)
-                };
-            }
-            "nice" => d.nice = Some(o.read(key, raw, nice)?),
-            _ => return Err(o.unknown(key, raw, &DEFAULTS_FIELDS)),
+    for field in o.fields() {
+        match field.key {
+            key if field.is_null() && DEFAULTS_FIELDS.contains(&key) => {}
+            "tries" => d.tries = Some(field.integer(1..=1_000_000)?),
+            "max_interruptions" => d.max_interruptions = Some(field.integer(0..=1_000_000)?),
+            "backoff" => d.backoff = BackoffSpec::read(&field.child()?)?,
+            "grace" => d.grace = Some(field.read(json::span)?),
+            "timeout" => d.timeout = Setting::of(field.read(json::span)?),
+            "max_log" => d.max_log = Setting::of(field.read(json::size)?),
+            "nice" => d.nice = Some(field.integer(-20..=19)?),
+            _ => return Err(field.unknown(&DEFAULTS_FIELDS)),
         }
     }
     Ok(d)
-}
-
-fn times(raw: &RawValue, least: i64) -> Result<u32, String> {
-    json::integer(raw, least..=1_000_000).and_then(|n| u32::try_from(n).map_err(|e| e.to_string()))
-}
-
-fn nice(raw: &RawValue) -> Result<i32, String> {
-    json::integer(raw, -20..=19).and_then(|n| i32::try_from(n).map_err(|e| e.to_string()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Jobs that call a URL, and the messages between the daemon and the process that calls, `pirn deliver`.
 
-use crate::core::json::{self, JsonError, Object, expected};
+use crate::core::json::{self, Field, JsonError, Object, expected};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -60,31 +60,26 @@ pub(super) struct CallParts {
 
 impl CallParts {
     /// Reads a field. False if `key` is none of a call.
-    pub(super) fn read<'a>(
-        &mut self,
-        o: &Object<'a>,
-        key: &str,
-        raw: &'a RawValue,
-    ) -> Result<bool, JsonError> {
-        self.stray = match key {
+    pub(super) fn read(&mut self, field: Field<'_, '_>) -> Result<bool, JsonError> {
+        self.stray = match field.key {
             "url" => {
-                self.url = Some(o.read(key, raw, url)?);
+                self.url = Some(field.read(url)?);
                 return Ok(true);
             }
             "headers" => {
-                self.rest.headers = Some(headers(&o.child(key, raw)?)?);
+                self.rest.headers = Some(headers(&field.child()?)?);
                 Some("headers")
             }
             "payload" => {
-                self.rest.payload = Some(raw.get().to_owned());
+                self.rest.payload = Some(field.raw.get().to_owned());
                 Some("payload")
             }
             "dialect" => {
-                self.rest.manner = o.read(key, raw, manner)?;
+                self.rest.manner = field.read(manner)?;
                 Some("dialect")
             }
             "sign" => {
-                self.rest.sign = o.read(key, raw, json::boolean)?;
+                self.rest.sign = field.read(json::boolean)?;
                 Some("sign")
             }
             _ => return Ok(false),
@@ -157,8 +152,8 @@ fn around_authority(url: &str) -> Option<(&str, &str, &str)> {
 
 fn headers(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonError> {
     let mut headers = BTreeMap::new();
-    for (key, raw) in object.fields() {
-        headers.insert(key.to_owned(), object.read(key, raw, json::string)?);
+    for field in object.fields() {
+        headers.insert(field.key.to_owned(), field.read(json::string)?);
     }
     Ok(headers)
 }

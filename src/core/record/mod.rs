@@ -185,7 +185,15 @@ pub enum Setting<T> {
     Set(T),
 }
 
-impl<T: Copy> Setting<T> {
+impl<T: Copy + Default + PartialEq> Setting<T> {
+    /// The setting with this value. Zero switches it off.
+    pub fn of(value: T) -> Self {
+        match value == T::default() {
+            true => Self::Off,
+            false => Self::Set(value),
+        }
+    }
+
     /// The value that holds with this default.
     pub fn or(self, default: Option<T>) -> Option<T> {
         match self {

@@ -5,7 +5,7 @@ use super::{
     LIMIT_NAMES, OUT, Reason, Record, RecordError, Scratch, Setting, Try, Work, settle_parents,
 };
 use crate::core::id::{IdError, JobId, QueueName};
-use crate::core::json::{self, JsonError, Object, expected, is_null};
+use crate::core::json::{self, Field, JsonError, Object, expected};
 use crate::core::process::Proc;
 use crate::core::quote::quoted;
 use crate::core::retry::{BackoffSpec, ExitRules};
@@ -53,17 +53,18 @@ impl Record {
         let object = Object::parse(text)?;
         let mut record = Self::default();
         let mut parts = WorkParts::default();
-        for (key, raw) in object.fields() {
+        for field in object.fields() {
             // The directory is the state, but `pirn show` prints one, and its output may be dropped again.
-            let says_nothing = is_null(raw) && Self::knows(&object, key, raw);
-            if says_nothing || key == "state" {
+            if field.key == "state" || field.is_null() && Self::knows(field) {
                 continue;
             }
-            if let Some(field) = unsupported(key) {
-                return Err(RecordError::Unsupported(field));
+            if let Some(key) = unsupported(field.key) {
+                return Err(RecordError::Unsupported(key));
             }
-            if !(record.asked(&object, key, raw, &mut parts)? || record.added(&object, key, raw)?) {
-                record.extra.push((key.to_owned(), raw.to_owned()));
+            if !(record.asked(field, &mut parts)? || record.added(field)?) {
+                record
+                    .extra
+                    .push((field.key.to_owned(), field.raw.to_owned()));
             }
         }
         record.rules = ExitRules::new(parts.retry_on.take(), std::mem::take(&mut parts.fail_on));
@@ -76,104 +77,94 @@ impl Record {
     }
 
     /// True for a key of pirn. The `null` of an unknown key is kept.
-    fn knows<'a>(o: &Object<'a>, key: &str, raw: &'a RawValue) -> bool {
+    fn knows(field: Field<'_, '_>) -> bool {
         let mut scratch = Self::default();
-        let asked = scratch.asked(o, key, raw, &mut WorkParts::default());
-        let added = scratch.added(o, key, raw);
-        unsupported(key).is_some() || !matches!((asked, added), (Ok(false), Ok(false)))
+        let asked = scratch.asked(field, &mut WorkParts::default());
+        let added = scratch.added(field);
+        unsupported(field.key).is_some() || !matches!((asked, added), (Ok(false), Ok(false)))
     }
 
     /// Reads a field that users write. False if `key` is none.
-    fn asked<'a>(
-        &mut self,
-        o: &Object<'a>,
-        key: &str,
-        raw: &'a RawValue,
-        parts: &mut WorkParts,
-    ) -> Result<bool, JsonError> {
-        match key {
-            "command" => parts.command = Some(o.read(key, raw, command)?),
-            "script" => parts.script = Some(o.read(key, raw, id)?),
-            "args" => parts.args = Some(o.read(key, raw, |r| argument_list(json::strings(r)?))?),
-            "name" => self.name = Some(o.read(key, raw, json::string)?),
-            "comment" => self.comment = Some(o.read(key, raw, json::string)?),
-            "queue" => self.queue = Some(o.read(key, raw, queue)?),
+    fn asked(&mut self, field: Field<'_, '_>, parts: &mut WorkParts) -> Result<bool, JsonError> {
+        match field.key {
+            "command" => parts.command = Some(field.read(command)?),
+            "script" => parts.script = Some(field.read(id)?),
+            "args" => parts.args = Some(field.read(|r| argument_list(json::strings(r)?))?),
+            "name" => self.name = Some(field.read(json::string)?),
+            "comment" => self.comment = Some(field.read(json::string)?),
+            "queue" => self.queue = Some(field.read(queue)?),
             "priority" => {
-                self.priority = int(o, key, raw, i64::from(i32::MIN), i64::from(i32::MAX))?
+                self.priority = field.integer(i64::from(i32::MIN)..=i64::from(i32::MAX))?
             }
-            "cwd" => self.cwd = Some(o.read(key, raw, |r| no_nul(json::string(r)?))?),
-            "env" => self.env = environment(&o.child(key, raw)?)?,
-            "umask" => {
-                self.umask = Some(o.read(key, raw, |r| units::parse_umask(&json::string(r)?))?)
-            }
-            "nice" => self.nice = Some(int(o, key, raw, -20, 19)?),
-            "stdin" => parts.stdin(o, key, raw, json::string(raw).map(String::into_bytes), self)?,
-            "stdin_base64" => parts.stdin(
-                o,
-                key,
-                raw,
-                json::string(raw).and_then(|t| decode(&t)),
-                self,
-            )?,
-            "files" => self.files = files(&o.child(key, raw)?)?,
-            "timeout" => {
-                self.timeout = o.read(key, raw, |r| Ok(setting(json::span(r)?, |s| s.is_zero())))?
-            }
-            "grace" => self.grace = Some(o.read(key, raw, json::span)?),
-            "tries" => self.tries = Some(int(o, key, raw, 1, 1_000_000)?),
-            "max_interruptions" => self.max_interruptions = Some(int(o, key, raw, 0, 1_000_000)?),
-            "backoff" => self.backoff = BackoffSpec::read(&o.child(key, raw)?)?,
-            "retry_on" => parts.retry_on = Some(o.read(key, raw, exit_codes)?),
-            "fail_on" => parts.fail_on = o.read(key, raw, exit_codes)?,
-            "not_before" => self.not_before = Some(o.read(key, raw, date)?),
-            "expires" => self.expires = Some(o.read(key, raw, date)?),
-            "group" => self.group = Some(o.read(key, raw, json::string)?),
-            "after" => self.after = o.read(key, raw, ids)?,
-            "after_any" => self.after_any = o.read(key, raw, ids)?,
-            "once" => self.once = o.read(key, raw, json::boolean)?,
-            "tmp" => self.tmp = o.read(key, raw, scratch)?,
-            "split" => self.split = o.read(key, raw, json::boolean)?,
-            "max_log" => {
-                self.max_log = o.read(key, raw, |r| Ok(setting(json::size(r)?, |s| *s == 0)))?
-            }
-            "limits" => self.limits = limits(&o.child(key, raw)?)?,
-            "tags" => self.tags = o.read(key, raw, json::strings)?,
-            "callback_url" => self.callback_url = Some(o.read(key, raw, call::url)?),
-            "on_finish" => self.on_finish = Some(o.read(key, raw, command)?),
-            _ => return parts.call.read(o, key, raw),
+            "cwd" => self.cwd = Some(field.read(|r| no_nul(json::string(r)?))?),
+            "env" => self.env = environment(&field.child()?)?,
+            "umask" => self.umask = Some(field.read(|r| units::parse_umask(&json::string(r)?))?),
+            "nice" => self.nice = Some(field.integer(-20..=19)?),
+            "stdin" => self.add_stdin(field, |r| json::string(r).map(String::into_bytes))?,
+            "stdin_base64" => self.add_stdin(field, |r| decode(&json::string(r)?))?,
+            "files" => self.files = files(&field.child()?)?,
+            "timeout" => self.timeout = Setting::of(field.read(json::span)?),
+            "grace" => self.grace = Some(field.read(json::span)?),
+            "tries" => self.tries = Some(field.integer(1..=1_000_000)?),
+            "max_interruptions" => self.max_interruptions = Some(field.integer(0..=1_000_000)?),
+            "backoff" => self.backoff = BackoffSpec::read(&field.child()?)?,
+            "retry_on" => parts.retry_on = Some(field.read(exit_codes)?),
+            "fail_on" => parts.fail_on = field.read(exit_codes)?,
+            "not_before" => self.not_before = Some(field.read(date)?),
+            "expires" => self.expires = Some(field.read(date)?),
+            "group" => self.group = Some(field.read(json::string)?),
+            "after" => self.after = field.read(ids)?,
+            "after_any" => self.after_any = field.read(ids)?,
+            "once" => self.once = field.read(json::boolean)?,
+            "tmp" => self.tmp = field.read(scratch)?,
+            "split" => self.split = field.read(json::boolean)?,
+            "max_log" => self.max_log = Setting::of(field.read(json::size)?),
+            "limits" => self.limits = limits(&field.child()?)?,
+            "tags" => self.tags = field.read(json::strings)?,
+            "callback_url" => self.callback_url = Some(field.read(call::url)?),
+            "on_finish" => self.on_finish = Some(field.read(command)?),
+            _ => return parts.call.read(field),
         }
         Ok(true)
     }
 
-    /// Reads a field that pirn adds. False if `key` is none.
-    fn added<'a>(
+    fn add_stdin(
         &mut self,
-        o: &Object<'a>,
-        key: &str,
-        raw: &'a RawValue,
-    ) -> Result<bool, JsonError> {
-        match key {
-            "id" => self.id = o.read(key, raw, id).ok(),
-            "created_at" => self.created_at = Some(o.read(key, raw, date)?),
-            "started_at" => self.started_at = Some(o.read(key, raw, date)?),
-            "finished_at" => self.finished_at = Some(o.read(key, raw, date)?),
-            "attempt" => self.attempt = int(o, key, raw, 0, i64::from(u32::MAX))?,
-            "interruptions" => self.interruptions = int(o, key, raw, 0, i64::from(u32::MAX))?,
-            "pid" => self.pid = Some(int(o, key, raw, 1, i64::from(i32::MAX))?),
-            "exit_code" => self.exit_code = Some(int(o, key, raw, 0, 255)?),
-            "signal" => self.signal = Some(int(o, key, raw, 1, 127)?),
-            "reason" => self.reason = Some(o.read(key, raw, reason)?),
-            "status_code" => self.status_code = Some(int(o, key, raw, 100, 999)?),
-            "error" => self.error = Some(o.read(key, raw, json::string)?),
-            "duration" => self.duration = Some(o.read(key, raw, json::number)?),
-            "cpu" => self.cpu = Some(o.read(key, raw, json::number)?),
-            "max_rss" => self.max_rss = Some(o.read(key, raw, json::size)?),
-            "output" => self.output = Some(o.read(key, raw, json::string)?),
-            "log_bytes" => self.log_bytes = Some(o.read(key, raw, json::size)?),
-            "result" => self.result = json::string(raw).ok(),
-            "attempts" => self.attempts = tries(o, key, raw)?,
-            "retry_at" => self.retry_at = Some(o.read(key, raw, date)?),
-            "proc" => self.proc = proc(&o.child(key, raw)?)?,
+        field: Field<'_, '_>,
+        read: impl FnOnce(&RawValue) -> Result<Vec<u8>, String>,
+    ) -> Result<(), JsonError> {
+        if self.stdin.is_some() {
+            let what = "stdin and stdin_base64 are both given; give one of them";
+            return Err(field.error(what.to_owned()));
+        }
+        self.stdin = Some(field.read(read)?);
+        Ok(())
+    }
+
+    /// Reads a field that pirn adds. False if `key` is none.
+    fn added(&mut self, field: Field<'_, '_>) -> Result<bool, JsonError> {
+        match field.key {
+            "id" => self.id = field.read(id).ok(),
+            "created_at" => self.created_at = Some(field.read(date)?),
+            "started_at" => self.started_at = Some(field.read(date)?),
+            "finished_at" => self.finished_at = Some(field.read(date)?),
+            "attempt" => self.attempt = field.integer(0..=i64::from(u32::MAX))?,
+            "interruptions" => self.interruptions = field.integer(0..=i64::from(u32::MAX))?,
+            "pid" => self.pid = Some(field.integer(1..=i64::from(i32::MAX))?),
+            "exit_code" => self.exit_code = Some(field.integer(0..=255)?),
+            "signal" => self.signal = Some(field.integer(1..=127)?),
+            "reason" => self.reason = Some(field.read(reason)?),
+            "status_code" => self.status_code = Some(field.integer(100..=999)?),
+            "error" => self.error = Some(field.read(json::string)?),
+            "duration" => self.duration = Some(field.read(json::number)?),
+            "cpu" => self.cpu = Some(field.read(json::number)?),
+            "max_rss" => self.max_rss = Some(field.read(json::size)?),
+            "output" => self.output = Some(field.read(json::string)?),
+            "log_bytes" => self.log_bytes = Some(field.read(json::size)?),
+            "result" => self.result = field.read(json::string).ok(),
+            "attempts" => self.attempts = tries(field)?,
+            "retry_at" => self.retry_at = Some(field.read(date)?),
+            "proc" => self.proc = proc(&field.child()?)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -220,25 +211,6 @@ impl WorkParts {
                 ))
             }
         }
-    }
-
-    fn stdin(
-        &self,
-        o: &Object<'_>,
-        key: &str,
-        raw: &RawValue,
-        bytes: Result<Vec<u8>, String>,
-        record: &mut Record,
-    ) -> Result<(), JsonError> {
-        if record.stdin.is_some() {
-            return Err(o.error(
-                key,
-                Some(raw),
-                "stdin and stdin_base64 are both given; give one of them".to_owned(),
-            ));
-        }
-        record.stdin = Some(bytes.map_err(|what| o.error(key, Some(raw), what))?);
-        Ok(())
     }
 }
 
@@ -314,34 +286,15 @@ fn reason(raw: &RawValue) -> Result<Reason, String> {
     Reason::parse(&word).ok_or_else(|| format!("{} is no reason", quoted(&word)))
 }
 
-fn int<T: TryFrom<i64>>(
-    o: &Object<'_>,
-    key: &str,
-    raw: &RawValue,
-    from: i64,
-    to: i64,
-) -> Result<T, JsonError> {
-    let number = json::integer(raw, from..=to).map_err(|what| o.error(key, Some(raw), what))?;
-    T::try_from(number).map_err(|_| o.error(key, Some(raw), "out of range".to_owned()))
-}
-
-fn setting<T>(value: T, is_off: impl Fn(&T) -> bool) -> Setting<T> {
-    if is_off(&value) {
-        Setting::Off
-    } else {
-        Setting::Set(value)
-    }
-}
-
 fn environment(object: &Object<'_>) -> Result<BTreeMap<String, String>, JsonError> {
     let mut env = BTreeMap::new();
-    for (key, raw) in object.fields() {
-        if key.is_empty() || key.contains(['=', '\0']) {
-            let what = format!("{} cannot be a variable's name", quoted(key));
-            return Err(object.error(key, Some(raw), what));
+    for field in object.fields() {
+        if field.key.is_empty() || field.key.contains(['=', '\0']) {
+            let what = format!("{} cannot be a variable's name", quoted(field.key));
+            return Err(field.error(what));
         }
-        let value = object.read(key, raw, |r| no_nul(json::string(r)?))?;
-        env.insert(key.to_owned(), value);
+        let value = field.read(|r| no_nul(json::string(r)?))?;
+        env.insert(field.key.to_owned(), value);
     }
     Ok(env)
 }
@@ -378,27 +331,24 @@ fn wrong_file_name(name: &str) -> Option<String> {
 
 fn files(object: &Object<'_>) -> Result<BTreeMap<String, Vec<u8>>, JsonError> {
     let mut files = BTreeMap::new();
-    for (key, raw) in object.fields() {
-        if let Some(why) = wrong_file_name(key) {
-            let what = format!("the file name {} {why}", quoted(key));
-            return Err(object.error(key, Some(raw), what));
+    for field in object.fields() {
+        if let Some(why) = wrong_file_name(field.key) {
+            let what = format!("the file name {} {why}", quoted(field.key));
+            return Err(field.error(what));
         }
-        let content = if raw.get().starts_with('{') {
-            let inner = object.child(key, raw)?;
+        let content = if field.raw.get().starts_with('{') {
+            let inner = field.child()?;
             match inner.fields().collect::<Vec<_>>().as_slice() {
-                [("base64", text)] => inner.read("base64", text, |r| decode(&json::string(r)?))?,
+                [text] if text.key == "base64" => text.read(|r| decode(&json::string(r)?))?,
                 _ => {
-                    return Err(object.error(
-                        key,
-                        Some(raw),
-                        "expected a string or {\"base64\": \"...\"}".to_owned(),
-                    ));
+                    let what = "expected a string or {\"base64\": \"...\"}";
+                    return Err(field.error(what.to_owned()));
                 }
             }
         } else {
-            object.read(key, raw, json::string)?.into_bytes()
+            field.read(json::string)?.into_bytes()
         };
-        files.insert(key.to_owned(), content);
+        files.insert(field.key.to_owned(), content);
     }
     Ok(files)
 }
@@ -414,26 +364,22 @@ fn exit_codes(raw: &RawValue) -> Result<BTreeSet<i32>, String> {
 
 fn limits(object: &Object<'_>) -> Result<BTreeMap<String, Option<u64>>, JsonError> {
     let mut limits = BTreeMap::new();
-    for (key, raw) in object.fields() {
-        if !LIMIT_NAMES.contains(&key) {
-            return Err(object.unknown(key, raw, &LIMIT_NAMES));
+    for field in object.fields() {
+        if !LIMIT_NAMES.contains(&field.key) {
+            return Err(field.unknown(&LIMIT_NAMES));
         }
-        let value = match raw.get() {
+        let value = match field.raw.get() {
             "\"unlimited\"" => None,
-            _ => Some(object.read(key, raw, json::size)?),
+            _ => Some(field.read(json::size)?),
         };
-        limits.insert(key.to_owned(), value);
+        limits.insert(field.key.to_owned(), value);
     }
     Ok(limits)
 }
 
-fn tries<'a>(o: &Object<'a>, key: &str, raw: &'a RawValue) -> Result<Vec<Try>, JsonError> {
-    let list: Vec<&'a RawValue> = o.read(key, raw, |r| {
-        serde_json::from_str(r.get()).map_err(|_| expected("a list of tries", r))
-    })?;
-    list.into_iter()
-        .map(|raw| one_try(&o.child(key, raw)?))
-        .collect()
+fn tries(field: Field<'_, '_>) -> Result<Vec<Try>, JsonError> {
+    let entries = field.entries("a list of tries")?;
+    entries.map(|entry| one_try(&entry.child()?)).collect()
 }
 
 fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
@@ -448,17 +394,17 @@ fn one_try(o: &Object<'_>) -> Result<Try, JsonError> {
         duration: None,
         log_offset: 0,
     };
-    for (key, raw) in o.fields().filter(|(_, raw)| !is_null(raw)) {
-        match key {
-            "attempt" => one.attempt = int(o, key, raw, 0, i64::from(u32::MAX))?,
-            "started_at" => one.started_at = Some(o.read(key, raw, date)?),
-            "finished_at" => one.finished_at = o.read(key, raw, date)?,
-            "exit_code" => one.exit_code = Some(int(o, key, raw, 0, 255)?),
-            "signal" => one.signal = Some(int(o, key, raw, 1, 127)?),
-            "reason" => one.reason = o.read(key, raw, reason)?,
-            "error" => one.error = Some(o.read(key, raw, json::string)?),
-            "duration" => one.duration = Some(o.read(key, raw, json::number)?),
-            "log_offset" => one.log_offset = o.read(key, raw, json::size)?,
+    for field in o.fields().filter(|field| !field.is_null()) {
+        match field.key {
+            "attempt" => one.attempt = field.integer(0..=i64::from(u32::MAX))?,
+            "started_at" => one.started_at = Some(field.read(date)?),
+            "finished_at" => one.finished_at = field.read(date)?,
+            "exit_code" => one.exit_code = Some(field.integer(0..=255)?),
+            "signal" => one.signal = Some(field.integer(1..=127)?),
+            "reason" => one.reason = field.read(reason)?,
+            "error" => one.error = Some(field.read(json::string)?),
+            "duration" => one.duration = Some(field.read(json::number)?),
+            "log_offset" => one.log_offset = field.read(json::size)?,
             _ => {}
         }
     }
@@ -472,11 +418,11 @@ fn proc(o: &Object<'_>) -> Result<Option<Proc>, JsonError> {
         start: 0,
         boot: String::new(),
     };
-    for (key, raw) in o.fields() {
-        match key {
-            "pid" => proc.pid = int(o, key, raw, 1, i64::from(i32::MAX))?,
-            "start" => proc.start = o.read(key, raw, json::size)?,
-            "boot" => proc.boot = o.read(key, raw, json::string)?,
+    for field in o.fields() {
+        match field.key {
+            "pid" => proc.pid = field.integer(1..=i64::from(i32::MAX))?,
+            "start" => proc.start = field.read(json::size)?,
+            "boot" => proc.boot = field.read(json::string)?,
             _ => {}
         }
     }

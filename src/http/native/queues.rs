@@ -71,20 +71,16 @@ impl Change {
             .map_err(|_| problem::new(400, "the body is not UTF-8 text"))?;
         let object = Object::parse(text).map_err(|e| problem::new(400, e))?;
         let mut change = Self::default();
-        for (key, raw) in object.fields() {
-            let read = match key {
-                "paused" => object.read(key, raw, json::boolean).map(|paused| {
+        for field in object.fields() {
+            let read = match field.key {
+                "paused" => field.read(json::boolean).map(|paused| {
                     change.paused = Some(paused);
                 }),
-                "slots" if json::is_null(raw) => {
-                    change.slots = Some(None);
-                    Ok(())
-                }
                 "slots" => {
-                    let slots = object.read(key, raw, |raw| json::integer(raw, 0..=10_000));
-                    slots.map(|slots| change.slots = Some(Some(slots.to_string())))
+                    let slots = field.optional(|raw| json::integer::<i64>(raw, 0..=10_000));
+                    slots.map(|slots| change.slots = Some(slots.map(|n| n.to_string())))
                 }
-                _ => Err(object.unknown(key, raw, &["paused", "slots"])),
+                _ => Err(field.unknown(&["paused", "slots"])),
             };
             read.map_err(|e| problem::new(422, e))?;
         }
