@@ -5,8 +5,7 @@ use super::fs::{Ask, Fs, Taken};
 use super::place::Place;
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Origin, Record, RecordError};
-use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
-use crate::core::time::{Now, Wall};
+use crate::core::time::Wall;
 use crate::os::dir::{FileType, How, Look};
 use crate::os::lease::Writers;
 use std::io;
@@ -107,144 +106,6 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// What the scheduler needs to know of a waiting job. `longest` is the longest that its backoff may be.
-    pub fn ticket(
-        &self,
-        id: &JobId,
-        queue: &QueueName,
-        record: &Record,
-        look: &Look,
-        now: Now,
-        longest: Duration,
-    ) -> Ticket {
-        let need = |ids: &[JobId], need| {
-            ids.iter()
-                .map(move |id| (id.clone(), need))
-                .collect::<Vec<_>>()
-        };
-        let parents = need(&record.after, Need::Complete)
-            .into_iter()
-            .chain(need(&record.after_any, Need::End));
-        Ticket {
-            id: id.clone(),
-            queue: queue.clone(),
-            stamp: stamp(look),
-            priority: record.priority,
-            made: record.created_at.unwrap_or(Wall(look.modified)),
-            not_before: record.not_before,
-            wait: rest_of_backoff(record, now.wall, longest),
-            expires: record.expires,
-            group: record.group.as_deref().map(Into::into),
-            parents: parents
-                .map(|(id, need)| Parent {
-                    seen: self.parent_state(&id),
-                    id,
-                    need,
-                })
-                .collect(),
-        }
-    }
-
-    fn parent_state(&self, id: &JobId) -> ParentState {
-        let is_there = |place| {
-            self.fs
-                .look(&place, id.as_str().as_bytes())
-                .ok()
-                .flatten()
-                .is_some()
-        };
-        if is_there(Place::Held) {
-            // An end of an older run of its name does not count.
-            ParentState::Open
-        } else if is_there(Place::Complete) {
-            ParentState::Complete
-        } else if is_there(Place::Failed) {
-            ParentState::Failed
-        } else {
-            ParentState::Open
-        }
-    }
-
-    /// Moves what is no job to `bad/`, its reason written first, and gives its name there. `None` if it is gone.
-    pub fn quarantine(
-        &self,
-        place: &Place,
-        name: &[u8],
-        reason: &str,
-    ) -> io::Result<Option<String>> {
-        let shown = presentable(name);
-        for n in 0u32.. {
-            let target = if n == 0 {
-                shown.clone()
-            } else {
-                format!("{shown}~{n}")
-            };
-            let reason_name = format!("{target}.reason");
-            if self.fs.look(&Place::Bad, target.as_bytes())?.is_some() {
-                continue;
-            }
-            match self.fs.write_new(
-                &Place::Bad,
-                reason_name.as_bytes(),
-                format!("{reason}\n").as_bytes(),
-                false,
-            ) {
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
-                Err(e) => return Err(e),
-            }
-            match self
-                .fs
-                .rename(place, name, &Place::Bad, target.as_bytes(), How::NoReplace)
-            {
-                Ok(()) => return Ok(Some(target)),
-                Err(e) => {
-                    self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
-                    match e.kind() {
-                        io::ErrorKind::AlreadyExists => continue,
-                        io::ErrorKind::NotFound => return Ok(None),
-                        _ => return Err(e),
-                    }
-                }
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-
-    /// As [`Self::quarantine`], for the file that was judged. One that has taken its place meanwhile is put back to be
-    /// judged itself: then `None`, too. If there is a newer one still, it stays in `bad/`.
-    pub fn quarantine_judged(
-        &self,
-        place: &Place,
-        name: &[u8],
-        reason: &str,
-        inode: u64,
-    ) -> io::Result<Option<String>> {
-        let Some(target) = self.quarantine(place, name, reason)? else {
-            return Ok(None);
-        };
-        let moved = self.fs.look(&Place::Bad, target.as_bytes())?;
-        if moved.is_none_or(|look| look.inode == inode) {
-            return Ok(Some(target));
-        }
-        let reason_name = format!("{target}.reason");
-        let from = target.as_bytes();
-        match self.rename_back(&Place::Bad, from, place, name) {
-            Ok(()) => {
-                self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
-                Ok(None)
-            }
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
-                let why = b"replaced by a newer file of its name before it was looked at\n";
-                self.fs
-                    .write_new(&Place::Bad, reason_name.as_bytes(), why, false)?;
-                Ok(Some(target))
-            }
-            Err(e) => Err(e),
-        }
-    }
-
     /// Puts a job where its record's `queue` says, if it was dropped into `pending/` itself. If a job of its name
     /// waits there already, neither is to be lost, and which of them is wanted is not for us to say: the one in
     /// `pending/` goes to `bad/`, and its name there and the reason are given back. `inode`: the file that was judged.
@@ -288,23 +149,6 @@ impl<F: Fs> Spool<F> {
         }
         Ok(())
     }
-}
-
-/// Tells this file from a later one of the same name.
-pub(super) fn stamp(look: &Look) -> Stamp {
-    Stamp {
-        inode: look.inode,
-        modified: look.modified,
-        size: u32::try_from(look.size).unwrap_or(u32::MAX),
-    }
-}
-
-/// The clock may have jumped since `retry_at` was written: never wait longer than the longest backoff.
-fn rest_of_backoff(record: &Record, now: Wall, longest: Duration) -> Option<Duration> {
-    record
-        .retry_at
-        .map(|at| at.since(now).min(longest))
-        .filter(|wait| !wait.is_zero())
 }
 
 fn strange(place: &Place, name: &[u8], look: &Look) -> Intake {
@@ -369,45 +213,5 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: DropLimits, now: 
         }
         (Err(RecordError::Empty), Some(rest)) => Intake::Later(rest),
         (Err(e), _) => bad(e.to_string()),
-    }
-}
-
-/// A name that is safe to show and not too long: bytes that are not, as `%XX`.
-fn presentable(name: &[u8]) -> String {
-    let mut shown = String::new();
-    for chunk in name.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() || c == '%' || (shown.is_empty() && matches!(c, '.' | '-')) {
-                let mut buffer = [0; 4];
-                shown.extend(
-                    c.encode_utf8(&mut buffer)
-                        .bytes()
-                        .map(|b| format!("%{b:02X}")),
-                );
-            } else {
-                shown.push(c);
-            }
-        }
-        shown.extend(chunk.invalid().iter().map(|b| format!("%{b:02X}")));
-    }
-    let end = (0..=shown.len().min(200))
-        .rev()
-        .find(|end| shown.is_char_boundary(*end))
-        .unwrap_or(0);
-    shown.truncate(end);
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::presentable;
-
-    #[test]
-    fn names_become_presentable() {
-        assert_eq!(presentable(b"a\nb"), "a%0Ab");
-        assert_eq!(presentable(b"-rf"), "%2Drf");
-        assert_eq!(presentable(b"\xff.x"), "%FF.x");
-        assert_eq!(presentable(&[b'a'; 255]).len(), 200);
-        assert_eq!(presentable("ä".repeat(127).as_bytes()).len(), 200);
     }
 }

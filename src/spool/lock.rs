@@ -4,75 +4,15 @@
 //! `lock` says who has the spool. Its first line is the pid; each further line is `key: value`, and readers skip keys
 //! that they do not know.
 
-use crate::os::{clock, dir, procfs, signals, spawn};
-use fs2::FileExt;
-use std::fmt;
+use super::holder::{Holder, Role, about_us, read_holder};
+use super::lock_part::{LockPart, await_release, is_held};
+use crate::os::{clock, dir, signals, spawn};
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileExt as _, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::time::Duration;
-
-/// Who has the lock, as far as the file says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Holder {
-    /// Its pid; `None` when the file does not say.
-    pub pid: Option<i32>,
-    /// Its version; `None` for a daemon older than 0.2.0, which did not say.
-    pub version: Option<String>,
-    /// Its use of the spool. Daemons older than 0.2.0 did not say.
-    pub role: Role,
-    /// The file of its settings; `None` for `config.json` in the spool.
-    pub config: Option<PathBuf>,
-    /// What it has to say, if it is in trouble.
-    pub trouble: Option<String>,
-}
-
-impl Holder {
-    /// Somebody of whom nothing is known.
-    const UNKNOWN: Self = Self {
-        pid: None,
-        version: None,
-        role: Role::Serve,
-        config: None,
-        trouble: None,
-    };
-
-    /// True for a process that is there. A killed one's last child has its locks until it executes its program.
-    fn is_alive(&self) -> bool {
-        let stat = |pid| procfs::stat(pid).is_some_and(|stat| stat.is_alive());
-        self.pid.is_none_or(stat)
-    }
-}
-
-/// The use that the holder of a spool makes of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// It serves the spool until it is told to stop.
-    Serve,
-    /// It runs one job.
-    Run,
-}
-
-impl Role {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Serve => "serve",
-            Self::Run => "run",
-        }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.pid {
-            Some(pid) if self.role == Role::Run => write!(f, "pirn run, process {pid}"),
-            Some(pid) => write!(f, "process {pid}"),
-            None => write!(f, "another process"),
-        }
-    }
-}
 
 /// Whose a spool is that was ours.
 #[derive(Debug)]
@@ -93,94 +33,6 @@ pub enum LockError {
     Held(Holder),
     /// The system refused what the text names.
     Io(String, io::Error),
-}
-
-/// A part of the lock. All take them in this order.
-#[derive(Debug, Clone, Copy)]
-enum LockPart {
-    File,
-    Active,
-}
-
-impl LockPart {
-    const BOTH: [Self; 2] = [Self::File, Self::Active];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::File => "lock",
-            Self::Active => "active",
-        }
-    }
-
-    /// The variable that names the descriptor which a daemon left to its next image (see [`SpoolLock::pass_on`]).
-    fn variable(self) -> &'static str {
-        match self {
-            Self::File => "PIRN_LOCK_FD",
-            Self::Active => "PIRN_ACTIVE_FD",
-        }
-    }
-
-    /// Opens it to be locked, and makes it if it is not there.
-    fn open(self, root: &OwnedFd) -> io::Result<File> {
-        let name = self.name().as_bytes();
-        match self {
-            Self::File => dir::open_edit(root, name),
-            Self::Active => {
-                dir::make_dir(root, name)?;
-                Ok(dir::open_dir(root, name)?.into())
-            }
-        }
-    }
-
-    /// Opens it to ask who has it; `None` if it is not there.
-    fn open_to_ask(self, root: &OwnedFd) -> io::Result<Option<File>> {
-        let opened = match self {
-            Self::File => dir::open_read(root, self.name().as_bytes()),
-            Self::Active => dir::open_dir(root, self.name().as_bytes()).map(File::from),
-        };
-        match opened {
-            Ok(file) => Ok(Some(file)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// True when this is what has the name now.
-    fn is_named(self, root: &OwnedFd, file: &File) -> io::Result<bool> {
-        let named = dir::look(root, self.name().as_bytes())?;
-        Ok(named.map(|look| look.inode) == Some(dir::look_at(file)?.inode))
-    }
-
-    /// Locks what has the name now; else gives what somebody else has locked.
-    fn lock(self, root: &OwnedFd) -> io::Result<Result<File, File>> {
-        loop {
-            let file = self.open(root)?;
-            match FileExt::try_lock_exclusive(&file) {
-                Ok(()) if self.is_named(root, &file)? => return Ok(Ok(file)),
-                // It was replaced since it was opened.
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if is_held(&file)? {
-                        return Ok(Err(file));
-                    }
-                    // Somebody was just looking who holds it.
-                }
-                Err(e) => return Err(e),
-            }
-        }
-    }
-
-    /// Takes over the descriptor that the former image of this process locked. A variable can name any descriptor, so
-    /// it is locked again: that succeeds if the lock is this descriptor's own, or free.
-    fn inherited(self, root: &OwnedFd) -> Option<File> {
-        let number = std::env::var(self.variable()).ok()?.parse().ok()?;
-        let passed = std::fs::metadata(format!("/proc/self/fd/{number}")).ok()?;
-        let named = dir::look(root, self.name().as_bytes()).ok()??;
-        let file = (passed.ino() == named.inode)
-            .then(|| spawn::inherit_descriptor(number))
-            .flatten()?;
-        FileExt::try_lock_exclusive(&file).ok().map(|()| file)
-    }
 }
 
 /// The lock, held until this is dropped.
@@ -384,64 +236,3 @@ impl SpoolLock {
 
 /// How long after its end a process may be found to have the lock.
 const DEAD_FOR: Duration = Duration::from_secs(5);
-
-/// Waits until nobody has the lock.
-fn await_release(spool: &Path) -> io::Result<()> {
-    let root = dir::open_path(spool)?;
-    for part in LockPart::BOTH {
-        // Shared, as those do who only ask: whoever takes the lock at this moment is not refused.
-        FileExt::lock_shared(&part.open(&root)?)?;
-    }
-    Ok(())
-}
-
-/// True if somebody else has the lock for good. Who only asks has it for a moment, as all who ask may at a time.
-fn is_held(file: &File) -> io::Result<bool> {
-    match FileExt::try_lock_shared(file) {
-        Ok(()) => FileExt::unlock(file).map(|()| false),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        Err(e) => Err(e),
-    }
-}
-
-/// The text of the file while there is no trouble.
-fn about_us(role: Role) -> String {
-    format!(
-        "{}\nversion: {}\ncommand: {}\n",
-        std::process::id(),
-        env!("CARGO_PKG_VERSION"),
-        role.as_str()
-    )
-}
-
-fn read_holder(mut file: &File) -> Holder {
-    let mut text = String::new();
-    let _ = file
-        .rewind()
-        .and_then(|()| file.take(4096).read_to_string(&mut text));
-    let (pid, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let value = |key: &str| {
-        let values = rest.lines().filter_map(|line| line.split_once(": "));
-        values
-            .filter(|(found, _)| *found == key)
-            .map(|(_, value)| value.to_owned())
-            .next()
-    };
-    let version = value("version");
-    let trouble = match version {
-        Some(_) => value("trouble"),
-        // Before 0.2.0 the second line was the trouble, without a key.
-        None => rest.lines().next().map(str::to_owned),
-    };
-    let role = match value("command") {
-        Some(command) if command == Role::Run.as_str() => Role::Run,
-        Some(_) | None => Role::Serve,
-    };
-    Holder {
-        pid: pid.trim().parse().ok(),
-        version,
-        role,
-        config: value("config").map(PathBuf::from),
-        trouble,
-    }
-}

@@ -1,0 +1,120 @@
+//! Holding jobs and letting them go.
+
+use super::rewrite::Rewritten;
+use super::ticket::stamp;
+use super::{Ask, Fs, OLD_HELD, Place, Spool, Steered, Where};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::State;
+use std::collections::BTreeSet;
+use std::io;
+
+impl<F: Fs> Spool<F> {
+    /// Holds a waiting job: its file goes to `held/`, from which nothing is started, durably.
+    ///
+    /// The queue is written into the file once it is there: in its queue, the daemon may be rewriting it for a start,
+    /// and somebody may drop a newer one. A crash in between leaves a job that is held and goes to the default queue.
+    pub fn hold(&self, id: &JobId) -> io::Result<Steered> {
+        let mut changed = BTreeSet::new();
+        let steered = self.act_on(id, |at| {
+            let queue = match at {
+                Where::Held => {
+                    // The move that brought it there may not be durable.
+                    changed.insert(Place::Held);
+                    return Ok(Some(Steered::Done(State::Held)));
+                }
+                Where::Pending(queue) => queue,
+                Where::Active | Where::Complete | Where::Failed => {
+                    return Ok(Some(Steered::Wrong(at.state())));
+                }
+            };
+            if !self.move_file(id, &at.place(), &Place::Held, &mut changed)? {
+                return Ok(None);
+            }
+            if let Err(e) = self.say_queue(id, queue) {
+                // Nobody would know where it came from.
+                self.move_file(id, &Place::Held, &at.place(), &mut changed)?;
+                return Err(e);
+            }
+            Ok(Some(Steered::Done(at.state())))
+        })?;
+        self.sync_all(&changed)?;
+        Ok(steered)
+    }
+
+    /// Writes the queue that a held job waited in into its file, which may say nothing of it (a shell line) or name
+    /// another (it was moved by hand).
+    fn say_queue(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
+        if queue.is_default() || queue.as_str() == OLD_HELD {
+            return Ok(());
+        }
+        while let Some((look, mut record)) = self.read_record(id, &Place::Held, Ask::Writing)? {
+            if record.queue.as_ref() == Some(queue) {
+                break;
+            }
+            record.queue = Some(queue.clone());
+            match self.rewrite(&Place::Held, id, stamp(&look), &record)? {
+                Rewritten::Done(_) | Rewritten::Gone => break,
+                Rewritten::Changed => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets a held job go: back to the queue that its record names. Another one is left where it is.
+    pub fn release(&self, id: &JobId) -> io::Result<Steered> {
+        let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
+        self.act_on(id, |at| {
+            // Another job of its name may be found first.
+            let is_held = self
+                .fs
+                .look(&Place::Held, id.as_str().as_bytes())?
+                .is_some();
+            let from = match at {
+                _ if is_held => Place::Held,
+                Where::Pending(queue) if *queue == old => at.place(),
+                Where::Held => return Ok(None),
+                Where::Pending(_) => return Ok(Some(Steered::Done(at.state()))),
+                Where::Active | Where::Complete | Where::Failed => {
+                    return Ok(Some(Steered::Wrong(at.state())));
+                }
+            };
+            let to = self.waiting_place(self.queue_named(id, &from)?.unwrap_or_default())?;
+            let moved = self.move_durably(id, &from, &to)?;
+            Ok(moved.then_some(Steered::Done(State::Held)))
+        })
+    }
+
+    /// Moves the jobs that an older version held to `held/`, durably, and removes the queue that they waited in. Gives
+    /// how many they were.
+    pub fn take_over_held(&self) -> io::Result<usize> {
+        let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
+        let ids = self.ids(&Where::Pending(old.clone()))?;
+        let from = Place::of_queue(&old);
+        let mut moved = 0;
+        self.durably(|changed| {
+            for id in &ids {
+                match self.move_file(id, &from, &Place::Held, changed) {
+                    Ok(was_there) => moved += usize::from(was_there),
+                    // One of its name is held already: neither is to be lost, and this one is not started either.
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(())
+        })?;
+        match self.fs.remove_queue(&old) {
+            Err(e) if e.kind() != io::ErrorKind::DirectoryNotEmpty => Err(e),
+            Ok(()) | Err(_) => Ok(moved),
+        }
+    }
+
+    /// The queue that a held job's file names.
+    fn queue_named(&self, id: &JobId, place: &Place) -> io::Result<Option<QueueName>> {
+        match self.read_record(id, place, Ask::Nothing) {
+            Ok(read) => Ok(read.and_then(|(_, record)| record.queue)),
+            // The daemon says what is wrong with it, once it waits.
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}

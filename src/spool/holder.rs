@@ -1,0 +1,109 @@
+//! The text of `lock`: who has the spool.
+
+use crate::os::procfs;
+use std::fmt;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::PathBuf;
+
+/// Who has the lock, as far as the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its pid; `None` when the file does not say.
+    pub pid: Option<i32>,
+    /// Its version; `None` for a daemon older than 0.2.0, which did not say.
+    pub version: Option<String>,
+    /// Its use of the spool. Daemons older than 0.2.0 did not say.
+    pub role: Role,
+    /// The file of its settings; `None` for `config.json` in the spool.
+    pub config: Option<PathBuf>,
+    /// What it has to say, if it is in trouble.
+    pub trouble: Option<String>,
+}
+
+impl Holder {
+    /// Somebody of whom nothing is known.
+    pub(super) const UNKNOWN: Self = Self {
+        pid: None,
+        version: None,
+        role: Role::Serve,
+        config: None,
+        trouble: None,
+    };
+
+    /// True for a process that is there. A killed one's last child has its locks until it executes its program.
+    pub(super) fn is_alive(&self) -> bool {
+        let stat = |pid| procfs::stat(pid).is_some_and(|stat| stat.is_alive());
+        self.pid.is_none_or(stat)
+    }
+}
+
+/// The use that the holder of a spool makes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It serves the spool until it is told to stop.
+    Serve,
+    /// It runs one job.
+    Run,
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Run => "run",
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.pid {
+            Some(pid) if self.role == Role::Run => write!(f, "pirn run, process {pid}"),
+            Some(pid) => write!(f, "process {pid}"),
+            None => write!(f, "another process"),
+        }
+    }
+}
+
+/// The text of the file while there is no trouble.
+pub(super) fn about_us(role: Role) -> String {
+    format!(
+        "{}\nversion: {}\ncommand: {}\n",
+        std::process::id(),
+        env!("CARGO_PKG_VERSION"),
+        role.as_str()
+    )
+}
+
+pub(super) fn read_holder(mut file: &File) -> Holder {
+    let mut text = String::new();
+    let _ = file
+        .rewind()
+        .and_then(|()| file.take(4096).read_to_string(&mut text));
+    let (pid, rest) = text.split_once('\n').unwrap_or((&text, ""));
+    let value = |key: &str| {
+        let values = rest.lines().filter_map(|line| line.split_once(": "));
+        values
+            .filter(|(found, _)| *found == key)
+            .map(|(_, value)| value.to_owned())
+            .next()
+    };
+    let version = value("version");
+    let trouble = match version {
+        Some(_) => value("trouble"),
+        // Before 0.2.0 the second line was the trouble, without a key.
+        None => rest.lines().next().map(str::to_owned),
+    };
+    let role = match value("command") {
+        Some(command) if command == Role::Run.as_str() => Role::Run,
+        Some(_) | None => Role::Serve,
+    };
+    Holder {
+        pid: pid.trim().parse().ok(),
+        version,
+        role,
+        config: value("config").map(PathBuf::from),
+        trouble,
+    }
+}

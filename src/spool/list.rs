@@ -1,0 +1,112 @@
+//! What there is: queues, jobs, numbers.
+
+use super::seq::MOST;
+use super::{Fs, Place, Spool, Where};
+use crate::core::id::{JobId, QueueName, is_foreign};
+use crate::os::dir::{FileType, Look};
+use std::collections::BTreeSet;
+use std::io;
+
+impl<F: Fs> Spool<F> {
+    /// The queues that have a directory, in no order.
+    pub fn queues(&self) -> io::Result<Vec<QueueName>> {
+        // A directory without sub-directories has two links (not on btrfs, which always says one): saves reading
+        // a large directory.
+        if self
+            .fs
+            .look(&Place::Root, b"pending")?
+            .is_some_and(|look| look.links == 2)
+        {
+            return Ok(Vec::new());
+        }
+        let mut names = Vec::new();
+        self.fs.names(&Place::Pending, &mut |name| {
+            names.extend(QueueName::from_bytes(name))
+        })?;
+        let mut queues = Vec::new();
+        for queue in names {
+            let is_directory = |look: Look| look.kind == FileType::Directory;
+            if self
+                .fs
+                .look(&Place::Pending, queue.as_str().as_bytes())?
+                .is_some_and(is_directory)
+            {
+                queues.push(queue);
+            }
+        }
+        Ok(queues)
+    }
+
+    /// The queues that the records of jobs name which wait in none: held, running and finished ones. Reads them all.
+    pub fn queues_named(&self) -> io::Result<BTreeSet<QueueName>> {
+        let mut names = BTreeSet::new();
+        for at in [Where::Held, Where::Active, Where::Complete, Where::Failed] {
+            for id in self.ids(&at)? {
+                // A file that is gone by now or cannot be read names none.
+                if let Ok(Some(record)) = self.load(&id, &at) {
+                    names.extend(record.queue);
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    /// The highest job number that any file of a job has, older runs and logs included; 0 if none has.
+    pub(super) fn highest_number(&self) -> io::Result<u64> {
+        let mut highest = 0;
+        let states = [
+            Place::Pending,
+            Place::Held,
+            Place::Active,
+            Place::Complete,
+            Place::Failed,
+            Place::Log,
+            Place::Bad,
+        ];
+        let queues = self.queues()?;
+        for place in queues.iter().map(Place::of_queue).chain(states) {
+            let names = self.fs.names(&place, &mut |name| {
+                let digits = name.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                let (digits, rest) = name.split_at(digits);
+                let number = std::str::from_utf8(digits)
+                    .ok()
+                    .and_then(|n| n.parse().ok());
+                if rest.is_empty() || rest.starts_with(b"~") {
+                    highest = highest.max(number.filter(|n| *n < MOST).unwrap_or(0));
+                }
+            });
+            match names {
+                // A queue may be gone by now.
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(highest)
+    }
+
+    /// The ids in one state, in no order.
+    pub fn ids(&self, at: &Where) -> io::Result<Vec<JobId>> {
+        let mut ids = Vec::new();
+        self.each_id(at, &mut |id| ids.push(id))?;
+        Ok(ids)
+    }
+
+    /// As [`Self::ids`], one after the other.
+    pub fn each_id(&self, at: &Where, each: &mut dyn FnMut(JobId)) -> io::Result<()> {
+        let queues = match at {
+            Where::Pending(queue) if queue.is_default() => self.queues()?,
+            Where::Pending(_) | Where::Held | Where::Active | Where::Complete | Where::Failed => {
+                Vec::new()
+            }
+        };
+        self.fs.names(&at.place(), &mut |name| {
+            let is_queue = || queues.iter().any(|queue| queue.as_str().as_bytes() == name);
+            if !is_foreign(name)
+                && let Ok(id) = JobId::from_bytes(name)
+                && !is_queue()
+            {
+                each(id);
+            }
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! The two parts of the lock of a spool, each locked by itself.
+
+use crate::os::{dir, spawn};
+use fs2::FileExt;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A part of the lock. All take them in this order.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum LockPart {
+    File,
+    Active,
+}
+
+impl LockPart {
+    pub(super) const BOTH: [Self; 2] = [Self::File, Self::Active];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::File => "lock",
+            Self::Active => "active",
+        }
+    }
+
+    /// The variable that names the descriptor which a daemon left to its next image (see [`SpoolLock::pass_on`]).
+    pub(super) fn variable(self) -> &'static str {
+        match self {
+            Self::File => "PIRN_LOCK_FD",
+            Self::Active => "PIRN_ACTIVE_FD",
+        }
+    }
+
+    /// Opens it to be locked, and makes it if it is not there.
+    fn open(self, root: &OwnedFd) -> io::Result<File> {
+        let name = self.name().as_bytes();
+        match self {
+            Self::File => dir::open_edit(root, name),
+            Self::Active => {
+                dir::make_dir(root, name)?;
+                Ok(dir::open_dir(root, name)?.into())
+            }
+        }
+    }
+
+    /// Opens it to ask who has it; `None` if it is not there.
+    pub(super) fn open_to_ask(self, root: &OwnedFd) -> io::Result<Option<File>> {
+        let opened = match self {
+            Self::File => dir::open_read(root, self.name().as_bytes()),
+            Self::Active => dir::open_dir(root, self.name().as_bytes()).map(File::from),
+        };
+        match opened {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// True when this is what has the name now.
+    pub(super) fn is_named(self, root: &OwnedFd, file: &File) -> io::Result<bool> {
+        let named = dir::look(root, self.name().as_bytes())?;
+        Ok(named.map(|look| look.inode) == Some(dir::look_at(file)?.inode))
+    }
+
+    /// Locks what has the name now; else gives what somebody else has locked.
+    pub(super) fn lock(self, root: &OwnedFd) -> io::Result<Result<File, File>> {
+        loop {
+            let file = self.open(root)?;
+            match FileExt::try_lock_exclusive(&file) {
+                Ok(()) if self.is_named(root, &file)? => return Ok(Ok(file)),
+                // It was replaced since it was opened.
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    if is_held(&file)? {
+                        return Ok(Err(file));
+                    }
+                    // Somebody was just looking who holds it.
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes over the descriptor that the former image of this process locked. A variable can name any descriptor, so
+    /// it is locked again: that succeeds if the lock is this descriptor's own, or free.
+    pub(super) fn inherited(self, root: &OwnedFd) -> Option<File> {
+        let number = std::env::var(self.variable()).ok()?.parse().ok()?;
+        let passed = std::fs::metadata(format!("/proc/self/fd/{number}")).ok()?;
+        let named = dir::look(root, self.name().as_bytes()).ok()??;
+        let file = (passed.ino() == named.inode)
+            .then(|| spawn::inherit_descriptor(number))
+            .flatten()?;
+        FileExt::try_lock_exclusive(&file).ok().map(|()| file)
+    }
+}
+
+/// Waits until nobody has the lock.
+pub(super) fn await_release(spool: &Path) -> io::Result<()> {
+    let root = dir::open_path(spool)?;
+    for part in LockPart::BOTH {
+        // Shared, as those do who only ask: whoever takes the lock at this moment is not refused.
+        FileExt::lock_shared(&part.open(&root)?)?;
+    }
+    Ok(())
+}
+
+/// True if somebody else has the lock for good. Who only asks has it for a moment, as all who ask may at a time.
+pub(super) fn is_held(file: &File) -> io::Result<bool> {
+    match FileExt::try_lock_shared(file) {
+        Ok(()) => FileExt::unlock(file).map(|()| false),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
+        Err(e) => Err(e),
+    }
+}

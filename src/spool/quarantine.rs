@@ -1,0 +1,127 @@
+//! Moving what is no job to `bad/`.
+
+use super::{Fs, Place, Spool};
+use crate::os::dir::How;
+use std::io;
+
+impl<F: Fs> Spool<F> {
+    /// Moves what is no job to `bad/`, its reason written first, and gives its name there. `None` if it is gone.
+    pub fn quarantine(
+        &self,
+        place: &Place,
+        name: &[u8],
+        reason: &str,
+    ) -> io::Result<Option<String>> {
+        let shown = presentable(name);
+        for n in 0u32.. {
+            let target = if n == 0 {
+                shown.clone()
+            } else {
+                format!("{shown}~{n}")
+            };
+            let reason_name = format!("{target}.reason");
+            if self.fs.look(&Place::Bad, target.as_bytes())?.is_some() {
+                continue;
+            }
+            match self.fs.write_new(
+                &Place::Bad,
+                reason_name.as_bytes(),
+                format!("{reason}\n").as_bytes(),
+                false,
+            ) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(e),
+            }
+            match self
+                .fs
+                .rename(place, name, &Place::Bad, target.as_bytes(), How::NoReplace)
+            {
+                Ok(()) => return Ok(Some(target)),
+                Err(e) => {
+                    self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
+                    match e.kind() {
+                        io::ErrorKind::AlreadyExists => continue,
+                        io::ErrorKind::NotFound => return Ok(None),
+                        _ => return Err(e),
+                    }
+                }
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// As [`Self::quarantine`], for the file that was judged. One that has taken its place meanwhile is put back to be
+    /// judged itself: then `None`, too. If there is a newer one still, it stays in `bad/`.
+    pub fn quarantine_judged(
+        &self,
+        place: &Place,
+        name: &[u8],
+        reason: &str,
+        inode: u64,
+    ) -> io::Result<Option<String>> {
+        let Some(target) = self.quarantine(place, name, reason)? else {
+            return Ok(None);
+        };
+        let moved = self.fs.look(&Place::Bad, target.as_bytes())?;
+        if moved.is_none_or(|look| look.inode == inode) {
+            return Ok(Some(target));
+        }
+        let reason_name = format!("{target}.reason");
+        let from = target.as_bytes();
+        match self.rename_back(&Place::Bad, from, place, name) {
+            Ok(()) => {
+                self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
+                Ok(None)
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.fs.unlink(&Place::Bad, reason_name.as_bytes())?;
+                let why = b"replaced by a newer file of its name before it was looked at\n";
+                self.fs
+                    .write_new(&Place::Bad, reason_name.as_bytes(), why, false)?;
+                Ok(Some(target))
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// A name that is safe to show and not too long: bytes that are not, as `%XX`.
+fn presentable(name: &[u8]) -> String {
+    let mut shown = String::new();
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || c == '%' || (shown.is_empty() && matches!(c, '.' | '-')) {
+                let mut buffer = [0; 4];
+                shown.extend(
+                    c.encode_utf8(&mut buffer)
+                        .bytes()
+                        .map(|b| format!("%{b:02X}")),
+                );
+            } else {
+                shown.push(c);
+            }
+        }
+        shown.extend(chunk.invalid().iter().map(|b| format!("%{b:02X}")));
+    }
+    let end = (0..=shown.len().min(200))
+        .rev()
+        .find(|end| shown.is_char_boundary(*end))
+        .unwrap_or(0);
+    shown.truncate(end);
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::presentable;
+
+    #[test]
+    fn names_become_presentable() {
+        assert_eq!(presentable(b"a\nb"), "a%0Ab");
+        assert_eq!(presentable(b"-rf"), "%2Drf");
+        assert_eq!(presentable(b"\xff.x"), "%FF.x");
+        assert_eq!(presentable(&[b'a'; 255]).len(), 200);
+        assert_eq!(presentable("ä".repeat(127).as_bytes()).len(), 200);
+    }
+}

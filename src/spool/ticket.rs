@@ -1,0 +1,86 @@
+//! From a waiting job's file to what the scheduler knows of it.
+
+use super::{Fs, Place, Spool};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::Record;
+use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
+use crate::core::time::{Now, Wall};
+use crate::os::dir::Look;
+use std::time::Duration;
+
+impl<F: Fs> Spool<F> {
+    /// What the scheduler needs to know of a waiting job. `longest` is the longest that its backoff may be.
+    pub fn ticket(
+        &self,
+        id: &JobId,
+        queue: &QueueName,
+        record: &Record,
+        look: &Look,
+        now: Now,
+        longest: Duration,
+    ) -> Ticket {
+        let need = |ids: &[JobId], need| {
+            ids.iter()
+                .map(move |id| (id.clone(), need))
+                .collect::<Vec<_>>()
+        };
+        let parents = need(&record.after, Need::Complete)
+            .into_iter()
+            .chain(need(&record.after_any, Need::End));
+        Ticket {
+            id: id.clone(),
+            queue: queue.clone(),
+            stamp: stamp(look),
+            priority: record.priority,
+            made: record.created_at.unwrap_or(Wall(look.modified)),
+            not_before: record.not_before,
+            wait: rest_of_backoff(record, now.wall, longest),
+            expires: record.expires,
+            group: record.group.as_deref().map(Into::into),
+            parents: parents
+                .map(|(id, need)| Parent {
+                    seen: self.parent_state(&id),
+                    id,
+                    need,
+                })
+                .collect(),
+        }
+    }
+
+    fn parent_state(&self, id: &JobId) -> ParentState {
+        let is_there = |place| {
+            self.fs
+                .look(&place, id.as_str().as_bytes())
+                .ok()
+                .flatten()
+                .is_some()
+        };
+        if is_there(Place::Held) {
+            // An end of an older run of its name does not count.
+            ParentState::Open
+        } else if is_there(Place::Complete) {
+            ParentState::Complete
+        } else if is_there(Place::Failed) {
+            ParentState::Failed
+        } else {
+            ParentState::Open
+        }
+    }
+}
+
+/// Tells this file from a later one of the same name.
+pub(super) fn stamp(look: &Look) -> Stamp {
+    Stamp {
+        inode: look.inode,
+        modified: look.modified,
+        size: u32::try_from(look.size).unwrap_or(u32::MAX),
+    }
+}
+
+/// The clock may have jumped since `retry_at` was written: never wait longer than the longest backoff.
+fn rest_of_backoff(record: &Record, now: Wall, longest: Duration) -> Option<Duration> {
+    record
+        .retry_at
+        .map(|at| at.since(now).min(longest))
+        .filter(|wait| !wait.is_zero())
+}
