@@ -1,4 +1,4 @@
-//! Accepting a job from a door: when this returns, the job survives a power cut.
+//! Accepting one job. When `submit` returns, the job survives a power cut.
 
 use super::pause::no_queue;
 use super::{Found, Fs, OLD_HELD, Place, Spool, Where};
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
-/// Where a file makes a number taken; `pending/` comes first.
+/// The directories in which a file makes a number taken; `pending/` comes first.
 pub(super) const STATES: [Place; 5] = [
     Place::Pending,
     Place::Held,
@@ -19,28 +19,28 @@ pub(super) const STATES: [Place; 5] = [
     Place::Failed,
 ];
 
-/// So many numbers that files have are tried one by one, before their directories are looked through.
+/// How many taken numbers are tried one by one before the directories are searched for a free one.
 const PATIENCE: u32 = 4;
 
-/// How the job is to be called.
+/// The id that a job is to get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewId {
     /// The next number.
     Next,
-    /// This, unless it is taken.
+    /// This id, unless it is taken.
     Exact(JobId),
-    /// This; a waiting job of that name is replaced, in whichever queue it waits.
+    /// This id. A waiting job that has it is replaced, in whichever queue it waits.
     Replace(JobId),
 }
 
 /// A job to accept.
 #[derive(Debug)]
 pub struct Submit<'a> {
-    /// What is asked for.
+    /// The record.
     pub record: &'a mut Record,
-    /// Where it waits.
+    /// The queue in which it waits.
     pub queue: QueueName,
-    /// How it is called.
+    /// Its id.
     pub id: NewId,
 }
 
@@ -49,7 +49,7 @@ pub struct Submit<'a> {
 pub enum SubmitError {
     /// The id is taken.
     Taken(JobId),
-    /// There is no job in what was given, for this reason.
+    /// The text is no job, for this reason.
     NoJob(String),
     /// The spool could not be written.
     Io(io::Error),
@@ -76,7 +76,7 @@ impl From<io::Error> for SubmitError {
     }
 }
 
-/// Refuses the one name that no queue can have.
+/// Refuses the one name that a queue cannot have.
 pub(super) fn check_queue(queue: &QueueName) -> Result<(), SubmitError> {
     match queue.as_str() {
         OLD_HELD => Err(SubmitError::NoJob(no_queue(queue).to_string())),
@@ -85,7 +85,8 @@ pub(super) fn check_queue(queue: &QueueName) -> Result<(), SubmitError> {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Stages, syncs, renames into `pending/`, syncs that: accepted. `boot` is the boot id of this machine.
+    /// Accepts a job: stages and syncs its record, renames it into its queue, syncs the queue. `boot` is the id of
+    /// this boot.
     pub fn submit(&self, job: Submit<'_>, boot: &str) -> Result<JobId, SubmitError> {
         check_queue(&job.queue)?;
         job.record.queue = (!job.queue.is_default()).then(|| job.queue.clone());
@@ -122,13 +123,13 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Makes sure that a job that was found to be there survives a power cut: whoever accepts it may not be done yet.
+    /// Makes a job durable that another process may still be accepting.
     pub fn confirm(&self, found: &Found) -> io::Result<()> {
         let queue = match &found.at {
             Where::Pending(queue) => queue.clone(),
             Where::Active => found.record.queue.clone().unwrap_or_default(),
             Where::Held => return self.sync(&Place::Held),
-            // A finished record is durable before it is there.
+            // A finished record is durable before it is visible.
             Where::Complete | Where::Failed => return Ok(()),
         };
         match self.sync(&Place::of_queue(&queue)) {
@@ -141,12 +142,12 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Renames a staged job into its queue, durably. The queue is made last, and not left behind if that fails.
+    /// Renames a staged job into its queue, durably. A queue that was made for it is removed again if that fails.
     fn enter(&self, staged: &[u8], id: &JobId, queue: &QueueName, how: How) -> io::Result<()> {
         let made = !queue.is_default() && self.fs.make_queue(queue)?;
         let entered = self.enter_queue(staged, id, queue, how);
         if entered.is_err() && made {
-            // Somebody may have put something into it by now.
+            // Unless another process has put something into it meanwhile.
             let _ = self.fs.remove_queue(queue);
         }
         entered
@@ -171,20 +172,20 @@ impl<F: Fs> Spool<F> {
             return Ok(());
         }
         self.sync(&place).inspect_err(|_| {
-            // Not accepted: take it back, unless it runs by now, or there is nothing to go back to.
+            // The job is not accepted, so its file is removed, unless it runs by now or has replaced another one.
             if how == How::NoReplace {
                 let _ = self.fs.unlink(&place, name);
             }
         })?;
-        // A held job is replaced too. It goes last, and never by way of a queue, where it could be started.
+        // A held job of this name is replaced too: its file is removed last. In a queue it could be started.
         if how == How::Replace && self.fs.unlink(&Place::Held, name)? {
             self.sync(&Place::Held)?;
         }
         Ok(())
     }
 
-    /// Moves a waiting job of this name to this queue, where it is about to be replaced: a name is a singleton, in
-    /// whichever queue it waits. Replaced there it is gone from the other queue, too, at the same moment.
+    /// Moves a waiting job of this name from any other queue into this one, so that the rename which replaces it here
+    /// leaves none in another queue.
     fn gather(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
         let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         let queues = self.queues()?;
@@ -208,7 +209,7 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// The next number that no file has yet: somebody may have dropped a file named `57` by hand.
+    /// The next number that no file has: somebody may have dropped a file named `57`.
     pub(super) fn fresh_number(&self, boot: &str) -> io::Result<JobId> {
         let mut least = 1;
         for tried in 1u32.. {
@@ -223,7 +224,7 @@ impl<F: Fs> Spool<F> {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The id that is this number, if no file in these places has it.
+    /// This number as an id, if no file in these places has it.
     pub(super) fn free_number(&self, number: u64, places: &[Place]) -> io::Result<Option<JobId>> {
         let number = number.to_string();
         for place in places {
@@ -234,7 +235,7 @@ impl<F: Fs> Spool<F> {
         Ok(JobId::new(&number).ok())
     }
 
-    /// The first number from this one on that no file has, by looking through the directories.
+    /// Searches the directories for the first number from `from` on that no file has.
     fn first_gap(&self, from: u64) -> io::Result<u64> {
         let mut taken = BTreeSet::new();
         for place in STATES {

@@ -1,4 +1,4 @@
-//! Whether a door may take new work just now.
+//! Whether new work is accepted now.
 
 use super::fs::Fs;
 use super::{Place, RealFs, Reserve, Spool, SpoolLock, Where};
@@ -7,21 +7,21 @@ use crate::core::id::QueueName;
 use std::fmt;
 use std::io;
 
-/// Why new work is not taken.
+/// Why new work is refused.
 #[derive(Debug)]
 pub enum NotAdmitted {
-    /// The daemon cannot write what comes of jobs.
+    /// The daemon cannot record the ends of jobs, for this reason.
     Trouble(String),
     /// The disk is nearly full.
     Shortage(String),
     /// Too many jobs wait.
     Full {
-        /// So many.
+        /// Jobs that wait.
         waiting: u64,
         /// `max_pending`.
         most: u64,
     },
-    /// The spool could not be looked at.
+    /// The spool could not be read.
     Io(io::Error),
 }
 
@@ -50,7 +50,7 @@ impl From<io::Error> for NotAdmitted {
 }
 
 impl Spool<RealFs> {
-    /// Refuses new work while there is too little room for it on the disk, or the disk has failed.
+    /// Refuses new work while the disk has failed or is nearly full.
     pub fn admit(&self, config: &Config) -> Result<(), NotAdmitted> {
         let holder = SpoolLock::holder(self.path())?;
         let served = holder.is_some();
@@ -63,8 +63,8 @@ impl Spool<RealFs> {
         }
     }
 
-    /// Why nothing new should be accepted or started, if the disk is nearly full. `served`: a daemon has the spool, which
-    /// keeps room aside.
+    /// Why nothing should be accepted or started, if the disk is nearly full. `served`: a daemon has the spool, and
+    /// holds a reserve.
     pub fn shortage(&self, config: &Config, served: bool) -> Option<String> {
         let space = self.free_space().ok()?;
         let (bytes, inodes) = match config.min_free {
@@ -74,7 +74,7 @@ impl Spool<RealFs> {
                 (of(space.total_bytes), of(space.total_inodes))
             }
         };
-        // The room that is kept aside for records is not for new work, nor is what it was given up for.
+        // New work may use neither the reserve nor, once the reserve was given up, the room that it had.
         let reserved = !served || self.fs.look(&Place::Tmp, Reserve::MARK).ok()?.is_some();
         let (kept_bytes, kept_inodes) = if reserved {
             (0, 0)
@@ -88,7 +88,7 @@ impl Spool<RealFs> {
                 space.free_bytes
             ));
         }
-        // Some file systems make inodes as they need them and report none.
+        // A file system that makes inodes as it needs them reports none.
         if space.total_inodes > 0 && space.free_inodes < inodes {
             return Some(format!(
                 "{} inodes are free on the spool's file system, at least {} are wanted",
@@ -98,7 +98,7 @@ impl Spool<RealFs> {
         None
     }
 
-    /// How many more jobs may wait. Refuses new work when that is none.
+    /// How many more jobs may wait. Refuses new work when none may.
     pub fn room(&self, config: &Config) -> Result<u64, NotAdmitted> {
         let Some(most) = config.max_pending else {
             return Ok(u64::MAX);

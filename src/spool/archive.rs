@@ -7,10 +7,10 @@ use std::io;
 use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
-    /// Gives the record of `id` in `place` (`complete/` or `failed/`), and its logs, a free older name.
+    /// Renames the record of `id` in `place` (`complete/` or `failed/`), and its logs, to a free older name.
     ///
-    /// The log goes first: after a crash in between, the next call finds the same name again, since that depends
-    /// on the records only.
+    /// The log goes first. After a crash between the two renames the next call finds the same name again, since that
+    /// depends on the records only.
     pub(super) fn archive(&self, id: &JobId, place: &Place) -> io::Result<()> {
         let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         let name = id.as_str().as_bytes();
@@ -33,8 +33,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// A number whose older name is free, while the one before it is taken: among ten thousand it is found with some
-    /// thirty looks. A name that would be too long is free.
+    /// A number whose older name is free while the one before it is taken. Among ten thousand it takes some thirty
+    /// looks. A name that would be too long counts as free.
     fn free_older(&self, id: &JobId) -> io::Result<u32> {
         let is_taken = |n| id.older(n).map_or(Ok(false), |older| self.is_taken(&older));
         let (mut taken, mut free) = (0, 1);
@@ -51,7 +51,7 @@ impl<F: Fs> Spool<F> {
         Ok(free)
     }
 
-    /// As [`Self::reunite`], for all logs. Before anything else is archived.
+    /// Does [`Self::reunite`] for all logs. To be called before anything else is archived.
     pub fn reunite_all(&self) -> io::Result<()> {
         let mut older = Vec::new();
         self.fs.names(&Place::Log, &mut |name| {
@@ -67,8 +67,8 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Gives a log named like an older run that has no record back to the run that lost it: a crash came between
-    /// the two renames of an archiving. False if it is nobody's.
+    /// Gives a log back to its job if it is named like an older run that has no record: a crash came between the two
+    /// renames of an archiving. False if no job misses it.
     pub fn reunite(&self, older: &JobId) -> io::Result<bool> {
         let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((name, number)) = older.as_str().rsplit_once('~') else {

@@ -1,5 +1,6 @@
-//! Accepting many jobs together: staged by several threads, whose syncs share commits of the journal; renamed in
-//! order while others are still being staged; each directory synced once. Only then is any of them accepted.
+//! Accepting many jobs together. Several threads stage them, so that their syncs share commits of the journal. One
+//! thread renames them in order while others are still being staged, and then syncs each directory once. Only then is
+//! any of them accepted.
 
 use super::accept::{STATES, SubmitError, check_queue};
 use super::{Fs, Place, Spool};
@@ -11,30 +12,30 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// How many jobs a thread stages at a time when nothing is synced.
+/// How many jobs a thread stages at a time when syncs are off.
 const SHARE: usize = 32;
 
-/// Threads that stage durably: concurrent syncs share one commit of the journal (DESIGN section 6).
+/// Threads that stage and sync: concurrent syncs share a commit of the journal.
 const SYNCERS: usize = 16;
 
-/// Threads that stage without syncing: more would wait for each other at the lock of `tmp/`.
+/// Threads that stage without syncs: more would wait for each other at the kernel's lock on `tmp/`.
 const WRITERS: usize = 2;
 
-/// What a job's file is to say, and where it is to wait.
+/// The text of a job's file, and its queue.
 #[derive(Debug)]
 pub struct JobText {
     /// The record as JSON; it names the queue.
     pub text: String,
-    /// Where it waits.
+    /// The queue.
     pub queue: QueueName,
 }
 
-/// What came of many jobs.
+/// The outcome of accepting many jobs.
 #[derive(Debug)]
 pub struct Batch {
-    /// The ids of those that were accepted, which are the first.
+    /// The ids of the jobs that were accepted: the first ones.
     pub ids: Vec<JobId>,
-    /// Why there are no more: the number of the job, from 0, that was not accepted.
+    /// The first job that was not accepted, counted from 0, and why.
     pub failed: Option<(usize, SubmitError)>,
 }
 
@@ -45,27 +46,27 @@ struct Staged {
     name: Vec<u8>,
 }
 
-/// Jobs with their files in their queues, not yet synced.
+/// Jobs whose files are in their queues but not synced yet.
 #[derive(Default)]
 struct Unsynced {
     jobs: Vec<(JobId, QueueName)>,
-    /// The queues, and whether their directories were made for them.
+    /// The queues, and whether their directories were made for these jobs.
     queues: BTreeMap<QueueName, bool>,
 }
 
 impl<F: Fs> Spool<F> {
-    /// True when what is accepted and recorded is synced.
+    /// True unless syncs are off.
     pub fn is_durable(&self) -> bool {
         self.durable
     }
 
-    /// How many threads stage a batch best.
+    /// How many threads stage a batch fastest.
     pub fn writers(&self) -> usize {
         if self.durable { SYNCERS } else { WRITERS }
     }
 
-    /// Accepts `count` jobs under the next numbers, in order, up to the first that cannot be. `maker` gives each of
-    /// the `threads` what writes the n-th job, or says why that is none.
+    /// Accepts `count` jobs under the next numbers, in order, up to the first that cannot be accepted. `maker` gives
+    /// each of the `threads` a function that makes the text of the n-th job, or says why there is none.
     pub fn submit_all<M>(
         &self,
         count: usize,
@@ -88,8 +89,8 @@ impl<F: Fs> Spool<F> {
             });
             batch.ids.extend(part.ids);
             match part.failed {
-                // A file has that number already. Jobs run in the order of their numbers, so that this one and
-                // those behind it get later ones.
+                // A file has that number already. Jobs run in the order of their numbers, so this job and all behind
+                // it get later ones.
                 Some((_, SubmitError::Taken(_))) => {}
                 failed => {
                     batch.failed = failed.map(|(n, e)| (from + n, e));
@@ -99,7 +100,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Accepts jobs under consecutive numbers, up to the first that cannot be or whose number is taken.
+    /// Accepts jobs under consecutive numbers, up to the first that cannot be accepted or whose number is taken.
     fn submit_part<M>(
         &self,
         count: usize,
@@ -116,7 +117,7 @@ impl<F: Fs> Spool<F> {
         };
         let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = mpsc::channel();
-        // Without syncs a job takes less time than waking the thread that renames it.
+        // Without a sync, staging a job takes less time than waking the thread that renames it.
         let share = if self.durable { 1 } else { SHARE };
         let work = |sender: mpsc::Sender<_>| {
             let mut make = maker();
@@ -138,7 +139,7 @@ impl<F: Fs> Spool<F> {
                 let thread = std::thread::Builder::new();
                 thread.spawn_scoped(scope, move || work(sender)).is_ok()
             };
-            // One is enough, and need be no other than this one.
+            // If no thread can be started, this one stages the jobs.
             if threads < 2 || (0..threads.min(count)).filter(start).count() == 0 {
                 work(sender.clone());
             }
@@ -153,7 +154,7 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// Renames what comes out of order in order, and makes it durable.
+    /// Renames staged jobs into their queues in the order of their numbers, and syncs the queues.
     fn show_all(
         &self,
         results: impl Iterator<Item = (usize, Result<Staged, SubmitError>)>,
@@ -175,7 +176,7 @@ impl<F: Fs> Spool<F> {
             let _ = self.fs.unlink(&Place::Tmp, &staged.name);
         }
         if let Err(e) = self.sync_unsynced(&unsynced) {
-            // Not accepted: take them back, unless they run by now.
+            // They are not accepted, so their files are removed, unless they run by now.
             for (id, queue) in unsynced.jobs.drain(..) {
                 let name = id.as_str().as_bytes();
                 let _ = self.fs.unlink(&Place::of_queue(&queue), name);
@@ -184,7 +185,7 @@ impl<F: Fs> Spool<F> {
         }
         if failed.is_some() {
             for (queue, _) in unsynced.queues.iter().filter(|(_, made)| **made) {
-                // Not if there is anything in it.
+                // This fails if there is anything in it, and then it stays.
                 let _ = self.fs.remove_queue(queue);
             }
         }
@@ -198,7 +199,7 @@ impl<F: Fs> Spool<F> {
         number: u64,
         make: impl FnOnce(&JobId) -> Result<JobText, String>,
     ) -> Result<Staged, SubmitError> {
-        // That nothing waits in `pending/` by that name the rename will tell, if it goes there.
+        // For the default queue, `pending/` is not searched: the rename fails if the name is taken there.
         let id = self.number(number, &STATES[1..])?;
         let JobText { text, queue } = make(&id).map_err(SubmitError::NoJob)?;
         if !queue.is_default() {
@@ -209,7 +210,7 @@ impl<F: Fs> Spool<F> {
         Ok(Staged { id, queue, name })
     }
 
-    /// The id that is this number, unless a file in these places has it.
+    /// This number as an id, unless a file in these places has it.
     fn number(&self, number: u64, places: &[Place]) -> Result<JobId, SubmitError> {
         let id = JobId::new(&number.to_string()).map_err(|e| SubmitError::NoJob(e.to_string()))?;
         match self.free_number(number, places)? {
@@ -256,7 +257,7 @@ impl<F: Fs> Spool<F> {
         if unsynced.queues.is_empty() {
             return Ok(());
         }
-        // The queues' own names are in pending/, which comes first.
+        // `pending/`, which has the names of the queues, sorts before them and is synced first.
         let mut places: BTreeSet<Place> = unsynced.queues.keys().map(Place::of_queue).collect();
         places.insert(Place::Pending);
         places.iter().try_for_each(|place| self.sync(place))

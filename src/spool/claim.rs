@@ -1,6 +1,6 @@
-//! From `pending/` to `active/`: the moment a job becomes a try.
+//! From `pending/` to `active/`: a job becomes a try.
 
-use super::rewrite::Rewritten;
+use super::rewrite::IfSame;
 use super::ticket::stamp;
 use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName};
@@ -12,35 +12,25 @@ use crate::os::fault::Fault;
 use crate::os::lease::Writers;
 use std::io;
 
-/// What came of a claim.
+/// The outcome of a claim.
 #[derive(Debug)]
 pub enum Claim {
-    /// The file is in `active/` and will be run as it was read.
+    /// The file is in `active/`, and what was read from it will be run.
     Claimed(Box<Claimed>),
     /// The file was gone.
     Gone,
-    /// The file is another one now, or is being written: judge it again.
+    /// Another file has its name now, or it is being written: judge it again.
     Changed,
 }
 
 /// A claimed job.
 #[derive(Debug)]
 pub struct Claimed {
-    /// What was read from the file, and will be run whatever happens to the file from now on.
+    /// The record that was read. It will be run whatever happens to the file.
     pub record: Record,
 }
 
-/// What came of moving a waiting job's file to `active/`.
-pub(super) enum Brought {
-    /// It is there.
-    Active,
-    /// It was gone.
-    Gone,
-    /// It is another one now, or its place is taken.
-    Changed,
-}
-
-/// True for a record that tells of a run that is over for this job: it is to start afresh.
+/// True for a record that tells of an earlier run: the job starts afresh.
 pub(super) fn is_stale(record: &Record) -> bool {
     record.is_over() || record.started_at.is_some()
 }
@@ -48,8 +38,8 @@ pub(super) fn is_stale(record: &Record) -> bool {
 impl<F: Fs> Spool<F> {
     /// Claims the file that was seen as `expected`.
     ///
-    /// The text is read before the rename and the file looked at again after it, so that what runs is what was judged,
-    /// even if somebody replaces or edits the file in between.
+    /// Its text is read before the rename, and the file looked at again after it. So the text that was judged is what
+    /// runs, even if somebody replaces or edits the file in between.
     pub fn claim(&self, id: &JobId, queue: &QueueName, expected: Stamp) -> io::Result<Claim> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         let bytes = match self
@@ -72,8 +62,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Claims the file that was read a moment ago, when it was seen as `expected`: it need not be read again, since
-    /// nobody has written to it if it is still the same.
+    /// Claims the file that was read into `record` when it was seen as `expected`. It is not read again: if its stamp
+    /// is the same, nobody has written to it.
     pub fn claim_as_read(
         &self,
         id: &JobId,
@@ -89,34 +79,34 @@ impl<F: Fs> Spool<F> {
         let homeless = !queue.is_default() && record.queue.as_ref() != Some(queue);
         record.queue = (!queue.is_default()).then(|| queue.clone());
         match self.bring(id, queue, expected, (homeless || stale).then_some(&record))? {
-            Brought::Active => {}
-            Brought::Gone => return Ok(Claim::Gone),
-            Brought::Changed => return Ok(Claim::Changed),
+            IfSame::Done(()) => {}
+            IfSame::Gone => return Ok(Claim::Gone),
+            IfSame::Changed => return Ok(Claim::Changed),
         }
         if record.once && !Fault::NoOnceSync.is_on() {
-            // At most once: that the job has begun must survive a power cut before it begins.
+            // The start of a `once` job must survive a power cut before the job begins.
             self.sync(&from)?;
             self.sync_active()?;
         }
         Ok(Claim::Claimed(Box::new(Claimed { record })))
     }
 
-    /// Moves the file of a waiting job, that is to be this one, to `active/`; before that it is rewritten, if its
-    /// text would not do there. In `active/` nothing but the record says which queue a job is of, and one that
-    /// carries the end of an earlier run (`mv failed/7 pending/`) would be taken for ended by whoever finds it.
+    /// Moves the file of a waiting job to `active/`, if it is the one seen as `expected`, and replaces it by
+    /// `rewritten` before that. In `active/` only the record says which queue a job came from, and a record that
+    /// carries the end of an earlier run (`mv failed/7 pending/`) would be taken for the end of this one.
     pub(super) fn bring(
         &self,
         id: &JobId,
         queue: &QueueName,
         mut expected: Stamp,
         rewritten: Option<&Record>,
-    ) -> io::Result<Brought> {
+    ) -> io::Result<IfSame<()>> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         if let Some(record) = rewritten {
             match self.rewrite(&from, id, expected, record)? {
-                Rewritten::Done(stamp) => expected = stamp,
-                Rewritten::Gone => return Ok(Brought::Gone),
-                Rewritten::Changed => return Ok(Brought::Changed),
+                IfSame::Done(stamp) => expected = stamp,
+                IfSame::Gone => return Ok(IfSame::Gone),
+                IfSame::Changed => return Ok(IfSame::Changed),
             }
         }
         match self
@@ -124,20 +114,20 @@ impl<F: Fs> Spool<F> {
             .rename(&from, name, &Place::Active, name, How::NoReplace)
         {
             Ok(()) => {}
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Brought::Gone),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(Brought::Changed),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(IfSame::Gone),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(IfSame::Changed),
             Err(e) => return Err(e),
         }
         let brought = self.fs.look(&Place::Active, name)?;
         if brought.map(|look| stamp(&look)) != Some(expected) && !Fault::NoClaimCheck.is_on() {
             self.unclaim(id, queue)?;
-            return Ok(Brought::Changed);
+            return Ok(IfSame::Changed);
         }
-        Ok(Brought::Active)
+        Ok(IfSame::Done(()))
     }
 
-    /// Puts a claimed job back, untouched. If a newer file of its name waits there by now, that one wins and the
-    /// claimed one is kept in `bad/`.
+    /// Moves a claimed file back to its queue, unchanged. If a newer file of its name waits there by now, that one is
+    /// the job, and the claimed one goes to `bad/`.
     pub fn unclaim(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
         let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         match self.rename_back(&Place::Active, name, &to, name) {
@@ -154,8 +144,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Renames a file back to where it was, if that is free. A directory that was removed or moved meanwhile is made
-    /// again.
+    /// Renames a file back to where it was, if its name is free there. A directory that was removed or moved
+    /// meanwhile is made again.
     pub(super) fn rename_back(
         &self,
         from: &Place,
@@ -184,7 +174,7 @@ mod tests {
     use crate::spool::{DropLimits, Intake};
     use std::fs;
 
-    /// Judges `pending/7`, lets somebody do something to it, and claims it as it was read.
+    /// Judges `pending/7`, changes something with `meddle`, and claims the job as it was read.
     fn claim_after(meddle: impl FnOnce(&std::path::Path)) -> (Claim, [bool; 2]) {
         let home = tempfile::tempdir().unwrap();
         let spool = Spool::create(home.path(), false).unwrap();

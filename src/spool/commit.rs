@@ -1,21 +1,22 @@
-//! Writing down what came of a job, and moving its file to where it belongs.
+//! Writing the record of a try, its note or its end, and moving the job's file to its place.
 //!
-//! The order: stage and sync the record; exchange it with the file that is there, which fails when a user has
-//! taken that file away; sync the directory, so that the end is on the disk; only then the rename that shows it.
-//! That rename is not synced: whatever is left of it, the record is in one of the two places, and one with an end
-//! in `active/` can only mean that it was to be shown ([`Spool::move_on`]).
+//! The order for an end: stage and sync the record; exchange it with the file in `active/`, which fails when a user
+//! has taken that file away; sync `active/`, so that the end is on the disk; then rename the file to where users see
+//! the end. That rename is not synced. After a power cut the record is in one of the two places, and
+//! a record with an end in `active/` can only mean that the rename was to follow ([`Spool::move_on`]).
 //!
-//! `active/` is the only place where that holds. An end in `pending/` asks for another run (`mv failed/7 pending/`),
-//! so that a job which is failed while it waits goes through `active/` too: were its end synced in `pending/` and
-//! then shown by a rename to `failed/`, a power cut would undo the rename and run what people have seen as failed.
+//! This holds for `active/` only. An end in `pending/` asks for another run (`mv failed/7 pending/`). A job that
+//! fails while it waits therefore goes through `active/` too: if its end were synced in `pending/` and the file then
+//! renamed to `failed/`, a power cut could undo the rename, and a job that people have seen as failed would run.
 //!
-//! Where a *user* has put a file into `failed/` or `complete/`, its end can only be written into it there. First the
-//! directory is synced: the user's rename is not, and may be lost, together with an end that had been seen. Then
-//! the exchange, and a second sync before anybody is told. A cut between these two may take the end away
-//! again, never the place; so much is not in our hands once the file is where it is to be shown.
+//! If a *user* has put a file into `failed/` or `complete/`, its end must be written there. First the directory is
+//! synced, since the user's rename may not be on the disk, and losing it would lose an end that people have seen.
+//! Then follow the exchange and a second sync, before anybody is told. A power cut between the two syncs may undo the
+//! end but not the user's rename.
 
-use super::claim::{Brought, is_stale};
+use super::claim::is_stale;
 use super::follow_up::RunMark;
+use super::rewrite::IfSame;
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, State};
@@ -24,14 +25,14 @@ use crate::os::dir::{How, Look};
 use crate::os::fault::Fault;
 use std::io;
 
-/// Where an ended job's file is to go.
+/// Where the file of a job goes when a try has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// `complete/`.
     Complete,
     /// `failed/`.
     Failed,
-    /// Back to `pending/`, in this queue.
+    /// Back to `pending/`, into this queue.
     Pending(QueueName),
 }
 
@@ -44,7 +45,7 @@ impl Target {
         }
     }
 
-    /// The state that is the end of a job, if it is.
+    /// The state of the job there, unless it is to be tried again.
     pub(super) fn end(&self) -> Option<State> {
         match self {
             Self::Complete => Some(State::Complete),
@@ -54,19 +55,19 @@ impl Target {
     }
 }
 
-/// Where it went.
+/// Where the file of a job went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placed {
-    /// Where it was to go.
+    /// To its target.
     There,
-    /// It was to go to `pending/`, but a newer job of its name waits there.
+    /// Nowhere: its target is `pending/`, and a newer job of its name waits there.
     Superseded,
-    /// A user has moved or removed it; the record went along if it could.
+    /// A user has moved or removed it. The record followed it, if it is in `failed/` or `complete/`.
     UserMoved,
 }
 
 impl<F: Fs> Spool<F> {
-    /// Replaces the text of a running job by its record: the note. True if the job's file was still there.
+    /// Replaces a running job's file by its record: the note. True if the file was still there.
     pub fn note(&self, id: &JobId, record: &Record) -> io::Result<bool> {
         let done = self.replace(&Place::Active, id, record)?;
         if done {
@@ -75,8 +76,8 @@ impl<F: Fs> Spool<F> {
         Ok(done)
     }
 
-    /// As [`Self::note`], but also where a user has put the file of a job that is being ended. For a job whose end is
-    /// not recorded only: it would be overwritten there.
+    /// Writes a note also where a user has put the file of a job that is being ended. Only for a job whose end is not
+    /// recorded: the note would replace it.
     pub fn note_anywhere(&self, id: &JobId, record: &Record) -> io::Result<()> {
         for place in [Place::Active, Place::Failed, Place::Complete] {
             if self.fs.look(&place, id.as_str().as_bytes())?.is_some()
@@ -88,11 +89,11 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Records the end of a job that is in `active/` and moves its file. The record must carry its end, or be
-    /// ready for the next try.
+    /// Records the end of a job's try and moves its file from `active/` to `target`. The record carries the end, or
+    /// is ready for the next try.
     ///
-    /// `announce` is called when the record is safe and before it is shown, with its inode: by that it can be told
-    /// from a file that a user drops under the same name.
+    /// `announce` is called when the record is on the disk and before it is visible, with the inode that it has. By
+    /// the inode the caller can tell it from a file that a user drops under the same name.
     pub fn finish(
         &self,
         id: &JobId,
@@ -113,7 +114,7 @@ impl<F: Fs> Spool<F> {
         self.place(id, target)
     }
 
-    /// Moves a file in `active/` that says all there is to say.
+    /// Moves a file in `active/` whose record is complete.
     pub fn place(&self, id: &JobId, target: &Target) -> io::Result<Placed> {
         let name = id.as_str().as_bytes();
         let mut renewed = false;
@@ -131,7 +132,7 @@ impl<F: Fs> Spool<F> {
                     if self.fs.look(&Place::Active, name)?.is_none() {
                         return Ok(Placed::UserMoved);
                     }
-                    // The directory it is to go to was removed under us.
+                    // Somebody has removed the directory.
                     if std::mem::replace(&mut renewed, true) {
                         return Err(e);
                     }
@@ -142,12 +143,12 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Records the end of a job that never ran, and moves it from its queue to `failed/`, by way of `active/` (see
-    /// above). A file that is not the one seen as `expected` is left alone. For the daemon only, which knows of
-    /// the job: it would take a file that somebody else puts into `active/` for a mistake.
+    /// Records the end of a job that never ran, and moves it from its queue to `failed/` through `active/` (see
+    /// above). A file that is not the one seen as `expected` stays. Only the daemon may do this: it takes a file that
+    /// another process puts into `active/` for a mistake.
     ///
-    /// As in a claim, what is there is moved first and looked at then: an exchange in `pending/` would take a newer
-    /// file that somebody drops meanwhile into `tmp/`.
+    /// As in a claim, the file is moved first and then looked at: an exchange in `pending/` could take a newer file,
+    /// which somebody drops meanwhile, into `tmp/`.
     pub fn fail_waiting(
         &self,
         id: &JobId,
@@ -159,21 +160,21 @@ impl<F: Fs> Spool<F> {
         let mut found = match self.load(id, &at) {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(Placed::UserMoved),
-            // Not what was seen: that was a job.
+            // It is not the file that was seen, for that one was a job.
             Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(Placed::UserMoved),
             Err(e) => return Err(e),
         };
         let stale = is_stale(&found);
         found.renew();
         match self.bring(id, queue, expected, stale.then_some(&found))? {
-            Brought::Active => {}
-            Brought::Gone | Brought::Changed => return Ok(Placed::UserMoved),
+            IfSame::Done(()) => {}
+            IfSame::Gone | IfSame::Changed => return Ok(Placed::UserMoved),
         }
         self.finish(id, record, &Target::Failed, |_| {})
     }
 
-    /// Gives a record that a user put into `failed/` or `complete/` its end, and makes both durable. `put` is the file,
-    /// looked at before it was seen that it has no end. False if it is not there any more.
+    /// Writes the end into a record that a user has put into `failed/` or `complete/`, and makes both durable. `put`
+    /// is the file as it was before the caller saw that it has no end. False if it is not there any more.
     pub fn complete_by_hand(
         &self,
         id: &JobId,
@@ -195,7 +196,7 @@ impl<F: Fs> Spool<F> {
         Ok(done)
     }
 
-    /// Swaps the file of this name for the record, if there still is one. False if not.
+    /// Exchanges the file of this name for the record. False if there is none.
     pub(super) fn replace(&self, place: &Place, id: &JobId, record: &Record) -> io::Result<bool> {
         let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
         let name = id.as_str().as_bytes();
@@ -213,7 +214,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// The user moved the file of a running job: the record follows it to `failed/` or `complete/`.
+    /// Writes the end of a job whose file a user has moved to `failed/` or `complete/` while it ran.
     fn follow(&self, id: &JobId, record: &Record) -> io::Result<()> {
         if record.is_over() {
             for place in [Place::Failed, Place::Complete] {

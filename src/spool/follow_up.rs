@@ -1,13 +1,13 @@
-//! What a job asks for when it has ended: `callback_url` and `on_finish`, as jobs of a queue of their own.
+//! The jobs that a job asks for with `callback_url` and `on_finish`. They are accepted when it has ended.
 //!
-//! They are accepted, durably, when the end is on the disk and before it is shown. Whoever finds an end that was not
-//! shown shows it, and accepts them first: a crash in between loses none. Their names follow from the job's and from
-//! when it ended, so that accepting them again meets those that are there.
+//! They are durable when the end is on the disk and before it is visible. A process that finds an end which is not visible
+//! yet accepts them before making it so: a crash in between loses none. Their ids follow from the job's id and from
+//! when it ended, so accepting them again finds them there.
 //!
-//! Where a user has put the file into `failed/` or `complete/` it is shown already; there they are accepted before
-//! the end is written. A command that cancels and the daemon may both do so, each with an end of its own, and a crash
-//! in between makes the next daemon do it again. There the names follow from the file that was put there, which is the
-//! same for all of them.
+//! If a user has put the file into `failed/` or `complete/`, it is visible already. Then they are accepted before the
+//! end is written. A command that cancels the job and the daemon may both do so, with different ends, and after a
+//! crash the next daemon does it again. Their ids then follow from the file that was put there, which is the same for
+//! all of them.
 
 use super::{Fs, NewId, Place, Spool, Submit, SubmitError, is_of_qmd};
 use crate::core::config::CALLBACKS;
@@ -19,10 +19,10 @@ use sha2::{Digest, Sha256};
 use std::io;
 use std::time::Duration;
 
-/// How long an answer to a callback may take.
+/// How long the receiver of a callback may take to answer.
 const CALLBACK_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A receiver that is down may stay so for a day: 5 s, 20 s, and so on up to five hours, 30 hours in all.
+/// A receiver may be down for a day: the backoff grows from 5 s, 20 s and so on to five hours, 30 hours in all.
 const CALLBACK_TRIES: u32 = 12;
 const CALLBACK_BACKOFF: BackoffSpec = BackoffSpec {
     first: Some(Duration::from_secs(5)),
@@ -30,24 +30,24 @@ const CALLBACK_BACKOFF: BackoffSpec = BackoffSpec {
     max: Some(Duration::from_secs(5 * 3600)),
 };
 
-/// The two kinds, by the word that their names begin with.
+/// The two kinds of such jobs.
 #[derive(Clone, Copy)]
 enum FollowUp {
     Callback,
     OnFinish,
 }
 
-/// Tells one run of a job from the next.
+/// The mark that tells one run of a job from the next.
 #[derive(Clone, Copy)]
 pub(super) enum RunMark<'a> {
-    /// The end that its record carries.
+    /// The end in its record.
     Ended,
-    /// The file without an end that a user has put where ended jobs are.
+    /// The file without an end that a user has put into `failed/` or `complete/`.
     Put(&'a Look),
 }
 
 impl<F: Fs> Spool<F> {
-    /// Accepts what the job asks for now that it has ended in this state. Repeating it does no harm.
+    /// Accepts the jobs that this job asks for, now that it has ended in this state. It may be called again.
     pub(super) fn follow_up(
         &self,
         id: &JobId,
@@ -60,7 +60,7 @@ impl<F: Fs> Spool<F> {
         }
         let data = shown(record, state);
         if let Some(url) = &record.callback_url {
-            // qmd's clients expect its result there.
+            // A client of qmd expects qmd's own object there.
             let job = match is_of_qmd(record) {
                 true => callback(url, &self.qmd_result(id, record, state)),
                 false => callback(url, &data),
@@ -94,14 +94,14 @@ impl<F: Fs> Spool<F> {
                 queue: queue.clone(),
                 id: NewId::Exact(new.clone()),
             };
-            // The name is given: numbers, and the boot that they are told with, are not asked for.
+            // The id is given, so `submit` takes no number and needs no boot id.
             match self.submit(submit, "") {
                 Ok(_) => return Ok(()),
-                // Whoever made it may have been killed before that was durable.
+                // Another process has made it, and may have been killed before it was durable.
                 Err(SubmitError::Taken(_)) => {
                     return self.sync_all(&[Place::of_queue(&queue)].into());
                 }
-                // A job is called as the queue is.
+                // A job has the name of the queue.
                 Err(SubmitError::Io(e))
                     if matches!(e.raw_os_error(), Some(libc::ENOTDIR | libc::EEXIST))
                         && !queue.is_default() =>
@@ -115,7 +115,7 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// `callback-7-5f0c9a1b2d3e`. The digest tells one run of a job from the next.
+/// The id: `callback-7-5f0c9a1b2d3e`. The digest tells one run of a job from the next.
 fn name(id: &JobId, record: &Record, kind: FollowUp, run: RunMark<'_>) -> io::Result<JobId> {
     let run = match run {
         RunMark::Ended => record.finished_at.map(|at| at.to_string()),
@@ -127,20 +127,20 @@ fn name(id: &JobId, record: &Record, kind: FollowUp, run: RunMark<'_>) -> io::Re
         FollowUp::Callback => "callback",
         FollowUp::OnFinish => "finish",
     };
-    // `~` would make it an older run of something.
+    // A `~` would make it an older run of another job.
     let short: String = id.as_str().chars().take(25).collect();
     let short = short.replace('~', "-");
     JobId::new(&format!("{word}-{short}-{digest}")).map_err(io::Error::other)
 }
 
-/// The record as others may see it, and without what was put into the job.
+/// The record without secrets and without its input.
 fn shown(record: &Record, state: State) -> String {
     let mut record = record.clone();
     record.hide_secrets();
     record.stdin = None;
     record.files.clear();
     let text = record.to_json_in(state);
-    // It is to become a part of another record: that must not be nested too deep.
+    // It becomes a part of another record, which must not be nested too deep.
     let fits = |text: &str| Record::from_json(&callback("-", text).to_json()).is_ok();
     if fits(&text) {
         return text;
@@ -166,7 +166,7 @@ fn callback(url: &str, data: &str) -> Record {
     job
 }
 
-/// The command runs where the job did, and is told about it.
+/// The command runs in the directory of the job, and its environment tells it about the job.
 fn on_finish(work: &Work, id: &JobId, record: &Record, state: State, data: String) -> Record {
     let mut job = Record::new(work.clone());
     job.cwd.clone_from(&record.cwd);

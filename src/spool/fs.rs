@@ -1,5 +1,5 @@
-//! What the protocol needs of a file system. Two implementations: [`super::RealFs`], and a simulated one in the
-//! tests that forgets what was not synced.
+//! The operations that the protocol needs of a file system. There are two implementations: [`super::RealFs`], and in
+//! the tests a simulated one that forgets what was not synced.
 
 use super::place::Place;
 use crate::core::id::QueueName;
@@ -8,22 +8,22 @@ use crate::os::lease::Writers;
 use std::fmt::{self, Debug};
 use std::io;
 
-/// A file opened for judgement.
+/// A file that was opened and read to be judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Taken {
     /// Nothing has this name.
     Missing,
-    /// Not a regular file; it was not read.
+    /// It is not a regular file, and was not read.
     Strange(Look),
-    /// More than the limit; it was not read.
+    /// It is larger than the limit, and was not read.
     TooLarge(Look),
-    /// A regular file: what it is, who else has it, and all its bytes.
+    /// A regular file.
     File {
-        /// From the descriptor, not the name.
+        /// Its metadata, from the descriptor.
         look: Look,
-        /// From the descriptor as well.
+        /// The processes that have it open, from the descriptor.
         writers: Writers,
-        /// The whole content, or what there was of it if somebody is writing.
+        /// Its bytes, all of them unless somebody is writing.
         bytes: Vec<u8>,
     },
 }
@@ -31,20 +31,20 @@ pub enum Taken {
 /// Whether to find out who else has a file open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// Find out. That locks the file for a moment, and may raise a signal that only the daemon ignores.
+    /// Find out. This takes a lease for a moment, and may raise a signal, which only the daemon ignores.
     Writers,
-    /// Find out only whether somebody has it open for writing. Any process may ask.
+    /// Find out only whether a process has it open for writing. Any process may ask.
     Writing,
-    /// Just read.
+    /// Only read.
     Nothing,
 }
 
-/// What is to become of the text of `seq`.
+/// The new text of `seq`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSeq {
-    /// Stored first, and synced with the name of the file.
+    /// Written first, and synced together with the file's name.
     pub synced: Option<String>,
-    /// What it says in the end.
+    /// The text in the end.
     pub text: String,
 }
 
@@ -52,7 +52,7 @@ pub struct NewSeq {
 pub struct DirNames(Box<dyn Iterator<Item = io::Result<Vec<u8>>> + Send>);
 
 impl DirNames {
-    /// DirNames from any source.
+    /// Takes the names from any source.
     pub fn new(names: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static) -> Self {
         Self(Box::new(names))
     }
@@ -72,11 +72,11 @@ impl Debug for DirNames {
     }
 }
 
-/// The operations. DirNames are raw bytes of one path component; no call follows a symbolic link.
+/// The operations. A name is one component of a path, as raw bytes. No operation follows a symbolic link.
 pub trait Fs: Debug + Send + Sync {
-    /// Makes a file that must not exist, with mode 0600; synced if `durable`.
+    /// Makes a file that must not exist, with mode 0600, and syncs it if `durable`.
     fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()>;
-    /// Renames.
+    /// Renames a file.
     fn rename(
         &self,
         from: &Place,
@@ -87,16 +87,16 @@ pub trait Fs: Debug + Send + Sync {
     ) -> io::Result<()>;
     /// Removes a file. True if it was there.
     fn unlink(&self, place: &Place, name: &[u8]) -> io::Result<bool>;
-    /// Removes a directory with all that is in it; that it is not there is no error.
+    /// Removes a directory with all that is in it. It is no error if there is none.
     fn remove_tree(&self, place: &Place, name: &[u8]) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync(&self, place: &Place) -> io::Result<()>;
-    /// What a name is.
+    /// The metadata of a name.
     fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>>;
     /// Opens and reads a file of at most `limit` bytes, and finds out who else has it open if asked to.
     fn take(&self, place: &Place, name: &[u8], limit: u64, ask: Ask) -> io::Result<Taken>;
-    /// The end of a file from the byte `from` on, or from its beginning if it is shorter than that: at most `most`
-    /// bytes. `None` if there is none. Not every file system keeps what jobs write.
+    /// The end of a file: at most `most` bytes, from the byte `from` on, or from the beginning if the file is shorter
+    /// than that. `None` if there is no file. A file system that does not keep the output of jobs has none.
     fn tail(
         &self,
         _place: &Place,
@@ -106,24 +106,24 @@ pub trait Fs: Debug + Send + Sync {
     ) -> io::Result<Option<Vec<u8>>> {
         Ok(None)
     }
-    /// Cuts a file to this many bytes. Not every file system keeps what jobs write.
+    /// Cuts a file to this many bytes. A file system that does not keep the output of jobs does nothing.
     fn cut(&self, _place: &Place, _name: &[u8], _size: u64) -> io::Result<()> {
         Ok(())
     }
-    /// True when another process, or another open file of ours, has a lock on this file. Not every file system knows
-    /// processes.
+    /// True when a file is locked by another process, or through another descriptor of this one. A file system
+    /// without processes has no locks.
     fn is_locked(&self, _place: &Place, _name: &[u8]) -> io::Result<bool> {
         Ok(false)
     }
-    /// Removes a file that is empty and not locked.
+    /// Removes a file if it is empty and not locked.
     fn unlink_if_empty(&self, place: &Place, name: &[u8]) -> io::Result<()> {
         match self.look(place, name)? {
             Some(look) if look.size == 0 => self.unlink(place, name).map(drop),
             Some(_) | None => Ok(()),
         }
     }
-    /// Reads a file of at most `limit` bytes in a sub-directory, or its beginning. Not every file system keeps what
-    /// jobs write.
+    /// Reads at most `limit` bytes of a file in a sub-directory. A file system that does not keep the output of jobs
+    /// has none.
     fn read_inside(
         &self,
         _place: &Place,
@@ -141,24 +141,24 @@ pub trait Fs: Debug + Send + Sync {
         self.names(place, &mut |name| names.push(Ok(name.to_vec())))?;
         Ok(DirNames::new(names.into_iter()))
     }
-    /// Lets go of the directory that had a queue's name, and opens the one that has it now; an error if none has.
-    /// Not every file system holds directories open.
+    /// Closes the directory that had a queue's name, and opens the one that has it now. It is an error if none has. A
+    /// file system that holds no directories open only looks.
     fn reopen_queue(&self, queue: &QueueName) -> io::Result<()> {
         match self.look(&Place::Pending, queue.as_str().as_bytes())? {
             Some(look) if look.kind == FileType::Directory => Ok(()),
             Some(_) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
-    /// Makes a queue's directory unless it is there. True if it was not.
+    /// Makes a queue's directory. False if it was there.
     fn make_queue(&self, queue: &QueueName) -> io::Result<bool>;
     /// Removes a queue's directory, which must be empty.
     fn remove_queue(&self, queue: &QueueName) -> io::Result<()>;
-    /// Makes a directory of the spool again, or finds the one that has its name by now: it was removed or replaced.
-    /// Not every file system has directories that can be lost.
+    /// Makes a directory of the spool again that was removed, or opens the one that has its name by now. A file
+    /// system whose directories cannot be removed fails.
     fn renew(&self, _place: &Place) -> io::Result<()> {
         Err(io::ErrorKind::NotFound.into())
     }
-    /// Hands the text of `seq`, empty if there is none, to `edit` while nobody else can, and stores what it gives
-    /// back. A sync that fails ends it before the second text is stored.
+    /// Gives the text of `seq` (empty if there is none) to `edit`, while no other process can change it, and writes
+    /// the text that `edit` returns. If the sync fails, the second text is not written.
     fn edit_seq(&self, edit: &mut dyn FnMut(&str) -> io::Result<NewSeq>) -> io::Result<()>;
 }

@@ -1,4 +1,4 @@
-//! One sync for many: callers that come while a sync runs share the next one.
+//! One sync for many callers: those that come while a sync runs share the next one.
 
 use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -19,7 +19,7 @@ struct Rounds {
 }
 
 impl GroupSync {
-    /// Runs `sync`, or waits for somebody else's that covers us.
+    /// Runs `sync`, or waits for another caller's that began after this call.
     pub fn run(&self, sync: impl Fn() -> io::Result<()>) -> io::Result<()> {
         let mut rounds = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mine = rounds.begun + 1;

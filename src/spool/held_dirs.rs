@@ -10,11 +10,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
-/// Held directories. They are opened when they are first used; queues again when their directory was replaced.
+/// The directories that are held open. Each is opened when it is first used, and a queue's again when it was
+/// replaced.
 #[derive(Debug)]
 pub(super) struct HeldDirs {
     root: OwnedFd,
-    /// Whether a missing directory is made as soon as it is asked for, or only when something is to go into it.
+    /// Whether a missing directory is made when it is asked for, or only when a file is to go into it.
     makes_missing: bool,
     fixed: RwLock<BTreeMap<Place, Arc<OwnedFd>>>,
     queues: RwLock<BTreeMap<QueueName, Arc<OwnedFd>>>,
@@ -22,7 +23,7 @@ pub(super) struct HeldDirs {
 }
 
 impl HeldDirs {
-    /// Opens a spool, making the directories that are missing with mode 0700, and holds them all.
+    /// Opens a spool, makes its missing directories with mode 0700, and opens them all.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
         let spool = Self::make(path)?;
         for place in &Place::FIXED {
@@ -31,14 +32,14 @@ impl HeldDirs {
         Ok(spool)
     }
 
-    /// As [`Self::create`], but holds a directory, or makes one that somebody has removed, only when it is used.
+    /// Opens a spool. A directory is opened, or made if somebody has removed it, when it is first used.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let root = match dir::open_path(path) {
             Ok(root) => root,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Self::make(path),
             Err(e) => return Err(e),
         };
-        // The last that is made: with it the others were, too.
+        // It is the last one made, so if it is there the others are.
         let last = Place::FIXED
             .last()
             .map(|place| dir::look(&root, name_of(place).as_bytes()));
@@ -48,7 +49,7 @@ impl HeldDirs {
         }
     }
 
-    /// Opens a spool and makes nothing; `None` where there is none.
+    /// Opens a spool and makes nothing. `None` if there is no spool.
     pub(super) fn existing(path: &Path) -> io::Result<Option<Self>> {
         let is_missing = |e: &io::Error| {
             matches!(
@@ -69,7 +70,7 @@ impl HeldDirs {
         }))
     }
 
-    /// Makes what is missing. What was made is made durable: a job is no safer than the directory it is in.
+    /// Makes the missing directories, durably: a job is no safer than the directory that it is in.
     fn make(path: &Path) -> io::Result<Self> {
         let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
         let missing: Vec<&Path> = path.ancestors().take_while(is_missing).collect();
@@ -89,7 +90,7 @@ impl HeldDirs {
                 true => Path::new("."),
                 false => parent,
             };
-            // Where we may make a directory but not read, we cannot do more.
+            // A directory that we may write but not read cannot be synced.
             if let Ok(parent) = dir::open_path(parent) {
                 dir::sync(parent)?;
             }
@@ -107,7 +108,7 @@ impl HeldDirs {
         }
     }
 
-    /// The descriptor of a directory that every spool has, if it was opened before.
+    /// The descriptor of a directory that every spool has, if it is open.
     fn held(&self, place: &Place) -> Option<Arc<OwnedFd>> {
         let fixed = self.fixed.read().unwrap_or_else(PoisonError::into_inner);
         fixed.get(place).cloned()
@@ -133,12 +134,12 @@ impl HeldDirs {
         !place.is_fixed() || self.held(place).is_some()
     }
 
-    /// True if a missing directory is made as soon as it is asked for.
+    /// True if a missing directory is made when it is asked for.
     pub(super) fn makes_missing(&self) -> bool {
         self.makes_missing
     }
 
-    /// Runs `f` with the directory's descriptor.
+    /// Calls `f` with the directory's descriptor.
     pub(super) fn with<T>(
         &self,
         place: &Place,
@@ -147,7 +148,7 @@ impl HeldDirs {
         self.with_or_make(place, self.makes_missing, f)
     }
 
-    /// As [`Self::with`], for what goes into the directory: makes it if it is missing.
+    /// The same, to put a file into the directory: it is made if it is missing.
     pub(super) fn making<T>(
         &self,
         place: &Place,
@@ -186,13 +187,13 @@ impl HeldDirs {
         }
     }
 
-    /// Opens a queue's directory, also when another one of that name was held before.
+    /// Opens a queue's directory, also if another one of that name is open.
     fn open_queue(&self, queue: &QueueName) -> io::Result<Arc<OwnedFd>> {
         let fd = Arc::new(self.with(&Place::Pending, |pending| {
             dir::open_dir(pending, queue.as_str().as_bytes())
         })?);
         let mut queues = self.queues.write().unwrap_or_else(PoisonError::into_inner);
-        // Beyond that many, a queue's directory is opened anew each time: descriptors are needed for jobs.
+        // Beyond that many, a queue's directory is opened for each use: jobs need descriptors too.
         let most = || usize::try_from(limits::descriptors() / 8).unwrap_or(0);
         if queues.len() < *self.most_queues.get_or_init(most) || queues.contains_key(queue) {
             queues.insert(queue.clone(), Arc::clone(&fd));
@@ -213,7 +214,7 @@ impl HeldDirs {
     pub(super) fn make_queue(&self, queue: &QueueName) -> io::Result<bool> {
         let name = queue.as_str().as_bytes();
         let made = self.with(&Place::Pending, |pending| dir::make_dir(pending, name))?;
-        // The directory that is held may have been renamed since, and be another queue's now.
+        // The directory that is open may have been renamed, and be another queue's now.
         if let Some(held) = self.held_queue(queue) {
             let held = dir::look_at(&*held)?.inode;
             let named = self.with(&Place::Pending, |pending| dir::look(pending, name))?;
@@ -247,7 +248,7 @@ impl HeldDirs {
         Ok(())
     }
 
-    /// Lets go of a queue's directory, which is gone.
+    /// Closes the directory of a queue that is gone.
     fn close_queue(&self, queue: &QueueName) {
         self.queues
             .write()

@@ -1,6 +1,6 @@
-//! Holding jobs and letting them go.
+//! Holding jobs and releasing them.
 
-use super::rewrite::Rewritten;
+use super::rewrite::IfSame;
 use super::ticket::stamp;
 use super::{Ask, Fs, OLD_HELD, Place, Spool, Steered, Where};
 use crate::core::id::{JobId, QueueName};
@@ -9,16 +9,17 @@ use std::collections::BTreeSet;
 use std::io;
 
 impl<F: Fs> Spool<F> {
-    /// Holds a waiting job: its file goes to `held/`, from which nothing is started, durably.
+    /// Holds a waiting job: moves its file to `held/`, from which nothing is started, durably.
     ///
-    /// The queue is written into the file once it is there: in its queue, the daemon may be rewriting it for a start,
-    /// and somebody may drop a newer one. A crash in between leaves a job that is held and goes to the default queue.
+    /// The queue is written into the file once it is there: in its queue the daemon may be rewriting it for a start,
+    /// and somebody may drop a newer one. A crash in between leaves a held job that will be released to the default
+    /// queue.
     pub fn hold(&self, id: &JobId) -> io::Result<Steered> {
         let mut changed = BTreeSet::new();
         let steered = self.act_on(id, |at| {
             let queue = match at {
                 Where::Held => {
-                    // The move that brought it there may not be durable.
+                    // The rename that brought it there may not be durable.
                     changed.insert(Place::Held);
                     return Ok(Some(Steered::Done(State::Held)));
                 }
@@ -31,7 +32,7 @@ impl<F: Fs> Spool<F> {
                 return Ok(None);
             }
             if let Err(e) = self.say_queue(id, queue) {
-                // Nobody would know where it came from.
+                // Without its queue it could not be released to it.
                 self.move_file(id, &Place::Held, &at.place(), &mut changed)?;
                 return Err(e);
             }
@@ -41,8 +42,8 @@ impl<F: Fs> Spool<F> {
         Ok(steered)
     }
 
-    /// Writes the queue that a held job waited in into its file, which may say nothing of it (a shell line) or name
-    /// another (it was moved by hand).
+    /// Writes the queue in which a held job waited into its file. The file may name none (a shell line) or another
+    /// (it was moved by hand).
     fn say_queue(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
         if queue.is_default() || queue.as_str() == OLD_HELD {
             return Ok(());
@@ -53,18 +54,18 @@ impl<F: Fs> Spool<F> {
             }
             record.queue = Some(queue.clone());
             match self.rewrite(&Place::Held, id, stamp(&look), &record)? {
-                Rewritten::Done(_) | Rewritten::Gone => break,
-                Rewritten::Changed => {}
+                IfSame::Done(_) | IfSame::Gone => break,
+                IfSame::Changed => {}
             }
         }
         Ok(())
     }
 
-    /// Lets a held job go: back to the queue that its record names. Another one is left where it is.
+    /// Releases a held job to the queue that its record names. A waiting job stays.
     pub fn release(&self, id: &JobId) -> io::Result<Steered> {
         let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
         self.act_on(id, |at| {
-            // Another job of its name may be found first.
+            // `act_on` may have found another job of its name first.
             let is_held = self
                 .fs
                 .look(&Place::Held, id.as_str().as_bytes())?
@@ -84,8 +85,8 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// Moves the jobs that an older version held to `held/`, durably, and removes the queue that they waited in. Gives
-    /// how many they were.
+    /// Moves the jobs that an older version held to `held/`, durably, and removes their queue. Returns how many there
+    /// were.
     pub fn take_over_held(&self) -> io::Result<usize> {
         let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
         let ids = self.ids(&Where::Pending(old.clone()))?;
@@ -95,7 +96,7 @@ impl<F: Fs> Spool<F> {
             for id in &ids {
                 match self.move_file(id, &from, &Place::Held, changed) {
                     Ok(was_there) => moved += usize::from(was_there),
-                    // One of its name is held already: neither is to be lost, and this one is not started either.
+                    // A job of its name is held already. Neither is lost, and neither is started.
                     Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                     Err(e) => return Err(e),
                 }
@@ -112,7 +113,7 @@ impl<F: Fs> Spool<F> {
     fn queue_named(&self, id: &JobId, place: &Place) -> io::Result<Option<QueueName>> {
         match self.read_record(id, place, Ask::Nothing) {
             Ok(read) => Ok(read.and_then(|(_, record)| record.queue)),
-            // The daemon says what is wrong with it, once it waits.
+            // It will be judged when it waits, and then the daemon says what is wrong with it.
             Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
             Err(e) => Err(e),
         }

@@ -1,4 +1,4 @@
-//! The text of `lock`: who has the spool.
+//! The text of `lock`, which says who has the spool.
 
 use crate::os::procfs;
 use std::fmt;
@@ -6,23 +6,23 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::PathBuf;
 
-/// Who has the lock, as far as the file says.
+/// The holder of the lock, as far as the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
-    /// Its pid; `None` when the file does not say.
+    /// Its pid, if the file says it.
     pub pid: Option<i32>,
-    /// Its version; `None` for a daemon older than 0.2.0, which did not say.
+    /// Its version. `None` for a daemon older than 0.2.0, which did not write it.
     pub version: Option<String>,
-    /// Its use of the spool. Daemons older than 0.2.0 did not say.
+    /// Its use of the spool. A daemon older than 0.2.0 did not write it.
     pub role: Role,
     /// The file of its settings; `None` for `config.json` in the spool.
     pub config: Option<PathBuf>,
-    /// What it has to say, if it is in trouble.
+    /// Its trouble, if it cannot record the ends of jobs.
     pub trouble: Option<String>,
 }
 
 impl Holder {
-    /// Somebody of whom nothing is known.
+    /// A holder of which nothing is known.
     pub(super) const UNKNOWN: Self = Self {
         pid: None,
         version: None,
@@ -31,7 +31,7 @@ impl Holder {
         trouble: None,
     };
 
-    /// True for a process that is there. A killed one's last child has its locks until it executes its program.
+    /// True if its process exists. After a kill, a child that has not reached its exec still has the locks.
     pub(super) fn is_alive(&self) -> bool {
         let stat = |pid| procfs::stat(pid).is_some_and(|stat| stat.is_alive());
         self.pid.is_none_or(stat)

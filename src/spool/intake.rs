@@ -1,4 +1,4 @@
-//! Judging what was dropped: a job, not yet a job, or never one.
+//! Judging a dropped file: it is a job, may become one, or never will.
 
 use super::Spool;
 use super::fs::{Ask, Fs, Taken};
@@ -11,8 +11,8 @@ use crate::os::lease::Writers;
 use std::io;
 use std::time::Duration;
 
-/// How much larger than a dropped file the record of a job may be that has run before: its output, its result and
-/// its history are added to what was dropped.
+/// How much larger than a dropped file the record of a job may be that has run before: its output, its result and its
+/// history were added.
 const GROWTH: u64 = 16 << 20;
 
 fn too_large(size: u64, limits: DropLimits) -> Intake {
@@ -22,15 +22,15 @@ fn too_large(size: u64, limits: DropLimits) -> Intake {
     ))
 }
 
-/// How long an odd state (empty, two links, no lease to be had) may last before it is judged.
+/// How long an odd state (empty, two links, no lease to be had) may last before the file is judged.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What files are measured by.
+/// The bounds of a dropped file.
 #[derive(Debug, Clone, Copy)]
 pub struct DropLimits {
-    /// Largest file.
+    /// The largest file.
     pub max_job_bytes: u64,
-    /// Whose files are jobs, besides root's.
+    /// The user whose files are jobs, beside root.
     pub uid: u32,
 }
 
@@ -39,25 +39,25 @@ pub struct DropLimits {
 pub enum Intake {
     /// A job.
     Job(Box<Record>, Look, Origin),
-    /// Somebody else's file, or nothing: leave it alone.
+    /// Nothing, or a name that is not ours: leave it alone.
     Nothing,
-    /// Being written: an event will tell when that is over.
+    /// A file that is being written. An event follows when the writer closes it.
     Open,
-    /// Perhaps a job soon: look again after this time.
+    /// A file that may become a job: judge it again after this time.
     Later(Duration),
-    /// A directory in `pending/`: a queue.
+    /// A directory in `pending/`, which is a queue.
     Queue(QueueName),
-    /// Not a job, with the reason.
+    /// Not a job, for this reason.
     Bad {
-        /// What is wrong.
+        /// The reason.
         why: String,
-        /// Which file that is said of; `None` if its name is wrong, whatever it is.
+        /// The file that was judged; `None` if its name alone is wrong.
         inode: Option<u64>,
     },
 }
 
 impl Intake {
-    /// Says which file was judged.
+    /// Adds the file that was judged.
     fn seen_as(self, judged: u64) -> Self {
         match self {
             Self::Bad { why, inode: _ } => Self::Bad {
@@ -106,9 +106,9 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Puts a job where its record's `queue` says, if it was dropped into `pending/` itself. If a job of its name
-    /// waits there already, neither is to be lost, and which of them is wanted is not for us to say: the one in
-    /// `pending/` goes to `bad/`, and its name there and the reason are given back. `inode`: the file that was judged.
+    /// Moves a job that was dropped into `pending/` to the queue that its record names. If a job of its name waits
+    /// there already, the daemon cannot know which one is wanted: the one in `pending/`, the file `inode`, goes to
+    /// `bad/`. Then its name there and the reason are returned.
     pub fn route(
         &self,
         id: &JobId,
@@ -137,9 +137,9 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Keeps the record of an earlier run of this name out of the way of the job that is in `now_in`: what is in
-    /// `complete/` or `failed/` is an older run only if the job is still in its place after that was seen. A user may
-    /// be moving it there at this moment.
+    /// Archives the record of an earlier run of this name, to make room for the job that is in `now_in`. A record in
+    /// `complete/` or `failed/` is an earlier run only if the job is still in `now_in` after it was seen: a user may
+    /// be moving the job there.
     pub fn make_room(&self, id: &JobId, now_in: &Place) -> io::Result<()> {
         let name = id.as_str().as_bytes();
         for place in [Place::Complete, Place::Failed] {
@@ -193,7 +193,7 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: DropLimits, now: 
         (Writers::Unknown, None) | (Writers::None, _) => {}
     }
     if look.links != 1 {
-        // link(2) and unlink(2) are a way to put a file into place: for a moment it has two names.
+        // A program may put a file into place with link(2) and unlink(2): for a moment it has two names.
         return match young {
             Some(rest) => Intake::Later(rest),
             None => bad(format!(

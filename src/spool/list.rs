@@ -1,4 +1,4 @@
-//! What there is: queues, jobs, numbers.
+//! Listing queues, jobs and numbers.
 
 use super::seq::MOST;
 use super::{Fs, Place, Spool, Where};
@@ -10,8 +10,8 @@ use std::io;
 impl<F: Fs> Spool<F> {
     /// The queues that have a directory, in no order.
     pub fn queues(&self) -> io::Result<Vec<QueueName>> {
-        // A directory without sub-directories has two links (not on btrfs, which always says one): saves reading
-        // a large directory.
+        // A directory without sub-directories has two links (on btrfs always one). This saves reading a large
+        // directory.
         if self
             .fs
             .look(&Place::Root, b"pending")?
@@ -37,12 +37,12 @@ impl<F: Fs> Spool<F> {
         Ok(queues)
     }
 
-    /// The queues that the records of jobs name which wait in none: held, running and finished ones. Reads them all.
+    /// The queues that the records of held, running and finished jobs name. Reads them all.
     pub fn queues_named(&self) -> io::Result<BTreeSet<QueueName>> {
         let mut names = BTreeSet::new();
         for at in [Where::Held, Where::Active, Where::Complete, Where::Failed] {
             for id in self.ids(&at)? {
-                // A file that is gone by now or cannot be read names none.
+                // A file that is gone or cannot be read names none.
                 if let Ok(Some(record)) = self.load(&id, &at) {
                     names.extend(record.queue);
                 }
@@ -51,7 +51,7 @@ impl<F: Fs> Spool<F> {
         Ok(names)
     }
 
-    /// The highest job number that any file of a job has, older runs and logs included; 0 if none has.
+    /// The highest job number that any file has, older runs and logs included; 0 if none has.
     pub(super) fn highest_number(&self) -> io::Result<u64> {
         let mut highest = 0;
         let states = [
@@ -91,7 +91,7 @@ impl<F: Fs> Spool<F> {
         Ok(ids)
     }
 
-    /// As [`Self::ids`], one after the other.
+    /// Calls `each` with every id in one state, in no order.
     pub fn each_id(&self, at: &Where, each: &mut dyn FnMut(JobId)) -> io::Result<()> {
         let queues = match at {
             Where::Pending(queue) if queue.is_default() => self.queues()?,

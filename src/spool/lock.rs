@@ -1,7 +1,7 @@
-//! The lock of a spool: flock(2) on the directory `active/`, and on the file `lock` for older versions and for people.
-//! Nobody can unlink a directory with jobs in it, and a `lock` that is removed is written again.
+//! The lock of a spool: flock(2) on the directory `active/`, which nobody can unlink while jobs are in it, and on the
+//! file `lock`, for older versions and for people. If `lock` is removed, the daemon writes it again.
 //!
-//! `lock` says who has the spool. Its first line is the pid; each further line is `key: value`, and readers skip keys
+//! `lock` says who has the spool. Its first line is the pid. Each further line is `key: value`; readers skip keys
 //! that they do not know.
 
 use super::holder::{Holder, Role, about_us, read_holder};
@@ -14,13 +14,13 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Whose a spool is that was ours.
+/// The present holder of a lock that we took.
 #[derive(Debug)]
 pub enum Tenure {
-    /// Still ours.
+    /// We still have it.
     Ours,
-    /// Somebody else has `lock` but not `active/`: a daemon older than 0.2.0, a person, or a daemon that starts and is
-    /// about to be refused.
+    /// Another process has `lock` but not `active/`: a daemon older than 0.2.0, a person, or a daemon that starts and
+    /// is about to be refused.
     Disputed(Holder),
     /// Another daemon has it.
     Lost(Holder),
@@ -35,7 +35,7 @@ pub enum LockError {
     Io(String, io::Error),
 }
 
-/// The lock, held until this is dropped.
+/// The lock, held until this value is dropped.
 #[derive(Debug)]
 pub struct SpoolLock {
     /// The spool's directory.
@@ -44,16 +44,16 @@ pub struct SpoolLock {
     file: File,
     /// `active/`.
     active: File,
-    /// The contents of `lock`.
+    /// The text of `lock`.
     text: String,
 }
 
 impl SpoolLock {
-    /// Takes the lock for a daemon, or says who has it. A `pirn run` that has it is waited for, and for some seconds
-    /// what is left of a process that was killed.
+    /// Takes the lock for a daemon, or says who has it. Waits for a `pirn run` that has it, and some seconds for the
+    /// last children of a process that was killed.
     ///
-    /// From then on signals wait for their handlers: whoever reads our pid in the lock may send us one. Before, they
-    /// end us like any program.
+    /// After that, signals wait for their handlers: a reader of our pid in `lock` may send one. Before, they end us
+    /// like any program.
     pub fn take(spool: &Path) -> Result<Self, LockError> {
         let in_lock = |e| LockError::Io(spool.join("lock").display().to_string(), e);
         let began = clock::now().boot;
@@ -66,7 +66,7 @@ impl SpoolLock {
                 Err(holder) => holder,
             };
             signals::unblock().map_err(|e| LockError::Io("unblocking signals".to_owned(), e))?;
-            // Before its holder has written it, the lock says who had it before.
+            // Until the holder has written `lock`, the file says who had it before.
             if !holder.is_alive() && clock::now().boot.since(began) < DEAD_FOR {
                 std::thread::sleep(Duration::from_millis(20));
             } else if holder.role == Role::Run {
@@ -80,7 +80,7 @@ impl SpoolLock {
         }
     }
 
-    /// Takes the lock if it is free, else says who has it.
+    /// Takes the lock if it is free, or says who has it.
     pub fn try_take(spool: &Path, role: Role) -> io::Result<Result<Self, Holder>> {
         Self::complete(dir::open_path(spool)?, role, None, None)
     }
@@ -102,7 +102,7 @@ impl SpoolLock {
         };
         let active = match lock(LockPart::Active, active)? {
             Ok(active) => active,
-            // Its `lock` was removed, and it has not written it again yet.
+            // The `lock` of the holder was removed, and it has not written it again yet.
             Err(_) => return Ok(Err(Holder::UNKNOWN)),
         };
         let lock = Self {
@@ -115,7 +115,7 @@ impl SpoolLock {
         Ok(Ok(lock))
     }
 
-    /// Waits for the lock.
+    /// Waits for the lock and takes it.
     pub fn wait(spool: &Path, role: Role) -> io::Result<Self> {
         loop {
             if let Ok(lock) = Self::try_take(spool, role)? {
@@ -125,7 +125,7 @@ impl SpoolLock {
         }
     }
 
-    /// Locks again what was removed or replaced under the daemon, and says whose the spool is then.
+    /// Locks what was removed or replaced under the daemon again, and says who has the spool then.
     pub fn keep(&mut self) -> io::Result<Tenure> {
         let mut other = None;
         if !LockPart::File.is_named(&self.root, &self.file)? {
@@ -151,7 +151,7 @@ impl SpoolLock {
         Ok(Tenure::Ours)
     }
 
-    /// Writes `lock`, for people and commands. On a full disk the lock holds without it.
+    /// Writes `lock`, for people and commands. On a full disk the lock holds without the text.
     pub fn write(&self) {
         let written = self
             .file
@@ -162,12 +162,12 @@ impl SpoolLock {
         }
     }
 
-    /// Adds what everybody should know.
+    /// Adds a trouble to `lock`.
     pub fn tell(&mut self, trouble: &str) -> io::Result<()> {
         self.say("trouble", trouble)
     }
 
-    /// Says where the settings are, if that is not in the spool: commands read them too.
+    /// Adds the file of the settings to `lock`, unless it is the spool's: commands read it too.
     pub fn tell_config(&mut self, elsewhere: Option<&Path>) {
         let Some(config) = elsewhere else { return };
         let path = std::path::absolute(config).and_then(|path| {
@@ -182,13 +182,11 @@ impl SpoolLock {
 
     fn say(&mut self, key: &str, value: &str) -> io::Result<()> {
         self.text.push_str(&format!("{key}: {value}\n"));
-        // The lines before it stay there to be read meanwhile.
+        // Readers find the earlier lines at any moment.
         self.file.write_all_at(self.text.as_bytes(), 0)
     }
 
-    /// Takes over the lock that the former image of this process held when it became this one.
-    ///
-    /// To be called before anything else has opened a file.
+    /// Takes over the lock from the earlier image of this process. To be called before any file is opened.
     pub fn inherited(spool: &Path) -> Option<Self> {
         let root = dir::open_path(spool).ok()?;
         match LockPart::BOTH.map(|part| part.inherited(&root)) {
@@ -198,8 +196,8 @@ impl SpoolLock {
         }
     }
 
-    /// Keeps the lock through an exec of this process. Gives the variables that tell the next image. One older than
-    /// 0.2.0 leaves `lock` as it finds it, which must not say our version then.
+    /// Keeps the lock through an exec of this process, and returns the variables that tell the next image. An image
+    /// older than 0.2.0 does not write `lock`, so our version is removed from it.
     pub fn pass_on(&self, to_old: bool) -> [(&'static str, String); 2] {
         if to_old {
             let pid = self.text.find('\n').map_or(0, |end| end as u64 + 1);
@@ -215,7 +213,7 @@ impl SpoolLock {
         })
     }
 
-    /// Who holds the spool's lock just now, if anybody does.
+    /// The holder of a spool's lock, if anybody has it.
     pub fn holder(spool: &Path) -> io::Result<Option<Holder>> {
         let root = match dir::open_path(spool) {
             Ok(root) => root,
@@ -234,5 +232,5 @@ impl SpoolLock {
     }
 }
 
-/// How long after its end a process may be found to have the lock.
+/// How long after its end a process may still be found to have the lock.
 const DEAD_FOR: Duration = Duration::from_secs(5);

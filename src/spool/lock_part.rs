@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// A part of the lock. All take them in this order.
+/// A part of the lock. Every process takes them in this order.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum LockPart {
     File,
@@ -25,7 +25,7 @@ impl LockPart {
         }
     }
 
-    /// The variable that names the descriptor which a daemon left to its next image (see [`SpoolLock::pass_on`]).
+    /// The variable that names the descriptor which a daemon passes to its next image.
     pub(super) fn variable(self) -> &'static str {
         match self {
             Self::File => "PIRN_LOCK_FD",
@@ -33,7 +33,7 @@ impl LockPart {
         }
     }
 
-    /// Opens it to be locked, and makes it if it is not there.
+    /// Opens it to lock it, and makes it if it is missing.
     fn open(self, root: &OwnedFd) -> io::Result<File> {
         let name = self.name().as_bytes();
         match self {
@@ -45,7 +45,7 @@ impl LockPart {
         }
     }
 
-    /// Opens it to ask who has it; `None` if it is not there.
+    /// Opens it to ask who has it. `None` if it is missing.
     pub(super) fn open_to_ask(self, root: &OwnedFd) -> io::Result<Option<File>> {
         let opened = match self {
             Self::File => dir::open_read(root, self.name().as_bytes()),
@@ -58,33 +58,33 @@ impl LockPart {
         }
     }
 
-    /// True when this is what has the name now.
+    /// True if this file has the name now.
     pub(super) fn is_named(self, root: &OwnedFd, file: &File) -> io::Result<bool> {
         let named = dir::look(root, self.name().as_bytes())?;
         Ok(named.map(|look| look.inode) == Some(dir::look_at(file)?.inode))
     }
 
-    /// Locks what has the name now; else gives what somebody else has locked.
+    /// Locks the file that has the name now, or returns the one that another process has locked.
     pub(super) fn lock(self, root: &OwnedFd) -> io::Result<Result<File, File>> {
         loop {
             let file = self.open(root)?;
             match FileExt::try_lock_exclusive(&file) {
                 Ok(()) if self.is_named(root, &file)? => return Ok(Ok(file)),
-                // It was replaced since it was opened.
+                // Another file has the name since it was opened: try again.
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     if is_held(&file)? {
                         return Ok(Err(file));
                     }
-                    // Somebody was just looking who holds it.
+                    // A process was only asking who has it: try again.
                 }
                 Err(e) => return Err(e),
             }
         }
     }
 
-    /// Takes over the descriptor that the former image of this process locked. A variable can name any descriptor, so
-    /// it is locked again: that succeeds if the lock is this descriptor's own, or free.
+    /// Takes over the descriptor that the earlier image of this process locked. A variable can name any descriptor,
+    /// so it is locked again: that succeeds if the lock is its own, or free.
     pub(super) fn inherited(self, root: &OwnedFd) -> Option<File> {
         let number = std::env::var(self.variable()).ok()?.parse().ok()?;
         let passed = std::fs::metadata(format!("/proc/self/fd/{number}")).ok()?;
@@ -100,13 +100,13 @@ impl LockPart {
 pub(super) fn await_release(spool: &Path) -> io::Result<()> {
     let root = dir::open_path(spool)?;
     for part in LockPart::BOTH {
-        // Shared, as those do who only ask: whoever takes the lock at this moment is not refused.
+        // A shared lock, as those take who only ask: a process that takes the lock at this moment is not refused.
         FileExt::lock_shared(&part.open(&root)?)?;
     }
     Ok(())
 }
 
-/// True if somebody else has the lock for good. Who only asks has it for a moment, as all who ask may at a time.
+/// True if another process keeps the lock. Processes that only ask share it for a moment.
 pub(super) fn is_held(file: &File) -> io::Result<bool> {
     match FileExt::try_lock_shared(file) {
         Ok(()) => FileExt::unlock(file).map(|()| false),

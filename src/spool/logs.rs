@@ -1,5 +1,5 @@
-//! The logs of jobs: one file a job, in which each of its tries goes on. The lock on a log says that a process of its job
-//! lives: the processes of a job inherit it with their output.
+//! The logs of jobs: one file for each job, to which each of its tries appends. The processes of a job inherit the
+//! lock on it with their output, so the lock says that one of them lives.
 
 use super::{Fs, Place, RealFs, Spool};
 use crate::core::id::JobId;
@@ -11,12 +11,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// The logs of a job, open and locked: no process of an earlier try is left.
+/// The logs of a job, open and locked: no process of an earlier try lives.
 #[derive(Debug)]
 pub struct OpenLogs {
-    /// Its output, and its errors unless they are apart.
+    /// For its output, and for its errors unless they are split off.
     pub stdout: File,
-    /// Its errors, where they are apart.
+    /// For its errors, if they are split off.
     pub stderr: Option<File>,
     /// Where the output of this try begins.
     pub offset: u64,
@@ -25,10 +25,10 @@ pub struct OpenLogs {
 /// Names of logs that were empty when they were looked at.
 pub type SilentLogs = Vec<String>;
 
-/// Output kept in the record: the end of the log.
+/// How much of the end of a log is kept in the record.
 const OUTPUT_BYTES: u64 = 4096;
 
-/// The name of the log of a job's standard error, when it is split off.
+/// The name of the log of a job's errors, if they are split off.
 pub fn stderr_log(id: &JobId) -> String {
     format!("{id}~err")
 }
@@ -39,14 +39,14 @@ pub(super) fn names_of_logs(id: &JobId) -> [String; 2] {
 }
 
 impl<F: Fs> Spool<F> {
-    /// True when some process still has the job's output open.
+    /// True if a process still has the job's log open.
     pub fn log_is_held(&self, id: &JobId) -> bool {
         let is_held = || self.fs.is_locked(&Place::Log, id.as_str().as_bytes());
         !Fault::NoLogLock.is_on() && is_held().unwrap_or(false)
     }
 
-    /// Puts the end of a try's output, which began at `offset`, into the record. Cuts the log of a job that was ended for
-    /// it to `max_log` bytes of output. Gives the logs that say nothing.
+    /// Puts the end of a try's output, which began at `offset`, into the record. If the try was ended for its
+    /// `max_log`, cuts the log to that many bytes of output. Returns the logs that are empty.
     pub fn take_log(
         &self,
         id: &JobId,
@@ -88,8 +88,8 @@ impl<F: Fs> Spool<F> {
         Ok(silent)
     }
 
-    /// Removes a log that says nothing, unless somebody may still write. Not before the end of its job is recorded:
-    /// until then the log shows that the job was started.
+    /// Removes an empty log, unless a process may still write to it. To be called when the end is recorded: before,
+    /// the log shows that the job was started.
     pub fn remove_silent(&self, log: &str) -> io::Result<()> {
         match self.fs.unlink_if_empty(&Place::Log, log.as_bytes()) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -97,7 +97,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// How long a job's log is; 0 if there is none.
+    /// The size of a job's log; 0 if there is none.
     pub fn log_size(&self, id: &JobId) -> u64 {
         let look = self.fs.look(&Place::Log, id.as_str().as_bytes());
         look.ok().flatten().map_or(0, |look| look.size)
@@ -136,7 +136,7 @@ impl Spool<RealFs> {
         }))
     }
 
-    /// A log, locked, and how long it is.
+    /// Opens and locks a log, and returns its size too.
     fn open_to_append(&self, name: &str) -> io::Result<Option<(File, u64)>> {
         let open = || {
             let file = self
@@ -148,7 +148,7 @@ impl Spool<RealFs> {
             let look = dir::look_at(&file)?;
             Ok(Some((file, look)))
         };
-        // Something that is not a file is not ours, and must not hold up the job, nor all those behind it.
+        // A thing that is no file must not keep this job and all behind it from starting.
         let is_strange = |opened: &io::Result<Option<(File, Look)>>| match opened {
             Ok(Some((_, look))) => look.kind != FileType::File,
             Ok(None) => false,

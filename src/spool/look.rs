@@ -1,4 +1,4 @@
-//! Single looks at names, listings, and watches: for those outside of the spool who ask what is where.
+//! Looks at single names, listings and watches, for the layers above.
 
 use super::{DirNames, Fs, Place, RealFs, Spool};
 use crate::core::id::{JobId, QueueName};
@@ -10,12 +10,12 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 impl<F: Fs> Spool<F> {
-    /// What a name is, itself and not what it points to; `None` if it is not there.
+    /// The metadata of a name, without following a symbolic link. `None` if there is none.
     pub fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>> {
         self.fs.look(place, name)
     }
 
-    /// As [`Self::look`], in the directory that has the queue's name now, whichever one had it before.
+    /// The same, in the directory that has the queue's name now.
     pub fn look_afresh(&self, queue: &QueueName, name: &[u8]) -> io::Result<Option<Look>> {
         let has_queue = match queue.is_default() {
             true => true,
@@ -27,7 +27,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Lets go of a queue's directory and opens the one that has its name now. False if none has.
+    /// Closes a queue's directory and opens the one that has its name now. False if none has.
     pub fn reopen_queue(&self, queue: &QueueName) -> io::Result<bool> {
         match self.fs.reopen_queue(queue) {
             Ok(()) => Ok(true),
@@ -36,7 +36,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// True if a file or directory of this name is certainly in `active/`.
+    /// True if a name is certainly in `active/`.
     pub fn is_active(&self, id: &JobId) -> bool {
         let look = self.fs.look(&Place::Active, id.as_str().as_bytes());
         look.is_ok_and(|look| look.is_some())
@@ -52,7 +52,7 @@ impl<F: Fs> Spool<F> {
         self.fs.listing(place)
     }
 
-    /// How many files are in `bad/`, their reasons not counted.
+    /// The number of files in `bad/`, without those that give the reasons.
     pub fn count_bad(&self) -> io::Result<usize> {
         let mut bad = 0;
         self.fs.names(&Place::Bad, &mut |name| {
@@ -61,7 +61,7 @@ impl<F: Fs> Spool<F> {
         Ok(bad)
     }
 
-    /// Makes a directory of the spool again, or goes on with the one that has its name by now.
+    /// Makes a directory of the spool again that was removed, or opens the one that has its name by now.
     pub fn renew(&self, place: &Place) -> io::Result<()> {
         self.fs.renew(place)
     }
@@ -78,24 +78,24 @@ impl Spool<RealFs> {
         watcher.add(self.open_log(name)?, Interest::Growth)
     }
 
-    /// The inode of the directory that is held for a place.
+    /// The inode of the directory that is open for a place.
     pub fn inode_of(&self, place: &Place) -> io::Result<u64> {
         Ok(self.fs.with(place, |fd| dir::look_at(fd))?.inode)
     }
 
-    /// True when the directory that is held still has its name.
+    /// True if the directory that is open for a place has its name.
     pub fn is_in_place(&self, place: &Place) -> bool {
         let name = place.relative();
         let named = self.fs.look(&Place::Root, name.as_os_str().as_bytes());
         matches!((self.inode_of(place), named), (Ok(held), Ok(Some(named))) if held == named.inode)
     }
 
-    /// Tries out whether the file system does what a spool needs. The error names what is missing.
+    /// Tries out whether the file system can do what a spool needs. The error names what is missing.
     pub fn probe(&self, watcher: &Watcher) -> io::Result<()> {
         self.fs.with(&Place::Tmp, |tmp| probe::probe(tmp, watcher))
     }
 
-    /// How much room the spool's file system has.
+    /// The free room on the spool's file system.
     pub fn free_space(&self) -> io::Result<Space> {
         self.fs
             .with(&Place::Root, |root| dir::free_space(root.as_fd()))

@@ -1,8 +1,8 @@
-//! The protocol of the spool (DESIGN section 4): who writes what, in which order. The only writer of the spool.
+//! The protocol of the spool: who writes which file, in which order. Nothing else writes the spool's files.
 //!
-//! Everything goes through [`Fs`], so that the same code runs on the real file system and on one that forgets
-//! what was not synced. A rename is the only change of state; the order of syncs and renames in `commit` is
-//! what the promises of pirn-spool(5) stand on.
+//! All operations go through [`Fs`], so that the same code runs on the real file system and on a simulated one that
+//! forgets what was not synced. A rename is the only change of state. The promises of pirn-spool(5) depend on the
+//! order of syncs and renames in `commit.rs`.
 
 mod accept;
 mod admit;
@@ -68,7 +68,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
-/// A spool, opened.
+/// An open spool.
 #[derive(Debug)]
 pub struct Spool<F: Fs = RealFs> {
     fs: F,
@@ -77,14 +77,14 @@ pub struct Spool<F: Fs = RealFs> {
     groups: [GroupSync; GROUPED.len()],
     staged: AtomicU64,
     pid: u32,
-    /// Held while older runs get their names, and while belongings of vanished jobs are removed.
+    /// Held while older runs are renamed, and while the belongings of removed jobs are removed.
     naming: Mutex<()>,
 }
 
 /// The most characters of an id in the name of a staging file.
 const STAGED_CHARS: usize = 40;
 
-/// The directories whose syncs are shared among those who want them at the same time.
+/// The directories for which callers share syncs.
 const GROUPED: [Place; 5] = [
     Place::Active,
     Place::Held,
@@ -94,24 +94,24 @@ const GROUPED: [Place; 5] = [
 ];
 
 impl Spool<RealFs> {
-    /// Opens a spool, making what is missing of it. `durable: false` leaves out every sync.
+    /// Opens a spool and all its directories, and makes what is missing. `durable: false` leaves out every sync.
     pub fn create(path: &Path, durable: bool) -> io::Result<Self> {
         Ok(Self::over(RealFs::create(path)?, path, durable))
     }
 
-    /// As [`Self::create`], for who needs little of it: opens only what is used.
+    /// The same for a command that needs few of the directories: each is opened when it is first used.
     pub fn open(path: &Path, durable: bool) -> io::Result<Self> {
         Ok(Self::over(RealFs::open(path)?, path, durable))
     }
 
-    /// Opens a spool for who only looks at it or moves what is in it, and makes nothing. `None` where there is none.
+    /// Opens a spool for a command that makes nothing. `None` if there is no spool.
     pub fn existing(path: &Path) -> io::Result<Option<Self>> {
         Ok(RealFs::existing(path)?.map(|fs| Self::over(fs, path, true)))
     }
 }
 
 impl<F: Fs> Spool<F> {
-    /// A spool over any file system. `path` is for messages and the jobs' environment.
+    /// A spool on any file system. `path` is for messages and the jobs' environment.
     pub fn over(fs: F, path: &Path, durable: bool) -> Self {
         Self {
             fs,
@@ -124,18 +124,18 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Where the spool is.
+    /// The path of the spool.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where a directory of the spool is.
+    /// The path of a directory of the spool.
     pub fn path_of(&self, place: &Place) -> PathBuf {
         // Without the dot of the spool itself.
         self.path.join(place.relative()).components().collect()
     }
 
-    /// Makes the names in a directory durable, unless syncs are off; together with whoever else wants that now.
+    /// Makes the names in a directory durable, unless syncs are off. Callers share syncs.
     fn sync(&self, place: &Place) -> io::Result<()> {
         if !self.durable {
             return Ok(());
@@ -154,7 +154,7 @@ impl<F: Fs> Spool<F> {
         self.sync(&Place::Active)
     }
 
-    /// A staging name in `tmp/` that nobody else uses.
+    /// A name in `tmp/` for a staging file, which no other thread or process uses.
     fn staging_name(&self, id: &str) -> Vec<u8> {
         let n = self
             .staged
@@ -163,8 +163,8 @@ impl<F: Fs> Spool<F> {
         format!(".{id}.{}.{n}", self.pid).into_bytes()
     }
 
-    /// Writes a new file in `tmp/`, synced. After a failed sync the file cannot be trusted any more, whatever a
-    /// second sync says (measured on ext4): it is written once more under another name, and then it is an error.
+    /// Writes a staging file and syncs it. After a failed sync the file cannot be trusted, even if a second sync
+    /// succeeds (measured on ext4): so it is written once more under another name.
     fn stage(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let first = match self.write_staged(id, bytes) {
             Err(e) if e.raw_os_error() == Some(libc::EIO) => e,
@@ -181,8 +181,8 @@ impl<F: Fs> Spool<F> {
             let name = self.staging_name(id);
             match self.fs.write_new(&Place::Tmp, &name, bytes, durable) {
                 Ok(()) => return Ok(name),
-                // Left by a crash under a pid that is ours now, or of a process in another pid namespace, where
-                // that may be usual (everybody's pid is 1 in a container): not ours to touch.
+                // A crash left this file under a pid that is ours now, or it belongs to a process in another pid
+                // namespace, where the same pid is usual (it is 1 in every container).
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) => {
                     let _ = self.fs.unlink(&Place::Tmp, &name);

@@ -1,4 +1,4 @@
-//! Whether strangers can put something into a spool: what is in it is run as its owner.
+//! Whether strangers can put files into a spool, which would run as its owner.
 
 use super::{Place, Spool};
 use crate::os::user;
@@ -7,7 +7,8 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 
-/// Directories in which a name is an order or a record. The others are for people to read and for jobs to keep things in.
+/// The directories in which a file is an order or a record. The others are for people to read and for jobs to keep
+/// things in.
 const GUARDED: [Place; 8] = [
     Place::Root,
     Place::Pending,
@@ -26,7 +27,7 @@ const OTHERS_WRITE: u32 = 0o003;
 const OTHERS_SEARCH: u32 = 0o001;
 
 impl Spool<RealFs> {
-    /// Says which directory others than this user and root can put a file into, if there is one that they can reach.
+    /// Names a directory into which users other than this one and root can put a file, if they can reach one.
     /// Directories above the spool do not count: a spool is moved or mounted elsewhere more easily than its own modes
     /// change.
     pub fn open_to_strangers(&self) -> io::Result<Option<String>> {

@@ -5,7 +5,7 @@ use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
 use std::io;
 
-/// The file's name, the only reserved one that begins with a dot.
+/// The file's name.
 pub const PAUSED: &[u8] = b".paused";
 
 impl<F: Fs> Spool<F> {
@@ -33,8 +33,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Starts nothing from this queue, whose directory is made if need be; nothing at all for `None`. When this
-    /// returns, it is durable.
+    /// Pauses this queue, and makes its directory if it has none; all queues for `None`. Durable when it returns.
     pub fn pause(&self, queue: Option<&QueueName>) -> io::Result<()> {
         let place = match queue {
             None => Place::Pending,
@@ -48,11 +47,11 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Removes the file of a pause. That it is not there is no error.
+    /// Removes the file of a pause. It is no error if there is none.
     pub fn resume(&self, queue: Option<&QueueName>) -> io::Result<()> {
         let place = match queue {
             None => Place::Pending,
-            // It has none.
+            // The default queue has no such file.
             Some(queue) if queue.is_default() => return Ok(()),
             Some(queue) => Place::of_queue(queue),
         };
@@ -72,7 +71,8 @@ pub(super) fn no_queue(queue: &QueueName) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-/// `pending/` is the default queue's directory and the directory of all queues: the file there pauses them all.
+/// The error for the default queue: `pending/` is its directory and that of all queues, and the file there pauses
+/// them all.
 fn no_file_for_default() -> io::Error {
     io::Error::new(
         io::ErrorKind::InvalidInput,

@@ -45,11 +45,11 @@ impl Place {
         Self::Tmp,
         Self::Store,
         Self::Scripts,
-        // The last, since older versions made the others: where it is, all are.
+        // The last, since older versions made only the others: if it is there, all are.
         Self::Held,
     ];
 
-    /// True for a directory that every spool has, by the same name: neither the spool itself nor a queue's.
+    /// True for a directory that every spool has: neither the spool itself nor a queue's.
     pub fn is_fixed(&self) -> bool {
         match self {
             Self::Root | Self::Queue(_) => false,
@@ -66,7 +66,7 @@ impl Place {
         }
     }
 
-    /// Where jobs of this queue wait. The default queue is `pending/` itself.
+    /// The directory in which jobs of this queue wait. That of the default queue is `pending/`.
     pub fn of_queue(queue: &QueueName) -> Self {
         if queue.is_default() {
             Self::Pending
@@ -75,7 +75,7 @@ impl Place {
         }
     }
 
-    /// Where jobs in this state are; waiting ones in the default queue.
+    /// The directory of the jobs in this state; for waiting ones that of the default queue.
     pub fn of_state(state: State) -> Self {
         match state {
             State::Pending => Self::Pending,
@@ -104,7 +104,7 @@ impl Place {
         })
     }
 
-    /// The queue whose jobs wait here, if any do.
+    /// The queue whose jobs wait in this directory, if any do.
     pub fn queue(&self) -> Option<QueueName> {
         match self {
             Self::Pending => QueueName::new(DEFAULT_QUEUE).ok(),

@@ -1,7 +1,7 @@
 //! The result of a job of the qmd dialect: the JSON object that its `callback_url` is sent.
 //!
-//! It is here and not with the dialect in `http`, because callbacks are accepted by whoever ends the job, a command
-//! without a daemon included.
+//! It is in this layer because the process that ends a job accepts its callbacks, and that may be a command without a
+//! daemon.
 
 use super::{Fs, Spool};
 use crate::core::id::{JobId, QueueName};
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 /// The queue that qmd's jobs wait in.
 pub const QMD_QUEUE: &str = "qmd";
 
-/// At most this many bytes of a log are shown, those at its end. The whole log is `log/ID`.
+/// The most bytes of a log that are shown, from its end. The whole log is `log/ID`.
 const MOST_LOG: u64 = 1 << 20;
 
 /// True for a job of the qmd dialect.
@@ -25,7 +25,7 @@ pub fn is_of_qmd(record: &Record) -> bool {
 }
 
 impl<F: Fs> Spool<F> {
-    /// The result of a job, with the end of what its last try wrote.
+    /// The result of a job, with the end of its last try's output.
     pub fn qmd_result(&self, id: &JobId, record: &Record, state: State) -> String {
         let log = self.end_of_log(id, record, MOST_LOG);
         QmdResult::new(id.as_str(), record, state, &log).to_json()
@@ -35,7 +35,7 @@ impl<F: Fs> Spool<F> {
 /// A job as qmd shows it. All times are local ones.
 #[derive(Debug, Serialize)]
 pub struct QmdResult<'a> {
-    /// The job; empty for one that was refused.
+    /// The job; empty if it was refused.
     pub id: &'a str,
     /// The name of its script.
     pub script: &'a str,
@@ -94,7 +94,7 @@ impl<'a> QmdResult<'a> {
     }
 }
 
-/// As in qmd, a signal that ended the job is named at the end of its log.
+/// The log. As in qmd, it ends with the signal that ended the job.
 fn exec_log<'a>(record: &Record, log: &'a str) -> Cow<'a, str> {
     match record.signal {
         Some(number) => format!("{log}\n{}", signal(number)).into(),
@@ -102,7 +102,7 @@ fn exec_log<'a>(record: &Record, log: &'a str) -> Cow<'a, str> {
     }
 }
 
-/// qmd itself has no word for `RUNNING`: it says nothing of a job before its end.
+/// The word for a state. qmd itself has none for `RUNNING`: it says nothing of a job before its end.
 fn status(record: &Record, state: State) -> &'static str {
     match state {
         State::Pending | State::Held => "QUEUED",
@@ -139,8 +139,8 @@ fn time(at: Option<Wall>) -> String {
 /// How Go prints a time that was never set.
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
-/// RFC 3339 as Go prints it, with the offset `ahead` of UTC in seconds. The fraction has no zeros at its end, the offset
-/// no seconds.
+/// RFC 3339 as Go prints it, with the offset `ahead` of UTC in seconds: no zeros at the end of the fraction, no
+/// seconds in the offset.
 fn rfc3339(at: Wall, ahead: i32) -> String {
     let minutes = i64::from(ahead / 60);
     let text = Wall(at.0.saturating_add(minutes * 60_000_000_000)).to_string();

@@ -1,11 +1,11 @@
-//! Moving what is no job to `bad/`.
+//! Quarantine: moving files that are no jobs to `bad/`.
 
 use super::{Fs, Place, Spool};
 use crate::os::dir::How;
 use std::io;
 
 impl<F: Fs> Spool<F> {
-    /// Moves what is no job to `bad/`, its reason written first, and gives its name there. `None` if it is gone.
+    /// Writes the reason and then moves a file to `bad/`. Returns its name there, or `None` if the file is gone.
     pub fn quarantine(
         &self,
         place: &Place,
@@ -51,8 +51,8 @@ impl<F: Fs> Spool<F> {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// As [`Self::quarantine`], for the file that was judged. One that has taken its place meanwhile is put back to be
-    /// judged itself: then `None`, too. If there is a newer one still, it stays in `bad/`.
+    /// The same for the file `inode`, which was judged. If another file has its name by now, that one is moved back
+    /// to be judged itself, and the result is `None`; if its name is taken by then, it stays in `bad/`.
     pub fn quarantine_judged(
         &self,
         place: &Place,
@@ -86,7 +86,7 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// A name that is safe to show and not too long: bytes that are not, as `%XX`.
+/// A name that is safe to show and not too long. Bytes that are not text become `%XX`.
 fn presentable(name: &[u8]) -> String {
     let mut shown = String::new();
     for chunk in name.utf8_chunks() {

@@ -20,22 +20,22 @@ use std::path::Path;
 pub struct RealFs(HeldDirs);
 
 impl RealFs {
-    /// Opens a spool, making the directories that are missing with mode 0700, and holds them all.
+    /// Opens a spool, makes its missing directories with mode 0700, and opens them all.
     pub fn create(path: &Path) -> io::Result<Self> {
         HeldDirs::create(path).map(Self)
     }
 
-    /// As [`Self::create`], but opens a directory, or makes one that somebody has removed, only when it is used.
+    /// Opens a spool. A directory is opened, or made if somebody has removed it, when it is first used.
     pub fn open(path: &Path) -> io::Result<Self> {
         HeldDirs::open(path).map(Self)
     }
 
-    /// Opens a spool and makes nothing; `None` where there is none.
+    /// Opens a spool and makes nothing. `None` if there is no spool.
     pub fn existing(path: &Path) -> io::Result<Option<Self>> {
         Ok(HeldDirs::existing(path)?.map(Self))
     }
 
-    /// Runs `f` with the directory's descriptor.
+    /// Calls `f` with the directory's descriptor.
     pub(super) fn with<T>(
         &self,
         place: &Place,
@@ -80,7 +80,7 @@ impl Fs for RealFs {
     fn look(&self, place: &Place, name: &[u8]) -> io::Result<Option<Look>> {
         match self.0.is_open(place) {
             true => self.with(place, |fd| dir::look(fd, name)),
-            // One look is not worth opening a directory for.
+            // A single look is not worth opening a directory.
             false => {
                 let path = [place.relative().as_os_str().as_bytes(), b"/", name].concat();
                 self.with(&Place::Root, |root| dir::look(root, &path))
@@ -94,7 +94,7 @@ impl Fs for RealFs {
                 Ok(file) => file,
                 Err(e) => return unopened(fd, name, e),
             };
-            // What is looked at and read under the lease is one version of the file.
+            // Metadata and bytes that are read under the lease belong to one version of the file.
             let settled = match ask {
                 Ask::Writers => Some(lease::settle(&file)?),
                 Ask::Writing => lease::is_being_written(&file).then_some(Writers::Open),
@@ -221,7 +221,7 @@ impl Fs for RealFs {
         if let Some(text) = &new.synced {
             store(&file, text, &mut length)?;
             file.sync_data()?;
-            // Its name may be as new as its text, or a sync of that may have failed.
+            // The file may be as new as its text, or an earlier sync of its name may have failed.
             self.sync(&Place::Root)?;
         }
         if new.synced.as_ref() != Some(&new.text) {
@@ -231,7 +231,7 @@ impl Fs for RealFs {
     }
 }
 
-/// Replaces what the file says, which is this long, or longer than what is read of it.
+/// Replaces the text of a file that has `length` bytes, or more if it was longer than the buffer.
 fn store(file: &File, text: &str, length: &mut usize) -> io::Result<()> {
     file.write_all_at(text.as_bytes(), 0)?;
     if *length > text.len() {
@@ -241,7 +241,7 @@ fn store(file: &File, text: &str, length: &mut usize) -> io::Result<()> {
     Ok(())
 }
 
-/// What could not be opened: a link (ELOOP), a socket or a device without driver (ENXIO), or nothing at all.
+/// Says what could not be opened: a link (ELOOP), a socket or a device without driver (ENXIO), or nothing at all.
 fn unopened(fd: &OwnedFd, name: &[u8], e: io::Error) -> io::Result<Taken> {
     match dir::look(fd, name)? {
         None => Ok(Taken::Missing),

@@ -1,4 +1,4 @@
-//! What is found in `active/` when nobody has the spool: after a kill or a power cut.
+//! Judging the files in `active/` when nobody has the spool, after a kill or a power cut.
 
 use super::follow_up::RunMark;
 use super::{Fs, Place, Placed, Spool, Target, Where};
@@ -10,21 +10,21 @@ use std::io;
 /// A file that an earlier daemon left in `active/`.
 #[derive(Debug)]
 pub enum Left {
-    /// Its record carries its end: it is only to be moved on, see [`Spool::move_on`].
+    /// Its record carries the end: only the rename is missing, see [`Spool::move_on`].
     Ended(Box<Record>),
-    /// The record that was to go back to `pending/` for its next try, and belongs there.
+    /// Its record is ready for the next try: it belongs into `pending/`.
     Between(Box<Record>),
-    /// A try that began and did not report, counted in `attempt`.
+    /// Its try began and has no end. `attempt` counts it.
     Begun(Box<Record>),
-    /// No job, with the reason.
+    /// It is no job, for this reason.
     Bad(String),
 }
 
 impl<F: Fs> Spool<F> {
     /// Judges a file in `active/`.
     ///
-    /// An older run of its name is put out of the way first: that this had been done before the claim may not
-    /// have reached the disk, though the claim has.
+    /// An older run of its name is archived first: this was done before the claim, but a power cut may have undone it
+    /// and not the claim.
     pub fn left(&self, id: &JobId) -> io::Result<Left> {
         let mut record = match self.load(id, &Where::Active) {
             Ok(Some(record)) => Box::new(record),
@@ -38,19 +38,20 @@ impl<F: Fs> Spool<F> {
         if record.is_over() {
             return Ok(Left::Ended(record));
         }
-        // A further try is noted before it begins: without the note it has not.
+        // A further try is noted before it begins: this one has no note and did not begin.
         let tried = record.attempts.last().map(|last| last.attempt);
         if record.started_at.is_none() && record.attempt > 0 && tried == Some(record.attempt) {
             return Ok(Left::Between(record));
         }
-        // Without a note the record is the one that was claimed: the try that it began is not counted in it yet.
+        // Without a note it is the record that was claimed, which does not count this try yet.
         if record.started_at.is_none() && !Fault::NoTryCount.is_on() {
             record.attempt += 1;
         }
         Ok(Left::Begun(record))
     }
 
-    /// Puts a job back for its next try. If a newer file of its name waits there by now, its last try was the last.
+    /// Moves a job back to `pending/` for its next try. If a newer file of its name waits there by now, the job has
+    /// failed.
     pub fn put_back(&self, id: &JobId, mut record: Record) -> io::Result<Placed> {
         let queue = record.queue.clone().unwrap_or_default();
         let placed = self.place(id, &Target::Pending(queue))?;
@@ -71,10 +72,10 @@ impl<F: Fs> Spool<F> {
         self.finish(id, &record, &Target::Failed, |_| {})
     }
 
-    /// Names that are both in `complete/` and in `failed/`: the older run gets an older name.
+    /// Archives the older run of each name that is both in `complete/` and in `failed/`.
     ///
-    /// An older run is put out of the way when a new one of its name is taken in. That rename may be lost in a
-    /// power cut though the new run's last one is not; syncing each would cost every reused name a sync, at once.
+    /// An older run is archived when a new job of its name is taken in. A power cut may undo that rename and not the
+    /// new job's last one. A sync would prevent that, but each reused name would wait for it.
     pub fn separate_twins(&self) -> io::Result<()> {
         let mut twins = Vec::new();
         self.fs.names(&Place::Failed, &mut |name| {
@@ -95,7 +96,7 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Shows an end that was written but not shown.
+    /// Makes an end visible that was recorded: the rename from `active/` is missing.
     pub fn move_on(&self, id: &JobId, record: &Record) -> io::Result<Placed> {
         let complete = record.reason == Some(Reason::Exited) && record.exit_code == Some(0);
         let target = if complete {

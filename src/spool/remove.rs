@@ -1,4 +1,4 @@
-//! Forgetting a job: its record, its logs and what it left in `tmp/`.
+//! Removing a job: its record, its logs and its files in `tmp/`.
 
 use super::{Fs, Place, Spool, stderr_log};
 use crate::core::id::JobId;
@@ -6,14 +6,14 @@ use std::io;
 use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
-    /// Removes a job's file with all that belongs to it. False if it was not there.
+    /// Removes a job's file and all that belongs to it. False if there was none.
     pub fn remove_finished(&self, id: &JobId, place: &Place) -> io::Result<bool> {
         let removed = self.fs.unlink(place, id.as_str().as_bytes())?;
         self.remove_belongings(id)?;
         Ok(removed)
     }
 
-    /// Removes logs and scratch of a job whose record is gone, unless another of that name is about.
+    /// Removes the logs and the scratch directory of a job whose record is gone, unless there is a job of its name.
     pub fn remove_belongings(&self, id: &JobId) -> io::Result<()> {
         let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
         if self.find(id)?.is_some() {

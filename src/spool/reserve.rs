@@ -1,4 +1,4 @@
-//! Room kept aside, so that what runs can finish on a full disk: its record must be written whatever happens.
+//! Room that is kept aside, so that the ends of running jobs can be recorded on a full disk.
 
 use super::place::Place;
 use super::real::RealFs;
@@ -7,23 +7,23 @@ use crate::os::dir;
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-/// The reserve: one file with blocks, and some without, in `tmp/`.
+/// The reserve: files in `tmp/`, one with blocks and some without.
 #[derive(Debug, Default)]
 pub struct Reserve {
     held: Mutex<Vec<String>>,
 }
 
 impl Reserve {
-    /// Bytes kept: some hundred records, or a few large ones.
+    /// Bytes: some hundred records, or a few large ones.
     pub const BYTES: u64 = 1 << 20;
 
-    /// Inodes kept: one for each record that is being written at a time, and one for the bytes.
+    /// Inodes: one for each record that is written at the same time, and one for the bytes.
     pub const INODES: u64 = 17;
 
-    /// The file that is there while the reserve is.
+    /// The file that exists while the reserve does.
     pub const MARK: &[u8] = b".reserve.0";
 
-    /// Takes what is missing of the reserve. Fails when there is no room for it, and then holds what it got.
+    /// Makes the files that are missing. Fails when the disk has no room for them, and then keeps those that it made.
     pub fn fill(&self, spool: &Spool<RealFs>) -> io::Result<()> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         for n in 0..Self::INODES {
@@ -45,7 +45,7 @@ impl Reserve {
         Ok(())
     }
 
-    /// True when nothing is missing of it.
+    /// True if no file is missing.
     pub fn is_full(&self) -> bool {
         self.held
             .lock()
@@ -54,7 +54,7 @@ impl Reserve {
             >= Self::INODES
     }
 
-    /// Gives the reserve up, for somebody who needs it now. True if there was any.
+    /// Removes the files, to make room for a record. False if there were none.
     pub fn release<F: Fs>(&self, spool: &Spool<F>) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let had = !held.is_empty();

@@ -1,5 +1,5 @@
-//! Forgetting what is of no use any more: the file work of retention and of its clean-up. When, and by which clock, the
-//! daemon decides.
+//! Removing what nobody needs any more: the file work of retention and of its clean-up. The daemon decides when, and
+//! by which clock.
 
 use super::logs::names_of_logs;
 use super::{Ask, Fs, Place, Spool, Taken, Where};
@@ -10,7 +10,7 @@ use crate::os::procfs;
 use std::io;
 use std::time::Duration;
 
-/// A job that has ended, as retention sees it.
+/// A job that has ended.
 #[derive(Debug)]
 pub struct Finished {
     /// Its name.
@@ -19,21 +19,21 @@ pub struct Finished {
     pub place: Place,
     /// When it ended.
     pub finished: Wall,
-    /// The bytes of its record, and of its logs if they were asked for.
+    /// The bytes of its record, and of its logs if the caller asked for them.
     pub bytes: u64,
 }
 
-/// An answer that has not begun this long after the end of its job was given up.
+/// An answer that has not begun this long after the end of its job will not be sent.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
-/// A record without an end is not larger than a job may be, which is 1 GiB at the very most; this is generous.
+/// The largest record that is searched for an end.
 const MAX_UNENDED: u64 = 64 << 20;
 
-/// A staging file of this age has no writer any more.
+/// No process writes a staging file for this long.
 const STAGED_WITHIN: Duration = Duration::from_secs(3600);
 
 impl<F: Fs> Spool<F> {
-    /// All jobs that have ended, in no order. A record is written when its job ends, so that its file's date is the job's.
+    /// All jobs that have ended, in no order. The date of a record's file is that of its end.
     pub fn finished(&self, with_logs: bool) -> io::Result<Vec<Finished>> {
         let mut all = Vec::new();
         for place in [Place::Complete, Place::Failed] {
@@ -74,8 +74,8 @@ impl<F: Fs> Spool<F> {
         Ok(ids)
     }
 
-    /// Removes what a job, of which no process lives, has left behind: all of it if the job is gone; its empty logs if it
-    /// has ended, in case its daemon was killed before it could remove them.
+    /// Removes what a job without processes has left behind: all its belongings if the job is gone; if it has ended,
+    /// its empty logs, which a daemon that was killed could not remove.
     pub fn clear_after(&self, id: &JobId) -> io::Result<()> {
         let at = match self.find(id) {
             Ok(None) => return self.remove_belongings(id),
@@ -94,7 +94,7 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Removes the scratch directories that were kept for an answer, where nobody waits for it any more: the caller or the
+    /// Removes scratch directories that were kept for an answer, if nobody waits for it any more: the client or the
     /// daemon went away.
     pub fn remove_unanswered(&self, now: Wall) -> io::Result<()> {
         let mut ids = Vec::new();
@@ -112,12 +112,12 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Records in `failed/` and `complete/` that have no end: put there while no daemon was there to write it.
+    /// The jobs in `failed/` and `complete/` whose records have no end: a user put them there while no daemon ran.
     pub fn unended(&self) -> Vec<JobId> {
         let is_unended = |at: &Where, id: &JobId| {
             let name = id.as_str().as_bytes();
             let taken = self.fs.take(&at.place(), name, MAX_UNENDED, Ask::Nothing);
-            // Cheaper than to parse every record that was ever finished.
+            // This is faster than parsing every record.
             matches!(taken, Ok(Taken::File { bytes, .. }) if !contains(&bytes, b"\"finished_at\""))
         };
         let mut ids = Vec::new();
@@ -128,7 +128,7 @@ impl<F: Fs> Spool<F> {
         ids
     }
 
-    /// Removes staging files whose writers are gone: their names end in the writer's pid and a number.
+    /// Removes staging files whose writers are gone. Their names end in the writer's pid and a number.
     pub fn clear_staging(&self, now: Wall) -> io::Result<()> {
         let mut staged = Vec::new();
         self.fs.names(&Place::Tmp, &mut |name| {
@@ -159,7 +159,7 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// The process that a staging file's name tells of (see `Spool::staging_name`).
+/// The pid in the name of a staging file (see `Spool::staging_name`).
 fn writer_of(name: &[u8]) -> Option<i32> {
     let mut parts = std::str::from_utf8(name).ok()?.rsplit('.');
     parts.next()?.parse::<u64>().ok()?;

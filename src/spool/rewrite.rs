@@ -9,20 +9,20 @@ use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
 use std::io;
 
-/// The outcome of swapping a waiting job's file for a record.
-pub(super) enum Rewritten {
-    /// The record is there, as a file with this stamp.
-    Done(Stamp),
-    /// The file was gone.
+/// The outcome of doing something to a file, provided that it is the one that was seen.
+pub(super) enum IfSame<T> {
+    /// It was, and it is done.
+    Done(T),
+    /// It is gone.
     Gone,
-    /// It is another one now, which has its place.
+    /// Another file has its name now and keeps it, or its new name is taken.
     Changed,
 }
 
-/// How the names of staging files begin that are exchanged with a file nobody has claimed yet.
+/// How the name of a staging file begins that is exchanged with a file which nobody has claimed.
 const SWAP: &str = "swap.";
 
-/// The job that a file staged for [`Spool::rewrite`] is of. `None` for an id that is too long for the name of one.
+/// The job for which a file was staged by [`Spool::rewrite`]. `None` if the id was too long for the staging name.
 fn swapped_job(staged: &[u8]) -> Option<JobId> {
     let mut parts = staged.strip_prefix(b".")?.rsplitn(3, |byte| *byte == b'.');
     let name = str::from_utf8(parts.nth(2)?).ok()?;
@@ -31,19 +31,20 @@ fn swapped_job(staged: &[u8]) -> Option<JobId> {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Swaps the file of a waiting job, that is to be the one seen as `expected`, for this record.
+    /// Exchanges the file of a waiting or held job for this record, if it is the file seen as `expected`. Gives the stamp of the new
+    /// file.
     pub(super) fn rewrite(
         &self,
         place: &Place,
         id: &JobId,
         expected: Stamp,
         record: &Record,
-    ) -> io::Result<Rewritten> {
+    ) -> io::Result<IfSame<Stamp>> {
         let name = id.as_str().as_bytes();
         let staged = self.stage(&format!("{SWAP}{id}"), record.to_json().as_bytes())?;
         let seen =
             |name: &[u8]| Ok::<_, io::Error>(self.fs.look(&Place::Tmp, name)?.map(|l| stamp(&l)));
-        // Once it is in place, another file may have its name.
+        // Looked at now: once it is in place, another file may take its name.
         let ours = seen(&staged)?.ok_or(io::ErrorKind::NotFound)?;
         match self
             .fs
@@ -53,22 +54,22 @@ impl<F: Fs> Spool<F> {
             Err(e) => {
                 self.fs.unlink(&Place::Tmp, &staged)?;
                 return match e.kind() {
-                    io::ErrorKind::NotFound => Ok(Rewritten::Gone),
+                    io::ErrorKind::NotFound => Ok(IfSame::Gone),
                     _ => Err(e),
                 };
             }
         }
         if seen(&staged)? != Some(expected) {
             self.give_back(&staged, place, name, ours.inode)?;
-            return Ok(Rewritten::Changed);
+            return Ok(IfSame::Changed);
         }
         self.fs.unlink(&Place::Tmp, &staged)?;
-        Ok(Rewritten::Done(ours))
+        Ok(IfSame::Done(ours))
     }
 
-    /// Gives a newer file, which an exchange took into `tmp/`, its place back. `older` is the inode that has it
-    /// now. A plain rename would replace a still newer file that was dropped meanwhile: it is exchanged, and
-    /// once more if that was another one than `older`.
+    /// Moves a newer file, which an exchange took into `tmp/`, back to its place. `older` is the inode that is there
+    /// now. A plain rename would replace a still newer file that was dropped meanwhile. So the two are exchanged, and
+    /// once more if the file that comes out is not `older`.
     fn give_back(&self, staged: &[u8], place: &Place, name: &[u8], older: u64) -> io::Result<()> {
         let mut older = Some(older);
         loop {
@@ -79,7 +80,7 @@ impl<F: Fs> Spool<F> {
             {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    // The older one was taken away: the newer one waits now, unless it is replaced already.
+                    // Somebody has removed the older one. The newer one is moved back, unless it was replaced too.
                     return match self.rename_back(&Place::Tmp, staged, place, name) {
                         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                             self.fs.unlink(&Place::Tmp, staged).map(drop)
@@ -97,9 +98,9 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Removes a staging file whose writer is gone. A claim or a hold that was cut off may leave a newer drop, which it
-    /// displaced and could not give its place back: such a file is kept in `bad/`, unless the job of its name waits
-    /// and asks for the same.
+    /// Removes a staging file whose writer is gone. A claim or a hold that was interrupted may leave a newer drop in
+    /// `tmp/`, which it could not move back. Such a file goes to `bad/`, unless the job of its name waits and asks
+    /// for the same.
     pub fn discard_staged(&self, name: &[u8]) -> io::Result<()> {
         let is_swapped = name
             .strip_prefix(b".")
@@ -112,7 +113,7 @@ impl<F: Fs> Spool<F> {
         self.fs.unlink(&Place::Tmp, name).map(drop)
     }
 
-    /// True if the job that this staging file was swapped for waits, and asks for the same.
+    /// True if the job that this staging file was exchanged for waits, and asks for the same.
     fn is_waiting_alike(&self, staged: &[u8]) -> io::Result<bool> {
         let Some(id) = swapped_job(staged) else {
             return Ok(false);
@@ -125,7 +126,7 @@ impl<F: Fs> Spool<F> {
         Ok(displaced.is_some() && displaced == self.asked_for(&place, id.as_str().as_bytes())?)
     }
 
-    /// The part of a job's file that a claim or a hold leaves as it is. `None` if it is no job.
+    /// The part of a job's file that a claim or a hold does not change. `None` if it is no job.
     fn asked_for(&self, place: &Place, name: &[u8]) -> io::Result<Option<String>> {
         let bytes = match self.fs.take(place, name, MAX_RECORD_BYTES, Ask::Nothing)? {
             Taken::File { bytes, .. } => bytes,

@@ -1,4 +1,4 @@
-//! What jobs have in `tmp/`: their scratch directories, `tmp/ID/`, and the private copies that scripts run from.
+//! The files of jobs in `tmp/`: their scratch directories, `tmp/ID/`, and the private copies from which scripts run.
 
 use super::{Fs, Place, RealFs, Spool};
 use crate::core::id::JobId;
@@ -8,16 +8,16 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 
-/// Most of a `$PIRN_OUT` that is kept in the record.
+/// The most of a `$PIRN_OUT` that is kept in the record.
 const RESULT_BYTES: u64 = 256 * 1024;
 
-/// The name of the private copy that a `#!` job runs from.
+/// The name of the private copy from which a `#!` job runs.
 pub(super) fn script_copy(id: &JobId) -> String {
     format!(".script.{id}")
 }
 
 impl<F: Fs> Spool<F> {
-    /// Removes a job's scratch directory and the copy it ran from.
+    /// Removes a job's scratch directory and its private copy.
     pub fn remove_scratch(&self, id: &JobId) -> io::Result<()> {
         self.remove_script_copy(id)?;
         self.remove_scratch_directory(id)
@@ -28,7 +28,7 @@ impl<F: Fs> Spool<F> {
         self.fs.remove_tree(&Place::Tmp, id.as_str().as_bytes())
     }
 
-    /// Writes a private copy of a script, which nobody but its own job runs. Gives its name in `tmp/`.
+    /// Writes the private copy of a script. Returns its name in `tmp/`.
     pub fn write_script_copy(&self, id: &JobId, text: &str) -> io::Result<String> {
         let copy = script_copy(id);
         self.remove_script_copy(id)?;
@@ -37,14 +37,14 @@ impl<F: Fs> Spool<F> {
         Ok(copy)
     }
 
-    /// Removes the private copy that a job ran from, if there is one.
+    /// Removes a job's private copy, if it has one.
     pub fn remove_script_copy(&self, id: &JobId) -> io::Result<()> {
         self.fs
             .unlink(&Place::Tmp, script_copy(id).as_bytes())
             .map(drop)
     }
 
-    /// What a job wrote to `$PIRN_OUT`, if anything.
+    /// The text that a job wrote to `$PIRN_OUT`, if any.
     pub fn read_result(&self, id: &JobId, record: &Record) -> io::Result<Option<String>> {
         let (id, out) = (id.as_str().as_bytes(), record.work.out_name());
         let read = self
@@ -56,7 +56,7 @@ impl<F: Fs> Spool<F> {
 }
 
 impl Spool<RealFs> {
-    /// Makes the scratch directory of a job, empty but for the files that its record asks for.
+    /// Makes the scratch directory of a job, with the files that its record asks for.
     pub fn make_scratch(&self, id: &JobId, record: &Record) -> io::Result<()> {
         let name = id.as_str().as_bytes();
         self.remove_scratch_directory(id)?;
@@ -64,7 +64,7 @@ impl Spool<RealFs> {
             dir::make_dir(tmp, name)?;
             let scratch = dir::open_dir(tmp, name)?;
             let mode = match &record.work {
-                // qmd's scripts may hand their files on to other users.
+                // A script of qmd may pass its files on to other users.
                 Work::Script { .. } => 0o644,
                 Work::Text(_) | Work::Argv(_) | Work::Url(_) => 0o600,
             };
@@ -75,7 +75,7 @@ impl Spool<RealFs> {
         })
     }
 
-    /// Opens for reading whatever has this name in a job's scratch directory.
+    /// Opens a file in a job's scratch directory for reading.
     pub fn open_in_scratch(&self, id: &JobId, name: &str) -> io::Result<File> {
         self.fs.with(&Place::Tmp, |tmp| {
             let scratch = dir::open_dir(tmp, id.as_str().as_bytes())?;

@@ -1,27 +1,27 @@
-//! Job numbers: 1, 2, 3 ..., none of them twice.
+//! Job numbers: 1, 2, 3 ..., each given once.
 //!
-//! `seq` holds the next number, and behind it what makes that safe without a sync for each job: a bound that is
-//! on the disk, and the boot during which the number itself can be believed. After a crash of the machine the
-//! count goes on from the bound. The boot is written when the bound has been synced, and not before: after a sync
-//! that failed, or a kill during it, the bound is not believed but synced anew.
+//! `seq` holds the next number, a bound, and a boot id. The bound is on the disk: after a crash of the machine the
+//! count goes on from it. The next number is not synced, and counts only during the boot that is named. The boot id
+//! is written after the bound was synced: after a failed sync, or a kill during one, the bound is not trusted but
+//! synced again.
 //!
-//! What is not such a text (`seq` was removed, or somebody wrote something else into it) says nothing: the count
-//! goes on after the highest number that any file in the spool has.
+//! If `seq` holds another text, or was removed, the count goes on after the highest number that any file in the spool
+//! has.
 
 use super::{Fs, NewSeq, Spool};
 use std::io;
 
-/// How many numbers are reserved at a time: as many may be skipped after a power cut.
+/// How many numbers are reserved with one sync, and so how many may be skipped after a power cut.
 const BLOCK: u64 = 100;
 
 /// The highest number that is given.
 pub(super) const MOST: u64 = 1 << 63;
 
-/// In the place of the boot: the bound may not be on the disk.
+/// The word in place of the boot id while the bound may not be on the disk.
 const UNSYNCED: &str = "-";
 
 impl<F: Fs> Spool<F> {
-    /// Takes `count` consecutive numbers and gives the first, which is not below `least`.
+    /// Takes `count` consecutive numbers, none below `least`, and returns the first.
     pub(super) fn take_numbers(&self, least: u64, count: u64, boot: &str) -> io::Result<u64> {
         let mut first = 1;
         self.fs.edit_seq(&mut |text| {
@@ -51,7 +51,7 @@ impl<F: Fs> Spool<F> {
         Ok(first)
     }
 
-    /// Makes the next number durable, so that no numbers are skipped after a clean shutdown.
+    /// Makes the next number durable, so that none is skipped after a clean shutdown.
     pub fn settle_numbers(&self, boot: &str) -> io::Result<()> {
         self.fs.edit_seq(&mut |text| {
             let (next, _) = self.next_number(text, boot)?;
@@ -76,8 +76,8 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// The next number and the durable bound, if that is what the text says. A file that somebody edited to a plain
-/// number is taken at its word.
+/// The next number and the durable bound, if the text has them. Somebody may have edited the file to a plain number:
+/// that is the next one.
 fn read(text: &str, boot: &str) -> Option<(u64, u64)> {
     let number = |word: &str| word.parse::<u64>().ok().filter(|number| *number <= MOST);
     let mut words = text.split_ascii_whitespace();

@@ -10,7 +10,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 
-/// Reads settings, and looks up the users that they name. Errors: also a user who is not known here.
+/// Parses settings, and looks up the users that they name. A user who is not known here is an error.
 pub fn read_config(text: &str) -> Result<Config, String> {
     let mut config = Config::parse(text).map_err(|e| e.to_string())?;
     for entry in &mut config.http.tokenless.trust {
@@ -27,7 +27,7 @@ pub fn read_config(text: &str) -> Result<Config, String> {
 /// Why the settings were not changed.
 #[derive(Debug)]
 pub enum EditError {
-    /// They are not valid, or would not be.
+    /// The text is not valid, or would not be after the change.
     Invalid(String),
     /// The file could not be read.
     Unreadable(io::Error),
@@ -50,11 +50,11 @@ impl std::error::Error for EditError {}
 pub type Edit<'a> = (&'a [&'a str], Option<String>);
 
 impl Spool<RealFs> {
-    /// Sets these values in `config.json`, which is replaced whole (see [`written::replace`]). All other values keep their own text
-    /// and place.
+    /// Sets these values in `config.json`, which is replaced whole (see [`written::replace`]). All other values keep
+    /// their text and place.
     pub fn edit_settings(&self, edits: &[Edit<'_>]) -> Result<(), EditError> {
-        // Whoever else edits them waits until this change is there, and keeps it. The file itself is replaced: its
-        // directory is what stays.
+        // Another process that edits the settings waits until this change is made. The lock is on the directory,
+        // since the file is replaced.
         let editing = File::open(self.path()).map_err(EditError::Io)?;
         fs2::FileExt::lock_exclusive(&editing).map_err(EditError::Io)?;
         let valid = |text: &str| read_config(text).map(|_| text.to_owned());
@@ -76,7 +76,7 @@ fn check(text: &str) -> Result<(), EditError> {
     read_config(text).map(drop).map_err(EditError::Invalid)
 }
 
-/// The text with the value at `keys` replaced, or without it.
+/// The text with the value at `keys` replaced, or removed.
 fn set(text: &str, keys: &[&str], value: Option<&str>, depth: usize) -> Result<String, EditError> {
     let Some((key, rest)) = keys.split_first() else {
         return Ok(value.unwrap_or(text).to_owned());
@@ -140,7 +140,7 @@ mod tests {
             "{\n  \"queues\": {\"mail\": {\"slots\": 1}}\n}"
         );
         assert_eq!(set("{\"slots\": 4}", &["slots"], None, 0).unwrap(), "{}");
-        // Nothing is made for what is not there.
+        // Removing a value that is not there makes nothing.
         assert_eq!(
             set("{}", &["queues", "web", "slots"], None, 0).unwrap(),
             "{}"

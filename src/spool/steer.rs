@@ -1,4 +1,4 @@
-//! Steering as the doors do it: the same renames that a user would make by hand.
+//! Cancelling, retrying and forgetting jobs, by the renames that a user would make by hand.
 
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
@@ -8,10 +8,10 @@ use crate::os::dir::How;
 use std::collections::BTreeSet;
 use std::io;
 
-/// What came of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Steered {
-    /// Done, or under way; the job was in this state.
+    /// Done, or under way. The job was in this state.
     Done(State),
     /// There is no such job.
     Missing,
@@ -28,16 +28,16 @@ pub enum IfActive {
     End,
 }
 
-/// How often a job that moves on whenever it has been found is looked for.
+/// How often a job is looked for that changes its place each time.
 const ROUNDS: usize = 100;
 
-/// The queue in which older versions kept held jobs, and paused it. No queue can have this name: nothing is started
-/// from its directory.
+/// The queue in which older versions kept held jobs. No queue can have this name, and nothing is started from its
+/// directory.
 pub const OLD_HELD: &str = "held";
 
 impl<F: Fs> Spool<F> {
-    /// Finds a job and acts on it where it is. `act` says nothing if the job was not there any more: it moved on in
-    /// that moment, and is looked for again.
+    /// Finds a job and calls `act` with its place. `act` returns nothing if the job has left that place meanwhile:
+    /// then it is looked for again.
     pub(super) fn act_on(
         &self,
         id: &JobId,
@@ -57,8 +57,8 @@ impl<F: Fs> Spool<F> {
         ))
     }
 
-    /// Cancels a job, for good: its file is moved to `failed/`, durably. The record of a waiting one gets its end
-    /// there; a running one is ended by the daemon, which then writes its record.
+    /// Cancels a job: moves its file to `failed/`, durably. If it waited, its end is written there. If it runs, the
+    /// daemon ends it and writes its record.
     pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
         let mut changed = BTreeSet::new();
         let steered = self.act_on(id, |at| {
@@ -66,7 +66,7 @@ impl<F: Fs> Spool<F> {
                 Where::Complete | Where::Failed => return Ok(Some(Steered::Wrong(at.state()))),
                 Where::Active => None,
                 Where::Pending(_) | Where::Held => match self.load(id, at)? {
-                    // A record that cannot be read is an error before it is moved.
+                    // A record that cannot be read is an error, and stays where it is.
                     Some(waiting) => Some(waiting.is_over()),
                     None => return Ok(None),
                 },
@@ -83,9 +83,9 @@ impl<F: Fs> Spool<F> {
         Ok(steered)
     }
 
-    /// Writes its end into a file that waited as `was` and has just been moved to `failed/`. The end is not written
-    /// before the move: see [`Self::fail_waiting`], whose way through `active/` is the daemon's alone. `was_over` is true
-    /// for one that carried the end of an earlier run while it waited.
+    /// Writes the end into a file that waited in `was` and has just been moved to `failed/`. It is not written before
+    /// the move: only the daemon may take the way through `active/` of [`Self::fail_waiting`]. `was_over`: the file
+    /// carried the end of an earlier run while it waited.
     fn end_cancelled(&self, id: &JobId, was: &Where, was_over: bool) -> io::Result<()> {
         let put = self.fs.look(&Place::Failed, id.as_str().as_bytes())?;
         let record = self.load(id, &Where::Failed)?;
@@ -93,7 +93,7 @@ impl<F: Fs> Spool<F> {
             return Ok(());
         };
         if record.is_over() && !was_over {
-            // The daemon has seen the move and was quicker.
+            // The daemon has seen the move and has written the end already.
             return Ok(());
         }
         if let Where::Pending(queue) = was {
@@ -105,8 +105,8 @@ impl<F: Fs> Spool<F> {
             .map(drop)
     }
 
-    /// Runs a finished job again: its file goes back to its queue. `changed` gets the directories that are to be
-    /// synced ([`Self::sync_all`]) before anybody is told: once for many jobs.
+    /// Runs a finished job again: moves its file to its queue. Adds the directories to `changed` that the caller must
+    /// sync with [`Self::sync_all`] before it answers, once for many jobs.
     pub fn retry(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
         self.act_on(id, |at| {
             if !at.state().is_final() {
@@ -119,7 +119,7 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// Where jobs wait whose records name this queue: a directory that is there.
+    /// The directory of this queue, which is made if it is missing.
     pub(super) fn waiting_place(&self, queue: QueueName) -> io::Result<Place> {
         if queue.is_default() || queue.as_str() == OLD_HELD {
             return Ok(Place::Pending);
@@ -130,7 +130,7 @@ impl<F: Fs> Spool<F> {
         Ok(Place::of_queue(&queue))
     }
 
-    /// Withdraws a waiting job or forgets a finished one, with its log. `changed` is as for [`Self::retry`].
+    /// Withdraws a waiting job or forgets a finished one, with its log. `changed` is that of [`Self::retry`].
     pub fn forget(
         &self,
         id: &JobId,
@@ -142,7 +142,7 @@ impl<F: Fs> Spool<F> {
                 (Where::Active, IfActive::Refuse) => {
                     return Ok(Some(Steered::Wrong(State::Active)));
                 }
-                // The daemon ends it first, and then removes what belongs to it.
+                // The daemon ends it, and then removes what belongs to it.
                 (Where::Active, IfActive::End) => {
                     self.fs.unlink(&Place::Active, id.as_str().as_bytes())?
                 }
@@ -157,7 +157,7 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// Makes the names in all these directories durable. One that is gone has taken them along.
+    /// Makes the names in all these directories durable. A directory that is gone needs no sync.
     pub fn sync_all(&self, changed: &BTreeSet<Place>) -> io::Result<()> {
         for place in changed {
             match self.sync(place) {
@@ -168,7 +168,7 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Does one piece of steering; when this returns, it is durable.
+    /// Does one piece of steering, durably.
     pub fn durably<T>(
         &self,
         steer: impl FnOnce(&mut BTreeSet<Place>) -> io::Result<T>,
@@ -179,7 +179,7 @@ impl<F: Fs> Spool<F> {
         Ok(steered)
     }
 
-    /// False if the job was not there any more.
+    /// Moves a job's file, durably. False if it was not there any more.
     pub(super) fn move_durably(&self, id: &JobId, from: &Place, to: &Place) -> io::Result<bool> {
         self.durably(|changed| self.move_file(id, from, to, changed))
     }

@@ -1,4 +1,4 @@
-//! From a waiting job's file to what the scheduler knows of it.
+//! The tickets of waiting jobs, for the scheduler.
 
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
@@ -9,7 +9,7 @@ use crate::os::dir::Look;
 use std::time::Duration;
 
 impl<F: Fs> Spool<F> {
-    /// What the scheduler needs to know of a waiting job. `longest` is the longest that its backoff may be.
+    /// The ticket of a waiting job. `longest` is the longest backoff that it may have.
     pub fn ticket(
         &self,
         id: &JobId,
@@ -56,7 +56,7 @@ impl<F: Fs> Spool<F> {
                 .is_some()
         };
         if is_there(Place::Held) {
-            // An end of an older run of its name does not count.
+            // The end of an older run of its name does not count.
             ParentState::Open
         } else if is_there(Place::Complete) {
             ParentState::Complete
@@ -68,7 +68,7 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// Tells this file from a later one of the same name.
+/// The stamp that tells this file from a later one of its name.
 pub(super) fn stamp(look: &Look) -> Stamp {
     Stamp {
         inode: look.inode,
@@ -77,7 +77,8 @@ pub(super) fn stamp(look: &Look) -> Stamp {
     }
 }
 
-/// The clock may have jumped since `retry_at` was written: never wait longer than the longest backoff.
+/// The rest of a job's backoff. The clock may have jumped since `retry_at` was written, so it is never longer than
+/// the longest backoff.
 fn rest_of_backoff(record: &Record, now: Wall, longest: Duration) -> Option<Duration> {
     record
         .retry_at

@@ -1,4 +1,4 @@
-//! Looking: which state a job is in, its record, its log.
+//! Finding a job, and reading its record and its log.
 
 use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName};
@@ -9,7 +9,7 @@ use crate::os::lease::Writers;
 use std::fs::Metadata;
 use std::io;
 
-/// Where a job's file is.
+/// The place of a job's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Where {
     /// Waiting in this queue.
@@ -36,7 +36,7 @@ impl Where {
         }
     }
 
-    /// The state that this means.
+    /// The state of a job in this place.
     pub fn state(&self) -> State {
         match self {
             Self::Pending(_) => State::Pending,
@@ -55,23 +55,23 @@ pub struct Found {
     pub id: JobId,
     /// Where it is.
     pub at: Where,
-    /// Its record: what the file says, with what the directory says filled in.
+    /// Its record, with the id, the queue and the date that follow from its file.
     pub record: Record,
 }
 
 impl Found {
-    /// True when it has ended, and its record says how.
+    /// True if it has ended and its record says how.
     pub fn is_over(&self) -> bool {
         matches!(self.at, Where::Complete | Where::Failed) && self.record.is_over()
     }
 }
 
-/// Records may grow beyond what a dropped file may have: output, result, history.
+/// The largest record. It may be larger than a dropped file: output, result and history are added.
 pub(super) const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 impl<F: Fs> Spool<F> {
-    /// What the last try of a job wrote, at most `most` bytes of it: the end. Where the log cannot be read, what the
-    /// record has of it.
+    /// The end of what the last try of a job wrote, at most `most` bytes. If the log cannot be read, the end that the
+    /// record has.
     pub fn end_of_log(&self, id: &JobId, record: &Record, most: u64) -> String {
         let from = record.attempts.last().map_or(0, |last| last.log_offset);
         let read = self
@@ -83,8 +83,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// The metadata of a program in `scripts/`. It is an error if that is neither a regular file nor a link to one
-    /// inside.
+    /// The metadata of a program in `scripts/`. It must be a regular file, or a link to one inside `scripts/`.
     pub fn check_script(&self, name: &JobId) -> io::Result<Metadata> {
         let scripts = self.path_of(&Place::Scripts).canonicalize()?;
         let program = scripts.join(name.as_str()).canonicalize()?;
@@ -97,7 +96,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Finds a job. A job that is moved while we look may be missed once, so that we look twice.
+    /// Finds a job. Looks twice, since a job that is moved meanwhile may be missed.
     pub fn find(&self, id: &JobId) -> io::Result<Option<Where>> {
         match self.find_once(id)? {
             None => self.find_once(id),
@@ -105,7 +104,7 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Finds a job's end, whether or not another job of its name waits.
+    /// Finds the end of a job, also if another job of its name waits.
     pub fn find_ended(&self, id: &JobId) -> io::Result<Option<Where>> {
         for at in [Where::Complete, Where::Failed] {
             if self.fs.look(&at.place(), id.as_str().as_bytes())?.is_some() {
@@ -123,7 +122,7 @@ impl<F: Fs> Spool<F> {
         let mut queues = None;
         let mut is_missing = |id| {
             let found = self.find_among(&mut queues, id)?;
-            // It may have been moved meanwhile.
+            // The job may have been moved meanwhile.
             Ok::<_, io::Error>(found.is_none() && self.find(id)?.is_none())
         };
         ids.find_map(|id| match is_missing(id) {
@@ -138,7 +137,7 @@ impl<F: Fs> Spool<F> {
         self.find_among(&mut None, id)
     }
 
-    /// Finds a job, also in these queues, which are listed here when they are not known.
+    /// Finds a job. `queues` are all queues, and are listed here if they are `None`.
     fn find_among(
         &self,
         queues: &mut Option<Vec<QueueName>>,
@@ -175,7 +174,7 @@ impl<F: Fs> Spool<F> {
         Ok(None)
     }
 
-    /// The record of a job in this place. A file without one (plain text) gives what it asks for.
+    /// The record of a job in this place. Of plain text it is the record that the text stands for.
     pub fn load(&self, id: &JobId, at: &Where) -> io::Result<Option<Record>> {
         let read = self.read_record(id, &at.place(), Ask::Nothing)?;
         Ok(read.map(|(_, mut record)| {
@@ -186,8 +185,8 @@ impl<F: Fs> Spool<F> {
         }))
     }
 
-    /// A job's file and the record in it, with the queue that it names itself. With [`Ask::Writing`] it is an error that
-    /// somebody is still writing it.
+    /// A job's file and the record in it, with the queue that it names itself. With [`Ask::Writing`] it is an error
+    /// if somebody is writing the file.
     pub(super) fn read_record(
         &self,
         id: &JobId,
