@@ -19,13 +19,13 @@ static SPAWNS: Mutex<Spawns> = Mutex::new(Spawns {
     waiting: 0,
 });
 
-/// Notified when a spawn ends for which somebody waits.
+/// Notified when a spawn ends while a thread waits.
 static ENDED: Condvar = Condvar::new();
 
 struct Spawns {
     next: u64,
     current: BTreeSet<u64>,
-    /// How many threads wait for some of them to be over.
+    /// How many threads wait for spawns to be over.
     waiting: usize,
 }
 
@@ -57,7 +57,7 @@ fn settle() {
     spawns.waiting -= 1;
 }
 
-/// Locks a file. False when a process that is not being spawned just now has it locked.
+/// Locks a file. False if a process has it locked that is not just being spawned.
 pub fn try_lock(file: &File) -> io::Result<bool> {
     if Fault::NoLogLock.is_on() {
         return Ok(true);

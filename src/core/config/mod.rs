@@ -12,7 +12,6 @@ use crate::core::json::{self, JsonError, Object, expected};
 use crate::core::policy::RetryRule;
 use crate::core::record::{Record, Setting, Work};
 use crate::core::retry::BackoffSpec;
-use crate::core::time::Boot;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -256,13 +255,6 @@ pub struct Terms {
     pub nice: Option<i32>,
     /// Decides whether there is another try.
     pub retry: RetryRule,
-}
-
-impl Terms {
-    /// When a try that began at `started` is out of time.
-    pub fn deadline(&self, started: Boot) -> Option<Boot> {
-        self.timeout.map(|t| started.after(t))
-    }
 }
 
 /// Which queues a daemon serves: names, or prefixes with `*`.

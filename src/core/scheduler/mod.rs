@@ -15,7 +15,6 @@ mod table;
 mod timers;
 mod types;
 
-pub use super::process::{Exit, Stop};
 pub use types::{
     Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, Parent, ParentState, Policy,
     Refusal, Rejection, Slot, Stamp, Ticket,
@@ -197,7 +196,7 @@ impl Scheduler {
         let Some(ix) = self.table.find(id) else {
             return (Belief::Unknown, None);
         };
-        let Some(live) = self.table.find_live(id) else {
+        let Some(live) = self.table.live(ix) else {
             return (Belief::Waiting, Some(self.queue_of(ix).clone()));
         };
         let belief = match live.stage {

@@ -4,6 +4,7 @@ use super::*;
 use crate::core::config::pauses::Pauses;
 use crate::core::config::{Config, Only, Terms};
 use crate::core::policy::RetryRule;
+use crate::core::process::Exit;
 use crate::core::retry::{BackoffSpec, ExitRules};
 use std::cmp::Reverse;
 use std::sync::Arc;
