@@ -319,11 +319,11 @@ pub fn boolean(raw: &RawValue) -> Result<bool, String> {
 
 /// Reads a whole number within `range`.
 pub fn integer<T: TryFrom<i64>>(raw: &RawValue, range: RangeInclusive<i64>) -> Result<T, String> {
-    let wanted = format!("a whole number from {} to {}", range.start(), range.end());
-    let number = serde_json::from_str::<i64>(raw.get()).map_err(|_| expected(&wanted, raw))?;
+    let wanted = || format!("a whole number from {} to {}", range.start(), range.end());
+    let number = serde_json::from_str::<i64>(raw.get()).map_err(|_| expected(&wanted(), raw))?;
     match T::try_from(number) {
         Ok(value) if range.contains(&number) => Ok(value),
-        Ok(_) | Err(_) => Err(format!("expected {wanted}, got {number}")),
+        Ok(_) | Err(_) => Err(format!("expected {}, got {number}", wanted())),
     }
 }
 

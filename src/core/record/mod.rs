@@ -1,6 +1,6 @@
 //! The job record: the fields of a job, those that pirn adds, and every key that pirn does not know.
 //!
-//! One JSON object per job (DESIGN section 3, pirn-spool(5)). Reading is in `read`, printing in `write`; a record that
+//! One JSON object per job (pirn-spool(5)). Reading is in `read`, printing in `write`; a record that
 //! is read and printed keeps every field, unknown ones byte for byte.
 
 mod call;

@@ -31,7 +31,7 @@ use std::time::Duration;
 use table::{Gate, Ix, JobRef, Table};
 use timers::Timers;
 
-/// A job that runs longer than this gets a note (DESIGN section 4).
+/// A job that runs longer than this gets a note in its file.
 pub const NOTE_AFTER: Duration = Duration::from_millis(200);
 
 /// No more jobs are started while this many ended ones wait for their commit.
@@ -102,7 +102,8 @@ impl Scheduler {
         }
     }
 
-    /// Takes in one event, and adds the actions that follow from it.
+    /// Takes in one event, and adds the actions that follow from it. An event about a job that is not known, or not in
+    /// the stage for it, changes nothing: a user's move may have overtaken it.
     pub fn step(&mut self, event: Event, now: Now, actions: &mut Vec<Action>) {
         self.now = now;
         std::mem::swap(&mut self.actions, actions);

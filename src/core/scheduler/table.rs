@@ -1,6 +1,6 @@
 //! All jobs that the scheduler knows, by number and by id.
 //!
-//! A waiting job must cost little (DESIGN section 6: 150 bytes). So the fields that most jobs do not need are kept
+//! A waiting job must cost little memory, at most 150 bytes. So the fields that most jobs do not need are kept
 //! elsewhere, and neither the index nor the order of those that are ready keeps more of a job than its number.
 
 use super::live::{Live, Stage};
