@@ -1,17 +1,17 @@
 //! pirn: a job queue that is a directory.
 //!
-//! `doc/ARCHITECTURE.md` is the map. The layers are the modules below, lowest first; each imports only from
-//! those above it in this list, and `tests/tidy.rs` holds them to that.
+//! `doc/ARCHITECTURE.md` is the map. The layers are the modules below, lowest first. Each imports only from those above
+//! it in this list, which `tests/tidy.rs` checks.
 
-// Pure: no clock, no file, no thread.
+// Pure code: no clock, no file, no thread.
 pub mod core;
-// The kernel's rim, the only place with `unsafe`.
+// Calls of the kernel, and the only `unsafe` code.
 pub mod os;
-// The protocol: the only writer of the spool.
+// The protocol of the spool: only this layer writes its files.
 pub mod spool;
-// The threads.
+// The daemon: the state of its jobs, and its threads.
 pub mod daemon;
-// The doors.
+// The HTTP server.
 pub mod http;
-// The command line, which opens the others.
+// The command line.
 pub mod cli;

@@ -142,11 +142,15 @@ impl Scheduler {
         let Stage::Starting { slot, stop } = live.stage else {
             return;
         };
-        let (is_busy, is_short) = (why == Refusal::Busy, why == Refusal::Resources);
-        if let Refusal::Impossible { attempt, terms } = why {
-            let finish = finish(id, TryEnd::NotStarted, attempt, &terms, &mut self.dice);
-            return self.finish(ix, slot, finish);
-        }
+        let (is_busy, is_short) = match why {
+            Refusal::Gone | Refusal::Changed => (false, false),
+            Refusal::Busy => (true, false),
+            Refusal::Resources => (false, true),
+            Refusal::Impossible { attempt, terms } => {
+                let finish = finish(id, TryEnd::NotStarted, attempt, &terms, &mut self.dice);
+                return self.finish(ix, slot, finish);
+            }
+        };
         let successor = live.successor.take();
         self.free_slot(ix, slot);
         // When several jobs of one round are refused, only the first makes the next pause longer.
