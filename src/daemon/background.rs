@@ -6,10 +6,9 @@ use super::recover::found_held;
 use super::retain::{self, Doubt};
 use super::state::Daemon;
 use crate::core::id::JobId;
-use crate::core::record::Reason;
 use crate::core::scheduler::Belief;
 use crate::os::{clock, thread};
-use crate::spool::{Place, Where};
+use crate::spool::Where;
 use std::io;
 use std::sync::Arc;
 
@@ -72,38 +71,10 @@ fn by_hand(daemon: &Arc<Daemon>, id: &JobId) {
         },
         Err(e) => return log::error!("{id}: {e}"),
     };
-    match end_withdrawn(daemon, id, &at) {
+    match daemon.spool.end_withdrawn(id, &at, clock::wall()) {
         Ok(true) => log::info!("{id}: cancelled: moved to {} by hand", at.state()),
         Ok(false) => {}
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {}
         Err(e) => log::error!("{id}: {e}"),
     }
-}
-
-/// Gives the record of a job that was put there before it had one its end. False if it has one, or is gone.
-fn end_withdrawn(daemon: &Daemon, id: &JobId, at: &Where) -> io::Result<bool> {
-    let put = daemon.spool.look(&at.place(), id.as_str().as_bytes())?;
-    let (Some(put), Some(mut record)) = (put, daemon.spool.load(id, at)?) else {
-        return Ok(false);
-    };
-    // One that was running and may still be is given its end when its processes have met theirs.
-    if record.is_over() || daemon.spool.log_is_held(id) {
-        return Ok(false);
-    }
-    let log = daemon.spool.look(&Place::Log, id.as_str().as_bytes())?;
-    let started_at = record.started_at;
-    let error = match (started_at, log) {
-        (Some(_), _) => "ended by hand while no daemon ran",
-        (None, Some(_)) if record.attempt == 0 => {
-            // It has written something, so that it was started: that try is to be counted.
-            record.attempt = 1;
-            "ended by hand while no daemon ran"
-        }
-        (None, _) => "withdrawn by hand",
-    };
-    record.end_unrun(clock::wall(), Reason::Cancelled, error);
-    record.started_at = started_at;
-    daemon
-        .spool
-        .complete_by_hand(id, &at.place(), &put, &record)
 }

@@ -18,7 +18,7 @@ use crate::os::fault::Fault;
 use crate::os::poll::Bell;
 use crate::os::wait::{self, PidFd};
 use crate::os::{clock, procfs, signals, thread};
-use crate::spool::{Claim, Target};
+use crate::spool::{IfSame, Target};
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -253,9 +253,9 @@ fn claim(daemon: &Daemon, start: &mut Start) -> Result<Record, Refusal> {
         None => daemon.spool.claim(id, queue, stamp),
     };
     match claim {
-        Ok(Claim::Claimed(claimed)) => Ok(claimed.record),
-        Ok(Claim::Gone) => Err(Refusal::Gone),
-        Ok(Claim::Changed) => Err(Refusal::Changed),
+        Ok(IfSame::Done(record)) => Ok(*record),
+        Ok(IfSame::Gone) => Err(Refusal::Gone),
+        Ok(IfSame::Changed) => Err(Refusal::Changed),
         Err(e) => {
             log::error!("{id}: cannot be claimed: {e}");
             Err(Refusal::Resources)

@@ -13,7 +13,6 @@ use crate::core::units::brief_span;
 use crate::os::{clock, procfs};
 use crate::spool::{Place, Placed, SilentLogs, Target, Where};
 use std::cell::Cell;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -288,25 +287,15 @@ pub fn fail(daemon: &Arc<Daemon>, unrun: &Unrun) {
         reason,
         error,
     } = unrun;
-    let at = Where::Pending(queue.clone());
-    let loaded = insist(daemon, id, "reading it", || {
-        match daemon.spool.load(id, &at) {
-            Err(e) if e.kind() == io::ErrorKind::InvalidData => Ok(None),
-            other => other,
-        }
+    let end = |record: &mut Record| record.end_unrun(clock::wall(), *reason, error);
+    let placed = insist(daemon, id, "recording its end", || {
+        daemon.spool.fail_waiting(id, queue, *stamp, end)
     });
     let mut place = CommittedTo::Gone;
-    if let Some(mut record) = loaded {
-        record.renew();
-        record.end_unrun(clock::wall(), *reason, error);
-        let placed = insist(daemon, id, "recording its end", || {
-            daemon.spool.fail_waiting(id, queue, *stamp, &record)
-        });
-        if placed == Placed::There {
-            log::info!("{id}: failed: {reason}: {error}");
-            daemon.tally.failed(queue);
-            place = CommittedTo::Failed;
-        }
+    if placed == Placed::There {
+        log::info!("{id}: failed: {reason}: {error}");
+        daemon.tally.failed(queue);
+        place = CommittedTo::Failed;
     }
     let is_gone = matches!(place, CommittedTo::Gone);
     daemon.retain_soon();

@@ -12,53 +12,41 @@ use crate::os::fault::Fault;
 use crate::os::lease::Writers;
 use std::io;
 
-/// The outcome of a claim.
-#[derive(Debug)]
-pub enum Claim {
-    /// The file is in `active/`, and what was read from it will be run.
-    Claimed(Box<Claimed>),
-    /// The file was gone.
-    Gone,
-    /// Another file has its name now, or it is being written: judge it again.
-    Changed,
-}
-
-/// A claimed job.
-#[derive(Debug)]
-pub struct Claimed {
-    /// The record that was read. It will be run whatever happens to the file.
-    pub record: Record,
-}
-
 /// True for a record that tells of an earlier run: the job starts afresh.
 pub(super) fn is_stale(record: &Record) -> bool {
     record.is_over() || record.started_at.is_some()
 }
 
 impl<F: Fs> Spool<F> {
-    /// Claims the file that was seen as `expected`.
+    /// Claims the file that was seen as `expected`, and gives its record, which will be run whatever happens to the file.
+    /// A file that is being written counts as changed.
     ///
     /// Its text is read before the rename, and the file looked at again after it. So the text that was judged is what
     /// runs, even if somebody replaces or edits the file in between.
-    pub fn claim(&self, id: &JobId, queue: &QueueName, expected: Stamp) -> io::Result<Claim> {
+    pub fn claim(
+        &self,
+        id: &JobId,
+        queue: &QueueName,
+        expected: Stamp,
+    ) -> io::Result<IfSame<Box<Record>>> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         let bytes = match self
             .fs
             .take(&from, name, u64::from(expected.size), Ask::Writers)?
         {
-            Taken::Missing => return Ok(Claim::Gone),
+            Taken::Missing => return Ok(IfSame::Gone),
             Taken::File {
                 look,
                 writers: Writers::None | Writers::Unknown,
                 bytes,
             } if stamp(&look) == expected => bytes,
             Taken::File { .. } | Taken::Strange(_) | Taken::TooLarge(_) => {
-                return Ok(Claim::Changed);
+                return Ok(IfSame::Changed);
             }
         };
         match Record::from_bytes(&bytes) {
             Ok(record) => self.claim_as_read(id, queue, expected, record),
-            Err(_) => Ok(Claim::Changed),
+            Err(_) => Ok(IfSame::Changed),
         }
     }
 
@@ -70,7 +58,7 @@ impl<F: Fs> Spool<F> {
         queue: &QueueName,
         expected: Stamp,
         mut record: Record,
-    ) -> io::Result<Claim> {
+    ) -> io::Result<IfSame<Box<Record>>> {
         let from = Place::of_queue(queue);
         let stale = is_stale(&record);
         record.renew();
@@ -80,15 +68,15 @@ impl<F: Fs> Spool<F> {
         record.queue = (!queue.is_default()).then(|| queue.clone());
         match self.bring(id, queue, expected, (homeless || stale).then_some(&record))? {
             IfSame::Done(()) => {}
-            IfSame::Gone => return Ok(Claim::Gone),
-            IfSame::Changed => return Ok(Claim::Changed),
+            IfSame::Gone => return Ok(IfSame::Gone),
+            IfSame::Changed => return Ok(IfSame::Changed),
         }
         if record.once && !Fault::NoOnceSync.is_on() {
             // The start of a `once` job must survive a power cut before the job begins.
             self.sync(&from)?;
             self.sync_active()?;
         }
-        Ok(Claim::Claimed(Box::new(Claimed { record })))
+        Ok(IfSame::Done(Box::new(record)))
     }
 
     /// Moves the file of a waiting job to `active/`, if it is the one seen as `expected`, and replaces it by
@@ -175,7 +163,7 @@ mod tests {
     use std::fs;
 
     /// Judges `pending/7`, changes something with `meddle`, and claims the job as it was read.
-    fn claim_after(meddle: impl FnOnce(&std::path::Path)) -> (Claim, [bool; 2]) {
+    fn claim_after(meddle: impl FnOnce(&std::path::Path)) -> (IfSame<Box<Record>>, [bool; 2]) {
         let home = tempfile::tempdir().unwrap();
         let spool = Spool::create(home.path(), false).unwrap();
         let file = home.path().join("pending/7");
@@ -198,11 +186,11 @@ mod tests {
     #[test]
     fn what_was_read_is_run_only_if_it_is_still_there() {
         let (claim, places) = claim_after(|_| {});
-        let Claim::Claimed(claimed) = claim else {
+        let IfSame::Done(record) = claim else {
             panic!("{claim:?}");
         };
-        assert_eq!(claimed.record.id, Some(JobId::new("7").unwrap()));
-        assert!(claimed.record.created_at.is_some());
+        assert_eq!(record.id, Some(JobId::new("7").unwrap()));
+        assert!(record.created_at.is_some());
         assert_eq!(places, [false, true]);
     }
 
@@ -221,11 +209,11 @@ mod tests {
         };
         for meddle in [&edit as &dyn Fn(&std::path::Path), &replace] {
             let (claim, places) = claim_after(meddle);
-            assert!(matches!(claim, Claim::Changed), "{claim:?}");
+            assert!(matches!(claim, IfSame::Changed), "{claim:?}");
             assert_eq!(places, [true, false]);
         }
         let (claim, places) = claim_after(|file| fs::remove_file(file).unwrap());
-        assert!(matches!(claim, Claim::Gone), "{claim:?}");
+        assert!(matches!(claim, IfSame::Gone), "{claim:?}");
         assert_eq!(places, [false, false]);
     }
 }

@@ -8,11 +8,6 @@
 //! This holds for `active/` only. An end in `pending/` asks for another run (`mv failed/7 pending/`). A job that
 //! fails while it waits therefore goes through `active/` too: if its end were synced in `pending/` and the file then
 //! renamed to `failed/`, a power cut could undo the rename, and a job that people have seen as failed would run.
-//!
-//! If a *user* has put a file into `failed/` or `complete/`, its end must be written there. First the directory is
-//! synced, since the user's rename may not be on the disk, and losing it would lose an end that people have seen.
-//! Then follow the exchange and a second sync, before anybody is told. A power cut between the two syncs may undo the
-//! end but not the user's rename.
 
 use super::claim::is_stale;
 use super::follow_up::RunMark;
@@ -21,7 +16,7 @@ use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, State};
 use crate::core::scheduler::Stamp;
-use crate::os::dir::{How, Look};
+use crate::os::dir::How;
 use crate::os::fault::Fault;
 use std::io;
 
@@ -143,8 +138,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Records the end of a job that never ran, and moves it from its queue to `failed/` through `active/` (see
-    /// above). A file that is not the one seen as `expected` stays. Only the daemon may do this: it takes a file that
+    /// Records the end of a job that never ran, which `end` writes into its record, and moves it from its queue to
+    /// `failed/` through `active/` (see above). A file that is not the one seen as `expected` stays. Only the daemon may do this: it takes a file that
     /// another process puts into `active/` for a mistake.
     ///
     /// As in a claim, the file is moved first and then looked at: an exchange in `pending/` could take a newer file,
@@ -154,46 +149,23 @@ impl<F: Fs> Spool<F> {
         id: &JobId,
         queue: &QueueName,
         expected: Stamp,
-        record: &Record,
+        end: impl FnOnce(&mut Record),
     ) -> io::Result<Placed> {
-        let at = Where::Pending(queue.clone());
-        let mut found = match self.load(id, &at) {
-            Ok(Some(found)) => found,
+        let mut record = match self.load(id, &Where::Pending(queue.clone())) {
+            Ok(Some(record)) => record,
             Ok(None) => return Ok(Placed::UserMoved),
             // It is not the file that was seen, for that one was a job.
             Err(e) if e.kind() == io::ErrorKind::InvalidData => return Ok(Placed::UserMoved),
             Err(e) => return Err(e),
         };
-        let stale = is_stale(&found);
-        found.renew();
-        match self.bring(id, queue, expected, stale.then_some(&found))? {
+        let stale = is_stale(&record);
+        record.renew();
+        match self.bring(id, queue, expected, stale.then_some(&record))? {
             IfSame::Done(()) => {}
             IfSame::Gone | IfSame::Changed => return Ok(Placed::UserMoved),
         }
-        self.finish(id, record, &Target::Failed, |_| {})
-    }
-
-    /// Writes the end into a record that a user has put into `failed/` or `complete/`, and makes both durable. `put`
-    /// is the file as it was before the caller saw that it has no end. False if it is not there any more.
-    pub fn complete_by_hand(
-        &self,
-        id: &JobId,
-        place: &Place,
-        put: &Look,
-        record: &Record,
-    ) -> io::Result<bool> {
-        let state = if *place == Place::Complete {
-            State::Complete
-        } else {
-            State::Failed
-        };
-        self.follow_up(id, record, state, RunMark::Put(put))?;
-        self.sync(place)?;
-        let done = self.replace(place, id, record)?;
-        if done {
-            self.sync(place)?;
-        }
-        Ok(done)
+        end(&mut record);
+        self.finish(id, &record, &Target::Failed, |_| {})
     }
 
     /// Exchanges the file of this name for the record. False if there is none.
@@ -212,19 +184,5 @@ impl<F: Fs> Spool<F> {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(e) => Err(e),
         }
-    }
-
-    /// Writes the end of a job whose file a user has moved to `failed/` or `complete/` while it ran.
-    fn follow(&self, id: &JobId, record: &Record) -> io::Result<()> {
-        if record.is_over() {
-            for place in [Place::Failed, Place::Complete] {
-                if let Some(put) = self.fs.look(&place, id.as_str().as_bytes())?
-                    && self.complete_by_hand(id, &place, &put, record)?
-                {
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
     }
 }

@@ -10,7 +10,8 @@ use crate::os::dir::How;
 use std::io;
 
 /// The outcome of doing something to a file, provided that it is the one that was seen.
-pub(super) enum IfSame<T> {
+#[derive(Debug)]
+pub enum IfSame<T> {
     /// It was, and it is done.
     Done(T),
     /// It is gone.

@@ -2,8 +2,7 @@
 
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::{Reason, State};
-use crate::os::clock;
+use crate::core::record::State;
 use crate::os::dir::How;
 use std::collections::BTreeSet;
 use std::io;
@@ -81,28 +80,6 @@ impl<F: Fs> Spool<F> {
         })?;
         self.sync_all(&changed)?;
         Ok(steered)
-    }
-
-    /// Writes the end into a file that waited in `was` and has just been moved to `failed/`. It is not written before
-    /// the move: only the daemon may take the way through `active/` of [`Self::fail_waiting`]. `was_over`: the file
-    /// carried the end of an earlier run while it waited.
-    fn end_cancelled(&self, id: &JobId, was: &Where, was_over: bool) -> io::Result<()> {
-        let put = self.fs.look(&Place::Failed, id.as_str().as_bytes())?;
-        let record = self.load(id, &Where::Failed)?;
-        let (Some(put), Some(mut record)) = (put, record) else {
-            return Ok(());
-        };
-        if record.is_over() && !was_over {
-            // The daemon has seen the move and has written the end already.
-            return Ok(());
-        }
-        if let Where::Pending(queue) = was {
-            record.queue = (!queue.is_default()).then(|| queue.clone());
-        }
-        record.renew();
-        record.end_unrun(clock::wall(), Reason::Cancelled, "withdrawn before it ran");
-        self.complete_by_hand(id, &Place::Failed, &put, &record)
-            .map(drop)
     }
 
     /// Runs a finished job again: moves its file to its queue. Adds the directories to `changed` that the caller must

@@ -9,7 +9,7 @@ use pirn::core::policy::{StopReason, TryEnd, Verdict, verdict};
 use pirn::core::record::{Reason, Record, Try};
 use pirn::core::scheduler::Stamp;
 use pirn::core::time::{Boot, Now, Wall};
-use pirn::spool::{Claim, DropLimits, Fs, Intake, Left, Place, Placed, Spool, Target, Where};
+use pirn::spool::{DropLimits, IfSame, Intake, Left, Place, Placed, Spool, Target, Where};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -139,10 +139,9 @@ impl Daemon {
             return Ok(false);
         };
         self.fs.during("claim");
-        let Claim::Claimed(claimed) = self.spool.claim(id, queue, stamp)? else {
+        let IfSame::Done(mut record) = self.spool.claim(id, queue, stamp)? else {
             return Ok(false);
         };
-        let mut record = claimed.record;
         record.attempt += 1;
         let attempt = record.attempt;
         let token = token(&record).unwrap_or_default();
@@ -164,7 +163,13 @@ impl Daemon {
             });
         });
         let queue = queue.clone();
-        self.runs.insert(id.clone(), Run { record, queue });
+        self.runs.insert(
+            id.clone(),
+            Run {
+                record: *record,
+                queue,
+            },
+        );
         Ok(true)
     }
 
@@ -260,13 +265,12 @@ impl Daemon {
 
     /// The end of a waiting job.
     pub fn fail(&mut self, id: &JobId, queue: &QueueName) -> io::Result<()> {
-        let Some((stamp, mut record)) = self.stamp(id, queue)? else {
+        let Some((stamp, _)) = self.stamp(id, queue)? else {
             return Ok(());
         };
         self.fs.during("fail");
-        record.renew();
-        end_unrun(&mut record, Reason::Expired, self.fs.now());
-        self.spool.fail_waiting(id, queue, stamp, &record).map(drop)
+        let end = |record: &mut Record| end_unrun(record, Reason::Expired, self.fs.now());
+        self.spool.fail_waiting(id, queue, stamp, end).map(drop)
     }
 
     /// A user has put a file that has no end into `failed/` or `complete/`.
@@ -274,19 +278,14 @@ impl Daemon {
         if self.runs.contains_key(id) {
             return Ok(());
         }
-        let put = self.fs.look(&at.place(), id.as_str().as_bytes());
-        let (Ok(Some(put)), Ok(Some(mut record))) = (put, self.spool.load(id, at)) else {
+        let Ok(Some(record)) = self.spool.load(id, at) else {
             return Ok(());
         };
-        if record.is_over() || record.started_at.is_some() {
+        if record.started_at.is_some() {
             return Ok(());
         }
         self.fs.during("by hand");
-        record.renew();
-        end_unrun(&mut record, Reason::Cancelled, self.fs.now());
-        let done = self
-            .spool
-            .complete_by_hand(id, &at.place(), &put, &record)?;
+        let done = self.spool.end_withdrawn(id, at, self.fs.now())?;
         if done && let Some(token) = token(&record) {
             self.fs.learn(|ledger| {
                 ledger.job(&token, |job| {

@@ -1,0 +1,101 @@
+//! Writing the end of a job whose file a *user* has put into `failed/` or `complete/`.
+//!
+//! Its end must be written there. First the directory is synced, since the user's rename may not be on the disk, and
+//! losing it would lose an end that people have seen. Then follow the exchange and a second sync, before anybody is
+//! told. A power cut between the two syncs may undo the end but not the user's rename.
+
+use super::follow_up::RunMark;
+use super::{Fs, Place, Spool, Where};
+use crate::core::id::JobId;
+use crate::core::record::{Reason, Record, State};
+use crate::core::time::Wall;
+use crate::os::clock;
+use crate::os::dir::Look;
+use std::io;
+
+impl<F: Fs> Spool<F> {
+    /// Writes the end into a record that a user has put into `failed/` or `complete/`, and makes both durable. `put`
+    /// is the file as it was before the caller saw that it has no end. False if it is not there any more.
+    pub fn complete_by_hand(
+        &self,
+        id: &JobId,
+        place: &Place,
+        put: &Look,
+        record: &Record,
+    ) -> io::Result<bool> {
+        let state = if *place == Place::Complete {
+            State::Complete
+        } else {
+            State::Failed
+        };
+        self.follow_up(id, record, state, RunMark::Put(put))?;
+        self.sync(place)?;
+        let done = self.replace(place, id, record)?;
+        if done {
+            self.sync(place)?;
+        }
+        Ok(done)
+    }
+
+    /// Writes the end of a job whose file a user has moved to `failed/` or `complete/` while it ran.
+    pub(super) fn follow(&self, id: &JobId, record: &Record) -> io::Result<()> {
+        if record.is_over() {
+            for place in [Place::Failed, Place::Complete] {
+                if let Some(put) = self.fs.look(&place, id.as_str().as_bytes())?
+                    && self.complete_by_hand(id, &place, &put, record)?
+                {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the end into the record of a job that has none and does not run. False if it has one, or is gone.
+    pub fn end_withdrawn(&self, id: &JobId, at: &Where, now: Wall) -> io::Result<bool> {
+        let put = self.fs.look(&at.place(), id.as_str().as_bytes())?;
+        let (Some(put), Some(mut record)) = (put, self.load(id, at)?) else {
+            return Ok(false);
+        };
+        // The daemon writes the end of a job that runs when its processes have ended.
+        if record.is_over() || self.log_is_held(id) {
+            return Ok(false);
+        }
+        let log = self.fs.look(&Place::Log, id.as_str().as_bytes())?;
+        let started_at = record.started_at;
+        let error = match (started_at, log) {
+            (Some(_), _) => "ended by hand while no daemon ran",
+            (None, Some(_)) if record.attempt == 0 => {
+                // It has a log, so it was started: that try counts.
+                record.attempt = 1;
+                "ended by hand while no daemon ran"
+            }
+            (None, _) => "withdrawn by hand",
+        };
+        record.end_unrun(now, Reason::Cancelled, error);
+        record.started_at = started_at;
+        self.complete_by_hand(id, &at.place(), &put, &record)
+    }
+
+    /// Writes the end into a file that waited in `was` and has just been moved to `failed/`. It is not written before
+    /// the move: only the daemon may take the way through `active/` of [`Self::fail_waiting`]. `was_over`: the file
+    /// carried the end of an earlier run while it waited.
+    pub(super) fn end_cancelled(&self, id: &JobId, was: &Where, was_over: bool) -> io::Result<()> {
+        let put = self.fs.look(&Place::Failed, id.as_str().as_bytes())?;
+        let record = self.load(id, &Where::Failed)?;
+        let (Some(put), Some(mut record)) = (put, record) else {
+            return Ok(());
+        };
+        if record.is_over() && !was_over {
+            // The daemon has seen the move and has written the end already.
+            return Ok(());
+        }
+        if let Where::Pending(queue) = was {
+            record.queue = (!queue.is_default()).then(|| queue.clone());
+        }
+        record.renew();
+        record.end_unrun(clock::wall(), Reason::Cancelled, "withdrawn before it ran");
+        self.complete_by_hand(id, &Place::Failed, &put, &record)
+            .map(drop)
+    }
+}
