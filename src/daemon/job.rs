@@ -12,7 +12,7 @@ use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::process::{Exit, Stop};
 use crate::core::record::Record;
-use crate::core::scheduler::{Event, Refusal, Rejection};
+use crate::core::scheduler::{Event, QuarantineReason, Refusal};
 use crate::core::time::Boot;
 use crate::os::fault::Fault;
 use crate::os::poll::Bell;
@@ -55,8 +55,14 @@ impl Hands for Threads {
         }
     }
 
-    fn reject(&self, daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName, why: Rejection) {
-        reconcile::reject(daemon, id, queue, why);
+    fn quarantine_waiting(
+        &self,
+        daemon: &Arc<Daemon>,
+        id: &JobId,
+        queue: &QueueName,
+        why: QuarantineReason,
+    ) {
+        reconcile::quarantine_waiting(daemon, id, queue, why);
     }
 }
 

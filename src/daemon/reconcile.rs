@@ -5,7 +5,7 @@
 use super::chores::Chore;
 use super::state::Daemon;
 use crate::core::id::{JobId, QueueName};
-use crate::core::scheduler::{Belief, Event, MovedTo, Rejection, Ticket};
+use crate::core::scheduler::{Belief, Event, MovedTo, QuarantineReason, Ticket};
 use crate::os::clock;
 use crate::os::dir::FileType;
 use crate::spool::{Place, Where};
@@ -249,13 +249,18 @@ pub fn is_there(daemon: &Daemon, ticket: &Ticket) -> bool {
 }
 
 /// Moves a waiting file that the scheduler does not take to `bad/`.
-pub fn reject(daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName, why: Rejection) {
+pub fn quarantine_waiting(
+    daemon: &Arc<Daemon>,
+    id: &JobId,
+    queue: &QueueName,
+    why: QuarantineReason,
+) {
     match why {
-        Rejection::Ring { inode, why } => {
+        QuarantineReason::Ring { inode, why } => {
             let place = Place::of_queue(queue);
             quarantine_judged(daemon, &place, id.as_str().as_bytes(), &why, inode);
         }
-        Rejection::Newer(newer) => supersede(daemon, id, queue, &newer),
+        QuarantineReason::Newer(newer) => supersede(daemon, id, queue, &newer),
     }
 }
 

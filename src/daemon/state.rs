@@ -16,7 +16,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{TryEnd, Verdict};
 use crate::core::process::Stop;
 use crate::core::record::{Reason, Record};
-use crate::core::scheduler::{Action, Event, Rejection, Scheduler, Slot, Stamp};
+use crate::core::scheduler::{Action, Event, QuarantineReason, Scheduler, Slot, Stamp};
 use crate::os::cgroup::{Cgroup, Delegated};
 use crate::os::clock;
 use crate::os::poll::Bell;
@@ -129,7 +129,13 @@ pub trait Hands: std::fmt::Debug + Send + Sync {
     /// Records the ends of jobs that never ran.
     fn fail(&self, daemon: &Arc<Daemon>, unrun: Vec<Unrun>);
     /// Moves a waiting file that the scheduler does not take to `bad/`.
-    fn reject(&self, daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName, why: Rejection);
+    fn quarantine_waiting(
+        &self,
+        daemon: &Arc<Daemon>,
+        id: &JobId,
+        queue: &QueueName,
+        why: QuarantineReason,
+    );
 }
 
 /// What a step leaves to the thread that made it.
@@ -305,7 +311,9 @@ impl Daemon {
                     reason,
                     error,
                 }),
-                Action::Reject { id, queue, why } => self.hands.reject(self, &id, &queue, why),
+                Action::Quarantine { id, queue, why } => {
+                    self.hands.quarantine_waiting(self, &id, &queue, why)
+                }
                 Action::Readmit { id, queue } => {
                     let name = id.as_str().as_bytes().to_vec();
                     let place = Place::of_queue(&queue);

@@ -128,7 +128,7 @@ impl Sim {
                     reason,
                 });
             }
-            Action::Reject { id, queue, .. } => {
+            Action::Quarantine { id, queue, .. } => {
                 self.stats.rejected += 1;
                 if let Some(file) = self.world.pending.remove(&(queue.clone(), id.clone())) {
                     self.world.bad.push(file);

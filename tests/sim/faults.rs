@@ -3,7 +3,9 @@
 use pirn::core::config::Terms;
 use pirn::core::config::pauses::Pauses;
 use pirn::core::process::Stop;
-use pirn::core::scheduler::{Action, CommittedTo, Event, Policy, Rejection, Scheduler, Ticket};
+use pirn::core::scheduler::{
+    Action, CommittedTo, Event, Policy, QuarantineReason, Scheduler, Ticket,
+};
 use pirn::core::time::{Boot, Now, Wall};
 use std::sync::Arc;
 
@@ -218,8 +220,8 @@ impl Subject {
                     if let Action::Start { id, queue, .. } = action
                         && self.scheduler.has_children(id)
                     {
-                        let why = Rejection::Newer(queue.clone());
-                        *action = Action::Reject {
+                        let why = QuarantineReason::Newer(queue.clone());
+                        *action = Action::Quarantine {
                             id: id.clone(),
                             queue: queue.clone(),
                             why,

@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::groups::Turn;
 use super::live::Stage;
 use super::table::{Gate, Ix, Job, More};
-use super::types::{Action, Need, Parent, ParentState, Rejection, Ticket};
+use super::types::{Action, Need, Parent, ParentState, QuarantineReason, Ticket};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Reason;
 use std::collections::HashMap;
@@ -43,10 +43,10 @@ impl Scheduler {
         if let Some(ring) = self.ring(&ticket) {
             let why = format!("after: these jobs wait for each other: {ring}");
             self.settle_children(&ticket.id);
-            self.actions.push(Action::Reject {
+            self.actions.push(Action::Quarantine {
                 id: ticket.id,
                 queue: ticket.queue,
-                why: Rejection::Ring {
+                why: QuarantineReason::Ring {
                     inode: ticket.stamp.inode,
                     why,
                 },
@@ -305,6 +305,6 @@ fn draw_ring(own: &JobId, child_of: &HashMap<&JobId, &JobId>) -> String {
 
 /// Two files of one name wait: the older one is moved to `bad/`.
 pub(super) fn superseded(id: JobId, queue: QueueName, newer: &QueueName) -> Action {
-    let why = Rejection::Newer(newer.clone());
-    Action::Reject { id, queue, why }
+    let why = QuarantineReason::Newer(newer.clone());
+    Action::Quarantine { id, queue, why }
 }

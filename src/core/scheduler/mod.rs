@@ -17,7 +17,7 @@ mod types;
 
 pub use types::{
     Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, Parent, ParentState, Policy,
-    Refusal, Rejection, Slot, Stamp, Ticket,
+    QuarantineReason, Refusal, Slot, Stamp, Ticket,
 };
 
 use super::id::{JobId, QueueName};

@@ -183,7 +183,7 @@ fn long_chains_cost_little() {
         assert_eq!(s.counts().waiting, n);
         let (actions, _) = arrive(&mut s, after(&name(0), &name(n)));
         assert!(
-            matches!(actions.as_slice(), [Action::Reject { .. }]),
+            matches!(actions.as_slice(), [Action::Quarantine { .. }]),
             "{actions:?}"
         );
     }
@@ -197,9 +197,9 @@ fn a_ring_is_drawn_in_the_order_of_waiting() {
     let (actions, _) = arrive(&mut s, after("c", "a"));
     match actions.as_slice() {
         [
-            Action::Reject {
+            Action::Quarantine {
                 id,
-                why: Rejection::Ring { why, .. },
+                why: QuarantineReason::Ring { why, .. },
                 ..
             },
         ] => {
@@ -289,7 +289,7 @@ fn only_one_successor_waits() {
     };
     assert!(arrive(&mut s, ticket("1")).0.is_empty());
     match arrive(&mut s, newer).0.as_slice() {
-        [Action::Reject { queue, .. }] => assert_eq!(*queue, mail),
+        [Action::Quarantine { queue, .. }] => assert_eq!(*queue, mail),
         other => panic!("{other:?}"),
     }
 }

@@ -319,13 +319,13 @@ pub enum Action {
         error: String,
     },
     /// Move a waiting file to `bad/`, if it is still there. No answer.
-    Reject {
+    Quarantine {
         /// The job.
         id: JobId,
         /// The queue whose directory has its file.
         queue: QueueName,
         /// The reason.
-        why: Rejection,
+        why: QuarantineReason,
     },
     /// Look at a waiting file again. Answer: `Arrived`, if it is a job.
     Readmit {
@@ -338,7 +338,7 @@ pub enum Action {
 
 /// The reason why a waiting file is moved to `bad/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rejection {
+pub enum QuarantineReason {
     /// It would wait for itself.
     Ring {
         /// The file's inode.

@@ -60,7 +60,7 @@ impl Checker {
             Action::Fail {
                 id, queue, reason, ..
             } => self.judge_fail(id, queue, *reason, now, action),
-            Action::Reject { id, queue, .. } => ensure(
+            Action::Quarantine { id, queue, .. } => ensure(
                 self.expect_rejects.remove(&(id.clone(), queue.clone())),
                 || format!("reject of {queue}/{id}: neither in a ring nor superseded"),
             ),
