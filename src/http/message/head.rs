@@ -1,11 +1,12 @@
-//! The head of a request: taken apart by `httparse`, judged by the strict reading of RFC 9112. What two readers
-//! could understand differently is refused, since somebody in between may be the other reader.
+//! The head of a request: taken apart by `httparse`, judged by the strict reading of RFC 9112. A head that two readers
+//! could understand differently is refused, since a proxy may be the other reader.
 
 use super::headers::Headers;
 use super::method::Method;
 use super::percent::decode_form;
 use super::problem::Refused;
 use super::target::{self, RequestTarget};
+use std::mem::MaybeUninit;
 
 /// Most header fields of a request.
 pub const MAX_FIELDS: usize = 64;
@@ -13,7 +14,7 @@ pub const MAX_FIELDS: usize = 64;
 /// How the body is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// That many bytes; 0 for none.
+    /// By its length in bytes; 0 for no body.
     Length(u64),
     /// In chunks.
     Chunked,
@@ -22,7 +23,7 @@ pub enum Framing {
 /// A head.
 #[derive(Debug, Clone)]
 pub struct Head {
-    /// What is asked for.
+    /// The method.
     pub method: Method,
     /// The path as sent.
     pub raw_path: String,
@@ -63,7 +64,7 @@ pub fn end_of_head(bytes: &[u8], from: usize) -> Result<Option<usize>, Refused> 
     Ok(None)
 }
 
-/// What to say about a head that has not ended within its limit.
+/// The refusal of a head that has not ended within its limit.
 pub fn too_large(bytes: &[u8]) -> Refused {
     match bytes.contains(&b'\n') {
         true => Refused::new(431, "the header is too large"),
@@ -71,7 +72,7 @@ pub fn too_large(bytes: &[u8]) -> Refused {
     }
 }
 
-/// What the first line of a head says, whatever follows it. `None`: it is not complete, or malformed.
+/// Method and target of the first line of a head. `None`: the line is not complete, or malformed.
 pub fn first_line(bytes: &[u8]) -> Option<(Method, RequestTarget)> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let line = std::str::from_utf8(&bytes[..end]).ok()?;
@@ -85,15 +86,16 @@ pub fn first_line(bytes: &[u8]) -> Option<(Method, RequestTarget)> {
     (is_token && version.starts_with("HTTP/")).then_some((method, target))
 }
 
-/// Reads a head that is complete.
+/// Reads a head that is complete. Not inlined: idle threads need no frame for it.
+#[inline(never)]
 pub fn parse(bytes: &[u8]) -> Result<Head, Refused> {
     // `httparse` skips empty lines; here they are no part of a head.
     if bytes.starts_with(b"\r\n") {
         return Err(Refused::new(400, "the head is malformed"));
     }
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(bytes) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut fields) {
         Ok(httparse::Status::Complete(n)) if n == bytes.len() => {}
         Ok(_) => return Err(Refused::new(400, "the head is malformed")),
         Err(e) => return Err(malformed(e, bytes)),

@@ -1,4 +1,4 @@
-//! What the thread of a connection does: read a request, have it answered, send the answer, and again.
+//! The thread of a connection: it reads a request, runs the handler, sends the answer, and begins anew.
 
 use super::exchange::Exchange;
 use super::reader::{RequestReader, Unanswered};
@@ -22,12 +22,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a refused client may go on sending before the connection is closed under it.
+/// How long a refused client may go on sending before the connection is closed.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What answers requests.
+/// The handlers, and the state that they need.
 pub struct Answerer {
-    /// Who may come in, and what handlers need.
+    /// The spool, the settings and the tokens.
     pub door: Arc<Door>,
     /// The handlers.
     pub router: Router,
@@ -35,7 +35,7 @@ pub struct Answerer {
 
 /// Serves a connection until it ends.
 pub fn serve(answerer: &Answerer, wire: &Arc<Wire>, link: Arc<Link>) {
-    // Also when a handler panics.
+    // Its `drop` runs also when a handler panics.
     let _end = EndOfThread {
         wire: Arc::clone(wire),
         key: link.key,
@@ -54,7 +54,7 @@ impl Drop for EndOfThread {
     }
 }
 
-/// A connection in the hands of its thread.
+/// The state of a connection that only its thread needs.
 struct Conn<'a> {
     answerer: &'a Answerer,
     wire: Arc<Wire>,
@@ -99,6 +99,12 @@ impl<'a> Conn<'a> {
     fn exchange(&mut self) -> Result<bool, Unanswered> {
         let read = self.reader.head();
         let head = self.or_stopped(read)?;
+        self.answer_to(head)
+    }
+
+    /// Answers a request whose head was read. Not inlined: idle threads need no frame for it.
+    #[inline(never)]
+    fn answer_to(&mut self, head: Head) -> Result<bool, Unanswered> {
         let (now, is_safe) = (clock::now().boot, head.method.is_safe());
         let exchange = self.exchange.insert(Exchange::of(&head, now));
         if !self.wire.stage().serves() {
@@ -156,7 +162,7 @@ impl<'a> Conn<'a> {
         self.or_stopped(read)
     }
 
-    /// Tells a client whose request is cut short because the wire closes that it is refused for that.
+    /// Refuses a request that [`Link::come_to_an_end`] has cut short.
     fn or_stopped<T>(&self, read: Result<T, Unanswered>) -> Result<T, Unanswered> {
         match read {
             Err(Unanswered::Over) if !self.reader.bytes().is_empty() || self.exchange.is_some() => {
@@ -169,7 +175,7 @@ impl<'a> Conn<'a> {
         }
     }
 
-    /// How the answer is to be written, now that its status is known.
+    /// Notes the status of the answer. Gives the form in which it is written.
     fn manner(&mut self, status: u16) -> ReplyForm {
         let Some(exchange) = &mut self.exchange else {
             return ReplyForm::REFUSAL;
@@ -179,7 +185,7 @@ impl<'a> Conn<'a> {
         exchange.manner
     }
 
-    /// Sends a whole answer, when it is time for it.
+    /// Sends a whole answer, after its delay.
     fn send(&mut self, response: Response) -> io::Result<()> {
         self.waiter.give_back_permit();
         if !response.delay.is_zero() {
@@ -192,12 +198,12 @@ impl<'a> Conn<'a> {
         self.link.standing().is_long = false;
         let mut bytes = Vec::new();
         send::full(&mut bytes, &response, manner, clock::wall());
-        // It may be large, and its client slow.
+        // It may be large, and the client slow.
         drop(response);
         self.sender.send(&bytes, Activity::Sending)
     }
 
-    /// Sends an answer while it is made.
+    /// Sends an answer whose body is made meanwhile.
     fn stream(&mut self, head: &Response, length: Option<u64>, body: BodyWriter) -> io::Result<()> {
         let mut manner = self.manner(head.status);
         let extent = match length {
@@ -220,7 +226,7 @@ impl<'a> Conn<'a> {
             standing.enter(Activity::Streaming);
             standing.is_long = length.is_none();
         }
-        // A stream without end is one of many that look when something happens.
+        // Many streams without a known end may look at the same time: when something changes.
         if length.is_none() {
             self.wire.connections.leave_room();
             self.waiter.take_permit(&self.wire.later);
@@ -230,7 +236,7 @@ impl<'a> Conn<'a> {
         outgoing.finish()
     }
 
-    /// The answer is out. True if another request may follow.
+    /// Ends an exchange. True if another request may follow.
     fn finish(&mut self) -> bool {
         self.waiter.finish();
         self.link.standing().finish();
@@ -239,7 +245,8 @@ impl<'a> Conn<'a> {
         keep && !self.wire.stage().is_closing()
     }
 
-    /// Answers what will not be served. The rest of the request is not read, so that the connection ends.
+    /// Refuses a request. The rest of it is not read, so that the connection ends.
+    #[inline(never)]
     fn refuse(&mut self, refused: Refused) {
         let came = self.reader.bytes();
         let exchange = self
@@ -260,7 +267,7 @@ impl<'a> Conn<'a> {
         }
     }
 
-    /// Writes the line of the access log.
+    /// Writes the exchange to the access log.
     fn log(&mut self) {
         if let Some(mut exchange) = self.exchange.take() {
             exchange.sent = std::mem::take(&mut self.sender.sent);
@@ -271,7 +278,7 @@ impl<'a> Conn<'a> {
 }
 
 impl Refused {
-    /// What clients are told while the daemon ends or is replaced.
+    /// The refusal while the daemon stops or is replaced.
     fn not_any_more() -> Self {
         Self::new(503, "the daemon is stopping").header("Retry-After", 5)
     }

@@ -1,4 +1,4 @@
-//! The way in: from the bytes of a connection to a head and a body.
+//! Reading requests: from the bytes of a connection to a head and a body.
 
 use crate::core::time::Boot;
 use crate::http::message::body::Body;
@@ -6,7 +6,7 @@ use crate::http::message::head::{self, Head};
 use crate::http::message::problem::Refused;
 use crate::http::wire::link::{Activity, Link};
 use crate::http::wire::shared::{BodyWeight, Wire};
-use crate::os::{clock, socket};
+use crate::os::{clock, socket, thread};
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,11 @@ use std::time::Duration;
 /// Bytes of requests that all connections together may hold before those with large bodies are refused.
 const MOST_WEIGHT: usize = 32 << 20;
 
-/// A body that is never too large.
+/// The largest body that is not refused for the bytes of others.
 const SMALL_BODY: usize = 64 * 1024;
 
+/// How long after a request a connection gives back the memory of its stack: many may be idle, and for long.
+const REST_AFTER: Duration = Duration::from_millis(500);
 /// How long a connection may be without a request.
 const IDLE: Duration = Duration::from_secs(60);
 /// How long a head may take, from its first byte to its last.
@@ -26,14 +28,14 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 /// Most bytes of a head.
 const MOST_HEAD: usize = 16 * 1024;
 
-/// Bytes that are read at a time: of a head, of a body, and of a body that has turned out to be large.
-const OF_HEAD: usize = 2 * 1024;
+/// Bytes that are read at a time: of a head, of a body, and of a body that is large.
+const OF_HEAD: usize = 1024;
 const OF_BODY: usize = 16 * 1024;
 const OF_LARGE_BODY: usize = 64 * 1024;
 
-/// Why there will be no answer by a handler.
+/// A reason why no handler gets the request.
 pub enum Unanswered {
-    /// The request is refused, and the connection ends with that.
+    /// The request is refused, and the connection ends after the answer.
     Refused(Refused),
     /// The connection has ended, or is idle for too long.
     Over,
@@ -45,7 +47,7 @@ impl From<Refused> for Unanswered {
     }
 }
 
-/// Why nothing more was read.
+/// The reason that follows from an error of a read.
 fn cut_short(e: io::Error) -> Unanswered {
     match e.kind() {
         io::ErrorKind::TimedOut => Refused::new(408, "the request took too long").into(),
@@ -53,18 +55,18 @@ fn cut_short(e: io::Error) -> Unanswered {
     }
 }
 
-/// The bytes that come in.
+/// Reads the requests of a connection.
 pub struct RequestReader {
     wire: Arc<Wire>,
     link: Arc<Link>,
-    /// Bytes that have come in and are not used yet.
+    /// Bytes that were read and do not belong to a request yet.
     bytes: Vec<u8>,
-    /// The time limit that the socket has.
+    /// The time limit of the socket's reads.
     limit: Duration,
 }
 
 impl RequestReader {
-    /// For this connection.
+    /// A reader for this connection.
     pub fn new(wire: Arc<Wire>, link: Arc<Link>) -> Self {
         Self {
             wire,
@@ -74,22 +76,29 @@ impl RequestReader {
         }
     }
 
-    /// The bytes that have come in and are not used yet.
+    /// The bytes that were read and do not belong to a request yet.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
     /// Waits for a request and reads its head.
     pub fn head(&mut self) -> Result<Head, Unanswered> {
-        // A connection may be idle for long, and there may be many.
+        // Many connections may be idle, and for long.
         if self.bytes.is_empty() && self.bytes.capacity() > OF_HEAD {
             self.bytes = Vec::new();
         }
         self.link.standing().enter(Activity::Idle);
-        let idle_until = clock::now().boot.after(IDLE);
+        let now = clock::now().boot;
+        let (rest_at, idle_until) = (now.after(REST_AFTER), now.after(IDLE));
+        let mut until = rest_at;
         while self.is_at_empty_line() {
-            match self.first(idle_until) {
-                Err(e) if e.kind() == io::ErrorKind::TimedOut && self.bytes.is_empty() => {
+            let is_empty = self.bytes.is_empty();
+            match self.first(until) {
+                Err(e) if e.kind() == io::ErrorKind::TimedOut && until == rest_at => {
+                    until = idle_until;
+                    thread::release_stack();
+                }
+                Err(e) if e.kind() == io::ErrorKind::TimedOut && is_empty => {
                     return Err(Unanswered::Over);
                 }
                 read => read.map_err(cut_short)?,
@@ -112,10 +121,9 @@ impl RequestReader {
         }
     }
 
-    /// Takes empty lines off the front. True if there is no byte of a head yet.
+    /// Removes empty lines from the front. True if no byte of a head has come.
     ///
-    /// An empty line before a request is the end of a former one's body, for some old clients (RFC 9112 section 2.2).
-    /// It may come in two parts, and buys no time.
+    /// Some old clients send an empty line behind a body (RFC 9112 section 2.2). It may come in two parts.
     fn is_at_empty_line(&mut self) -> bool {
         let empty = self.bytes.chunks(2).take_while(|pair| pair == b"\r\n");
         let end = 2 * empty.count();
@@ -123,10 +131,10 @@ impl RequestReader {
         matches!(self.bytes.as_slice(), [] | [b'\r'])
     }
 
-    /// Reads the first bytes of a request. While the wire stops, those that are there already are the last.
+    /// Reads the first bytes of a request. While the daemon stops, only those that have come already.
     fn first(&mut self, until: Boot) -> io::Result<()> {
         let stage = self.wire.stage();
-        // A connection that has just come may have its request on the way.
+        // The first request may be on its way.
         let is_last = match stage.is_closing() {
             true => !stage.serves() || self.link.standing().was_served(),
             false => !stage.serves(),
@@ -139,7 +147,7 @@ impl RequestReader {
         }
     }
 
-    /// Reads the body that the head announces, and says how much memory it takes.
+    /// Reads a body, and keeps its weight up to date.
     pub fn body(&mut self, mut body: Body, weight: &mut BodyWeight) -> Result<Vec<u8>, Unanswered> {
         let until = clock::now().boot.after(BODY_TIME);
         loop {
@@ -160,14 +168,15 @@ impl RequestReader {
         }
     }
 
-    /// Reads some more bytes. Errors: `TimedOut` when it is `until`, `UnexpectedEof` at the end.
+    /// Reads at most `room` bytes. Errors: `TimedOut` at `until`, `UnexpectedEof` at the end.
     fn more(&mut self, room: usize, until: Boot) -> io::Result<()> {
         let left = until.since(clock::now().boot);
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // In whole seconds, so that the socket is not told a new limit for each read.
-        let limit = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
+        // Rounded to half seconds, so that few reads need a new limit.
+        let halves = left.as_millis().div_ceil(500);
+        let limit = Duration::from_millis(500 * u64::try_from(halves).unwrap_or(1));
         if limit != self.limit {
             self.link.stream.set_read_timeout(Some(limit))?;
             self.limit = limit;
@@ -198,7 +207,7 @@ impl RequestReader {
         }
     }
 
-    /// Reads and forgets what the client sends, until it ends or it is `until`.
+    /// Reads and drops what the client sends, until it ends or until `until`.
     pub fn forget_all(&mut self, until: Boot) {
         self.bytes.clear();
         while self.more(OF_BODY, until).is_ok() {
