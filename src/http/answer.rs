@@ -1,4 +1,4 @@
-//! What a handler can answer: everything at once, or piece by piece.
+//! The answers of handlers: whole, or piece by piece.
 
 use super::message::response::Response;
 use super::wire::outgoing::Outgoing;
@@ -9,7 +9,7 @@ pub type BodyWriter = Box<dyn FnOnce(&mut Outgoing<'_>) -> io::Result<()>>;
 
 /// The answer to a request.
 pub enum Answer {
-    /// All of it.
+    /// A whole answer.
     Full(Response),
     /// A body that comes in pieces. `length`: its size in bytes when that is known; else it is sent in chunks.
     Stream {
@@ -28,5 +28,5 @@ impl From<Response> for Answer {
     }
 }
 
-/// What a handler has come to: an answer, or the refusal that is the answer.
+/// The result of a handler: an answer, or the refusal that is answered instead.
 pub type Handled = Result<Answer, Response>;

@@ -1,4 +1,4 @@
-//! What every handler needs: the spool, the settings as they are now, and who may come in.
+//! The state that every handler needs: the spool, the settings, and the rights of callers.
 
 use super::gate;
 use super::guesses::{GuessVerdict, Guesses};
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The door. It speaks to the spool as the command line does, and knows nothing else of the daemon.
+/// The door. It uses the spool as the command line does, and nothing else of the daemon.
 #[derive(Debug)]
 pub struct Door {
     spool: Arc<Spool>,
@@ -28,12 +28,12 @@ pub struct Door {
     options: Options,
     tokens: Mutex<Option<Arc<LiveFile<Arc<Tokens>>>>>,
     boot: String,
-    /// Our own.
+    /// The user of the daemon.
     user: u32,
     guesses: Mutex<Guesses>,
 }
 
-/// A file's value, read again when the file is another one.
+/// A value that is read from a file, and again when the file has changed.
 #[derive(Debug)]
 pub struct LiveFile<T> {
     path: PathBuf,
@@ -41,11 +41,11 @@ pub struct LiveFile<T> {
     state: Mutex<(Option<FileVersion>, T)>,
 }
 
-/// What tells one version of a file from another: device, inode, modification, size.
+/// The version of a file: device, inode, modification, size.
 type FileVersion = (u64, u64, i64, i64, u64);
 
 impl<T: Clone> LiveFile<T> {
-    /// A file that was not looked at yet; `missing` is its value while it is not there.
+    /// The value of a file that was not read yet; `missing` is its value while there is no file.
     pub fn new(path: PathBuf, missing: T) -> Self {
         Self {
             path,
@@ -54,12 +54,12 @@ impl<T: Clone> LiveFile<T> {
         }
     }
 
-    /// Where it is.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The value now. A file that cannot be read, or that `parse` refuses, is reported once, and changes nothing.
+    /// The value now. A file that cannot be read, or that `parse` refuses, is logged once, and changes nothing.
     pub fn get(&self, parse: impl Fn(&str) -> Result<T, String>) -> T {
         let stamp = std::fs::metadata(&self.path)
             .map(|m| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
@@ -69,7 +69,7 @@ impl<T: Clone> LiveFile<T> {
             let before = std::mem::replace(&mut state.0, stamp);
             match written::read(&self.path, parse) {
                 Ok(Written::Valid(value)) => state.1 = value,
-                // It is looked at again.
+                // The next call reads it again.
                 Ok(Written::Unfinished(_)) => state.0 = before,
                 Err(_) if stamp.is_none() => state.1 = self.missing.clone(),
                 Ok(Written::Invalid(why)) => {
@@ -82,14 +82,14 @@ impl<T: Clone> LiveFile<T> {
     }
 }
 
-/// Most bytes of a body: a job as JSON, with room for what base64 and escapes add.
+/// The most bytes of a body: a job as JSON, with room for base64 and escapes.
 pub fn most_body(config: &Config) -> usize {
     let job = usize::try_from(config.max_job_bytes).unwrap_or(usize::MAX);
     job.saturating_mul(2).saturating_add(64 * 1024)
 }
 
 impl Door {
-    /// The door of this spool, which is served with these options.
+    /// The door of this spool, in a daemon with these options.
     pub fn new(spool: Spool, options: Options) -> Self {
         let missing = Arc::new(options.in_force(Config::default()));
         Self {
@@ -109,7 +109,7 @@ impl Door {
         &self.spool
     }
 
-    /// What happened of late. Filled only while somebody waits for [`super::wake::Topic::Events`].
+    /// The latest changes in the spool. They are collected only while a handler waits.
     pub fn events(&self) -> &Arc<Events> {
         &self.events
     }
@@ -140,7 +140,7 @@ impl Door {
             .unwrap_or_default()
     }
 
-    /// What the daemon has counted since it started.
+    /// The daemon's counts since its start.
     pub fn tally(&self) -> &Tally {
         &self.options.tally
     }
@@ -163,15 +163,15 @@ impl Door {
         })
     }
 
-    /// This boot of the machine, which job numbers are told with.
+    /// The id of this boot of the machine, for job numbers.
     pub fn boot(&self) -> &str {
         &self.boot
     }
 
-    /// Tells the caller and the caller's rights, or why the request is refused.
+    /// Judges a request by its head: the caller with its rights, or a refusal.
     pub fn admit(&self, config: &Config, head: &Head, peer: Peer) -> Result<Caller, Refused> {
-        // Where others can come, these are nobody's without the password, which no page of another site has; and
-        // jobrunner's clients call the machine whatever they like.
+        // jobrunner's clients call the machine by any name. That is no danger where others can come: these paths need
+        // the password there, which a page of another site does not have.
         let has_password = !peer.is_local && matches!(head.path.as_str(), "/payload" | "/status");
         let judged_ip = peer.reached.filter(|_| !has_password);
         gate::check_site(head, judged_ip, &config.http)?;
@@ -191,7 +191,7 @@ impl Door {
         }
     }
 
-    /// The answer to a wrong token.
+    /// The refusal of a wrong token.
     fn refuse_guess(&self, peer: Peer) -> Refused {
         match self.count_guess(peer) {
             GuessVerdict::Told(delay) => Refused {

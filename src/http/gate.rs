@@ -1,4 +1,4 @@
-//! Who may come in: asked of every request before its body is read.
+//! The checks of every request before its body is read: host, origin and token.
 //!
 //! A browser on this machine can reach a loopback address for any page that it shows. So a request must be *for* us
 //! (Host: against DNS rebinding) and must not be *from* a page of somebody else's (Origin, Sec-Fetch-Site), whatever
@@ -43,7 +43,7 @@ pub fn check_site(
     match head.headers.get("sec-fetch-site") {
         None if head.headers.has("sec-fetch-site") => return Err(foreign()),
         None | Some("same-origin" | "none") => {}
-        // Following a link to us is no harm: GET changes nothing, and the page that has the link sees nothing.
+        // A link to the daemon may be followed: GET changes nothing, and the page with the link sees nothing.
         Some(_) if is_navigation => return Ok(()),
         Some(_) => return Err(foreign()),
     }
@@ -104,17 +104,17 @@ fn without_port(host: &str) -> Option<&str> {
     (is_port && !name.is_empty()).then_some(name)
 }
 
-/// What a client shows to be let in.
+/// The token that a client shows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shown {
-    /// The name that the token must have, if the client says one.
+    /// The name that the token must have, if the client gives one.
     pub name: Option<String>,
     /// The token.
     pub token: String,
 }
 
-/// What there is in `Authorization: Bearer TOKEN`, or in `Basic` with name and token, which is all that clients of qmd
-/// can be told. `None` if there is not exactly one such field.
+/// Reads `Authorization: Bearer TOKEN`, or `Basic` with name and token, since clients of qmd can send nothing else.
+/// `None` unless there is exactly one such field.
 pub fn shown_token(head: &Head) -> Option<Shown> {
     let mut shown = head.headers.all("authorization");
     let (scheme, token) = std::str::from_utf8(shown.next()?).ok()?.split_once(' ')?;
@@ -139,7 +139,7 @@ pub fn shown_token(head: &Head) -> Option<Shown> {
     }
 }
 
-/// How a request has come, which says what it may do without a token.
+/// The way of a request, which decides its rights without a token.
 pub fn way(head: &Head, peer: Peer, config: &HttpConfig) -> Way {
     let named = head.headers.all("host").map(std::str::from_utf8);
     let named = named.chain(head.authority.as_deref().map(Ok));
@@ -176,7 +176,7 @@ fn site_of(host: &str, local_ip: Option<IpAddr>, config: &HttpConfig) -> Site {
     }
 }
 
-/// A caller with what this request may make of the rights.
+/// A caller with those of its rights that this request may use.
 pub fn with_rights(head: &Head, name: Option<String>, granted: Rights) -> Caller {
     let rights = match head.method.is_safe() {
         true => granted.only_read(),

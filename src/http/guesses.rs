@@ -1,7 +1,8 @@
-//! Wrong tokens and passwords, counted by address: after some, answers come late, and then there are none for a while.
+//! Wrong tokens and passwords, counted by address. After some, answers are delayed; after more, the address is shut out
+//! for a while.
 //!
-//! A right token is let in all the same, since nobody finds one by guessing. A password may be a word: it is not even
-//! looked at while its sender's address is shut out.
+//! A right token is accepted all the same, since nobody finds one by guessing. A password may be a word: it is not even
+//! compared while its sender's address is shut out.
 
 use super::wire::peer::Peer;
 use crate::core::time::Boot;
@@ -9,24 +10,24 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// So many wrong guesses are mistakes, and answered at once.
+/// The number of wrong guesses that are answered at once, as mistakes.
 const FREE: u32 = 3;
-/// With so many, an address is shut out.
+/// The number of wrong guesses that shuts an address out.
 const MOST: u32 = 10;
-/// For how long.
+/// How long an address is shut out.
 const SHUT_OUT: Duration = Duration::from_secs(60);
-/// An address without wrong guesses for so long begins anew.
+/// After this time without a wrong guess an address begins anew.
 const FORGOTTEN: Duration = Duration::from_secs(600);
-/// The delay of the first late answer; each further one comes after twice as long, up to the longest.
+/// The delay of the first delayed answer; each next one is twice as long, up to the longest.
 const SHORTEST_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// So many addresses are remembered. Of more, the one that has been quiet for longest is forgotten.
+/// The number of addresses that are remembered. Beyond it, the one with the oldest guess is forgotten.
 const ADDRESSES: usize = 4096;
 
-/// Whose guesses are counted together.
+/// A source of guesses that are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Source {
-    /// This machine: nobody here shuts the others out.
+    /// This machine: none of its users shuts out the others.
     Here,
     /// An IPv4 address, or the network of an IPv6 address, which is one customer's (/64).
     There(IpAddr),
@@ -57,9 +58,9 @@ struct Wrong {
 /// How a wrong guess is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GuessVerdict {
-    /// That it was wrong, after so long.
+    /// The guess is answered as wrong after this delay.
     Told(Duration),
-    /// That there were too many, and how long nothing else will be said.
+    /// The address is shut out for this time.
     ShutOut(Duration),
 }
 
@@ -68,7 +69,7 @@ pub enum GuessVerdict {
 pub struct Guesses(HashMap<Source, Wrong>);
 
 impl Guesses {
-    /// How long this peer is shut out for yet.
+    /// For how much longer this peer is shut out.
     pub fn shut_out(&self, peer: Peer, now: Boot) -> Option<Duration> {
         let wrong = self.0.get(&Source::of(peer))?;
         let left = wrong.shut_out_until.since(now);
@@ -154,7 +155,7 @@ mod tests {
             assert_eq!(verdict, GuessVerdict::ShutOut(Duration::from_secs(left)));
         }
         assert_eq!(guesses.shut_out(peer("192.0.2.1"), at(65)), None);
-        // One more is enough for the next while, unless all was quiet for long.
+        // One more wrong guess shuts the address out again, unless it was quiet for long.
         let again = guesses.count(peer("192.0.2.1"), at(65));
         assert_eq!(again, GuessVerdict::ShutOut(SHUT_OUT));
         let later = guesses.count(peer("192.0.2.1"), at(665));

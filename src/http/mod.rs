@@ -1,14 +1,14 @@
-//! The HTTP door: the same state as the directory, for those who are elsewhere.
+//! The HTTP API: the state of the spool for clients that cannot reach its directory.
 //!
-//! It speaks to the spool as the command line does, and needs nothing else of the daemon. It is open only while the
-//! daemon serves, and only if asked for (`pirn serve --http`).
+//! It uses the spool as the command line does, and needs nothing else of the daemon. It is there while the daemon runs
+//! with `pirn serve --http`.
 //!
-//! # For those who write handlers
+//! # Writing handlers
 //!
 //! A [`Handler`] is asked for an [`Answer`] to each complete [`Request`]; `None` means that the path is not its own,
-//! and the next one is asked. It runs on the thread of its connection, and may use the disk. A few requests are answered
-//! at a time: whatever takes long is waited for with [`Request::waiter`], which lets others go on meanwhile. It must
-//! not panic.
+//! and the next one is asked. It runs on the thread of its connection, and may use the disk. A few requests are
+//! answered at a time: a handler that waits for a change uses [`Request::waiter`], which lets others go on meanwhile.
+//! It must not panic.
 //!
 //! ```ignore
 //! struct Ping;
@@ -23,13 +23,13 @@
 //! }
 //! ```
 //! - GET and HEAD are answered alike; the wire leaves the body of an answer to HEAD out.
-//! - Ask `request.caller.may(Right::Push)` and the like for everything: the wire has checked host, origin and token,
-//!   but not what the request does. Requests with safe methods never have more than `Right::Read`.
+//! - Check rights with `request.caller.may(Right::Push)` and the like: until then only host, origin and token were
+//!   checked. Requests with safe methods never have more than `Right::Read`.
 //! - [`Request::segments`] takes a path apart; only [`crate::core::id::JobId`] makes a file name of a part.
 //! - [`wait_for_end`] waits until a job has ended; [`Door::submit`] accepts one.
 //! - An answer that is large or endless is an [`Answer::Stream`], a loop over [`Outgoing::write`] and
 //!   [`Outgoing::wait`].
-//! - Nothing of a job's `env` may go out: use [`shown`].
+//! - No answer shows a job's `env`: use [`shown`].
 
 pub mod answer;
 pub mod dialect;
@@ -72,7 +72,7 @@ use crate::spool::Found;
 use problem::Refused;
 use std::sync::Arc;
 
-/// Refuses callers without this right, in the form of one's own protocol: `say` makes an answer of status and text.
+/// Refuses callers without this right. `say` makes an answer of status and text in the form of the handler's protocol.
 fn require(
     request: &Request,
     right: Right,
@@ -89,7 +89,7 @@ fn require(
     })
 }
 
-/// Answers a method that is not among those `allowed` at a path: with what is allowed to OPTIONS, else with `refused`.
+/// Answers a method that a path does not have: OPTIONS with those `allowed`, other methods with `refused`.
 fn wrong_method(
     method: &Method,
     allowed: &'static str,
@@ -102,14 +102,14 @@ fn wrong_method(
     .header("Allow", allowed)
 }
 
-/// Something that answers requests.
+/// Answers the requests for some paths.
 pub trait Handler: Send + Sync {
     /// The answer; `None` if the path is not one of this handler's.
     fn answer(&self, request: &Request, door: &Arc<Door>) -> Option<Answer>;
 
-    /// How clients of this handler are told that a request was refused before the handler could be asked. Of the
-    /// request only method, path and query are known. `None`: its path is not one of this handler's, or a problem is
-    /// what its clients expect.
+    /// The answer to a request that was refused before it came to the handler, in the form that its clients know. The
+    /// request has only method, path and query. `None`: the path is not one of this handler's, or its clients expect a
+    /// problem.
     fn refusal(&self, _request: &Request, _status: u16, _why: &str) -> Option<Response> {
         None
     }
@@ -127,7 +127,7 @@ impl Router {
         self
     }
 
-    /// Adds a handler that is asked while the config has this dialect.
+    /// Adds a handler that is asked while the settings have this dialect.
     #[must_use]
     pub fn with_dialect(mut self, dialect: Dialect, handler: impl Handler + 'static) -> Self {
         self.0.push((Some(dialect), Box::new(handler)));
@@ -141,7 +141,8 @@ impl Router {
             .unwrap_or_else(|| problem::new(404, "there is nothing at this path").into())
     }
 
-    /// What a client is told that is refused before any handler is asked; `request` is what is known of its request.
+    /// The answer to a request that is refused before a handler is asked. `request`: its first line, if it could be
+    /// read.
     pub fn refuse(&self, refused: Refused, request: Option<&Request>, door: &Door) -> Response {
         let config = door.config();
         let (status, why) = (refused.status, refused.why);
@@ -164,14 +165,14 @@ impl Router {
     }
 }
 
-/// A job as clients see it: its record with its state, without what may hold secrets.
+/// A job as clients see it: its record with its state, without fields that may hold secrets.
 pub fn shown(found: &Found) -> String {
     let mut record = found.record.clone();
     record.hide_secrets();
     record.to_json_in(found.at.state())
 }
 
-/// A job as this request may see it: without `read` its id and its state, which steering it needs.
+/// A job as this request may see it: without `read` only its id and its state.
 pub fn shown_to(request: &Request, found: &Found) -> String {
     match request.caller.may(Right::Read) {
         true => shown(found),

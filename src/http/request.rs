@@ -11,7 +11,7 @@ use std::rc::Rc;
 /// A request with all of its body.
 #[derive(Debug)]
 pub struct Request {
-    /// What is asked for.
+    /// The method.
     pub method: Method,
     /// The path as it was sent, without the query: `/v1/jobs/a%20b`.
     pub raw_path: String,
@@ -25,11 +25,11 @@ pub struct Request {
     pub headers: Headers,
     /// The body; empty if there is none.
     pub body: Vec<u8>,
-    /// Who is at the other end.
+    /// The other end of the connection.
     pub peer: Peer,
-    /// Who asks, and what they may do.
+    /// The caller with its rights.
     pub caller: Caller,
-    /// How the handler waits, if it has to.
+    /// Waits for the handler.
     pub waiter: Rc<Waiter>,
 }
 

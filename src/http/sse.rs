@@ -4,7 +4,7 @@ use super::Response;
 use std::fmt::Display;
 use std::time::Duration;
 
-/// How long a stream may be silent: a comment shows both ends that the other one is there.
+/// The longest silence of a stream: then a comment shows both ends that the other one is there.
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The head of a stream.

@@ -1,4 +1,4 @@
-//! Accepting a job from a client: what the caller may ask for, and whether there is room for it.
+//! Accepting a job from a client: the checks of the caller's rights, and of the room for the job.
 
 use super::message::response::Response;
 use super::problem::status_of;
@@ -13,25 +13,25 @@ use crate::spool::{NewId, NotAdmitted, Submit, SubmitError};
 use std::fmt;
 use std::io;
 
-/// Why a job was not accepted.
+/// The reason why a job is not accepted.
 #[derive(Debug)]
 pub enum JobRefusal {
     /// The caller may not ask for this.
     Forbidden(Caller, String),
     /// The id is taken.
     Taken(JobId),
-    /// It is no job that could run.
+    /// The record is no job that could run.
     Invalid(String),
-    /// It is too large.
+    /// The record is too large.
     TooLarge(String),
-    /// Not just now.
+    /// No jobs are accepted now.
     NotNow(NotAdmitted),
     /// The spool could not be written.
     Io(io::Error),
 }
 
 impl JobRefusal {
-    /// The status that says so.
+    /// The status of the answer.
     pub fn status(&self) -> u16 {
         match self {
             Self::Forbidden(caller, _) => caller.refusal(),
@@ -44,7 +44,7 @@ impl JobRefusal {
         }
     }
 
-    /// As RFC 9457 has it.
+    /// The answer as RFC 9457 has it.
     pub fn problem(&self) -> Response {
         let response = problem::new(self.status(), self);
         match response.status {
@@ -81,8 +81,8 @@ impl From<SubmitError> for JobRefusal {
 }
 
 impl Door {
-    /// Accepts a job into the queue that its record names. When this returns, the job survives a power cut. What pirn
-    /// itself writes into records is taken out before.
+    /// Accepts a job into the queue that its record names. When this returns, the job survives a power cut. Fields that
+    /// only pirn writes are removed before.
     pub fn submit(&self, caller: &Caller, record: Record, id: NewId) -> Result<JobId, JobRefusal> {
         may_ask_for(caller, &record)?;
         let config = self.config();
@@ -98,7 +98,7 @@ impl Door {
         Ok(self.spool().submit(submit, self.boot())?)
     }
 
-    /// The record as it is to be written, but for its id. `made`: when it came.
+    /// The record to write, without its id. `made`: when it came.
     pub(super) fn judge(
         &self,
         caller: &Caller,
@@ -132,8 +132,9 @@ impl Door {
     }
 }
 
-/// `push` starts what is in `scripts/`, as it is there, and calls what the operator allows; whoever chooses the
-/// program's surroundings chooses the program, and whoever has a call signed speaks for the operator.
+/// Checks the rights that a record needs. `push` starts the files in `scripts/` as they are, and calls the addresses
+/// that the operator allows. A caller that chooses a program's surroundings chooses the program, and a caller that has
+/// a call signed speaks for the operator: both need `run`.
 fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
     // Every field is named, so that a new one has to be judged here.
     let Record {
@@ -144,7 +145,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         nice,
         limits,
         on_finish,
-        // What it is given, when it runs and what becomes of it.
+        // Input, time and result of the job.
         name: _,
         comment: _,
         queue: _,
@@ -168,9 +169,9 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         max_log: _,
         tags: _,
         callback_url: _,
-        // Nothing of ours reads them.
+        // No part of pirn reads them.
         extra: _,
-        // Taken out before it is accepted.
+        // Removed before the job is accepted.
         id: _,
         created_at: _,
         started_at: _,
@@ -194,7 +195,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         proc: _,
     } = record;
     let needed = match work {
-        // Where a call may go is the operator's word, which is asked when it is made.
+        // The operator's settings say where a call may go; they are checked when it is made.
         Work::Script { .. } | Work::Url(_) => ("starting a job", Right::Push),
         Work::Text(_) | Work::Argv(_) => ("a command", Right::Run),
     };

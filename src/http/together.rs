@@ -1,4 +1,4 @@
-//! Accepting jobs that came in one request: each by itself, and all with the same few syncs.
+//! Accepting the jobs of one request: each is accepted or refused by itself, and they share their syncs.
 
 use super::{Caller, Door, JobRefusal};
 use crate::core::id::JobId;
@@ -7,15 +7,15 @@ use crate::os::clock;
 use crate::spool::{JobText, NewId, Submit, SubmitError};
 use std::rc::Rc;
 
-/// Most that are accepted at a time. How much room there is, is asked again before each time.
+/// The most jobs that are accepted at a time. The room is checked again before each time.
 const WINDOW: usize = 1024;
 
-/// What came of a job. Many may have been refused for one reason.
+/// The id of an accepted job, or the refusal, which many jobs may share.
 type Submitted = Result<JobId, Rc<JobRefusal>>;
 
 impl Door {
-    /// Does for each of these jobs what [`Self::submit`] does for one. They get the next numbers in their order, and
-    /// one that is refused is no reason to refuse those behind it.
+    /// Accepts each of these jobs as [`Self::submit`] does. They get the next numbers in their order; when one is
+    /// refused, those behind it are still accepted.
     pub fn submit_each(&self, caller: &Caller, records: Vec<Record>) -> Vec<Submitted> {
         let config = self.config();
         // Jobs of the same age run in the order of their numbers, whatever is done to the clock meanwhile.
@@ -23,7 +23,7 @@ impl Door {
         let mut outcomes: Vec<Option<Submitted>> = records.iter().map(|_| None).collect();
         let mut waiting = Vec::new();
         for (n, record) in records.into_iter().enumerate() {
-            // What it is to come after may be one of those that wait here.
+            // The job may come after one that is not accepted yet.
             let has_parents = !record.after.is_empty() || !record.after_any.is_empty();
             if has_parents || waiting.len() >= WINDOW {
                 self.accept(std::mem::take(&mut waiting), &mut outcomes);
@@ -55,7 +55,7 @@ impl Door {
                 }
                 Err(why) => Some(JobRefusal::NotNow(why)),
             };
-            // The others would meet the same.
+            // The same would be said of the others.
             if let Some(refusal) = refusal.map(Rc::new) {
                 for (n, _) in jobs.drain(..) {
                     outcomes[n] = Some(Err(Rc::clone(&refusal)));
@@ -64,7 +64,7 @@ impl Door {
         }
     }
 
-    /// Accepts jobs and takes them from the list. Gives what stands in the way of all that are left in it.
+    /// Accepts jobs and removes them from the list. Gives the reason why all that are left in it are refused.
     fn accept_now(
         &self,
         jobs: &mut Vec<(usize, Record)>,
@@ -82,7 +82,7 @@ impl Door {
         if concerns_all(&e) {
             return Some(e.into());
         }
-        // Now one by one: a batch ends with the first that fails.
+        // A batch ends with the first job that fails; the others are tried one by one.
         for (n, mut record) in std::mem::take(jobs) {
             let queue = record.queue.clone().unwrap_or_default();
             let submit = Submit {
@@ -97,12 +97,12 @@ impl Door {
     }
 }
 
-/// True for what is wrong with the spool, and not with one job.
+/// True for an error of the spool, which concerns all jobs.
 fn concerns_all(e: &SubmitError) -> bool {
     matches!(e, SubmitError::Io(e) if super::problem::status_of(e) != 409)
 }
 
-/// What is written of a job under this number.
+/// The text and the queue of a job under this id.
 fn draft(record: &Record, id: &JobId) -> JobText {
     let mut record = record.clone();
     record.id = Some(id.clone());

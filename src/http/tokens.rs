@@ -1,5 +1,5 @@
-//! The file of tokens: one `NAME RIGHTS HASH` a line. The tokens themselves are nowhere: what is kept is their SHA-256,
-//! which is enough for 256 random bits.
+//! The file of tokens: one `NAME RIGHTS HASH` a line. The tokens themselves are not kept, only their SHA-256, which is
+//! enough for 256 random bits.
 
 use crate::core::config::rights::Rights;
 use crate::os::random;
@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use subtle::ConstantTimeEq;
 
-/// One line.
+/// One line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Token {
     name: String,
@@ -21,7 +21,7 @@ struct Token {
     hash: [u8; 32],
 }
 
-/// All of them.
+/// All lines of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tokens(Vec<Token>);
 
@@ -42,12 +42,12 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
-    /// True if there is none.
+    /// True if there is no token.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whose token this is, and what it allows. Takes as long for any text.
+    /// The name and the rights of a token. The time that this takes says nothing about the text.
     pub fn find(&self, shown: &str) -> Option<(String, Rights)> {
         let hash: [u8; 32] = Sha256::digest(shown.as_bytes()).into();
         let mut found = None;
@@ -93,8 +93,8 @@ pub fn digest(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
 }
 
-/// Makes a token and adds its line to the file, which is made with mode 0600 if it is not there. Gives the token: it
-/// is nowhere else. Errors: the name is taken or malformed, the file has a mistake in it.
+/// Makes a token and adds its line to the file, which is made with mode 0600 if it is not there. Gives the token,
+/// which is kept nowhere. Errors: the name is taken or malformed, the file has a mistake in it.
 pub fn make(path: &Path, name: &str, rights: Rights) -> Result<String, String> {
     let at = |e: io::Error| format!("{}: {e}", path.display());
     let is_plain = |c: char| c.is_ascii_graphic() && c != '#';

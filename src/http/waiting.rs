@@ -6,20 +6,20 @@ use crate::core::time::Boot;
 use crate::spool::{Found, Where};
 use std::io;
 
-/// How a [`wait_for_end`] ended.
+/// The result of [`wait_for_end`].
 #[derive(Debug)]
 pub enum Ended {
     /// The job is over; its record carries its end.
     Over(Box<Found>),
-    /// It is not over, and time is up.
+    /// The job is not over, and the wait had to end.
     Late(Box<Found>),
-    /// There is no such job, or not any more.
+    /// There is no such job.
     Gone,
     /// The spool could not be read, or the client is gone.
     Failed(io::Error),
 }
 
-/// Waits until a job is over, or until it is `until`, the client is gone or the daemon ends.
+/// Waits until a job is over, or until `until`, the client is gone or the daemon ends.
 pub fn wait_for_end(request: &Request, door: &Door, id: &JobId, until: Option<Boot>) -> Ended {
     let on = [Topic::Job(id.clone())];
     let mut may_wait = true;
@@ -35,10 +35,10 @@ pub fn wait_for_end(request: &Request, door: &Door, id: &JobId, until: Option<Bo
     }
 }
 
-/// The end of a job. `None` while it is not over, if its caller may wait for that.
+/// The end of a job. `None` while it is not over, if `may_wait`.
 pub fn look_for_end(door: &Door, id: &JobId, may_wait: bool) -> Option<Ended> {
     match door.spool().find(id) {
-        // Its record may be large, and those who wait for it many: it is read when it is told.
+        // The record may be large, and many may wait for it: it is read when it is needed.
         Ok(Some(Where::Pending(_) | Where::Held | Where::Active)) if may_wait => return None,
         Ok(_) => {}
         Err(e) => return Some(Ended::Failed(e)),

@@ -1,4 +1,4 @@
-//! What Go's encoding/json reads, for clients of servers written in Go.
+//! JSON as Go's encoding/json reads it, for clients of servers written in Go.
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
@@ -17,8 +17,8 @@ pub struct GoFields(Vec<(String, Box<RawValue>)>);
 pub struct GoPairs<V>(pub Vec<(String, V)>);
 
 impl GoFields {
-    /// Reads the first value of a body; what follows it does not matter, and `null` is an object without fields.
-    /// What is not UTF-8 is replaced. Errors are sentences; for a body with nothing in it `EOF`.
+    /// Reads the first value of a body and ignores the rest. `null` is an object without fields.
+    /// Bytes that are not UTF-8 are replaced. Errors are sentences; for an empty body `EOF`.
     pub fn first(body: &[u8]) -> Result<Self, String> {
         let text = String::from_utf8_lossy(body);
         let mut values = serde_json::Deserializer::from_str(&text).into_iter::<&RawValue>();
@@ -88,7 +88,7 @@ impl GoFields {
     }
 }
 
-/// Padded, and not strict about the bits that the last character has too many.
+/// Base64 with padding; surplus bits of the last character are ignored.
 pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),

@@ -25,7 +25,7 @@ const VERSION: &str = "1.1.0";
 /// The handler.
 pub struct Hq;
 
-/// An error: its status, and what hq says.
+/// An error: its status and hq's text.
 #[derive(Debug)]
 struct Fail(u16, String);
 
@@ -134,7 +134,7 @@ fn response(request: &Request, outcome: HqResult) -> Response {
     }
 }
 
-/// What is said of an error.
+/// The JSON text of an error.
 fn error_text(status: u16, error: &str) -> String {
     format!("{{\"status\":{status},\"error\":{}}}", json!(error))
 }

@@ -1,5 +1,5 @@
-//! The languages of other job servers, so that their clients keep working. Each is one handler over the same spool;
-//! where it differs from its original, and why, is said in pirn(1).
+//! Dialects: the APIs of other job servers, so that their clients keep working. Each is one handler over the same
+//! spool. pirn(1) says where it differs from its original, and why.
 
 pub mod go;
 #[cfg(feature = "url")]

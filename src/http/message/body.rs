@@ -6,10 +6,10 @@ use super::problem::Refused;
 /// Longest line that begins a chunk, extensions included, in bytes.
 const MAX_CHUNK_LINE: usize = 256;
 
-/// Most bytes of fields behind the last chunk; they are read and forgotten.
+/// The most bytes of fields behind the last chunk, which are read and dropped.
 const MAX_TRAILER: usize = 4 * 1024;
 
-/// A body on its way.
+/// A body that is being read.
 #[derive(Debug)]
 pub struct Body {
     bytes: Vec<u8>,
@@ -19,17 +19,17 @@ pub struct Body {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BodyState {
-    /// So many bytes follow, and that is all.
+    /// This many bytes follow, and then the end.
     Length(usize),
     /// The line with the size of a chunk.
     Size,
-    /// So many bytes of a chunk follow.
+    /// This many bytes of a chunk follow.
     Chunk(usize),
     /// The line end behind a chunk.
     ChunkEnd,
-    /// The fields behind the last chunk; so many bytes of them were read.
+    /// The fields behind the last chunk, of which this many bytes were read.
     Trailer(usize),
-    /// That was all.
+    /// The body is complete.
     Done,
 }
 
@@ -42,7 +42,7 @@ fn bad(why: &str) -> Refused {
 }
 
 impl Body {
-    /// A body of at most `most` bytes. Errors: it says that it is larger.
+    /// A body of at most `most` bytes. Errors: the head says that it is larger.
     pub fn new(framing: Framing, most: usize) -> Result<Self, Refused> {
         let state = match framing {
             Framing::Length(0) => BodyState::Done,
@@ -59,17 +59,17 @@ impl Body {
         })
     }
 
-    /// True once all of it is there.
+    /// True once the body is complete.
     pub fn is_done(&self) -> bool {
         self.state == BodyState::Done
     }
 
-    /// Bytes of it that are there.
+    /// Bytes of the body that were read.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// True if none is there yet.
+    /// True if no byte was read yet.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -79,7 +79,7 @@ impl Body {
         self.bytes
     }
 
-    /// Takes what belongs to the body off the front of `input`; what follows stays for the next request.
+    /// Moves the bytes of the body from the front of `input`; bytes of the next request stay there.
     pub fn feed(&mut self, input: &mut Vec<u8>) -> Result<(), Refused> {
         let mut used = 0;
         while let Some(n) = self.step(&input[used..])? {
@@ -89,7 +89,7 @@ impl Body {
         Ok(())
     }
 
-    /// One step: how many bytes it took, or `None` when it needs more of them, or none any more.
+    /// One step. Gives how many bytes it has used; `None` when it needs more, or the body is complete.
     fn step(&mut self, input: &[u8]) -> Result<Option<usize>, Refused> {
         let (state, used) = match self.state {
             BodyState::Done => return Ok(None),
@@ -142,7 +142,7 @@ impl Body {
     }
 }
 
-/// The line that `input` begins with, without its end; `None` if that is not there yet.
+/// The first line of `input` without its end; `None` if that has not come yet.
 fn line(input: &[u8], most: usize) -> Result<Option<&[u8]>, Refused> {
     match input.iter().position(|byte| *byte == b'\n') {
         Some(at) if at <= most => match input[..at].strip_suffix(b"\r") {
@@ -163,7 +163,7 @@ fn is_control(byte: &u8) -> bool {
     byte.is_ascii_control() && *byte != b'\t'
 }
 
-/// True for `Name: value`. Nothing is made of it; but what is none, somebody in between may take for a request.
+/// True for `Name: value`. The field is not used; but a proxy could take another line for a request.
 fn is_field(line: &[u8]) -> bool {
     let name = line.split(|byte| *byte == b':').next().unwrap_or(line);
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);

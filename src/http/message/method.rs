@@ -2,22 +2,22 @@
 
 use std::fmt;
 
-/// What is asked for.
+/// The method of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Method {
     /// Show.
     Get,
     /// As GET, without the body. Handlers answer it as they answer GET; the wire leaves the body out.
     Head,
-    /// Do.
+    /// Act.
     Post,
-    /// Put there.
+    /// Create or replace.
     Put,
     /// Change.
     Patch,
     /// Remove.
     Delete,
-    /// Which methods are there?
+    /// Ask for the methods of a path.
     Options,
     /// Anything else.
     Other(Box<str>),

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 
-/// A problem with this status. `detail` says what was wrong and what to do, in a sentence without a full stop.
+/// A problem with this status. `detail` gives the reason, and what to do, in a sentence without a full stop.
 pub fn new(status: u16, detail: impl Display) -> Response {
     let body = json!({
         "type": "about:blank", "title": reason(status), "status": status, "detail": detail.to_string(),
@@ -20,7 +20,7 @@ pub fn new(status: u16, detail: impl Display) -> Response {
 pub struct Refused {
     /// 400 to 505.
     pub status: u16,
-    /// What was wrong and what to do, in a sentence without a full stop.
+    /// The reason, and what to do, in a sentence without a full stop.
     pub why: String,
     /// Fields of the answer that do not depend on its form.
     pub headers: Vec<(&'static str, String)>,
@@ -29,7 +29,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// One without fields.
+    /// A refusal without fields.
     pub fn new(status: u16, why: impl Display) -> Self {
         Self {
             status,
@@ -47,7 +47,7 @@ impl Refused {
     }
 }
 
-/// The status for what the system refused.
+/// The status for an error of the system.
 pub fn status_of(e: &io::Error) -> u16 {
     match e.raw_os_error() {
         // A queue's directory and a job's file want the same name in `pending/`.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Status, header and, unless it comes in pieces, body.
+/// Status, header and, unless that comes in pieces, body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// 200 to 599.
@@ -12,12 +12,12 @@ pub struct Response {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// How long it is kept back.
+    /// How long it is held back.
     pub delay: Duration,
 }
 
 impl Response {
-    /// One without fields and body.
+    /// A response without fields and body.
     pub fn new(status: u16) -> Self {
         Self {
             status,
@@ -27,7 +27,7 @@ impl Response {
         }
     }
 
-    /// One with a body of this type.
+    /// A response with a body of this type.
     pub fn with(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         Self {
             status,
@@ -47,14 +47,14 @@ impl Response {
         Self::with(status, "application/json", body)
     }
 
-    /// Keeps it back for so long.
+    /// Holds it back for this time.
     #[must_use]
     pub fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
     }
 
-    /// Adds a field. What it holds of control characters is left out: no value can begin another field.
+    /// Adds a field. Control characters are left out, so that no value begins another field.
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl fmt::Display) -> Self {
         let value = value.to_string().replace(char::is_control, "");

@@ -6,30 +6,30 @@ use super::response::{Response, reason};
 use crate::core::time::Wall;
 use std::fmt::Write;
 
-/// What is known of an answer's body when its head is written.
+/// How the body of an answer is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
-    /// So many bytes.
+    /// By its length in bytes.
     Length(u64),
     /// In chunks.
     Chunks,
-    /// Until the connection is closed: for HTTP/1.0.
+    /// By the end of the connection: for HTTP/1.0.
     UntilClose,
 }
 
-/// What of the request matters for how its answer is written.
+/// The form of an answer, as its request wants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReplyForm {
-    /// To HEAD: no body.
+    /// No body is sent: the request was HEAD.
     pub head_only: bool,
-    /// To HTTP/1.0.
+    /// The client knows HTTP/1.0.
     pub is_old: bool,
-    /// The connection is used further.
+    /// The connection stays open.
     pub keep: bool,
 }
 
 impl ReplyForm {
-    /// How to answer this request.
+    /// The form of the answer to this request.
     pub fn of(head: &Head) -> Self {
         Self {
             head_only: head.method == Method::Head,
@@ -38,7 +38,7 @@ impl ReplyForm {
         }
     }
 
-    /// How to answer what was no request.
+    /// The form of the answer to input that is no request.
     pub const REFUSAL: Self = Self {
         head_only: false,
         is_old: false,
@@ -92,10 +92,10 @@ pub fn chunk(out: &mut Vec<u8>, piece: &[u8]) {
     }
 }
 
-/// What ends a body in chunks.
+/// The end of a body in chunks.
 pub const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// What a client that expects it waits for before it sends its body.
+/// The answer for which a client may wait before it sends its body.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 #[cfg(test)]

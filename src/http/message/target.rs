@@ -1,4 +1,4 @@
-//! The target of a request: what stands between its method and its version.
+//! The target of a request: the text between its method and its version.
 
 use super::method::Method;
 use super::percent::decode;
@@ -9,9 +9,9 @@ pub const MAX_TARGET: usize = 8 * 1024;
 
 /// The parts of a target.
 pub struct RequestTarget {
-    /// Before the `?`.
+    /// The part before the `?`.
     pub path: String,
-    /// Behind it.
+    /// The part behind it.
     pub query: String,
     /// The host of the absolute form.
     pub authority: Option<String>,
@@ -47,7 +47,7 @@ pub fn read(method: &Method, text: &str) -> Result<RequestTarget, Refused> {
     })
 }
 
-/// The path as people write it.
+/// The path, decoded.
 pub fn decoded(path: &str) -> Result<String, Refused> {
     let text =
         decode(path, false).ok_or_else(|| Refused::new(400, "the path is not UTF-8 in %xx"))?;

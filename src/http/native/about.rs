@@ -1,4 +1,4 @@
-//! What a client needs to know to offer what will be granted: `GET /v1/whoami` and `GET /v1/scripts`.
+//! The rights of the caller, and the scripts: `GET /v1/whoami` and `GET /v1/scripts`.
 
 use super::{failed, require};
 use crate::core::id::JobId;
@@ -7,7 +7,7 @@ use crate::spool::Place;
 use serde_json::json;
 use std::sync::Arc;
 
-/// Who asks, and what they may do with requests of any method. Needs no right: it tells callers about themselves.
+/// Shows the caller's name and rights. Needs no right.
 pub fn whoami(request: &Request) -> Handled {
     let caller = &request.caller;
     let rights = Right::ALL.into_iter().filter(|r| caller.granted.has(*r));

@@ -22,7 +22,7 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Handled {
         let what = format!("{} lines; {MOST} are the most at a time", lines.len());
         return Err(problem::new(413, what));
     }
-    // One line's mistake does not undo the others: each has an answer of its own.
+    // Each line has an answer of its own; a mistake in one does not touch the others.
     let (mut records, mut mistakes) = (Vec::new(), Vec::new());
     for line in lines {
         mistakes.push(

@@ -13,7 +13,7 @@ use crate::spool::{Found, NewId};
 use std::io;
 use std::sync::Arc;
 
-/// How the answer is to be: when, that it was asked for with `Prefer`, and how much of the job it shows.
+/// The answer to a push: until when it waits, the span that `Prefer` asked for, and how much of the job it shows.
 struct CreatedReply {
     until: Option<Boot>,
     preferred: Option<u64>,
@@ -33,7 +33,7 @@ impl CreatedReply {
         })
     }
 
-    /// For a job that others may have sent: all of it needs `read`.
+    /// The answer about a job that another caller may have sent: without `read` it shows the id and the state.
     fn of_others(mut self, request: &Request) -> Self {
         if !request.caller.may(Right::Read) {
             self.show = brief;
@@ -41,8 +41,8 @@ impl CreatedReply {
         self
     }
 
-    /// For a job that an earlier push with the same key has sent. The key is its caller's, but those without a token
-    /// have theirs in common.
+    /// The answer about a job that an earlier push with the same key has sent. A key belongs to its caller, but all
+    /// callers without a token share theirs.
     fn of_key(self, request: &Request) -> Self {
         match request.caller.name {
             Some(_) => self,
@@ -94,15 +94,15 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     }
 }
 
-/// The same job again, beside the one that is there. It needs the rights that pushing it needs, since it may run while
-/// that one does; but its environment, which no client sees, goes with it.
+/// Accepts the same job again, beside the one that is there. That needs the rights of a push, since both may run at a
+/// time. The environment, which no client sees, is copied too.
 pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Push)?;
     let id = job_id(id)?;
     let manner = CreatedReply::of(request)?.of_others(request);
     let found = door.spool().get(&id).map_err(super::failed)?;
     let mut record = found.ok_or_else(|| no_job(&id))?.record;
-    // What it came after may be gone by now, and has been waited for in any case.
+    // The parents were waited for already, and may be removed by now.
     record.after.clear();
     record.after_any.clear();
     let id = submit(request, door, record, NewId::Next)?;
@@ -115,7 +115,7 @@ fn submit(request: &Request, door: &Door, record: Record, id: NewId) -> Result<J
 }
 
 /// The id of a job that was pushed with an `Idempotency-Key`. It follows from the key and its caller: the same push
-/// meets the same file, also after a crash and without any memory but the spool's.
+/// finds the same file, also after a crash, without a table of keys.
 fn idempotency_key(request: &Request) -> Result<Option<JobId>, Response> {
     let mut keys = request.headers.all("idempotency-key");
     let Some(key) = keys.next() else {
@@ -136,7 +136,7 @@ fn idempotency_key(request: &Request) -> Result<Option<JobId>, Response> {
     job_id(&format!("key-{}", digest.get(..32).unwrap_or_default())).map(Some)
 }
 
-/// What a record asks for, without what came of it.
+/// The part of a record that a client has sent.
 fn asked_for(record: &Record) -> Record {
     let mut record = record.clone();
     record.make_fresh();
@@ -146,7 +146,7 @@ fn asked_for(record: &Record) -> Record {
     record
 }
 
-/// True if the job of this name is the one that is asked for, and durable as well by now.
+/// True if the job of this name is the one that the request asks for. Then it is also durable.
 fn is_there(door: &Door, id: &JobId, asked: &Record) -> Result<bool, Response> {
     let Some(found) = door.spool().get(id).map_err(super::failed)? else {
         return Ok(false);
@@ -187,7 +187,7 @@ fn created(
     Ok(response.into())
 }
 
-/// The job, or, when it is gone or cannot be read by now, its id: it was accepted all the same.
+/// The job. When it is gone or cannot be read, its id: it was accepted all the same.
 fn describe(
     id: &JobId,
     found: io::Result<Option<Found>>,

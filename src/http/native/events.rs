@@ -1,8 +1,7 @@
-//! `GET /v1/events`: what happens to jobs, as server-sent events.
+//! `GET /v1/events`: the changes of jobs, as server-sent events.
 //!
-//! `ready` comes first: from there on nothing is missed, so that a client that looks at the lists now and listens from
-//! here on knows all. `job` is a job that came to a state, or is gone (`null`). `lost` says that some are missing, and
-//! that everything is to be looked at again.
+//! `ready` comes first: a client that reads the lists after it misses no change. `job` is a job that came to a state,
+//! or is gone (`null`). `lost` says that some changes are missing, and that the client has to read the lists again.
 
 use super::require;
 use crate::http::wire::events::JobChange;
@@ -34,14 +33,14 @@ pub fn get(request: &Request, door: &Arc<Door>) -> Handled {
     })
 }
 
-/// Sends what happens, from the event behind `seen` on, or else from now on.
+/// Sends the changes after number `seen`, or else from now on.
 fn feed(door: &Door, seen: Option<u64>, out: &mut Outgoing<'_>) -> io::Result<()> {
     let on = [Topic::Events];
     let mut beat = clock::now().boot.after(sse::HEARTBEAT);
     let mut piece = Vec::new();
     sse::comment(&mut piece);
     out.write(&piece)?;
-    // From here on, the spool is watched for us.
+    // From here on the spool is watched.
     let mut goes_on = out.wait(&on, beat)?;
     let mut seen = match seen {
         Some(seen) => seen,

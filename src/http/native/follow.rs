@@ -25,7 +25,7 @@ pub fn start(request: &Request, door: &Arc<Door>, id: JobId, name: String) -> Ha
         door: Arc::clone(door),
         id,
         name,
-        // No file is longer.
+        // A file is no longer than that.
         offset: u64::min(offset, i64::MAX.unsigned_abs() - PIECE as u64),
         file: None,
     };
@@ -69,7 +69,7 @@ impl Follow {
         }
     }
 
-    /// Appends what the log has of new.
+    /// Reads the next bytes of the log.
     fn read(&mut self) -> Vec<u8> {
         if self.file.is_none() {
             self.file = open(&self.door, &self.name)
@@ -86,14 +86,14 @@ impl Follow {
         bytes
     }
 
-    /// Sends the output as it comes, and at last how the job has ended.
+    /// Sends the output as it comes, and the end of the job.
     fn send(mut self, out: &mut Outgoing<'_>) -> io::Result<()> {
         let on = [Topic::Log(self.name.clone()), Topic::Job(self.id.clone())];
         let mut beat = clock::now().boot.after(sse::HEARTBEAT);
         let mut goes_on = true;
         loop {
             let now = clock::now().boot;
-            // The state first, the output after it: what a job wrote before its end is not missed.
+            // First the state, then the output: so nothing is missed that the job has written before its end.
             let state = self.state();
             let mut bytes = self.read();
             let is_full = bytes.len() == PIECE;
@@ -119,7 +119,7 @@ impl Follow {
             if end.is_some() || !goes_on {
                 return Ok(());
             }
-            // Its memory is not needed while nothing happens.
+            // Frees their memory for the time of the wait.
             drop((piece, bytes, state));
             if !is_full {
                 goes_on = out.wait(&on, beat)?;
@@ -134,7 +134,7 @@ enum FollowedJob {
     Gone,
 }
 
-/// How a job has ended, if it has.
+/// The end of a job, if it has ended.
 fn end_of(state: &FollowedJob) -> Option<String> {
     let end = match state {
         FollowedJob::Open => return None,
@@ -147,7 +147,7 @@ fn end_of(state: &FollowedJob) -> Option<String> {
     Some(end.to_string())
 }
 
-/// How many of the bytes are before a character that is not complete yet.
+/// The number of bytes before a character that is not complete.
 fn whole_characters(bytes: &[u8]) -> usize {
     let is_start = |byte: &u8| byte & 0xc0 != 0x80;
     let from = bytes.len().saturating_sub(3);

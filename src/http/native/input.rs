@@ -1,4 +1,4 @@
-//! Reading what clients send: bodies that are jobs, and the parameters that several paths have.
+//! Reading requests: bodies that are jobs, and the parameters that several paths have.
 
 use crate::core::id::QueueName;
 use crate::core::record::{Record, RecordError};
@@ -6,10 +6,10 @@ use crate::core::units::parse_span;
 use crate::http::{Request, Response, problem};
 use std::time::Duration;
 
-/// The longest that an answer waits for a job to end. A longer wait is asked for again.
+/// The longest time that an answer waits for the end of a job. A client that wants to wait longer asks again.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
-/// The job in a body: what a file in `pending/` may be, or only JSON if the client says that it is.
+/// The job in a body: in any form that a file in `pending/` may have, or as JSON if the client says so.
 pub fn job(request: &Request) -> Result<Record, Response> {
     let kind = request.headers.get("content-type").unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -50,7 +50,7 @@ pub fn wait(request: &Request) -> Result<Option<Duration>, Response> {
     Ok(span.map(|span| span.min(LONGEST_WAIT)))
 }
 
-/// A preference that makes no sense is none.
+/// The wait of `Prefer`. A malformed one is ignored.
 fn preferred_wait(request: &Request) -> Option<Duration> {
     request
         .headers

@@ -13,14 +13,14 @@ use std::sync::Arc;
 const PAGE: u64 = 100;
 const LARGEST_PAGE: u64 = 1000;
 
-/// Names that are looked at first.
+/// The number of names that are looked at first.
 const AT_FIRST: usize = 2048;
 
 /// A page ends early when it has grown to this, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// A page also ends, with however little there is on it, when so many records were read for it: a search through very
-/// many keeps no worker for long.
+/// A page also ends when this many records were read for it, however few are on it: so a search keeps its permit for a
+/// short time only.
 const MOST_READ: usize = 5000;
 
 struct ListQuery<'r> {
@@ -76,7 +76,7 @@ impl<'r> ListQuery<'r> {
         let queue = record.queue.clone().unwrap_or_default();
         let has = |wanted: &String| {
             let url = match &record.work {
-                // A search must not tell what is not shown.
+                // A search must not reveal the part that is not shown.
                 Work::Url(call) => Some(without_userinfo(&call.url)),
                 Work::Text(_) | Work::Argv(_) | Work::Script { .. } => None,
             };
@@ -127,8 +127,8 @@ impl<'r> ListQuery<'r> {
         Ok(places)
     }
 
-    /// The first names behind `after`, at most `most` of them, and whether there are more. Only so many are in memory,
-    /// however many there are in the spool.
+    /// The first `most` names behind `after`, and whether there are more. No more are kept in memory, however many
+    /// there are in the spool.
     fn names(&self, door: &Door, after: Option<&str>, most: usize) -> io::Result<(Names, bool)> {
         let (mut names, mut is_more) = (Names::new(), false);
         let order = |a: &(JobId, Where), b: &(JobId, Where)| self.order(a.0.as_str(), b.0.as_str());
@@ -144,7 +144,7 @@ impl<'r> ListQuery<'r> {
                 }
             };
             match door.spool().each_id(&at, &mut add) {
-                // A queue may go at any time.
+                // A queue may be removed at any time.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
             }
@@ -153,7 +153,7 @@ impl<'r> ListQuery<'r> {
         is_more |= names.len() > most;
         names.truncate(most);
         if is_more && let Some((last, _)) = names.last().cloned() {
-            // A name may be in two places, of which one may have been left out: that name is for the next time.
+            // The last name may also be in a place that was left out: it is left to the next look.
             names.retain(|(id, _)| *id != last);
         }
         Ok((names, is_more))
@@ -172,7 +172,7 @@ struct JobPage {
 }
 
 impl JobPage {
-    /// Adds what is wanted of these. True once the page is full: then there is more behind `last`.
+    /// Adds those of these jobs that are asked for. True once the page is full: then there is more behind `last`.
     fn fill(&mut self, names: Names, wanted: &ListQuery<'_>, door: &Door) -> bool {
         for (id, at) in names {
             let is_full = self.count >= wanted.limit
@@ -183,7 +183,7 @@ impl JobPage {
                 return true;
             }
             self.read += 1;
-            // What cannot be read, or has just moved on, is left out.
+            // A job that cannot be read, or has just moved on, is left out.
             if let Ok(Some(record)) = door.spool().load(&id, &at)
                 && wanted.is_wanted(&id, &record)
             {
@@ -213,7 +213,7 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
         last: None,
     };
     let mut after = wanted.after.map(str::to_owned);
-    // Few jobs may be wanted of many: each look takes in more than the one before.
+    // Few of many jobs may be asked for: each look takes more names than the one before.
     let mut most = AT_FIRST;
     let is_full = loop {
         let (names, is_more) = wanted.names(door, after.as_deref(), most).map_err(failed)?;

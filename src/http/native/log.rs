@@ -21,10 +21,10 @@ pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
         return follow::start(request, door, id, name);
     }
     let Some((file, size)) = open(door, &name).map_err(failed)? else {
-        // No log: it wrote nothing.
+        // A job without a log has written nothing.
         return Ok(text(200).into());
     };
-    // Without a validator no client can know whether its part is a part of this.
+    // Logs have no validator, so that `If-Range` never matches.
     let range = request
         .headers
         .get("range")
@@ -60,7 +60,7 @@ fn log_name(request: &Request, id: &JobId) -> Result<String, Response> {
     }
 }
 
-/// What a job wrote is text, whatever it looks like.
+/// The head of an answer with output. That is text, whatever it looks like.
 fn text(status: u16) -> Response {
     Response::text(status, "")
         .header("X-Content-Type-Options", "nosniff")
@@ -69,7 +69,7 @@ fn text(status: u16) -> Response {
         .header("Cache-Control", "no-cache")
 }
 
-/// What `Range` asks for.
+/// The part of a log that `Range` asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum ByteRange {
     Whole,
@@ -77,7 +77,7 @@ enum ByteRange {
     Outside,
 }
 
-/// Reads one range of bytes (RFC 9110 section 14.1.2). What is something else, or several, is answered with all.
+/// Reads one range of bytes (RFC 9110 section 14.1.2). Other units, and several ranges, are answered with all.
 fn part(range: &str, size: u64) -> ByteRange {
     let number = |text: &str| {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// A log and its size by now, if there is one.
+/// A log and its size, if there is one.
 pub fn open(door: &Door, name: &str) -> io::Result<Option<(File, u64)>> {
     match door.spool().open_log(name) {
         Ok(file) => {

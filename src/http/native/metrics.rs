@@ -158,7 +158,7 @@ fn oldest(door: &Door, queue: &QueueName) -> io::Result<Option<f64>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(e),
     };
-    // Beyond that many the answer is not worth its price.
+    // More files are not looked at: that would take too long.
     let looks = ids.iter().take(1000).filter_map(|id| {
         let look = door.spool().look(&at.place(), id.as_str().as_bytes());
         look.ok().flatten().map(|look| look.modified)
@@ -227,7 +227,7 @@ fn counters(page: &mut Exposition, tally: &BTreeMap<QueueName, OfQueue>) {
             );
         }
     }
-    // One pool of slots, not workers with numbers: all is said of worker 1.
+    // Slots have no numbers here: worker 1 stands for all.
     let worker = [("worker_id", "1")];
     let all = tally.values().map(|of_queue| of_queue.duration);
     let (count, sum) = all.fold((0, 0.0), |(n, sum), d| (n + d.count, sum + d.sum));

@@ -1,4 +1,4 @@
-//! pirn's own API, under `/v1`, and what watchers of services ask for. `doc/openapi.yaml` describes it.
+//! pirn's own API, under `/v1`, and the paths for monitoring. `doc/openapi.yaml` describes it.
 
 mod about;
 mod batch;
@@ -58,7 +58,7 @@ fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Handled>
     Some(outcome)
 }
 
-/// What may be done with a path of ours.
+/// The methods of a path of this API.
 fn methods_of(path: &[&str]) -> Option<&'static str> {
     match path {
         ["healthz" | "readyz" | "metrics"]
@@ -86,7 +86,7 @@ fn require(request: &Request, right: Right) -> Result<(), Response> {
     super::require(request, right, problem::new)
 }
 
-/// The job that a part of a path names. What cannot be a job's id names none.
+/// The job id in a path. Errors: the text can be no id, so that there is no such job.
 fn job_id(text: &str) -> Result<JobId, Response> {
     JobId::new(text).map_err(|e| problem::new(404, format!("there is no such job: the name {e}")))
 }
@@ -95,7 +95,7 @@ fn no_job(id: &JobId) -> Response {
     problem::new(404, format!("there is no job {id}"))
 }
 
-/// What the system refused.
+/// The answer to an error of the system.
 fn failed(e: io::Error) -> Response {
     let e = super::JobRefusal::Io(e);
     let response = problem::new(e.status(), &e);
@@ -105,7 +105,7 @@ fn failed(e: io::Error) -> Response {
     }
 }
 
-/// True to its name only while new work is taken.
+/// Answers 200 while new jobs are accepted.
 fn ready(door: &Door) -> Response {
     let (spool, config) = (door.spool(), door.config());
     match spool.admit(&config).and_then(|()| spool.room(&config)) {
@@ -114,7 +114,7 @@ fn ready(door: &Door) -> Response {
     }
 }
 
-/// A part of a path, as it may stand in a URL.
+/// Encodes a part of a path for a URL.
 fn in_path(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {

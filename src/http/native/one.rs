@@ -11,7 +11,7 @@ use crate::spool::{Found, IfActive, Steered};
 use std::io;
 use std::sync::Arc;
 
-/// What can be done to a job.
+/// The verbs that steer a job.
 pub const VERBS: [&str; 4] = ["cancel", "retry", "hold", "release"];
 
 pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
@@ -86,7 +86,7 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Handl
         _ => door.spool().release(&id),
     };
     let status = match steered {
-        // It is being ended.
+        // The daemon ends it.
         Ok(Steered::Done(State::Active)) => 202,
         Ok(Steered::Done(_)) => 200,
         Ok(Steered::Missing) => return Err(no_job(&id)),

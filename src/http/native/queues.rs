@@ -50,7 +50,7 @@ pub fn names(door: &Door, config: &Config) -> io::Result<Vec<QueueName>> {
 pub fn waiting(door: &Door, queue: &QueueName) -> io::Result<usize> {
     match door.spool().ids(&Where::Pending(queue.clone())) {
         Ok(ids) => Ok(ids.len()),
-        // It has settings, but was never used.
+        // A queue with settings that was never used has no directory.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
         Err(e) => Err(e),
     }
@@ -120,7 +120,7 @@ fn pause(door: &Door, queue: Option<&QueueName>) -> Result<(), Response> {
     })
 }
 
-/// Removes the file. A setting that pauses as well is for people to change.
+/// Removes the file of a pause. A setting that pauses as well is not changed.
 fn resume(door: &Door, queue: Option<&QueueName>) -> Result<(), Response> {
     door.spool().resume(queue).map_err(failed)?;
     match door.config().pausing_setting(queue) {

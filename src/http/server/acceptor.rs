@@ -1,5 +1,5 @@
-//! The thread that accepts connections and starts a thread for each. It also watches the spool for those who wait, and
-//! their sockets: they sleep until this thread wakes them.
+//! The thread that accepts connections and starts a thread for each. It also wakes connection threads that wait: when
+//! the spool changes, and when their client hangs up.
 
 use super::conn::{self, Answerer};
 use crate::core::time::Boot;
@@ -16,16 +16,16 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long no connection is accepted when the system has no descriptor for one.
+/// The pause before the next accept when the system has no descriptor for a connection.
 const BREATHER: Duration = Duration::from_millis(100);
 
-/// Connections that are accepted in one go.
+/// The most connections that are accepted without looking at anything else.
 const AT_ONCE: usize = 64;
 
-/// How often the log may speak of the same thing.
+/// The shortest time between two lines of the log about the same complaint.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
-/// What many clients may cause again and again.
+/// A condition that many clients may cause again and again.
 #[derive(Clone, Copy)]
 enum Complaint {
     Shortage,
@@ -37,14 +37,14 @@ pub struct Acceptor {
     wire: Arc<Wire>,
     answerer: Arc<Answerer>,
     listeners: Vec<Listener>,
-    /// Until when none of them is listened to.
+    /// The end of a pause: until then nothing is accepted.
     accept_again: Option<Boot>,
-    /// No more complaints before that.
+    /// Until when each complaint is not logged again.
     silent_until: [Option<Boot>; 2],
 }
 
 impl Acceptor {
-    /// Takes over the listeners.
+    /// An acceptor for these listeners.
     pub fn new(
         wire: Arc<Wire>,
         answerer: Arc<Answerer>,
@@ -61,7 +61,7 @@ impl Acceptor {
         Ok(acceptor)
     }
 
-    /// Runs until the wire closes. Gives the listeners back, unless it was told to drain before.
+    /// Runs until answers end. Gives the listeners back, unless it has drained before.
     pub fn run(mut self) -> Vec<Listener> {
         let mut is_drained = false;
         loop {
@@ -140,17 +140,17 @@ impl Acceptor {
 
     fn stop_listening(&mut self) {
         for listener in &self.listeners {
-            // Those that are not listened to for the moment are not in it.
+            // In a pause the poller does not have them.
             let _ = self.wire.poller.remove(listener);
         }
         self.accept_again = None;
     }
 
-    /// Takes no new requests, and listens no more. What is being answered goes on.
+    /// Closes the listeners, and tells all connections that new requests are refused.
     fn drain(&mut self) {
-        // Whoever has connected by now is told of the end.
+        // Clients that have connected by now are told of the stop.
         for index in 0..self.listeners.len() {
-            // As many as the kernel lets wait, and no flood.
+            // The kernel's queue of connections is no longer than that.
             let mut turns = 4096 / AT_ONCE;
             while turns > 0 && self.accept(index) {
                 turns -= 1;
@@ -163,7 +163,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes the connections that wait at a listener. True if there may be more.
+    /// Accepts connections of a listener. True if there may be more.
     fn accept(&mut self, index: usize) -> bool {
         for _ in 0..AT_ONCE {
             match self.listeners[index].accept() {
@@ -181,15 +181,15 @@ impl Acceptor {
                         self.accept_again = Some(clock::now().boot.after(BREATHER));
                         return false;
                     }
-                    // Else it is of this one connection, which is gone (accept(2)).
+                    // Other errors are of this one connection, which is gone (accept(2)).
                 }
             }
         }
         true
     }
 
-    /// Starts a thread for a connection. When there are too many, the slowest makes room; when all wait for us, the new
-    /// one is refused.
+    /// Starts a thread for a connection. When there are too many, the slowest makes room; when all wait for the
+    /// daemon, the new one is refused.
     fn welcome(&mut self, stream: TcpStream, peer: Peer) {
         let connections = &self.wire.connections;
         if connections.is_full() {
@@ -214,7 +214,7 @@ impl Acceptor {
         }
     }
 
-    /// Writes what many clients may cause, but not for each of them.
+    /// Logs a complaint, unless it was logged a short time ago.
     fn complain(&mut self, about: Complaint, what: &str) {
         let now = clock::now().boot;
         let silent_until = &mut self.silent_until[about as usize];
@@ -230,7 +230,7 @@ fn refuse(stream: &TcpStream) {
     let full = problem::new(503, "too many connections").header("Retry-After", 1);
     let mut out = Vec::new();
     send::full(&mut out, &full, ReplyForm::REFUSAL, clock::wall());
-    // What was sent already is read, lest closing resets the connection before the answer is seen.
+    // Closing a socket with unread bytes would reset the connection before the client sees the answer.
     let _ = socket::receive_now(stream, &mut [0; 4096]);
     let _ = socket::send_now(stream, &out);
     let _ = stream.shutdown(Shutdown::Write);

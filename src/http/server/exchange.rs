@@ -1,4 +1,4 @@
-//! The request that is being answered, as the access log has it.
+//! A request with its answer, for the access log.
 
 use crate::core::config::rights::{Caller, Rights};
 use crate::core::time::Boot;
@@ -12,7 +12,7 @@ use crate::http::wire::peer::Peer;
 use crate::http::wire::waiter::Waiter;
 use std::rc::Rc;
 
-/// What the first line of a request says.
+/// The first line of a request.
 #[derive(Debug, Clone)]
 struct Asked {
     method: Method,
@@ -23,9 +23,9 @@ struct Asked {
 /// A request with its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    /// What is asked for, if that much could be read.
+    /// The first line, if it could be read.
     asked: Option<Asked>,
-    /// Who asked.
+    /// The name of the caller's token.
     pub caller: Option<String>,
     /// When its head was complete.
     pub began: Boot,
@@ -33,12 +33,12 @@ pub struct Exchange {
     pub status: u16,
     /// Bytes of the answer, head included.
     pub sent: u64,
-    /// How it is answered.
+    /// The form of the answer.
     pub manner: ReplyForm,
 }
 
 impl Exchange {
-    /// Of a request whose head is complete.
+    /// The exchange of a request whose head is complete.
     pub fn of(head: &Head, began: Boot) -> Self {
         let asked = Asked {
             method: head.method.clone(),
@@ -48,7 +48,7 @@ impl Exchange {
         Self::new(Some(asked), ReplyForm::of(head), began)
     }
 
-    /// Of what came in and is no head, or not all of one.
+    /// The exchange of input that is not a complete head.
     pub fn of_what_came(input: &[u8], began: Boot) -> Self {
         let asked = head::first_line(input).map(|(method, target)| Asked {
             method,
@@ -74,7 +74,7 @@ impl Exchange {
         }
     }
 
-    /// What is known of the request, as far as that matters for how it is refused.
+    /// The request without header and body, as [`crate::http::Handler::refusal`] needs it.
     pub fn request(&self, peer: Peer, waiter: &Rc<Waiter>) -> Option<Request> {
         let asked = self.asked.as_ref()?;
         Some(Request {

@@ -26,12 +26,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// All that is understood here.
+/// The handlers of all paths.
 fn router(jobrunner: Option<jobrunner::Settings>) -> Router {
     let router = Router::default().with(native::Native);
     #[cfg(feature = "url")]
     let router = router.with_dialect(Dialect::Hq, dialect::hq::Hq);
-    // After hq's, which answers below /ui/internal.
+    // Behind hq's handler, which answers below /ui/internal.
     let router = router
         .with(ui::Ui)
         .with_dialect(Dialect::Qmd, dialect::qmd::Qmd);
@@ -52,7 +52,7 @@ pub struct Server {
     answerer: Arc<Answerer>,
     wire: Arc<Wire>,
     acceptor: Option<JoinHandle<Vec<Listener>>>,
-    /// The listeners while the daemon becomes its new image.
+    /// The listeners while the daemon tries to become its new image.
     kept: Vec<Listener>,
 }
 
@@ -80,9 +80,9 @@ impl Server {
         })
     }
 
-    /// Ends all connections, and waits at most this long for clients to take the answers that are on their way.
-    /// Answers that are being made may take some times as long: then the disk is slow, and a job is perhaps accepted
-    /// that its client would not know of. Gives the listeners, unless it was drained before.
+    /// Ends all connections, and waits for at most `longest` for clients to read their answers. A handler that still
+    /// runs has five times as long: it may have accepted a job that its client would not know of. Gives the listeners,
+    /// unless they were closed by draining.
     fn end(&mut self, stage: StopStage, longest: Duration) -> Vec<Listener> {
         let now = clock::now().boot;
         self.wire.set_stage(stage);
@@ -120,7 +120,7 @@ impl Service for Server {
     }
 
     fn resume(&mut self) {
-        // Threads that have not ended by now have the shared state of before, and disturb nobody.
+        // Threads that have not ended by now keep the old shared state.
         match start(&self.answerer, std::mem::take(&mut self.kept)) {
             Ok((wire, acceptor)) => {
                 self.wire = wire;

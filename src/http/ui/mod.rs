@@ -1,7 +1,7 @@
-//! `GET /ui`: a page to look at, and to steer with. It is a client like any other: all that it shows and does goes
-//! through `/v1` with the rights of whoever sits before it, so the page itself is for everybody.
+//! `GET /ui`: a page that shows and steers jobs. It is a client like any other: it uses `/v1` with the rights of its
+//! user, so that the page itself needs no right.
 //!
-//! Nothing of it is built, and nothing of it comes from elsewhere: the files beside this one are sent as they are. Its
+//! There is no build, and nothing is loaded from elsewhere: the files beside this one are sent as they are. The
 //! security policy allows no inline script or style and, with trusted types, no text that becomes markup.
 
 use super::tokens::digest;
@@ -11,14 +11,14 @@ use std::sync::Arc;
 /// The handler. It leaves `/ui/internal/` to hq's dialect.
 pub struct Ui;
 
-/// A file of the page: its name, its type, what is in it.
+/// A file of the page: its name, its type, its text.
 type File = (&'static str, &'static str, &'static str);
 
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// Any path that is no other file's is the page: it keeps its own place behind the `#`.
+/// The page, for any path that is not another file's. It keeps its own place behind the `#`.
 const PAGE: File = ("", HTML, include_str!("page.html"));
 
 const FILES: [File; 9] = [
@@ -56,7 +56,7 @@ impl Handler for Ui {
     }
 }
 
-/// A file, or 304 if the client has it as it is. It is asked for each time, so that no page meets the script of another
+/// A file, or 304 if the client has this version. Clients ask each time, so that no page gets the script of another
 /// version.
 fn send((_, kind, text): File, request: &Request) -> Response {
     let tag = format!("\"{}\"", digest(text).get(..24).unwrap_or_default());

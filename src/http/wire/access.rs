@@ -2,10 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Lines that wait. Those who have more while the log is stuck wait with them.
+/// The longest queue. While the log is stuck, a thread with one more line waits for the log itself.
 const MOST: usize = 1024;
 
-/// Writes lines. One thread does so at a time, also for those that come meanwhile: nobody waits for another's line.
+/// Writes lines. One thread writes at a time, also the lines of others that come meanwhile; these threads go on at
+/// once.
 #[derive(Debug, Default)]
 pub struct AccessLog(Mutex<Lines>);
 

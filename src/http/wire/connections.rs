@@ -1,4 +1,4 @@
-//! All connections, and who makes room when there are too many of them.
+//! All connections, and the choice of those that make room when there are too many.
 
 use super::link::{Activity, Link};
 use super::peer::Peer;
@@ -14,7 +14,7 @@ pub const FIRST_KEY: u64 = 1 << 32;
 /// Bytes of whole answers that all clients together may leave unread.
 const MOST_UNREAD: usize = 128 << 20;
 
-/// Threads, beside half as many as there may be connections, whose connections were ended to make room.
+/// Threads that there may be beside one and a half for each connection: those whose connections were cut off.
 const ENDING: usize = 64;
 
 /// All connections.
@@ -22,7 +22,7 @@ const ENDING: usize = 64;
 pub struct Connections {
     most: usize,
     table: Mutex<Registry>,
-    /// Told when a thread has ended and, while the wire closes, when one has made its answer.
+    /// Notified when a thread has ended and, while the wire closes, when one has made its answer.
     progress: Condvar,
 }
 
@@ -30,12 +30,12 @@ pub struct Connections {
 struct Registry {
     links: BTreeMap<u64, Arc<Link>>,
     next: u64,
-    /// More than there are links, for as long as threads end.
+    /// More than there are links while threads of removed links end.
     threads: usize,
 }
 
 impl Connections {
-    /// Room for so many.
+    /// An empty registry with room for `most`.
     pub fn new(most: usize) -> Self {
         Self {
             most,
@@ -52,7 +52,7 @@ impl Connections {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a connection, which gets a thread. Its end is to be told of by [`Self::remove`].
+    /// Registers a connection, for which the caller starts a thread. That calls [`Self::remove`] when it ends.
     pub fn add(&self, stream: TcpStream, peer: Peer) -> Arc<Link> {
         let mut table = self.table();
         let link = Arc::new(Link::new(table.next, stream, peer));
@@ -62,7 +62,7 @@ impl Connections {
         link
     }
 
-    /// Forgets a connection: its thread has ended.
+    /// Removes a connection whose thread ends.
     pub fn remove(&self, key: u64) {
         let mut table = self.table();
         table.links.remove(&key);
@@ -76,7 +76,7 @@ impl Connections {
         self.progress.notify_all();
     }
 
-    /// The connection of this key, if it is still there.
+    /// The connection with this key, unless it was removed.
     pub fn get(&self, key: u64) -> Option<Arc<Link>> {
         self.table().links.get(&key).cloned()
     }
@@ -86,18 +86,19 @@ impl Connections {
         self.table().links.values().cloned().collect()
     }
 
-    /// Most connections.
+    /// The most connections at a time.
     pub fn most(&self) -> usize {
         self.most
     }
 
-    /// True when one more must take the place of another.
+    /// True when another connection must end before one more is added.
     pub fn is_full(&self) -> bool {
         self.table().links.len() >= self.most
     }
 
-    /// Ends the connection with which least is lost, so that clients who are slow, by mistake or on purpose, keep nobody
-    /// out. False if all wait for us, or too many threads of those that were ended have not ended yet.
+    /// Ends the connections with which least is lost until there is room for one more. So clients that are slow, by
+    /// mistake or on purpose, keep nobody out. False if all wait for the daemon, or too many threads of ended
+    /// connections are left.
     pub fn make_room(&self) -> bool {
         let mut table = self.table();
         while table.links.len() >= self.most {
@@ -113,7 +114,7 @@ impl Connections {
             };
             let is_idle = link.standing().activity() == Activity::Idle;
             if is_idle && !link.is_idle() {
-                // Its request has come: others may be more dispensable now.
+                // Its request has just come: another connection may be more dispensable.
                 continue;
             }
             link.cut_off();
@@ -122,8 +123,8 @@ impl Connections {
         true
     }
 
-    /// Keeps an eighth of the places free of waits and streams: the oldest of those without a token is brought to an end.
-    /// A wait is answered as at its timeout, and a stream gets its last chunk.
+    /// Keeps an eighth of the places free of waits and streams: asks the oldest without a token to leave. A wait is
+    /// then answered as at its timeout, and a stream ends.
     pub fn leave_room(&self) {
         let table = self.table();
         let most = self.most - self.most / 8;
@@ -138,8 +139,8 @@ impl Connections {
         }
     }
 
-    /// Keeps the whole answers that clients have not taken yet within a bound: the oldest are cut off, those that can be
-    /// asked for again first. The newest one stays.
+    /// Keeps within a bound what clients have not read of whole answers: cuts off the oldest, and first those that can
+    /// be asked for again. The newest one stays.
     pub fn bound_unread(&self, newest: u64) {
         let mut table = self.table();
         let of_link = |link: &Arc<Link>| {
@@ -163,8 +164,8 @@ impl Connections {
         }
     }
 
-    /// Waits until all are gone, or it is `until` and no answer is being made, or it is `at_last`. Ends those that are
-    /// left.
+    /// Waits until all connections have ended, or until `until` and no handler runs, or until `at_last`. Cuts off those
+    /// that are left.
     pub fn wait_for_ends(&self, until: Boot, at_last: Boot) {
         let mut table = self.table();
         loop {

@@ -1,4 +1,4 @@
-//! What happened in the spool of late: a ring of events that any number of readers can read at their own pace.
+//! A ring of the latest changes in the spool, which any number of readers can read at their own pace.
 
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
@@ -9,20 +9,20 @@ use std::sync::{Mutex, PoisonError};
 /// How many events are kept. A reader that is further behind is told that it has missed some.
 const KEPT: usize = 4096;
 
-/// A job's file came to a place, or went.
+/// A change of the place of a job's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobChange {
-    /// Which job.
+    /// The job.
     pub id: JobId,
-    /// Its state now; `None` when its file was removed.
+    /// Its state after the change; `None` when its file was removed.
     pub state: Option<State>,
     /// The queue that it waits in, if it waits.
     pub queue: Option<QueueName>,
-    /// When that was noticed.
+    /// When the change was noticed.
     pub at: Wall,
 }
 
-/// The ring. Events are numbered in the order in which they were noticed.
+/// The ring. Changes are numbered in the order in which they were noticed.
 #[derive(Debug)]
 pub struct Events(Mutex<Ring>);
 
@@ -32,20 +32,20 @@ struct Ring {
     kept: VecDeque<JobChange>,
 }
 
-/// What a reader finds.
+/// The changes that a reader has not seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
     /// The number of the first of `events`, if there is one.
     pub first: u64,
-    /// What has happened since.
+    /// The changes, oldest first.
     pub events: Vec<JobChange>,
-    /// Something before that is not known any more: look at everything.
+    /// Changes before these are lost: the reader has to look at everything.
     pub missed: bool,
 }
 
 impl Events {
-    /// An empty one. Numbers go on from the microseconds of its making, so that no later daemon, which begins with a
-    /// higher one, takes a number that this one gave for one of its own.
+    /// An empty ring. Its numbers begin with the time in microseconds, so that a later daemon begins with a higher one
+    /// and knows that a number of this one is not its own.
     pub fn new(now: Wall) -> Self {
         Self(Mutex::new(Ring {
             next: u64::try_from(now.0).unwrap_or(0) / 1000,
@@ -53,7 +53,7 @@ impl Events {
         }))
     }
 
-    /// Adds one.
+    /// Adds a change.
     pub fn add(&self, event: JobChange) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if ring.kept.len() == KEPT {
@@ -63,24 +63,24 @@ impl Events {
         ring.next += 1;
     }
 
-    /// Nobody knows what has happened: every reader is told so.
+    /// Tells every reader that changes are lost.
     pub fn forget(&self) {
         let mut ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         ring.kept.clear();
-        // A number that no reader has read up to.
+        // No reader has read up to this number.
         ring.next += 1;
     }
 
-    /// The number of the last event.
+    /// The number of the last change.
     pub fn last(&self) -> u64 {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).next
     }
 
-    /// What happened after event `seen`, at most `most` of it.
+    /// The first `most` changes after number `seen`.
     pub fn since(&self, seen: u64, most: usize) -> News {
         let ring = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let before = ring.next - ring.kept.len() as u64;
-        // Who has seen what is still to come has seen it of another daemon, and knows nothing of this one.
+        // A number that is still to come is another daemon's: its reader has missed changes.
         let from = seen.clamp(before, ring.next);
         let skip = usize::try_from(from - before).unwrap_or(usize::MAX);
         News {

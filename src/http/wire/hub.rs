@@ -1,4 +1,5 @@
-//! Who wants to be woken by what. Watches the spool by inotify as any script could, and only while somebody waits.
+//! Wakes connections whose topics change. The hub watches the spool by inotify as any script could, and only while a
+//! connection waits.
 
 use super::events::{Events, JobChange};
 use super::wake::Topic;
@@ -16,20 +17,20 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the watches stay when nobody waits any more: the next one often follows soon.
+/// How long the watches stay after the last wait: the next one often follows soon.
 const LINGER: Duration = Duration::from_secs(30);
 
-/// The hub. Those who wait are known by the keys of their connections.
+/// The hub. It knows waiting connections by their keys.
 pub struct Hub {
     spool: Arc<Spool>,
     events: Arc<Events>,
-    /// Told of what happens, under this number.
+    /// The acceptor's poller, in which the watches have the number `number`.
     poller: Arc<Poller>,
     number: u64,
     waiting: HashMap<Topic, HashSet<u64>>,
     armed: Option<Armed>,
     idle_since: Option<Boot>,
-    /// When [`Self::rest`] is to be called.
+    /// When the acceptor has to call [`Self::rest`].
     rests_at: Option<Boot>,
 }
 
@@ -57,8 +58,8 @@ impl Hub {
         Ok(())
     }
 
-    /// `who` is to be woken by this. True if watches had to be armed: whoever asks must look once more.
-    /// Errors: the system has no watches left.
+    /// Has `who` woken by this topic. True if the watches were armed for that: changes before are not known. Errors:
+    /// the system has no watches left.
     pub fn add(&mut self, who: u64, topic: &Topic) -> io::Result<bool> {
         let mut newly = false;
         if self.armed.is_none() {
@@ -74,8 +75,8 @@ impl Hub {
         Ok(newly)
     }
 
-    /// `who` does not wait for this any more. True if nobody waits now and [`Self::rest`] is to be called some time
-    /// later, which was not so before.
+    /// Has `who` no longer woken by this topic. True if nobody waits any more, so that the caller has to wake the
+    /// acceptor for [`Self::rests_at`].
     pub fn remove(&mut self, who: u64, topic: &Topic) -> bool {
         let Some(set) = self.waiting.get_mut(topic) else {
             return false;
@@ -95,17 +96,17 @@ impl Hub {
         self.rests_at.replace(now.after(LINGER)).is_none()
     }
 
-    /// True while it hears what happens.
+    /// True while the spool is watched.
     pub fn is_armed(&self) -> bool {
         self.armed.is_some()
     }
 
-    /// When [`Self::rest`] is to be called.
+    /// When the acceptor has to call [`Self::rest`].
     pub fn rests_at(&self) -> Option<Boot> {
         self.rests_at
     }
 
-    /// Watches no more when nobody has waited for long.
+    /// Ends the watches when nobody has waited for [`LINGER`].
     pub fn rest(&mut self, now: Boot) {
         if self.rests_at.is_some_and(|at| at <= now) {
             self.rests_at = self.idle_since.map(|since| since.after(LINGER));
@@ -116,7 +117,7 @@ impl Hub {
         }
     }
 
-    /// Takes in what happened. Gives those who are to be woken.
+    /// Reads the events of the watches. Gives the connections to wake.
     pub fn read(&mut self) -> HashSet<u64> {
         let mut woken = HashSet::new();
         let Some(armed) = &mut self.armed else {
@@ -143,7 +144,7 @@ impl Hub {
         woken
     }
 
-    /// Takes in one event. False if the watches cannot be relied on any more.
+    /// Handles one event. False if events were lost.
     fn take_in(&mut self, event: &inotify::FileEvent, woken: &mut HashSet<u64>) -> bool {
         let (Some(armed), Some(watch)) = (&mut self.armed, event.watch) else {
             return false;
@@ -153,7 +154,7 @@ impl Hub {
             return true;
         }
         let Some(place) = armed.places.get(&watch).cloned() else {
-            // Of a watch that was just removed.
+            // The watch was removed before its event was read.
             return true;
         };
         let Some(name) = event.name.to_str() else {
@@ -173,7 +174,7 @@ impl Hub {
             return true;
         };
         if place == Place::Pending && armed.is_queue(&self.spool, name) {
-            // Jobs may have come into a new one before it was watched.
+            // Jobs may have come into a new queue before it was watched.
             for id in armed.watch_queue(&self.spool, name, event.change) {
                 self.tell(&id, Some(State::Pending), QueueName::new(name).ok(), woken);
             }
@@ -182,7 +183,7 @@ impl Hub {
         let state = match event.change {
             FileChange::Came | FileChange::Written => Some(state_of(&place)),
             FileChange::Removed => None,
-            // It comes somewhere else, or is renamed as an older run.
+            // The file comes to another place, or becomes an older run.
             FileChange::MovedAway | FileChange::Grew | FileChange::Lost | FileChange::Overflow => {
                 wake(&self.waiting, &Topic::Job(id), woken);
                 return true;
@@ -193,7 +194,7 @@ impl Hub {
         true
     }
 
-    /// A job came to a state, or is gone.
+    /// Adds a change of a job to the ring, and collects those who wait for it.
     fn tell(
         &self,
         id: &JobId,
@@ -211,7 +212,7 @@ impl Hub {
         wake(&self.waiting, &Topic::Events, woken);
     }
 
-    /// Everybody looks at everything.
+    /// Wakes everybody, since events were lost, and arms new watches.
     fn lost(&mut self, woken: &mut HashSet<u64>) {
         self.events.forget();
         woken.extend(self.waiting.values().flatten().copied());

@@ -1,4 +1,4 @@
-//! A connection as other threads see it: what its thread is doing, and how to wake or end it.
+//! A connection as other threads see it: the activity of its thread, and how to wake or end it.
 
 use super::peer::Peer;
 use super::stop::StopStage;
@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What a connection's thread is doing.
+/// The activity of a connection's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// Waiting for a request.
@@ -19,22 +19,22 @@ pub enum Activity {
     Working,
     /// Making the next piece of an answer.
     Streaming,
-    /// Waiting for something to happen, to tell of it in the answer.
+    /// Waiting for a change of the spool that the answer needs.
     Waiting,
-    /// Keeping an answer back.
+    /// Holding an answer back, because the client guessed a token.
     Delaying,
-    /// Sending an answer, or the rest of it, that its client does not take at once.
+    /// Sending the rest of a whole answer that its client does not read at once.
     Sending,
-    /// As [`Self::Sending`], for a piece that others follow. `sized`: how many is known.
+    /// Sending the rest of a piece that its client does not read at once.
     SendingPiece {
-        /// The length of the body was promised.
+        /// The length of the whole body is known.
         sized: bool,
     },
-    /// Reading and forgetting what a client sends that was refused, so that it sees the answer and no reset.
+    /// Reading what a refused client still sends, so that it sees the answer and no reset.
     Lingering,
 }
 
-/// The request that is being answered, as far as it matters for who makes room.
+/// The facts about a request that decide whether its connection makes room.
 #[derive(Debug, Clone, Copy)]
 pub struct Pending {
     /// When its head was complete.
@@ -46,52 +46,52 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// True if its answer is the first to be cut off for others: no token was shown, and nothing was changed.
+    /// True if its answer may be cut off first: its client has shown no token, and nothing was changed.
     fn can_be_asked_again(&self) -> bool {
         !self.has_token && self.is_safe
     }
 }
 
-/// How a connection stands.
+/// The state of a connection, under its lock.
 #[derive(Debug)]
 pub struct Standing {
     activity: Activity,
-    /// Since when a client keeps its place without need: since it came or was answered, or since its answer is sent.
+    /// Since when the connection is idle, its answer is being sent, or its request is read.
     since: Boot,
     served: bool,
     pending: Option<Pending>,
-    /// Bytes of a whole answer that its client has not taken.
+    /// Bytes of a whole answer that the client does not read at once.
     unread: usize,
-    /// The answer waits, or is a stream without a known end.
+    /// The handler waits, or the answer is a stream without a known end.
     pub is_long: bool,
-    /// The answer is to come to an end, because others need the place.
+    /// The answer is to end, because another connection needs the place.
     pub is_leaving: bool,
-    /// A watched thing has changed.
+    /// A topic that the handler waits for has changed.
     pub changed: bool,
     /// The client sends nothing more.
     pub hung_up: bool,
-    /// The client is gone, or the connection was ended by [`Link::cut_off`].
+    /// The client is gone, or another thread has called [`Link::cut_off`].
     pub gone: bool,
-    /// Only what is there already is read: see [`Link::come_to_an_end`].
+    /// [`Link::come_to_an_end`] has ended reading: only bytes that have come are read.
     pub read_ended: bool,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub struct Link {
-    /// Its number, which no other ever has.
+    /// Its number, which no other connection ever has.
     pub key: u64,
     /// The socket.
     pub stream: TcpStream,
-    /// Who is at the other end.
+    /// The other end.
     pub peer: Peer,
     standing: Mutex<Standing>,
-    /// Told when something in the standing was changed for the thread.
+    /// Notified when another thread has changed the standing.
     pub news: Condvar,
 }
 
 impl Link {
-    /// A connection that has just come.
+    /// A connection without a request.
     pub fn new(key: u64, stream: TcpStream, peer: Peer) -> Self {
         Self {
             key,
@@ -114,29 +114,29 @@ impl Link {
         }
     }
 
-    /// How it stands.
+    /// Locks its state.
     pub fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that something has changed, and wakes the thread if it waits for that.
+    /// Changes its state, and wakes the thread if its handler waits.
     pub fn tell(&self, change: impl FnOnce(&mut Standing)) {
         change(&mut self.standing());
         self.news.notify_one();
     }
 
-    /// Ends it from outside, whatever its thread is doing.
+    /// Ends it, whatever its thread is doing.
     pub fn cut_off(&self) {
         self.tell(|standing| standing.gone = true);
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
-    /// Tells the thread how near the end is. Those who wait for their client, and have nothing to lose by that, end.
+    /// Tells the thread of a new stage. A thread that waits for its client, and loses nothing by that, ends.
     pub fn come_to_an_end(&self, stage: StopStage) {
         let mut standing = self.standing();
         let ends = match standing.activity {
             Activity::Lingering => stage.is_closing(),
-            // A connection that has just come may have its request on the way.
+            // The first request may be on its way.
             Activity::Idle => !stage.serves() || standing.served,
             Activity::Asking => stage == StopStage::Closing,
             Activity::Working
@@ -153,7 +153,7 @@ impl Link {
         self.news.notify_one();
     }
 
-    /// True if it waits for a request and none is on the way. One that has just come in is the thread's to read.
+    /// True if it waits for a request and no byte of one has come.
     pub fn is_idle(&self) -> bool {
         let mut standing = self.standing();
         if standing.activity == Activity::Idle && poll::is_readable(self.stream.as_fd()) {
@@ -164,10 +164,10 @@ impl Link {
 }
 
 impl Standing {
-    /// What the thread does from now on. Gives what it did before.
+    /// Sets the activity. Gives the one before.
     pub fn enter(&mut self, activity: Activity) -> Activity {
         match activity {
-            // Whoever has just come is judged by when that was: requests are not read in the order in which they came.
+            // Threads read first requests in any order; of these the connections' order counts.
             Activity::Asking if self.served => self.since = clock::now().boot,
             Activity::Delaying
             | Activity::Sending
@@ -182,18 +182,18 @@ impl Standing {
         std::mem::replace(&mut self.activity, activity)
     }
 
-    /// What the thread does.
+    /// The activity of the thread.
     pub fn activity(&self) -> Activity {
         self.activity
     }
 
-    /// Notes whose answer is made from now on.
+    /// A handler gets the request.
     pub fn begin(&mut self, pending: Pending) {
         self.pending = Some(pending);
         self.activity = Activity::Working;
     }
 
-    /// Notes that the answer is out.
+    /// The answer was sent.
     pub fn finish(&mut self) {
         self.served = true;
         self.pending = None;
@@ -208,12 +208,13 @@ impl Standing {
         self.served
     }
 
-    /// Notes how much of a whole answer the client has not taken.
+    /// Sets how many bytes of a whole answer the client does not read at once.
     pub fn set_unread(&mut self, bytes: usize) {
         self.unread = bytes;
     }
 
-    /// How much of a whole answer the client has not taken, and how early it is cut off for that.
+    /// The bytes of a whole answer that the client does not read at once, and their place in the order of those to cut
+    /// off.
     pub fn unread(&self) -> Option<(usize, (bool, Boot))> {
         let order = (!self.can_be_asked_again(), self.since);
         (self.unread > 0).then_some((self.unread, order))
@@ -224,18 +225,18 @@ impl Standing {
             .is_some_and(|pending| pending.can_be_asked_again())
     }
 
-    /// How little is lost if it is ended, and since when that is so; the least first. `None`: it waits for us, not for
-    /// its client.
+    /// The order in which connections are ended to make room: with the least first, least is lost. `None`: the
+    /// connection waits for the daemon, not for its client.
     pub fn dispensable(&self) -> Option<(u8, Boot)> {
         let rank = match self.activity {
             Activity::Lingering | Activity::Delaying => 0,
             Activity::Idle => 1,
             Activity::Asking => 2,
-            // The kernel has taken what it has room for.
+            // The kernel's buffer is full: the client does not read.
             Activity::Sending => 3,
             Activity::SendingPiece { .. } if self.is_leaving => 3,
             Activity::SendingPiece { sized: true } if self.can_be_asked_again() => 4,
-            // Its last word is being made, which may take a while.
+            // Its last answer may take a while to make.
             Activity::Working | Activity::Streaming | Activity::Waiting
                 if self.is_leaving && self.can_be_asked_again() =>
             {
@@ -249,12 +250,12 @@ impl Standing {
         Some((rank, self.since))
     }
 
-    /// True while its answer waits or has no known end, and it was not asked to leave.
+    /// True while its handler waits or its answer has no known end, unless it was asked to leave.
     pub fn is_waiting(&self) -> bool {
         self.is_long && !self.is_leaving
     }
 
-    /// When the request came, if its answer can be brought to an end for others: no token was shown.
+    /// When the request came, if its answer may be ended for others: its client has shown no token.
     pub fn may_leave(&self) -> Option<Boot> {
         let pending = self.pending.filter(|pending| !pending.has_token)?;
         self.is_waiting().then_some(pending.began)

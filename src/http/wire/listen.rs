@@ -1,4 +1,4 @@
-//! Where to listen, and what comes of it.
+//! Addresses, and the sockets that listen there.
 
 use super::peer::Peer;
 use crate::os::{clock, limits, peer, spawn};
@@ -11,7 +11,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where to listen: `127.0.0.1:8080`, `[::1]:8080` or `unix:PATH`.
+/// An address to listen at: `127.0.0.1:8080`, `[::1]:8080` or `unix:PATH`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// An address and a port.
@@ -61,9 +61,9 @@ enum Socket {
 
 /// A socket that takes connections.
 pub struct Listener {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// Where it was asked for: with port 0, the system chooses one.
+    /// The address that was asked for: with port 0, the system chooses one.
     asked: Address,
     socket: Socket,
 }
@@ -97,14 +97,13 @@ impl Listener {
         })
     }
 
-    /// Takes a connection, and finds out whose it is before anything is read from it. `WouldBlock` when there is none.
-    ///
-    /// A stream over a socket in the file system has the same type: std's calls are the same for both.
+    /// Accepts a connection, and asks the kernel whose it is before anything is read from it. `WouldBlock` when there
+    /// is none. A stream over a socket in the file system has the same type: the calls are the same for both.
     pub fn accept(&self) -> io::Result<(TcpStream, Peer)> {
         let (stream, address, reached, user) = match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, address) = socket.accept()?;
-                // Answers are written whole.
+                // Answers are written whole: nothing is to be joined.
                 stream.set_nodelay(true)?;
                 let reached = stream.local_addr()?.ip().to_canonical();
                 let user = peer::tcp_user(&stream);
@@ -152,7 +151,7 @@ impl Listener {
     }
 }
 
-/// No file is left behind.
+/// Removes the socket's file.
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Address::Unix(path) = &self.address {

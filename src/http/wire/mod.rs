@@ -1,8 +1,9 @@
-//! Connections, and what their threads share: who waits for what, who makes room, and how near the end is.
+//! Connections, and the state that their threads share: topics that they wait for, who makes room, how near the stop
+//! is.
 //!
-//! A connection's thread blocks in reads and writes that have deadlines. While its handler waits, it sleeps until it is
-//! told of a change, or others want it to end: [`waiter`]. A thread that blocks in a read or write is woken by shutting
-//! its socket down: [`link`].
+//! A connection thread blocks in reads and writes that have deadlines. While its handler waits, it sleeps on a
+//! condition until another thread tells it of a change or of an end ([`waiter`]). A thread that blocks in a read or a
+//! write is woken by shutting its socket down ([`link`]).
 
 pub mod access;
 pub mod connections;

@@ -1,4 +1,4 @@
-//! The way out: whole answers, and bodies that are made while they are sent.
+//! Sending: whole answers, and bodies that are made while they are sent.
 
 use super::link::Activity;
 use super::waiter::{Waiter, Woken};
@@ -10,33 +10,33 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Slowest reader that is put up with, in bytes a second, beside a pause of [`PAUSE`].
+/// The rate in bytes a second at which a client must read, beside a pause of [`PAUSE`].
 const SLOWEST: u64 = 8 * 1024;
-/// How long a reader may take for what is sent at a time.
+/// How long a client may pause for each answer or piece.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a stream rests after a piece. When much happens and many listen, a piece for each change would keep
-/// everybody else waiting.
+/// The shortest time between two pieces of a stream that waits for changes: with many changes and many streams, a
+/// piece for each change would leave no processor time for others.
 const REST: Duration = Duration::from_millis(50);
 
-/// How large a piece should be at most, in bytes.
+/// The size in bytes that a piece should not exceed.
 pub const PIECE: usize = 64 * 1024;
 
-/// Writes to a connection, and counts.
+/// Writes to a connection, and counts the bytes.
 pub struct Sender {
     waiter: Rc<Waiter>,
-    /// Bytes that were written.
+    /// Bytes written so far.
     pub sent: u64,
 }
 
 impl Sender {
-    /// Writes for this waiter's connection.
+    /// A sender for this waiter's connection.
     pub fn new(waiter: Rc<Waiter>) -> Self {
         Self { waiter, sent: 0 }
     }
 
-    /// Writes all of it. `slowly` is the activity of a thread whose client does not take it at once; that has a time
-    /// limit, and makes it a candidate when others need room.
+    /// Writes all of `bytes`. If the client does not read them at once, the thread has the activity `slowly` and a
+    /// deadline.
     pub fn send(&mut self, bytes: &[u8], slowly: Activity) -> io::Result<()> {
         let rest = match socket::send_now(&self.waiter.link().stream, bytes) {
             Ok(sent) => {
@@ -52,7 +52,7 @@ impl Sender {
         self.send_slowly(rest, bytes.len(), slowly)
     }
 
-    /// Writes the rest of an answer or a piece of so many bytes.
+    /// Writes the rest of an answer or a piece of `all` bytes, and waits for the client to read it.
     fn send_slowly(&mut self, mut rest: &[u8], all: usize, slowly: Activity) -> io::Result<()> {
         let (link, wire) = (self.waiter.link(), self.waiter.wire());
         let before = {
@@ -97,18 +97,18 @@ impl Sender {
     }
 }
 
-/// A body on its way out.
+/// A body that is sent while its handler makes it.
 pub struct Outgoing<'s> {
     sender: &'s mut Sender,
-    /// The head, until the first piece is there.
+    /// Bytes that are sent with the next piece: the head.
     buffer: Vec<u8>,
     extent: Extent,
-    /// Bytes still to come, if that is known.
+    /// Bytes that are still to be sent, if the length is known.
     left: Option<u64>,
 }
 
 impl<'s> Outgoing<'s> {
-    /// A body behind this head.
+    /// A body that follows this head.
     pub(in crate::http) fn new(sender: &'s mut Sender, head: Vec<u8>, extent: Extent) -> Self {
         Self {
             sender,
@@ -121,8 +121,9 @@ impl<'s> Outgoing<'s> {
         }
     }
 
-    /// Sends the next piece, of about [`PIECE`] bytes at most. Returns when all of it has gone out, so that a slow reader
-    /// makes a slow source, not a long queue. Errors: the client is gone or too slow, or more is sent than was promised.
+    /// Sends the next piece, of about [`PIECE`] bytes at most. Returns when the kernel has taken all of it, so that
+    /// nothing piles up for a slow client. Errors: the client is gone or too slow, or the body is longer than was
+    /// promised.
     pub fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         let mut most = piece.len();
         if let Some(left) = &mut self.left {
@@ -142,8 +143,8 @@ impl<'s> Outgoing<'s> {
         }
     }
 
-    /// Waits until one of these things may have happened, or it is `until`. As [`Waiter::wait`], it returns at once the
-    /// first time. False: look once more, and come to an end. Errors: the client is gone.
+    /// Waits for a change of one of these topics, or until `until`. As [`Waiter::wait`], it returns at once the first
+    /// time. False: the caller looks once more, and ends the body. Errors: the client is gone.
     pub fn wait(&mut self, on: &[Topic], until: Boot) -> io::Result<bool> {
         self.flush()?;
         let rested = clock::now().boot.after(REST);
@@ -163,7 +164,7 @@ impl<'s> Outgoing<'s> {
         }
     }
 
-    /// Ends the body. Errors: less was sent than was promised, or the client is gone.
+    /// Ends the body. Errors: the body is shorter than was promised, or the client is gone.
     pub(in crate::http) fn finish(mut self) -> io::Result<()> {
         if self.left.is_some_and(|left| left > 0) {
             self.flush()?;

@@ -6,13 +6,13 @@ use std::net::{IpAddr, SocketAddr};
 /// The other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
-    /// The address. `None` on a socket in the file system.
+    /// Its address. `None` on a socket in the file system.
     pub address: Option<SocketAddr>,
-    /// The address of ours that it has connected to. `None` on a socket in the file system, which no browser gets to.
+    /// Our address that it has connected to. `None` on a socket in the file system, which browsers cannot reach.
     pub reached: Option<IpAddr>,
-    /// The user whose process it is, if the kernel knows.
+    /// The user of its process, if the kernel knows.
     pub user: Option<u32>,
-    /// Only processes of this machine can connect to the listener.
+    /// True if only processes of this machine can connect to the listener.
     pub is_local: bool,
 }
 

@@ -1,8 +1,8 @@
-//! How many threads do something at a time. The others wait for their permit.
+//! Permits: they bound how many threads do something at a time.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// A number of permits to be had.
+/// A number of permits that threads share.
 #[derive(Debug)]
 pub struct Permits {
     state: Mutex<PermitCount>,
@@ -12,7 +12,7 @@ pub struct Permits {
 #[derive(Debug)]
 struct PermitCount {
     free: usize,
-    /// Threads that wait: without them nobody is told.
+    /// Threads that wait for a permit. Without any, giving one back costs no system call.
     waiting: usize,
 }
 
@@ -21,7 +21,7 @@ struct PermitCount {
 pub struct Permit(Arc<Permits>);
 
 impl Permits {
-    /// So many permits.
+    /// A number of `most` permits.
     pub fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(PermitCount {

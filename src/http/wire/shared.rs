@@ -1,4 +1,4 @@
-//! State that the acceptor and the threads of all connections share.
+//! The state that the acceptor and all connection threads share.
 
 use super::access::AccessLog;
 use super::connections::Connections;
@@ -20,20 +20,20 @@ pub const HUB: u64 = 1;
 /// The poller's number of the first listener.
 pub const LISTENERS: u64 = 2;
 
-/// Requests that change nothing and are answered at a time.
+/// Handlers at a time of requests that change nothing.
 const LOOKING: usize = 4;
-/// Other requests that are answered at a time. They wait for the disk to sync, and nobody else should.
+/// Handlers at a time of other requests. They wait for syncs, for which those that change nothing must not wait.
 const CHANGING: usize = 8;
-/// Answers that go on at a time after a wait or a piece.
+/// Handlers at a time that go on after a wait or a piece.
 const LATER: usize = 2;
 
-/// Descriptors that are not for connections, whatever the limit.
+/// Descriptors that are kept for the spool and for jobs.
 const OTHERS: usize = 64;
 
-/// Connections that there is room for in any case.
+/// The fewest connections, whatever the limit of descriptors.
 const FEW: usize = 8;
 
-/// No more connections than there are descriptors for. Jobs need descriptors too, and the spool's directories.
+/// Limits the number of connections to a part of the descriptors.
 fn within_descriptors(connections: usize) -> usize {
     let all = usize::try_from(limits::descriptors()).unwrap_or(usize::MAX);
     let room = (all / 2).min(all.saturating_sub(OTHERS)).max(FEW);
@@ -44,26 +44,26 @@ fn within_descriptors(connections: usize) -> usize {
 pub struct Wire {
     /// All connections.
     pub connections: Connections,
-    /// What the acceptor waits for.
+    /// The descriptors that the acceptor waits for.
     pub poller: Arc<Poller>,
     /// Wakes the acceptor.
     pub bell: Bell,
-    /// Permits to answer requests that change nothing.
+    /// Permits for handlers of requests that change nothing.
     pub looking: Arc<Permits>,
-    /// Permits to answer the others.
+    /// Permits for handlers of other requests.
     pub changing: Arc<Permits>,
-    /// Permits to go on with an answer after a wait or a piece.
+    /// Permits for handlers that go on after a wait or a piece.
     pub later: Arc<Permits>,
     /// The access log.
     pub access_log: AccessLog,
     hub: Mutex<Hub>,
     stage: AtomicU8,
-    /// Bytes of the bodies of all requests that are read or answered.
+    /// Bytes of the bodies of all requests that are being read or answered.
     bodies: AtomicUsize,
 }
 
 impl Wire {
-    /// The state before the first connection of at most so many.
+    /// The state before the first connection. `connections`: the most at a time, if there are descriptors for them.
     pub fn new(connections: usize, spool: Arc<Spool>, events: Arc<Events>) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
         let bell = Bell::new()?;
@@ -82,12 +82,12 @@ impl Wire {
         })
     }
 
-    /// Who is to be woken by what.
+    /// Locks the hub.
     pub fn hub(&self) -> MutexGuard<'_, Hub> {
         self.hub.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How near the end is.
+    /// The stage of the stop.
     pub fn stage(&self) -> StopStage {
         let stages = [StopStage::Open, StopStage::Draining, StopStage::LastCall];
         let stage = self.stage.load(Ordering::SeqCst);
@@ -95,21 +95,21 @@ impl Wire {
         known.unwrap_or(StopStage::Closing)
     }
 
-    /// Brings the end nearer. The acceptor sees it when it is woken, and all others before they wait again.
+    /// Sets the stage, and wakes the acceptor. The caller tells connections with [`super::link::Link::come_to_an_end`].
     pub fn set_stage(&self, stage: StopStage) {
         self.stage.store(stage as u8, Ordering::SeqCst);
         self.bell.ring();
     }
 }
 
-/// The bytes of one request's body, which count among those of all.
+/// The part of one request in [`Wire::bodies`].
 pub struct BodyWeight {
     wire: Arc<Wire>,
     bytes: usize,
 }
 
 impl BodyWeight {
-    /// Of an empty body.
+    /// The part of an empty body.
     pub fn new(wire: &Arc<Wire>) -> Self {
         Self {
             wire: Arc::clone(wire),
@@ -117,7 +117,7 @@ impl BodyWeight {
         }
     }
 
-    /// So many bytes are there by now. Gives how many all others have.
+    /// Sets the size of the body. Gives the bytes of all others.
     pub fn set(&mut self, bytes: usize) -> usize {
         let added = bytes.wrapping_sub(std::mem::replace(&mut self.bytes, bytes));
         let all = self.wire.bodies.fetch_add(added, Ordering::SeqCst);

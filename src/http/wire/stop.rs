@@ -5,11 +5,11 @@
 pub enum StopStage {
     /// Not in sight.
     Open,
-    /// No new requests; what is being answered goes on.
+    /// New requests are refused; those in work go on.
     Draining,
-    /// What is being answered must be done soon, and so must what has just been asked.
+    /// Answers end soon, also those to requests that come now.
     LastCall,
-    /// What is being answered must be done soon. No new requests.
+    /// Answers end soon. New requests are refused.
     Closing,
 }
 
@@ -27,7 +27,7 @@ impl StopStage {
         }
     }
 
-    /// True when all is to come to an end.
+    /// True when answers end soon.
     pub fn is_closing(self) -> bool {
         match self {
             Self::Open | Self::Draining => false,

@@ -1,4 +1,4 @@
-//! How a handler waits: for what happens in the spool, but no longer than its client, the daemon and others let it.
+//! Waiting in a handler: for changes of the spool, until its client, the daemon or other connections end the wait.
 
 use super::link::{Activity, Link};
 use super::permits::{Permit, Permits};
@@ -16,21 +16,21 @@ use std::sync::{Arc, PoisonError};
 /// Why a wait is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Woken {
-    /// Something may have happened: look.
+    /// A topic may have changed: look at the spool.
     Changed,
-    /// It is time: answer now.
+    /// The time is up: answer now.
     Late,
-    /// The client says nothing more; it may listen still. Said once.
+    /// The client sends nothing more; it may still read. Returned once.
     HungUp,
-    /// The daemon was told to stop and starts nothing more. Said once; the handler may wait on for what runs.
+    /// The daemon starts no more jobs. Returned once; the handler may wait on for a job that runs.
     Draining,
-    /// The daemon is about to exit, or others need the place: answer now, whatever there is to say.
+    /// The daemon exits, or another connection needs the place: answer now.
     Leaving,
-    /// The client is gone: nobody sees the answer.
+    /// The client is gone: nobody reads the answer.
     Gone,
 }
 
-/// Waits on behalf of a request. Each connection has one, for one request after the other.
+/// Waits for the handlers of one connection's requests.
 pub struct Waiter {
     wire: Arc<Wire>,
     link: Arc<Link>,
@@ -61,13 +61,13 @@ impl Waiter {
         }
     }
 
-    /// Waits until one of these things may have happened, or it is `until`. Returns at once when they were not watched
-    /// before, so that nothing is missed between the caller's look at the spool and the first wait.
+    /// Waits for a change of one of these topics, or until `until`. The first time, it has them watched and returns at
+    /// once: a change between the caller's look at the spool and the watch is then seen by the next look.
     pub fn wait(&self, on: &[Topic], until: Option<Boot>) -> Woken {
         match self.watch(on) {
             Ok(false) => self.sleep(until, Boot(0)),
             Ok(true) => Woken::Changed,
-            // Without watches there is nothing to wait for.
+            // Without watches no change is noticed.
             Err(e) => {
                 log::warn!("http: watching the spool: {e}");
                 Woken::Late
@@ -75,14 +75,14 @@ impl Waiter {
         }
     }
 
-    /// Has these things watched, and no others. True if some of them were not before.
+    /// Has these topics watched, and no others. True if some of them were not watched before.
     pub(in crate::http) fn watch(&self, on: &[Topic]) -> io::Result<bool> {
         let mut topics = self.topics.borrow_mut();
         if self.has_waited.get() && topics.as_slice() == on && self.wire.hub().is_armed() {
             return Ok(false);
         }
         if !self.has_waited.replace(true) {
-            // It is deaf to a hang-up at worst.
+            // Without it, only a hang-up is noticed late.
             let _ = self
                 .wire
                 .poller
@@ -94,16 +94,16 @@ impl Waiter {
             hub.remove(self.link.key, topic);
         }
         let mut is_new = false;
-        // After a shortage there may be no watches although somebody waits.
-        let is_deaf = !hub.is_armed();
-        for topic in on.iter().filter(|topic| is_deaf || !old.contains(topic)) {
+        // Arming the watches may have failed before.
+        let is_lost = !hub.is_armed();
+        for topic in on.iter().filter(|topic| is_lost || !old.contains(topic)) {
             hub.add(self.link.key, topic)?;
             is_new = true;
         }
         Ok(is_new)
     }
 
-    /// Waits until a watched thing has changed, but not before it is `rested`, or until it is `until`.
+    /// Waits for a change, which is returned at `rested` at the earliest, or until `until`.
     pub(in crate::http) fn sleep(&self, until: Option<Boot>, rested: Boot) -> Woken {
         let permit = self.permit.take();
         let had_permit = permit.is_some();
@@ -161,7 +161,7 @@ impl Waiter {
         woken
     }
 
-    /// Waits until then, or until the wire closes. False if the client is gone.
+    /// Waits until `until`, or until answers end. False if the client is gone.
     pub(in crate::http) fn delay(&self, until: Boot) -> bool {
         let mut standing = self.link.standing();
         standing.enter(Activity::Delaying);
@@ -177,18 +177,19 @@ impl Waiter {
         !standing.gone
     }
 
-    /// Waits for a permit, and keeps it until [`Self::give_back_permit`]; a wait gives it back meanwhile.
+    /// Takes a permit, and keeps it until [`Self::give_back_permit`]. A wait gives it back, and takes one of
+    /// [`Wire::later`] afterwards.
     pub(in crate::http) fn take_permit(&self, permits: &Arc<Permits>) {
         let permit = permits.take();
         *self.permit.borrow_mut() = Some(permit);
     }
 
-    /// Gives back the permit, if there is one.
+    /// Gives the permit back, if the handler has one.
     pub(in crate::http) fn give_back_permit(&self) {
         drop(self.permit.take());
     }
 
-    /// Does something that may take long, which costs nobody a permit.
+    /// Gives the permit back while `f` runs, which may take long.
     pub(in crate::http) fn without_permit<T>(&self, f: impl FnOnce() -> T) -> T {
         let had_permit = self.permit.take().is_some();
         let done = f();
@@ -203,12 +204,12 @@ impl Waiter {
         &self.link
     }
 
-    /// The wire.
+    /// The shared state.
     pub(in crate::http) fn wire(&self) -> &Arc<Wire> {
         &self.wire
     }
 
-    /// Watches nothing any more: the answer is out.
+    /// Ends the watches and gives the permit back: the answer was sent.
     pub(in crate::http) fn finish(&self) {
         self.give_back_permit();
         if !self.has_waited.replace(false) {
@@ -224,7 +225,7 @@ impl Waiter {
     }
 }
 
-/// Nobody is woken who is not there any more.
+/// Removes a connection that ends from the hub.
 impl Drop for Waiter {
     fn drop(&mut self) {
         self.finish();

@@ -1,4 +1,4 @@
-//! The watches on a spool that the hub hears through.
+//! The hub's inotify watches.
 
 use crate::core::id::{JobId, QueueName};
 use crate::os::dir;
@@ -7,13 +7,13 @@ use crate::spool::{Place, Spool, Where};
 use std::collections::HashMap;
 use std::io;
 
-/// The watches, with what each is of.
+/// The watches, with the directory or log of each.
 pub struct Armed {
-    /// Where their events come.
+    /// The queue of their events.
     pub watcher: Watcher,
-    /// Directories.
+    /// The watched directories.
     pub places: HashMap<Watch, Place>,
-    /// Logs that are followed.
+    /// The watched logs.
     pub logs: HashMap<Watch, String>,
 }
 
@@ -40,7 +40,7 @@ impl Armed {
     fn watch(&mut self, spool: &Spool, place: Place, interest: Interest) -> io::Result<()> {
         let watch = match spool.watch(&place, &self.watcher, interest) {
             Ok(watch) => watch,
-            // A queue may go at any time.
+            // A queue may be removed at any time.
             Err(_) if matches!(place, Place::Queue(_)) => return Ok(()),
             Err(e) => return Err(e),
         };
@@ -48,7 +48,7 @@ impl Armed {
         Ok(())
     }
 
-    /// True if a name in `pending/` is a queue's, or was.
+    /// True if a name in `pending/` is or was a queue's.
     pub fn is_queue(&self, spool: &Spool, name: &str) -> bool {
         let is_known =
             |place: &Place| matches!(place, Place::Queue(queue) if queue.as_str() == name);
@@ -59,7 +59,7 @@ impl Armed {
         }
     }
 
-    /// Watches a queue that has come. Gives the jobs that are in it.
+    /// Watches a new queue. Gives the jobs in it.
     pub fn watch_queue(&mut self, spool: &Spool, name: &str, change: FileChange) -> Vec<JobId> {
         let (Ok(queue), FileChange::Came) = (QueueName::new(name), change) else {
             return Vec::new();
@@ -71,14 +71,14 @@ impl Armed {
         spool.ids(&at).unwrap_or_default()
     }
 
-    /// Watches a log, if there is one by now.
+    /// Watches a log, if its file exists.
     pub fn watch_log(&mut self, spool: &Spool, name: &str) {
         if let Ok(watch) = spool.watch_log(name, &self.watcher) {
             self.logs.insert(watch, name.to_owned());
         }
     }
 
-    /// Watches a log no more.
+    /// Ends the watch of a log.
     pub fn leave_log(&mut self, name: &str) {
         let of_name: Vec<Watch> = self
             .logs

@@ -1,4 +1,4 @@
-//! What hq's clients send: JSON as Go reads it, or the fields of a form.
+//! The requests of hq's clients: JSON as Go reads it, or the fields of a form.
 
 use super::Fail;
 use crate::http::Request;
@@ -12,22 +12,22 @@ use std::num::{IntErrorKind, ParseIntError};
 
 /// The text of a request, which [`Fields`] are read from.
 pub enum Input {
-    /// JSON; whether bytes that are no UTF-8 had to be replaced.
+    /// JSON, and whether bytes that are no UTF-8 were replaced.
     Json(String, bool),
     /// A form, or a query.
     Form(Vec<(String, String)>),
 }
 
-/// The fields of a request. Names are the same in any case; what is not known is not looked at.
+/// The fields of a request. The case of names does not matter; unknown fields are ignored.
 pub enum Fields<'a> {
-    /// From JSON: the whole text, whether bytes of it were replaced, and its parts.
+    /// Fields from JSON: the whole text, whether bytes of it were replaced, and its parts.
     Json(&'a str, bool, BTreeMap<String, &'a RawValue>),
-    /// From a form.
+    /// Fields from a form.
     Form(&'a [(String, String)]),
 }
 
 impl Input {
-    /// The body, or, if there is a parameter `payload`, what that holds.
+    /// The body, or the value of the parameter `payload` if there is one.
     pub fn of_body(request: &Request) -> Result<Self, Fail> {
         let kind = request.headers.get("content-type").unwrap_or_default();
         Self::new(&request.query, kind, &request.body)
@@ -47,7 +47,7 @@ impl Input {
             None
         };
         let is_form = form.is_some();
-        // What both say is as the body says it.
+        // A field of the body comes before the same one of the query.
         let pairs = form.into_iter().flatten().chain(query.iter().cloned());
         let pairs: Vec<_> = pairs.collect();
         if let Some(text) = whole(&pairs) {
@@ -63,7 +63,7 @@ impl Input {
         }
     }
 
-    /// The query, or, if it has `payload`, what that holds.
+    /// The query, or the value of its `payload` if there is one.
     pub fn of_query(request: &Request) -> Self {
         match whole(&request.query) {
             Some(text) => Self::Json(text, false),
@@ -76,7 +76,7 @@ impl Input {
         match self {
             Self::Form(pairs) => Ok(Fields::Form(pairs)),
             Self::Json(text, is_changed) => {
-                // Whatever follows the first value is not looked at.
+                // The text behind the first value is ignored.
                 let mut reader = serde_json::Deserializer::from_str(text);
                 let value = <&RawValue>::deserialize(&mut reader).map_err(|e| mistake(text, &e))?;
                 if value.get() == "null" {
@@ -87,7 +87,7 @@ impl Input {
                 }
                 let GoPairs::<&RawValue>(pairs) =
                     serde_json::from_str(value.get()).map_err(|e| mistake(text, &e))?;
-                // Of a key that is given twice the last one holds, and `null` takes nothing back.
+                // Of a key that is given twice the last one counts, unless it is `null`.
                 let said = pairs.into_iter().filter(|(_, raw)| raw.get() != "null");
                 let lower = said.map(|(key, raw)| (key.to_lowercase(), raw));
                 Ok(Fields::Json(text, *is_changed, lower.collect()))
@@ -104,7 +104,7 @@ fn whole(pairs: &[(String, String)]) -> Option<String> {
         .filter(|text| !text.is_empty())
 }
 
-/// The text fields of a form in parts (RFC 7578). What is no form has none.
+/// The text fields of a form in parts (RFC 7578); none if it is no form.
 fn multipart(kind: &str, text: &str) -> Vec<(String, String)> {
     let boundary = kind.split(';').find_map(|part| {
         let value = part.trim().strip_prefix("boundary=")?;
@@ -125,7 +125,7 @@ fn multipart(kind: &str, text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// As Go's decoder says it.
+/// The error as Go's decoder words it.
 fn mistake(text: &str, e: &serde_json::Error) -> Fail {
     if e.is_eof() {
         return Fail(400, "unexpected EOF".to_owned());
@@ -229,7 +229,7 @@ impl Fields<'_> {
     /// A number that is not negative.
     pub fn number(&self, key: &str) -> Result<Option<u64>, Fail> {
         match self.form(key) {
-            // Rust would take a sign.
+            // Rust would accept the sign.
             Some(text) if text.starts_with('+') => Err(not_a("Uint", text, "invalid syntax")),
             Some(text) => match text.parse::<u64>() {
                 Ok(number) => Ok(Some(number)),
@@ -239,7 +239,7 @@ impl Fields<'_> {
         }
     }
 
-    /// Yes or no; no if there is none.
+    /// A boolean; false if there is none.
     pub fn boolean(&self, key: &str) -> Result<bool, Fail> {
         match self.form(key) {
             Some("1" | "t" | "T" | "true" | "TRUE" | "True") => Ok(true),
@@ -265,7 +265,7 @@ impl Fields<'_> {
         read.collect::<Result<_, Fail>>().map(Some)
     }
 
-    /// Anything, as it was written. Errors: that cannot be kept, since it is not UTF-8.
+    /// Any value, as it was written. Errors: it is not UTF-8, and cannot be kept as it is.
     pub fn any(&self, key: &str) -> Result<Option<String>, Fail> {
         let Some((_, raw)) = self.raw(key) else {
             return Ok(None);

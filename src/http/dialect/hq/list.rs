@@ -93,7 +93,7 @@ pub fn numbers(door: &Door) -> io::Result<Vec<(u64, JobId, Where)>> {
     for at in places {
         let ids = match spool.ids(&at) {
             Ok(ids) => ids,
-            // A queue may go at any time.
+            // A queue may be removed at any time.
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
             Err(e) => return Err(e),
         };
@@ -104,7 +104,7 @@ pub fn numbers(door: &Door) -> io::Result<Vec<(u64, JobId, Where)>> {
             }
         }
     }
-    // Of a name that is in two places the one that is under way comes first.
+    // Of a name in two places the job that waits or runs comes first.
     all.sort_by_key(|(number, ..)| *number);
     all.dedup_by_key(|(number, ..)| *number);
     Ok(all)
@@ -155,7 +155,7 @@ pub fn list(request: &Request, door: &Door) -> HqResult {
         let phase = Phase::of(&found);
         let is_status = wanted.status.is_empty() || wanted.status == phase.word();
         if is_status && patterns.match_job(&found, phase.word()) {
-            // Of long answers the end, which the record has; all of it is in the job itself.
+            // The list shows the end of a long answer, which the record has; the job itself shows all.
             let output = found.record.output.as_deref().unwrap_or("");
             let job = show::job(number, &found.record, phase, output);
             bytes += job.len();

@@ -12,7 +12,7 @@ use crate::spool::{IfActive, NewId, Steered};
 use serde_json::json;
 use std::time::Duration;
 
-/// A longer timeout is none that a record could hold.
+/// The longest timeout that a record can hold.
 const LONGEST_SECONDS: u64 = 100 * 365 * 86_400;
 
 pub fn push(request: &Request, door: &Door) -> HqResult {
@@ -44,9 +44,9 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
     if timeout > 0 {
         record.timeout = Setting::Set(Duration::from_secs(timeout.min(LONGEST_SECONDS)));
     }
-    // What the daemon would not take for a job must not be accepted.
+    // A record that the daemon could not read must not be accepted.
     Record::from_json(&record.to_json()).map_err(|e| match e {
-        // What has no field is the depth, and nothing but the payload can have one.
+        // An error without a field is one of depth, and only the payload can be deep.
         RecordError::Json(e) if e.field.is_empty() => Fail(400, format!("payload: {}", e.what)),
         RecordError::Json(e) => Fail(400, JsonError { line: 0, ..e }.to_string()),
         RecordError::Empty
@@ -56,10 +56,10 @@ pub fn asked_for(input: &Input) -> Result<Record, Fail> {
     })
 }
 
-/// Accepts the job. hq shows it then as neither waiting nor running.
+/// Accepts the job. As hq does, it is shown as neither waiting nor running.
 fn accept(request: &Request, door: &Door, mut record: Record) -> Result<(u64, Record), Fail> {
     record.created_at = Some(clock::wall());
-    // hq tries nothing twice, and its clients rely on that.
+    // hq tries a job once, and its clients rely on that.
     record.tries = Some(door.config().tries_of_dialect(&QueueName::default()));
     let id = door.submit(&request.caller, record.clone(), NewId::Next)?;
     let number = id.as_str().parse().unwrap_or_default();
@@ -69,7 +69,7 @@ fn accept(request: &Request, door: &Door, mut record: Record) -> Result<(u64, Re
     Ok((number, record))
 }
 
-/// A job of others that has just been accepted again: without `read` its number and state only.
+/// A job of another caller that was accepted again: without `read` only its number and state.
 fn again(request: &Request, number: u64, record: &Record) -> String {
     match request.caller.may(Right::Read) {
         true => show::job(number, record, Phase::Unfinished, ""),
@@ -92,7 +92,7 @@ fn missing(number: u64) -> Fail {
     Fail(422, format!("Job '{number}' is not found"))
 }
 
-/// What is under way is not touched.
+/// Refuses to touch a job that waits or runs.
 fn busy(number: u64, phase: Phase) -> Result<(), Fail> {
     match phase {
         Phase::Waiting => Err(Fail(422, format!("The job {number} is waiting now"))),

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Most of an answer that is shown, in bytes. (hq keeps and shows all of it.)
+/// The most bytes of an answer that are shown. (hq keeps and shows all of it.)
 const MOST_OUTPUT: u64 = 1 << 20;
 
-/// How far a job is. The words are hq's.
+/// The state of a job in hq's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Just accepted, as the answer to a push says.
@@ -32,7 +32,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Where a job is.
+    /// The phase of a job.
     pub fn of(found: &Found) -> Self {
         match (&found.at, found.record.reason) {
             (Where::Pending(_) | Where::Held, _) => Self::Waiting,
@@ -58,7 +58,7 @@ impl Phase {
     }
 }
 
-/// What the job calls; `None` if it is no job that hq would have.
+/// The call of a job; `None` if hq could not have the job.
 pub fn call(record: &Record) -> Option<&Call> {
     match &record.work {
         Work::Url(call) => Some(call),
@@ -71,7 +71,7 @@ pub fn name(record: &Record) -> &str {
     record.name.as_deref().unwrap_or("default")
 }
 
-/// The job, its keys in order. Every one is always there.
+/// The job as JSON, with all keys in order.
 pub fn job(number: u64, record: &Record, phase: Phase, output: &str) -> String {
     let nothing = Call::default();
     let call = call(record).unwrap_or(&nothing);
@@ -116,7 +116,7 @@ fn print(value: impl Serialize) -> String {
     serde_json::to_string(&value).unwrap_or_else(|_| "null".to_owned())
 }
 
-/// Milliseconds without zeros at their end.
+/// A time with milliseconds, without zeros at their end.
 fn time(at: Option<Wall>) -> String {
     print(at.map(|at| {
         let text = at.to_string();
@@ -125,7 +125,7 @@ fn time(at: Option<Wall>) -> String {
     }))
 }
 
-/// What a name promises to be nobody else's business is not shown.
+/// The header fields, without values that their names mark as secret.
 fn headers(call: &Call) -> String {
     const TELLING: [&str; 6] = [
         "authorization",
@@ -171,7 +171,7 @@ fn complaint(record: &Record, call: &Call, phase: Phase) -> String {
     }
 }
 
-/// What came back: the end of it that the record has, or as much as is shown of the log.
+/// The output of a job: from the log as much as is shown, or else the end that the record has.
 pub fn output(door: &Door, found: &Found) -> String {
     let record = &found.record;
     let kept = || record.output.clone().unwrap_or_default();

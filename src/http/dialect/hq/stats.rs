@@ -18,7 +18,7 @@ pub fn show(request: &Request, door: &Door) -> HqResult {
     Ok(stats(door)?)
 }
 
-/// What 2.0.0's page asks for.
+/// The answer for the page of hq 2.0.0.
 pub fn dashboard(request: &Request, door: &Door) -> HqResult {
     let jobs = list::list(request, door)?;
     let stats = stats(door)?;
@@ -46,7 +46,7 @@ fn stats(door: &Door) -> io::Result<String> {
     .to_string())
 }
 
-/// Numbers are given in the order of time.
+/// Counts the latest jobs, whose numbers are in the order of time.
 fn of_late(door: &Door, all: &[(u64, crate::core::id::JobId, Where)]) -> usize {
     let now = clock::wall();
     let is_new = |made| now.since(made) < Duration::from_secs(60);

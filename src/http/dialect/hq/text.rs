@@ -1,16 +1,16 @@
 //! JSON text with other white space. Numbers and strings keep theirs: to read and print them would change some.
 
-/// Without any white space between values.
+/// The text without white space between values.
 pub fn compact(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     tokens(json, |token| out.push_str(token));
     out
 }
 
-/// Most white space that is added, in bytes: a list of lists costs a hundred times its own size.
+/// The most bytes of white space that are added: lists in lists would grow to a hundred times their size.
 const MOST_SPACE: usize = 8 << 20;
 
-/// Indented by two spaces; what comes after [`MOST_SPACE`] of them, without.
+/// The text indented by two spaces, until [`MOST_SPACE`] was added.
 pub fn pretty(json: &str) -> String {
     let mut out = String::with_capacity(json.len() * 2);
     let (mut depth, mut is_empty) = (0usize, false);

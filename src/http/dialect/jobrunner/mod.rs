@@ -1,12 +1,13 @@
-//! jobrunner: one fixed command, run once for each payload; the answer is what came of it. There only with
-//! `pirn serve --jobrunner`.
+//! jobrunner: one fixed command, run once for each payload; the answer is its result. Only with `pirn serve
+//! --jobrunner`.
 //!
-//! What differs from the original, because that was wrong:
+//! Differences from the original, where that was wrong:
 //! - As many as ten payloads for each worker wait, as its manual said, not thirty for any number of workers.
 //! - A command that cannot be started has exit status 126 or 127 and says why, not 0 and `null`.
 //! - The password is compared in a time that says nothing, is not in the log, and the command does not get it.
 //! - An id may contain a slash, which is `_` in the names of files.
-//! - A payload is durable when it is accepted. A daemon that is told to stop withdraws those that wait, and answers 503;
+//! - A payload is durable when it is accepted. A daemon that is told to stop withdraws those that wait, and answers
+//!   503;
 //!   after a crash they are run by the next one.
 //! - Where others than this machine can come, `/status` needs the password or a token too.
 //! - A number of workers that is no number, and an address that is taken, end the program.
@@ -34,21 +35,21 @@ use std::time::Duration;
 /// The handler.
 pub struct Jobrunner {
     settings: Settings,
-    /// Held from the count of what waits until the next payload does: of many callers at once none finds the same count.
+    /// Held from counting the payloads that wait until the next one is accepted: so no two callers find the same count.
     accepting: Mutex<()>,
 }
 
-/// So many payloads wait for each worker before more are refused.
+/// The most payloads that wait for each worker.
 const WAITING_FOR_EACH: usize = 10;
 
 /// The payload in the scratch directory, until the worker's number is known.
 const PAYLOAD: &str = "payload";
 
-/// Most of a client's own id that is in a file name, in bytes.
+/// The most bytes of a client's id in a file name.
 const MOST_LABEL: usize = 100;
 
-/// Names the files as the original does, notes which worker this is, and becomes the command, which is `$0`. `$1` is the
-/// client's id, as [`label`] has it.
+/// Names the files as the original does, notes which worker this is, and becomes the command, which is `$0`. `$1` is
+/// the client's id, as [`label`] has it.
 const BECOME: &str = r#"JOBRUNNER_WORKER_ID=$((PIRN_QUEUE_SLOT + 1))
 set -- "$PIRN_TMP/jobdata_w_${JOBRUNNER_WORKER_ID}_id_$1"
 JOBRUNNER_REQUEST_DATA_FN=${1}_req_$PIRN_ID
@@ -63,7 +64,8 @@ mv -- "$PIRN_TMP/payload" "$JOBRUNNER_REQUEST_DATA_FN" || exit
 echo "$JOBRUNNER_WORKER_ID" > "$PIRN_OUT"
 exec "$0""#;
 
-/// The client's id as a part of a file name. As in the original `*` is not in it; nor is what no file name can have.
+/// The client's id as a part of a file name. As in the original it has no `*`, nor a character that no file name can
+/// have.
 fn label(id: &str) -> String {
     let is_plain = |c: char| !c.is_control() && c != '/' && c != '*';
     let fits = |(at, c): &(usize, char)| at + c.len_utf8() <= MOST_LABEL;
@@ -73,7 +75,7 @@ fn label(id: &str) -> String {
         .collect()
 }
 
-/// The file that a worker's command has written its response to: `BECOME` names it so.
+/// The response file of a worker's command, as `BECOME` names it.
 fn response_file(worker: u64, record: &Record, id: &JobId) -> String {
     let label = label(record.name.as_deref().unwrap_or_default());
     format!("jobdata_w_{worker}_id_{label}_res_{id}")
@@ -123,20 +125,20 @@ impl Jobrunner {
             .spool()
             .ids(&Where::Pending(self.settings.queue.clone()))
         {
-            // Nobody has used it yet.
+            // The queue was not used yet.
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
             ids => Ok(ids?.len()),
         }
     }
 
-    /// Follows the queue's slots as they are now: without a setting they are the workers.
+    /// The most payloads that wait, by the queue's slots now, or else by the workers.
     fn most_waiting(&self, door: &Door) -> usize {
         let of_queue = door.config().queues.get(&self.settings.queue).cloned();
         let slots = of_queue.and_then(|of_queue| of_queue.slots);
         slots.unwrap_or(self.settings.workers) * WAITING_FOR_EACH
     }
 
-    /// Whoever has the password may send payloads. Without one, whoever may push.
+    /// Refuses callers without the password. If there is none, callers without the right to push.
     fn check_password(&self, request: &Request, door: &Door) -> Result<(), Response> {
         let shown = request.headers.all("x-jr-password").next();
         let shown = shown.unwrap_or_default();
@@ -174,14 +176,14 @@ impl Jobrunner {
         record.cwd = Some(self.settings.cwd.clone());
         record.files.insert(PAYLOAD.to_owned(), payload.data);
         record.split = true;
-        // Its caller is gone with the daemon, and may have asked elsewhere.
+        // When the daemon ends, the caller gets no answer and may ask elsewhere.
         record.max_interruptions = Some(0);
         // The response is read when the job has ended, and the directory removed then.
         record.tmp = Scratch::Answer;
         record
     }
 
-    /// How many wait, and how many were started since the daemon was.
+    /// Shows how many payloads wait, and how many were started since the start of the daemon.
     fn status(&self, request: &Request, door: &Arc<Door>) -> Handled {
         if !request.caller.may(Right::Read) {
             self.check_password(request, door)?;
@@ -221,8 +223,8 @@ impl Handler for Jobrunner {
     }
 }
 
-/// Answers with what came of the payload, when that is known. A payload is taken back when its caller must be answered
-/// before its turn comes. Only a payload that will not run is answered with 503: its caller goes elsewhere then.
+/// Answers with the result of the payload, once it is known. A payload is withdrawn when its caller must be answered
+/// before it was started. Only then the status is 503, with which the caller goes elsewhere.
 fn answer(request: &Request, door: &Arc<Door>, id: &JobId) -> Answer {
     let on = [Topic::Job(id.clone())];
     let mut may_wait = true;
@@ -231,7 +233,7 @@ fn answer(request: &Request, door: &Arc<Door>, id: &JobId) -> Answer {
             break ended;
         }
         let must_answer = match request.waiter.wait(&on, None) {
-            // A client that says nothing more may listen still, and what the job leaves is to be removed at its end.
+            // A client that sends nothing more may still read, and the scratch directory is to be removed at the end.
             Woken::Changed | Woken::HungUp => continue,
             Woken::Draining => false,
             Woken::Leaving | Woken::Late => true,
@@ -251,7 +253,7 @@ fn answer(request: &Request, door: &Arc<Door>, id: &JobId) -> Answer {
     }
 }
 
-/// Removes a payload that waits for its first run. False if it does not.
+/// Removes a payload that waits for its first try. False if it does not wait.
 fn withdraw(door: &Door, id: &JobId) -> io::Result<bool> {
     let spool = door.spool();
     let place = match spool.get(id)? {
@@ -269,7 +271,7 @@ fn withdraw(door: &Door, id: &JobId) -> io::Result<bool> {
     Ok(removed)
 }
 
-/// For a payload that was accepted. This is never 503, whatever is short.
+/// The answer for an accepted payload whose result cannot be read. It is never 503, whatever the error.
 fn lost(e: &io::Error) -> Answer {
     line(
         500,

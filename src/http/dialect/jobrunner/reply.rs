@@ -1,4 +1,4 @@
-//! The answer to a payload: what the command wrote, in base64, sent as it is read.
+//! The answer to a payload: the output of the command in base64, sent while it is read.
 
 use super::response_file;
 use crate::core::record::Record;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Bytes that are read for one piece; a multiple of three, so that only the last one is padded.
 const READ: u64 = 48 * 1024;
 
-/// What came of a job. Removes its scratch directory: what is sent is open by then.
+/// The result of a job. Removes its scratch directory, whose response file is open by then.
 pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
     let (id, record) = (&found.id, &found.record);
     let response = open_response(door, found)?;
@@ -34,7 +34,7 @@ pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
     parts.push(ReplyPart::text("\",\"error\":\""));
     match errors {
         Some(errors) => parts.push(ReplyPart::file(errors)),
-        // It wrote nothing; why it was not started is worth telling.
+        // A command that could not be started has written nothing; the record has the reason.
         None => parts.extend(
             record
                 .error
@@ -50,7 +50,7 @@ pub fn reply(door: &Arc<Door>, found: &Found) -> io::Result<Answer> {
     })
 }
 
-/// What the command left in its response file, if that is one still.
+/// The response file and its size, if the command has left a regular file.
 fn open_response(door: &Door, found: &Found) -> io::Result<Option<(File, u64)>> {
     let (id, record) = (&found.id, &found.record);
     let name = response_file(worker(record), record, id);
@@ -65,20 +65,20 @@ fn open_response(door: &Door, found: &Found) -> io::Result<Option<(File, u64)>> 
     }
 }
 
-/// Which worker it was, as the run has noted it.
+/// The number of the worker, which the run has noted.
 fn worker(record: &Record) -> u64 {
     let noted = record.result.as_deref().unwrap_or_default();
     noted.trim().parse().unwrap_or(1)
 }
 
-/// The exit code; -1 for what a signal ended, and for what has no exit.
+/// The exit code; -1 if a signal has ended the command, or there is no exit.
 fn exit_status(record: &Record) -> i32 {
     record.exit_code.unwrap_or(-1)
 }
 
 enum ReplyPart {
     Text(String),
-    /// A file from here to there.
+    /// A range of a file, in base64.
     Base64(File, u64, u64),
 }
 
@@ -91,7 +91,7 @@ impl ReplyPart {
         Self::Base64(file, 0, size)
     }
 
-    /// In bytes of the answer.
+    /// Its bytes in the answer.
     fn length(&self) -> u64 {
         match self {
             Self::Text(text) => text.len() as u64,
@@ -117,7 +117,7 @@ fn send(parts: Vec<ReplyPart>, out: &mut Outgoing<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// All bytes from here to there.
+/// All bytes of a range.
 fn read(file: &File, mut from: u64, to: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     while from < to {

@@ -2,7 +2,7 @@
 
 use crate::http::dialect::go::GoFields;
 
-/// What is sent.
+/// A payload as the client sends it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload {
     /// The client's own name for it.
@@ -21,11 +21,11 @@ impl Payload {
         })
     }
 
-    /// What is missing, if something is.
+    /// Checks that both keys are there. Errors: the text for the client.
     pub fn check(&self) -> Result<(), &'static str> {
         match self {
             Self { id, .. } if id.is_empty() => Err("Json key 'id' missing or empty"),
-            // It is to be a variable's value.
+            // It becomes the value of a variable.
             Self { id, .. } if id.contains('\0') => Err("Json key 'id' contains a NUL character"),
             Self { data, .. } if data.is_empty() => Err("Json key 'data' missing or empty"),
             Self { .. } => Ok(()),

@@ -9,25 +9,25 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use subtle::ConstantTimeEq;
 
-/// What the variables say.
+/// The values of the variables.
 #[derive(Clone)]
 pub struct Settings {
     /// The command, found in `PATH`.
     pub program: String,
     /// The queue that payloads wait in.
     pub queue: QueueName,
-    /// How many run at a time, unless the config gives the queue other slots.
+    /// Payloads that run at a time, unless the settings give the queue other slots.
     pub workers: usize,
-    /// Where to listen.
+    /// The address to listen at.
     pub address: Address,
-    /// What the command gets, beside what names its request.
+    /// The environment of the command, without the variables of its request.
     pub env: BTreeMap<String, String>,
-    /// Where it is started.
+    /// The directory in which it is started.
     pub cwd: String,
     password: Password,
 }
 
-/// The SHA-256 of a password, so that comparing takes as long for any; whether it is empty is no secret.
+/// The SHA-256 of a password, so that the time of a comparison says nothing. Whether it is empty is no secret.
 #[derive(Clone)]
 struct Password {
     hash: [u8; 32],
@@ -56,7 +56,7 @@ fn is_line_end(byte: u8) -> bool {
 /// The queue that payloads wait in.
 const QUEUE: &str = "jobrunner";
 
-/// The variable with the secret: nobody gets it.
+/// The variable with the password, which the command does not get.
 const PASSWORD: &str = "JOBRUNNER_PASSWORD";
 
 impl Settings {
@@ -98,7 +98,7 @@ impl Settings {
         !self.password.is_empty
     }
 
-    /// True if this is the password. Without one, nothing must be shown.
+    /// True if this is the password. If there is none, the client must show none.
     pub fn opens(&self, shown: &[u8]) -> bool {
         self.password.hash.ct_eq(&Password::new(shown).hash).into()
     }

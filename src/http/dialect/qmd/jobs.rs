@@ -1,4 +1,4 @@
-//! `/jobs`: what waits, runs and has ended.
+//! `/jobs`: the jobs that wait, run and have ended.
 
 use super::request::Priority;
 use super::{failed, not_found, queue, require, result_of};
@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
-/// So many records of ended jobs, the newest, are looked through for those of qmd.
+/// The number of newest ended jobs that are looked through for those of qmd.
 const LOOKED_THROUGH: usize = 10_000;
 
 /// Ended jobs in a list unless the client says otherwise.
@@ -109,10 +109,10 @@ fn wants_json(request: &Request) -> bool {
     }
 }
 
-/// qmd's jobs in a place, the oldest first. What has just moved on is left out.
+/// qmd's jobs in a place, the oldest first. A job that has just moved on is left out.
 fn in_place(door: &Door, at: &Where) -> io::Result<Vec<Found>> {
     let mut ids = match door.spool().ids(at) {
-        // Nobody has used the queue yet.
+        // The queue was not used yet.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other?,
     };
@@ -138,7 +138,7 @@ pub fn finished(door: &Door) -> io::Result<impl Iterator<Item = Found>> {
     Ok(newest.filter_map(|(id, at)| load(door, id, &at)))
 }
 
-/// A record that cannot be read is none.
+/// The job, unless its record cannot be read.
 fn load(door: &Door, id: JobId, at: &Where) -> Option<Found> {
     let record = door.spool().load(&id, at).ok()??;
     Some(Found {

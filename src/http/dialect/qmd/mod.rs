@@ -1,14 +1,16 @@
-//! qmd: runs programs of a directory over HTTP, and answers with what they wrote. Its jobs are `script` jobs in the
-//! queue `qmd`.
+//! qmd: runs programs of a directory over HTTP, and answers with their output. Its jobs are `script` jobs in the queue
+//! `qmd`.
 //!
-//! What differs from the original, because that was wrong:
+//! Differences from the original, where that was wrong:
 //! - An unknown script is 404, not an empty 200 or, with a callback, nothing at all.
 //! - A job is durable when it is accepted, and is run once: not again because it took long or the server was stopped.
 //! - The body names neither script nor id nor status. A file name that holds a slash is refused before the job is
 //!   queued, not stripped, nor run and failed.
-//! - Scripts do not get the server's environment, the scratch directory goes when they end, and what ignores TERM is
-//!   killed.
-//! - `GET /jobs/ID` knows what waits and runs in `GET /jobs?format=json`; the logs of a script are those of its jobs.
+//! - Scripts do not get the server's environment, the scratch directory is removed when they end, and a script that
+//!   ignores
+//!   TERM is killed.
+//! - `GET /jobs/ID` knows the jobs that wait and run in `GET /jobs?format=json`; the logs of a script are those of its
+//!   jobs.
 //! - A wait that the end of the daemon cuts short is answered with 503 and where to ask again.
 
 mod jobs;
@@ -110,7 +112,7 @@ fn queue() -> Result<QueueName, Response> {
     QueueName::new(QMD_QUEUE).map_err(|e| failed(io::Error::other(e)))
 }
 
-/// The result of a job, with what it wrote.
+/// The result of a job, with its output.
 fn result(door: &Door, found: &Found) -> String {
     let result = door
         .spool()

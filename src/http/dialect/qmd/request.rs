@@ -59,14 +59,14 @@ impl Priority {
     }
 }
 
-/// What is asked for. Keys that are not here do not matter, whatever they say.
+/// A request to run a script. Other keys are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunRequest {
-    /// What the script is called with.
+    /// The arguments of the script.
     pub args: Vec<String>,
-    /// Files to put beside it.
+    /// Files to put into its directory.
     pub files: BTreeMap<String, String>,
-    /// Where the result is to be sent; then nobody waits for it.
+    /// The URL to which the result is sent; then the answer does not wait for it.
     pub callback_url: Option<String>,
 }
 
@@ -88,10 +88,9 @@ impl RunRequest {
         Ok(wanted)
     }
 
-    /// The job that this is, but for its tries. Errors are sentences.
+    /// The record of the job, without its tries. Errors are sentences.
     ///
-    /// It is read as any client's record is, so that the same rules hold, and a `callback_url` means what it means
-    /// in any record.
+    /// It is read as the record of any client is, so that the same rules hold.
     pub fn record(&self, script: &JobId, priority: Priority) -> Result<Record, String> {
         let mut record = json!({
             "script": script.as_str(),
@@ -114,7 +113,7 @@ impl RunRequest {
     }
 }
 
-/// The address and the port that a normal URL names; `None` if it names a host, which may lead anywhere.
+/// The address and the port of a normal URL; `None` if it names a host, which may lead anywhere.
 pub fn address(url: &str) -> Option<(IpAddr, u16)> {
     let (scheme, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;

@@ -1,4 +1,4 @@
-//! `/scripts`: what can be run, running it, and what came of earlier runs.
+//! `/scripts`: the programs that can be run, running one, and the results of earlier runs.
 
 use super::request::{Priority, RunRequest, address};
 use super::{failed, jobs, not_found, refused, require};
@@ -32,8 +32,8 @@ enum Whitelist {
 }
 
 impl Whitelist {
-    /// Reads the file that the settings name; a directory lists nothing and allows all, as in qmd. Errors: it cannot be
-    /// read, and nothing is allowed then.
+    /// Reads the file that the settings name. A directory allows all, as in qmd. Errors: the file cannot be read, and
+    /// nothing is allowed.
     fn read(door: &Door) -> io::Result<Self> {
         let config = door.config();
         let Some(path) = &config.http.qmd_whitelist else {
@@ -77,7 +77,7 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     Ok(Response::json(200, format!("{}\n", serde_json::json!(names))).into())
 }
 
-/// The directory is looked at whenever it is asked for: there is nothing to do.
+/// Does nothing: the directory is read for each request.
 pub fn reload(request: &Request) -> Handled {
     require(request, Right::Push)?;
     Ok(Response::text(200, "Reload request sent").into())
@@ -95,7 +95,7 @@ pub fn run(request: &Request, door: &Arc<Door>, name: &str) -> Handled {
         let log = format!("{script} is not on script whitelist");
         return Ok(shown(&QmdResult::new("", &record, State::Failed, &log)));
     }
-    // Of a name this is known when it is called; whoever waits for that call would wait in vain.
+    // An address that is not allowed is refused now; a name is resolved when it is called.
     if let Some((ip, port)) = wanted.callback_url.as_deref().and_then(address)
         && !door
             .config()
