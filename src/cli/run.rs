@@ -6,7 +6,7 @@ use super::job::JobArgs;
 use super::serve;
 use crate::core::id::JobId;
 use crate::daemon::{self, Given, Options};
-use crate::os::poll::Bell;
+use crate::os::poll::Waker;
 use crate::os::signals::{Signals, Told};
 use crate::spool::{Found, Role, Spool, SpoolLock};
 use clap::ArgGroup;
@@ -66,8 +66,8 @@ fn serve_one(
         single: Some(id.clone()),
         ..Options::default()
     };
-    let bell = Bell::new()?;
-    follower.moves.also_wait_for(&bell)?;
+    let waker = Waker::new()?;
+    follower.moves.also_wait_for(&waker)?;
     let is_served = AtomicBool::new(false);
     let found = std::thread::scope(|scope| {
         let shown = scope.spawn(|| follower.follow(&mut || Ok(is_served.load(Ordering::SeqCst))));
@@ -77,7 +77,7 @@ fn serve_one(
         };
         let served = daemon::serve(options, given, None).map_err(serve::failure);
         is_served.store(true, Ordering::SeqCst);
-        bell.ring();
+        waker.wake();
         shown
             .join()
             .unwrap_or_else(|_| Err(Failure::new(NO_CODE, "showing the output failed")))
@@ -100,14 +100,14 @@ fn left_to_itself(id: &JobId) -> Failure {
 /// The daemon or another `pirn run` has locked the spool and runs the job. If it ends first, this process runs the job.
 fn with_daemon(mut follower: Follower<'_>, mut signals: Signals) -> Result<Option<Found>, Failure> {
     let (spool, id) = (follower.spool, follower.id.clone());
-    let bell = Arc::new(Bell::new()?);
+    let waker = Arc::new(Waker::new()?);
     follower.moves.also_wait_for(&signals)?;
-    follower.moves.also_wait_for(&*bell)?;
+    follower.moves.also_wait_for(&*waker)?;
     let (sender, receiver) = mpsc::channel();
-    let (waiter, path) = (Arc::clone(&bell), spool.path().to_owned());
+    let (waiter, path) = (Arc::clone(&waker), spool.path().to_owned());
     std::thread::spawn(move || {
         let _ = sender.send(SpoolLock::wait(&path, Role::Run));
-        waiter.ring();
+        waiter.wake();
     });
     let mut lock = None;
     let mut told = 0;
@@ -125,7 +125,7 @@ fn with_daemon(mut follower: Follower<'_>, mut signals: Signals) -> Result<Optio
     let Some(lock) = lock else { return Ok(found) };
     // From here on, `daemon::serve` acts on signals.
     follower.moves.wait_no_more_for(&signals)?;
-    follower.moves.wait_no_more_for(&*bell)?;
+    follower.moves.wait_no_more_for(&*waker)?;
     // The same follower goes on, so that no output is shown twice.
     serve_one(follower, lock?, signals)
 }

@@ -21,7 +21,7 @@ pub fn start(daemon: &Arc<Daemon>) -> io::Result<()> {
             let proven = perform(&daemon, &mut doubt, daemon.chores.next());
             if daemon.chores.has_done(proven) {
                 // It may be time to exit, or to become a new binary.
-                daemon.bell.ring();
+                daemon.waker.wake();
             }
         }
     })

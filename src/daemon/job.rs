@@ -15,7 +15,7 @@ use crate::core::record::Record;
 use crate::core::scheduler::{Event, QuarantineReason, Refusal};
 use crate::core::time::Boot;
 use crate::os::fault::Fault;
-use crate::os::poll::Bell;
+use crate::os::poll::Waker;
 use crate::os::wait::{self, PidFd};
 use crate::os::{clock, procfs, signals, thread};
 use crate::spool::{IfSame, Target};
@@ -192,8 +192,8 @@ fn begin(daemon: &Arc<Daemon>, mut start: Start) -> Begun {
         Ok(record) => record,
         Err(why) => return refused(daemon, start.id, why),
     };
-    let bell = match Bell::new() {
-        Ok(bell) => Arc::new(bell),
+    let waker = match Waker::new() {
+        Ok(waker) => Arc::new(waker),
         Err(e) => return put_back(daemon, start, None, NotNow::Resources(e)),
     };
     let logs = match launch::open_logs(daemon, &start.id, record.split) {
@@ -229,7 +229,7 @@ fn begin(daemon: &Arc<Daemon>, mut start: Start) -> Begun {
         record,
         terms.clone(),
         launched.as_ref(),
-        bell,
+        waker,
     ));
     run.facts().error = error;
     daemon.enter(Arc::clone(&run));
@@ -353,7 +353,7 @@ fn make_run(
     record: Record,
     terms: Terms,
     launched: Option<&Launched>,
-    bell: Arc<Bell>,
+    waker: Arc<Waker>,
 ) -> Run {
     let now = launched.is_some().then(clock::now);
     Run {
@@ -366,7 +366,7 @@ fn make_run(
         began: now.map(|now| now.boot),
         log_offset: launched.map_or(0, |job| job.log_offset),
         cgroup: launched.and_then(|job| job.cgroup.clone()),
-        bell,
+        waker,
         orders: Mutex::default(),
         put_back: AtomicU64::new(0),
         facts: Mutex::new(Facts::new(record)),
@@ -375,7 +375,7 @@ fn make_run(
 
 /// Waits until the leader has ended; does what is ordered meanwhile.
 fn obey_until_end(daemon: &Arc<Daemon>, run: &Run, leader: &Leader) {
-    while !leader.pidfd.wait_or(&run.bell) {
+    while !leader.pidfd.wait_or(&run.waker) {
         let orders = run.take_orders();
         if let Some(how) = orders.signal {
             signal(daemon, run, leader, how);
@@ -438,7 +438,7 @@ fn reap(daemon: &Daemon, run: &Run, parent: ChildOf) -> Exit {
     drop(facts);
     if parent == ChildOf::Process {
         // The watcher reaps the children of the first thread up to the first that is a leader.
-        daemon.bell.ring();
+        daemon.waker.wake();
     }
     ended.exit
 }

@@ -11,7 +11,7 @@ use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
 use crate::core::time::{Boot, Wall};
 use crate::os::fault::Fault;
-use crate::os::poll::Bell;
+use crate::os::poll::Waker;
 use crate::os::procfs::{self, Stat};
 use crate::os::{child, clock, dir};
 use crate::spool::{Left, Place, Where};
@@ -91,7 +91,7 @@ fn take_over(daemon: &Arc<Daemon>, id: &JobId, mut record: Record) -> io::Result
         began: noted.map(|proc| began(proc.start)),
         log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
         cgroup: daemon.home.group(id),
-        bell: Arc::new(Bell::new()?),
+        waker: Arc::new(Waker::new()?),
         orders: Mutex::default(),
         put_back: AtomicU64::new(0),
         facts: Mutex::new(Facts {

@@ -6,7 +6,7 @@ use crate::core::process::Stop;
 use crate::core::record::Record;
 use crate::core::time::{Boot, Now, Wall};
 use crate::os::cgroup::Cgroup;
-use crate::os::poll::Bell;
+use crate::os::poll::Waker;
 use crate::os::wait::Usage;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ pub struct Run {
     /// The control group of its processes, where we may make such groups.
     pub cgroup: Option<Cgroup>,
     /// Rung when there are orders for the job thread.
-    pub bell: Arc<Bell>,
+    pub waker: Arc<Waker>,
     /// Given by [`Self::order`].
     pub orders: Mutex<Orders>,
     /// The inode of the record that goes back to `pending/` for the next try; 0 when none does.
@@ -94,12 +94,12 @@ impl Run {
     /// Gives the job thread an order.
     pub fn order(&self, give: impl FnOnce(&mut Orders)) {
         give(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
-        self.bell.ring();
+        self.waker.wake();
     }
 
     /// Takes the orders that were given. The job thread alone calls this.
     pub fn take_orders(&self) -> Orders {
-        self.bell.silence();
+        self.waker.clear();
         std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -21,7 +21,7 @@ use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 /// What a readable descriptor means.
-const BELL: u64 = 0;
+const WAKER: u64 = 0;
 const SIGNALS: u64 = 1;
 const INOTIFY: u64 = 2;
 const BOOT_ALARM: u64 = 3;
@@ -84,7 +84,7 @@ impl WatcherThread {
 
     fn register(&self) -> std::io::Result<()> {
         let (poller, daemon) = (&self.poller, &self.daemon);
-        poller.add(&daemon.bell, BELL)?;
+        poller.add(&daemon.waker, WAKER)?;
         poller.add(&self.signals, SIGNALS)?;
         poller.add(daemon.watches.fd(), INOTIFY)?;
         daemon.with_alarms(|[boot, wall]| {
@@ -188,7 +188,7 @@ impl WatcherThread {
 
     /// Reaps the children of this thread that have ended. Orphans of jobs are its children, the daemon being a
     /// subreaper, and so are the jobs of an image that has become this one: those are left to their threads, which
-    /// ring when they have reaped them.
+    /// wake this thread when they have reaped them.
     fn reap_orphans(&self) {
         while let Ok(Some(ended)) = wait::next_own_end() {
             if self.daemon.runs().iter().any(|run| run.pid == ended.pid) {
@@ -201,7 +201,7 @@ impl WatcherThread {
     fn readable(&mut self, number: u64) {
         let daemon = Arc::clone(&self.daemon);
         match number {
-            BELL => daemon.bell.silence(),
+            WAKER => daemon.waker.clear(),
             SIGNALS => self.read_signals(),
             INOTIFY => self.read_watches(),
             ENDS => self.ends.clear(),

@@ -19,7 +19,7 @@ use crate::core::record::{Reason, Record};
 use crate::core::scheduler::{Action, Event, QuarantineReason, Scheduler, Slot, Stamp};
 use crate::os::cgroup::{Cgroup, Delegated};
 use crate::os::clock;
-use crate::os::poll::Bell;
+use crate::os::poll::Waker;
 use crate::os::user::Account;
 use crate::spool::{Place, Spool};
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ pub struct Daemon {
     /// Counts for metrics.
     pub tally: Arc<Tally>,
     /// Wakes the watcher.
-    pub bell: Bell,
+    pub waker: Waker,
     hands: Box<dyn Hands>,
     /// True once the watcher wants to know of every change, because it is about to exit.
     alert: AtomicBool,
@@ -187,7 +187,7 @@ impl Daemon {
             watches: Watches::new()?,
             reaping: RwLock::new(()),
             tally: Arc::clone(&options.tally),
-            bell: Bell::new()?,
+            waker: Waker::new()?,
             hands,
             alert: AtomicBool::new(false),
             scheduler: Mutex::new(scheduler),
@@ -246,7 +246,7 @@ impl Daemon {
         );
         if is_quiet {
             // It may be time to exit, and the status has changed.
-            self.bell.ring();
+            self.waker.wake();
         }
         self.tell_of_change();
         Some(actions)
@@ -383,7 +383,7 @@ impl Daemon {
                 log::warn!("nothing is started: {why}");
             }
             if self.room.successor().is_some() {
-                self.bell.ring();
+                self.waker.wake();
             }
         } else if self.room.is_held(Hold::Room) && self.release(Hold::Room) {
             self.agenda.look_for_room(None);
@@ -401,7 +401,7 @@ impl Daemon {
     pub fn is_ours(&self) -> bool {
         let why = self.room.not_ours(&self.spool, &self.home.spool);
         if self.room.successor().is_some() {
-            self.bell.ring();
+            self.waker.wake();
         }
         why.is_none()
     }
@@ -412,7 +412,7 @@ impl Daemon {
             self.hold(Hold::Trouble);
             log::error!("nothing is accepted or started any more: {why}");
             self.stay_alert();
-            self.bell.ring();
+            self.waker.wake();
         }
     }
 
@@ -437,7 +437,7 @@ impl Daemon {
     /// Wakes the watcher, if it wants to know of every change.
     pub fn tell_of_change(&self) {
         if self.alert.load(Ordering::SeqCst) {
-            self.bell.ring();
+            self.waker.wake();
         }
     }
 

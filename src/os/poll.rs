@@ -99,10 +99,10 @@ pub fn is_readable(fd: BorrowedFd<'_>) -> bool {
 
 /// A descriptor that another thread can make readable.
 #[derive(Debug)]
-pub struct Bell(EventFd);
+pub struct Waker(EventFd);
 
-impl Bell {
-    /// A bell that is not rung.
+impl Waker {
+    /// A descriptor that is not readable.
     pub fn new() -> io::Result<Self> {
         Ok(Self(EventFd::from_flags(
             EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
@@ -110,17 +110,17 @@ impl Bell {
     }
 
     /// Makes it readable, if it is not.
-    pub fn ring(&self) {
+    pub fn wake(&self) {
         let _ = self.0.write(1);
     }
 
     /// Makes it unreadable.
-    pub fn silence(&self) {
+    pub fn clear(&self) {
         let _ = self.0.read();
     }
 }
 
-impl AsFd for Bell {
+impl AsFd for Waker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

@@ -1,6 +1,6 @@
 //! Waiting for children and for other processes.
 
-use super::poll::Bell;
+use super::poll::Waker;
 use crate::core::process::Exit;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -150,10 +150,10 @@ impl PidFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Waits until the process has ended, or the bell rings. True if it has ended.
-    pub fn wait_or(&self, bell: &Bell) -> bool {
+    /// Waits until the process has ended, or the waker is woken. True if it has ended.
+    pub fn wait_or(&self, waker: &Waker) -> bool {
         let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut both = [wanted(self.0.as_fd()), wanted(bell.as_fd())];
+        let mut both = [wanted(self.0.as_fd()), wanted(waker.as_fd())];
         while !poll(&mut both, PollTimeout::NONE).is_ok_and(|n| n > 0) {}
         both[0].any().unwrap_or(true)
     }

@@ -7,7 +7,7 @@ use crate::http::message::problem;
 use crate::http::message::send::{self, ReplyForm};
 use crate::http::wire::listen::Listener;
 use crate::http::wire::peer::Peer;
-use crate::http::wire::shared::{BELL, HUB, LISTENERS, Wire};
+use crate::http::wire::shared::{HUB, LISTENERS, WAKER, Wire};
 use crate::http::wire::stop::StopStage;
 use crate::os::poll::Readiness;
 use crate::os::{clock, socket, thread};
@@ -107,7 +107,7 @@ impl Acceptor {
 
     fn on_ready(&mut self, ready: Readiness) {
         match ready.number {
-            BELL => self.wire.bell.silence(),
+            WAKER => self.wire.waker.clear(),
             HUB => {
                 let woken = self.wire.hub().read();
                 let links = woken.into_iter();

@@ -7,14 +7,14 @@ use super::hub::Hub;
 use super::permits::Permits;
 use super::stop::StopStage;
 use crate::os::limits;
-use crate::os::poll::{Bell, Poller};
+use crate::os::poll::{Poller, Waker};
 use crate::spool::Spool;
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The poller's number of the bell.
-pub const BELL: u64 = 0;
+/// The poller's number of the waker.
+pub const WAKER: u64 = 0;
 /// The poller's number of the hub.
 pub const HUB: u64 = 1;
 /// The poller's number of the first listener.
@@ -47,7 +47,7 @@ pub struct Wire {
     /// The descriptors that the acceptor waits for.
     pub poller: Arc<Poller>,
     /// Wakes the acceptor.
-    pub bell: Bell,
+    pub waker: Waker,
     /// Permits for handlers of requests that change nothing.
     pub looking: Arc<Permits>,
     /// Permits for handlers of other requests.
@@ -66,13 +66,13 @@ impl Wire {
     /// The state before the first connection. `connections`: the most at a time, if there are descriptors for them.
     pub fn new(connections: usize, spool: Arc<Spool>, events: Arc<Events>) -> io::Result<Self> {
         let poller = Arc::new(Poller::new()?);
-        let bell = Bell::new()?;
-        poller.add(&bell, BELL)?;
+        let waker = Waker::new()?;
+        poller.add(&waker, WAKER)?;
         Ok(Self {
             connections: Connections::new(within_descriptors(connections)),
             hub: Mutex::new(Hub::new(spool, events, Arc::clone(&poller), HUB)),
             poller,
-            bell,
+            waker,
             looking: Permits::new(LOOKING),
             changing: Permits::new(CHANGING),
             later: Permits::new(LATER),
@@ -98,7 +98,7 @@ impl Wire {
     /// Sets the stage, and wakes the acceptor. The caller tells connections with [`super::link::Link::come_to_an_end`].
     pub fn set_stage(&self, stage: StopStage) {
         self.stage.store(stage as u8, Ordering::SeqCst);
-        self.bell.ring();
+        self.waker.wake();
     }
 }
 

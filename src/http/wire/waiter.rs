@@ -219,7 +219,7 @@ impl Waiter {
         let mut hub = self.wire.hub();
         for topic in self.topics.take() {
             if hub.remove(self.link.key, &topic) {
-                self.wire.bell.ring();
+                self.wire.waker.wake();
             }
         }
     }
