@@ -1,10 +1,9 @@
 //! What the watcher is to look at when no event tells of it, and when.
 
 use crate::core::time::Boot;
-use crate::os::clock::{self, Timer};
+use crate::os::clock::{self, Alarm};
 use crate::spool::Place;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,13 +20,15 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// then set its mode by its name, which fails if the job has begun (measured: one in seven, on a busy machine).
 const SETTLES_AFTER: Duration = Duration::from_millis(50);
 
-/// Names and times, with the timer that wakes the watcher for the next of them. Any thread may add to it.
+/// Names and times, with the alarm that wakes the watcher for the next of them. Any thread may add to it.
 #[derive(Debug)]
-pub struct Agenda(Mutex<Dates>);
+pub struct Agenda {
+    alarm: Alarm,
+    dates: Mutex<Dates>,
+}
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Dates {
-    timer: Timer,
     /// Names to judge again, by when.
     later: BTreeMap<(Boot, u64), (Place, Vec<u8>)>,
     /// Files that were written where they are, in the order in which they are to be judged.
@@ -49,41 +50,27 @@ pub enum Due {
 }
 
 impl Agenda {
-    /// Nothing is to be looked at.
-    pub fn new() -> io::Result<Self> {
-        Ok(Self(Mutex::new(Dates {
-            timer: Timer::boot()?,
-            later: BTreeMap::new(),
-            settling: VecDeque::new(),
-            last: HashMap::new(),
-            rescan_at: None,
-            retain_at: None,
-            room_at: None,
-        })))
+    /// Nothing is to be looked at. The alarm wakes the watcher.
+    pub fn new(alarm: Alarm) -> Self {
+        Self {
+            alarm,
+            dates: Mutex::default(),
+        }
     }
 
     fn dates(&self) -> MutexGuard<'_, Dates> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.dates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the dates, and sees to it that the watcher wakes in time.
     fn plan(&self, change: impl FnOnce(&mut Dates)) {
         let mut dates = self.dates();
         change(&mut dates);
-        let next = dates.next();
-        if let Err(e) = dates.timer.set(next.map(|at| at.0)) {
-            log::error!("timerfd: {e}");
-        }
+        self.alarm.set(dates.next().map(|at| at.0));
     }
 
-    /// Calls `with` with the timer.
-    pub fn with_timer<T>(&self, with: impl FnOnce(&mut Timer) -> T) -> T {
-        with(&mut self.dates().timer)
-    }
-
-    /// The timer has fired: it is set anew.
-    pub fn acknowledge(&self) {
-        self.dates().timer.acknowledge();
+    /// The alarm has gone off: it is set anew.
+    pub fn set_alarm(&self) {
         self.plan(|_| {});
     }
 

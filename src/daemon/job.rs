@@ -15,13 +15,13 @@ use crate::core::record::Record;
 use crate::core::scheduler::{Event, QuarantineReason, Refusal};
 use crate::core::time::Boot;
 use crate::os::fault::Fault;
-use crate::os::poll::Waker;
+use crate::os::thread::{self, Interrupt};
 use crate::os::wait::{self, PidFd};
-use crate::os::{clock, procfs, signals, thread};
+use crate::os::{clock, procfs, signals};
 use crate::spool::{IfSame, Target};
 use std::io;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The threads of jobs.
@@ -192,10 +192,6 @@ fn begin(daemon: &Arc<Daemon>, mut start: Start) -> Begun {
         Ok(record) => record,
         Err(why) => return refused(daemon, start.id, why),
     };
-    let waker = match Waker::new() {
-        Ok(waker) => Arc::new(waker),
-        Err(e) => return put_back(daemon, start, None, NotNow::Resources(e)),
-    };
     let logs = match launch::open_logs(daemon, &start.id, record.split) {
         Ok(logs) => logs,
         Err(why) => return put_back(daemon, start, None, why),
@@ -224,13 +220,7 @@ fn begin(daemon: &Arc<Daemon>, mut start: Start) -> Begun {
         Err(why) => return put_back(daemon, start, before, why),
     };
     let attempt = record.attempt;
-    let run = Arc::new(make_run(
-        &start,
-        record,
-        terms.clone(),
-        launched.as_ref(),
-        waker,
-    ));
+    let run = Arc::new(make_run(&start, record, terms.clone(), launched.as_ref()));
     run.facts().error = error;
     daemon.enter(Arc::clone(&run));
     let terms = Box::new(terms);
@@ -348,13 +338,7 @@ fn refused(daemon: &Arc<Daemon>, id: JobId, why: Refusal) -> Begun {
     Begun::Not { next: rest.start }
 }
 
-fn make_run(
-    start: &Start,
-    record: Record,
-    terms: Terms,
-    launched: Option<&Launched>,
-    waker: Arc<Waker>,
-) -> Run {
+fn make_run(start: &Start, record: Record, terms: Terms, launched: Option<&Launched>) -> Run {
     let now = launched.is_some().then(clock::now);
     Run {
         id: start.id.clone(),
@@ -366,7 +350,7 @@ fn make_run(
         began: now.map(|now| now.boot),
         log_offset: launched.map_or(0, |job| job.log_offset),
         cgroup: launched.and_then(|job| job.cgroup.clone()),
-        waker,
+        thread: OnceLock::new(),
         orders: Mutex::default(),
         put_back: AtomicU64::new(0),
         facts: Mutex::new(Facts::new(record)),
@@ -375,13 +359,18 @@ fn make_run(
 
 /// Waits until the leader has ended; does what is ordered meanwhile.
 fn obey_until_end(daemon: &Arc<Daemon>, run: &Run, leader: &Leader) {
-    while !leader.pidfd.wait_or(&run.waker) {
+    // Orders that came before are found at the first round.
+    let _ = run.thread.set(Interrupt::of_this_thread());
+    loop {
         let orders = run.take_orders();
         if let Some(how) = orders.signal {
             signal(daemon, run, leader, how);
         }
         if orders.note {
             record::note(daemon, run);
+        }
+        if leader.pidfd.wait_interruptibly() {
+            return;
         }
     }
 }

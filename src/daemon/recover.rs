@@ -11,13 +11,12 @@ use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
 use crate::core::time::{Boot, Wall};
 use crate::os::fault::Fault;
-use crate::os::poll::Waker;
 use crate::os::procfs::{self, Stat};
 use crate::os::{child, clock, dir};
 use crate::spool::{Left, Place, Where};
 use std::io;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// Goes through `active/`: moves on what carries its end, adopts what lives, and reports the rest as interrupted. Also
@@ -91,7 +90,7 @@ fn take_over(daemon: &Arc<Daemon>, id: &JobId, mut record: Record) -> io::Result
         began: noted.map(|proc| began(proc.start)),
         log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
         cgroup: daemon.home.group(id),
-        waker: Arc::new(Waker::new()?),
+        thread: OnceLock::new(),
         orders: Mutex::default(),
         put_back: AtomicU64::new(0),
         facts: Mutex::new(Facts {

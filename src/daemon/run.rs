@@ -6,10 +6,10 @@ use crate::core::process::Stop;
 use crate::core::record::Record;
 use crate::core::time::{Boot, Now, Wall};
 use crate::os::cgroup::Cgroup;
-use crate::os::poll::Waker;
+use crate::os::thread::Interrupt;
 use crate::os::wait::Usage;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// One try. Its job thread makes it and writes its end; other threads look at it and give orders.
 #[derive(Debug)]
@@ -32,8 +32,8 @@ pub struct Run {
     pub log_offset: u64,
     /// The control group of its processes, where we may make such groups.
     pub cgroup: Option<Cgroup>,
-    /// Rung when there are orders for the job thread.
-    pub waker: Arc<Waker>,
+    /// Interrupts the job thread, once it waits, when there are orders.
+    pub thread: OnceLock<Interrupt>,
     /// Given by [`Self::order`].
     pub orders: Mutex<Orders>,
     /// The inode of the record that goes back to `pending/` for the next try; 0 when none does.
@@ -94,12 +94,13 @@ impl Run {
     /// Gives the job thread an order.
     pub fn order(&self, give: impl FnOnce(&mut Orders)) {
         give(&mut self.orders.lock().unwrap_or_else(PoisonError::into_inner));
-        self.waker.wake();
+        if let Some(thread) = self.thread.get() {
+            thread.send();
+        }
     }
 
     /// Takes the orders that were given. The job thread alone calls this.
     pub fn take_orders(&self) -> Orders {
-        self.waker.clear();
         std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

@@ -14,7 +14,7 @@ use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::wait::{self, Ends};
-use crate::os::{clock, limits, procfs, signals, spawn, user};
+use crate::os::{clock, limits, procfs, signals, spawn, thread, user};
 use crate::spool::{Place, Spool};
 use std::collections::{BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
@@ -26,8 +26,7 @@ const SIGNALS: u64 = 1;
 const INOTIFY: u64 = 2;
 const BOOT_ALARM: u64 = 3;
 const WALL_ALARM: u64 = 4;
-const AGENDA: u64 = 5;
-const ENDS: u64 = 6;
+const ENDS: u64 = 5;
 
 impl WatcherThread {
     /// Takes the spool, recovers what an earlier daemon left, and is ready to run.
@@ -51,6 +50,7 @@ impl WatcherThread {
         spawn::hide_descriptors();
         let config = Arc::new(settings::read(&options)?);
         let ends = Ends::new().or_else(doing("signalfd"))?;
+        thread::allow_interrupts().or_else(doing("sigaction"))?;
         wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
         let home = home(&options, umask).or_else(doing(options.spool.display()))?;
         let policy = settings::policy(&options, &config, &Pauses::default());
@@ -87,13 +87,8 @@ impl WatcherThread {
         poller.add(&daemon.waker, WAKER)?;
         poller.add(&self.signals, SIGNALS)?;
         poller.add(daemon.watches.fd(), INOTIFY)?;
-        daemon.with_alarms(|[boot, wall]| {
-            poller.add(&*boot, BOOT_ALARM)?;
-            poller.add(&*wall, WALL_ALARM)
-        })?;
-        daemon
-            .agenda
-            .with_timer(|timer| poller.add(&*timer, AGENDA))?;
+        daemon.boot_alarm.add_to(poller, BOOT_ALARM)?;
+        daemon.wall_alarm.add_to(poller, WALL_ALARM)?;
         poller.add(&self.ends, ENDS)
     }
 
@@ -206,14 +201,14 @@ impl WatcherThread {
             INOTIFY => self.read_watches(),
             ENDS => self.ends.clear(),
             BOOT_ALARM => {
-                daemon.with_alarms(|[boot, _]| boot.acknowledge());
+                daemon.boot_alarm.acknowledge();
                 daemon.step(Event::Tick);
+                daemon.agenda.set_alarm();
             }
             WALL_ALARM => {
-                daemon.with_alarms(|[_, wall]| wall.acknowledge());
+                daemon.wall_alarm.acknowledge();
                 daemon.step(Event::Tick);
             }
-            AGENDA => daemon.agenda.acknowledge(),
             _ => {}
         }
     }

@@ -18,7 +18,7 @@ use crate::core::process::Stop;
 use crate::core::record::{Reason, Record};
 use crate::core::scheduler::{Action, Event, QuarantineReason, Scheduler, Slot, Stamp};
 use crate::os::cgroup::{Cgroup, Delegated};
-use crate::os::clock;
+use crate::os::clock::{self, Alarm};
 use crate::os::poll::Waker;
 use crate::os::user::Account;
 use crate::spool::{Place, Spool};
@@ -81,11 +81,14 @@ pub struct Daemon {
     pub tally: Arc<Tally>,
     /// Wakes the watcher.
     pub waker: Waker,
+    /// Goes off when the scheduler or the agenda has something to do.
+    pub boot_alarm: Alarm,
+    /// Goes off at the scheduler's next date.
+    pub wall_alarm: Alarm,
     hands: Box<dyn Hands>,
     /// True once the watcher wants to know of every change, because it is about to exit.
     alert: AtomicBool,
     scheduler: Mutex<Scheduler>,
-    alarms: Mutex<[clock::Timer; 2]>,
     runs: Mutex<HashMap<JobId, Arc<Run>>>,
     config: RwLock<Arc<Config>>,
     /// Ended jobs that were moved to `complete/` or `failed/` and whose events the watcher has not seen.
@@ -178,11 +181,14 @@ impl Daemon {
         room: Room,
         hands: Box<dyn Hands>,
     ) -> std::io::Result<Self> {
+        let boot_alarm = Alarm::boot()?;
         Ok(Self {
             spool,
             home,
             room,
-            agenda: Agenda::new()?,
+            agenda: Agenda::new(boot_alarm.clone()),
+            boot_alarm,
+            wall_alarm: Alarm::wall()?,
             chores: Chores::default(),
             watches: Watches::new()?,
             reaping: RwLock::new(()),
@@ -191,7 +197,6 @@ impl Daemon {
             hands,
             alert: AtomicBool::new(false),
             scheduler: Mutex::new(scheduler),
-            alarms: Mutex::new([clock::Timer::boot()?, clock::Timer::wall()?]),
             runs: Mutex::default(),
             config: RwLock::new(config),
             shown: Mutex::default(),
@@ -240,30 +245,15 @@ impl Daemon {
             scheduler.step(event, clock::now(), &mut actions);
             (scheduler.next_wake(), scheduler.is_quiet())
         };
-        self.set_alarms(
-            boot.map(|at| at.0),
-            wall.map(|at| u64::try_from(at.0).unwrap_or(0)),
-        );
+        self.boot_alarm.set(boot.map(|at| at.0));
+        self.wall_alarm
+            .set(wall.map(|at| u64::try_from(at.0).unwrap_or(0)));
         if is_quiet {
             // It may be time to exit, and the status has changed.
             self.waker.wake();
         }
         self.tell_of_change();
         Some(actions)
-    }
-
-    fn set_alarms(&self, boot: Option<u64>, wall: Option<u64>) {
-        let mut alarms = locked(&self.alarms);
-        for (alarm, at) in alarms.iter_mut().zip([boot, wall]) {
-            if let Err(e) = alarm.set(at) {
-                log::error!("timerfd: {e}");
-            }
-        }
-    }
-
-    /// Calls `each` with the scheduler's timers, on the boot clock and on the wall clock.
-    pub fn with_alarms<T>(&self, each: impl FnOnce(&mut [clock::Timer; 2]) -> T) -> T {
-        each(&mut locked(&self.alarms))
     }
 
     fn perform(self: &Arc<Self>, actions: Vec<Action>) -> Rest {

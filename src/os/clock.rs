@@ -1,5 +1,6 @@
 //! The clocks, and timers that make a descriptor readable.
 
+use super::poll::Poller;
 use crate::core::time::{Boot, Now, Wall};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -8,7 +9,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 use nix::time::{ClockId as Clock, clock_gettime};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The time of both clocks.
@@ -49,6 +50,43 @@ fn nanos(clock: Clock) -> u64 {
     clock_gettime(clock).map_or(0, |t| {
         u64::try_from(Duration::from(t).as_nanos()).unwrap_or(u64::MAX)
     })
+}
+
+/// A deadline of several threads: a descriptor becomes readable at the earliest that any of them has set.
+#[derive(Debug, Clone)]
+pub struct Alarm(Arc<Mutex<Timer>>);
+
+impl Alarm {
+    /// An alarm on CLOCK_BOOTTIME.
+    pub fn boot() -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(Timer::boot()?))))
+    }
+
+    /// An alarm on CLOCK_REALTIME, which also goes off when somebody sets the clock.
+    pub fn wall() -> io::Result<Self> {
+        Ok(Self(Arc::new(Mutex::new(Timer::wall()?))))
+    }
+
+    fn timer(&self) -> MutexGuard<'_, Timer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Goes off at `at` nanoseconds of its clock at the latest.
+    pub fn set(&self, at: Option<u64>) {
+        if let Err(e) = self.timer().set(at) {
+            log::error!("timerfd: {e}");
+        }
+    }
+
+    /// To be called when it has gone off, before it is set again.
+    pub fn acknowledge(&self) {
+        self.timer().acknowledge();
+    }
+
+    /// Has the poller report it under this number.
+    pub fn add_to(&self, poller: &Poller, number: u64) -> io::Result<()> {
+        poller.add(&*self.timer(), number)
+    }
 }
 
 /// A descriptor that becomes readable at a deadline.

@@ -1,6 +1,7 @@
 //! Starting threads.
 
 use super::signals;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
@@ -37,5 +38,51 @@ pub fn release_stack() {
         // SAFETY: the range is a part of the calling thread's stack, which grows downwards; this frame and that of the
         // call are above it. Nothing in it is read again before it is written.
         unsafe { libc::madvise(lowest, unused, libc::MADV_DONTNEED) };
+    }
+}
+
+/// The signal by which one thread interrupts another. No other part of the program uses it; Go's runtime has chosen the
+/// same one for the same purpose.
+const INTERRUPT: Signal = Signal::SIGURG;
+
+/// Lets threads be interrupted: from here on the signal is kept back from the calling thread, and from those that it
+/// starts, except while they wait in [`interruptible`].
+pub fn allow_interrupts() -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    // SAFETY: the handler does nothing.
+    unsafe { signal(INTERRUPT, SigHandler::Handler(nothing))? };
+    Ok(SigSet::from(INTERRUPT).thread_block()?)
+}
+
+/// The signal mask for a call that [`Interrupt::send`] interrupts (EINTR), also if it was sent before the call.
+pub fn interruptible() -> io::Result<SigSet> {
+    let mut mask = SigSet::thread_get_mask()?;
+    mask.remove(INTERRUPT);
+    Ok(mask)
+}
+
+/// Interrupts one thread.
+#[derive(Debug, Clone, Copy)]
+pub struct Interrupt(libc::pid_t);
+
+impl Interrupt {
+    /// For the calling thread.
+    pub fn of_this_thread() -> Self {
+        // SAFETY: no arguments; it always succeeds.
+        Self(unsafe { libc::gettid() })
+    }
+
+    /// Interrupts the thread. A thread that has ended does not mind, nor does a later one of this process that has its
+    /// number.
+    pub fn send(self) {
+        // SAFETY: integers only.
+        unsafe {
+            libc::syscall(
+                libc::SYS_tgkill,
+                libc::getpid(),
+                self.0,
+                INTERRUPT as libc::c_int,
+            )
+        };
     }
 }

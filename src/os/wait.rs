@@ -1,8 +1,8 @@
 //! Waiting for children and for other processes.
 
-use super::poll::Waker;
+use super::thread;
 use crate::core::process::Exit;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll, ppoll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
@@ -150,12 +150,11 @@ impl PidFd {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Waits until the process has ended, or the waker is woken. True if it has ended.
-    pub fn wait_or(&self, waker: &Waker) -> bool {
-        let wanted = |fd| PollFd::new(fd, PollFlags::POLLIN);
-        let mut both = [wanted(self.0.as_fd()), wanted(waker.as_fd())];
-        while !poll(&mut both, PollTimeout::NONE).is_ok_and(|n| n > 0) {}
-        both[0].any().unwrap_or(true)
+    /// Waits until the process has ended, or an [`thread::Interrupt`] comes. True if it has ended.
+    pub fn wait_interruptibly(&self) -> bool {
+        let mut wanted = [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
+        let ended = thread::interruptible().map(|mask| ppoll(&mut wanted, None, Some(mask)));
+        matches!(ended, Ok(Ok(n)) if n > 0)
     }
 
     /// Waits until the process has ended, or this long. True if it has ended.
