@@ -153,6 +153,7 @@ impl Scheduler {
         };
         let successor = live.successor.take();
         self.free_slot(ix, slot);
+        self.careful |= is_short;
         // When several jobs of one round are refused, only the first makes the next pause longer.
         if is_short && self.resume_at.is_none() {
             let pause = Duration::from_millis(500 << self.shortages.min(6));
@@ -264,6 +265,8 @@ impl Scheduler {
         };
         let successor = live.successor.take();
         self.ending -= 1;
+        // Writing its record took resources too.
+        self.resume_at = None;
         match place {
             CommittedTo::Pending(ticket) => {
                 let same_queue = *self.queue_of(ix) == ticket.queue;

@@ -69,6 +69,9 @@ pub struct Scheduler {
     resume_at: Option<Boot>,
     /// How often it lacked one since a job was last started.
     shortages: u32,
+    /// True from a shortage until all that can be started is. Meanwhile jobs are started one at a time: many at once would
+    /// keep from each other what each of them lacks.
+    careful: bool,
     dice: u64,
     /// The time of the step under way, or of the last one.
     now: Now,
@@ -93,6 +96,7 @@ impl Scheduler {
             held: false,
             resume_at: None,
             shortages: 0,
+            careful: false,
             dice: seed,
             now: Now {
                 boot: Boot(0),
@@ -301,9 +305,11 @@ impl Scheduler {
             && !self.held
             && self.resume_at.is_none()
             && self.ending < MAX_UNCOMMITTED
+            && !(self.careful && self.is_starting())
         {
             let has_slot = !self.is_full();
             let Some(ix) = self.queues.take_next(&mut self.table, has_slot) else {
+                self.careful = false;
                 return;
             };
             self.begin(ix);

@@ -9,7 +9,8 @@ use pirn::core::time::{Boot, Now, Wall};
 const MAX_UNCOMMITTED: usize = 512;
 
 impl Checker {
-    pub fn settled(&self, subject: &Subject, now: Now) -> Checked {
+    pub fn settled(&mut self, subject: &Subject, now: Now) -> Checked {
+        self.short &= !self.is_short_no_more(now);
         self.nothing_missed(now)?;
         self.figures_agree(subject)?;
         self.wakes_in_time(subject, now)
@@ -67,6 +68,19 @@ impl Checker {
             && self.has_slot(&b.ticket.queue)
             && self.ending() < MAX_UNCOMMITTED
             && self.has_room(&b.ticket.queue)
+            && !(self.short && self.is_starting())
+    }
+
+    fn is_starting(&self) -> bool {
+        self.jobs.values().any(Belief::is_starting)
+    }
+
+    /// After a shortage jobs are started one at a time, until all that can be started is.
+    fn is_short_no_more(&self, now: Now) -> bool {
+        let is_open = !self.held && self.shutdowns == 0 && self.ending() < MAX_UNCOMMITTED;
+        let resumed = self.resume.is_none_or(|(_, to)| to <= now.boot);
+        let could_start = |b: &Belief| self.could_start(b, now);
+        is_open && resumed && !self.is_starting() && !self.jobs.values().any(could_start)
     }
 
     fn figures_agree(&self, subject: &Subject) -> Checked {

@@ -200,6 +200,7 @@ impl Checker {
             }
         }
         if *why == Refusal::Resources {
+            self.short = true;
             let (from, to) = (now.boot.after(SHORTEST_RESUME), now.boot.after(LONGEST));
             self.resume = match self.resume {
                 // Of several refusals during one pause, the first counts.
@@ -269,6 +270,7 @@ impl Checker {
             return;
         };
         self.jobs.remove(id);
+        self.resume = None;
         match place {
             CommittedTo::Pending(ticket) => {
                 match &b.successor {

@@ -79,6 +79,10 @@ impl Belief {
         }
     }
 
+    pub fn is_starting(&self) -> bool {
+        matches!(self.life, Life::Starting { .. })
+    }
+
     pub fn waits(&self) -> bool {
         matches!(self.life, Life::Waiting)
     }
@@ -126,6 +130,8 @@ pub struct Checker {
     pub shutdowns: u32,
     /// No start before the first time for lack of resources, and no reason for a later one after the second.
     resume: Option<(Boot, Boot)>,
+    /// There was a shortage, and not all that can be started has been started since.
+    short: bool,
     served: BTreeMap<QueueName, u64>,
     turn: u64,
     expect_rejects: BTreeSet<(JobId, QueueName)>,
@@ -141,6 +147,7 @@ impl Checker {
             unread: BTreeSet::new(),
             shutdowns: 0,
             resume: None,
+            short: false,
             served: BTreeMap::new(),
             turn: 0,
             expect_rejects: BTreeSet::new(),
