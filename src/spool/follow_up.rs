@@ -1,8 +1,8 @@
 //! The jobs that a job asks for with `callback_url` and `on_finish`. They are accepted when it has ended.
 //!
-//! They are durable when the end is on the disk and before it is visible. A process that finds an end which is not visible
-//! yet accepts them before making it so: a crash in between loses none. Their ids follow from the job's id and from
-//! when it ended, so accepting them again finds them there.
+//! They are durable when the end is on the disk and before it is visible. A process that finds an end which is not
+//! visible yet accepts them before making it so: a crash in between loses none. Their ids follow from the job's id and
+//! from when it ended, so accepting them again finds them there.
 //!
 //! If a user has put the file into `failed/` or `complete/`, it is visible already. Then they are accepted before the
 //! end is written. A command that cancels the job and the daemon may both do so, with different ends, and after a
