@@ -136,7 +136,7 @@ impl RequestReader {
         let stage = self.wire.stage();
         // The first request may be on its way.
         let is_last = match stage.is_closing() {
-            true => !stage.serves() || self.link.standing().was_served(),
+            true => !stage.serves() || self.link.standing().served,
             false => !stage.serves(),
         };
         match is_last {

@@ -112,7 +112,7 @@ impl Connections {
             let Some(link) = table.links.get(&key) else {
                 return false;
             };
-            let is_idle = link.standing().activity() == Activity::Idle;
+            let is_idle = link.standing().activity == Activity::Idle;
             if is_idle && !link.is_idle() {
                 // Its request has just come: another connection may be more dispensable.
                 continue;
@@ -144,10 +144,11 @@ impl Connections {
     pub fn bound_unread(&self, newest: u64) {
         let mut table = self.table();
         let of_link = |link: &Arc<Link>| {
-            let (bytes, order) = link.standing().unread()?;
-            Some((order, link.key, bytes))
+            let standing = link.standing();
+            (standing.unread_order(), link.key, standing.unread)
         };
-        let mut unread: Vec<_> = table.links.values().filter_map(of_link).collect();
+        let unread = table.links.values().map(of_link);
+        let mut unread: Vec<_> = unread.filter(|(_, _, bytes)| *bytes > 0).collect();
         let mut all: usize = unread.iter().map(|(_, _, bytes)| bytes).sum();
         if all <= MOST_UNREAD {
             return;
@@ -170,7 +171,7 @@ impl Connections {
         let mut table = self.table();
         loop {
             let now = clock::now().boot;
-            let is_working = |link: &Arc<Link>| link.standing().activity() == Activity::Working;
+            let is_working = |link: &Arc<Link>| link.standing().activity == Activity::Working;
             let deadline = match until <= now {
                 true => at_last,
                 false => until,

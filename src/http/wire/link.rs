@@ -55,13 +55,16 @@ impl Pending {
 /// The state of a connection, under its lock.
 #[derive(Debug)]
 pub struct Standing {
-    activity: Activity,
+    /// The activity of the thread.
+    pub activity: Activity,
     /// Since when the connection is idle, its answer is being sent, or its request is read.
     since: Boot,
-    served: bool,
+    /// A request was answered before.
+    pub served: bool,
+    /// The request that is being answered.
     pending: Option<Pending>,
     /// Bytes of a whole answer that the client does not read at once.
-    unread: usize,
+    pub unread: usize,
     /// The handler waits, or the answer is a stream without a known end.
     pub is_long: bool,
     /// The answer is to end, because another connection needs the place.
@@ -182,11 +185,6 @@ impl Standing {
         std::mem::replace(&mut self.activity, activity)
     }
 
-    /// The activity of the thread.
-    pub fn activity(&self) -> Activity {
-        self.activity
-    }
-
     /// A handler gets the request.
     pub fn begin(&mut self, pending: Pending) {
         self.pending = Some(pending);
@@ -203,21 +201,9 @@ impl Standing {
         self.since = clock::now().boot;
     }
 
-    /// True once it has had an answer.
-    pub fn was_served(&self) -> bool {
-        self.served
-    }
-
-    /// Sets how many bytes of a whole answer the client does not read at once.
-    pub fn set_unread(&mut self, bytes: usize) {
-        self.unread = bytes;
-    }
-
-    /// The bytes of a whole answer that the client does not read at once, and their place in the order of those to cut
-    /// off.
-    pub fn unread(&self) -> Option<(usize, (bool, Boot))> {
-        let order = (!self.can_be_asked_again(), self.since);
-        (self.unread > 0).then_some((self.unread, order))
+    /// Where a connection with an unread answer comes in the order of those to cut off.
+    pub fn unread_order(&self) -> (bool, Boot) {
+        (!self.can_be_asked_again(), self.since)
     }
 
     fn can_be_asked_again(&self) -> bool {

@@ -38,7 +38,7 @@ impl Sender {
     /// Writes all of `bytes`. If the client does not read them at once, the thread has the activity `slowly` and a
     /// deadline.
     pub fn send(&mut self, bytes: &[u8], slowly: Activity) -> io::Result<()> {
-        let rest = match socket::send_now(&self.waiter.link().stream, bytes) {
+        let rest = match socket::send_now(&self.waiter.link.stream, bytes) {
             Ok(sent) => {
                 self.sent += sent as u64;
                 &bytes[sent..]
@@ -54,11 +54,11 @@ impl Sender {
 
     /// Writes the rest of an answer or a piece of `all` bytes, and waits for the client to read it.
     fn send_slowly(&mut self, mut rest: &[u8], all: usize, slowly: Activity) -> io::Result<()> {
-        let (link, wire) = (self.waiter.link(), self.waiter.wire());
+        let (link, wire) = (&self.waiter.link, &self.waiter.wire);
         let before = {
             let mut standing = link.standing();
             if slowly == Activity::Sending {
-                standing.set_unread(all);
+                standing.unread = all;
             }
             standing.enter(slowly)
         };
@@ -91,7 +91,7 @@ impl Sender {
             }
         }
         let mut standing = link.standing();
-        standing.set_unread(0);
+        standing.unread = 0;
         standing.enter(before);
         Ok(())
     }

@@ -32,8 +32,8 @@ pub enum Woken {
 
 /// Waits for the handlers of one connection's requests.
 pub struct Waiter {
-    wire: Arc<Wire>,
-    link: Arc<Link>,
+    pub(super) wire: Arc<Wire>,
+    pub(super) link: Arc<Link>,
     topics: RefCell<Vec<Topic>>,
     permit: RefCell<Option<Permit>>,
     has_waited: Cell<bool>,
@@ -197,16 +197,6 @@ impl Waiter {
             self.take_permit(&self.wire.later);
         }
         done
-    }
-
-    /// The connection.
-    pub(in crate::http) fn link(&self) -> &Arc<Link> {
-        &self.link
-    }
-
-    /// The shared state.
-    pub(in crate::http) fn wire(&self) -> &Arc<Wire> {
-        &self.wire
     }
 
     /// Ends the watches and gives the permit back: the answer was sent.
