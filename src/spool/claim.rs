@@ -18,8 +18,8 @@ pub(super) fn is_stale(record: &Record) -> bool {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Claims the file that was seen as `expected`, and gives its record, which will be run whatever happens to the file.
-    /// A file that is being written counts as changed.
+    /// Claims the file that was seen as `expected`, and gives its record, which will be run whatever happens to the
+    /// file. A file that is being written counts as changed.
     ///
     /// Its text is read before the rename, and the file looked at again after it. So the text that was judged is what
     /// runs, even if somebody replaces or edits the file in between.

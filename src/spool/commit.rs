@@ -139,8 +139,8 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Records the end of a job that never ran, which `end` writes into its record, and moves it from its queue to
-    /// `failed/` through `active/` (see above). A file that is not the one seen as `expected` stays. Only the daemon may do this: it takes a file that
-    /// another process puts into `active/` for a mistake.
+    /// `failed/` through `active/` (see above). A file that is not the one seen as `expected` stays. Only the daemon may
+    /// do this: it takes a file that another process puts into `active/` for a mistake.
     ///
     /// As in a claim, the file is moved first and then looked at: an exchange in `pending/` could take a newer file,
     /// which somebody drops meanwhile, into `tmp/`.

@@ -32,8 +32,8 @@ fn swapped_job(staged: &[u8]) -> Option<JobId> {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Exchanges the file of a waiting or held job for this record, if it is the file seen as `expected`. Gives the stamp of the new
-    /// file.
+    /// Exchanges the file of a waiting or held job for this record, if it is the file seen as `expected`. Gives the
+    /// stamp of the new file.
     pub(super) fn rewrite(
         &self,
         place: &Place,
