@@ -31,6 +31,6 @@ pub fn grew(daemon: &Arc<Daemon>, id: &JobId) {
     };
     let written = daemon.spool.log_size(id).saturating_sub(run.log_offset);
     if run.terms.max_log.is_some_and(|most| written > most) {
-        daemon.step(Event::LogFull { id: id.clone() });
+        daemon.step_if_runs(&run, Event::LogFull { id: id.clone() });
     }
 }

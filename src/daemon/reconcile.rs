@@ -3,6 +3,7 @@
 //! An event of inotify only says which job to look at. The cases are one table, [`finding`], printed in pirn-spool(5).
 
 use super::chores::Chore;
+use super::run::Run;
 use super::state::Daemon;
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Belief, Event, MovedTo, QuarantineReason, Ticket};
@@ -91,6 +92,7 @@ const ROUNDS: usize = 5;
 /// Looks where the job's file is, and does what follows.
 pub fn reconcile(daemon: &Arc<Daemon>, id: &JobId) {
     for _ in 0..ROUNDS {
+        let run = daemon.run(id);
         let (belief, queue) = daemon.ask(|s| s.believes(id));
         let at = match look(daemon, id, belief, queue.as_ref()) {
             Ok(at) => at,
@@ -114,7 +116,7 @@ pub fn reconcile(daemon: &Arc<Daemon>, id: &JobId) {
                         .judge_later(clock::now().boot, at.place(), name);
                 }
             }
-            Finding::Moved(to) => moved(daemon, id, to),
+            Finding::Moved(to) => moved(daemon, run.as_ref(), to),
             Finding::Stranger => expel(daemon, id),
             Finding::PutAway => {
                 daemon.chores.add(Chore::ByHand(id.clone()));
@@ -205,10 +207,11 @@ fn withdraw(daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName) {
     }
 }
 
-fn moved(daemon: &Arc<Daemon>, id: &JobId, to: MovedTo) {
-    // It may have ended meanwhile, and its end been recorded.
-    let event = Event::ActiveMoved { id: id.clone(), to };
-    if daemon.step_if(|s| s.believes(id).0 == Belief::Running, event) {
+fn moved(daemon: &Arc<Daemon>, run: Option<&Arc<Run>>, to: MovedTo) {
+    let Some(run) = run else { return };
+    let id = &run.id;
+    // It may have ended meanwhile, its end been recorded, and its next try been started.
+    if daemon.step_if_runs(run, Event::ActiveMoved { id: id.clone(), to }) {
         log::info!("{id}: its file was taken out of active/: ending it");
     }
 }

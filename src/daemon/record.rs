@@ -248,9 +248,8 @@ fn waiting_again(daemon: &Daemon, run: &Run, queue: &QueueName, record: &Record)
 
 /// Tells the scheduler that the end of a try is recorded. A user may have moved the file since; then the scheduler
 /// goes by where it is now.
-fn recorded(daemon: &Arc<Daemon>, run: &Run, mut place: CommittedTo) -> Rest {
+fn recorded(daemon: &Arc<Daemon>, run: &Arc<Run>, mut place: CommittedTo) -> Rest {
     let id = &run.id;
-    daemon.leave(id);
     log_limit::unwatch(daemon, run);
     daemon.retain_soon();
     if daemon.ask(|s| s.has_children(id)) {
@@ -271,6 +270,9 @@ fn recorded(daemon: &Arc<Daemon>, run: &Run, mut place: CommittedTo) -> Rest {
         id: id.clone(),
         place,
     });
+    // Not before: until then the watcher takes the file that was put back for its next try for a drop.
+    daemon.leave(run);
+    daemon.tell_of_change();
     // Somebody may have put it into active/ again before we knew that it was over.
     if is_gone || daemon.spool.is_active(id) {
         reconcile::reconcile(daemon, id);

@@ -1,8 +1,10 @@
 //! The state that all threads of the daemon share, and the one way to step the scheduler.
 //!
 //! Any thread may call [`Daemon::step`]: it takes the scheduler's lock, steps, releases the lock, and performs what the
-//! scheduler asks for. Of the locks here none is taken while another is held, but for the facts of a run
-//! ([`Run::facts`]), which its thread holds while it writes the run's record.
+//! scheduler asks for. Only the orders of a step to runs are given before the lock is released: of two steps the later
+//! one has the last word, and an order reaches the try that the scheduler meant. Of the other locks here none is taken
+//! while another is held, but for the facts of a run ([`Run::facts`]), which its thread holds while it writes the run's
+//! record.
 
 use super::Options;
 use super::agenda::Agenda;
@@ -14,9 +16,8 @@ use super::watches::Watches;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{TryEnd, Verdict};
-use crate::core::process::Stop;
 use crate::core::record::{Reason, Record};
-use crate::core::scheduler::{Action, Event, QuarantineReason, Scheduler, Slot, Stamp};
+use crate::core::scheduler::{Action, Belief, Event, QuarantineReason, Scheduler, Slot, Stamp};
 use crate::os::cgroup::{Cgroup, Delegated};
 use crate::os::clock::{self, Alarm};
 use crate::os::poll::Waker;
@@ -226,6 +227,15 @@ impl Daemon {
         true
     }
 
+    /// As [`Self::step`], if this very try is running; false if it is not.
+    pub fn step_if_runs(self: &Arc<Self>, run: &Arc<Run>, event: Event) -> bool {
+        let is_it = |now: Arc<Run>| Arc::ptr_eq(&now, run);
+        self.step_if(
+            |s| s.believes(&run.id).0 == Belief::Running && self.run(&run.id).is_some_and(is_it),
+            event,
+        )
+    }
+
     /// As [`Self::step`], but what the thread of a job does itself is left to the caller.
     pub fn step_as_job(self: &Arc<Self>, event: Event) -> Rest {
         let actions = self.actions_for(|_| Some(event));
@@ -243,6 +253,7 @@ impl Daemon {
             let mut scheduler = locked(&self.scheduler);
             let event = event(&scheduler)?;
             scheduler.step(event, clock::now(), &mut actions);
+            actions.iter().for_each(|action| self.give_order(action));
             (scheduler.next_wake(), scheduler.is_quiet())
         };
         self.boot_alarm.set(boot.map(|at| at.0));
@@ -279,8 +290,8 @@ impl Daemon {
                         self.start(earlier);
                     }
                 }
-                Action::Note { id } => self.order(&id, |orders| orders.note = true),
-                Action::Signal { id, how } => self.signal(&id, how),
+                // The order was given in the step.
+                Action::Note { .. } | Action::Signal { .. } => {}
                 Action::Sweep { id: _, grace } => rest.follow = Some(AfterEnd::Sweep(grace)),
                 Action::Finish {
                     id: _,
@@ -322,8 +333,17 @@ impl Daemon {
         self.hands.start(self, start);
     }
 
-    fn signal(&self, id: &JobId, how: Stop) {
-        self.order(id, |orders| orders.signal = Some(how));
+    fn give_order(&self, action: &Action) {
+        match action {
+            Action::Note { id } => self.order(id, |orders| orders.note = true),
+            Action::Signal { id, how } => self.order(id, |orders| orders.signal = Some(*how)),
+            Action::Start { .. }
+            | Action::Sweep { .. }
+            | Action::Finish { .. }
+            | Action::Fail { .. }
+            | Action::Quarantine { .. }
+            | Action::Readmit { .. } => {}
+        }
     }
 
     fn order(&self, id: &JobId, give: impl FnOnce(&mut Orders)) {
@@ -461,9 +481,12 @@ impl Daemon {
         locked(&self.runs).insert(run.id.clone(), run);
     }
 
-    /// Strikes a try out.
-    pub fn leave(&self, id: &JobId) {
-        locked(&self.runs).remove(id);
+    /// Strikes a try out, unless the job's next one is entered by now.
+    pub fn leave(&self, run: &Arc<Run>) {
+        let mut runs = locked(&self.runs);
+        if runs.get(&run.id).is_some_and(|now| Arc::ptr_eq(now, run)) {
+            runs.remove(&run.id);
+        }
     }
 
     /// An ended job is about to be moved to `complete/` or `failed/`: the event of that is our own doing.
