@@ -20,7 +20,7 @@ use crate::os::wait::{self, PidFd};
 use crate::os::{clock, procfs, signals};
 use crate::spool::{IfSame, Target};
 use std::io;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -31,8 +31,7 @@ pub struct Threads;
 impl Hands for Threads {
     fn start(&self, daemon: &Arc<Daemon>, start: Start) {
         let id = start.id.clone();
-        let theirs = Arc::clone(daemon);
-        if let Err(e) = thread::spawn("job", move || run(&theirs, start)) {
+        if let Err(e) = spawn(daemon, move |daemon| run(daemon, start)) {
             log::warn!("{id}: not started for now: no thread can be made: {e}");
             let why = Refusal::Resources;
             daemon.step(Event::Refused { id, why });
@@ -46,9 +45,9 @@ impl Hands for Threads {
         while !unrun.is_empty() {
             let some = unrun.split_off(unrun.len().saturating_sub(share));
             let some = Arc::new(some);
-            let (theirs, list) = (Arc::clone(daemon), Arc::clone(&some));
-            let fail = move || list.iter().for_each(|unrun| record::fail(&theirs, unrun));
-            if let Err(e) = thread::spawn("job", fail) {
+            let list = Arc::clone(&some);
+            let fail = move |daemon: &_| list.iter().for_each(|unrun| record::fail(daemon, unrun));
+            if let Err(e) = spawn(daemon, fail) {
                 log::warn!("{} jobs are failed without a thread: {e}", some.len());
                 some.iter().for_each(|unrun| record::fail(daemon, unrun));
             }
@@ -101,13 +100,28 @@ pub fn run(daemon: &Arc<Daemon>, start: Start) {
 /// Has a job thread see to a job that an earlier daemon began, and that the scheduler knows of. Without a leader there
 /// is only its end to be recorded.
 pub fn adopt(daemon: &Arc<Daemon>, run: Arc<Run>, leader: Option<Leader>) -> io::Result<()> {
-    let daemon = Arc::clone(daemon);
-    thread::spawn("job", move || {
-        if let Some(start) = see_through(&daemon, &run, leader.as_ref()) {
-            self::run(&daemon, start);
+    spawn(daemon, move |daemon| {
+        if let Some(start) = see_through(daemon, &run, leader.as_ref()) {
+            self::run(daemon, start);
         }
     })
-    .map(drop)
+}
+
+/// Starts a job thread. The daemon does not exit as long as it works.
+fn spawn(
+    daemon: &Arc<Daemon>,
+    work: impl FnOnce(&Arc<Daemon>) + Send + 'static,
+) -> io::Result<()> {
+    let theirs = Arc::clone(daemon);
+    daemon.job_threads.fetch_add(1, Ordering::SeqCst);
+    let spawned = thread::spawn("job", move || {
+        work(&theirs);
+        theirs.job_thread_ends();
+    });
+    if spawned.is_err() {
+        daemon.job_thread_ends();
+    }
+    spawned.map(drop)
 }
 
 impl Leader {
@@ -394,6 +408,9 @@ fn signal(daemon: &Daemon, run: &Run, leader: &Leader, how: Stop) {
         let mut facts = run.facts();
         if sweep::mark_stuck(daemon, run, &mut facts, Some(run.pid)) {
             record::write_note(daemon, run, &mut facts);
+            drop(facts);
+            // The daemon may be waiting for this job alone.
+            daemon.tell_of_change();
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::spool::{Place, Spool};
 use std::collections::{BTreeSet, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What a readable descriptor means.
 const WAKER: u64 = 0;
@@ -314,7 +315,9 @@ impl WatcherThread {
             // They stay in active/ for the next daemon.
             return true;
         }
-        if !daemon.ask(|s| s.is_quiet()) || !daemon.chores.is_done() {
+        // A thread has left the rest to others before it ends.
+        let is_idle = daemon.job_threads.load(Ordering::SeqCst) == 0 && daemon.chores.is_done();
+        if !is_idle || !daemon.ask(|s| s.is_quiet()) {
             return false;
         }
         let looked = self.scans.is_empty() && daemon.agenda.has_no_names();

@@ -24,7 +24,7 @@ use crate::os::poll::Waker;
 use crate::os::user::Account;
 use crate::spool::{Place, Spool};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -78,6 +78,8 @@ pub struct Daemon {
     /// Read-locked by a job thread from before it reaps a leader until the scheduler knows of the end; an upgrade
     /// locks it whole, so that the next image finds every end that this one did not see to.
     pub reaping: RwLock<()>,
+    /// How many job threads there are.
+    pub job_threads: AtomicUsize,
     /// Counts for metrics.
     pub tally: Arc<Tally>,
     /// Wakes the watcher.
@@ -193,6 +195,7 @@ impl Daemon {
             chores: Chores::default(),
             watches: Watches::new()?,
             reaping: RwLock::new(()),
+            job_threads: AtomicUsize::new(0),
             tally: Arc::clone(&options.tally),
             waker: Waker::new()?,
             hands,
@@ -449,6 +452,15 @@ impl Daemon {
         if self.alert.load(Ordering::SeqCst) {
             self.waker.wake();
         }
+    }
+
+    /// A job thread has done its work, or could not be made.
+    pub fn job_thread_ends(&self) {
+        if self.job_threads.fetch_sub(1, Ordering::SeqCst) == 1 {
+            // It may be time to exit.
+            self.waker.wake();
+        }
+        self.tell_of_change();
     }
 
     /// The settings that hold now.
