@@ -99,12 +99,22 @@ pub fn run(daemon: &Arc<Daemon>, start: Start) {
 
 /// Has a job thread see to a job that an earlier daemon began, and that the scheduler knows of. Without a leader there
 /// is only its end to be recorded.
-pub fn adopt(daemon: &Arc<Daemon>, run: Arc<Run>, leader: Option<Leader>) -> io::Result<()> {
-    spawn(daemon, move |daemon| {
-        if let Some(start) = see_through(daemon, &run, leader.as_ref()) {
-            self::run(daemon, start);
+pub fn adopt(daemon: &Arc<Daemon>, run: &Arc<Run>, leader: Option<Leader>) {
+    let leader = Arc::new(leader);
+    loop {
+        let (run, leader) = (Arc::clone(run), Arc::clone(&leader));
+        let id = run.id.clone();
+        let see_to_it = move |daemon: &_| {
+            if let Some(start) = see_through(daemon, &run, leader.as_ref().as_ref()) {
+                self::run(daemon, start);
+            }
+        };
+        match spawn(daemon, see_to_it) {
+            Ok(()) => return,
+            Err(e) => log::error!("{id}: no thread can be made: {e}; trying again"),
         }
-    })
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 /// Starts a job thread. The daemon does not exit as long as it works.

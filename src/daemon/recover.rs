@@ -34,7 +34,7 @@ pub fn recover(daemon: &Arc<Daemon>) -> io::Result<()> {
             Left::Between(record) => {
                 daemon.spool.put_back(&id, *record)?;
             }
-            Left::Begun(record) => take_over(daemon, &id, *record)?,
+            Left::Begun(record) => take_over(daemon, &id, *record, None)?,
             Left::Bad(why) => quarantine(daemon, &Place::Active, id.as_str().as_bytes(), &why),
         }
     }
@@ -49,8 +49,13 @@ fn move_on(daemon: &Daemon, id: &JobId, record: &Record) {
     }
 }
 
-/// Sees to a try that an earlier daemon began.
-fn take_over(daemon: &Arc<Daemon>, id: &JobId, mut record: Record) -> io::Result<()> {
+/// Sees to a try that an earlier daemon began, and whose file was taken out of `active/` if `moved` says so.
+fn take_over(
+    daemon: &Arc<Daemon>,
+    id: &JobId,
+    mut record: Record,
+    moved: Option<MovedTo>,
+) -> io::Result<()> {
     let queue = record.queue.clone().unwrap_or_default();
     let leader = leader_of(daemon, id, &record).filter(|_| !Fault::NoAdoption.is_on());
     let terms = daemon.config().terms(&queue, &record);
@@ -98,13 +103,7 @@ fn take_over(daemon: &Arc<Daemon>, id: &JobId, mut record: Record) -> io::Result
             ..Facts::new(record)
         }),
     });
-    daemon.enter(Arc::clone(&run));
-    daemon.step(Event::Adopted {
-        ticket: Box::new(ticket),
-        attempt,
-        terms: Box::new(terms),
-        ran,
-    });
+    // Before the scheduler knows of it: descriptors may be short.
     let leader = match leader {
         Some(stat) => open(&run, stat)?,
         None => {
@@ -112,10 +111,24 @@ fn take_over(daemon: &Arc<Daemon>, id: &JobId, mut record: Record) -> io::Result
             None
         }
     };
+    let adopted = Event::Adopted {
+        ticket: Box::new(ticket),
+        attempt,
+        terms: Box::new(terms),
+        ran,
+    };
+    // Several threads may have found it.
+    if !daemon.enter_adopted(&run, adopted) {
+        return Ok(());
+    }
+    if let Some(to) = moved {
+        daemon.step(Event::ActiveMoved { id: id.clone(), to });
+    }
     if leader.is_some() {
         log_limit::watch(daemon, &run);
     }
-    job::adopt(daemon, run, leader)
+    job::adopt(daemon, &run, leader);
+    Ok(())
 }
 
 /// A descriptor to wait for the leader by. `None` if it has vanished since it was seen.
@@ -181,9 +194,10 @@ pub fn found_held(daemon: &Arc<Daemon>, id: &JobId) {
         // It was started, and killed daemons leave no note: the try counts.
         record.attempt += 1;
     }
-    match take_over(daemon, id, record) {
-        Ok(()) => daemon.step(Event::ActiveMoved { id: id.clone(), to }),
-        Err(e) => log::error!("{id}: {e}"),
+    if let Err(e) = take_over(daemon, id, record, Some(to)) {
+        log::error!("{id}: {e}");
+        // Its processes are to be ended all the same.
+        daemon.agenda.rescan_soon();
     }
 }
 

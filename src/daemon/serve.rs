@@ -102,13 +102,15 @@ impl WatcherThread {
         // It may have been edited between the first reading and the watch.
         self.reload();
         self.look_at_pause(&Place::Pending);
+        if daemon.options.single.is_none() {
+            // The jobs that run and wait must all be known before the next one to start can be chosen.
+            daemon.hold(Hold::Survey);
+        }
         recover::recover(&daemon).or_else(doing("recovering the spool"))?;
         self.clear_groups();
         match daemon.options.single.clone() {
             Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
             None => {
-                // Whose turn it is can be told only when all are known.
-                daemon.hold(Hold::Survey);
                 self.scan_all();
                 daemon.agenda.rescan_as_usual();
                 daemon.agenda.retain_now();

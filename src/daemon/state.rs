@@ -493,6 +493,18 @@ impl Daemon {
         locked(&self.runs).insert(run.id.clone(), run);
     }
 
+    /// Enters a try of an earlier daemon and steps the scheduler with its adoption; false if the job is live already.
+    pub fn enter_adopted(self: &Arc<Self>, run: &Arc<Run>, adopted: Event) -> bool {
+        let enter = |scheduler: &Scheduler| {
+            let is_new = !scheduler.is_live(&run.id);
+            if is_new {
+                self.enter(Arc::clone(run));
+            }
+            is_new
+        };
+        self.step_if(enter, adopted)
+    }
+
     /// Strikes a try out, unless the job's next one is entered by now.
     pub fn leave(&self, run: &Arc<Run>) {
         let mut runs = locked(&self.runs);
