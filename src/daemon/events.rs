@@ -242,6 +242,7 @@ impl WatcherThread {
         let shown = self.daemon.spool.path_of(place);
         log::warn!("{}: was moved or removed under the daemon", shown.display());
         self.daemon.watches.unwatch(place);
+        self.daemon.forget_shown();
         let renewed = self.daemon.spool.renew(place);
         let watch = || self.daemon.watches.watch(&self.daemon.spool, place);
         if let Err(e) = renewed.and_then(|()| watch()) {

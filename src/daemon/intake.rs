@@ -7,7 +7,7 @@ use super::recover::found_held;
 use super::watcher::WatcherThread;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
-use crate::core::scheduler::{Event, Ticket};
+use crate::core::scheduler::{Event, Scheduler, Ticket};
 use crate::os::clock;
 use crate::spool::{DropLimits, Intake, OLD_HELD, Place, Where};
 use std::io;
@@ -60,7 +60,8 @@ impl WatcherThread {
                     // Moved here while no daemon ran: its processes are still to be ended.
                     found_held(&self.daemon, &id);
                 }
-                if !self.daemon.ask(|s| s.knows(&id)) && self.has_ended(&id) {
+                let is_known = self.daemon.ask(|s| s.knows(&id));
+                if !is_known && self.has_ended(&id) {
                     if self.daemon.spool.log_is_held(&id) {
                         // Never two at once: an earlier run of this name has left processes behind.
                         return self.daemon.agenda.judge_later(
@@ -83,7 +84,10 @@ impl WatcherThread {
                     .ticket(&id, &queue, &record, &look, now, longest);
                 log::debug!("{id}: waiting in queue {queue}");
                 let as_it_is = matches!(origin, Origin::Dropped | Origin::Waiting);
-                self.arrived(ticket, as_it_is.then_some(record));
+                if !self.arrived(ticket, as_it_is.then_some(record), is_known) {
+                    // The one that was live is over, and its record is to be kept too.
+                    self.take_in(place, name);
+                }
             }
             Ok(Intake::Nothing) => self.vanished(name),
             Ok(Intake::Open) => {}
@@ -119,13 +123,19 @@ impl WatcherThread {
     }
 
     /// A job waits. If it is the one to start, it need not be read again: this is its record, unless it has changed.
-    fn arrived(&self, ticket: Ticket, record: Option<Box<Record>>) {
+    /// False if another job of its name was known and is no more.
+    fn arrived(&self, ticket: Ticket, record: Option<Box<Record>>, is_known: bool) -> bool {
         let id = ticket.id.clone();
-        let rest = self.daemon.step_as_job(Event::Arrived(Box::new(ticket)));
+        let holds = |s: &Scheduler| !is_known || s.knows(&id);
+        let event = Event::Arrived(Box::new(ticket));
+        let Some(rest) = self.daemon.step_as_job_if(holds, event) else {
+            return false;
+        };
         if let Some(mut start) = rest.start {
             start.read = record.filter(|_| start.id == id);
             self.daemon.start(start);
         }
+        true
     }
 
     fn longest_backoff(&self, queue: &QueueName, record: &Record) -> Duration {

@@ -118,10 +118,7 @@ pub fn adopt(daemon: &Arc<Daemon>, run: &Arc<Run>, leader: Option<Leader>) {
 }
 
 /// Starts a job thread. The daemon does not exit as long as it works.
-fn spawn(
-    daemon: &Arc<Daemon>,
-    work: impl FnOnce(&Arc<Daemon>) + Send + 'static,
-) -> io::Result<()> {
+fn spawn(daemon: &Arc<Daemon>, work: impl FnOnce(&Arc<Daemon>) + Send + 'static) -> io::Result<()> {
     let theirs = Arc::clone(daemon);
     daemon.job_threads.fetch_add(1, Ordering::SeqCst);
     let spawned = thread::spawn("job", move || {

@@ -6,7 +6,7 @@ use super::chores::Chore;
 use super::run::Run;
 use super::state::Daemon;
 use crate::core::id::{JobId, QueueName};
-use crate::core::scheduler::{Belief, Event, MovedTo, QuarantineReason, Ticket};
+use crate::core::scheduler::{Belief, Event, MovedTo, QuarantineReason, Scheduler};
 use crate::os::clock;
 use crate::os::dir::FileType;
 use crate::spool::{Place, Where};
@@ -176,7 +176,8 @@ fn found(at: Option<&Where>, queue: Option<&QueueName>) -> Whereabouts {
     }
 }
 
-fn is_in_queue(daemon: &Daemon, id: &JobId, queue: &QueueName) -> io::Result<bool> {
+/// True when a file of this name is in the queue's directory.
+pub fn is_in_queue(daemon: &Daemon, id: &JobId, queue: &QueueName) -> io::Result<bool> {
     let place = Place::of_queue(queue);
     match daemon.spool.look(&place, id.as_str().as_bytes()) {
         Ok(look) => Ok(look.is_some()),
@@ -229,9 +230,18 @@ fn expel(daemon: &Arc<Daemon>, id: &JobId) {
         let (name, why) = (id.as_str().as_bytes(), "it is not a file");
         return quarantine_judged(daemon, &Place::Active, name, why, look.inode);
     }
-    log::warn!("{id}: was put into active/ by hand; moved to pending/, where jobs are started");
-    if let Err(e) = daemon.spool.unclaim(id, &QueueName::default()) {
-        log::error!("{id}: {e}");
+    // Under the scheduler's lock: nobody can start a job of this name before the file is out of the way.
+    let put_back =
+        |s: &Scheduler| (!s.is_live(id)).then(|| daemon.spool.unclaim(id, &QueueName::default()));
+    match daemon.ask(put_back) {
+        Some(Ok(())) => {
+            log::warn!(
+                "{id}: was put into active/ by hand; moved to pending/, where jobs are started"
+            );
+        }
+        Some(Err(e)) => log::error!("{id}: {e}"),
+        // It is the file of a job that was started since.
+        None => {}
     }
 }
 
@@ -242,13 +252,6 @@ pub fn tell_children(daemon: &Arc<Daemon>, id: &JobId, complete: bool) {
         complete,
     };
     daemon.step_if(|s| s.has_children(id), event);
-}
-
-/// True when the file that a ticket is about is in its queue.
-pub fn is_there(daemon: &Daemon, ticket: &Ticket) -> bool {
-    let place = Place::of_queue(&ticket.queue);
-    let look = daemon.spool.look(&place, ticket.id.as_str().as_bytes());
-    look.is_ok_and(|look| look.is_some_and(|look| look.inode == ticket.stamp.inode))
 }
 
 /// Moves a waiting file that the scheduler does not take to `bad/`.

@@ -259,12 +259,10 @@ fn recorded(daemon: &Arc<Daemon>, run: &Arc<Run>, mut place: CommittedTo) -> Res
             Ok(Some(Where::Pending(_) | Where::Held | Where::Active) | None) | Err(_) => {}
         }
     }
-    if let CommittedTo::Pending(ticket) = &place
-        && !reconcile::is_there(daemon, ticket)
-    {
-        // Taken away before we knew that it was there: no event told of that as its withdrawal.
-        place = CommittedTo::Gone;
-    }
+    let queue = match &place {
+        CommittedTo::Pending(ticket) => Some(ticket.queue.clone()),
+        CommittedTo::Complete | CommittedTo::Failed | CommittedTo::Gone => None,
+    };
     let is_gone = matches!(place, CommittedTo::Gone);
     let rest = daemon.step_as_job(Event::Committed {
         id: id.clone(),
@@ -273,8 +271,12 @@ fn recorded(daemon: &Arc<Daemon>, run: &Arc<Run>, mut place: CommittedTo) -> Res
     // Not before: until then the watcher takes the file that was put back for its next try for a drop.
     daemon.leave(run);
     daemon.tell_of_change();
-    // Somebody may have put it into active/ again before we knew that it was over.
-    if is_gone || daemon.spool.is_active(id) {
+    // Until now no event told of a file that was taken out of pending/ or put into active/.
+    let is_there = queue.is_none_or(|queue| {
+        let is_there = reconcile::is_in_queue(daemon, id, &queue);
+        is_there.unwrap_or(false)
+    });
+    if is_gone || !is_there || daemon.spool.is_active(id) {
         reconcile::reconcile(daemon, id);
     }
     rest

@@ -220,6 +220,16 @@ impl Daemon {
         self.step_with(|scheduler| holds(scheduler).then_some(event))
     }
 
+    /// As [`Self::step_as_job`], if this holds when the scheduler is locked.
+    pub fn step_as_job_if(
+        self: &Arc<Self>,
+        holds: impl FnOnce(&Scheduler) -> bool,
+        event: Event,
+    ) -> Option<Rest> {
+        let actions = self.actions_for(|scheduler| holds(scheduler).then_some(event))?;
+        Some(self.perform(actions))
+    }
+
     /// As [`Self::step`], with the event that this gives when the scheduler is locked; false if it gives none.
     pub fn step_with(self: &Arc<Self>, event: impl FnOnce(&Scheduler) -> Option<Event>) -> bool {
         let Some(actions) = self.actions_for(event) else {
