@@ -6,7 +6,7 @@ use crate::spool::{Holder, Place, Reserve, Spool, SpoolLock, Tenure};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
 /// Why nothing is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +34,7 @@ pub struct Room {
     holds: Mutex<BTreeSet<Hold>>,
     /// When to look again whether there is room, nanoseconds on the boot clock.
     look_at: AtomicU64,
+    looking: Mutex<()>,
 }
 
 impl Room {
@@ -46,6 +47,7 @@ impl Room {
             trouble: OnceLock::new(),
             holds: Mutex::default(),
             look_at: AtomicU64::new(0),
+            looking: Mutex::default(),
         }
     }
 
@@ -79,6 +81,16 @@ impl Room {
         let looked = now.0 < self.look_at.load(Ordering::SeqCst);
         let is_well = self.is_held(Hold::Room) || self.reserve.is_full();
         !(looked && is_well) && self.trouble().is_none()
+    }
+
+    /// Begins a look, which lasts until the guard is dropped. `None` while another one lasts: the hold that follows from
+    /// a look must be that of the last one.
+    pub fn begin_look(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.looking.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// The next look is due then.

@@ -389,15 +389,18 @@ impl Daemon {
 
     /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish.
     pub fn guard_room(self: &Arc<Self>) {
-        let now = clock::now().boot;
-        if !self.room.is_look_due(now) {
+        if !self.room.is_look_due(clock::now().boot) {
             return;
         }
-        // Other threads need not look too, and neither does the step that follows from this.
-        self.room.look_again_at(now.after(Duration::from_secs(1)));
+        // Neither other threads need to look too, nor the step that follows from this look.
+        let Some(_look) = self.room.begin_look() else {
+            return;
+        };
         let why = self
             .room
             .why_none(&self.spool, &self.home.spool, &self.config());
+        let now = clock::now().boot;
+        self.room.look_again_at(now.after(Duration::from_secs(1)));
         if let Some(why) = why {
             let again = now.after(Duration::from_secs(2));
             self.room.look_again_at(again);
