@@ -192,13 +192,31 @@ fn notifies_its_service_manager() {
 
 #[test]
 fn an_idle_daemon_makes_no_system_call() {
+    let spool = Spool::serving(&[]);
+    spool.drop_file("job", "echo done");
+    spool.wait_record("complete/job");
+    assert_makes_no_system_call(&spool);
+}
+
+#[test]
+fn a_daemon_whose_slots_are_taken_makes_no_system_call() {
+    let spool = Spool::serving(&["--slots", "3"]);
+    for n in 0..8 {
+        spool.drop_file(&format!("job-{n}"), "exec sleep 1000");
+    }
+    for n in 0..3 {
+        spool.wait_note(&format!("job-{n}"));
+    }
+    assert_eq!(spool.ls("pending").len(), 5);
+    assert_makes_no_system_call(&spool);
+}
+
+/// Looks at all threads of the daemon for ten seconds.
+fn assert_makes_no_system_call(spool: &Spool) {
     if Command::new("strace").arg("-V").output().is_err() {
         println!("skipped: strace is not installed");
         return;
     }
-    let spool = Spool::serving(&[]);
-    spool.drop_file("job", "echo done");
-    spool.wait_record("complete/job");
     let pid = spool.daemon_pid().unwrap().to_string();
     let trace = spool.beside("trace");
     let mut strace = Command::new("strace");
@@ -235,6 +253,42 @@ fn an_idle_daemon_makes_no_system_call() {
     let quiet = |line: &&str| stamp(line).is_some_and(|at| (1.0..10.9).contains(&(at - attached)));
     let calls: Vec<&str> = text.lines().filter(quiet).collect();
     assert_eq!(calls, [""; 0], "{text}");
+}
+
+/// The watcher, a thread for each job, and one in the background.
+#[test]
+fn a_busy_daemon_has_three_kinds_of_thread() {
+    let spool = Spool::serving(&["--slots", "8"]);
+    let pid = spool.daemon_pid().unwrap();
+    for n in 0..4 {
+        spool.drop_file(&format!("long-{n}"), "exec sleep 1000");
+    }
+    for n in 0..4 {
+        spool.wait_note(&format!("long-{n}"));
+    }
+    let name = |task: fs::DirEntry| fs::read_to_string(task.path().join("comm")).ok();
+    let threads = || -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        tasks.flatten().filter_map(name).collect()
+    };
+    let count = |of: &str| threads().iter().filter(|name| **name == of).count();
+    assert_eq!(
+        [count("pirn\n"), count("job\n"), count("chores\n")],
+        [1, 4, 1],
+        "{:?}",
+        threads()
+    );
+    for n in 0..300 {
+        let command = if n % 3 == 0 { "exit 100" } else { "true" };
+        spool.drop_file(&format!("short-{n}"), command);
+    }
+    spool.wait_for("the short jobs to end", || {
+        for name in threads() {
+            assert!(["pirn\n", "job\n", "chores\n"].contains(&&*name), "{name}");
+        }
+        spool.ls("complete").len() + spool.ls("failed").len() == 300
+    });
+    spool.wait_for("their threads to end", || threads().len() == 6);
 }
 
 /// hq's logrotate file sends it; pirn's logs belong to the service manager.

@@ -326,3 +326,54 @@ fn a_job_that_fills_the_disk_itself() {
         assert_eq!(record["attempts"][0]["exit_code"], 4, "{kind} {record}");
     }
 }
+
+/// However many ends cannot be written, retention still runs, and makes the room for them.
+#[test]
+fn retention_makes_room_for_the_ends_of_many_jobs() {
+    const JOBS: usize = 64;
+    let mut spool = Spool::new();
+    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+        return;
+    };
+    fs::create_dir_all(spool.path().join("store")).unwrap();
+    // On another disk, so that it can be changed when this one is full.
+    let config = spool.beside("config.json");
+    fs::write(&config, r#"{"min_free": 0}"#).unwrap();
+    let path = config.to_str().unwrap().to_owned();
+    spool.serve(&["--config", &path, "--slots", "64"]);
+    for n in 0..4 {
+        drop_inside(&spool, &format!("old-{n}"), "head -c 300000 /dev/zero");
+    }
+    for n in 0..4 {
+        spool.wait_record(&format!("complete/old-{n}"));
+    }
+    let mut gate = Gate::new(&spool, "gate");
+    let ids: Vec<String> = (0..JOBS).map(|n| format!("job-{n}")).collect();
+    for id in &ids {
+        drop_inside(&spool, id, &format!("{}; exit 100", gate.wait()));
+    }
+    for id in &ids {
+        spool.wait_note(id);
+    }
+    crate::tools::sh(&format!("rm {}/tmp/.reserve.*", spool.path().display()));
+    disk.fill("tmpfs");
+    gate.open(JOBS);
+    spool.wait_for("every end to be unwritable", || {
+        let log = spool.daemon_log();
+        let fails = |id: &String| log.contains(&format!("{id}: recording its end failed"));
+        ids.iter().all(fails)
+    });
+    assert_eq!(spool.ls("failed").len(), 0);
+    fs::write(&config, r#"{"min_free": 0, "keep_count": 1}"#).unwrap();
+    spool.signal("HUP");
+    spool.wait_for("retention to make room", || {
+        spool.daemon_log().contains("retention: forgot")
+    });
+    spool.wait_for("every end to be recorded", || {
+        let log = spool.daemon_log();
+        let is_written = |id: &String| log.contains(&format!("{id}: failed after"));
+        spool.ls("active").is_empty() && ids.iter().all(is_written)
+    });
+    drop_inside(&spool, "next", "true");
+    spool.wait_record("complete/next");
+}
