@@ -1,7 +1,7 @@
 //! What the watcher is to look at when no event tells of it, and when.
 
 use crate::core::time::Boot;
-use crate::os::clock::{self, Alarm};
+use crate::os::clock::Alarm;
 use crate::spool::Place;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -94,8 +94,8 @@ impl Agenda {
     }
 
     /// Judges a file that was written where it is, once it has been left alone.
-    pub fn let_settle(&self, place: &Place, name: &[u8]) {
-        let at = clock::now().boot.after(SETTLES_AFTER);
+    pub fn let_settle(&self, now: Boot, place: &Place, name: &[u8]) {
+        let at = now.after(SETTLES_AFTER);
         self.plan(|dates| {
             dates.last.insert((place.clone(), name.to_vec()), at);
             dates.settling.push_back((at, place.clone(), name.to_vec()));
@@ -122,13 +122,13 @@ impl Agenda {
     }
 
     /// Plans the next time at which all is looked at: after the usual while.
-    pub fn rescan_as_usual(&self) {
-        self.plan(|dates| dates.rescan_at = Some(clock::now().boot.after(RESCAN_EVERY)));
+    pub fn rescan_as_usual(&self, now: Boot) {
+        self.plan(|dates| dates.rescan_at = Some(now.after(RESCAN_EVERY)));
     }
 
     /// Something could not be looked at (no descriptors left, perhaps): all is looked at again soon.
-    pub fn rescan_soon(&self) {
-        let soon = clock::now().boot.after(RETRY_AFTER);
+    pub fn rescan_soon(&self, now: Boot) {
+        let soon = now.after(RETRY_AFTER);
         self.plan(|dates| dates.rescan_at = dates.rescan_at.map(|at| at.min(soon)));
     }
 
@@ -138,13 +138,13 @@ impl Agenda {
     }
 
     /// Retention runs now, and then every hour.
-    pub fn retain_now(&self) {
-        self.plan(|dates| dates.retain_at = Some(clock::now().boot));
+    pub fn retain_now(&self, now: Boot) {
+        self.plan(|dates| dates.retain_at = Some(now));
     }
 
     /// Retention runs within a second, if it runs at all.
-    pub fn retain_soon(&self) {
-        let soon = clock::now().boot.after(Duration::from_secs(1));
+    pub fn retain_soon(&self, now: Boot) {
+        let soon = now.after(Duration::from_secs(1));
         self.plan(|dates| dates.retain_at = dates.retain_at.map(|at| at.min(soon)));
     }
 

@@ -4,10 +4,10 @@ use super::chores::Chore;
 use super::proof::Proven;
 use super::recover::found_held;
 use super::retain::{self, Doubt};
-use super::state::Daemon;
+use super::state::{Daemon, Machine};
 use crate::core::id::JobId;
 use crate::core::scheduler::Belief;
-use crate::os::{clock, thread};
+use crate::os::thread;
 use crate::spool::Where;
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Starts the thread.
 pub fn start(daemon: &Arc<Daemon>) -> io::Result<()> {
     let daemon = Arc::clone(daemon);
-    let mut doubt = Doubt::new(clock::now());
+    let mut doubt = Doubt::new(daemon.now());
     thread::spawn("chores", move || {
         loop {
             let proven = perform(&daemon, &mut doubt, daemon.chores.next());
@@ -28,8 +28,9 @@ pub fn start(daemon: &Arc<Daemon>) -> io::Result<()> {
     .map(drop)
 }
 
-fn perform(
-    daemon: &Arc<Daemon>,
+/// Does one task. Gives what came of [`Chore::Prove`].
+pub fn perform<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
     doubt: &mut Doubt,
     chore: Chore,
 ) -> Option<Result<Proven, String>> {
@@ -57,7 +58,7 @@ fn perform(
 
 /// A job left its queue, or its file was put somewhere by hand: writes its end if it is in `failed/` or
 /// `complete/` without one, and forgets its log if it is nowhere.
-fn by_hand(daemon: &Arc<Daemon>, id: &JobId) {
+fn by_hand<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
     let belief = daemon.ask(|s| s.believes(id).0);
     let at = match daemon.spool.find(id) {
         // A note was written where a user has put its file: it still runs.
@@ -71,7 +72,7 @@ fn by_hand(daemon: &Arc<Daemon>, id: &JobId) {
         },
         Err(e) => return log::error!("{id}: {e}"),
     };
-    match daemon.spool.end_withdrawn(id, &at, clock::wall()) {
+    match daemon.spool.end_withdrawn(id, &at, daemon.now().wall) {
         Ok(true) => log::info!("{id}: cancelled: moved to {} by hand", at.state()),
         Ok(false) => {}
         Err(e) if e.kind() == io::ErrorKind::InvalidData => {}

@@ -4,7 +4,7 @@ use super::chores::Chore;
 use super::log_limit;
 use super::reconcile::{left_queue, reconcile, tell_children};
 use super::room::Hold;
-use super::watcher::WatcherThread;
+use super::watcher::Scanner;
 use super::watches::Watched;
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::Belief;
@@ -15,11 +15,11 @@ use std::os::unix::ffi::OsStrExt;
 /// Reads of inotify per turn, each of about a hundred events; the queue holds 16,384 by default.
 const READS_PER_TURN: usize = 200;
 
-impl WatcherThread {
+impl Scanner {
     /// Reads what inotify has, more than its queue can hold: who drops without pause does not keep us here.
     pub(super) fn read_watches(&mut self) {
         for _ in 0..READS_PER_TURN {
-            match self.daemon.watches.watcher.read_some() {
+            match self.daemon.machine.watches.watcher.read_some() {
                 Ok((events, more)) => {
                     events.into_iter().for_each(|event| self.noticed(event));
                     if !more {
@@ -39,7 +39,7 @@ impl WatcherThread {
             return self.rescan();
         };
         let name = event.name.as_bytes();
-        match self.daemon.watches.thing(watch) {
+        match self.daemon.machine.watches.thing(watch) {
             Some(Watched::Log(id)) => log_limit::grew(&self.daemon, &id),
             Some(Watched::Place(place)) if place == Place::Root || self.is_ours(name) => {
                 self.changed(&place, name, event.change);
@@ -95,7 +95,8 @@ impl WatcherThread {
         match change {
             FileChange::Came => self.seen(place, name),
             FileChange::Written => {
-                self.daemon.agenda.let_settle(place, name);
+                let now = self.daemon.now().boot;
+                self.daemon.agenda.let_settle(now, place, name);
                 self.closed_under_another_name(place, name);
             }
             FileChange::MovedAway | FileChange::Removed => {
@@ -141,7 +142,7 @@ impl WatcherThread {
     /// The name that left `pending/` may have been a queue's.
     fn check_queue(&mut self, name: &[u8]) {
         if let Ok(queue) = QueueName::from_bytes(name)
-            && self.daemon.watches.has(&Place::of_queue(&queue))
+            && self.daemon.machine.watches.has(&Place::of_queue(&queue))
         {
             self.queue_gone(&queue);
         }
@@ -201,7 +202,7 @@ impl WatcherThread {
         }
         log::info!("queue {queue}: its directory is gone");
         self.look_at_pause(&place);
-        self.daemon.watches.unwatch(&place);
+        self.daemon.machine.watches.unwatch(&place);
         let left: Vec<JobId> = self.daemon.ask(|s| {
             s.all_waiting()
                 .filter(|(_, waits_in)| *waits_in == queue)
@@ -217,7 +218,7 @@ impl WatcherThread {
     /// is done goes on where they are now.
     fn directory_lost(&mut self, place: &Place) {
         if let Place::Queue(queue) = place {
-            self.daemon.watches.unwatch(place);
+            self.daemon.machine.watches.unwatch(place);
             self.queue_gone(queue);
         } else if place.is_fixed() {
             self.fixed_lost(place);
@@ -236,15 +237,15 @@ impl WatcherThread {
             return;
         }
         self.daemon.is_ours();
-        if self.daemon.room.successor().is_some() {
+        if self.daemon.machine.successor().is_some() {
             return;
         }
         let shown = self.daemon.spool.path_of(place);
         log::warn!("{}: was moved or removed under the daemon", shown.display());
-        self.daemon.watches.unwatch(place);
+        self.daemon.machine.watches.unwatch(place);
         self.daemon.forget_shown();
         let renewed = self.daemon.spool.renew(place);
-        let watch = || self.daemon.watches.watch(&self.daemon.spool, place);
+        let watch = || self.daemon.machine.watches.watch(&self.daemon.spool, place);
         if let Err(e) = renewed.and_then(|()| watch()) {
             log::error!("{}: {e}", shown.display());
         }

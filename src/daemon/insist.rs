@@ -1,6 +1,6 @@
 //! Errors that are only told, and work that is repeated until it succeeds.
 
-use super::state::Daemon;
+use super::state::{Daemon, Machine};
 use crate::core::id::JobId;
 use crate::core::units::brief_span;
 use crate::os::spawn;
@@ -17,8 +17,8 @@ pub fn report(id: &JobId, outcome: io::Result<()>) {
 
 /// Does `work` until it succeeds: what a job did must be recorded. A full disk is helped by the reserve, and does
 /// not stay full; a disk that has failed to sync twice (the spool tries a new name first) is trouble for all.
-pub fn insist<T>(
-    daemon: &Arc<Daemon>,
+pub fn insist<T, M: Machine>(
+    daemon: &Arc<Daemon<M>>,
     id: &JobId,
     what: &str,
     mut work: impl FnMut() -> io::Result<T>,
@@ -41,14 +41,14 @@ pub fn insist<T>(
             "{id}: {what} failed: {e}; trying again in {}",
             brief_span(wait)
         );
-        std::thread::sleep(wait);
+        daemon.machine.wait(wait);
         wait = (wait * 2).min(Duration::from_secs(10));
     }
 }
 
 /// Repeats what fails for want of descriptors or memory: what a job wrote is not given up for that.
-pub fn while_short<T>(
-    daemon: &Arc<Daemon>,
+pub fn while_short<T, M: Machine>(
+    daemon: &Arc<Daemon<M>>,
     id: &JobId,
     mut work: impl FnMut() -> io::Result<T>,
 ) -> io::Result<T> {

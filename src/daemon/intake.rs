@@ -4,18 +4,18 @@ use super::agenda::RETRY_AFTER;
 use super::chores::Chore;
 use super::reconcile::{quarantine, quarantine_judged};
 use super::recover::found_held;
-use super::watcher::WatcherThread;
+use super::state::Machine;
+use super::watcher::Scanner;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
 use crate::core::scheduler::{Event, Scheduler, Ticket};
-use crate::os::clock;
 use crate::spool::{DropLimits, Intake, OLD_HELD, Place, Where};
 use std::io;
 use std::time::Duration;
 
-impl WatcherThread {
+impl<M: Machine> Scanner<M> {
     /// A name met: one that is known with the same content is not read again.
-    pub(super) fn seen(&mut self, place: &Place, name: &[u8]) {
+    pub fn seen(&mut self, place: &Place, name: &[u8]) {
         if let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name))
             && let Some(stamp) = self.daemon.ask(|s| s.waiting(&id, &queue))
             && let Ok(Some(look)) = self.daemon.spool.look(place, name)
@@ -29,12 +29,12 @@ impl WatcherThread {
     }
 
     /// Judges a name in `pending/` or a queue, and does what follows.
-    pub(super) fn take_in(&mut self, place: &Place, name: &[u8]) {
+    pub fn take_in(&mut self, place: &Place, name: &[u8]) {
         let limits = DropLimits {
             max_job_bytes: self.daemon.config().max_job_bytes,
             uid: self.daemon.home.account.uid,
         };
-        let now = clock::now();
+        let now = self.daemon.now();
         let judgement = self.daemon.spool.judge(place, name, limits, now.wall);
         if matches!(judgement, Ok(Intake::Open)) {
             self.open.insert((place.clone(), name.to_vec()));
@@ -159,7 +159,7 @@ impl WatcherThread {
     }
 
     /// Takes in the one job of a daemon for one job, wherever it waits.
-    pub(super) fn take_in_single(&mut self, id: &JobId) -> io::Result<()> {
+    pub fn take_in_single(&mut self, id: &JobId) -> io::Result<()> {
         if let Some(Where::Pending(queue)) = self.daemon.spool.find(id)? {
             if !queue.is_default() {
                 self.watch_queue(&queue)?;
@@ -196,7 +196,7 @@ impl WatcherThread {
                 Ok(_) => self.take_in(&Place::of_queue(queue), id.as_str().as_bytes()),
                 Err(e) => {
                     log::error!("queue {queue}: {e}");
-                    self.daemon.agenda.rescan_soon();
+                    self.daemon.agenda.rescan_soon(self.daemon.now().boot);
                 }
             }
         }

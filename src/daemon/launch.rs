@@ -1,64 +1,19 @@
 //! From a claimed record to a running process.
 
 use super::calls;
+use super::leader::{ChildOf, Leader};
+use super::start::{Launched, MAX_ARGUMENT, NotNow, Setup};
 use super::state::{Daemon, Home};
-use crate::core::config::Terms;
-use crate::core::id::{JobId, QueueName};
+use crate::core::id::JobId;
 use crate::core::quote::cut_to;
-use crate::core::record::{Record, Work};
-use crate::core::scheduler::Slot;
+use crate::core::record::Work;
 use crate::os::cgroup::Cgroup;
-use crate::os::wait::PidFd;
 use crate::os::{child, spawn};
 use crate::spool::OpenLogs;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-
-/// Why a job does not run now.
-#[derive(Debug)]
-pub enum NotNow {
-    /// Its log is held: processes of an earlier try may be alive.
-    Busy,
-    /// The machine lacks something just now.
-    Resources(io::Error),
-    /// It cannot be started, now or later.
-    Impossible {
-        /// The sentence for people.
-        error: String,
-        /// The exit code that a shell gives for that.
-        code: i32,
-    },
-}
-
-/// A job that runs.
-#[derive(Debug)]
-pub struct Launched {
-    /// Its leader.
-    pub pid: i32,
-    /// The same, to be waited for.
-    pub pidfd: PidFd,
-    /// Where its output begins.
-    pub log_offset: u64,
-    /// The control group of its processes.
-    pub cgroup: Option<Cgroup>,
-}
-
-/// A claimed job, ready to be launched.
-#[derive(Debug)]
-pub struct Setup<'a> {
-    /// The job.
-    pub id: &'a JobId,
-    /// Its queue.
-    pub queue: &'a QueueName,
-    /// Its record, `attempt` counted up.
-    pub record: &'a Record,
-    /// The terms of this try.
-    pub terms: &'a Terms,
-    /// Its slot.
-    pub slot: Slot,
-}
 
 /// Opens and locks the logs of a job.
 pub fn open_logs(daemon: &Daemon, id: &JobId, split: bool) -> Result<OpenLogs, NotNow> {
@@ -67,7 +22,11 @@ pub fn open_logs(daemon: &Daemon, id: &JobId, split: bool) -> Result<OpenLogs, N
 }
 
 /// Starts the job.
-pub fn launch(daemon: &Daemon, start: &Setup<'_>, logs: &OpenLogs) -> Result<Launched, NotNow> {
+pub fn launch(
+    daemon: &Daemon,
+    start: &Setup<'_>,
+    logs: &OpenLogs,
+) -> Result<Launched<Leader>, NotNow> {
     let scratch = make_scratch(daemon, start)?;
     let env = environment(&daemon.home, start, scratch.as_deref());
     let cwd = start
@@ -102,7 +61,10 @@ pub fn launch(daemon: &Daemon, start: &Setup<'_>, logs: &OpenLogs) -> Result<Lau
     match launch.start(stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd()) {
         Ok((pid, pidfd)) => Ok(Launched {
             pid,
-            pidfd,
+            leader: Leader {
+                pidfd,
+                parent: ChildOf::Thread,
+            },
             log_offset: logs.offset,
             cgroup,
         }),
@@ -250,14 +212,6 @@ fn private_copy(daemon: &Daemon, id: &JobId, text: &str) -> Result<String, NotNo
     let written = daemon.spool.write_script_copy(id, text);
     let copy = written.map_err(NotNow::Resources)?;
     Ok(format!("{}/tmp/{copy}", daemon.home.spool))
-}
-
-/// Longer texts do not fit into one argument: MAX_ARG_STRLEN of execve(2) is 128 KiB.
-const MAX_ARGUMENT: usize = 100_000;
-
-/// True for what is started from a private copy in `tmp/`.
-pub fn runs_from_copy(work: &Work) -> bool {
-    matches!(work, Work::Text(text) if text.starts_with("#!") || text.len() > MAX_ARGUMENT)
 }
 
 /// Sends a start that needs more than [`crate::os::child`] does through `pirn exec-job`: our own binary, which sets

@@ -11,7 +11,7 @@ pub fn watch(daemon: &Arc<Daemon>, run: &Run) {
     if run.terms.max_log.is_none() {
         return;
     }
-    match daemon.watches.watch_log(&daemon.spool, &run.id) {
+    match daemon.machine.watches.watch_log(&daemon.spool, &run.id) {
         Ok(()) => grew(daemon, &run.id),
         Err(e) => log::warn!("{}: its log cannot be watched: {e}", run.id),
     }
@@ -20,7 +20,7 @@ pub fn watch(daemon: &Arc<Daemon>, run: &Run) {
 /// The job has ended.
 pub fn unwatch(daemon: &Daemon, run: &Run) {
     if run.terms.max_log.is_some() {
-        daemon.watches.unwatch_log(&run.id);
+        daemon.machine.watches.unwatch_log(&run.id);
     }
 }
 

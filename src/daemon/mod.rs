@@ -4,31 +4,35 @@
 //! move) to [`state::Daemon::step`], which steps the scheduler and has `job` threads do what it asks for.
 
 mod agenda;
-mod background;
+pub mod background;
 mod calls;
-mod chores;
+pub mod chores;
 mod events;
 mod insist;
 mod intake;
-mod job;
+pub mod job;
 mod launch;
+mod leader;
 mod log_limit;
+mod machine;
 mod outcome;
 mod proof;
-mod reconcile;
-mod record;
+mod real;
+pub mod reconcile;
+pub mod record;
 mod recover;
-mod retain;
-mod room;
-mod run;
+pub mod retain;
+pub mod room;
+pub mod run;
 mod scan;
 mod serve;
 mod settings;
-mod state;
+pub mod start;
+pub mod state;
 mod sweep;
 mod tally;
 mod upgrade;
-mod watcher;
+pub mod watcher;
 mod watches;
 
 pub use settings::read as read_settings;

@@ -2,12 +2,11 @@
 
 use super::calls;
 use super::insist::{report, while_short};
-use super::launch;
 use super::run::Run;
-use super::state::Daemon;
+use super::start::runs_from_copy;
+use super::state::{Daemon, Machine};
 use crate::core::policy::TryEnd;
 use crate::core::record::{Record, Scratch, Try};
-use crate::os::clock;
 use crate::spool::SilentLogs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,9 +21,9 @@ pub struct Traces {
 }
 
 /// Makes the record with the end of this try, and removes what the try leaves behind.
-pub fn fill_in(daemon: &Arc<Daemon>, run: &Run, end: TryEnd) -> (Record, Traces) {
+pub fn fill_in<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, end: TryEnd) -> (Record, Traces) {
     let facts = run.facts();
-    let ended = facts.ended.unwrap_or_else(clock::now);
+    let ended = facts.ended.unwrap_or_else(|| daemon.now());
     let mut record = facts.record.clone();
     let outcome = end.outcome();
     record.forget_try();
@@ -75,7 +74,7 @@ pub fn fill_in(daemon: &Arc<Daemon>, run: &Run, end: TryEnd) -> (Record, Traces)
 }
 
 /// Takes the result out of the scratch directory and removes that, unless it is to be kept.
-fn take_scratch(daemon: &Arc<Daemon>, run: &Run, record: &mut Record) {
+fn take_scratch<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, record: &mut Record) {
     let (id, spool) = (&run.id, &daemon.spool);
     if record.wants_scratch() {
         let read = while_short(daemon, id, || spool.read_result(id, record));
@@ -85,7 +84,7 @@ fn take_scratch(daemon: &Arc<Daemon>, run: &Run, record: &mut Record) {
             report(id, removed);
         }
     }
-    if launch::runs_from_copy(&record.work) {
+    if runs_from_copy(&record.work) {
         report(id, spool.remove_script_copy(id));
     }
 }

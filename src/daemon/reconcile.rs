@@ -4,10 +4,9 @@
 
 use super::chores::Chore;
 use super::run::Run;
-use super::state::Daemon;
+use super::state::{Daemon, Machine};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::{Belief, Event, MovedTo, QuarantineReason, Scheduler};
-use crate::os::clock;
 use crate::os::dir::FileType;
 use crate::spool::{Place, Where};
 use std::io;
@@ -90,7 +89,7 @@ pub fn finding(belief: Belief, found: Whereabouts) -> Finding {
 const ROUNDS: usize = 5;
 
 /// Looks where the job's file is, and does what follows.
-pub fn reconcile(daemon: &Arc<Daemon>, id: &JobId) {
+pub fn reconcile<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
     for _ in 0..ROUNDS {
         let run = daemon.run(id);
         let (belief, queue) = daemon.ask(|s| s.believes(id));
@@ -98,7 +97,7 @@ pub fn reconcile(daemon: &Arc<Daemon>, id: &JobId) {
             Ok(at) => at,
             Err(e) => {
                 log::error!("{id}: {e}");
-                return daemon.agenda.rescan_soon();
+                return daemon.agenda.rescan_soon(daemon.now().boot);
             }
         };
         match finding(belief, found(at.as_ref(), queue.as_ref())) {
@@ -113,7 +112,7 @@ pub fn reconcile(daemon: &Arc<Daemon>, id: &JobId) {
                     let name = id.as_str().as_bytes().to_vec();
                     daemon
                         .agenda
-                        .judge_later(clock::now().boot, at.place(), name);
+                        .judge_later(daemon.now().boot, at.place(), name);
                 }
             }
             Finding::Moved(to) => moved(daemon, run.as_ref(), to),
@@ -130,8 +129,8 @@ pub fn reconcile(daemon: &Arc<Daemon>, id: &JobId) {
 
 /// Finds the file that is believed to be somewhere: there first. Of a job that runs, older runs of its name were put
 /// out of the way before it began, so that an end under its name is its own; a file in a queue may be a newer job.
-fn look(
-    daemon: &Daemon,
+fn look<M: Machine>(
+    daemon: &Daemon<M>,
     id: &JobId,
     belief: Belief,
     queue: Option<&QueueName>,
@@ -177,7 +176,11 @@ fn found(at: Option<&Where>, queue: Option<&QueueName>) -> Whereabouts {
 }
 
 /// True when a file of this name is in the queue's directory.
-pub fn is_in_queue(daemon: &Daemon, id: &JobId, queue: &QueueName) -> io::Result<bool> {
+pub fn is_in_queue<M: Machine>(
+    daemon: &Daemon<M>,
+    id: &JobId,
+    queue: &QueueName,
+) -> io::Result<bool> {
     let place = Place::of_queue(queue);
     match daemon.spool.look(&place, id.as_str().as_bytes()) {
         Ok(look) => Ok(look.is_some()),
@@ -187,7 +190,7 @@ pub fn is_in_queue(daemon: &Daemon, id: &JobId, queue: &QueueName) -> io::Result
 }
 
 /// Something left a queue: if it was the file that is believed to wait there, it does so no more.
-pub fn left_queue(daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName) {
+pub fn left_queue<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId, queue: &QueueName) {
     match is_in_queue(daemon, id, queue) {
         Ok(true) => {}
         Ok(false) => withdraw(daemon, id, queue),
@@ -196,7 +199,7 @@ pub fn left_queue(daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName) {
 }
 
 /// The file that waited in this queue is not there any more. If it was claimed since, nothing happens.
-fn withdraw(daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName) {
+fn withdraw<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId, queue: &QueueName) {
     let event = Event::Withdrawn {
         id: id.clone(),
         queue: queue.clone(),
@@ -208,7 +211,7 @@ fn withdraw(daemon: &Arc<Daemon>, id: &JobId, queue: &QueueName) {
     }
 }
 
-fn moved(daemon: &Arc<Daemon>, run: Option<&Arc<Run>>, to: MovedTo) {
+fn moved<M: Machine>(daemon: &Arc<Daemon<M>>, run: Option<&Arc<Run>>, to: MovedTo) {
     let Some(run) = run else { return };
     let id = &run.id;
     // It may have ended meanwhile, its end been recorded, and its next try been started.
@@ -218,7 +221,7 @@ fn moved(daemon: &Arc<Daemon>, run: Option<&Arc<Run>>, to: MovedTo) {
 }
 
 /// Puts a file that somebody put into `active/` where jobs are started from.
-fn expel(daemon: &Arc<Daemon>, id: &JobId) {
+fn expel<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
     // It may run under somebody else.
     if !daemon.is_ours() {
         return;
@@ -246,7 +249,7 @@ fn expel(daemon: &Arc<Daemon>, id: &JobId) {
 }
 
 /// Tells the jobs that come after this one, which was put into `complete/` or `failed/`.
-pub fn tell_children(daemon: &Arc<Daemon>, id: &JobId, complete: bool) {
+pub fn tell_children<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId, complete: bool) {
     let event = Event::ParentMoved {
         id: id.clone(),
         complete,
@@ -255,8 +258,8 @@ pub fn tell_children(daemon: &Arc<Daemon>, id: &JobId, complete: bool) {
 }
 
 /// Moves a waiting file that the scheduler does not take to `bad/`.
-pub fn quarantine_waiting(
-    daemon: &Arc<Daemon>,
+pub fn quarantine_waiting<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
     id: &JobId,
     queue: &QueueName,
     why: QuarantineReason,
@@ -272,7 +275,12 @@ pub fn quarantine_waiting(
 
 /// Of two waiting files of one name the older one goes to `bad/`, if they are two: the job or its directory may
 /// have been moved from the one queue to the other, and back.
-fn supersede(daemon: &Arc<Daemon>, id: &JobId, older: &QueueName, newer: &QueueName) {
+fn supersede<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    id: &JobId,
+    older: &QueueName,
+    newer: &QueueName,
+) {
     let (place, name) = (Place::of_queue(older), id.as_str().as_bytes());
     let look = |queue| daemon.spool.look_afresh(queue, name);
     match (look(older), look(newer)) {
@@ -281,36 +289,47 @@ fn supersede(daemon: &Arc<Daemon>, id: &JobId, older: &QueueName, newer: &QueueN
             quarantine_judged(daemon, &place, name, &why, old.inode);
         }
         (Ok(Some(_)), Ok(None)) => {
-            let now = clock::now().boot;
+            let now = daemon.now().boot;
             daemon.agenda.judge_later(now, place, name.to_vec());
         }
         // Where it is, it is known, or an event will tell of it.
         (Ok(_), Ok(_)) => {}
         (Err(e), _) | (_, Err(e)) => {
             log::error!("{id}: {e}");
-            daemon.agenda.rescan_soon();
+            daemon.agenda.rescan_soon(daemon.now().boot);
         }
     }
 }
 
 /// Moves something that is no job to `bad/`, whatever it is.
-pub fn quarantine(daemon: &Daemon, place: &Place, name: &[u8], reason: &str) {
+pub fn quarantine<M: Machine>(daemon: &Daemon<M>, place: &Place, name: &[u8], reason: &str) {
     let moved = daemon.spool.quarantine(place, name, reason);
     quarantined(daemon, name, reason, moved);
 }
 
 /// As [`quarantine`], for the file that was judged.
-pub fn quarantine_judged(daemon: &Daemon, place: &Place, name: &[u8], reason: &str, inode: u64) {
+pub fn quarantine_judged<M: Machine>(
+    daemon: &Daemon<M>,
+    place: &Place,
+    name: &[u8],
+    reason: &str,
+    inode: u64,
+) {
     if matches!(place, Place::Queue(_)) && !daemon.spool.is_in_place(place) {
         // The file is judged again where it is now: it may be a job there. The watcher sees to the directory first.
-        let now = clock::now().boot;
+        let now = daemon.now().boot;
         return daemon.agenda.judge_later(now, place.clone(), name.to_vec());
     }
     let moved = daemon.spool.quarantine_judged(place, name, reason, inode);
     quarantined(daemon, name, reason, moved);
 }
 
-fn quarantined(daemon: &Daemon, name: &[u8], reason: &str, moved: io::Result<Option<String>>) {
+fn quarantined<M: Machine>(
+    daemon: &Daemon<M>,
+    name: &[u8],
+    reason: &str,
+    moved: io::Result<Option<String>>,
+) {
     let shown = String::from_utf8_lossy(name).into_owned();
     match moved {
         Ok(Some(target)) => log::warn!("{shown:?} is no job, moved to bad/{target}: {reason}"),
@@ -318,7 +337,7 @@ fn quarantined(daemon: &Daemon, name: &[u8], reason: &str, moved: io::Result<Opt
         Ok(None) => {}
         Err(e) => {
             log::error!("{shown:?} is no job ({reason}), but cannot be moved to bad/: {e}");
-            daemon.agenda.rescan_soon();
+            daemon.agenda.rescan_soon(daemon.now().boot);
         }
     }
 }

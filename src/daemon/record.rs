@@ -2,28 +2,28 @@
 
 use super::insist::{insist, report};
 use super::outcome::fill_in;
+use super::reconcile;
 use super::run::{Facts, Run};
-use super::state::{Daemon, Rest, Unrun};
-use super::{log_limit, reconcile};
+use super::start::Unrun;
+use super::state::{Daemon, Machine, Rest};
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{StopReason, TryEnd, Verdict};
 use crate::core::record::{Reason, Record};
 use crate::core::scheduler::{CommittedTo, Event};
 use crate::core::units::brief_span;
-use crate::os::{clock, procfs};
 use crate::spool::{Place, Placed, SilentLogs, Target, Where};
 use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Writes the note of a running job.
-pub fn note(daemon: &Daemon, run: &Run) {
+pub fn note<M: Machine>(daemon: &Daemon<M>, run: &Run) {
     let mut facts = run.facts();
     if facts.ended.is_some() || run.pid == 0 {
         return;
     }
     if facts.record.proc.is_none() {
-        facts.record.proc = procfs::identify(run.pid, &daemon.home.boot);
+        facts.record.proc = M::identify(daemon, run.pid);
     }
     write_note(daemon, run, &mut facts);
     drop(facts);
@@ -31,7 +31,7 @@ pub fn note(daemon: &Daemon, run: &Run) {
 }
 
 /// Writes the note of a job whose end is not recorded yet.
-pub fn write_note(daemon: &Daemon, run: &Run, facts: &mut Facts) {
+pub fn write_note<M: Machine>(daemon: &Daemon<M>, run: &Run, facts: &mut Facts) {
     let mut record = facts.record.clone();
     record.forget_try();
     record.started_at = run.started;
@@ -49,8 +49,8 @@ pub fn write_note(daemon: &Daemon, run: &Run, facts: &mut Facts) {
 }
 
 /// Records the end of a try, moves the job's file and tells the scheduler.
-pub fn end(
-    daemon: &Arc<Daemon>,
+pub fn end<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
     run: &Arc<Run>,
     end: TryEnd,
     verdict: Verdict,
@@ -82,7 +82,7 @@ fn target(run: &Run, end: TryEnd, verdict: Verdict) -> Option<Target> {
 }
 
 /// The job's file is where its user has put it; what the try left behind goes.
-fn let_go(daemon: &Daemon, id: &JobId, verdict: Verdict) {
+fn let_go<M: Machine>(daemon: &Daemon<M>, id: &JobId, verdict: Verdict) {
     // Its scratch goes even if another job has its name by now: that one has not begun.
     report(id, daemon.spool.remove_scratch(id));
     if verdict == Verdict::Requeue {
@@ -108,8 +108,8 @@ struct EndOfTry {
 }
 
 impl EndOfTry {
-    fn new(
-        daemon: &Arc<Daemon>,
+    fn new<M: Machine>(
+        daemon: &Arc<Daemon<M>>,
         run: &Run,
         end: TryEnd,
         verdict: Verdict,
@@ -131,7 +131,7 @@ impl EndOfTry {
         let again = matches!(target, Target::Pending(_)).then(|| {
             let mut again = record.clone();
             again.forget_try();
-            again.retry_at = wait.map(|wait| clock::wall().after(wait));
+            again.retry_at = wait.map(|wait| daemon.now().wall.after(wait));
             again
         });
         record.forget_input();
@@ -145,7 +145,7 @@ impl EndOfTry {
     }
 
     /// Writes the record, however long that takes, and moves the file. Says where it is then.
-    fn write(self, daemon: &Arc<Daemon>, run: &Run) -> CommittedTo {
+    fn write<M: Machine>(self, daemon: &Arc<Daemon<M>>, run: &Run) -> CommittedTo {
         let id = &run.id;
         let written = self.again.as_ref().unwrap_or(&self.record);
         let shown = Expected::default();
@@ -165,7 +165,7 @@ impl EndOfTry {
         log::info!("{}", self.line);
         match self.target {
             Target::Complete => {
-                let at = self.record.finished_at.unwrap_or_else(clock::wall);
+                let at = self.record.finished_at.unwrap_or_else(|| daemon.now().wall);
                 daemon.tally.completed(&run.queue, at);
             }
             Target::Failed => daemon.tally.failed(&run.queue),
@@ -194,14 +194,14 @@ impl EndOfTry {
 struct Expected(Cell<bool>);
 
 impl Expected {
-    fn is_due(&self, daemon: &Daemon, id: &JobId) {
+    fn is_due<M: Machine>(&self, daemon: &Daemon<M>, id: &JobId) {
         if !self.0.replace(true) {
             daemon.shows(id);
         }
     }
 
     /// The move was made, or was not.
-    fn has_come(&self, daemon: &Daemon, id: &JobId, placed: Placed) {
+    fn has_come<M: Machine>(&self, daemon: &Daemon<M>, id: &JobId, placed: Placed) {
         if self.0.get() && placed != Placed::There {
             daemon.has_shown(id);
         }
@@ -209,7 +209,12 @@ impl Expected {
 }
 
 /// The try that was to be followed by another was the last one.
-fn not_again(daemon: &Arc<Daemon>, id: &JobId, mut record: Record, why: &str) -> CommittedTo {
+fn not_again<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    id: &JobId,
+    mut record: Record,
+    why: &str,
+) -> CommittedTo {
     record.error = Some(format!("not tried again: {why}"));
     let placed = insist(daemon, id, "recording its end", || {
         daemon.spool.finish(id, &record, &Target::Failed, |_| {})
@@ -221,7 +226,7 @@ fn not_again(daemon: &Arc<Daemon>, id: &JobId, mut record: Record, why: &str) ->
 }
 
 /// Where a user has put a job that is over.
-fn where_it_ended(daemon: &Daemon, id: &JobId) -> CommittedTo {
+fn where_it_ended<M: Machine>(daemon: &Daemon<M>, id: &JobId) -> CommittedTo {
     match daemon.spool.find_ended(id) {
         Ok(Some(Where::Complete)) => CommittedTo::Complete,
         Ok(Some(Where::Failed)) => CommittedTo::Failed,
@@ -232,13 +237,18 @@ fn where_it_ended(daemon: &Daemon, id: &JobId) -> CommittedTo {
 }
 
 /// The ticket of a job that waits for its next try.
-fn waiting_again(daemon: &Daemon, run: &Run, queue: &QueueName, record: &Record) -> CommittedTo {
+fn waiting_again<M: Machine>(
+    daemon: &Daemon<M>,
+    run: &Run,
+    queue: &QueueName,
+    record: &Record,
+) -> CommittedTo {
     let id = &run.id;
     let place = Place::of_queue(queue);
     match daemon.spool.look(&place, id.as_str().as_bytes()) {
         Ok(Some(look)) => {
             let longest = run.terms.backoff.rule().max;
-            let now = clock::now();
+            let now = daemon.now();
             let ticket = daemon.spool.ticket(id, queue, record, &look, now, longest);
             CommittedTo::Pending(Box::new(ticket))
         }
@@ -248,9 +258,9 @@ fn waiting_again(daemon: &Daemon, run: &Run, queue: &QueueName, record: &Record)
 
 /// Tells the scheduler that the end of a try is recorded. A user may have moved the file since; then the scheduler
 /// goes by where it is now.
-fn recorded(daemon: &Arc<Daemon>, run: &Arc<Run>, mut place: CommittedTo) -> Rest {
+fn recorded<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, mut place: CommittedTo) -> Rest {
     let id = &run.id;
-    log_limit::unwatch(daemon, run);
+    M::unwatch_log(daemon, run);
     daemon.retain_soon();
     if daemon.ask(|s| s.has_children(id)) {
         match daemon.spool.find_ended(id) {
@@ -283,7 +293,7 @@ fn recorded(daemon: &Arc<Daemon>, run: &Arc<Run>, mut place: CommittedTo) -> Res
 }
 
 /// Records the end of a job that never ran, and moves its file to `failed/`.
-pub fn fail(daemon: &Arc<Daemon>, unrun: &Unrun) {
+pub fn fail<M: Machine>(daemon: &Arc<Daemon<M>>, unrun: &Unrun) {
     let Unrun {
         id,
         queue,
@@ -291,7 +301,7 @@ pub fn fail(daemon: &Arc<Daemon>, unrun: &Unrun) {
         reason,
         error,
     } = unrun;
-    let end = |record: &mut Record| record.end_unrun(clock::wall(), *reason, error);
+    let end = |record: &mut Record| record.end_unrun(daemon.now().wall, *reason, error);
     let placed = insist(daemon, id, "recording its end", || {
         daemon.spool.fail_waiting(id, queue, *stamp, end)
     });

@@ -1,18 +1,17 @@
 //! What an earlier daemon left in `active/`: tries that ended without a word, and tries that still go on.
 
-use super::job::{self, ChildOf, Leader};
+use super::leader::is_ours;
 use super::reconcile::quarantine;
 use super::run::{Facts, Run};
-use super::state::Daemon;
-use super::{log_limit, sweep};
+use super::state::{Daemon, Machine};
 use crate::core::id::JobId;
 use crate::core::process::Proc;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
 use crate::core::time::{Boot, Wall};
+use crate::os::dir;
 use crate::os::fault::Fault;
-use crate::os::procfs::{self, Stat};
-use crate::os::{child, clock, dir};
+use crate::os::procfs::Stat;
 use crate::spool::{Left, Place, Where};
 use std::io;
 use std::sync::atomic::AtomicU64;
@@ -21,8 +20,8 @@ use std::time::Duration;
 
 /// Goes through `active/`: moves on what carries its end, adopts what lives, and reports the rest as interrupted. Also
 /// clears `tmp/` of staging files that nobody can be writing any more.
-pub fn recover(daemon: &Arc<Daemon>) -> io::Result<()> {
-    daemon.spool.clear_staging(clock::wall())?;
+pub fn recover<M: Machine>(daemon: &Arc<Daemon<M>>) -> io::Result<()> {
+    daemon.spool.clear_staging(daemon.now().wall)?;
     daemon.spool.reunite_all()?;
     let mut ids = daemon.spool.ids(&Where::Active)?;
     if let Some(single) = &daemon.options.single {
@@ -42,7 +41,7 @@ pub fn recover(daemon: &Arc<Daemon>) -> io::Result<()> {
 }
 
 /// The daemon was killed between writing the end and showing it.
-fn move_on(daemon: &Daemon, id: &JobId, record: &Record) {
+fn move_on<M: Machine>(daemon: &Daemon<M>, id: &JobId, record: &Record) {
     match daemon.spool.move_on(id, record) {
         Ok(_) => log::info!("{id}: had ended under an earlier daemon"),
         Err(e) => log::error!("{id}: {e}"),
@@ -50,17 +49,17 @@ fn move_on(daemon: &Daemon, id: &JobId, record: &Record) {
 }
 
 /// Sees to a try that an earlier daemon began, and whose file was taken out of `active/` if `moved` says so.
-fn take_over(
-    daemon: &Arc<Daemon>,
+fn take_over<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
     id: &JobId,
     mut record: Record,
     moved: Option<MovedTo>,
 ) -> io::Result<()> {
     let queue = record.queue.clone().unwrap_or_default();
-    let leader = leader_of(daemon, id, &record).filter(|_| !Fault::NoAdoption.is_on());
+    let leader = M::leader_of(daemon, id, &record).filter(|_| !Fault::NoAdoption.is_on());
     let terms = daemon.config().terms(&queue, &record);
     let attempt = record.attempt;
-    let now = clock::now();
+    let now = daemon.now();
     // The time of one that has ended by itself is not up.
     let alive = leader.filter(Stat::is_alive);
     let ran = alive.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
@@ -105,7 +104,7 @@ fn take_over(
     });
     // Before the scheduler knows of it: descriptors may be short.
     let leader = match leader {
-        Some(stat) => open(&run, stat)?,
+        Some(stat) => M::open(&run, stat)?,
         None => {
             log::info!("{id}: try {attempt} was interrupted");
             None
@@ -125,51 +124,15 @@ fn take_over(
         daemon.step(Event::ActiveMoved { id: id.clone(), to });
     }
     if leader.is_some() {
-        log_limit::watch(daemon, &run);
+        M::watch_log(daemon, &run);
     }
-    job::adopt(daemon, &run, leader);
+    M::adopt(daemon, &run, leader);
     Ok(())
-}
-
-/// A descriptor to wait for the leader by. `None` if it has vanished since it was seen.
-fn open(run: &Run, stat: Stat) -> io::Result<Option<Leader>> {
-    match stat.is_alive() {
-        true => log::info!("{}: still running as process {}", run.id, stat.pid),
-        false => log::info!("{}: ended as process {} meanwhile", run.id, stat.pid),
-    }
-    let parent = match is_ours(&stat) {
-        true => ChildOf::Process,
-        false => ChildOf::Other {
-            was_alive: stat.is_alive(),
-        },
-    };
-    match Leader::open(stat.pid, parent) {
-        Ok(leader) => Ok(Some(leader)),
-        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-        Err(e) => Err(e),
-    }
-}
-
-/// The leader of a try that an earlier daemon began, if it lives, or nobody has reaped it yet.
-fn leader_of(daemon: &Daemon, id: &JobId, record: &Record) -> Option<Stat> {
-    if let Some(proc) = &record.proc {
-        let same = |stat: &Stat| stat.start == proc.start && proc.boot == daemon.home.boot;
-        return procfs::stat(proc.pid).filter(same);
-    }
-    // The daemon was killed before the note: the environment tells the leader from what it has started.
-    let mark = sweep::mark(&daemon.home.spool, id);
-    let all = procfs::all().unwrap_or_default();
-    all.into_iter().find(|stat| {
-        stat.session == stat.pid
-            && procfs::has_environment(stat.pid, &mark)
-            && procfs::has_environment(stat.pid, &[format!("{}={}", child::PID, stat.pid)])
-            && procfs::user_of(stat.pid) == Some(daemon.home.account.uid)
-    })
 }
 
 /// Processes hold the log of a job. If it runs, or has ended well and left them behind, that is as it should be; if its
 /// file was taken out of `active/` while no daemon was there to see it, they are ended now.
-pub fn found_held(daemon: &Arc<Daemon>, id: &JobId) {
+pub fn found_held<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
     if daemon.ask(|s| s.is_live(id)) {
         return;
     }
@@ -197,13 +160,8 @@ pub fn found_held(daemon: &Arc<Daemon>, id: &JobId) {
     if let Err(e) = take_over(daemon, id, record, Some(to)) {
         log::error!("{id}: {e}");
         // Its processes are to be ended all the same.
-        daemon.agenda.rescan_soon();
+        daemon.agenda.rescan_soon(daemon.now().boot);
     }
-}
-
-/// True for a child of this process: of an image that has become this one by an upgrade.
-fn is_ours(stat: &Stat) -> bool {
-    i32::try_from(std::process::id()).is_ok_and(|us| stat.parent == us)
 }
 
 /// When a process started, from its start in clock ticks since boot.

@@ -1,10 +1,9 @@
 //! Retention: forgetting finished records, oldest first, as the config says.
 
-use super::state::Daemon;
+use super::state::{Daemon, Machine};
 use crate::core::id::JobId;
 use crate::core::time::{Boot, Now};
 use crate::core::units::brief_span;
-use crate::os::clock;
 use crate::spool::Finished;
 use std::io;
 use std::time::Duration;
@@ -63,7 +62,7 @@ impl Doubt {
 }
 
 /// Removes what is older than `keep`, more than `keep_count`, or beyond `keep_bytes`.
-pub fn retain(daemon: &Daemon, doubt: &mut Doubt) {
+pub fn retain<M: Machine>(daemon: &Daemon<M>, doubt: &mut Doubt) {
     if let Err(e) = try_retain(daemon, doubt) {
         log::error!("retention: {e}");
     }
@@ -71,12 +70,12 @@ pub fn retain(daemon: &Daemon, doubt: &mut Doubt) {
 
 /// Removes the logs whose records were removed while no daemon was there to see it: a log lives as long as its
 /// record is in the spool. Gives the jobs whose logs are held by processes.
-pub fn orphans(daemon: &Daemon) -> Vec<JobId> {
+pub fn orphans<M: Machine>(daemon: &Daemon<M>) -> Vec<JobId> {
     let spool = &daemon.spool;
     if let Err(e) = spool.separate_twins() {
         log::error!("names that have ended both ways: {e}");
     }
-    if let Err(e) = spool.remove_unanswered(clock::wall()) {
+    if let Err(e) = spool.remove_unanswered(daemon.now().wall) {
         log::error!("tmp/: {e}");
     }
     let ids = spool.ids_of_logs();
@@ -95,7 +94,7 @@ pub fn orphans(daemon: &Daemon) -> Vec<JobId> {
 }
 
 /// Removes what belonged to a job that is gone, unless processes of it still write there.
-pub fn forget_belongings(daemon: &Daemon, id: &JobId) {
+pub fn forget_belongings<M: Machine>(daemon: &Daemon<M>, id: &JobId) {
     if daemon.spool.log_is_held(id) {
         return;
     }
@@ -104,14 +103,14 @@ pub fn forget_belongings(daemon: &Daemon, id: &JobId) {
     }
 }
 
-fn try_retain(daemon: &Daemon, doubt: &mut Doubt) -> io::Result<()> {
+fn try_retain<M: Machine>(daemon: &Daemon<M>, doubt: &mut Doubt) -> io::Result<()> {
     let config = daemon.config();
     if config.keep.is_none() && config.keep_count.is_none() && config.keep_bytes.is_none() {
         return Ok(());
     }
     let mut all = daemon.spool.finished(config.keep_bytes.is_some())?;
     all.sort_by_key(|old| std::cmp::Reverse(old.finished));
-    let now = clock::now();
+    let now = daemon.now();
     let keep = config.keep.filter(|_| doubt.allows(now, &all));
     let (mut count, mut bytes, mut removed) = (0u64, 0u64, 0u64);
     for old in all {

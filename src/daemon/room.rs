@@ -1,10 +1,8 @@
-//! Whether jobs may be started: the disk guard, the lock of the spool, and everything else that holds them back.
+//! Whether jobs may be started: the disk guard, and everything else that holds them back.
 
-use crate::core::config::Config;
 use crate::core::time::Boot;
-use crate::spool::{Holder, Place, Reserve, Spool, SpoolLock, Tenure};
+use crate::spool::Reserve;
 use std::collections::BTreeSet;
-use std::os::unix::fs::MetadataExt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 
@@ -21,14 +19,11 @@ pub enum Hold {
     Trouble,
 }
 
-/// The disk guard and the holds.
-#[derive(Debug)]
+/// The disk guard and the holds. At first nothing holds jobs back.
+#[derive(Debug, Default)]
 pub struct Room {
     /// Room for what runs to finish.
     pub reserve: Reserve,
-    lock: Mutex<SpoolLock>,
-    /// Another daemon that was found to have the spool: it is left to that one, with what runs.
-    successor: OnceLock<Holder>,
     /// Why nothing is accepted any more, once a sync has failed for good.
     trouble: OnceLock<String>,
     holds: Mutex<BTreeSet<Hold>>,
@@ -38,29 +33,6 @@ pub struct Room {
 }
 
 impl Room {
-    /// Nothing holds jobs back.
-    pub fn new(lock: SpoolLock) -> Self {
-        Self {
-            reserve: Reserve::default(),
-            lock: Mutex::new(lock),
-            successor: OnceLock::new(),
-            trouble: OnceLock::new(),
-            holds: Mutex::default(),
-            look_at: AtomicU64::new(0),
-            looking: Mutex::default(),
-        }
-    }
-
-    /// The lock of the spool.
-    pub fn lock(&self) -> MutexGuard<'_, SpoolLock> {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The daemon that has the spool now.
-    pub fn successor(&self) -> Option<&Holder> {
-        self.successor.get()
-    }
-
     /// Why nothing is accepted any more.
     pub fn trouble(&self) -> Option<&str> {
         self.trouble.get().map(String::as_str)
@@ -100,53 +72,11 @@ impl Room {
 
     /// A sync has failed for good. False if one had already.
     pub fn fall_into_trouble(&self, why: &str) -> bool {
-        let is_new = self.trouble.set(why.to_owned()).is_ok();
-        if is_new && let Err(e) = self.lock().tell(why) {
-            log::error!("lock: {e}");
-        }
-        is_new
-    }
-
-    /// Why nothing may be started in the spool that is at this path, if something is in the way.
-    pub fn why_none(&self, spool: &Spool, path: &str, config: &Config) -> Option<String> {
-        // What is kept aside for records must be there again before anything new may use the room.
-        self.not_ours(spool, path)
-            .or_else(|| spool.shortage(config, true))
-            .or_else(|| {
-                let filled = self.reserve.fill(spool);
-                filled
-                    .err()
-                    .map(|e| format!("no room can be kept aside for records: {e}"))
-            })
-    }
-
-    /// Why nothing may be started in the spool, if it is not this daemon's alone any more. A lock that was removed is
-    /// made again.
-    pub fn not_ours(&self, spool: &Spool, path: &str) -> Option<String> {
-        if !is_at_home(spool, path) {
-            return Some("the spool was moved away".to_owned());
-        }
-        let holder = match self.lock().keep() {
-            Ok(Tenure::Ours) => return None,
-            Ok(Tenure::Disputed(holder)) => holder,
-            Ok(Tenure::Lost(holder)) => {
-                let _ = self.successor.set(holder.clone());
-                holder
-            }
-            Err(e) => return Some(format!("the spool cannot be locked: {e}")),
-        };
-        Some(format!("the spool is in use by {holder}"))
+        self.trouble.set(why.to_owned()).is_ok()
     }
 
     /// The last look does not count any more: the bound has changed, or something has happened to the spool.
     pub fn forget_look(&self) {
         self.look_at.store(0, Ordering::SeqCst);
     }
-}
-
-/// True when the spool is where it was when we started: jobs are told paths.
-fn is_at_home(spool: &Spool, path: &str) -> bool {
-    let held = spool.inode_of(&Place::Root);
-    let named = std::fs::symlink_metadata(path);
-    matches!((held, named), (Ok(held), Ok(named)) if held == named.ino())
 }

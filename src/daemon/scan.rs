@@ -1,25 +1,71 @@
 //! Looking through directories, a part each turn of the watcher.
 
-use super::reconcile;
+use super::agenda::Due;
+use super::chores::Chore;
 use super::room::Hold;
-use super::watcher::{Scan, WatcherThread};
+use super::state::Machine;
+use super::watcher::{Scan, Scanner};
+use super::{ServeError, doing, reconcile, recover};
 use crate::core::id::QueueName;
 use crate::core::scheduler::Event;
 use crate::spool::{DirNames, OLD_HELD, Place};
 use std::io;
+use std::sync::Arc;
 
 /// Names per turn: bounds how long a turn takes.
 const NAMES_PER_TURN: usize = 256;
 
-impl WatcherThread {
+impl<M: Machine> Scanner<M> {
+    /// Recovers what an earlier daemon left, and plans to look at everything. What comes from now on must be told by
+    /// watches already: in this order nothing is missed.
+    pub fn begin(&mut self) -> Result<(), ServeError> {
+        let daemon = Arc::clone(&self.daemon);
+        self.look_at_pause(&Place::Pending);
+        if daemon.options.single.is_none() {
+            // The jobs that run and wait must all be known before the next one to start can be chosen.
+            daemon.hold(Hold::Survey);
+        }
+        recover::recover(&daemon).or_else(doing("recovering the spool"))?;
+        match &daemon.options.single {
+            Some(id) => self.take_in_single(id).or_else(doing(id))?,
+            None => {
+                self.scan_all();
+                let now = daemon.now().boot;
+                daemon.agenda.rescan_as_usual(now);
+                daemon.agenda.retain_now(now);
+                daemon.chores.add(Chore::Orphans);
+                daemon.chores.add(Chore::Unended);
+            }
+        }
+        Ok(())
+    }
+
+    /// True while there is something to look through.
+    pub fn is_scanning(&self) -> bool {
+        !self.scans.is_empty()
+    }
+
+    /// Judges the names whose time has come.
+    pub fn judge_due(&mut self) {
+        let now = self.daemon.now().boot;
+        let daemon = Arc::clone(&self.daemon);
+        while let Some(due) = daemon.agenda.take_due(now) {
+            match due {
+                Due::Settled(place, name) => self.seen(&place, &name),
+                Due::Again(Place::Root, _) => drop(self.reload()),
+                Due::Again(place, name) => self.take_in(&place, &name),
+            }
+        }
+    }
+
     /// Looks at all of `pending/` again, and for all that is known to wait, a part each turn.
-    pub(super) fn rescan(&mut self) {
+    pub fn rescan(&mut self) {
         self.scan_all();
         self.lost_events = true;
     }
 
     /// Looks at all of `pending/`, a part each turn. What leaves it meanwhile is told by its watch.
-    pub(super) fn scan_all(&mut self) {
+    pub fn scan_all(&mut self) {
         // Queues are found, watched and scanned on the way.
         self.scans.clear();
         self.scan(Place::Pending);
@@ -51,24 +97,24 @@ impl WatcherThread {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return,
             Err(e) => {
                 // Not to be watched (fs.inotify.max_user_watches?): then it is looked at every so often.
-                if self.daemon.watches.cannot_watch(queue) {
+                if self.unwatched.insert(queue.clone()) {
                     log::error!(
                         "queue {queue}: cannot be watched, and is looked at every few seconds: {e}"
                     );
                 }
-                self.daemon.agenda.rescan_soon();
+                self.daemon.agenda.rescan_soon(self.daemon.now().boot);
             }
         }
         self.scan(Place::of_queue(queue));
     }
 
     /// Watches a queue's directory; true if it was not watched before.
-    pub(super) fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
+    pub fn watch_queue(&mut self, queue: &QueueName) -> io::Result<bool> {
         let place = Place::of_queue(queue);
         if !self.daemon.spool.reopen_queue(queue)? {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let newly = self.daemon.watches.watch(&self.daemon.spool, &place);
+        let newly = M::watch(&self.daemon, &place);
         // Before any of its jobs is taken in, and also where it cannot be watched.
         self.look_at_pause(&place);
         newly
@@ -87,13 +133,13 @@ impl WatcherThread {
                 log::error!(
                     "pending/held/: the jobs that an older version held cannot be moved to held/: {e}"
                 );
-                self.daemon.agenda.rescan_soon();
+                self.daemon.agenda.rescan_soon(self.daemon.now().boot);
             }
         }
     }
 
     /// One turn's part of the scans.
-    pub(super) fn scan_some(&mut self) {
+    pub fn scan_some(&mut self) {
         match self.scans.pop_front() {
             Some(Scan::Directory { place, listing }) => self.scan_directory(place, listing),
             Some(Scan::Known(from)) => self.scan_known(from),
@@ -101,7 +147,7 @@ impl WatcherThread {
         }
         if self.scans.is_empty() && self.daemon.room.is_held(Hold::Survey) {
             // As at the end of a queue's directory: nothing that came meanwhile is older than what is known.
-            self.read_watches();
+            (self.read_events)(self);
             if self.scans.is_empty() {
                 self.daemon.release(Hold::Survey);
             }
@@ -126,7 +172,7 @@ impl WatcherThread {
         }
         if let Some(queue) = place.queue() {
             // Of what came meanwhile the reading may have met a job and missed an older one, which is to start first.
-            self.read_watches();
+            (self.read_events)(self);
             self.daemon.step(Event::Read(queue));
         }
     }
@@ -146,7 +192,7 @@ impl WatcherThread {
         // A queue may be gone by now.
         if e.kind() != io::ErrorKind::NotFound {
             log::error!("{}: {e}", self.daemon.spool.path_of(place).display());
-            self.daemon.agenda.rescan_soon();
+            self.daemon.agenda.rescan_soon(self.daemon.now().boot);
         }
     }
 

@@ -1,12 +1,11 @@
 //! The watcher at work: it sleeps until a file, a signal, a timer or an orphan wants something.
 
-use super::agenda::Due;
 use super::chores::Chore;
-use super::job::Threads;
-use super::room::{Hold, Room};
+use super::real::RealMachine;
+use super::room::Hold;
 use super::state::{Daemon, Home};
-use super::watcher::{Upgrade, WatcherThread};
-use super::{Given, Options, ServeError, background, doing, recover, settings};
+use super::watcher::{Scanner, Upgrade, WatcherThread};
+use super::{Given, Options, ServeError, background, doing, settings};
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Scheduler};
 use crate::os::cgroup::Delegated;
@@ -15,8 +14,7 @@ use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::wait::{self, Ends};
 use crate::os::{clock, limits, procfs, signals, spawn, thread, user};
-use crate::spool::{Place, Spool};
-use std::collections::{BTreeSet, VecDeque};
+use crate::spool::Spool;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -58,15 +56,12 @@ impl WatcherThread {
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
         let seed = clock::now().boot.0 ^ u64::from(std::process::id()).rotate_left(32);
         let scheduler = Scheduler::new(policy, seed);
-        let (room, hands) = (Room::new(lock), Box::new(Threads));
-        let daemon = Daemon::new(options, home, spool, config, scheduler, room, hands);
+        let daemon = RealMachine::new(lock)
+            .and_then(|host| Daemon::new(host, options, home, spool, config, scheduler));
         let daemon = Arc::new(daemon.or_else(doing("inotify, timerfd or eventfd"))?);
-        daemon.watches.try_out(&daemon.spool)?;
+        daemon.machine.watches.try_out(&daemon.spool)?;
         let mut watcher = Self {
-            scans: VecDeque::new(),
-            open: BTreeSet::new(),
-            lost_events: false,
-            pauses: Pauses::default(),
+            scanner: Scanner::new(Arc::clone(&daemon), Scanner::read_watches),
             upgrade: Upgrade::No,
             signals,
             service: None,
@@ -87,7 +82,7 @@ impl WatcherThread {
         let (poller, daemon) = (&self.poller, &self.daemon);
         poller.add(&daemon.waker, WAKER)?;
         poller.add(&self.signals, SIGNALS)?;
-        poller.add(daemon.watches.fd(), INOTIFY)?;
+        poller.add(daemon.machine.watches.fd(), INOTIFY)?;
         daemon.boot_alarm.add_to(poller, BOOT_ALARM)?;
         daemon.wall_alarm.add_to(poller, WALL_ALARM)?;
         poller.add(&self.ends, ENDS)
@@ -96,28 +91,13 @@ impl WatcherThread {
     /// Arms the watches, then looks at what is there: in this order nothing is missed.
     fn begin(&mut self) -> Result<(), ServeError> {
         let daemon = Arc::clone(&self.daemon);
-        let watched = daemon.watches.watch_fixed(&daemon.spool);
+        let watched = daemon.machine.watches.watch_fixed(&daemon.spool);
         watched.or_else(doing("watching the spool"))?;
         background::start(&daemon).or_else(doing("starting a thread"))?;
         // It may have been edited between the first reading and the watch.
-        self.reload();
-        self.look_at_pause(&Place::Pending);
-        if daemon.options.single.is_none() {
-            // The jobs that run and wait must all be known before the next one to start can be chosen.
-            daemon.hold(Hold::Survey);
-        }
-        recover::recover(&daemon).or_else(doing("recovering the spool"))?;
+        self.scanner.reload();
         self.clear_groups();
-        match daemon.options.single.clone() {
-            Some(id) => self.take_in_single(&id).or_else(doing(&id))?,
-            None => {
-                self.scan_all();
-                daemon.agenda.rescan_as_usual();
-                daemon.agenda.retain_now();
-                daemon.chores.add(Chore::Orphans);
-                daemon.chores.add(Chore::Unended);
-            }
-        }
+        self.scanner.begin()?;
         self.notifier.send("READY=1");
         Ok(())
     }
@@ -126,7 +106,7 @@ impl WatcherThread {
     pub fn run(mut self) -> Result<(), ServeError> {
         loop {
             self.turn();
-            if self.daemon.room.successor().is_some() || self.is_done() {
+            if self.daemon.machine.successor().is_some() || self.is_done() {
                 break;
             }
             if self.upgrade.is_proven() && self.is_settled() {
@@ -142,7 +122,10 @@ impl WatcherThread {
                 }
             }
             self.tell_status();
-            let longest = (!self.scans.is_empty()).then_some(std::time::Duration::ZERO);
+            let longest = self
+                .scanner
+                .is_scanning()
+                .then_some(std::time::Duration::ZERO);
             let ready = self.poller.wait(longest).or_else(doing("epoll"))?;
             for number in ready {
                 self.readable(number);
@@ -157,7 +140,7 @@ impl WatcherThread {
 
     fn leave(self) -> Result<(), ServeError> {
         let daemon = self.daemon;
-        if let Some(holder) = daemon.room.successor() {
+        if let Some(holder) = daemon.machine.successor() {
             return Err(ServeError::Held(holder.clone()));
         }
         if let Err(e) = daemon.spool.settle_numbers(&daemon.home.boot) {
@@ -179,8 +162,8 @@ impl WatcherThread {
         if let Some(proven) = self.daemon.chores.take_proven() {
             self.proven(proven);
         }
-        self.scan_some();
-        self.judge_due();
+        self.scanner.scan_some();
+        self.scanner.judge_due();
         self.periodic();
     }
 
@@ -201,7 +184,7 @@ impl WatcherThread {
         match number {
             WAKER => daemon.waker.clear(),
             SIGNALS => self.read_signals(),
-            INOTIFY => self.read_watches(),
+            INOTIFY => self.scanner.read_watches(),
             ENDS => self.ends.clear(),
             BOOT_ALARM => {
                 daemon.boot_alarm.acknowledge();
@@ -216,26 +199,13 @@ impl WatcherThread {
         }
     }
 
-    /// Judges the names whose time has come.
-    fn judge_due(&mut self) {
-        let now = clock::now().boot;
-        let daemon = Arc::clone(&self.daemon);
-        while let Some(due) = daemon.agenda.take_due(now) {
-            match due {
-                Due::Settled(place, name) => self.seen(&place, &name),
-                Due::Again(Place::Root, _) => drop(self.reload()),
-                Due::Again(place, name) => self.take_in(&place, &name),
-            }
-        }
-    }
-
     fn periodic(&mut self) {
         let daemon = Arc::clone(&self.daemon);
         let now = clock::now().boot;
         if daemon.agenda.is_rescan_due(now) {
-            daemon.agenda.rescan_as_usual();
-            self.audit();
-            self.rescan();
+            daemon.agenda.rescan_as_usual(clock::now().boot);
+            self.scanner.audit();
+            self.scanner.rescan();
             self.clear_groups();
         }
         if daemon.agenda.is_retention_due(now) {
@@ -299,7 +269,7 @@ impl WatcherThread {
             "RELOADING=1\nMONOTONIC_USEC={}",
             clock::monotonic_usec()
         ));
-        if !self.reload() {
+        if !self.scanner.reload() {
             let path = self.daemon.options.config_path();
             log::warn!("config: {} is being written; not read", path.display());
         }
@@ -322,7 +292,7 @@ impl WatcherThread {
         if !is_idle || !daemon.ask(|s| s.is_quiet()) {
             return false;
         }
-        let looked = self.scans.is_empty() && daemon.agenda.has_no_names();
+        let looked = !self.scanner.is_scanning() && daemon.agenda.has_no_names();
         if let Some(id) = &daemon.options.single {
             return looked && !daemon.ask(|s| s.knows(id));
         }
@@ -330,7 +300,7 @@ impl WatcherThread {
             || (daemon.options.drain
                 && looked
                 && daemon.ask(|s| s.is_drained())
-                && !daemon.watches.has_news())
+                && !daemon.machine.watches.has_news())
     }
 
     /// True when there are running jobs and none of them can be ended, and nothing else is under way.

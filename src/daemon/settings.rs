@@ -1,11 +1,11 @@
 //! The live config: read at start, and again whenever the file changes or SIGHUP says so.
 
-use super::watcher::WatcherThread;
+use super::state::Machine;
+use super::watcher::Scanner;
 use super::{Options, ServeError, doing};
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
-use crate::os::clock;
 use crate::os::written::{self, Written};
 use crate::spool::{self, Place, Spool, SpoolLock};
 use std::io;
@@ -108,13 +108,13 @@ pub fn policy(options: &Options, config: &Arc<Config>, pauses: &Pauses) -> Polic
 /// An event says that a file was closed a moment before the kernel counts it as closed.
 const IS_CLOSED_AFTER: Duration = Duration::from_millis(100);
 
-impl WatcherThread {
+impl<M: Machine> Scanner<M> {
     /// The config file in the spool has changed, or may have. While somebody writes it, it is left alone: the event
     /// that it was closed is still to come, or has come too early.
     pub(super) fn config_changed(&mut self) {
         self.daemon.agenda.forget(&Place::Root);
         if !self.reload() {
-            let at = clock::now().boot.after(IS_CLOSED_AFTER);
+            let at = self.daemon.now().boot.after(IS_CLOSED_AFTER);
             self.daemon
                 .agenda
                 .judge_later(at, Place::Root, b"config.json".to_vec());
@@ -147,7 +147,7 @@ impl WatcherThread {
         self.daemon.look_at_room_now();
         self.configure();
         if self.daemon.options.single.is_none() {
-            self.daemon.agenda.retain_now();
+            self.daemon.agenda.retain_now(self.daemon.now().boot);
         }
         log::info!(
             "config: read {}",
@@ -168,7 +168,7 @@ impl WatcherThread {
             Ok(is_paused) => is_paused,
             Err(e) => {
                 log::error!("{}: {e}", self.daemon.spool.path_of(place).display());
-                return self.daemon.agenda.rescan_soon();
+                return self.daemon.agenda.rescan_soon(self.daemon.now().boot);
             }
         };
         let pauses = &mut self.pauses;

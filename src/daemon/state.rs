@@ -9,21 +9,26 @@
 use super::Options;
 use super::agenda::Agenda;
 use super::chores::Chores;
+use super::real::RealMachine;
 use super::room::{Hold, Room};
 use super::run::{Orders, Run};
+use super::start::{Launched, NotNow, Setup, Start, Unrun};
 use super::tally::Tally;
-use super::watches::Watches;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{TryEnd, Verdict};
-use crate::core::record::{Reason, Record};
-use crate::core::scheduler::{Action, Belief, Event, QuarantineReason, Scheduler, Slot, Stamp};
+use crate::core::process::Proc;
+use crate::core::record::Record;
+use crate::core::scheduler::{Action, Belief, Event, QuarantineReason, Scheduler};
+use crate::core::time::Now;
 use crate::os::cgroup::{Cgroup, Delegated};
-use crate::os::clock::{self, Alarm};
+use crate::os::clock::Alarm;
 use crate::os::poll::Waker;
+use crate::os::procfs::Stat;
 use crate::os::user::Account;
-use crate::spool::{Place, Spool};
+use crate::spool::{Fs, Place, Spool};
 use std::collections::HashMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -60,9 +65,11 @@ impl Home {
 
 /// The daemon, as all its threads see it.
 #[derive(Debug)]
-pub struct Daemon {
+pub struct Daemon<M: Machine = RealMachine> {
+    /// The machine.
+    pub machine: M,
     /// The spool.
-    pub spool: Spool,
+    pub spool: Spool<M::Disk>,
     /// How to serve.
     pub options: Options,
     /// This process and its place.
@@ -73,8 +80,6 @@ pub struct Daemon {
     pub agenda: Agenda,
     /// The tasks of the background thread.
     pub chores: Chores,
-    /// The watches on directories and logs.
-    pub watches: Watches,
     /// Read-locked by a job thread from before it reaps a leader until the scheduler knows of the end; an upgrade
     /// locks it whole, so that the next image finds every end that this one did not see to.
     pub reaping: RwLock<()>,
@@ -88,7 +93,6 @@ pub struct Daemon {
     pub boot_alarm: Alarm,
     /// Goes off at the scheduler's next date.
     pub wall_alarm: Alarm,
-    hands: Box<dyn Hands>,
     /// True once the watcher wants to know of every change, because it is about to exit.
     alert: AtomicBool,
     scheduler: Mutex<Scheduler>,
@@ -98,50 +102,66 @@ pub struct Daemon {
     shown: Mutex<HashMap<JobId, u32>>,
 }
 
-/// A job that has a slot.
-#[derive(Debug)]
-pub struct Start {
-    /// Which job.
-    pub id: JobId,
-    /// From which queue.
-    pub queue: QueueName,
-    /// Which file.
-    pub stamp: Stamp,
-    /// Its slot.
-    pub slot: Slot,
-    /// Its record, if it was read just now.
-    pub read: Option<Box<Record>>,
-}
+/// The machine that the daemon runs on, besides its spool: clock, threads, processes and watches. Two implementations:
+/// [`RealMachine`], and a simulated one in the tests, where one thread does everything.
+pub trait Machine: std::fmt::Debug + Send + Sync + Sized + 'static {
+    /// The file system of the spool.
+    type Disk: Fs + 'static;
+    /// The logs of a job that is about to start, locked.
+    type Logs;
+    /// The first process of a job, to be waited for.
+    type Leader;
 
-/// A job that ends without having run.
-#[derive(Debug)]
-pub struct Unrun {
-    /// Which job.
-    pub id: JobId,
-    /// The queue that it waits in.
-    pub queue: QueueName,
-    /// Which file.
-    pub stamp: Stamp,
-    /// Why.
-    pub reason: Reason,
-    /// The sentence for people.
-    pub error: String,
-}
+    /// The time of both clocks.
+    fn now(&self) -> Now;
+    /// Waits before work is repeated that has failed.
+    fn wait(&self, span: Duration);
 
-/// Does what the scheduler asks for and what takes longer than a step.
-pub trait Hands: std::fmt::Debug + Send + Sync {
     /// Runs a job, in a thread of its own.
-    fn start(&self, daemon: &Arc<Daemon>, start: Start);
+    fn start(daemon: &Arc<Daemon<Self>>, start: Start);
     /// Records the ends of jobs that never ran.
-    fn fail(&self, daemon: &Arc<Daemon>, unrun: Vec<Unrun>);
+    fn fail(daemon: &Arc<Daemon<Self>>, unrun: Vec<Unrun>);
     /// Moves a waiting file that the scheduler does not take to `bad/`.
     fn quarantine_waiting(
-        &self,
-        daemon: &Arc<Daemon>,
+        daemon: &Arc<Daemon<Self>>,
         id: &JobId,
         queue: &QueueName,
         why: QuarantineReason,
     );
+    /// The leader of a try that an earlier daemon began, to be waited for. `None` if it has vanished since it was seen.
+    fn open(run: &Run, leader: Stat) -> io::Result<Option<Self::Leader>>;
+    /// Has a job thread see to a try that an earlier daemon began, and that the scheduler knows of. Without a leader
+    /// there is only its end to be recorded.
+    fn adopt(daemon: &Arc<Daemon<Self>>, run: &Arc<Run>, leader: Option<Self::Leader>);
+
+    /// Opens and locks the logs of a job, which is claimed.
+    fn open_logs(daemon: &Daemon<Self>, id: &JobId, record: &Record) -> Result<Self::Logs, NotNow>;
+    /// Starts the program of a job.
+    fn launch(
+        daemon: &Daemon<Self>,
+        start: &Setup<'_>,
+        logs: &Self::Logs,
+    ) -> Result<Launched<Self::Leader>, NotNow>;
+    /// Ends every process of the job, by force after `grace`.
+    fn sweep(daemon: &Daemon<Self>, run: &Run, grace: Duration);
+    /// What tells this process from a later one of its number.
+    fn identify(daemon: &Daemon<Self>, pid: i32) -> Option<Proc>;
+    /// The leader of a try that an earlier daemon began, if it lives, or nobody has reaped it yet.
+    fn leader_of(daemon: &Daemon<Self>, id: &JobId, record: &Record) -> Option<Stat>;
+
+    /// Watches a directory; true if it was not watched before.
+    fn watch(daemon: &Daemon<Self>, place: &Place) -> io::Result<bool>;
+    /// Watches the log of a job that has a limit.
+    fn watch_log(daemon: &Arc<Daemon<Self>>, run: &Run);
+    /// The job has ended.
+    fn unwatch_log(daemon: &Daemon<Self>, run: &Run);
+
+    /// Why nothing may be started, if something is in the way.
+    fn why_none(daemon: &Daemon<Self>) -> Option<String>;
+    /// Why nothing may be started, if the spool is not this daemon's alone any more.
+    fn why_not_ours(daemon: &Daemon<Self>) -> Option<String>;
+    /// Tells everybody why nothing is accepted any more.
+    fn tell_trouble(&self, why: &str);
 }
 
 /// What a step leaves to the thread that made it.
@@ -173,32 +193,30 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Daemon {
+impl<M: Machine> Daemon<M> {
     /// Puts the parts together.
     pub fn new(
+        machine: M,
         options: Options,
         home: Home,
-        spool: Spool,
+        spool: Spool<M::Disk>,
         config: Arc<Config>,
         scheduler: Scheduler,
-        room: Room,
-        hands: Box<dyn Hands>,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let boot_alarm = Alarm::boot()?;
         Ok(Self {
+            machine,
             spool,
             home,
-            room,
+            room: Room::default(),
             agenda: Agenda::new(boot_alarm.clone()),
             boot_alarm,
             wall_alarm: Alarm::wall()?,
             chores: Chores::default(),
-            watches: Watches::new()?,
             reaping: RwLock::new(()),
             job_threads: AtomicUsize::new(0),
             tally: Arc::clone(&options.tally),
             waker: Waker::new()?,
-            hands,
             alert: AtomicBool::new(false),
             scheduler: Mutex::new(scheduler),
             runs: Mutex::default(),
@@ -206,6 +224,11 @@ impl Daemon {
             shown: Mutex::default(),
             options,
         })
+    }
+
+    /// The time of both clocks.
+    pub fn now(&self) -> Now {
+        self.machine.now()
     }
 
     /// Steps the scheduler and performs what it asks for.
@@ -265,7 +288,7 @@ impl Daemon {
         let ((boot, wall), is_quiet) = {
             let mut scheduler = locked(&self.scheduler);
             let event = event(&scheduler)?;
-            scheduler.step(event, clock::now(), &mut actions);
+            scheduler.step(event, self.now(), &mut actions);
             actions.iter().for_each(|action| self.give_order(action));
             (scheduler.next_wake(), scheduler.is_quiet())
         };
@@ -326,24 +349,24 @@ impl Daemon {
                     error,
                 }),
                 Action::Quarantine { id, queue, why } => {
-                    self.hands.quarantine_waiting(self, &id, &queue, why)
+                    M::quarantine_waiting(self, &id, &queue, why)
                 }
                 Action::Readmit { id, queue } => {
                     let name = id.as_str().as_bytes().to_vec();
                     let place = Place::of_queue(&queue);
-                    self.agenda.judge_later(clock::now().boot, place, name);
+                    self.agenda.judge_later(self.now().boot, place, name);
                 }
             }
         }
         if !unrun.is_empty() {
-            self.hands.fail(self, unrun);
+            M::fail(self, unrun);
         }
         rest
     }
 
     /// Has a job thread run this job.
     pub fn start(self: &Arc<Self>, start: Start) {
-        self.hands.start(self, start);
+        M::start(self, start);
     }
 
     fn give_order(&self, action: &Action) {
@@ -389,17 +412,15 @@ impl Daemon {
 
     /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish.
     pub fn guard_room(self: &Arc<Self>) {
-        if !self.room.is_look_due(clock::now().boot) {
+        if !self.room.is_look_due(self.now().boot) {
             return;
         }
         // Neither other threads need to look too, nor the step that follows from this look.
         let Some(_look) = self.room.begin_look() else {
             return;
         };
-        let why = self
-            .room
-            .why_none(&self.spool, &self.home.spool, &self.config());
-        let now = clock::now().boot;
+        let why = M::why_none(self);
+        let now = self.now().boot;
         self.room.look_again_at(now.after(Duration::from_secs(1)));
         if let Some(why) = why {
             let again = now.after(Duration::from_secs(2));
@@ -407,9 +428,6 @@ impl Daemon {
             self.agenda.look_for_room(Some(again));
             if self.hold(Hold::Room) {
                 log::warn!("nothing is started: {why}");
-            }
-            if self.room.successor().is_some() {
-                self.waker.wake();
             }
         } else if self.room.is_held(Hold::Room) && self.release(Hold::Room) {
             self.agenda.look_for_room(None);
@@ -425,16 +443,13 @@ impl Daemon {
 
     /// True if the spool is this daemon's alone.
     pub fn is_ours(&self) -> bool {
-        let why = self.room.not_ours(&self.spool, &self.home.spool);
-        if self.room.successor().is_some() {
-            self.waker.wake();
-        }
-        why.is_none()
+        M::why_not_ours(self).is_none()
     }
 
     /// A sync has failed for good: nothing is started any more, and whoever asks is told. What runs may end.
     pub fn fall_into_trouble(self: &Arc<Self>, why: &str) {
         if self.room.fall_into_trouble(why) {
+            self.machine.tell_trouble(why);
             self.hold(Hold::Trouble);
             log::error!("nothing is accepted or started any more: {why}");
             self.stay_alert();
@@ -446,7 +461,7 @@ impl Daemon {
     pub fn retain_soon(&self) {
         let config = self.config();
         if config.keep_count.is_some() || config.keep_bytes.is_some() {
-            self.agenda.retain_soon();
+            self.agenda.retain_soon(self.now().boot);
         }
     }
 

@@ -109,7 +109,7 @@ impl WatcherThread {
             return None;
         }
         let program = program();
-        let lock = daemon.room.lock();
+        let lock = daemon.machine.lock();
         let argv: Vec<_> = std::env::args_os().collect();
         log::info!("upgrade: becoming {}", program.display());
         let mut env = lock.pass_on(is_old).to_vec();

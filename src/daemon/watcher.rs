@@ -2,8 +2,10 @@
 
 use super::Service;
 use super::proof::Proven;
-use super::state::Daemon;
+use super::real::RealMachine;
+use super::state::{Daemon, Machine};
 use crate::core::config::pauses::Pauses;
+use crate::core::id::QueueName;
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::Signals;
@@ -44,9 +46,11 @@ impl Upgrade {
     }
 }
 
-/// The watcher.
-pub struct WatcherThread {
-    pub(super) daemon: Arc<Daemon>,
+/// Takes in what is dropped, and looks through directories for what no event told of. The watcher alone does it.
+pub struct Scanner<M: Machine = RealMachine> {
+    pub(super) daemon: Arc<Daemon<M>>,
+    /// Takes in the events of files that have come by now.
+    pub(super) read_events: fn(&mut Self),
     pub(super) scans: VecDeque<Scan>,
     /// Files that somebody has open for writing.
     pub(super) open: BTreeSet<(Place, Vec<u8>)>,
@@ -54,6 +58,14 @@ pub struct WatcherThread {
     pub(super) lost_events: bool,
     /// The queues that files pause.
     pub(super) pauses: Pauses,
+    /// Queues beyond the limit of watches.
+    pub(super) unwatched: BTreeSet<QueueName>,
+}
+
+/// The watcher.
+pub struct WatcherThread {
+    pub(super) daemon: Arc<Daemon>,
+    pub(super) scanner: Scanner,
     pub(super) upgrade: Upgrade,
     pub(super) signals: Signals,
     /// The HTTP door.
@@ -67,4 +79,19 @@ pub struct WatcherThread {
     pub(super) ending_jobs: bool,
     /// As it was told to the notifier.
     pub(super) status: String,
+}
+
+impl<M: Machine> Scanner<M> {
+    /// Nothing is planned. `read_events` takes in the events of files that have come by now.
+    pub fn new(daemon: Arc<Daemon<M>>, read_events: fn(&mut Self)) -> Self {
+        Self {
+            daemon,
+            read_events,
+            scans: VecDeque::new(),
+            open: BTreeSet::new(),
+            lost_events: false,
+            pauses: Pauses::default(),
+            unwatched: BTreeSet::new(),
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! The watches of inotify: on directories of the spool, and on the logs of jobs with a `max_log`.
 
 use super::ServeError;
-use crate::core::id::{JobId, QueueName};
+use crate::core::id::JobId;
 use crate::os::inotify::{Interest, Watch, Watcher};
 use crate::spool::{Place, Spool};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub struct Watches {
     /// The kernel's queue of events.
     pub watcher: Watcher,
-    on: Mutex<On>,
+    on: Mutex<HashMap<Watch, Watched>>,
 }
 
 /// A thing that is watched.
@@ -26,13 +26,6 @@ pub enum Watched {
     Log(JobId),
 }
 
-#[derive(Debug, Default)]
-struct On {
-    things: HashMap<Watch, Watched>,
-    /// Queues beyond the limit of watches.
-    unwatched: BTreeSet<QueueName>,
-}
-
 impl Watches {
     /// None yet.
     pub fn new() -> io::Result<Self> {
@@ -42,7 +35,7 @@ impl Watches {
         })
     }
 
-    fn on(&self) -> MutexGuard<'_, On> {
+    fn on(&self) -> MutexGuard<'_, HashMap<Watch, Watched>> {
         self.on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -58,7 +51,7 @@ impl Watches {
 
     /// The thing that a watch is on.
     pub fn thing(&self, watch: Watch) -> Option<Watched> {
-        self.on().things.get(&watch).cloned()
+        self.on().get(&watch).cloned()
     }
 
     /// Refuses a spool on a file system that cannot keep the promises.
@@ -81,14 +74,14 @@ impl Watches {
     pub fn watch(&self, spool: &Spool, place: &Place) -> io::Result<bool> {
         let mut on = self.on();
         let watch = spool.watch(place, &self.watcher, interest(place))?;
-        let before = on.things.insert(watch, Watched::Place(place.clone()));
+        let before = on.insert(watch, Watched::Place(place.clone()));
         Ok(!matches!(before, Some(Watched::Place(before)) if before == *place))
     }
 
     /// True if this directory is watched.
     pub fn has(&self, place: &Place) -> bool {
         let is_it = |thing: &Watched| matches!(thing, Watched::Place(p) if p == place);
-        self.on().things.values().any(is_it)
+        self.on().values().any(is_it)
     }
 
     /// Watches the directories that are always there.
@@ -110,7 +103,7 @@ impl Watches {
     pub fn watch_log(&self, spool: &Spool, id: &JobId) -> io::Result<()> {
         let mut on = self.on();
         let watch = spool.watch_log(id.as_str(), &self.watcher)?;
-        on.things.insert(watch, Watched::Log(id.clone()));
+        on.insert(watch, Watched::Log(id.clone()));
         Ok(())
     }
 
@@ -125,18 +118,13 @@ impl Watches {
     }
 
     fn drop_if(&self, is_it: impl Fn(&Watched) -> bool) {
-        self.on().things.retain(|watch, thing| {
+        self.on().retain(|watch, thing| {
             let goes = is_it(thing);
             if goes {
                 self.watcher.remove(*watch);
             }
             !goes
         });
-    }
-
-    /// A queue cannot be watched (fs.inotify.max_user_watches?). True if that is new.
-    pub fn cannot_watch(&self, queue: &QueueName) -> bool {
-        self.on().unwatched.insert(queue.clone())
     }
 }
 

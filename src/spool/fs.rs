@@ -149,6 +149,10 @@ pub trait Fs: Debug + Send + Sync {
             Some(_) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
+    /// True if the directory that is open for a place has its name. Not every file system holds directories open.
+    fn is_in_place(&self, _place: &Place) -> bool {
+        true
+    }
     /// Makes a queue's directory. False if it was there.
     fn make_queue(&self, queue: &QueueName) -> io::Result<bool>;
     /// Removes a queue's directory, which must be empty.

@@ -7,7 +7,6 @@ use crate::os::inotify::{Interest, Watch, Watcher};
 use crate::os::probe;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
 
 impl<F: Fs> Spool<F> {
     /// The metadata of a name, without following a symbolic link. `None` if there is none.
@@ -61,6 +60,11 @@ impl<F: Fs> Spool<F> {
         Ok(bad)
     }
 
+    /// True if the directory that is open for a place has its name.
+    pub fn is_in_place(&self, place: &Place) -> bool {
+        self.fs.is_in_place(place)
+    }
+
     /// Makes a directory of the spool again that was removed, or opens the one that has its name by now.
     pub fn renew(&self, place: &Place) -> io::Result<()> {
         self.fs.renew(place)
@@ -81,13 +85,6 @@ impl Spool<RealFs> {
     /// The inode of the directory that is open for a place.
     pub fn inode_of(&self, place: &Place) -> io::Result<u64> {
         Ok(self.fs.with(place, |fd| dir::look_at(fd))?.inode)
-    }
-
-    /// True if the directory that is open for a place has its name.
-    pub fn is_in_place(&self, place: &Place) -> bool {
-        let name = place.relative();
-        let named = self.fs.look(&Place::Root, name.as_os_str().as_bytes());
-        matches!((self.inode_of(place), named), (Ok(held), Ok(Some(named))) if held == named.inode)
     }
 
     /// Tries out whether the file system can do what a spool needs. The error names what is missing.

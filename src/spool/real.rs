@@ -198,6 +198,12 @@ impl Fs for RealFs {
         self.0.reopen_queue(queue)
     }
 
+    fn is_in_place(&self, place: &Place) -> bool {
+        let held = self.with(place, |fd| dir::look_at(fd));
+        let named = self.look(&Place::Root, place.relative().as_os_str().as_bytes());
+        matches!((held, named), (Ok(held), Ok(Some(named))) if held.inode == named.inode)
+    }
+
     fn make_queue(&self, queue: &QueueName) -> io::Result<bool> {
         self.0.make_queue(queue)
     }
