@@ -1,15 +1,16 @@
 //! The promises, checked on the files of a spool after a crash and after recovery.
 
-use super::daemon::{Daemon, SUPERSEDED};
 use super::dice::Dice;
 use super::disk::{Data, Disk};
 use super::ledger::{End, Hand, Hold, Job, Ledger, ask};
+use super::served::Served;
 use super::simfs::SimFs;
 use super::survey::{Found, Survey, places};
 use super::world::Moment;
 use pirn::core::record::{Reason, Record, Work};
-use pirn::spool::{NewId, Place, Submit};
+use pirn::spool::{NewId, Place, Spool, Submit};
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// How the world ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,6 +20,9 @@ pub enum Cut {
     /// The power went.
     Power,
 }
+
+/// The reason for no further try although the job had tries left: a newer file has its name.
+const SUPERSEDED: &str = "not tried again: something else has its name in pending/ by now";
 
 /// The default for the interruption that ends a job.
 const MOST_INTERRUPTIONS: usize = 3;
@@ -203,15 +207,11 @@ fn judge_interruptions(record: &Record) -> Result<(), String> {
 pub fn recover(image: Disk, promises: &Promises<'_>) -> Result<SimFs, String> {
     promises.judge_image(&Survey::of(&image))?;
     let fs = SimFs::over(image);
-    Daemon::new(&fs, true)
-        .recover()
-        .map_err(|e| format!("recovery failed: {e}"))?;
+    Served::begin(&fs, true).map_err(|e| format!("recovery failed: {e}"))?;
     let survey = Survey::of(&fs.world().disk);
     promises.judge(&survey)?;
     let again = SimFs::over(fs.world().disk.clone());
-    Daemon::new(&again, true)
-        .recover()
-        .map_err(|e| format!("the second recovery failed: {e}"))?;
+    Served::begin(&again, true).map_err(|e| format!("the second recovery failed: {e}"))?;
     let second = Survey::of(&again.world().disk);
     if survey.listing() != second.listing() {
         return Err("the second recovery changed something".to_owned());
@@ -225,15 +225,14 @@ fn judge_numbers(fs: &SimFs, promises: &Promises<'_>) -> Result<(), String> {
         Cut::Kill => "boot-1",
         Cut::Power => "boot-2",
     };
-    let daemon = Daemon::new(fs, true);
+    let door = Spool::over(fs.clone(), Path::new("/sim"), true);
     let mut record = Record::new(Work::Text(": new00".to_owned()));
     let job = Submit {
         record: &mut record,
         queue: Default::default(),
         id: NewId::Next,
     };
-    let id = daemon
-        .spool
+    let id = door
         .submit(job, boot)
         .map_err(|e| format!("nothing can be submitted after recovery: {e}"))?;
     let number = id.as_str().parse().unwrap_or(0);

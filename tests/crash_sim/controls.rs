@@ -29,10 +29,14 @@ const FAULTS: [&str; 7] = [
 ];
 
 /// Syncs that no life misses, and the reasons why they are made nevertheless.
-const SPARE: [(&str, &str); 17] = [
+const SPARE: [(&str, &str); 18] = [
     ("claim: fsync pending", ONCE),
     ("claim: fsync a queue", ONCE),
     ("claim: fsync active", ONCE),
+    (
+        "unclaim: fsync active",
+        "nobody was told of a start that did not happen",
+    ),
     ("cancel: fsync pending", BOTH),
     ("cancel: fsync a queue", BOTH),
     ("cancel: fsync active", BOTH),

@@ -78,8 +78,6 @@ pub struct Disk {
     /// The texts that `seq` may have: the first is on the disk, the last is the one that is read.
     seq: Vec<String>,
     next: u64,
-    /// Times given so far.
-    clock: i64,
 }
 
 impl Disk {
@@ -95,10 +93,9 @@ impl Disk {
         self.next
     }
 
-    /// A clock that never gives the same time twice.
-    pub fn now(&mut self) -> i64 {
-        self.clock += 1;
-        self.clock * 1_000_000_000
+    /// How much has been done so far.
+    pub fn age(&self) -> u64 {
+        self.next
     }
 
     pub fn file(&mut self, bytes: &[u8]) -> Ino {
@@ -261,7 +258,6 @@ impl Disk {
             ops: Vec::new(),
             seq: vec![self.left_of_seq(dice)],
             next: self.next,
-            clock: self.clock,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Everything that commands, HTTP, the daemon and users do to jobs, with the promises of each.
 
-use super::daemon::Daemon;
 use super::ledger::{End, Hand, Hold, Job, ask};
+use super::served::Served;
 use super::simfs::SimFs;
 use super::survey::Survey;
 use pirn::core::id::{JobId, QueueName};
@@ -18,7 +18,7 @@ pub const BOOT: &str = "boot-1";
 /// A spool, its daemon, commands, and a user at a shell.
 pub struct Life {
     pub fs: SimFs,
-    pub daemon: Daemon,
+    pub daemon: Served,
     pub door: Spool<SimFs>,
     made: u32,
 }
@@ -59,7 +59,7 @@ impl Life {
     pub fn new(fs: SimFs, durable: bool) -> Self {
         fs.world().picture();
         Self {
-            daemon: Daemon::new(&fs, durable),
+            daemon: Served::begin(&fs, durable).expect("a daemon"),
             door: Spool::over(fs.clone(), Path::new("/sim"), durable),
             fs,
             made: 0,
@@ -216,16 +216,6 @@ impl Life {
         done
     }
 
-    /// The daemon has killed a job that a user moved out of `active/`, and writes its end.
-    pub fn killed(&mut self, id: &JobId, why: pirn::core::policy::StopReason) {
-        let stopped = pirn::core::policy::TryEnd::Stopped {
-            why,
-            code: None,
-            signal: Some(15),
-        };
-        self.daemon.end(id, stopped).expect("recorded");
-    }
-
     /// `pirn retry`.
     pub fn retry(&mut self, id: &JobId) {
         let Some(at @ (Where::Complete | Where::Failed)) = self.door.find(id).expect("looked")
@@ -293,14 +283,13 @@ impl Life {
 
     /// The daemon is killed and started again.
     pub fn restart(&mut self) {
-        self.daemon = Daemon::new(&self.fs, true);
-        self.daemon.recover().expect("recovered");
+        self.daemon = Served::begin(&self.fs, true).expect("recovered");
     }
 
     /// An orderly stop, and the start after it.
     pub fn stop_and_start(&mut self) {
         self.fs.during("stop");
-        self.daemon.spool.settle_numbers(BOOT).expect("settled");
+        self.daemon.settle();
         self.restart();
     }
 }

@@ -1,15 +1,15 @@
 //! Lives in full: each way through the protocol once.
 
 use super::life::{Life, Wish, id, queue};
-use pirn::core::id::QueueName;
-use pirn::core::policy::{StopReason, TryEnd};
-use pirn::spool::{Fs, NewId, Place, Where};
+use pirn::core::id::{JobId, QueueName};
+use pirn::core::process::Exit;
+use pirn::spool::{Fs, NewId, Place};
 
 pub type Script = fn(&mut Life);
 
-const OK: TryEnd = TryEnd::Exited(0);
-const FAIL: TryEnd = TryEnd::Exited(1);
-const FINAL: TryEnd = TryEnd::Exited(100);
+const OK: Exit = Exit::Code(0);
+const FAIL: Exit = Exit::Code(1);
+const FINAL: Exit = Exit::Code(100);
 
 pub const ALL: [(&str, Script); 23] = [
     ("numbered jobs, each end", each_end),
@@ -48,18 +48,19 @@ fn default() -> QueueName {
 }
 
 impl Life {
-    fn run(&mut self, name: &str, end: TryEnd) {
+    fn run(&mut self, name: &str, end: Exit) {
         self.run_in(name, &default(), end);
     }
 
-    fn run_in(&mut self, name: &str, queue: &QueueName, end: TryEnd) {
-        assert!(self.daemon.start(&id(name), queue).expect("claimed"));
-        self.daemon.end(&id(name), end).expect("recorded");
+    fn run_in(&mut self, name: &str, queue: &QueueName, end: Exit) {
+        assert!(self.daemon.start(&id(name), queue), "{name} starts");
+        self.daemon.end(&id(name), end);
     }
 
-    fn scan(&self) {
-        self.fs.during("take in");
-        self.daemon.scan(&Place::Pending).expect("scanned");
+    /// The daemon sees that a user has taken the file of a running job away, and ends the job.
+    fn killed(&mut self, job: &JobId) {
+        self.daemon.notice(job);
+        assert!(!self.daemon.runs(job), "{job} is ended");
     }
 }
 
@@ -84,14 +85,14 @@ fn exact(life: &mut Life) {
     life.run("a", OK);
     assert!(life.submit(NewId::Exact(id("a")), Wish::PLAIN).is_none());
     assert!(life.submit(NewId::Replace(id("a")), Wish::PLAIN).is_some());
-    life.scan();
+    life.daemon.scan();
     life.run("a", OK);
 }
 
 fn singleton(life: &mut Life) {
     for round in 0..3 {
         life.drop_file(&Place::Pending, "backup", Wish::PLAIN, round == 1);
-        life.scan();
+        life.daemon.scan();
         life.run("backup", OK);
     }
 }
@@ -100,10 +101,10 @@ fn other_end(life: &mut Life) {
     life.submit(NewId::Exact(id("a")), Wish::PLAIN);
     life.run("a", OK);
     life.drop_file(&Place::Pending, "a", Wish::PLAIN, true);
-    life.scan();
+    life.daemon.scan();
     life.run("a", FINAL);
     life.drop_file(&Place::Pending, "a", Wish::PLAIN, false);
-    life.scan();
+    life.daemon.scan();
     life.run("a", OK);
 }
 
@@ -134,7 +135,7 @@ fn dropped_into_queue(life: &mut Life) {
         ..Wish::PLAIN
     };
     life.drop_file(&Place::Pending, "c", web, true);
-    life.scan();
+    life.daemon.scan();
     life.run_in("a", &queue("mail"), FAIL);
     life.run_in("b", &queue("mail"), OK);
     life.run_in("c", &queue("web"), FAIL);
@@ -146,10 +147,10 @@ fn once(life: &mut Life) {
         life.number(Wish::ONCE);
     }
     life.run("1", FAIL);
-    life.daemon.start(&id("2"), &default()).expect("claimed");
-    life.daemon.note(&id("2")).expect("noted");
+    life.daemon.start(&id("2"), &default());
+    life.daemon.note(&id("2"));
     life.run("3", OK);
-    life.daemon.end(&id("2"), OK).expect("recorded");
+    life.daemon.end(&id("2"), OK);
     life.retry(&id("1"));
     life.run("1", OK);
 }
@@ -168,7 +169,7 @@ fn once_in_queue(life: &mut Life) {
         },
         true,
     );
-    life.scan();
+    life.daemon.scan();
     life.run_in("a", &queue("mail"), OK);
     life.run_in("1", &queue("mail"), OK);
 }
@@ -176,15 +177,15 @@ fn once_in_queue(life: &mut Life) {
 fn cancel_running(life: &mut Life) {
     for _ in 0..2 {
         let job = life.number(Wish::PLAIN);
-        life.daemon.start(&job, &default()).expect("claimed");
-        life.daemon.note(&job).expect("noted");
+        life.daemon.start(&job, &default());
+        life.daemon.note(&job);
     }
     life.cancel(&id("1"));
-    life.killed(&id("1"), StopReason::Cancelled);
-    life.daemon.end(&id("2"), FAIL).expect("recorded");
-    life.daemon.start(&id("2"), &default()).expect("claimed");
+    life.killed(&id("1"));
+    life.daemon.end(&id("2"), FAIL);
+    life.daemon.start(&id("2"), &default());
     life.cancel(&id("2"));
-    life.killed(&id("2"), StopReason::Cancelled);
+    life.killed(&id("2"));
     life.retry(&id("2"));
 }
 
@@ -200,28 +201,28 @@ fn cancel_waiting(life: &mut Life) {
 fn expired(life: &mut Life) {
     life.number(Wish::PLAIN);
     life.number(Wish::MAIL);
-    life.daemon.fail(&id("1"), &default()).expect("failed");
-    life.daemon.fail(&id("2"), &queue("mail")).expect("failed");
+    life.daemon.fail(&id("1"), &default());
+    life.daemon.fail(&id("2"), &queue("mail"));
     life.number(Wish::PLAIN);
     life.run("3", FAIL);
-    life.daemon.fail(&id("3"), &default()).expect("failed");
+    life.daemon.fail(&id("3"), &default());
 }
 
 fn by_hand_running(life: &mut Life) {
     for n in 1..=4 {
         life.number(Wish::PLAIN);
         let job = id(&n.to_string());
-        life.daemon.start(&job, &default()).expect("claimed");
+        life.daemon.start(&job, &default());
     }
-    life.daemon.note(&id("2")).expect("noted");
+    life.daemon.note(&id("2"));
     life.fs.user_mv(&Place::Active, "1", &Place::Pending, "1");
-    life.killed(&id("1"), StopReason::Requeued);
+    life.killed(&id("1"));
     life.fs.user_mv(&Place::Active, "2", &Place::Failed, "2");
-    life.killed(&id("2"), StopReason::Cancelled);
+    life.killed(&id("2"));
     life.fs.user_mv(&Place::Active, "3", &Place::Complete, "3");
-    life.daemon.end(&id("3"), OK).expect("recorded");
+    life.daemon.end(&id("3"), OK);
     life.fs.user_rm(&Place::Active, "4");
-    life.killed(&id("4"), StopReason::Forgotten);
+    life.killed(&id("4"));
     life.run("1", OK);
 }
 
@@ -230,14 +231,11 @@ fn by_hand_waiting(life: &mut Life) {
         life.number(Wish::PLAIN);
     }
     life.fs.user_mv(&Place::Pending, "1", &Place::Failed, "1");
-    life.daemon
-        .by_hand(&id("1"), &Where::Failed)
-        .expect("ended");
+    life.daemon.by_hand(&id("1"));
     life.fs.user_mv(&Place::Pending, "2", &Place::Complete, "2");
-    let done = life.daemon.by_hand(&id("2"), &Where::Complete);
-    done.expect("ended");
+    life.daemon.by_hand(&id("2"));
     life.fs.user_mv(&Place::Failed, "1", &Place::Pending, "1");
-    life.scan();
+    life.daemon.scan();
     life.run("1", FINAL);
     life.fs.user_mv(&Place::Failed, "1", &Place::Pending, "1");
     life.fs.user_rm(&Place::Pending, "3");
@@ -245,11 +243,11 @@ fn by_hand_waiting(life: &mut Life) {
 
 fn superseded(life: &mut Life) {
     life.submit(NewId::Exact(id("a")), Wish::PLAIN);
-    life.daemon.start(&id("a"), &default()).expect("claimed");
+    life.daemon.start(&id("a"), &default());
     life.drop_file(&Place::Pending, "a", Wish::PLAIN, true);
-    life.scan();
-    life.daemon.end(&id("a"), FAIL).expect("recorded");
-    life.scan();
+    life.daemon.scan();
+    life.daemon.end(&id("a"), FAIL);
+    life.daemon.scan();
     life.run("a", OK);
 }
 
@@ -257,14 +255,17 @@ fn put_back(life: &mut Life) {
     life.submit(NewId::Exact(id("a")), Wish::PLAIN);
     life.submit(NewId::Exact(id("b")), Wish::ONCE);
     for name in ["a", "b"] {
-        life.daemon.start(&id(name), &default()).expect("claimed");
-        life.daemon.unstart(&id(name)).expect("put back");
+        life.daemon.start_in_vain(&id(name), &default(), |_| {});
     }
-    life.daemon.start(&id("a"), &default()).expect("claimed");
-    life.drop_file(&Place::Pending, "a", Wish::PLAIN, false);
-    life.daemon.unstart(&id("a")).expect("put back");
+    life.daemon.start_in_vain(&id("a"), &default(), |fs| {
+        fs.user_drop(&Place::Pending, "a", "new01")
+    });
     life.run("a", OK);
     life.run("b", FAIL);
+    life.submit(NewId::Exact(id("c")), Wish::PLAIN);
+    life.run("c", FAIL);
+    life.daemon.start_in_vain(&id("c"), &default(), |_| {});
+    life.run("c", OK);
 }
 
 fn no_jobs(life: &mut Life) {
@@ -276,7 +277,7 @@ fn no_jobs(life: &mut Life) {
             .write_new(&Place::Pending, name.as_bytes(), text.as_bytes(), true);
         written.expect("written");
     }
-    life.scan();
+    life.daemon.scan();
     life.run("1", OK);
 }
 
@@ -284,9 +285,9 @@ fn restarts(life: &mut Life) {
     for _ in 0..3 {
         life.number(Wish::PLAIN);
     }
-    life.daemon.start(&id("1"), &default()).expect("claimed");
-    life.daemon.start(&id("2"), &default()).expect("claimed");
-    life.daemon.note(&id("2")).expect("noted");
+    life.daemon.start(&id("1"), &default());
+    life.daemon.start(&id("2"), &default());
+    life.daemon.note(&id("2"));
     life.restart();
     life.run("1", OK);
     life.fs.user_rm(&Place::Complete, "1");
@@ -301,9 +302,9 @@ fn interrupted(life: &mut Life) {
         ..Wish::PLAIN
     });
     for noted in [false, true, false] {
-        assert!(life.daemon.start(&id("1"), &default()).expect("claimed"));
+        assert!(life.daemon.start(&id("1"), &default()));
         if noted {
-            life.daemon.note(&id("1")).expect("noted");
+            life.daemon.note(&id("1"));
         }
         life.restart();
     }

@@ -1,8 +1,9 @@
-//! Rung A: the spool's protocol on a simulated disk that loses unsynced changes.
+//! Rung A: the daemon on a simulated disk that loses unsynced changes.
 //!
-//! The lives of jobs run through the real [`pirn::spool::Spool`] on [`simfs::SimFs`]; at every operation, and within
-//! every write, the power fails (or all processes are killed). From every state that the model of `disk` allows, a
-//! spool is recovered as the daemon would do it, and checked against the promises of DESIGN section 2.
+//! The lives of jobs run through the real [`pirn::daemon::state::Daemon`] and [`pirn::spool::Spool`], on
+//! [`machine::SimMachine`] and [`simfs::SimFs`]; at every operation, and within every write, the power fails (or all
+//! processes are killed). From every state that the model of `disk` allows, the daemon recovers a spool, which is
+//! checked against the promises of DESIGN section 2.
 //!
 //! `PIRN_CRASH_SIM_LIVES=n` tries more random lives, `PIRN_CRASH_SIM_SEED=n` only that one, and
 //! `PIRN_CRASH_SIM_LINES=n` prints more of the steps before a broken promise.
@@ -10,7 +11,6 @@
 
 mod check;
 mod controls;
-mod daemon;
 #[path = "../sim/dice.rs"]
 mod dice;
 mod disk;
@@ -18,7 +18,9 @@ mod explore;
 mod ledger;
 mod life;
 mod lives;
+mod machine;
 mod random;
+mod served;
 mod simfs;
 mod survey;
 mod user;

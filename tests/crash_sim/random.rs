@@ -4,15 +4,15 @@ use super::dice::Dice;
 use super::life::{Life, Wish, id, queue};
 use super::simfs::SimFs;
 use pirn::core::id::JobId;
-use pirn::core::policy::{StopReason, TryEnd};
+use pirn::core::process::Exit;
 use pirn::spool::{NewId, Place, Where};
 
 const NAMES: [&str; 3] = ["a", "b", "1"];
-const ENDS: [TryEnd; 4] = [
-    TryEnd::Exited(0),
-    TryEnd::Exited(1),
-    TryEnd::Exited(100),
-    TryEnd::Signaled(9),
+const ENDS: [Exit; 4] = [
+    Exit::Code(0),
+    Exit::Code(1),
+    Exit::Code(100),
+    Exit::Signal(9),
 ];
 
 /// The deeds of a user with a file of this name, at any moment.
@@ -41,54 +41,30 @@ pub fn busy(life: &mut Life, disturb: impl FnOnce(&SimFs)) {
     let a = id("a");
     disturb(&life.fs);
     life.submit(NewId::Exact(a.clone()), Wish::PLAIN);
-    life.go(&a, Some(TryEnd::Exited(1)), true);
-    life.go(&a, Some(TryEnd::Exited(0)), false);
+    life.go(&a, Some(Exit::Code(1)), true);
+    life.go(&a, Some(Exit::Code(0)), false);
     life.drop_file(&Place::Pending, "a", Wish::PLAIN, true);
-    life.look();
+    life.daemon.scan();
     if let Ok(Some(Where::Pending(queue))) = life.door.find(&a) {
-        life.daemon.fail(&a, &queue).expect("failed");
+        life.daemon.fail(&a, &queue);
     }
-    life.tidy(&a);
+    life.daemon.by_hand(&a);
 }
 
 impl Life {
-    /// The daemon looks at everything, as if events had come.
-    pub fn look(&mut self) {
-        self.fs.during("take in");
-        self.daemon.scan(&Place::Pending).expect("scanned");
-    }
-
     /// Runs the job if it waits.
-    fn go(&mut self, job: &JobId, end: Option<TryEnd>, note: bool) {
-        self.look();
+    fn go(&mut self, job: &JobId, end: Option<Exit>, note: bool) {
+        self.daemon.scan();
         if let Ok(Some(Where::Pending(queue))) = self.door.find(job) {
-            self.daemon.start(job, &queue).expect("claimed");
+            self.daemon.start(job, &queue);
         }
         if note {
-            self.daemon.note(job).expect("noted");
+            self.daemon.note(job);
         }
         if let Some(end) = end {
-            self.daemon.end(job, end).expect("recorded");
+            self.daemon.end(job, end);
         }
-        self.tidy(job);
-    }
-
-    /// The daemon's work on a file that a user has moved somewhere.
-    fn tidy(&mut self, job: &JobId) {
-        for at in [Where::Failed, Where::Complete] {
-            self.daemon.by_hand(job, &at).expect("ended");
-        }
-    }
-
-    /// The daemon sees that a user has moved the file of a running job.
-    fn notice(&mut self, job: &JobId) {
-        let why = match self.door.find(job).expect("looked") {
-            Some(Where::Active) => return,
-            Some(Where::Pending(_)) => StopReason::Requeued,
-            Some(Where::Complete | Where::Failed) => StopReason::Cancelled,
-            Some(Where::Held) | None => StopReason::Forgotten,
-        };
-        self.killed(job, why);
+        self.daemon.by_hand(job);
     }
 
     pub fn act(&mut self, dice: &mut Dice) {
@@ -125,11 +101,15 @@ impl Life {
                 let end = dice.percent(60).then(|| *dice.pick(&ENDS));
                 self.go(&job, end, dice.percent(30));
             }
-            9 | 10 => self.daemon.end(&job, *dice.pick(&ENDS)).expect("recorded"),
-            11 => self.daemon.unstart(&job).expect("put back"),
+            9 | 10 => self.daemon.end(&job, *dice.pick(&ENDS)),
+            11 => {
+                if let Ok(Some(Where::Pending(queue))) = self.door.find(&job) {
+                    self.daemon.start_in_vain(&job, &queue, |_| {});
+                }
+            }
             12 => {
                 if let Ok(Some(Where::Pending(queue))) = self.door.find(&job) {
-                    self.daemon.fail(&job, &queue).expect("failed");
+                    self.daemon.fail(&job, &queue);
                 }
             }
             13 => drop(self.cancel(&job)),
@@ -146,8 +126,8 @@ impl Life {
             }
         }
         self.fs.no_deed();
-        self.notice(&job);
-        self.tidy(&job);
+        self.daemon.notice(&job);
+        self.daemon.by_hand(&job);
     }
 }
 
