@@ -1,9 +1,10 @@
 //! From a claimed record to a running process.
 
 use super::calls;
+use super::home::Home;
 use super::leader::{ChildOf, Leader};
 use super::start::{Launched, MAX_ARGUMENT, NotNow, Setup};
-use super::state::{Daemon, Home};
+use super::state::Daemon;
 use crate::core::id::JobId;
 use crate::core::quote::cut_to;
 use crate::core::record::Work;

@@ -8,6 +8,7 @@ pub mod background;
 mod calls;
 pub mod chores;
 mod events;
+pub mod home;
 mod insist;
 mod intake;
 pub mod job;

@@ -1,21 +1,20 @@
 //! The watcher at work: it sleeps until a file, a signal, a timer or an orphan wants something.
 
 use super::chores::Chore;
+use super::home::Home;
 use super::real::RealMachine;
 use super::room::Hold;
-use super::state::{Daemon, Home};
+use super::state::Daemon;
 use super::watcher::{Scanner, Upgrade, WatcherThread};
 use super::{Given, Options, ServeError, background, doing, settings};
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Scheduler};
-use crate::os::cgroup::Delegated;
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::wait::{self, Ends};
-use crate::os::{clock, limits, procfs, signals, spawn, thread, user};
+use crate::os::{clock, limits, signals, spawn, thread};
 use crate::spool::Spool;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -51,13 +50,14 @@ impl WatcherThread {
         let ends = Ends::new().or_else(doing("signalfd"))?;
         thread::allow_interrupts().or_else(doing("sigaction"))?;
         wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
-        let home = home(&options, umask).or_else(doing(options.spool.display()))?;
+        let home =
+            Home::of_this_process(&options, umask).or_else(doing(options.spool.display()))?;
         let policy = settings::policy(&options, &config, &Pauses::default());
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
         let seed = clock::now().boot.0 ^ u64::from(std::process::id()).rotate_left(32);
         let scheduler = Scheduler::new(policy, seed);
         let daemon = RealMachine::new(lock)
-            .and_then(|host| Daemon::new(host, options, home, spool, config, scheduler));
+            .and_then(|machine| Daemon::new(machine, options, home, spool, config, scheduler));
         let daemon = Arc::new(daemon.or_else(doing("inotify, timerfd or eventfd"))?);
         daemon.machine.watches.try_out(&daemon.spool)?;
         let mut watcher = Self {
@@ -328,27 +328,4 @@ impl WatcherThread {
             self.status = status;
         }
     }
-}
-
-fn home(options: &Options, umask: u32) -> std::io::Result<Home> {
-    let locale = std::env::vars()
-        .filter(|(key, _)| key == "LANG" || key == "TZ" || key.starts_with("LC_"))
-        .collect();
-    let path = std::env::var("PATH").ok().filter(|path| !path.is_empty());
-    let spool = std::fs::canonicalize(&options.spool)?;
-    let mut account = user::account();
-    if !std::path::Path::new(&account.home).is_dir() {
-        // As cron(8) does: service users often have a home that is not there.
-        "/".clone_into(&mut account.home);
-    }
-    Ok(Home {
-        account,
-        path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        locale,
-        umask,
-        own_umask: limits::current_umask(),
-        boot: procfs::boot_id(),
-        cgroups: Delegated::find(format!("pirn.{:x}.", std::fs::metadata(&spool)?.ino())),
-        spool: spawn::path_text(&spool),
-    })
 }

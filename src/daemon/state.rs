@@ -9,6 +9,7 @@
 use super::Options;
 use super::agenda::Agenda;
 use super::chores::Chores;
+use super::home::Home;
 use super::real::RealMachine;
 use super::room::{Hold, Room};
 use super::run::{Orders, Run};
@@ -21,47 +22,15 @@ use crate::core::process::Proc;
 use crate::core::record::Record;
 use crate::core::scheduler::{Action, Belief, Event, QuarantineReason, Scheduler};
 use crate::core::time::Now;
-use crate::os::cgroup::{Cgroup, Delegated};
 use crate::os::clock::Alarm;
 use crate::os::poll::Waker;
 use crate::os::procfs::Stat;
-use crate::os::user::Account;
 use crate::spool::{Fs, Place, Spool};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
-
-/// Facts about this process that every job's start needs.
-#[derive(Debug)]
-pub struct Home {
-    /// The user that jobs run as.
-    pub account: Account,
-    /// Where programs are looked for when the job does not say.
-    pub path: String,
-    /// Variables that describe the place rather than the session: LANG, LC_*, TZ.
-    pub locale: Vec<(String, String)>,
-    /// The umask that a job gets unless it says otherwise: the one we were started with.
-    pub umask: u32,
-    /// The umask of this process, which a job has unless it is set.
-    pub own_umask: u32,
-    /// Which boot this is.
-    pub boot: String,
-    /// The spool's path as the jobs see it.
-    pub spool: String,
-    /// Where jobs get control groups of their own.
-    pub cgroups: Option<Delegated>,
-}
-
-impl Home {
-    /// The control group of a job, where it can have one.
-    pub fn group(&self, id: &JobId) -> Option<Cgroup> {
-        self.cgroups
-            .as_ref()
-            .map(|groups| groups.group(id.as_str()))
-    }
-}
 
 /// The daemon, as all its threads see it.
 #[derive(Debug)]
