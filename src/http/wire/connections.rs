@@ -106,19 +106,11 @@ impl Connections {
                 return false;
             }
             let of_link = |link: &Arc<Link>| Some((link.standing().dispensable()?, link.key));
-            let Some((_, key)) = table.links.values().filter_map(of_link).min() else {
-                return false;
-            };
-            let Some(link) = table.links.get(&key) else {
-                return false;
-            };
-            let is_idle = link.standing().activity == Activity::Idle;
-            if is_idle && !link.is_idle() {
-                // Its request has just come: another connection may be more dispensable.
-                continue;
+            let least = table.links.values().filter_map(of_link).min();
+            match least.and_then(|(_, key)| table.links.remove(&key)) {
+                Some(link) => link.cut_off(),
+                None => return false,
             }
-            link.cut_off();
-            table.links.remove(&key);
         }
         true
     }

@@ -3,10 +3,13 @@
 use super::peer::Peer;
 use super::stop::StopStage;
 use crate::core::time::Boot;
-use crate::os::{clock, poll};
+use crate::os::clock;
 use std::net::{Shutdown, TcpStream};
-use std::os::fd::AsFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a connection counts as one whose request is on its way: its thread may not have read the first bytes yet.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// The activity of a connection's thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,15 +158,6 @@ impl Link {
         }
         self.news.notify_one();
     }
-
-    /// True if it waits for a request and no byte of one has come.
-    pub fn is_idle(&self) -> bool {
-        let mut standing = self.standing();
-        if standing.activity == Activity::Idle && poll::is_readable(self.stream.as_fd()) {
-            standing.activity = Activity::Asking;
-        }
-        standing.activity == Activity::Idle
-    }
 }
 
 impl Standing {
@@ -216,8 +210,8 @@ impl Standing {
     pub fn dispensable(&self) -> Option<(u8, Boot)> {
         let rank = match self.activity {
             Activity::Lingering | Activity::Delaying => 0,
-            Activity::Idle => 1,
-            Activity::Asking => 2,
+            Activity::Idle if clock::now().boot >= self.since.after(FRESH) => 1,
+            Activity::Idle | Activity::Asking => 2,
             // The kernel's buffer is full: the client does not read.
             Activity::Sending => 3,
             Activity::SendingPiece { .. } if self.is_leaving => 3,
