@@ -74,17 +74,19 @@ impl Agenda {
         self.plan(|_| {});
     }
 
-    /// Judges a name again at this time.
+    /// Judges a name again at this time, or earlier if that was planned.
     pub fn judge_later(&self, at: Boot, place: Place, name: Vec<u8>) {
         self.plan(|dates| {
-            let mut tie = 0;
-            while dates.later.contains_key(&(at, tie)) {
-                tie += 1;
+            let name = (place, name);
+            let known = dates.later.iter().find(|(_, known)| **known == name);
+            let known = known.map(|(key, _)| *key);
+            if known.is_some_and(|(known, _)| known <= at) {
+                return;
             }
-            let known = |(p, n): &(Place, Vec<u8>)| *p == place && *n == name;
-            if !dates.later.values().any(known) {
-                dates.later.insert((at, tie), (place, name));
-            }
+            known.map(|key| dates.later.remove(&key));
+            let ties = dates.later.range((at, 0)..=(at, u64::MAX));
+            let tie = ties.last().map_or(0, |((_, tie), _)| tie + 1);
+            dates.later.insert((at, tie), name);
         });
     }
 
