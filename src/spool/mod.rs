@@ -80,6 +80,8 @@ pub struct Spool<F: Fs = RealFs> {
     pid: u32,
     /// Held while older runs are renamed, and while the belongings of removed jobs are removed.
     naming: Mutex<()>,
+    /// Held while a file gets its name in `bad/`.
+    names_in_bad: Mutex<()>,
 }
 
 /// The most characters of an id in the name of a staging file.
@@ -122,6 +124,7 @@ impl<F: Fs> Spool<F> {
             staged: AtomicU64::new(0),
             pid: std::process::id(),
             naming: Mutex::new(()),
+            names_in_bad: Mutex::new(()),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Fs, Place, Spool};
 use crate::os::dir::How;
 use std::io;
+use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
     /// Writes the reason and then moves a file to `bad/`. Returns its name there, or `None` if the file is gone.
@@ -12,6 +13,11 @@ impl<F: Fs> Spool<F> {
         name: &[u8],
         reason: &str,
     ) -> io::Result<Option<String>> {
+        // Two threads that find the same thing would each take a name for it.
+        let _names = self
+            .names_in_bad
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let shown = presentable(name);
         for n in 0u32.. {
             let target = if n == 0 {
