@@ -4,7 +4,7 @@ use crate::core::time::Boot;
 use crate::spool::Reserve;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Why nothing is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,14 +55,9 @@ impl Room {
         !(looked && is_well) && self.trouble().is_none()
     }
 
-    /// Begins a look, which lasts until the guard is dropped. `None` while another one lasts: the hold that follows from
-    /// a look must be that of the last one.
-    pub fn begin_look(&self) -> Option<MutexGuard<'_, ()>> {
-        match self.looking.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
+    /// Begins a look, which lasts until the guard is dropped; waits for another one to end.
+    pub fn begin_look(&self) -> MutexGuard<'_, ()> {
+        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next look is due then.

@@ -26,7 +26,7 @@ use crate::os::clock::Alarm;
 use crate::os::poll::Waker;
 use crate::os::procfs::Stat;
 use crate::spool::{Fs, Place, Spool};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -224,12 +224,11 @@ impl<M: Machine> Daemon<M> {
 
     /// As [`Self::step`], with the event that this gives when the scheduler is locked; false if it gives none.
     pub fn step_with(self: &Arc<Self>, event: impl FnOnce(&Scheduler) -> Option<Event>) -> bool {
-        let Some(actions) = self.actions_for(event) else {
-            return false;
-        };
-        let rest = self.perform(actions);
-        rest.start.into_iter().for_each(|start| self.start(start));
-        true
+        self.guard_room();
+        let actions = self.actions_for(event);
+        let has_stepped = actions.is_some();
+        self.perform_all(actions.unwrap_or_default());
+        has_stepped
     }
 
     /// As [`Self::step`], if this very try is running; false if it is not.
@@ -243,16 +242,21 @@ impl<M: Machine> Daemon<M> {
 
     /// As [`Self::step`], but what the thread of a job does itself is left to the caller.
     pub fn step_as_job(self: &Arc<Self>, event: Event) -> Rest {
+        self.guard_room();
         let actions = self.actions_for(|_| Some(event));
         self.perform(actions.unwrap_or_default())
     }
 
+    fn perform_all(self: &Arc<Self>, actions: Vec<Action>) {
+        let rest = self.perform(actions);
+        rest.start.into_iter().for_each(|start| self.start(start));
+    }
+
+    /// Steps the scheduler. A step may start jobs: its callers look first whether there is room.
     fn actions_for(
         self: &Arc<Self>,
         event: impl FnOnce(&Scheduler) -> Option<Event>,
     ) -> Option<Vec<Action>> {
-        // A step may start jobs.
-        self.guard_room();
         let mut actions = Vec::new();
         let ((boot, wall), is_quiet) = {
             let mut scheduler = locked(&self.scheduler);
@@ -357,51 +361,71 @@ impl<M: Machine> Daemon<M> {
         }
     }
 
-    /// Starts nothing for this reason. False if that was so already.
-    pub fn hold(self: &Arc<Self>, why: Hold) -> bool {
-        let is_new = self.room.holds().insert(why);
-        self.tell_holds();
-        is_new
+    /// Starts nothing for this reason.
+    pub fn hold(self: &Arc<Self>, why: Hold) {
+        let (_, actions) = self.change_holds(|holds| holds.insert(why));
+        self.perform_all(actions);
     }
 
-    /// This holds jobs back no more. False if it did not.
-    pub fn release(self: &Arc<Self>, why: Hold) -> bool {
-        let was_held = self.room.holds().remove(&why);
-        self.tell_holds();
-        was_held
+    /// This holds jobs back no more.
+    pub fn release(self: &Arc<Self>, why: Hold) {
+        self.guard_room();
+        let (_, actions) = self.change_holds(|holds| holds.remove(&why));
+        self.perform_all(actions);
     }
 
-    /// Looked at under the scheduler's lock: of several threads that do this at a time the last one is right.
-    fn tell_holds(self: &Arc<Self>) {
-        self.step_with(|_| {
+    /// Changes the holds and tells the scheduler of them. They are read under the scheduler's lock, so that the last
+    /// thread to step has read the newest.
+    fn change_holds(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut BTreeSet<Hold>) -> bool,
+    ) -> (bool, Vec<Action>) {
+        let has_changed = change(&mut self.room.holds());
+        let actions = self.actions_for(|_| {
             let is_free = self.room.holds().is_empty();
             Some(if is_free { Event::Release } else { Event::Hold })
         });
+        (has_changed, actions.unwrap_or_default())
     }
 
-    /// Starts nothing while the disk is nearly full: what runs needs the rest of it to finish.
+    /// Looks whether there is room, at most once a second, and holds jobs back while the disk is nearly full: those that
+    /// run need the rest of it to finish. Threads that come while one looks wait for what it finds.
     pub fn guard_room(self: &Arc<Self>) {
         if !self.room.is_look_due(self.now().boot) {
             return;
         }
-        // Neither other threads need to look too, nor the step that follows from this look.
-        let Some(_look) = self.room.begin_look() else {
-            return;
+        let actions = {
+            let _look = self.room.begin_look();
+            if !self.room.is_look_due(self.now().boot) {
+                return;
+            }
+            self.look_for_room()
         };
+        self.perform_all(actions);
+    }
+
+    /// The next look is planned last: until then other threads wait for this one.
+    fn look_for_room(self: &Arc<Self>) -> Vec<Action> {
         let why = M::why_none(self);
         let now = self.now().boot;
-        self.room.look_again_at(now.after(Duration::from_secs(1)));
-        if let Some(why) = why {
-            let again = now.after(Duration::from_secs(2));
-            self.room.look_again_at(again);
-            self.agenda.look_for_room(Some(again));
-            if self.hold(Hold::Room) {
-                log::warn!("nothing is started: {why}");
+        let Some(why) = why else {
+            let mut actions = Vec::new();
+            if self.room.is_held(Hold::Room) {
+                actions = self.change_holds(|holds| holds.remove(&Hold::Room)).1;
+                self.agenda.look_for_room(None);
+                log::info!("jobs are started again");
             }
-        } else if self.room.is_held(Hold::Room) && self.release(Hold::Room) {
-            self.agenda.look_for_room(None);
-            log::info!("jobs are started again");
+            self.room.look_again_at(now.after(Duration::from_secs(1)));
+            return actions;
+        };
+        let (is_new, actions) = self.change_holds(|holds| holds.insert(Hold::Room));
+        if is_new {
+            log::warn!("nothing is started: {why}");
         }
+        let again = now.after(Duration::from_secs(2));
+        self.agenda.look_for_room(Some(again));
+        self.room.look_again_at(again);
+        actions
     }
 
     /// The bound has changed, or the spool: looks whether there is room now.
