@@ -270,7 +270,11 @@ pub fn remove_tree(base: impl AsFd, name: &[u8]) -> io::Result<()> {
     let dir = match open_dir(&base, name) {
         Ok(dir) => dir,
         Err(e) if e.raw_os_error() == Some(libc::ENOENT) => return Ok(()),
-        Err(_) => return unlink(base, name).map(drop),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOTDIR | libc::ELOOP)) => {
+            return unlink(base, name).map(drop);
+        }
+        // Descriptors are short, perhaps: to unlink a directory would only say that it is one.
+        Err(e) => return Err(e),
     };
     let mut inside = Vec::new();
     names(&dir, |name| inside.push(name.to_vec()))?;
