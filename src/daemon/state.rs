@@ -218,6 +218,7 @@ impl<M: Machine> Daemon<M> {
         holds: impl FnOnce(&Scheduler) -> bool,
         event: Event,
     ) -> Option<Rest> {
+        self.guard_room();
         let actions = self.actions_for(|scheduler| holds(scheduler).then_some(event))?;
         Some(self.perform(actions))
     }

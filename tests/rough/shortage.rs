@@ -377,3 +377,25 @@ fn retention_makes_room_for_the_ends_of_many_jobs() {
     drop_inside(&spool, "next", "true");
     spool.wait_record("complete/next");
 }
+
+/// Nothing wakes an idle daemon when the disk fills: it looks when a job is dropped.
+#[test]
+fn a_job_dropped_on_a_disk_that_has_filled_meanwhile_waits() {
+    let mut spool = Spool::new();
+    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+        return;
+    };
+    fs::create_dir_all(spool.path().join("store")).unwrap();
+    set_min_free(&spool, 2 << 20);
+    spool.serve(&[]);
+    drop_inside(&spool, "first", "true");
+    spool.wait_record("complete/first");
+    fs::write(spool.path().join("store/ballast"), vec![1; 7 << 19]).unwrap();
+    // The daemon looks at most once a second.
+    std::thread::sleep(Duration::from_millis(1500));
+    drop_inside(&spool, "later", "true");
+    spool.wait_daemon_log("nothing is started");
+    assert!(spool.has("pending/later") && !spool.has("log/later"));
+    disk.empty();
+    spool.wait_record("complete/later");
+}
