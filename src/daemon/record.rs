@@ -26,8 +26,13 @@ pub fn note<M: Machine>(daemon: &Daemon<M>, run: &Run) {
         facts.record.proc = M::identify(daemon, run.pid);
     }
     write_note(daemon, run, &mut facts);
-    drop(facts);
-    daemon.tell_of_change();
+    if facts.noted {
+        drop(facts);
+        daemon.tell_of_change();
+    } else {
+        // An upgrade asks for the note again, but not at once.
+        daemon.agenda.rescan_soon(daemon.now().boot);
+    }
 }
 
 /// Writes the note of a job whose end is not recorded yet.

@@ -399,3 +399,28 @@ fn a_job_dropped_on_a_disk_that_has_filled_meanwhile_waits() {
     disk.empty();
     spool.wait_record("complete/later");
 }
+
+/// An upgrade needs the note of every running job. Where none can be written it asks again, every few seconds.
+#[test]
+fn an_upgrade_on_a_full_disk_waits_patiently() {
+    let mut spool = Spool::new();
+    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+        return;
+    };
+    fs::create_dir_all(spool.path().join("store")).unwrap();
+    set_min_free(&spool, 0);
+    spool.serve(&[]);
+    // The job fills the disk before its note is due.
+    let fill =
+        "rm $PIRN_SPOOL/tmp/.reserve.*; dd if=/dev/zero of=$PIRN_STORE/fill bs=4K 2>/dev/null";
+    drop_inside(&spool, "a", &format!("{fill}; exec sleep 1000"));
+    spool.wait_daemon_log("its note could not be written");
+    spool.signal("USR2");
+    spool.wait_daemon_log("once what is being started or recorded is");
+    std::thread::sleep(Duration::from_secs(3));
+    let failed = spool.daemon_log().matches("could not be written").count();
+    assert!(failed < 10, "{failed} times");
+    disk.empty();
+    spool.wait_daemon_log("upgrade: becoming");
+    spool.wait_note("a");
+}
