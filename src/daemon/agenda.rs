@@ -1,4 +1,4 @@
-//! What the watcher is to look at when no event tells of it, and when.
+//! Names and times that the watcher looks at without an event.
 
 use crate::core::time::Boot;
 use crate::os::clock::Alarm;

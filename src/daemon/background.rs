@@ -45,7 +45,7 @@ pub fn perform<M: Machine>(
         Chore::Held(id) => found_held(daemon, &id),
         Chore::Unended => {
             for id in daemon.spool.unended() {
-                // One that still runs gets its end when its processes have met theirs.
+                // A job that still runs gets its end when its processes have ended.
                 if daemon.run(&id).is_none() {
                     by_hand(daemon, &id);
                 }

@@ -5,7 +5,7 @@ use crate::core::record::{Call, Order, Reason, Record, Report, Work};
 use serde_json::value::RawValue;
 use std::time::Duration;
 
-/// What the process of a call reads from its standard input. Neither its arguments nor its environment, which others
+/// The text that the process of a call reads from its standard input. Neither its arguments nor its environment, which others
 /// may look at, have any of it. `most` is the bound on the answer, in bytes.
 pub fn order(record: &Record, call: &Call, most: Option<u64>, config: &Config) -> Vec<u8> {
     let order = Order {

@@ -223,7 +223,7 @@ impl Scanner {
         } else if place.is_fixed() {
             self.fixed_lost(place);
         } else {
-            // What runs goes on, its directories being held by descriptor; nothing new is started before it is back,
+            // Running jobs go on, since the daemon holds their directories; none is started before the spool is back,
             // because jobs are told paths.
             let shown = self.daemon.spool.path();
             log::warn!("{}: was moved or removed under the daemon", shown.display());
@@ -236,6 +236,7 @@ impl Scanner {
         if self.daemon.spool.is_in_place(place) {
             return;
         }
+        // The look at the lock finds out whether another daemon has the spool now.
         self.daemon.is_ours();
         if self.daemon.machine.successor().is_some() {
             return;

@@ -85,7 +85,7 @@ impl<M: Machine> Scanner<M> {
                 log::debug!("{id}: waiting in queue {queue}");
                 let as_it_is = matches!(origin, Origin::Dropped | Origin::Waiting);
                 if !self.arrived(ticket, as_it_is.then_some(record), is_known) {
-                    // The one that was live is over, and its record is to be kept too.
+                    // The earlier job of this name ended meanwhile: judge again, so that its record is archived.
                     self.take_in(place, name);
                 }
             }
@@ -122,7 +122,7 @@ impl<M: Machine> Scanner<M> {
         }
     }
 
-    /// A job waits. If it is the one to start, it need not be read again: this is its record, unless it has changed.
+    /// A job waits. Its record, unless the file is not as it was read, spares a second reading if the job starts at once.
     /// False if another job of its name was known and is no more.
     fn arrived(&self, ticket: Ticket, record: Option<Box<Record>>, is_known: bool) -> bool {
         let id = ticket.id.clone();

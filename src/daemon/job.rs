@@ -23,7 +23,7 @@ pub fn finish<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, rest: Rest) -
         mut follow,
     } = rest;
     while let Some(this) = follow {
-        // A slot does not wait for a sweep, nor for a disk.
+        // Another thread starts the next job: this one may wait for processes or a disk.
         if daemon.spool.is_durable() || matches!(this, AfterEnd::Sweep(_)) {
             next.take()
                 .into_iter()

@@ -176,7 +176,7 @@ fn reap(daemon: &Daemon, run: &Run, parent: ChildOf) -> Exit {
         .then(|| procfs::identify(run.pid, &daemon.home.boot))
         .flatten();
     if failed {
-        // Whatever the leader left in its group has no business any more; a retry must find it gone.
+        // The processes that the leader left in its group must be gone before a retry.
         signals::signal_group(run.pid, Stop::Term);
     }
     wait::reap(run.pid);
@@ -188,7 +188,7 @@ fn reap(daemon: &Daemon, run: &Run, parent: ChildOf) -> Exit {
     }
     drop(facts);
     if parent == ChildOf::Process {
-        // The watcher reaps the children of the first thread up to the first that is a leader.
+        // `reap_orphans` stops at this leader: let it go on.
         daemon.waker.wake();
     }
     ended.exit

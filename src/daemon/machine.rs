@@ -111,7 +111,7 @@ impl Machine for RealMachine {
 
     fn why_none(daemon: &Daemon) -> Option<String> {
         let spool = &daemon.spool;
-        // What is kept aside for records must be there again before anything new may use the room.
+        // The reserve for records must be whole again before new jobs may use the room.
         Self::why_not_ours(daemon)
             .or_else(|| spool.shortage(&daemon.config(), true))
             .or_else(|| {

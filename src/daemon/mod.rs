@@ -69,7 +69,7 @@ pub struct Options {
     pub lax_modes: bool,
     /// Run this one job and nothing else (`pirn run` without a daemon).
     pub single: Option<JobId>,
-    /// What is counted.
+    /// The counts for metrics.
     pub tally: Arc<Tally>,
 }
 
@@ -110,7 +110,7 @@ fn doing<T>(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Result<T, Serv
     move |e| Err(ServeError::Io(what.to_string(), e))
 }
 
-/// Something that is open to others while the daemon serves: the HTTP door.
+/// A service that others can reach while the daemon serves: HTTP.
 pub trait Service {
     /// The daemon was told to stop: take nothing new.
     fn drain(&mut self);
@@ -126,7 +126,7 @@ pub trait Service {
 /// Starts a [`Service`] once the daemon has the spool.
 pub type Opening = Box<dyn FnOnce() -> io::Result<Box<dyn Service>>>;
 
-/// What a caller has already, and else the daemon gets for itself.
+/// Resources the caller may pass in; the daemon acquires the missing ones.
 #[derive(Debug, Default)]
 pub struct Given {
     /// The spool's lock.

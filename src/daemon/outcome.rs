@@ -1,4 +1,4 @@
-//! What came of a try: from its end, its log and its scratch directory to its record.
+//! The outcome of a try: from its end, its log and its scratch directory to its record.
 
 use super::calls;
 use super::insist::{report, while_short};
@@ -11,7 +11,7 @@ use crate::spool::SilentLogs;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a try leaves behind for others to see to.
+/// The parts of an outcome that are not in the record.
 #[derive(Debug)]
 pub struct Traces {
     /// To be removed when the record is safe.

@@ -1,4 +1,4 @@
-//! What users do to files: one procedure, which asks where a job's file is and what the scheduler believes.
+//! Moves of files by users: one procedure asks where a job's file is and what the scheduler believes.
 //!
 //! An event of inotify only says which job to look at. The cases are one table, [`finding`], printed in pirn-spool(5).
 
@@ -29,7 +29,7 @@ pub enum Whereabouts {
     Ended,
 }
 
-/// What follows from it.
+/// The daemon's reaction to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Finding {
     /// All is as it should be, or a job thread looks after it.
@@ -68,7 +68,7 @@ pub fn finding(belief: Belief, found: Whereabouts) -> Finding {
         (Belief::Running, Whereabouts::Active) => Finding::Nothing,
         (Belief::Running, Whereabouts::OtherQueue) => Finding::Moved(MovedTo::Pending),
         (Belief::Running, Whereabouts::Ended) => Finding::Moved(MovedTo::Ended),
-        // A newer job of the name waits in that queue; a held one is ended, and nothing follows before it is released.
+        // In the queue waits a newer job of the name. A job that is held is ended, and stays held.
         (Belief::Running, Whereabouts::Nowhere | Whereabouts::Queue | Whereabouts::Held) => {
             Finding::Moved(MovedTo::Gone)
         }
@@ -85,7 +85,7 @@ pub fn finding(belief: Belief, found: Whereabouts) -> Finding {
     }
 }
 
-/// Of a job that moves on whenever it has been found, the next event tells.
+/// So many looks at a job that moves after each of them; its last move is an event.
 const ROUNDS: usize = 5;
 
 /// Looks where the job's file is, and does what follows.
@@ -127,8 +127,8 @@ pub fn reconcile<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
     }
 }
 
-/// Finds the file that is believed to be somewhere: there first. Of a job that runs, older runs of its name were put
-/// out of the way before it began, so that an end under its name is its own; a file in a queue may be a newer job.
+/// Looks first where the scheduler believes the file to be. Older runs of a job that runs were archived before it began,
+/// so that an end under its name is its own; a file in a queue may be a newer job.
 fn look<M: Machine>(
     daemon: &Daemon<M>,
     id: &JobId,
@@ -153,7 +153,7 @@ fn look<M: Machine>(
             }
         }
         Belief::Unknown => {
-            // Whatever it is: a directory of the name is in the way too.
+            // A directory of the name is in the way as well.
             if spool.is_active(id) {
                 return Ok(Some(Where::Active));
             }

@@ -283,10 +283,10 @@ fn recorded<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, mut place: Comm
         id: id.clone(),
         place,
     });
-    // Not before: until then the watcher takes the file that was put back for its next try for a drop.
+    // Only now: without the run, the watcher would take the file that was put back for its next try for a drop.
     daemon.leave(run);
     daemon.tell_of_change();
-    // Until now no event told of a file that was taken out of pending/ or put into active/.
+    // While the end was being recorded, events of the job's name were ignored: look now.
     let is_there = queue.is_none_or(|queue| {
         let is_there = reconcile::is_in_queue(daemon, id, &queue);
         is_there.unwrap_or(false)

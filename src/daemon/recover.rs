@@ -1,4 +1,4 @@
-//! What an earlier daemon left in `active/`: tries that ended without a word, and tries that still go on.
+//! Tries that an earlier daemon left in `active/`: some were interrupted, some still run.
 
 use super::leader::is_ours;
 use super::reconcile::quarantine;

@@ -48,7 +48,7 @@ impl Room {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks whether there is room, if it is time to do so: once a second, and when the reserve was used.
+    /// True when a look is due: a second after the last one, or at once if the reserve was used.
     pub fn is_look_due(&self, now: Boot) -> bool {
         let looked = now.0 < self.look_at.load(Ordering::SeqCst);
         let is_well = self.is_held(Hold::Room) || self.reserve.is_full();

@@ -49,7 +49,7 @@ pub struct Facts {
     pub record: Record,
     /// When the leader ended.
     pub ended: Option<Now>,
-    /// What it used.
+    /// The processor time and memory that it used.
     pub usage: Option<Usage>,
     /// Why it could not be started, and the exit code that a shell gives for that.
     pub error: Option<(String, i32)>,
@@ -76,7 +76,7 @@ impl Facts {
     }
 }
 
-/// What the scheduler wants of the job thread while its job runs.
+/// The scheduler's orders to the job thread while its job runs.
 #[derive(Debug, Default)]
 pub struct Orders {
     /// Write the note.

@@ -171,7 +171,7 @@ impl<M: Machine> Scanner<M> {
             Err(e) => self.cannot_scan(&place, &e),
         }
         if let Some(queue) = place.queue() {
-            // Of what came meanwhile the reading may have met a job and missed an older one, which is to start first.
+            // The listing may lack an older file that came during it, which is to start first: take in its event now.
             (self.read_events)(self);
             self.daemon.step(Event::Read(queue));
         }

@@ -18,7 +18,7 @@ use crate::spool::Spool;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// What a readable descriptor means.
+/// The numbers of the descriptors in the poller.
 const WAKER: u64 = 0;
 const SIGNALS: u64 = 1;
 const INOTIFY: u64 = 2;
@@ -31,7 +31,7 @@ impl WatcherThread {
     pub fn start(options: Options, given: Given) -> Result<Self, ServeError> {
         let umask = limits::current_umask();
         if umask & 0o700 != 0 {
-            // What we make must be ours to read, whatever we were started with.
+            // The daemon must be able to read the files that it makes, under any umask.
             limits::set_umask(umask & 0o077);
         }
         let spool = Spool::create(&options.spool, !options.no_sync)
@@ -280,7 +280,7 @@ impl WatcherThread {
     fn is_done(&self) -> bool {
         let daemon = &self.daemon;
         if self.stopping && daemon.room.trouble().is_some() {
-            // What ended cannot be recorded; it stays in active/ for the next daemon.
+            // Ends cannot be recorded; the jobs stay in active/ for the next daemon.
             return daemon.ask(|s| s.counts()).running == 0;
         }
         if self.ending_jobs && self.has_only_stuck_jobs() {

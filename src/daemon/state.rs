@@ -2,9 +2,9 @@
 //!
 //! Any thread may call [`Daemon::step`]: it takes the scheduler's lock, steps, releases the lock, and performs what the
 //! scheduler asks for. Only the orders of a step to runs are given before the lock is released: of two steps the later
-//! one has the last word, and an order reaches the try that the scheduler meant. Of the other locks here none is taken
-//! while another is held, but for the facts of a run ([`Run::facts`]), which its thread holds while it writes the run's
-//! record.
+//! one has the last word, and an order reaches the try that the scheduler meant. No other lock here
+//! is held while another is taken, but for the look for room, and the facts of a run ([`Run::facts`]), which are held while
+//! its note is written.
 
 use super::Options;
 use super::agenda::Agenda;
@@ -113,7 +113,7 @@ pub trait Machine: std::fmt::Debug + Send + Sync + Sized + 'static {
     ) -> Result<Launched<Self::Leader>, NotNow>;
     /// Ends every process of the job, by force after `grace`.
     fn sweep(daemon: &Daemon<Self>, run: &Run, grace: Duration);
-    /// What tells this process from a later one of its number.
+    /// The identity by which this process is told from a later one of its number.
     fn identify(daemon: &Daemon<Self>, pid: i32) -> Option<Proc>;
     /// The leader of a try that an earlier daemon began, if it lives, or nobody has reaped it yet.
     fn leader_of(daemon: &Daemon<Self>, id: &JobId, record: &Record) -> Option<Stat>;
@@ -133,16 +133,16 @@ pub trait Machine: std::fmt::Debug + Send + Sync + Sized + 'static {
     fn tell_trouble(&self, why: &str);
 }
 
-/// What a step leaves to the thread that made it.
+/// The actions that a step leaves to the thread that made it.
 #[derive(Debug, Default)]
 pub struct Rest {
     /// A job to start.
     pub start: Option<Start>,
-    /// What follows the end of the thread's own job.
+    /// The action that follows the end of the thread's own job.
     pub follow: Option<AfterEnd>,
 }
 
-/// What follows the end of a leader.
+/// The action that follows the end of a leader.
 #[derive(Debug)]
 pub enum AfterEnd {
     /// End the processes that it left behind, by force after this grace.
@@ -151,7 +151,7 @@ pub enum AfterEnd {
     Finish {
         /// How it ended.
         end: TryEnd,
-        /// What follows.
+        /// The verdict on the job.
         verdict: Verdict,
         /// The backoff before a retry.
         wait: Option<Duration>,

@@ -118,8 +118,8 @@ fn left(daemon: &Daemon, run: &Run) -> io::Result<Option<Vec<Stat>>> {
 }
 
 /// The live processes that belong to this run of the job: in its leader's session or group, in its control group, or
-/// with its mark in the environment they were started with, or descended from such. Those of an earlier run of its name
-/// have the mark and the control group too; one that ended well may have left them behind for good.
+/// with its mark in the environment they were started with, or descended from such. Processes that
+/// an earlier run of its name has left for good have the mark and the control group too; their start tells them apart.
 fn members(daemon: &Daemon, run: &Run) -> io::Result<Vec<Stat>> {
     if Fault::NoSweep.is_on() {
         return Ok(Vec::new());
@@ -226,7 +226,7 @@ fn holders(daemon: &Daemon, id: &JobId) -> io::Result<Vec<Stat>> {
     Ok(all)
 }
 
-/// What every process of the job has in its environment, unless it took it out.
+/// The variables that every process of the job has in its environment, unless it removed them.
 pub fn mark(spool: &str, id: &JobId) -> [String; 2] {
     [format!("PIRN_ID={id}"), format!("PIRN_SPOOL={spool}")]
 }

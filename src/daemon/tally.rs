@@ -1,4 +1,4 @@
-//! What the daemon has done since it started, counted for those who draw curves.
+//! Counts of the daemon's work since it started, for metrics.
 
 use crate::core::id::QueueName;
 use crate::core::record::Record;
@@ -32,7 +32,7 @@ impl Histogram {
     }
 }
 
-/// What happened in one queue.
+/// The counts of one queue.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct OfQueue {
     /// Tries that ended, by the word of their reason.

@@ -1,4 +1,4 @@
-//! What the watcher, the first thread, alone knows.
+//! The data that only the watcher, the first thread, has.
 
 use super::Service;
 use super::proof::Proven;

@@ -128,7 +128,7 @@ impl Watches {
     }
 }
 
-/// What matters in a directory: finished records are not written to any more.
+/// The events that matter in a directory: nobody writes to finished records any more.
 fn interest(place: &Place) -> Interest {
     if matches!(place, Place::Held | Place::Complete | Place::Failed) {
         Interest::Moves

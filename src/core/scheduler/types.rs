@@ -157,7 +157,7 @@ pub struct Counts {
     pub ending: usize,
 }
 
-/// Something that happened to a job, a queue or the daemon.
+/// A change of a job, a queue or the daemon, which the scheduler is told of.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// A complete job file is in `pending/`.
@@ -261,7 +261,7 @@ pub struct Slot {
     pub of_queue: usize,
 }
 
-/// Something that the daemon is to do. An event answers it, unless said otherwise.
+/// A task for the daemon. An event answers it, unless said otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     /// Claim the job's file and start the job. Answer: `Started` or `Refused`.

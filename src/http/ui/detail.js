@@ -15,7 +15,7 @@ const extra = (job) => [
   ...(job.payload === undefined ? [] : ['', JSON.stringify(job.payload, null, 2)]),
 ];
 
-// What is shown of a record before all of it, in this order.
+// The fields of a record that stand before all of it, in this order.
 const FACTS = [
   ['comment', 'Comment'],
   ['tags', 'Tags', list],

@@ -1,4 +1,4 @@
-// What a job writes, while it writes it.
+// The output of a job, while the job writes it.
 
 import { Stream, ask, pathOf, token } from './net.js';
 import { busy, h, setText } from './dom.js';
