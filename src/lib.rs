@@ -13,5 +13,7 @@ pub mod spool;
 pub mod daemon;
 // The HTTP server.
 pub mod http;
+// Queues on other machines' servers.
+pub mod remote;
 // The command line.
 pub mod cli;
