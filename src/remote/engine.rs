@@ -13,6 +13,8 @@ pub struct RemoteQueue {
     pub url: String,
     /// After this many receives without an acknowledgement the engine moves a message to the failed queue; `None`: never.
     pub max_receives: Option<u32>,
+    /// The length of every lease of it, whatever is asked for; `None`: each call gives the length.
+    pub lease: Option<Duration>,
     /// True if the engine keeps the order of each group.
     pub is_fifo: bool,
 }
@@ -122,12 +124,14 @@ pub trait Engine: Send + Sync {
         ended: &[WellEnded<'_>],
     ) -> Result<Vec<LeaseAnswer>, Trouble>;
 
-    /// Gives a message back: it is received again after `delay`, or moved to the failed queue if `count` has reached
-    /// `max_receives`.
+    /// Gives a message back: it is received again after `delay`, at the latest when its lease would have ended, or moved
+    /// to the failed queue if it was received `max_receives` times. `result` is the record to keep as the result of a job
+    /// that has failed.
     fn nack(
         &self,
         queue: &RemoteQueue,
         key: LeaseKey<'_>,
         delay: Duration,
+        result: Option<&str>,
     ) -> Result<LeaseAnswer, Trouble>;
 }
