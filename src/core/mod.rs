@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod hex;
 pub mod id;
 pub mod json;
 pub mod policy;

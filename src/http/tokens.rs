@@ -2,6 +2,7 @@
 //! enough for 256 random bits.
 
 use crate::core::config::rights::Rights;
+use crate::core::hex::hex;
 use crate::os::random;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -81,11 +82,6 @@ fn from_hex(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
     }
     is_hex.then_some(bytes)
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The SHA-256 of a text, as hexadecimal digits.

@@ -11,6 +11,7 @@
 
 use super::{Fs, NewId, Place, Spool, Submit, SubmitError, is_of_qmd};
 use crate::core::config::CALLBACKS;
+use crate::core::hex::hex;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Call, Record, Setting, State, Work};
 use crate::core::retry::BackoffSpec;
@@ -122,7 +123,7 @@ fn name(id: &JobId, record: &Record, kind: FollowUp, run: RunMark<'_>) -> io::Re
         RunMark::Put(file) => Some(format!("{} {}", file.inode, file.modified)),
     };
     let digest = Sha256::digest(format!("{id}\n{}", run.unwrap_or_default()).as_bytes());
-    let digest: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
+    let digest = hex(&digest[..6]);
     let word = match kind {
         FollowUp::Callback => "callback",
         FollowUp::OnFinish => "finish",
