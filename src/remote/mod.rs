@@ -2,3 +2,5 @@
 //! bridge takes messages into the spool as jobs, by the spool's public protocol, and acknowledges those that have ended.
 
 pub mod engine;
+#[cfg(feature = "sqs")]
+pub mod sqs;

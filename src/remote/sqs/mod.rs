@@ -1,0 +1,3 @@
+//! Queues on SQS.
+
+pub mod sigv4;
