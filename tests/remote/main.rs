@@ -1,0 +1,27 @@
+//! Queues on SQS and Redis: the real binary against servers that stand in for AWS, and against Redis.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+#[path = "../blackbox/spool.rs"]
+#[allow(dead_code)]
+mod spool;
+#[path = "../blackbox/tools.rs"]
+#[allow(dead_code)]
+mod tools;
+
+#[cfg(feature = "sqs")]
+#[allow(dead_code)]
+mod ask;
+#[cfg(feature = "sqs")]
+#[allow(dead_code)]
+mod faults;
+#[cfg(feature = "sqs")]
+#[allow(dead_code)]
+mod moto;
+#[cfg(feature = "redis")]
+#[allow(dead_code)]
+mod redis_server;
+#[cfg(feature = "sqs")]
+mod sqs_model;
+
+#[cfg(feature = "sqs")]
+mod stand_ins;
