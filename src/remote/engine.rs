@@ -37,8 +37,8 @@ pub struct Message {
     pub id: JobId,
     /// Names this receive of it to the engine.
     pub receipt: String,
-    /// Its text.
-    pub body: String,
+    /// Its text, or the reason why it has none: it is not UTF-8, or was damaged on the way.
+    pub body: Result<String, String>,
     /// The form of the text.
     pub form: BodyForm,
     /// How often it was received, this time included.
@@ -56,12 +56,32 @@ pub struct LeaseKey<'a> {
     pub receipt: &'a str,
 }
 
+/// A lease to be extended.
+#[derive(Debug, Clone, Copy)]
+pub struct Extension<'a> {
+    /// The lease.
+    pub key: LeaseKey<'a>,
+    /// The time that it is to have left. Not read for queues with a fixed lease.
+    pub lease: Duration,
+}
+
 /// A lease whose job has ended well, to be acknowledged.
 #[derive(Debug, Clone, Copy)]
 pub struct WellEnded<'a> {
     /// The lease.
     pub key: LeaseKey<'a>,
-    /// The record to keep as the result, if results are asked for.
+    /// The record to keep or send as the result, if results are asked for.
+    pub result: Option<&'a str>,
+}
+
+/// A lease to be given back.
+#[derive(Debug, Clone, Copy)]
+pub struct GivenBack<'a> {
+    /// The lease.
+    pub key: LeaseKey<'a>,
+    /// The message may be received again after this time, or earlier if its lease would have ended earlier.
+    pub delay: Duration,
+    /// As in [`WellEnded`]; `None` also if the job did not run.
     pub result: Option<&'a str>,
 }
 
@@ -72,6 +92,8 @@ pub enum LeaseAnswer {
     Done,
     /// The lease is no longer ours, for this reason.
     Lost(String),
+    /// It could not do so now, for this reason; the lease may still be ours.
+    Again(String),
 }
 
 /// Why a call could not be made.
@@ -95,12 +117,19 @@ impl fmt::Display for Trouble {
 
 impl std::error::Error for Trouble {}
 
-/// A server that keeps queues. Each call makes one attempt: the caller repeats it.
+/// A server that keeps queues. Each call makes one attempt: the caller repeats it. Calls come from several threads, so
+/// that a call that waits must not hold up the others.
 pub trait Engine: Send + Sync {
-    /// The queues that the settings name. Those that do not exist are left out.
+    /// The word for it in leases and messages: `sqs`, `redis`.
+    fn kind(&self) -> &'static str;
+
+    /// The longest that a message can be kept by extending its lease, from its receive on; `None`: as long as one likes.
+    fn longest_hold(&self) -> Option<Duration>;
+
+    /// The queues that the settings name, sorted within each pattern. Those that do not exist are left out.
     fn queues(&self) -> Result<Vec<RemoteQueue>, Trouble>;
 
-    /// Waits at most `wait` for messages, and leases at most `most` of them for `lease`.
+    /// Waits at most `wait` for messages, and leases at most `most` of them (1 to 10) for `lease`.
     fn receive(
         &self,
         queue: &RemoteQueue,
@@ -109,29 +138,26 @@ pub trait Engine: Send + Sync {
         lease: Duration,
     ) -> Result<Vec<Message>, Trouble>;
 
-    /// Extends leases, so that each has `lease` left. One answer for each, in order.
+    /// Extends at most 10 leases. One answer for each, in order.
     fn extend(
         &self,
         queue: &RemoteQueue,
-        keys: &[LeaseKey<'_>],
-        lease: Duration,
+        leases: &[Extension<'_>],
     ) -> Result<Vec<LeaseAnswer>, Trouble>;
 
-    /// Acknowledges messages: nobody receives them again. Repeating it succeeds. One answer for each, in order.
+    /// Sends the results of at most 10 jobs out, then acknowledges their messages: nobody receives them again. Repeating
+    /// it succeeds. One answer for each, in order.
     fn ack(
         &self,
         queue: &RemoteQueue,
         ended: &[WellEnded<'_>],
     ) -> Result<Vec<LeaseAnswer>, Trouble>;
 
-    /// Gives a message back: it is received again after `delay`, at the latest when its lease would have ended, or moved
-    /// to the failed queue if it was received `max_receives` times. `result` is the record to keep as the result of a job
-    /// that has failed.
+    /// Sends the results of at most 10 jobs out, then gives their messages back: each is received again after its delay,
+    /// or moved to the failed queue if its `count` has reached `max_receives`. One answer for each, in order.
     fn nack(
         &self,
         queue: &RemoteQueue,
-        key: LeaseKey<'_>,
-        delay: Duration,
-        result: Option<&str>,
-    ) -> Result<LeaseAnswer, Trouble>;
+        given: &[GivenBack<'_>],
+    ) -> Result<Vec<LeaseAnswer>, Trouble>;
 }
