@@ -20,6 +20,8 @@ pub mod socket;
 pub mod spawn;
 pub mod spawning;
 pub mod thread;
+#[cfg(any(feature = "sqs", feature = "url"))]
+pub mod trust;
 pub mod user;
 pub mod wait;
 pub mod written;

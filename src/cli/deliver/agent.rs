@@ -4,13 +4,12 @@ use super::failure::CallFailure;
 use super::redirect::scheme;
 use crate::core::config::allow::Allow;
 use crate::core::record::check_port;
+use crate::os::trust;
 use std::fmt;
 use std::net::{IpAddr, ToSocketAddrs};
-use std::sync::Arc;
 use ureq::config::Config;
 use ureq::http::header::HeaderMap;
 use ureq::http::{Method, Request, Response, Uri};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Body, Error};
@@ -67,14 +66,7 @@ fn agent(url: &str, allow: &Allow) -> Agent {
         .user_agent("")
         .accept("");
     if url.starts_with("https:") {
-        let certificates = rustls_native_certs::load_native_certs().certs;
-        let roots = certificates
-            .iter()
-            .map(|one| Certificate::from_der(one).to_owned());
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
-            .build();
-        config = config.tls_config(tls);
+        config = config.tls_config(trust::tls());
     }
     Agent::with_parts(
         config.build(),
