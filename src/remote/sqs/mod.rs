@@ -1,3 +1,16 @@
 //! Queues on SQS.
 
+pub mod caller;
+pub mod client;
+mod clock;
+pub mod credentials;
+pub mod endpoint;
+pub mod env;
+pub mod error;
+mod form;
+pub mod keys;
+pub mod signed;
 pub mod sigv4;
+pub mod transport;
+pub mod wire;
+mod xml;

@@ -1,0 +1,218 @@
+//! The JSON of calls and answers.
+
+use super::error::SqsError;
+use crate::remote::engine::BodyForm;
+use md5::{Digest, Md5};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+use crate::core::hex::hex;
+
+/// The message attribute that tells the form of a body.
+const FORMAT: &str = "PirnFormat";
+
+/// A message to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageToSend<'a> {
+    /// Its text.
+    pub body: &'a str,
+    /// The form of the text. An unmarked message is like those of qdone.
+    pub form: BodyForm,
+    /// Its group, for FIFO queues.
+    pub group: Option<&'a str>,
+    /// Two messages with the same one are the same message for five minutes. For FIFO queues.
+    pub deduplication: Option<&'a str>,
+    /// Nobody receives it before so many seconds have passed, at most 900.
+    pub delay: Option<u32>,
+}
+
+impl MessageToSend<'_> {
+    /// Its fields in a request.
+    pub fn fields(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        let mut set = |name: &str, value: Value| drop(fields.insert(name.to_owned(), value));
+        set("MessageBody", self.body.into());
+        if let Some(group) = self.group {
+            set("MessageGroupId", group.into());
+        }
+        if let Some(id) = self.deduplication {
+            set("MessageDeduplicationId", id.into());
+        }
+        if let Some(seconds) = self.delay {
+            set("DelaySeconds", seconds.into());
+        }
+        if let Some(word) = word(self.form) {
+            let value = json!({"DataType": "String", "StringValue": word});
+            set("MessageAttributes", json!({ FORMAT: value }));
+        }
+        fields
+    }
+
+    /// Its size as SQS counts it, in bytes.
+    pub fn size(&self) -> usize {
+        let mark = word(self.form).map_or(0, |word| FORMAT.len() + "String".len() + word.len());
+        self.body.len() + mark
+    }
+}
+
+fn word(form: BodyForm) -> Option<&'static str> {
+    match form {
+        BodyForm::Record => Some("record"),
+        BodyForm::Command => Some("command"),
+        BodyForm::Unmarked => None,
+    }
+}
+
+/// The checksum that SQS answers with.
+pub fn md5(body: &str) -> String {
+    hex(&Md5::digest(body.as_bytes()))
+}
+
+/// The answer to GetQueueUrl and CreateQueue.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct UrlAnswer {
+    /// The URL.
+    pub queue_url: String,
+}
+
+/// The answer to GetQueueAttributes.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct AttributesAnswer {
+    /// The attributes by name. Attributes that the queue does not have are absent.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// The answer to ListQueues.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct QueuesAnswer {
+    /// The URLs. Absent if there are none.
+    #[serde(default)]
+    pub queue_urls: Vec<String>,
+    /// Leads to the next page.
+    pub next_token: Option<String>,
+}
+
+/// The answer to SendMessage.
+#[derive(Debug, Deserialize)]
+pub struct SendAnswer {
+    /// The id of the message.
+    #[serde(rename = "MessageId")]
+    pub message_id: String,
+    /// The checksum of its body.
+    #[serde(rename = "MD5OfMessageBody")]
+    pub md5: String,
+}
+
+/// The answer to a batch.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct BatchAnswer<T> {
+    /// The entries that succeeded.
+    #[serde(default = "Vec::new")]
+    pub successful: Vec<Entry<T>>,
+    /// The entries that failed.
+    #[serde(default)]
+    pub failed: Vec<FailedEntry>,
+}
+
+/// An entry that succeeded.
+#[derive(Debug, Deserialize)]
+pub struct Entry<T> {
+    /// The number that we gave it.
+    #[serde(rename = "Id")]
+    pub id: String,
+    /// The rest.
+    #[serde(flatten)]
+    pub rest: T,
+}
+
+/// An entry of an answer that says no more than that it succeeded.
+#[derive(Debug, Deserialize)]
+pub struct Succeeded {}
+
+/// An entry that failed.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FailedEntry {
+    /// The number that we gave it.
+    pub id: String,
+    /// The error's code.
+    pub code: String,
+    /// The error, for people.
+    #[serde(default)]
+    pub message: String,
+    /// False if it may succeed the next time.
+    #[serde(default)]
+    pub sender_fault: bool,
+}
+
+impl FailedEntry {
+    /// The error.
+    pub fn error(&self, operation: &str) -> SqsError {
+        let status = if self.sender_fault { 400 } else { 500 };
+        SqsError::coded(operation, &self.code, status, &self.message)
+    }
+}
+
+/// The answer to ReceiveMessage.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ReceiveAnswer {
+    /// The messages. Absent if there are none.
+    #[serde(default)]
+    pub messages: Vec<MessageText>,
+}
+
+/// A message of an answer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct MessageText {
+    /// Its id, the same at each receive.
+    pub message_id: String,
+    /// Names this receive of it.
+    pub receipt_handle: String,
+    /// Its text.
+    #[serde(default)]
+    pub body: String,
+    /// The checksum of the text.
+    #[serde(rename = "MD5OfBody")]
+    pub md5: String,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    #[serde(default)]
+    message_attributes: BTreeMap<String, AttributeText>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct AttributeText {
+    string_value: Option<String>,
+}
+
+impl MessageText {
+    /// How often it was received, this time included; 1 if the server does not say.
+    pub fn count(&self) -> u32 {
+        let count = self.attributes.get("ApproximateReceiveCount");
+        count.and_then(|text| text.parse().ok()).unwrap_or(1)
+    }
+
+    /// Its group, on FIFO queues.
+    pub fn group(&self) -> Option<&str> {
+        self.attributes.get("MessageGroupId").map(String::as_str)
+    }
+
+    /// The form of its body, as its sender has marked it.
+    pub fn form(&self) -> BodyForm {
+        let mark = self.message_attributes.get(FORMAT);
+        match mark.and_then(|mark| mark.string_value.as_deref()) {
+            Some("record") => BodyForm::Record,
+            Some("command") => BodyForm::Command,
+            Some(_) | None => BodyForm::Unmarked,
+        }
+    }
+}
