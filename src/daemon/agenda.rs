@@ -134,8 +134,8 @@ impl Agenda {
         self.plan(|dates| dates.rescan_at = dates.rescan_at.map(|at| at.min(soon)));
     }
 
-    /// True, once, when all is to be looked at.
-    pub fn is_rescan_due(&self, now: Boot) -> bool {
+    /// Takes the time at which all is to be looked at, if it has come; true if it had.
+    pub fn take_rescan(&self, now: Boot) -> bool {
         self.dates().rescan_at.take_if(|at| *at <= now).is_some()
     }
 
@@ -150,8 +150,8 @@ impl Agenda {
         self.plan(|dates| dates.retain_at = dates.retain_at.map(|at| at.min(soon)));
     }
 
-    /// True when retention is to run; its next time is planned then.
-    pub fn is_retention_due(&self, now: Boot) -> bool {
+    /// Takes the time at which retention is to run, if it has come, and plans the next one; true if it had.
+    pub fn take_retention(&self, now: Boot) -> bool {
         let is_due = self.dates().retain_at.is_some_and(|at| at <= now);
         if is_due {
             self.plan(|dates| dates.retain_at = Some(now.after(RETAIN_EVERY)));

@@ -183,7 +183,7 @@ impl Scanner {
                 self.daemon.chores.add(Chore::ByHand(id))
             }
             FileChange::Came | FileChange::Written => {
-                let is_own = self.daemon.has_shown(&id);
+                let is_own = self.daemon.take_shown(&id);
                 if !is_own && !self.daemon.ask(|s| s.knows(&id)) {
                     self.daemon.chores.add(Chore::ByHand(id.clone()));
                 }

@@ -208,7 +208,7 @@ impl Expected {
     /// The move was made, or was not.
     fn has_come<M: Machine>(&self, daemon: &Daemon<M>, id: &JobId, placed: Placed) {
         if self.0.get() && placed != Placed::There {
-            daemon.has_shown(id);
+            daemon.take_shown(id);
         }
     }
 }

@@ -202,13 +202,13 @@ impl WatcherThread {
     fn periodic(&mut self) {
         let daemon = Arc::clone(&self.daemon);
         let now = clock::now().boot;
-        if daemon.agenda.is_rescan_due(now) {
+        if daemon.agenda.take_rescan(now) {
             daemon.agenda.rescan_as_usual(clock::now().boot);
             self.scanner.audit();
             self.scanner.rescan();
             self.clear_groups();
         }
-        if daemon.agenda.is_retention_due(now) {
+        if daemon.agenda.take_retention(now) {
             daemon.chores.add(Chore::Retain);
         }
         if daemon.room.is_held(Hold::Room) || daemon.ask(|s| s.counts()).waiting > 0 {

@@ -540,8 +540,8 @@ impl<M: Machine> Daemon<M> {
         *locked(&self.shown).entry(id.clone()).or_default() += 1;
     }
 
-    /// The event of a move that [`Self::shows`] told of has come, or will not come. False if there was none.
-    pub fn has_shown(&self, id: &JobId) -> bool {
+    /// Takes one move that [`Self::shows`] told of: its event has come, or will not come. False if there was none.
+    pub fn take_shown(&self, id: &JobId) -> bool {
         let mut shown = locked(&self.shown);
         let Some(count) = shown.get_mut(id) else {
             return false;
