@@ -75,9 +75,9 @@ impl Agenda {
     }
 
     /// Judges a name again at this time, or earlier if that was planned.
-    pub fn judge_later(&self, at: Boot, place: Place, name: Vec<u8>) {
+    pub fn judge_later(&self, at: Boot, place: &Place, name: &[u8]) {
         self.plan(|dates| {
-            let name = (place, name);
+            let name = (place.clone(), name.to_vec());
             let known = dates.later.iter().find(|(_, known)| **known == name);
             let known = known.map(|(key, _)| *key);
             if known.is_some_and(|(known, _)| known <= at) {

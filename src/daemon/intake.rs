@@ -9,8 +9,10 @@ use super::watcher::Scanner;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
 use crate::core::scheduler::{Event, Scheduler, Ticket};
+use crate::os::dir::Look;
 use crate::spool::{DropLimits, Intake, OLD_HELD, Place, Where};
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl<M: Machine> Scanner<M> {
@@ -30,96 +32,112 @@ impl<M: Machine> Scanner<M> {
 
     /// Judges a name in `pending/` or a queue, and does what follows.
     pub fn take_in(&mut self, place: &Place, name: &[u8]) {
+        let daemon = Arc::clone(&self.daemon);
         let limits = DropLimits {
-            max_job_bytes: self.daemon.config().max_job_bytes,
-            uid: self.daemon.home.account.uid,
+            max_job_bytes: daemon.config().max_job_bytes,
+            uid: daemon.home.account.uid,
         };
-        let now = self.daemon.now();
-        let judgement = self.daemon.spool.judge(place, name, limits, now.wall);
-        if matches!(judgement, Ok(Intake::Open)) {
+        let now = daemon.now();
+        let judgement = daemon.spool.judge(place, name, limits, now.wall);
+        self.set_open(place, name, matches!(judgement, Ok(Intake::Open)));
+        let judge_again = |wait| daemon.agenda.judge_later(now.boot.after(wait), place, name);
+        match judgement {
+            Ok(Intake::Job(record, look, origin)) => {
+                if let Ok(id) = JobId::from_bytes(name) {
+                    self.take_in_job(place, &id, record, &look, origin);
+                }
+            }
+            Ok(Intake::Queue(queue)) => self.open_queue(&queue),
+            Ok(Intake::Nothing) => self.vanished(name),
+            Ok(Intake::Open) => {}
+            Ok(Intake::Later(wait)) => judge_again(wait),
+            Ok(Intake::Bad { why, inode: None }) => quarantine(&daemon, place, name, &why),
+            Ok(Intake::Bad {
+                why,
+                inode: Some(inode),
+            }) => quarantine_judged(&daemon, place, name, &why, inode),
+            // Its directory is gone, and with it the job.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(name),
+            Err(e) => {
+                let shown = String::from_utf8_lossy(name);
+                let path = daemon.spool.path_of(place).join(shown.as_ref());
+                log::error!("{}: {e}", path.display());
+                judge_again(Duration::from_secs(5));
+            }
+        }
+    }
+
+    /// Remembers whether somebody has a file open for writing.
+    fn set_open(&mut self, place: &Place, name: &[u8], is_open: bool) {
+        if is_open {
             self.open.insert((place.clone(), name.to_vec()));
         } else if !self.open.is_empty() {
             self.open.remove(&(place.clone(), name.to_vec()));
         }
-        match judgement {
-            Ok(Intake::Job(record, look, origin)) => {
-                let (Ok(id), Some(queue)) = (JobId::from_bytes(name), place.queue()) else {
-                    return;
-                };
-                if self
-                    .daemon
-                    .run(&id)
-                    .is_some_and(|run| run.has_put_back(look.inode))
-                {
-                    return;
-                }
-                if *place == Place::Pending && asks_for_queue(&record) {
-                    return self.route(&id, &record, look.inode);
-                }
-                if origin == Origin::Running && self.daemon.spool.log_is_held(&id) {
-                    // Moved here while no daemon ran: its processes are still to be ended.
-                    found_held(&self.daemon, &id);
-                }
-                let is_known = self.daemon.ask(|s| s.knows(&id));
-                if !is_known && self.has_ended(&id) {
-                    if self.daemon.spool.log_is_held(&id) {
-                        // Never two at once: an earlier run of this name has left processes behind.
-                        return self.daemon.agenda.judge_later(
-                            now.boot.after(RETRY_AFTER),
-                            place.clone(),
-                            name.to_vec(),
-                        );
-                    }
-                    if let Err(e) = self.daemon.spool.make_room(&id, place) {
-                        log::error!("{id}: an older run could not be kept: {e}");
-                    }
-                }
-                let longest = match record.retry_at {
-                    Some(_) => self.longest_backoff(&queue, &record),
-                    None => Duration::ZERO,
-                };
-                let ticket = self
-                    .daemon
-                    .spool
-                    .ticket(&id, &queue, &record, &look, now, longest);
-                log::debug!("{id}: waiting in queue {queue}");
-                let as_it_is = matches!(origin, Origin::Dropped | Origin::Waiting);
-                if !self.arrived(ticket, as_it_is.then_some(record), is_known) {
-                    // The earlier job of this name ended meanwhile: judge again, so that its record is archived.
-                    self.take_in(place, name);
-                }
-            }
-            Ok(Intake::Nothing) => self.vanished(name),
-            Ok(Intake::Open) => {}
-            // Its directory is gone, and with it the job.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(name),
-            Ok(Intake::Later(wait)) => {
-                self.daemon
-                    .agenda
-                    .judge_later(now.boot.after(wait), place.clone(), name.to_vec())
-            }
-            Ok(Intake::Queue(queue)) => self.open_queue(&queue),
-            Ok(Intake::Bad { why, inode: None }) => quarantine(&self.daemon, place, name, &why),
-            Ok(Intake::Bad {
-                why,
-                inode: Some(inode),
-            }) => quarantine_judged(&self.daemon, place, name, &why, inode),
-            Err(e) => {
-                log::error!(
-                    "{}: {e}",
-                    self.daemon
-                        .spool
-                        .path_of(place)
-                        .join(String::from_utf8_lossy(name).as_ref())
-                        .display()
-                );
-                self.daemon.agenda.judge_later(
-                    now.boot.after(Duration::from_secs(5)),
-                    place.clone(),
-                    name.to_vec(),
-                );
-            }
+    }
+
+    /// A file is a job: it waits from now on, unless it is on its way to a queue, or waits already.
+    fn take_in_job(
+        &mut self,
+        place: &Place,
+        id: &JobId,
+        record: Box<Record>,
+        look: &Look,
+        origin: Origin,
+    ) {
+        let daemon = Arc::clone(&self.daemon);
+        let Some(queue) = place.queue() else { return };
+        if daemon
+            .run(id)
+            .is_some_and(|run| run.has_put_back(look.inode))
+        {
+            return;
         }
+        if *place == Place::Pending && asks_for_queue(&record) {
+            return self.route(id, &record, look.inode);
+        }
+        if origin == Origin::Running && daemon.spool.log_is_held(id) {
+            // Moved here while no daemon ran: its processes are still to be ended.
+            found_held(&daemon, id);
+        }
+        let is_known = daemon.ask(|s| s.knows(id));
+        let name = id.as_str().as_bytes();
+        if !is_known && !self.make_room(id, place) {
+            let later = daemon.now().boot.after(RETRY_AFTER);
+            return daemon.agenda.judge_later(later, place, name);
+        }
+        let ticket = self.ticket(id, &queue, &record, look);
+        log::debug!("{id}: waiting in queue {queue}");
+        let as_it_is = matches!(origin, Origin::Dropped | Origin::Waiting);
+        if !self.arrived(ticket, as_it_is.then_some(record), is_known) {
+            // The earlier job of this name ended meanwhile: judge again, so that its record is archived.
+            self.take_in(place, name);
+        }
+    }
+
+    /// Archives the record of an earlier run of this name. False if that run has left processes behind: never two at
+    /// once.
+    fn make_room(&self, id: &JobId, place: &Place) -> bool {
+        let spool = &self.daemon.spool;
+        // One that cannot be looked for may have ended.
+        let has_ended = spool.find_ended(id).map_or(true, |at| at.is_some());
+        if has_ended && spool.log_is_held(id) {
+            return false;
+        }
+        if has_ended && let Err(e) = spool.make_room(id, place) {
+            log::error!("{id}: an older run could not be kept: {e}");
+        }
+        true
+    }
+
+    fn ticket(&self, id: &JobId, queue: &QueueName, record: &Record, look: &Look) -> Ticket {
+        let daemon = &self.daemon;
+        let longest = match record.retry_at {
+            Some(_) => daemon.config().terms(queue, record).backoff.rule().max,
+            None => Duration::ZERO,
+        };
+        let now = daemon.now();
+        daemon.spool.ticket(id, queue, record, look, now, longest)
     }
 
     /// A job waits. Its record, unless the file is not as it was read, spares a second reading if the job starts at once.
@@ -138,11 +156,6 @@ impl<M: Machine> Scanner<M> {
         true
     }
 
-    fn longest_backoff(&self, queue: &QueueName, record: &Record) -> Duration {
-        let config = self.daemon.config();
-        config.terms(queue, record).backoff.rule().max
-    }
-
     /// A file came and went before it was looked at. It may have been an ended job's, whose log goes with it.
     fn vanished(&mut self, name: &[u8]) {
         if let Ok(id) = JobId::from_bytes(name)
@@ -150,12 +163,6 @@ impl<M: Machine> Scanner<M> {
         {
             self.daemon.chores.add(Chore::ByHand(id));
         }
-    }
-
-    /// True unless it is certain that no earlier run of this name has ended.
-    fn has_ended(&self, id: &JobId) -> bool {
-        let ended = self.daemon.spool.find_ended(id);
-        ended.map_or(true, |at| at.is_some())
     }
 
     /// Takes in the one job of a daemon for one job, wherever it waits.

@@ -109,10 +109,8 @@ pub fn reconcile<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
             Finding::Nothing => {}
             Finding::TakeIn => {
                 if let Some(at) = at {
-                    let name = id.as_str().as_bytes().to_vec();
-                    daemon
-                        .agenda
-                        .judge_later(daemon.now().boot, at.place(), name);
+                    let (now, name) = (daemon.now().boot, id.as_str().as_bytes());
+                    daemon.agenda.judge_later(now, &at.place(), name);
                 }
             }
             Finding::Moved(to) => moved(daemon, run.as_ref(), to),
@@ -290,7 +288,7 @@ fn supersede<M: Machine>(
         }
         (Ok(Some(_)), Ok(None)) => {
             let now = daemon.now().boot;
-            daemon.agenda.judge_later(now, place, name.to_vec());
+            daemon.agenda.judge_later(now, &place, name);
         }
         // Where it is, it is known, or an event will tell of it.
         (Ok(_), Ok(_)) => {}
@@ -318,7 +316,7 @@ pub fn quarantine_judged<M: Machine>(
     if matches!(place, Place::Queue(_)) && !daemon.spool.is_in_place(place) {
         // The file is judged again where it is now: it may be a job there. The watcher sees to the directory first.
         let now = daemon.now().boot;
-        return daemon.agenda.judge_later(now, place.clone(), name.to_vec());
+        return daemon.agenda.judge_later(now, place, name);
     }
     let moved = daemon.spool.quarantine_judged(place, name, reason, inode);
     quarantined(daemon, name, reason, moved);

@@ -117,7 +117,7 @@ impl<M: Machine> Scanner<M> {
             let at = self.daemon.now().boot.after(IS_CLOSED_AFTER);
             self.daemon
                 .agenda
-                .judge_later(at, Place::Root, b"config.json".to_vec());
+                .judge_later(at, &Place::Root, b"config.json");
         }
     }
 

@@ -326,9 +326,8 @@ impl<M: Machine> Daemon<M> {
                     M::quarantine_waiting(self, &id, &queue, why)
                 }
                 Action::Readmit { id, queue } => {
-                    let name = id.as_str().as_bytes().to_vec();
-                    let place = Place::of_queue(&queue);
-                    self.agenda.judge_later(self.now().boot, place, name);
+                    let (place, name) = (Place::of_queue(&queue), id.as_str().as_bytes());
+                    self.agenda.judge_later(self.now().boot, &place, name);
                 }
             }
         }
