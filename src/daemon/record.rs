@@ -279,12 +279,11 @@ fn recorded<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, mut place: Comm
         CommittedTo::Complete | CommittedTo::Failed | CommittedTo::Gone => None,
     };
     let is_gone = matches!(place, CommittedTo::Gone);
-    let rest = daemon.step_as_job(Event::Committed {
+    let committed = Event::Committed {
         id: id.clone(),
         place,
-    });
-    // Only now: without the run, the watcher would take the file that was put back for its next try for a drop.
-    daemon.leave(run);
+    };
+    let rest = daemon.step_and_leave(run, committed);
     daemon.tell_of_change();
     // While the end was being recorded, events of the job's name were ignored: look now.
     let is_there = queue.is_none_or(|queue| {

@@ -1,10 +1,10 @@
 //! The state that all threads of the daemon share, and the one way to step the scheduler.
 //!
 //! Any thread may call [`Daemon::step`]: it takes the scheduler's lock, steps, releases the lock, and performs what the
-//! scheduler asks for. Only the orders of a step to runs are given before the lock is released: of two steps the later
-//! one has the last word, and an order reaches the try that the scheduler meant. No other lock here
-//! is held while another is taken, but for the look for room, and the facts of a run ([`Run::facts`]), which are held while
-//! its note is written.
+//! scheduler asks for. Only the runs change before the lock is released: orders are given to those that the scheduler
+//! meant, and of two steps the later one has the last word; a run is struck out within the step that tells of its end. No
+//! other lock here is held while another is taken, but for the look for room, and the facts of a run ([`Run::facts`]),
+//! which are held while its note is written.
 
 use super::Options;
 use super::agenda::Agenda;
@@ -524,6 +524,17 @@ impl<M: Machine> Daemon<M> {
             is_new
         };
         self.step_if(enter, adopted)
+    }
+
+    /// As [`Self::step_as_job`], and strikes a try out within the step. While the run is there, the watcher knows by it
+    /// that the file in `pending/` was put back for the next try, and is no drop. When the scheduler has the job's
+    /// ticket, or asks for the file to be judged again, the watcher must not pass it over any more.
+    pub fn step_and_leave(self: &Arc<Self>, run: &Arc<Run>, event: Event) -> Rest {
+        let leave = |_: &Scheduler| {
+            self.leave(run);
+            true
+        };
+        self.step_as_job_if(leave, event).unwrap_or_default()
     }
 
     /// Strikes a try out, unless the job's next one is entered by now.

@@ -249,6 +249,15 @@ fn superseded(life: &mut Life) {
     life.daemon.end(&id("a"), FAIL);
     life.daemon.scan();
     life.run("a", OK);
+    // The newer file is in another queue, so that the job goes back to its own first.
+    life.submit(NewId::Exact(id("b")), Wish::PLAIN);
+    life.daemon.start(&id("b"), &default());
+    life.fs.user_mkdir("mail");
+    life.fs.world().disk.sync(&Place::Pending);
+    let mail = queue("mail");
+    life.drop_file(&Place::of_queue(&mail), "b", Wish::PLAIN, true);
+    life.daemon.scan();
+    life.daemon.end(&id("b"), FAIL);
 }
 
 fn put_back(life: &mut Life) {

@@ -130,6 +130,8 @@ impl Machine for SimMachine {
         queue: &QueueName,
         why: QuarantineReason,
     ) {
+        // The watcher may judge the file at once, and would pass it over.
+        assert!(daemon.run(id).is_none(), "{id}: its run is still there");
         reconcile::quarantine_waiting(daemon, id, queue, why);
     }
 
