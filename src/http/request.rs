@@ -2,10 +2,10 @@
 
 use super::message::headers::Headers;
 use super::message::method::Method;
-use super::message::percent::decode;
 use super::wire::peer::Peer;
 use super::wire::waiter::Waiter;
 use crate::core::config::rights::Caller;
+use crate::core::percent::decode;
 use std::rc::Rc;
 
 /// A request with all of its body.

@@ -2,5 +2,7 @@
 //! bridge takes messages into the spool as jobs, by the spool's public protocol, and acknowledges those that have ended.
 
 pub mod engine;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "sqs")]
 pub mod sqs;

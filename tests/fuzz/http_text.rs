@@ -1,10 +1,11 @@
 //! The laws for any bytes on a connection: the head of a request, and a body in chunks.
 
 use pirn::core::config::http::HttpConfig;
+use pirn::core::percent::decode;
 use pirn::http::message::MAX_TARGET;
 use pirn::http::message::body::Body;
 use pirn::http::message::head::{self, Framing, Head, MAX_FIELDS};
-use pirn::http::message::{method::Method, percent::decode};
+use pirn::http::message::method::Method;
 
 /// A head ends at the same place however its bytes arrive, and is read in one way only.
 pub fn http_head(data: &[u8]) {

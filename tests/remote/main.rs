@@ -23,5 +23,7 @@ mod redis_server;
 #[cfg(feature = "sqs")]
 mod sqs_model;
 
+#[cfg(feature = "redis")]
+mod redis_engine;
 #[cfg(feature = "sqs")]
 mod stand_ins;

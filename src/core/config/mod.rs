@@ -4,6 +4,7 @@ pub mod allow;
 pub mod http;
 pub mod network;
 pub mod pauses;
+pub mod remote_url;
 pub mod rights;
 
 use self::http::HttpConfig;

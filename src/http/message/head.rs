@@ -3,9 +3,9 @@
 
 use super::headers::Headers;
 use super::method::Method;
-use super::percent::decode_form;
 use super::problem::Refused;
 use super::target::{self, RequestTarget};
+use crate::core::percent::decode_form;
 use std::mem::MaybeUninit;
 
 /// Most header fields of a request.

@@ -4,7 +4,6 @@ pub mod body;
 pub mod head;
 pub mod headers;
 pub mod method;
-pub mod percent;
 pub mod problem;
 pub mod response;
 pub mod send;

@@ -1,8 +1,8 @@
 //! The target of a request: the text between its method and its version.
 
 use super::method::Method;
-use super::percent::decode;
 use super::problem::Refused;
+use crate::core::percent::decode;
 
 /// Longest request target in bytes.
 pub const MAX_TARGET: usize = 8 * 1024;

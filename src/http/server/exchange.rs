@@ -1,11 +1,11 @@
 //! A request with its answer, for the access log.
 
 use crate::core::config::rights::{Caller, Rights};
+use crate::core::percent::{decode, decode_form};
 use crate::core::time::Boot;
 use crate::http::message::head::{self, Head};
 use crate::http::message::headers::Headers;
 use crate::http::message::method::Method;
-use crate::http::message::percent::{decode, decode_form};
 use crate::http::message::send::ReplyForm;
 use crate::http::request::Request;
 use crate::http::wire::peer::Peer;

@@ -1,9 +1,9 @@
 //! The requests of hq's clients: JSON as Go reads it, or the fields of a form.
 
 use super::Fail;
+use crate::core::percent::decode_form;
 use crate::http::Request;
 use crate::http::dialect::go::GoPairs;
-use crate::http::message::percent::decode_form;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
