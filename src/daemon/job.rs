@@ -13,8 +13,7 @@ use crate::core::scheduler::{Event, Refusal};
 use crate::os::fault::Fault;
 use crate::spool::{IfSame, Target};
 use std::io;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 /// Does what follows the end of a leader, up to its record. Gives a job to start next.
 pub fn finish<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, rest: Rest) -> Option<Start> {
@@ -237,20 +236,17 @@ fn make_run<M: Machine>(
     terms: Terms,
     launched: Option<&Launched<M::Leader>>,
 ) -> Run {
-    let now = launched.is_some().then(|| daemon.now());
+    let run = Run::new(&start.id, &start.queue, terms, Facts::new(record));
+    let Some(launched) = launched else {
+        return run;
+    };
+    let now = daemon.now();
     Run {
-        id: start.id.clone(),
-        queue: start.queue.clone(),
-        terms,
-        pid: launched.map_or(0, |job| job.pid),
-        adopted: false,
-        started: now.map(|now| now.wall),
-        began: now.map(|now| now.boot),
-        log_offset: launched.map_or(0, |job| job.log_offset),
-        cgroup: launched.and_then(|job| job.cgroup.clone()),
-        thread: OnceLock::new(),
-        orders: Mutex::default(),
-        put_back: AtomicU64::new(0),
-        facts: Mutex::new(Facts::new(record)),
+        pid: launched.pid,
+        started: Some(now.wall),
+        began: Some(now.boot),
+        log_offset: launched.log_offset,
+        cgroup: launched.cgroup.clone(),
+        ..run
     }
 }
