@@ -9,7 +9,7 @@ use crate::core::config::Terms;
 use crate::core::id::JobId;
 use crate::core::process::Exit;
 use crate::core::record::Record;
-use crate::core::scheduler::{Event, Refusal};
+use crate::core::scheduler::{Event, NotStarted};
 use crate::os::fault::Fault;
 use crate::spool::{IfSame, Target};
 use std::io;
@@ -72,7 +72,7 @@ pub enum Begun<L> {
 pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::Leader> {
     let mut record = match claim(daemon, &mut start) {
         Ok(record) => record,
-        Err(why) => return refused(daemon, start.id, why),
+        Err(why) => return not_started(daemon, start.id, why),
     };
     let logs = match M::open_logs(daemon, &start.id, &record) {
         Ok(logs) => logs,
@@ -113,8 +113,8 @@ pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::
     daemon.enter(Arc::clone(&run));
     let terms = Box::new(terms);
     let Some(launched) = launched else {
-        let (id, why) = (run.id.clone(), Refusal::Impossible { attempt, terms });
-        let rest = daemon.step_as_job(Event::Refused { id, why });
+        let (id, why) = (run.id.clone(), NotStarted::Impossible { attempt, terms });
+        let rest = daemon.step_as_job(Event::NotStarted { id, why });
         let next = finish(daemon, &run, rest);
         return Begun::Not { next };
     };
@@ -128,7 +128,7 @@ pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::
     Begun::Running(run, launched.leader)
 }
 
-fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, Refusal> {
+fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, NotStarted> {
     let (id, queue, stamp) = (&start.id, &start.queue, start.stamp);
     let claim = match start.read.take() {
         Some(read) => daemon.spool.claim_as_read(id, queue, stamp, *read),
@@ -136,11 +136,11 @@ fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, Re
     };
     match claim {
         Ok(IfSame::Done(record)) => Ok(*record),
-        Ok(IfSame::Gone) => Err(Refusal::Gone),
-        Ok(IfSame::Changed) => Err(Refusal::Changed),
+        Ok(IfSame::Gone) => Err(NotStarted::Gone),
+        Ok(IfSame::Changed) => Err(NotStarted::Changed),
         Err(e) => {
             log::error!("{id}: cannot be claimed: {e}");
-            Err(Refusal::Resources)
+            Err(NotStarted::Resources)
         }
     }
 }
@@ -175,21 +175,21 @@ fn put_back<M: Machine>(
     before: Option<Record>,
     why: NotNow,
 ) -> Begun<M::Leader> {
-    let refusal = match why {
+    let why_not = match why {
         NotNow::Busy => {
             log::warn!(
                 "{}: not started: processes of an earlier run still hold its log",
                 start.id
             );
-            Refusal::Busy
+            NotStarted::Busy
         }
         NotNow::Resources(e) => {
             log::warn!("{}: not started for now: {e}", start.id);
-            Refusal::Resources
+            NotStarted::Resources
         }
         NotNow::Impossible { error, .. } => {
             log::error!("{}: {error}", start.id);
-            Refusal::Resources
+            NotStarted::Resources
         }
     };
     let spool = &daemon.spool;
@@ -207,15 +207,19 @@ fn put_back<M: Machine>(
     if let Err(e) = done {
         log::error!("{}: cannot be put back to pending: {e}", start.id);
     }
-    refused(daemon, start.id, refusal)
+    not_started(daemon, start.id, why_not)
 }
 
 /// Tells the scheduler that a start did not happen, and looks where the file is.
-fn refused<M: Machine>(daemon: &Arc<Daemon<M>>, id: JobId, why: Refusal) -> Begun<M::Leader> {
+fn not_started<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    id: JobId,
+    why: NotStarted,
+) -> Begun<M::Leader> {
     log::debug!("{id}: not started: {why:?}");
-    let is_held = why == Refusal::Busy;
-    let is_other = matches!(why, Refusal::Gone | Refusal::Changed);
-    let rest = daemon.step_as_job(Event::Refused {
+    let is_held = why == NotStarted::Busy;
+    let is_other = matches!(why, NotStarted::Gone | NotStarted::Changed);
+    let rest = daemon.step_as_job(Event::NotStarted {
         id: id.clone(),
         why,
     });

@@ -9,7 +9,7 @@ use super::{launch, log_limit, reconcile, record, sweep};
 use crate::core::id::{JobId, QueueName};
 use crate::core::process::Proc;
 use crate::core::record::Record;
-use crate::core::scheduler::{Event, QuarantineReason, Refusal};
+use crate::core::scheduler::{Event, NotStarted, QuarantineReason};
 use crate::core::time::Now;
 use crate::os::clock;
 use crate::os::procfs::{self, Stat};
@@ -35,8 +35,8 @@ impl Machine for RealMachine {
         let id = start.id.clone();
         if let Err(e) = leader::spawn(daemon, move |daemon| leader::run(daemon, start)) {
             log::warn!("{id}: not started for now: no thread can be made: {e}");
-            let why = Refusal::Resources;
-            daemon.step(Event::Refused { id, why });
+            let why = NotStarted::Resources;
+            daemon.step(Event::NotStarted { id, why });
         }
     }
 

@@ -7,7 +7,7 @@ use super::world::Deed;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::process::Proc;
 use pirn::core::record::Record;
-use pirn::core::scheduler::{Event, QuarantineReason, Refusal};
+use pirn::core::scheduler::{Event, NotStarted, QuarantineReason};
 use pirn::core::time::{Boot, Now};
 use pirn::daemon::run::Run;
 use pirn::daemon::start::{Launched, NotNow, Setup, Start, Unrun};
@@ -116,8 +116,8 @@ impl Machine for SimMachine {
             return;
         }
         drop(wanted);
-        let (id, why) = (start.id, Refusal::Busy);
-        daemon.step(Event::Refused { id, why });
+        let (id, why) = (start.id, NotStarted::Busy);
+        daemon.step(Event::NotStarted { id, why });
     }
 
     fn fail(daemon: &Arc<Daemon<Self>>, unrun: Vec<Unrun>) {
