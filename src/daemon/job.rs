@@ -2,7 +2,7 @@
 
 use super::chores::Chore;
 use super::run::{Facts, Run};
-use super::start::{Launched, NotNow, Setup, Start};
+use super::start::{Launched, NotLaunched, NotNow, Setup, Start};
 use super::state::{AfterEnd, Daemon, Machine, Rest};
 use super::{reconcile, record};
 use crate::core::config::Terms;
@@ -96,36 +96,17 @@ pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::
     let launched = M::launch(daemon, &setup, &logs);
     // From here on the job alone holds its logs.
     drop(logs);
-    let (launched, error) = match launched {
-        Ok(launched) => (Some(launched), None),
-        Err(NotNow::Impossible { error, code }) => (None, Some((error, code))),
-        Err(why) => return put_back(daemon, start, before, why),
-    };
-    let attempt = record.attempt;
-    let run = Arc::new(make_run(
-        daemon,
-        &start,
-        record,
-        terms.clone(),
-        launched.as_ref(),
-    ));
-    run.facts().error = error;
-    daemon.enter(Arc::clone(&run));
-    let terms = Box::new(terms);
-    let Some(launched) = launched else {
-        let (id, why) = (run.id.clone(), NotStarted::Impossible { attempt, terms });
-        let rest = daemon.step_as_job(Event::NotStarted { id, why });
-        let next = finish(daemon, &run, rest);
-        return Begun::Not { next };
-    };
-    log::debug!(
-        "{}: started as process {} in slot {}",
-        run.id,
-        run.pid,
-        start.slot.of_all
-    );
-    started(daemon, &run, attempt, terms);
-    Begun::Running(run, launched.leader)
+    match launched {
+        Ok(launched) => started(daemon, &start, record, terms, launched),
+        Err(NotLaunched::Impossible { error, code }) => {
+            let facts = Facts {
+                error: Some((error, code)),
+                ..Facts::new(record)
+            };
+            cannot_start(daemon, Run::new(&start.id, &start.queue, terms, facts))
+        }
+        Err(NotLaunched::Resources(e)) => put_back(daemon, start, before, NotNow::Resources(e)),
+    }
 }
 
 fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, NotStarted> {
@@ -146,17 +127,50 @@ fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, No
 }
 
 /// Tells the scheduler that the program runs.
-fn started<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, attempt: u32, terms: Box<Terms>) {
-    daemon.step(Event::Started {
-        id: run.id.clone(),
-        attempt,
-        terms,
+fn started<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    start: &Start,
+    record: Record,
+    terms: Terms,
+    launched: Launched<M::Leader>,
+) -> Begun<M::Leader> {
+    let (id, attempt, now) = (start.id.clone(), record.attempt, daemon.now());
+    let run = Arc::new(Run {
+        pid: launched.pid,
+        started: Some(now.wall),
+        began: Some(now.boot),
+        log_offset: launched.log_offset,
+        cgroup: launched.cgroup,
+        ..Run::new(&id, &start.queue, terms.clone(), Facts::new(record))
     });
-    M::watch_log(daemon, run);
+    daemon.enter(Arc::clone(&run));
+    let (pid, slot) = (run.pid, start.slot.of_all);
+    log::debug!("{id}: started as process {pid} in slot {slot}");
+    daemon.step(Event::Started {
+        id,
+        attempt,
+        terms: Box::new(terms),
+    });
+    M::watch_log(daemon, &run);
     // A user may have taken the file away while the start was under way: that was no event of a running job.
     if !daemon.spool.is_active(&run.id) {
         reconcile::reconcile(daemon, &run.id);
     }
+    Begun::Running(run, launched.leader)
+}
+
+/// Records the try of a program that cannot be started.
+fn cannot_start<M: Machine>(daemon: &Arc<Daemon<M>>, run: Run) -> Begun<M::Leader> {
+    let run = Arc::new(run);
+    daemon.enter(Arc::clone(&run));
+    let why = NotStarted::Impossible {
+        attempt: run.facts().record.attempt,
+        terms: Box::new(run.terms.clone()),
+    };
+    let id = run.id.clone();
+    let rest = daemon.step_as_job(Event::NotStarted { id, why });
+    let next = finish(daemon, &run, rest);
+    Begun::Not { next }
 }
 
 /// A further try is noted before it begins. Its record looks just like one that was put back for that try, and only the
@@ -185,10 +199,6 @@ fn put_back<M: Machine>(
         }
         NotNow::Resources(e) => {
             log::warn!("{}: not started for now: {e}", start.id);
-            NotStarted::Resources
-        }
-        NotNow::Impossible { error, .. } => {
-            log::error!("{}: {error}", start.id);
             NotStarted::Resources
         }
     };
@@ -231,26 +241,4 @@ fn not_started<M: Machine>(
         daemon.chores.add(Chore::Held(id));
     }
     Begun::Not { next: rest.start }
-}
-
-fn make_run<M: Machine>(
-    daemon: &Daemon<M>,
-    start: &Start,
-    record: Record,
-    terms: Terms,
-    launched: Option<&Launched<M::Leader>>,
-) -> Run {
-    let run = Run::new(&start.id, &start.queue, terms, Facts::new(record));
-    let Some(launched) = launched else {
-        return run;
-    };
-    let now = daemon.now();
-    Run {
-        pid: launched.pid,
-        started: Some(now.wall),
-        began: Some(now.boot),
-        log_offset: launched.log_offset,
-        cgroup: launched.cgroup.clone(),
-        ..run
-    }
 }

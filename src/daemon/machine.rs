@@ -3,7 +3,7 @@
 use super::leader::{self, Leader};
 use super::real::RealMachine;
 use super::run::Run;
-use super::start::{Launched, NotNow, Setup, Start, Unrun};
+use super::start::{Launched, NotLaunched, NotNow, Setup, Start, Unrun};
 use super::state::{Daemon, Machine};
 use super::{launch, log_limit, reconcile, record, sweep};
 use crate::core::id::{JobId, QueueName};
@@ -81,7 +81,7 @@ impl Machine for RealMachine {
         daemon: &Daemon,
         start: &Setup<'_>,
         logs: &OpenLogs,
-    ) -> Result<Launched<Leader>, NotNow> {
+    ) -> Result<Launched<Leader>, NotLaunched> {
         launch::launch(daemon, start, logs)
     }
 
