@@ -2,12 +2,14 @@
 
 pub mod allow;
 pub mod http;
+pub mod ids;
 pub mod network;
 pub mod pauses;
 pub mod remote_url;
 pub mod rights;
 
 use self::http::HttpConfig;
+use self::ids::IdForm;
 use crate::core::id::{QueueName, matches};
 use crate::core::json::{self, JsonError, Object, expected};
 use crate::core::policy::RetryRule;
@@ -86,6 +88,8 @@ pub struct Config {
     pub max_pending: Option<u64>,
     /// Largest job file in bytes.
     pub max_job_bytes: u64,
+    /// The form of the ids that jobs get.
+    pub ids: IdForm,
     /// Settings of the HTTP server.
     pub http: HttpConfig,
 }
@@ -103,6 +107,7 @@ impl Default for Config {
             min_free: MinFree::Bytes(64 << 20),
             max_pending: None,
             max_job_bytes: 16 << 20,
+            ids: IdForm::default(),
             http: HttpConfig::default(),
         }
     }
@@ -111,7 +116,7 @@ impl Default for Config {
 /// Most bytes of the answer to a job's call, unless `max_log` says otherwise.
 const MOST_OF_AN_ANSWER: u64 = 16 << 20;
 
-const FIELDS: [&str; 11] = [
+const FIELDS: [&str; 12] = [
     "slots",
     "paused",
     "defaults",
@@ -122,6 +127,7 @@ const FIELDS: [&str; 11] = [
     "min_free",
     "max_pending",
     "max_job_bytes",
+    "ids",
     "http",
 ];
 const QUEUE_FIELDS: [&str; 3] = ["slots", "paused", "defaults"];
@@ -152,6 +158,7 @@ impl Config {
                 "min_free" => config.min_free = field.read(min_free)?,
                 "max_pending" => config.max_pending = field.optional(count)?,
                 "max_job_bytes" => config.max_job_bytes = field.read(job_bytes)?,
+                "ids" => config.ids = ids::read(&field.child()?)?,
                 "http" => config.http = http::read(&field.child()?)?,
                 _ => return Err(field.unknown(&FIELDS)),
             }
