@@ -12,9 +12,13 @@ mod exit;
 mod follow;
 mod inputs;
 mod job;
+mod lines;
 mod ls;
 mod output;
 mod pause;
+mod push;
+mod remote;
+mod result;
 mod rows;
 mod run;
 mod serve;
@@ -86,6 +90,10 @@ enum Command {
     Resume(pause::QueueArgs),
     /// Show the daemon, the number of jobs in each state, the queues, and any trouble
     Status(status::StatusArgs),
+    /// Send a job to a queue on another server; prints its id
+    Push(push::PushArgs),
+    /// Show the record of a job that was sent and has ended; exits as it did
+    Result(result::ResultArgs),
     /// Make tokens for HTTP
     Token(token::TokenArgs),
     /// Check or change the settings
@@ -166,6 +174,8 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Pause(args) => pause::pause(&spool, &args),
         Command::Resume(args) => pause::resume(&spool, &args),
         Command::Status(args) => status::status(&spool, &args),
+        Command::Push(args) => push::push(&spool, args),
+        Command::Result(args) => result::result(&spool, &args),
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
         Command::ExecJob(args) => exec_job::exec_job(args),

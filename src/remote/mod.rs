@@ -4,5 +4,6 @@
 pub mod engine;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod sender;
 #[cfg(feature = "sqs")]
 pub mod sqs;
