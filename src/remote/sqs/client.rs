@@ -6,8 +6,8 @@ use super::error::{SqsError, SqsFault};
 use super::signed::Unsigned;
 use super::transport::Limits;
 use super::wire::{
-    AttributesAnswer, BatchAnswer, MessageText, MessageToSend, QueuesAnswer, ReceiveAnswer,
-    SendAnswer, Succeeded, UrlAnswer, md5,
+    AttributesAnswer, BatchAnswer, DAMAGED, EntryToSend, MessageText, MessageToSend, QueuesAnswer,
+    ReceiveAnswer, SendAnswer, Succeeded, UrlAnswer, md5,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -63,6 +63,29 @@ pub struct QueueCounts {
 }
 
 impl QueueCounts {
+    /// The attributes that hold them.
+    pub const ATTRIBUTES: [&str; 3] = [
+        "ApproximateNumberOfMessages",
+        "ApproximateNumberOfMessagesNotVisible",
+        "ApproximateNumberOfMessagesDelayed",
+    ];
+
+    /// Reads them. Errors: one is missing, or is no number.
+    pub fn read(attributes: &QueueAttributes) -> Result<Self, SqsError> {
+        let count = |name: &str| {
+            let text = attributes.get(name);
+            let why = || format!("{name} is missing, or is no number");
+            text.and_then(|text| text.parse().ok())
+                .ok_or_else(|| SqsError::own(SqsFault::Other, "GetQueueAttributes", why()))
+        };
+        let [waiting, leased, delayed] = Self::ATTRIBUTES;
+        Ok(Self {
+            waiting: count(waiting)?,
+            leased: count(leased)?,
+            delayed: count(delayed)?,
+        })
+    }
+
     /// True if there are none at all.
     pub fn are_zero(self) -> bool {
         self.waiting == 0 && self.leased == 0 && self.delayed == 0
@@ -136,23 +159,8 @@ impl SqsClient {
 
     /// How many messages a queue holds.
     pub fn counts(&self, url: &str) -> Result<QueueCounts, SqsError> {
-        let names = [
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesNotVisible",
-            "ApproximateNumberOfMessagesDelayed",
-        ];
-        let attributes = self.attributes(url, &names)?;
-        let count = |name: &str| {
-            let text = attributes.get(name);
-            let why = || format!("{name} is missing, or is no number");
-            text.and_then(|text| text.parse().ok())
-                .ok_or_else(|| SqsError::own(SqsFault::Other, "GetQueueAttributes", why()))
-        };
-        Ok(QueueCounts {
-            waiting: count(names[0])?,
-            leased: count(names[1])?,
-            delayed: count(names[2])?,
-        })
+        let attributes = self.attributes(url, &QueueCounts::ATTRIBUTES)?;
+        QueueCounts::read(&attributes)
     }
 
     /// The URLs of all queues whose names begin with `prefix`, sorted.
@@ -189,7 +197,7 @@ impl SqsClient {
         let mut fields = message.fields();
         fields.insert("QueueUrl".to_owned(), url.into());
         let answer: SendAnswer = self.call("SendMessage", Value::Object(fields))?;
-        check_sum("SendMessage", message.body, &answer.md5)?;
+        check_md5(&md5(message.body), &answer.md5, "SendMessage")?;
         Ok(answer.message_id)
     }
 
@@ -217,20 +225,32 @@ impl SqsClient {
         url: &str,
         batch: &[NumberedMessage<'_>],
     ) -> Result<BatchReport, SqsError> {
+        let entry = |(number, message): &NumberedMessage<'_>| EntryToSend::new(*number, message);
+        self.send_all(url, batch.iter().map(entry).collect())
+    }
+
+    /// Sends records of ended jobs, numbered from 0, marked as results. There are at most 10.
+    pub fn send_results(&self, url: &str, records: &[&str]) -> Result<BatchReport, SqsError> {
+        let entries = records.iter().zip(0..);
+        let entry = |(record, number): (&&str, u64)| EntryToSend::result(number, record);
+        self.send_all(url, entries.map(entry).collect())
+    }
+
+    fn send_all(&self, url: &str, batch: Vec<EntryToSend>) -> Result<BatchReport, SqsError> {
         let mut report = BatchReport::default();
         let mut tries = self.caller.patience().tries();
-        let mut left: Vec<&NumberedMessage<'_>> = batch.iter().collect();
+        let mut left: Vec<&EntryToSend> = batch.iter().collect();
         while !left.is_empty() {
             let failed = self.send_entries(url, &left, &mut report)?;
-            left.retain(|(id, _)| failed.iter().any(|(number, _)| number == id));
+            left.retain(|entry| failed.iter().any(|(number, _)| *number == entry.number));
             if !left.is_empty() && !tries.wait() {
                 report.failed.extend(failed);
                 break;
             }
         }
-        let place = |number: &u64| batch.iter().position(|(id, _)| id == number);
-        report.sent.sort_by_key(|(number, _)| place(number));
-        report.failed.sort_by_key(|(number, _)| place(number));
+        let place = |number: u64| batch.iter().position(|entry| entry.number == number);
+        report.sent.sort_by_key(|(number, _)| place(*number));
+        report.failed.sort_by_key(|(number, _)| place(*number));
         Ok(report)
     }
 
@@ -238,16 +258,12 @@ impl SqsClient {
     fn send_entries(
         &self,
         url: &str,
-        entries: &[&NumberedMessage<'_>],
+        entries: &[&EntryToSend],
         report: &mut BatchReport,
     ) -> Result<Vec<(u64, SqsError)>, SqsError> {
         const OPERATION: &str = "SendMessageBatch";
-        let fields = entries.iter().map(|(id, message)| {
-            let mut fields = message.fields();
-            fields.insert("Id".to_owned(), id.to_string().into());
-            Value::Object(fields)
-        });
-        let body = json!({ "QueueUrl": url, "Entries": fields.collect::<Vec<_>>() });
+        let fields: Vec<_> = entries.iter().map(|entry| &entry.fields).collect();
+        let body = json!({ "QueueUrl": url, "Entries": fields });
         let answer = match self.call::<BatchAnswer<SendAnswer>>(OPERATION, body) {
             Err(e) if e.fault == SqsFault::TooLong && entries.len() > 1 => {
                 let (first, second) = entries.split_at(entries.len() / 2);
@@ -258,26 +274,26 @@ impl SqsClient {
             answer => answer?,
         };
         let mut again = Vec::new();
-        for (id, message) in entries {
-            let text = id.to_string();
-            let sent = answer.successful.iter().find(|entry| entry.id == text);
-            let failed = answer.failed.iter().find(|entry| entry.id == text);
+        for EntryToSend { number, md5, .. } in entries {
+            let id = number.to_string();
+            let sent = answer.successful.iter().find(|entry| entry.id == id);
+            let failed = answer.failed.iter().find(|entry| entry.id == id);
             let outcome = match (sent, failed) {
-                (Some(entry), _) => check_sum(OPERATION, message.body, &entry.rest.md5)
+                (Some(entry), _) => check_md5(md5, &entry.rest.md5, OPERATION)
                     .map(|()| entry.rest.message_id.clone()),
                 (None, Some(entry)) => Err(entry.error(OPERATION)),
                 (None, None) => Err(unanswered(OPERATION)),
             };
             match outcome {
-                Ok(id_there) => report.sent.push((*id, id_there)),
-                Err(e) if e.is_temporary() => again.push((*id, e)),
-                Err(e) => report.failed.push((*id, e)),
+                Ok(message_id) => report.sent.push((*number, message_id)),
+                Err(e) if e.is_temporary() => again.push((*number, e)),
+                Err(e) => report.failed.push((*number, e)),
             }
         }
         Ok(again)
     }
 
-    /// Receives messages. One whose checksum is wrong is left out: it comes again when its lease ends.
+    /// Receives messages.
     pub fn receive(
         &self,
         url: &str,
@@ -296,17 +312,7 @@ impl SqsClient {
             body["ReceiveRequestAttemptId"] = attempt.into();
         }
         let silence = Duration::from_secs(wait) + PATIENCE;
-        let mut answer: ReceiveAnswer = self.call_within("ReceiveMessage", &body, silence)?;
-        answer.messages.retain(|message| {
-            let checked = check_sum("ReceiveMessage", &message.body, &message.md5);
-            if let Err(e) = &checked {
-                log::error!(
-                    "{}: {e}; it comes again when its lease ends",
-                    message.message_id
-                );
-            }
-            checked.is_ok()
-        });
+        let answer: ReceiveAnswer = self.call_within("ReceiveMessage", &body, silence)?;
         Ok(answer.messages)
     }
 
@@ -407,12 +413,12 @@ impl SqsClient {
     }
 }
 
-fn check_sum(operation: &str, body: &str, sum: &str) -> Result<(), SqsError> {
-    if md5(body).eq_ignore_ascii_case(sum) {
-        return Ok(());
+/// Compares the checksum of a body with the one in an answer.
+fn check_md5(ours: &str, theirs: &str, operation: &str) -> Result<(), SqsError> {
+    match ours.eq_ignore_ascii_case(theirs) {
+        true => Ok(()),
+        false => Err(SqsError::own(SqsFault::Other, operation, DAMAGED)),
     }
-    let why = "the checksum of the body is wrong: it was changed on its way";
-    Err(SqsError::own(SqsFault::Other, operation, why))
 }
 
 /// The server has left an entry out of its answer.

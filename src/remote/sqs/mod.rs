@@ -6,6 +6,7 @@ mod clock;
 pub mod cloudwatch;
 pub mod credentials;
 pub mod endpoint;
+pub mod engine;
 pub mod env;
 pub mod error;
 mod form;

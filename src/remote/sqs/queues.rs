@@ -120,10 +120,7 @@ impl<'a> QueueUrls<'a> {
             };
             match send(&url) {
                 Err(e) if is_missing(&e) && rounds < MOST_ROUNDS => {
-                    self.known(&plan.name, |key| {
-                        self.cache.forget(key);
-                        Ok(())
-                    })?;
+                    self.forget(&plan.name)?;
                     if rounds > 1 {
                         // The servers do not all know a new or a deleted queue at once.
                         thread::sleep(Duration::from_secs(1));
@@ -133,6 +130,32 @@ impl<'a> QueueUrls<'a> {
                 result => return result,
             }
         }
+    }
+
+    /// As [`QueueUrls::with_queue`] for a single queue, without ever waiting.
+    pub fn at_once<T>(
+        &self,
+        plan: &QueuePlan,
+        send: impl Fn(&str) -> Result<T, SqsError>,
+    ) -> Result<T, SqsError> {
+        match self.url(&plan.name).and_then(|url| send(&url)) {
+            Err(e) if e.fault == SqsFault::NoQueue => {
+                self.forget(&plan.name)?;
+                let url = self
+                    .client
+                    .create_queue(&plan.name, &plan.attributes, &plan.tags)?;
+                send(&url)
+            }
+            result => result,
+        }
+    }
+
+    /// Takes the URL of a queue that is gone out of the cache.
+    pub fn forget(&self, name: &str) -> Result<(), SqsError> {
+        self.known(name, |key| {
+            self.cache.forget(key);
+            Ok(())
+        })
     }
 
     /// Creates a queue, its failed queue first, and gives its URL. A queue that is there is left as it is.

@@ -1,16 +1,21 @@
 //! The JSON of calls and answers.
 
 use super::error::SqsError;
+use crate::core::hex::hex;
 use crate::remote::engine::BodyForm;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-use crate::core::hex::hex;
-
 /// The message attribute that tells the form of a body.
 const FORMAT: &str = "PirnFormat";
+
+/// Its value for the records of ended jobs.
+const RESULT: &str = "result";
+
+/// The text of errors about bodies whose checksum is wrong.
+pub const DAMAGED: &str = "the checksum of the body is wrong: it was changed on its way";
 
 /// A message to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +48,7 @@ impl MessageToSend<'_> {
             set("DelaySeconds", seconds.into());
         }
         if let Some(word) = word(self.form) {
-            let value = json!({"DataType": "String", "StringValue": word});
-            set("MessageAttributes", json!({ FORMAT: value }));
+            set("MessageAttributes", mark(word));
         }
         fields
     }
@@ -54,6 +58,49 @@ impl MessageToSend<'_> {
         let mark = word(self.form).map_or(0, |word| FORMAT.len() + "String".len() + word.len());
         self.body.len() + mark
     }
+}
+
+/// A message of a batch.
+#[derive(Debug)]
+pub struct EntryToSend {
+    /// The number that we give it.
+    pub number: u64,
+    /// The checksum of its body.
+    pub md5: String,
+    /// Its fields in the request.
+    pub fields: Map<String, Value>,
+}
+
+impl EntryToSend {
+    /// An entry for a message.
+    pub fn new(number: u64, message: &MessageToSend<'_>) -> Self {
+        let mut fields = message.fields();
+        fields.insert("Id".to_owned(), number.to_string().into());
+        Self {
+            number,
+            md5: md5(message.body),
+            fields,
+        }
+    }
+
+    /// An entry for the record of an ended job.
+    pub fn result(number: u64, record: &str) -> Self {
+        let message = MessageToSend {
+            body: record,
+            form: BodyForm::Unmarked,
+            group: None,
+            deduplication: None,
+            delay: None,
+        };
+        let mut entry = Self::new(number, &message);
+        let name = "MessageAttributes".to_owned();
+        entry.fields.insert(name, mark(RESULT));
+        entry
+    }
+}
+
+fn mark(word: &str) -> Value {
+    json!({ FORMAT: { "DataType": "String", "StringValue": word } })
 }
 
 fn word(form: BodyForm) -> Option<&'static str> {
@@ -176,12 +223,10 @@ pub struct MessageText {
     pub message_id: String,
     /// Names this receive of it.
     pub receipt_handle: String,
-    /// Its text.
     #[serde(default)]
-    pub body: String,
-    /// The checksum of the text.
+    body: String,
     #[serde(rename = "MD5OfBody")]
-    pub md5: String,
+    md5: String,
     #[serde(default)]
     attributes: BTreeMap<String, String>,
     #[serde(default)]
@@ -195,6 +240,14 @@ struct AttributeText {
 }
 
 impl MessageText {
+    /// Its text. Errors: the text was damaged.
+    pub fn body(&self) -> Result<&str, &'static str> {
+        match md5(&self.body).eq_ignore_ascii_case(&self.md5) {
+            true => Ok(&self.body),
+            false => Err(DAMAGED),
+        }
+    }
+
     /// How often it was received, this time included; 1 if the server does not say.
     pub fn count(&self) -> u32 {
         let count = self.attributes.get("ApproximateReceiveCount");
