@@ -7,6 +7,7 @@ pub mod config;
 pub mod hex;
 pub mod id;
 pub mod json;
+pub mod lease;
 pub mod percent;
 pub mod policy;
 pub mod process;

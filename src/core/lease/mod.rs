@@ -1,0 +1,592 @@
+//! The leases that a bridge holds: `step(event, now) -> actions`.
+//!
+//! A message becomes a job in this order: its record and its lease are staged, the record is dropped into `pending/`,
+//! the lease is extended while the job waits or runs, and once its end is durable, the message is acknowledged or given
+//! back. The bridge may be killed between any two actions; [`LeaseEvent::Resumed`] takes up each lease that it left.
+
+mod calls;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use calls::{CallAnswer, CallEntry, CallKind, LeaseCall};
+
+use super::id::JobId;
+use super::time::{Boot, Now, Wall};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A message that is leased to this bridge, as its lease file has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lease {
+    /// The word for the engine.
+    pub engine: String,
+    /// The queue's name there.
+    pub queue: String,
+    /// The queue's address there.
+    pub url: String,
+    /// Names the last receive to the engine.
+    pub receipt: String,
+    /// How often the message was received.
+    pub count: u32,
+    /// After this many receives the engine moves it to the failed queue.
+    pub max: Option<u32>,
+    /// The group that the message is in.
+    pub group: Option<String>,
+    /// When it was received.
+    pub since: Wall,
+    /// When the lease ends, for people.
+    pub until: Wall,
+    /// When the lease ends.
+    pub ends: Boot,
+    /// The boot whose clock `ends` is on.
+    pub boot: String,
+    /// The length of the lease when it was last taken or extended.
+    pub length: Duration,
+    /// True if the server has fixed the length.
+    pub fixed: bool,
+    /// The reason why it is no longer ours.
+    pub lost: Option<String>,
+    /// True once the job is being withdrawn to give the message back.
+    pub back: bool,
+}
+
+/// Where the spool has a job, as far as it is the one of the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sighting {
+    /// In `pending/` or `held/`.
+    Waiting,
+    /// In `active/`, or in another directory without its end.
+    Running,
+    /// In `complete/`, with its end.
+    Well,
+    /// In `failed/`, with its end. If the message may be received again, then after this delay.
+    Badly(Duration),
+    /// In no directory.
+    Nowhere,
+}
+
+/// A thing that has happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeaseEvent {
+    /// A message has come.
+    Received {
+        /// Its job.
+        id: JobId,
+        /// Its lease.
+        lease: Lease,
+        /// False if it cannot be a job.
+        runnable: bool,
+        /// Where the job is already.
+        seen: Sighting,
+    },
+    /// The bridge that ran before has left a lease.
+    Resumed {
+        /// Its job.
+        id: JobId,
+        /// The lease. If the machine was started anew since, `ends` is only an estimate.
+        lease: Lease,
+        /// True if its record is still to be dropped.
+        staged: bool,
+        /// Where the job is.
+        seen: Sighting,
+        /// False if the machine was started anew since.
+        same_boot: bool,
+    },
+    /// [`LeaseAction::Stage`] was done, or has failed.
+    Staged(JobId, bool),
+    /// [`LeaseAction::Drop`] was done, or has failed.
+    Dropped(JobId, bool),
+    /// [`LeaseAction::Withdraw`] was done; false if the job had left `pending/`.
+    Withdrawn(JobId, bool),
+    /// Somebody has looked for a job.
+    Seen(JobId, Sighting),
+    /// The engine has answered about a lease.
+    Answered {
+        /// Its job.
+        id: JobId,
+        /// When the call was made.
+        asked: Boot,
+        /// The receipt that the call named.
+        receipt: String,
+        /// The answer.
+        answer: CallAnswer,
+    },
+    /// The time of [`LeaseTable::due`] has come.
+    Tick,
+    /// No more messages are to be taken.
+    Stop,
+}
+
+/// A thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LeaseAction {
+    /// Write the record and the lease into the bridge's directory.
+    Stage(JobId),
+    /// Move the staged record into `pending/`.
+    Drop(JobId),
+    /// Write the lease again: it has changed.
+    Store(JobId),
+    /// Look where the job is.
+    Look(JobId),
+    /// Take the job out of the spool, if it waits.
+    Withdraw(JobId),
+    /// End the job: its lease is lost.
+    Cancel(JobId),
+    /// Call the engine.
+    Call(LeaseCall),
+    /// Remove the files of the lease.
+    Remove(JobId),
+    /// Report this about a job.
+    Tell(JobId, Telling),
+}
+
+/// A report about a job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Telling {
+    /// It runs.
+    Started,
+    /// Its lease has this much left again, this long after its message was received.
+    Extended {
+        /// Since the receive.
+        after: Duration,
+        /// The new length.
+        lease: Duration,
+    },
+    /// It has ended well, or not.
+    Ended(bool),
+    /// Its message was acknowledged.
+    Acked,
+    /// Its message was given back.
+    GivenBack,
+    /// Its lease is no longer ours, for this reason.
+    Lost(String),
+}
+
+/// The terms of a bridge.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LeaseTerms {
+    /// The most jobs that are held and have not ended.
+    pub most: usize,
+    /// Jobs that may be held beyond the slots; if there are any, a stop gives the waiting ones back.
+    pub prefetch: usize,
+    /// The longest lease.
+    pub lease_max: Duration,
+    /// The longest that the engine lets a message be kept.
+    pub longest_hold: Option<Duration>,
+    /// The longest that a job can need from its receive on, if that is known.
+    pub needs: Option<Duration>,
+    /// Messages are acknowledged when their jobs are accepted, not when they have ended.
+    pub accepted: bool,
+    /// A job whose lease is lost is ended.
+    pub cancel_lost: bool,
+}
+
+/// How far a job has come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum LeaseCourse {
+    /// It is being staged and dropped; after a failure that is tried again at this time.
+    Staging(Option<Boot>),
+    /// It waits in the spool.
+    Waiting,
+    /// It runs.
+    Running,
+    /// It was nowhere at this time.
+    Missing(Boot),
+    /// The same, after its message was acknowledged.
+    OursMissing(Boot),
+    /// It has ended, or was accepted, and the engine is to be told.
+    Over {
+        /// Since when.
+        at: Boot,
+        /// How the engine is to be told.
+        how: CallKind,
+        /// For a message that is given back: the time until it may be received again.
+        delay: Duration,
+        /// True if the job has run: its record is the result.
+        has_run: bool,
+    },
+    /// Its message was acknowledged when it was accepted.
+    Ours,
+}
+
+impl LeaseCourse {
+    fn is_over(self) -> bool {
+        matches!(self, Self::Over { .. })
+    }
+
+    /// True if the engine has nothing to do with it any more.
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::OursMissing(_))
+    }
+
+    /// True until the job has ended. A message that is acknowledged when its job is accepted has one that may still run.
+    fn takes_room(self) -> bool {
+        match self {
+            Self::Over { how, has_run, .. } => how == CallKind::Ack && !has_run,
+            Self::Staging(_) | Self::Waiting | Self::Running | Self::Missing(_) => true,
+            Self::Ours | Self::OursMissing(_) => true,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Holding {
+    lease: Lease,
+    course: LeaseCourse,
+    /// When the message was received, as nearly as is known.
+    received: Boot,
+    /// When the lease is to be extended; `None`: never again.
+    extend_at: Option<Boot>,
+    /// A call about it is under way. An extension has its length.
+    call: Option<(CallKind, Duration)>,
+    /// No call before this time.
+    not_before: Boot,
+    /// Its lease has run out without an answer from the engine.
+    lapsed: bool,
+}
+
+/// A job that is found nowhere is looked for again after this time: it may have been on its way.
+const GONE_AFTER: Duration = Duration::from_secs(1);
+
+/// Staging that has failed is tried again after this time.
+const STAGE_AGAIN: Duration = Duration::from_secs(5);
+
+/// All leases of a bridge.
+#[derive(Debug, Clone)]
+pub struct LeaseTable {
+    terms: LeaseTerms,
+    held: BTreeMap<JobId, Holding>,
+    stopping: bool,
+}
+
+impl LeaseTable {
+    /// A table without leases.
+    pub fn new(terms: LeaseTerms) -> Self {
+        Self {
+            terms,
+            held: BTreeMap::new(),
+            stopping: false,
+        }
+    }
+
+    /// The lease of a job.
+    pub fn lease(&self, id: &JobId) -> Option<&Lease> {
+        self.held.get(id).map(|holding| &holding.lease)
+    }
+
+    /// The jobs whose leases are held.
+    pub fn ids(&self) -> impl Iterator<Item = &JobId> {
+        self.held.keys()
+    }
+
+    /// True if nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
+    }
+
+    /// True once it was told to stop and nothing is left to do.
+    pub fn is_done(&self) -> bool {
+        self.stopping && self.held.values().all(|h| h.course.is_ours())
+    }
+
+    /// How many more messages may be asked for.
+    pub fn room(&self) -> usize {
+        match self.stopping {
+            true => 0,
+            false => self.terms.most.saturating_sub(self.unended()),
+        }
+    }
+
+    fn unended(&self) -> usize {
+        let unended = self.held.values().filter(|h| h.course.takes_room());
+        unended.count()
+    }
+
+    /// Takes an event in, and says what to do, in order.
+    pub fn step(&mut self, event: LeaseEvent, now: Now) -> Vec<LeaseAction> {
+        let mut todo = Vec::new();
+        match event {
+            LeaseEvent::Received {
+                id,
+                lease,
+                runnable,
+                seen,
+            } => self.received(id, lease, runnable, seen, now, &mut todo),
+            LeaseEvent::Resumed {
+                id,
+                lease,
+                staged,
+                seen,
+                same_boot,
+            } => self.resumed(id, lease, staged, seen, same_boot, now, &mut todo),
+            LeaseEvent::Staged(id, done) => {
+                if let Some(holding) = self.held.get_mut(&id) {
+                    match done {
+                        true => todo.push(LeaseAction::Drop(id)),
+                        false => {
+                            holding.course =
+                                LeaseCourse::Staging(Some(now.boot.after(STAGE_AGAIN)));
+                        }
+                    }
+                }
+            }
+            LeaseEvent::Dropped(id, done) => self.dropped(&id, done, now),
+            LeaseEvent::Withdrawn(id, done) => self.withdrawn(id, done, now, &mut todo),
+            LeaseEvent::Seen(id, sighting) => self.seen(id, sighting, now, &mut todo),
+            LeaseEvent::Answered {
+                id,
+                asked,
+                receipt,
+                answer,
+            } => self.answered(id, asked, &receipt, answer, now, &mut todo),
+            LeaseEvent::Tick => {}
+            LeaseEvent::Stop => self.stop(&mut todo),
+        }
+        self.do_due(now, &mut todo);
+        todo
+    }
+
+    fn received(
+        &mut self,
+        id: JobId,
+        lease: Lease,
+        runnable: bool,
+        seen: Sighting,
+        now: Now,
+        todo: &mut Vec<LeaseAction>,
+    ) {
+        if let Some(holding) = self.held.get_mut(&id) {
+            // The lease had lapsed, or the engine delivers twice. The job is not run again for that.
+            let back = holding.lease.back;
+            holding.lease = Lease { back, ..lease };
+            holding.received = now.boot;
+            holding.lapsed = false;
+            holding.extend_at = Some(holding.lease.half());
+            if holding.course.is_ours() {
+                holding.course = LeaseCourse::accepted(now);
+            }
+            todo.push(LeaseAction::Store(id));
+            return;
+        }
+        let is_used_up = lease.max.is_some_and(|max| lease.count > max);
+        let is_here = match seen {
+            Sighting::Waiting | Sighting::Running | Sighting::Well => true,
+            Sighting::Badly(_) => self.terms.accepted,
+            Sighting::Nowhere => false,
+        };
+        let course = if is_here {
+            LeaseCourse::of(seen, self.terms.accepted, now)
+        } else if !runnable || is_used_up {
+            LeaseCourse::back(now, Duration::ZERO, false)
+        } else if lease.ends <= now.boot {
+            // The answer was on its way for longer than the lease: the message may be another's by now.
+            return;
+        } else {
+            LeaseCourse::Staging(None)
+        };
+        let next = match course {
+            LeaseCourse::Staging(_) => Some(LeaseAction::Stage(id.clone())),
+            _ if is_here => Some(LeaseAction::Store(id.clone())),
+            _ => None,
+        };
+        todo.extend(next);
+        self.held.insert(id, Holding::new(lease, course, now.boot));
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn resumed(
+        &mut self,
+        id: JobId,
+        lease: Lease,
+        staged: bool,
+        seen: Sighting,
+        same_boot: bool,
+        now: Now,
+        todo: &mut Vec<LeaseAction>,
+    ) {
+        let is_nowhere = seen == Sighting::Nowhere;
+        if staged && is_nowhere && lease.ends <= now.boot {
+            // It was never run here, and others may have received it.
+            todo.push(LeaseAction::Remove(id));
+            return;
+        }
+        let course = match (staged, seen) {
+            (true, Sighting::Nowhere) => LeaseCourse::Staging(None),
+            // It was accepted, and somebody has removed it. After a power cut it may not have been accepted.
+            (false, Sighting::Nowhere) if self.terms.accepted && same_boot => {
+                LeaseCourse::accepted(now)
+            }
+            (_, seen) => LeaseCourse::of(seen, self.terms.accepted, now),
+        };
+        let held_for = now.wall.since(lease.since);
+        let received = Boot(now.boot.0.saturating_sub(nanos(held_for)));
+        let mut holding = Holding::new(lease, course, received);
+        if !same_boot {
+            // Only the server knows whether the lease is still ours.
+            holding.extend_at = Some(now.boot);
+            todo.push(LeaseAction::Store(id.clone()));
+        }
+        let is_going_back = holding.lease.back && !course.is_over();
+        self.held.insert(id.clone(), holding);
+        if is_going_back {
+            todo.push(LeaseAction::Withdraw(id));
+        } else if course == LeaseCourse::Staging(None) {
+            todo.push(LeaseAction::Drop(id));
+        }
+    }
+
+    fn dropped(&mut self, id: &JobId, done: bool, now: Now) {
+        if let Some(holding) = self.held.get_mut(id) {
+            holding.course = match (done, self.terms.accepted) {
+                (true, true) => LeaseCourse::accepted(now),
+                (true, false) => LeaseCourse::Waiting,
+                (false, _) => LeaseCourse::Staging(Some(now.boot.after(STAGE_AGAIN))),
+            };
+        }
+    }
+
+    fn withdrawn(&mut self, id: JobId, done: bool, now: Now, todo: &mut Vec<LeaseAction>) {
+        let Some(holding) = self.held.get_mut(&id) else {
+            return;
+        };
+        match done {
+            true => holding.course = LeaseCourse::back(now, Duration::ZERO, false),
+            false => {
+                // It runs by now.
+                holding.lease.back = false;
+                todo.extend([LeaseAction::Store(id.clone()), LeaseAction::Look(id)]);
+            }
+        }
+    }
+
+    fn seen(&mut self, id: JobId, seen: Sighting, now: Now, todo: &mut Vec<LeaseAction>) {
+        let Some(holding) = self.held.get_mut(&id) else {
+            return;
+        };
+        let was = holding.course;
+        let since = match was {
+            // Its end was seen: later moves by hand are those of a local job.
+            LeaseCourse::Staging(_) | LeaseCourse::Over { .. } => return,
+            LeaseCourse::Missing(since) | LeaseCourse::OursMissing(since) => Some(since),
+            LeaseCourse::Waiting | LeaseCourse::Running | LeaseCourse::Ours => None,
+        };
+        let is_gone = since.is_some_and(|since| now.boot.since(since) >= GONE_AFTER);
+        if was.is_ours() {
+            // The job only takes room.
+            match seen {
+                Sighting::Waiting | Sighting::Running => holding.course = LeaseCourse::Ours,
+                Sighting::Nowhere if !is_gone => {
+                    holding.course = LeaseCourse::OursMissing(since.unwrap_or(now.boot));
+                }
+                Sighting::Well | Sighting::Badly(_) | Sighting::Nowhere => {
+                    self.held.remove(&id);
+                }
+            }
+            return;
+        }
+        holding.course = match seen {
+            Sighting::Nowhere if is_gone => LeaseCourse::back(now, Duration::ZERO, false),
+            Sighting::Nowhere => LeaseCourse::Missing(since.unwrap_or(now.boot)),
+            Sighting::Waiting | Sighting::Running | Sighting::Well | Sighting::Badly(_) => {
+                LeaseCourse::of(seen, self.terms.accepted, now)
+            }
+        };
+        if seen == Sighting::Running && was != LeaseCourse::Running {
+            todo.push(LeaseAction::Tell(id, Telling::Started));
+        } else if holding.course.is_over() {
+            let well = seen == Sighting::Well;
+            todo.push(LeaseAction::Tell(id, Telling::Ended(well)));
+        }
+    }
+
+    fn stop(&mut self, todo: &mut Vec<LeaseAction>) {
+        self.stopping = true;
+        if self.terms.prefetch == 0 || self.terms.accepted {
+            return;
+        }
+        for (id, holding) in &mut self.held {
+            let lease = &mut holding.lease;
+            // Giving it back costs a receive.
+            let may_return = lease.max.is_none_or(|max| lease.count < max);
+            if holding.course == LeaseCourse::Waiting && may_return && !holding.lapsed {
+                lease.back = true;
+                todo.extend([
+                    LeaseAction::Store(id.clone()),
+                    LeaseAction::Withdraw(id.clone()),
+                ]);
+            }
+        }
+    }
+}
+
+impl LeaseCourse {
+    fn accepted(now: Now) -> Self {
+        Self::Over {
+            at: now.boot,
+            how: CallKind::Ack,
+            delay: Duration::ZERO,
+            has_run: false,
+        }
+    }
+
+    fn back(now: Now, delay: Duration, has_run: bool) -> Self {
+        Self::Over {
+            at: now.boot,
+            how: CallKind::Nack,
+            delay,
+            has_run,
+        }
+    }
+
+    /// The course of a job that was seen. `accepted`: its message is acknowledged wherever the job is.
+    fn of(seen: Sighting, accepted: bool, now: Now) -> Self {
+        match seen {
+            Sighting::Nowhere => Self::Missing(now.boot),
+            _ if accepted => Self::accepted(now),
+            Sighting::Waiting => Self::Waiting,
+            Sighting::Running => Self::Running,
+            Sighting::Well => Self::Over {
+                at: now.boot,
+                how: CallKind::Ack,
+                delay: Duration::ZERO,
+                has_run: true,
+            },
+            Sighting::Badly(delay) => Self::back(now, delay, true),
+        }
+    }
+}
+
+impl Holding {
+    fn new(lease: Lease, course: LeaseCourse, received: Boot) -> Self {
+        Self {
+            extend_at: Some(lease.half()),
+            lease,
+            course,
+            received,
+            call: None,
+            not_before: Boot(0),
+            lapsed: false,
+        }
+    }
+}
+
+impl Lease {
+    /// When it is to be extended: half of it is gone, or a third of one whose length is fixed.
+    fn half(&self) -> Boot {
+        let rest = match self.fixed {
+            true => self.length * 2 / 3,
+            false => self.length / 2,
+        };
+        Boot(self.ends.0.saturating_sub(nanos(rest)))
+    }
+
+    /// True if another lease is one of the same message.
+    pub fn is_same_message(&self, other: &Self) -> bool {
+        self.engine == other.engine && self.queue == other.queue && self.url == other.url
+    }
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
