@@ -240,6 +240,8 @@ fn every_setting_is_in_the_manual() {
     let http = read("src/core/config/http.rs");
     fields.extend(arms(shipped(&http)));
     fields.extend(list(&http, "HTTP_FIELDS"));
+    let remote = read("src/core/config/remote.rs");
+    fields.extend(list(&remote, "REMOTE_FIELDS"));
     assert!(fields.contains("keep_bytes") && fields.contains("max_log"));
     assert!(fields.contains("anonymous"));
     none("settings", missing(&page, &fields));

@@ -2,14 +2,14 @@
 
 pub mod allow;
 pub mod http;
-pub mod ids;
 pub mod network;
 pub mod pauses;
+pub mod remote;
 pub mod remote_url;
 pub mod rights;
 
 use self::http::HttpConfig;
-use self::ids::IdForm;
+use self::remote::RemoteConfig;
 use crate::core::id::{QueueName, matches};
 use crate::core::json::{self, JsonError, Object, expected};
 use crate::core::policy::RetryRule;
@@ -88,10 +88,10 @@ pub struct Config {
     pub max_pending: Option<u64>,
     /// Largest job file in bytes.
     pub max_job_bytes: u64,
-    /// The form of the ids that jobs get.
-    pub ids: IdForm,
     /// Settings of the HTTP server.
     pub http: HttpConfig,
+    /// Settings of the bridges to queues on other servers.
+    pub remote: BTreeMap<QueueName, RemoteConfig>,
 }
 
 impl Default for Config {
@@ -107,8 +107,8 @@ impl Default for Config {
             min_free: MinFree::Bytes(64 << 20),
             max_pending: None,
             max_job_bytes: 16 << 20,
-            ids: IdForm::default(),
             http: HttpConfig::default(),
+            remote: BTreeMap::new(),
         }
     }
 }
@@ -127,8 +127,8 @@ const FIELDS: [&str; 12] = [
     "min_free",
     "max_pending",
     "max_job_bytes",
-    "ids",
     "http",
+    "remote",
 ];
 const QUEUE_FIELDS: [&str; 3] = ["slots", "paused", "defaults"];
 const DEFAULTS_FIELDS: [&str; 7] = [
@@ -158,10 +158,18 @@ impl Config {
                 "min_free" => config.min_free = field.read(min_free)?,
                 "max_pending" => config.max_pending = field.optional(count)?,
                 "max_job_bytes" => config.max_job_bytes = field.read(job_bytes)?,
-                "ids" => config.ids = ids::read(&field.child()?)?,
                 "http" => config.http = http::read(&field.child()?)?,
+                "remote" => config.remote = remote::read(&field.child()?)?,
                 _ => return Err(field.unknown(&FIELDS)),
             }
+        }
+        let is_short = |keep: Duration| keep < remote::LEAST_KEEP;
+        if !config.remote.is_empty()
+            && let Some(keep) = object.fields().find(|field| field.key == "keep")
+            && config.keep.is_some_and(is_short)
+        {
+            let what = "with remote at least 10m: a record has to outlive the acknowledgement of its message";
+            return Err(keep.error(what.to_owned()));
         }
         Ok(config)
     }
