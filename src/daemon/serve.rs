@@ -41,6 +41,9 @@ impl WatcherThread {
             None => options.take_lock(&spool)?,
         };
         lock.tell_config(options.config.as_deref());
+        if options.no_sync {
+            lock.tell_no_sync();
+        }
         let signals = match given.signals {
             Some(signals) => signals,
             None => Signals::install().or_else(doing("installing signal handlers"))?,

@@ -85,6 +85,12 @@ pub fn boot_id() -> String {
     String::from_utf8_lossy(text).trim().to_owned()
 }
 
+/// The name of this machine.
+pub fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
 /// Describes a process, so that it can be told from a later one.
 pub fn identify(pid: i32, boot: &str) -> Option<Proc> {
     stat(pid).map(|stat| Proc {

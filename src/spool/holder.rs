@@ -17,6 +17,8 @@ pub struct Holder {
     pub role: Role,
     /// The file of its settings; `None` for `config.json` in the spool.
     pub config: Option<PathBuf>,
+    /// False if it leaves out syncs.
+    pub syncs: bool,
     /// Its trouble, if it cannot record the ends of jobs.
     pub trouble: Option<String>,
 }
@@ -28,6 +30,7 @@ impl Holder {
         version: None,
         role: Role::Serve,
         config: None,
+        syncs: true,
         trouble: None,
     };
 
@@ -104,6 +107,7 @@ pub(super) fn read_holder(mut file: &File) -> Holder {
         version,
         role,
         config: value("config").map(PathBuf::from),
+        syncs: value("sync").is_none_or(|sync| sync != "no"),
         trouble,
     }
 }

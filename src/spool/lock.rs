@@ -180,6 +180,13 @@ impl SpoolLock {
         }
     }
 
+    /// Adds to `lock` that the daemon leaves out syncs.
+    pub fn tell_no_sync(&mut self) {
+        if let Err(e) = self.say("sync", "no") {
+            log::warn!("lock: bridges are not told of --no-sync: {e}");
+        }
+    }
+
     fn say(&mut self, key: &str, value: &str) -> io::Result<()> {
         self.text.push_str(&format!("{key}: {value}\n"));
         // Readers find the earlier lines at any moment.
