@@ -12,13 +12,11 @@ mod exit;
 mod follow;
 mod inputs;
 mod job;
-mod lines;
+mod lease_rows;
 mod ls;
 mod output;
 mod pause;
-mod push;
-mod remote;
-mod result;
+mod pull;
 mod rows;
 mod run;
 mod serve;
@@ -90,10 +88,8 @@ enum Command {
     Resume(pause::QueueArgs),
     /// Show the daemon, the number of jobs in each state, the queues, and any trouble
     Status(status::StatusArgs),
-    /// Send a job to a queue on another server; prints its id
-    Push(push::PushArgs),
-    /// Show the record of a job that was sent and has ended; exits as it did
-    Result(result::ResultArgs),
+    /// Take jobs from queues on SQS or Redis
+    Pull(pull::PullArgs),
     /// Make tokens for HTTP
     Token(token::TokenArgs),
     /// Check or change the settings
@@ -174,8 +170,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Pause(args) => pause::pause(&spool, &args),
         Command::Resume(args) => pause::resume(&spool, &args),
         Command::Status(args) => status::status(&spool, &args),
-        Command::Push(args) => push::push(&spool, args),
-        Command::Result(args) => result::result(&spool, &args),
+        Command::Pull(args) => pull::pull(&spool, args),
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
         Command::ExecJob(args) => exec_job::exec_job(args),

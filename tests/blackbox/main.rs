@@ -33,7 +33,6 @@ mod groups;
 mod hostile;
 mod hostile_race;
 mod hygiene;
-mod id_forms;
 mod interruptions;
 mod kept;
 mod late_reaper;

@@ -7,7 +7,7 @@ use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd, Verdict};
 use pirn::core::process::Exit;
 use pirn::core::record::Reason;
-use pirn::core::scheduler::{CommittedTo, Event, NotStarted, Stamp};
+use pirn::core::scheduler::{CommittedTo, Event, Refusal, Stamp};
 use std::time::Duration;
 
 impl Sim {
@@ -65,24 +65,24 @@ impl Sim {
     }
 
     fn claim(&mut self, id: &JobId, queue: &QueueName, stamp: Stamp) -> Result<Event, String> {
-        let not_started = |why| {
-            Ok(Event::NotStarted {
+        let refused = |why| {
+            Ok(Event::Refused {
                 id: id.clone(),
                 why,
             })
         };
         let key = (queue.clone(), id.clone());
         let Some(file) = self.world.pending.get(&key) else {
-            return not_started(NotStarted::Gone);
+            return refused(Refusal::Gone);
         };
         if file.stamp() != stamp {
-            return not_started(NotStarted::Changed);
+            return refused(Refusal::Changed);
         }
         if self.world.procs.contains_key(id) || self.world.active.contains_key(id) {
-            return not_started(NotStarted::Busy);
+            return refused(Refusal::Busy);
         }
         if self.dice.percent(6) {
-            return not_started(NotStarted::Resources);
+            return refused(Refusal::Resources);
         }
         let mut file = file.clone();
         self.world.pending.remove(&key);
@@ -94,7 +94,7 @@ impl Sim {
         self.ran.insert(id.clone(), file.version);
         if spec.impossible {
             self.world.active.insert(id.clone(), file);
-            return not_started(NotStarted::Impossible { attempt, terms });
+            return refused(Refusal::Impossible { attempt, terms });
         }
         file.spawned += 1;
         let (spawned, once, cut) = (file.spawned, spec.once, file.interruptions);

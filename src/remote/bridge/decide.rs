@@ -1,0 +1,537 @@
+//! The thread that decides: it takes in all news, steps the table of leases, and does what that asks for.
+
+use super::judge;
+use super::look::{Looked, SpoolMoves, look, look_for_new};
+use super::openness::openness;
+use super::poll::{BridgeNews, Grants};
+use super::resume::resume;
+use super::{BridgeError, BridgeObserver, BridgePlan, BridgeStop, LookUp};
+use crate::core::config::Config;
+use crate::core::config::remote::{AckWhen, OnLost};
+use crate::core::id::JobId;
+use crate::core::lease::{
+    Lease, LeaseAction, LeaseCall, LeaseEvent, LeaseTable, LeaseTerms, Sighting, Telling,
+};
+use crate::core::record::State;
+use crate::core::time::{Boot, Now, Wall};
+use crate::os::{clock, poll::Poller, procfs};
+use crate::remote::engine::{Engine, Message, RemoteQueue, Trouble};
+use crate::spool::{LeaseDir, Spool};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Duration;
+
+/// Numbers for the poller.
+const INOTIFY: u64 = 0;
+const WAKER: u64 = 1;
+
+/// A look at everything that no watch reports, and that one may have missed.
+const LOOK_ROUND: Duration = Duration::from_secs(60);
+
+/// While messages come, the room in the spool is looked at again after this time.
+const OPENNESS_HOLDS: Duration = Duration::from_secs(1);
+
+/// The state of the thread.
+pub(super) struct Decider<'a> {
+    plan: &'a BridgePlan,
+    engine: &'a dyn Engine,
+    spool: &'a Spool,
+    dir: &'a LeaseDir,
+    stop: &'a BridgeStop,
+    observer: &'a dyn BridgeObserver,
+    grants: &'a Grants,
+    caller: Sender<LeaseCall>,
+    moves: SpoolMoves<'a>,
+    poller: Poller,
+    table: LeaseTable,
+    /// Records that are still to be dropped.
+    records: BTreeMap<JobId, String>,
+    boot: String,
+    config: Config,
+    /// Why no messages are asked for now.
+    closed: Option<String>,
+    /// Jobs that the spool would take, when it was last looked at.
+    spool_room: usize,
+    looked_at: Boot,
+    next_round: Boot,
+    /// Messages that were refused, and leases that were lost.
+    counts: [u64; 2],
+    /// True once the queues were found.
+    has_queues: bool,
+    /// True once the end was asked for.
+    is_stopping: bool,
+}
+
+impl<'a> Decider<'a> {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn new(
+        plan: &'a BridgePlan,
+        engine: &'a dyn Engine,
+        spool: &'a Spool,
+        dir: &'a LeaseDir,
+        stop: &'a BridgeStop,
+        observer: &'a dyn BridgeObserver,
+        grants: &'a Grants,
+        caller: Sender<LeaseCall>,
+    ) -> Result<Self, BridgeError> {
+        let moves = SpoolMoves::new(spool, plan, dir)?;
+        let poller = Poller::new()?;
+        poller.add(moves.watcher(), INOTIFY)?;
+        poller.add(stop.waker(), WAKER)?;
+        let config = &plan.config;
+        let table = LeaseTable::new(LeaseTerms {
+            most: plan.slots + config.prefetch,
+            prefetch: config.prefetch,
+            lease_max: config.lease_max,
+            longest_hold: engine.longest_hold(),
+            needs: plan.needs,
+            accepted: config.ack == AckWhen::Accepted,
+            cancel_lost: config.on_lost == OnLost::Cancel,
+        });
+        let counts = dir.counts()?;
+        let count = |key: &str| {
+            let value: Option<serde_json::Value> = serde_json::from_str(&counts).ok();
+            value.and_then(|v| v.get(key)?.as_u64()).unwrap_or(0)
+        };
+        let mut decider = Self {
+            plan,
+            engine,
+            spool,
+            dir,
+            stop,
+            observer,
+            grants,
+            caller,
+            moves,
+            poller,
+            table,
+            records: BTreeMap::new(),
+            boot: procfs::boot_id(),
+            config: Config::default(),
+            closed: None,
+            spool_room: 0,
+            looked_at: Boot(0),
+            next_round: Boot(0),
+            counts: [count("refused"), count("lost")],
+            has_queues: false,
+            is_stopping: false,
+        };
+        decider.look_at_openness();
+        Ok(decider)
+    }
+
+    /// Runs until told to stop, or drained.
+    pub(super) fn run(&mut self, inbox: &Receiver<BridgeNews>) -> Result<(), BridgeError> {
+        let left = resume(
+            self.plan,
+            &self.config,
+            self.spool,
+            self.dir,
+            &self.boot,
+            clock::now(),
+        )?;
+        for event in left {
+            if let LeaseEvent::Resumed { id, seen, .. } = &event {
+                log::info!("{}: {id}: taken up again ({seen:?})", self.plan.name);
+            }
+            self.step(event)?;
+        }
+        self.dir.note_boot(&self.boot)?;
+        self.next_round = clock::now().boot.after(LOOK_ROUND);
+        self.grant(0);
+        loop {
+            if self.is_over() {
+                return Ok(());
+            }
+            let now = clock::now().boot;
+            let due = self.table.due().unwrap_or(self.next_round);
+            let longest = due.min(self.next_round).since(now);
+            for number in self.poller.wait(Some(longest))? {
+                match number {
+                    WAKER => self.stop.waker().clear(),
+                    _ => self.take_in_moves()?,
+                }
+            }
+            while let Ok(news) = inbox.try_recv() {
+                self.take_in(news)?;
+            }
+            if self.stop.is_told() && !self.is_stopping {
+                self.is_stopping = true;
+                self.step(LeaseEvent::Stop)?;
+                self.grant(0);
+                self.grants.stop();
+            }
+            let now = clock::now().boot;
+            if now >= self.next_round {
+                self.next_round = now.after(LOOK_ROUND);
+                self.look_at_openness();
+                self.look_at_all()?;
+            }
+            self.step(LeaseEvent::Tick)?;
+            self.grant(0);
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        if self.is_stopping {
+            return !self.grants.is_polling() && self.table.is_done();
+        }
+        self.plan.drain && self.has_queues && self.grants.is_quiet() && self.table.is_empty()
+    }
+
+    /// Lets the pollers ask for as much as there is room for.
+    fn grant(&mut self, used: usize) {
+        if self.closed.is_none()
+            && clock::now().boot.since(self.looked_at) > OPENNESS_HOLDS
+            && used > 0
+        {
+            self.look_at_openness();
+        }
+        let room = match &self.closed {
+            Some(_) => 0,
+            None => self.table.room().min(self.spool_room),
+        };
+        self.grants.set_room(room, used);
+    }
+
+    fn look_at_openness(&mut self) {
+        self.looked_at = clock::now().boot;
+        let closed = match openness(self.spool, &self.plan.config.queue) {
+            Ok((room, config)) => {
+                self.spool_room = room;
+                self.config = config;
+                None
+            }
+            Err(why) => Some(why),
+        };
+        let name = &self.plan.name;
+        match (&self.closed, &closed) {
+            (None, Some(why)) => log::warn!("{name}: no messages are asked for: {why}"),
+            (Some(_), None) => log::info!("{name}: messages are asked for again"),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        self.closed = closed;
+    }
+
+    fn take_in_moves(&mut self) -> Result<(), BridgeError> {
+        let moved = self.moves.read()?;
+        if moved.openness || moved.all || self.closed.is_some() {
+            self.look_at_openness();
+        }
+        if moved.all {
+            return self.look_at_all();
+        }
+        for id in moved.names {
+            self.look_at(&id)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_all(&mut self) -> Result<(), BridgeError> {
+        let ids: Vec<JobId> = self.table.ids().cloned().collect();
+        for id in ids {
+            self.look_at(&id)?;
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, id: &JobId) -> Result<(), BridgeError> {
+        self.step_all(VecDeque::from([LeaseAction::Look(id.clone())]))
+    }
+
+    fn take_in(&mut self, news: BridgeNews) -> Result<(), BridgeError> {
+        match news {
+            BridgeNews::Received {
+                queue,
+                asked,
+                most,
+                messages,
+            } => {
+                for message in messages {
+                    self.receive(&queue, asked, message)?;
+                }
+                self.grant(most);
+            }
+            BridgeNews::Answered { asked, answers } => {
+                for (id, receipt, answer) in answers {
+                    self.step(LeaseEvent::Answered {
+                        id,
+                        asked,
+                        receipt,
+                        answer,
+                    })?;
+                }
+            }
+            BridgeNews::Queues(queues) => {
+                self.check_queues(&queues)?;
+                self.has_queues = true;
+            }
+            BridgeNews::Trouble(trouble) => {
+                let is_final = match &trouble {
+                    Trouble::Unreachable(_) => self.plan.drain,
+                    Trouble::Refused(_) => self.plan.drain || !self.has_queues,
+                    Trouble::NoQueue(_) => false,
+                };
+                if is_final {
+                    return Err(BridgeError::Engine(trouble));
+                }
+                log::warn!("{}: {trouble}", self.plan.name);
+            }
+            BridgeNews::Quiet => {
+                let is_over = self.table.is_empty() && self.grants.is_quiet();
+                if self.plan.drain && !is_over && self.grants.is_quiet() {
+                    self.grants.go_on();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses queues that the settings do not fit.
+    fn check_queues(&self, queues: &[RemoteQueue]) -> Result<(), BridgeError> {
+        let config = &self.plan.config;
+        let varies = config.active_only || config.urls.iter().any(|url| url.queue().ends_with('*'));
+        if queues.is_empty() && !varies && self.plan.look_up == LookUp::Sometimes {
+            let urls: Vec<String> = config.urls.iter().map(ToString::to_string).collect();
+            let what = format!("there is no queue {}", urls.join(", "));
+            return Err(BridgeError::Engine(Trouble::NoQueue(what)));
+        }
+        if let Some(queue) = queues.iter().find(|q| q.max_receives == Some(1))
+            && config.prefetch > 0
+        {
+            return Err(BridgeError::Settings(format!(
+                "prefetch: {} lets a message be received once: giving one back would move it to the failed queue; set \
+                 prefetch to 0",
+                queue.name
+            )));
+        }
+        if let Some(queue) = queues.iter().find(|queue| queue.is_fifo)
+            && config.ack == AckWhen::Accepted
+        {
+            return Err(BridgeError::Settings(format!(
+                "ack: {} keeps an order that \"accepted\" would give up; set ack to \"done\"",
+                queue.name
+            )));
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        queue: &RemoteQueue,
+        asked: Now,
+        message: Message,
+    ) -> Result<(), BridgeError> {
+        let length = queue.lease.unwrap_or(self.plan.config.lease);
+        // A record has dates to the millisecond.
+        let since = Wall(clock::wall().0 / 1_000_000 * 1_000_000);
+        let mut lease = Lease {
+            engine: self.engine.kind().to_owned(),
+            queue: queue.name.clone(),
+            url: queue.url.clone(),
+            receipt: message.receipt.clone(),
+            count: message.count,
+            max: queue.max_receives,
+            group: message.group.clone(),
+            since,
+            until: asked.wall.after(length),
+            ends: asked.boot.after(length),
+            boot: self.boot.clone(),
+            length,
+            fixed: queue.lease.is_some(),
+            lost: None,
+            back: false,
+        };
+        let id = message.id.clone();
+        let (looked, known_since) = look_for_new(self.spool, &self.config, &id, &lease)?;
+        if let Some(held) = self.table.lease(&id) {
+            lease.since = held.since;
+        } else if let Some(since) = known_since.filter(|_| looked.sighting != Sighting::Nowhere) {
+            lease.since = since;
+        }
+        let is_known = self.table.lease(&id).is_some()
+            || matches!(
+                looked.sighting,
+                Sighting::Waiting | Sighting::Running | Sighting::Well
+            );
+        let mut runnable = true;
+        if is_known {
+            log::info!(
+                "{}: {id}: has come again; it is not run twice",
+                self.plan.name
+            );
+        } else {
+            lease.since = since;
+            let hold = self.engine.longest_hold();
+            let record = judge::record(self.plan, &self.config, hold, &message, &lease, since);
+            match record {
+                Ok(record) => {
+                    let body = message.body.as_deref().unwrap_or_default();
+                    self.observer.found(&id, &queue.name, body);
+                    self.records.insert(id.clone(), record.to_json());
+                }
+                Err(why) => {
+                    runnable = false;
+                    log::warn!("{}: {id}: refused: {why}", self.plan.name);
+                    self.observer.refused(&id, &why);
+                    self.count(0);
+                }
+            }
+        }
+        self.step(LeaseEvent::Received {
+            id: id.clone(),
+            lease,
+            runnable,
+            seen: looked.sighting,
+        })?;
+        if self.table.lease(&id).is_none() {
+            self.records.remove(&id);
+        }
+        Ok(())
+    }
+
+    /// Counts a refused message (0) or a lost lease (1).
+    fn count(&mut self, which: usize) {
+        if let Some(count) = self.counts.get_mut(which) {
+            *count += 1;
+        }
+        let [refused, lost] = self.counts;
+        let text = format!("{{\"refused\": {refused}, \"lost\": {lost}}}\n");
+        if let Err(e) = self.dir.store_counts(&text) {
+            log::warn!("{}: counts: {e}", self.plan.name);
+        }
+    }
+
+    fn step(&mut self, event: LeaseEvent) -> Result<(), BridgeError> {
+        let todo = self.table.step(event, clock::now());
+        self.step_all(todo.into())
+    }
+
+    fn step_all(&mut self, mut todo: VecDeque<LeaseAction>) -> Result<(), BridgeError> {
+        while let Some(action) = todo.pop_front() {
+            if let Some(event) = self.perform(action)? {
+                // What follows from an action comes before the actions behind it.
+                for action in self.table.step(event, clock::now()).into_iter().rev() {
+                    todo.push_front(action);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Does one thing. Gives the event that it led to.
+    fn perform(&mut self, action: LeaseAction) -> Result<Option<LeaseEvent>, BridgeError> {
+        let durable = self.plan.config.ack == AckWhen::Accepted;
+        Ok(match action {
+            LeaseAction::Stage(id) => {
+                let (Some(record), Some(lease)) = (self.records.get(&id), self.table.lease(&id))
+                else {
+                    return Ok(Some(LeaseEvent::Dropped(id, false)));
+                };
+                let staged = self.dir.stage(&id, record, &lease.to_json(None), durable);
+                let done = self.done(&id, "staging it", staged);
+                Some(LeaseEvent::Staged(id, done))
+            }
+            LeaseAction::Drop(id) => {
+                let queue = &self.plan.config.queue;
+                let dropped = self.spool.drop_staged(self.dir, &id, queue, durable);
+                let done = self.done(&id, "dropping it", dropped);
+                if done {
+                    self.records.remove(&id);
+                    self.spool_room = self.spool_room.saturating_sub(1);
+                }
+                Some(LeaseEvent::Dropped(id, done))
+            }
+            LeaseAction::Store(id) => {
+                if let Some(lease) = self.table.lease(&id) {
+                    let stored = self.dir.store(&id, &lease.to_json(None));
+                    self.done(&id, "writing its lease", stored);
+                }
+                None
+            }
+            LeaseAction::Look(id) => {
+                let Some(lease) = self.table.lease(&id) else {
+                    return Ok(None);
+                };
+                let Looked { sighting, record } = look(self.spool, &self.config, &id, lease)?;
+                let state = match sighting {
+                    Sighting::Well => Some(State::Complete),
+                    Sighting::Badly(_) => Some(State::Failed),
+                    Sighting::Waiting | Sighting::Running | Sighting::Nowhere => None,
+                };
+                let event = LeaseEvent::Seen(id.clone(), sighting);
+                let todo = self.table.step(event, clock::now());
+                if let Some(state) = state
+                    && todo
+                        .iter()
+                        .any(|a| matches!(a, LeaseAction::Tell(other, Telling::Ended(_)) if *other == id))
+                {
+                    self.observer.ended(&id, state, record.as_ref());
+                }
+                self.step_all(todo.into())?;
+                None
+            }
+            LeaseAction::Withdraw(id) => {
+                let withdrawn = self.spool.withdraw(&id);
+                let done = match withdrawn {
+                    Ok(done) => done,
+                    Err(e) => self.done(&id, "withdrawing it", Err(e)),
+                };
+                Some(LeaseEvent::Withdrawn(id, done))
+            }
+            LeaseAction::Cancel(id) => {
+                let cancelled = self.spool.cancel(&id).map(drop);
+                self.done(&id, "ending it", cancelled);
+                None
+            }
+            LeaseAction::Call(call) => {
+                let _ = self.caller.send(call);
+                None
+            }
+            LeaseAction::Remove(id) => {
+                self.records.remove(&id);
+                let removed = self.dir.remove(&id);
+                self.done(&id, "removing its lease", removed);
+                None
+            }
+            LeaseAction::Tell(id, telling) => {
+                self.tell(&id, telling);
+                None
+            }
+        })
+    }
+
+    fn done(&self, id: &JobId, what: &str, result: io::Result<()>) -> bool {
+        if let Err(e) = &result {
+            log::error!("{}: {id}: {what}: {e}", self.plan.name);
+        }
+        result.is_ok()
+    }
+
+    fn tell(&mut self, id: &JobId, telling: Telling) {
+        let name = &self.plan.name;
+        match telling {
+            Telling::Started => self.observer.started(id),
+            Telling::Extended { after, lease } => {
+                log::debug!("{name}: {id}: the lease has {} s again", lease.as_secs());
+                self.observer.extended(id, after, lease);
+            }
+            // Told with the record.
+            Telling::Ended(_) => {}
+            Telling::Acked => {
+                log::debug!("{name}: {id}: acknowledged");
+                self.observer.acked(id);
+            }
+            Telling::GivenBack => {
+                log::info!("{name}: {id}: given back");
+                self.observer.given_back(id);
+            }
+            Telling::Lost(why) => {
+                log::warn!("{name}: {id}: the lease is lost: {why}; others may run the job too");
+                self.observer.lost(id, &why);
+                self.count(1);
+            }
+        }
+    }
+}

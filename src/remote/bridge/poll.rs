@@ -1,0 +1,343 @@
+//! The pollers. Each takes a grant to receive from a queue, waits for messages there, and hands them over. While nothing
+//! comes, a poller makes its requests and nothing else.
+
+use super::{BridgeObserver, BridgePlan, BridgeStop, LookUp};
+use crate::core::id::JobId;
+use crate::core::lease::CallAnswer;
+use crate::core::time::{Boot, Now};
+use crate::os::clock;
+use crate::remote::engine::{Engine, Message, RemoteQueue, Trouble};
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// The most messages in one receive: the limit of SQS.
+const MOST_AT_ONCE: usize = 10;
+
+/// How long a list of queues holds: with patterns, and without.
+const PATTERNS_HOLD: Duration = Duration::from_secs(60);
+const NAMES_HOLD: Duration = Duration::from_secs(3600);
+
+/// A server that refuses us is asked again after this time.
+pub(super) const REFUSED_AGAIN: Duration = Duration::from_secs(60);
+
+/// News for the thread that decides.
+#[derive(Debug)]
+pub(super) enum BridgeNews {
+    /// Messages have come.
+    Received {
+        queue: RemoteQueue,
+        asked: Now,
+        most: usize,
+        messages: Vec<Message>,
+    },
+    /// The engine has answered a call.
+    Answered {
+        asked: Boot,
+        answers: Vec<(JobId, String, CallAnswer)>,
+    },
+    /// The queues were looked up.
+    Queues(Vec<RemoteQueue>),
+    /// They could not be, or a queue could not be received from.
+    Trouble(Trouble),
+    /// A round brought nothing.
+    Quiet,
+}
+
+/// The way to the thread that decides.
+#[derive(Clone)]
+pub(super) struct Post {
+    pub(super) sender: Sender<BridgeNews>,
+    pub(super) stop: BridgeStop,
+}
+
+impl Post {
+    pub(super) fn send(&self, news: BridgeNews) {
+        // It has ended if nobody takes it.
+        let _ = self.sender.send(news);
+        self.stop.waker().wake();
+    }
+}
+
+/// A poller's next task.
+enum PollTask {
+    LookUp,
+    Receive(RemoteQueue, usize),
+}
+
+/// Who may ask for how many messages.
+pub(super) struct Grants {
+    look_up: LookUp,
+    /// After a round that brought nothing, the thread that decides says whether there is another.
+    drain: bool,
+    holds: Duration,
+    state: Mutex<GrantState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct GrantState {
+    /// Jobs that may still be taken; those that polls have asked for are not subtracted.
+    room: usize,
+    /// Messages that polls under way may bring.
+    asked: usize,
+    /// The queues, the next one first. Those that are being polled are not in it.
+    queues: VecDeque<RemoteQueue>,
+    /// Polls under way.
+    polling: usize,
+    /// Polls that are left in this round.
+    left: usize,
+    /// True while a poller looks up the queues.
+    is_looking_up: bool,
+    /// When they are looked up again.
+    look_up_at: Option<Boot>,
+    /// Polls since the last message, or since a round that brought nothing was taken in.
+    empty: usize,
+    /// True once the queues were looked up.
+    has_queues: bool,
+    stop: bool,
+}
+
+impl GrantState {
+    fn is_round_empty(&self) -> bool {
+        self.has_queues && self.empty >= self.queues.len()
+    }
+}
+
+impl Grants {
+    pub(super) fn new(plan: &BridgePlan) -> Self {
+        let is_pattern =
+            |url: &crate::core::config::remote_url::RemoteUrl| url.queue().ends_with('*');
+        let config = &plan.config;
+        let varies = config.active_only || config.urls.iter().any(is_pattern);
+        Self {
+            look_up: plan.look_up,
+            drain: plan.drain,
+            holds: if varies { PATTERNS_HOLD } else { NAMES_HOLD },
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, GrantState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets how many jobs may be taken. `used`: the messages that a poll had asked for and has handed over.
+    pub(super) fn set_room(&self, room: usize, used: usize) {
+        let mut state = self.lock();
+        state.room = room;
+        state.asked = state.asked.saturating_sub(used);
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Lets the pollers end.
+    pub(super) fn stop(&self) {
+        self.lock().stop = true;
+        self.changed.notify_all();
+    }
+
+    /// True while a poll may still bring messages.
+    pub(super) fn is_polling(&self) -> bool {
+        let state = self.lock();
+        state.polling > 0 || state.asked > 0
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.lock().stop
+    }
+
+    /// Waits for a task; `None`: end.
+    fn take(&self) -> Option<PollTask> {
+        let mut state = self.lock();
+        loop {
+            if state.stop {
+                return None;
+            }
+            let room = state.room.saturating_sub(state.asked);
+            let is_held = self.drain && state.is_round_empty();
+            if room > 0 && !is_held {
+                if self.is_look_up_due(&state) {
+                    state.is_looking_up = true;
+                    return Some(PollTask::LookUp);
+                }
+                let may = self.look_up == LookUp::Sometimes || state.left > 0;
+                if let Some(queue) = may.then(|| state.queues.pop_front()).flatten() {
+                    let most = match queue.is_fifo {
+                        // A failed job would have the later ones of its group given back, which costs them a receive.
+                        true => 1,
+                        false => room.min(MOST_AT_ONCE),
+                    };
+                    state.asked += most;
+                    state.polling += 1;
+                    state.left = state.left.saturating_sub(1);
+                    return Some(PollTask::Receive(queue, most));
+                }
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn is_look_up_due(&self, state: &GrantState) -> bool {
+        let is_over = match self.look_up {
+            LookUp::EachRound => state.left == 0 && state.polling == 0,
+            LookUp::Sometimes => state.look_up_at.is_none_or(|at| at <= clock::now().boot),
+        };
+        is_over && !state.is_looking_up
+    }
+
+    fn looked_up(&self, queues: Option<&[RemoteQueue]>) {
+        let mut state = self.lock();
+        state.is_looking_up = false;
+        if let Some(queues) = queues {
+            // A queue that is being polled is asked by two pollers for the rest of that request.
+            state.queues = queues.iter().cloned().collect();
+            state.left = queues.len();
+            state.has_queues = true;
+            state.look_up_at = Some(clock::now().boot.after(self.holds));
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Ends a poll. `brought`: its messages were handed over, and count until they are taken in.
+    fn polled(&self, queue: RemoteQueue, most: usize, brought: bool, is_there: bool) {
+        let mut state = self.lock();
+        state.polling -= 1;
+        if !brought {
+            state.asked -= most;
+        }
+        state.empty = if brought { 0 } else { state.empty + 1 };
+        if !is_there {
+            state.look_up_at = None;
+        } else if !state.queues.iter().any(|other| other.url == queue.url) {
+            state.queues.push_back(queue);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// True if a round has brought nothing.
+    pub(super) fn is_quiet(&self) -> bool {
+        let state = self.lock();
+        state.polling == 0 && state.asked == 0 && state.is_round_empty()
+    }
+
+    /// Begins another round after one that brought nothing.
+    pub(super) fn go_on(&self) {
+        self.lock().empty = 0;
+        self.changed.notify_all();
+    }
+
+    /// Waits, unless told to end.
+    fn pause(&self, span: Duration) {
+        let end = clock::now().boot.after(span);
+        let mut state = self.lock();
+        while !state.stop {
+            let left = end.since(clock::now().boot);
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// The wait after the `n`-th failure in a row, from 1: 0.2 s, doubled each time, at most 20 s, of which a random part.
+pub(super) fn backoff(n: u32) -> Duration {
+    let longest =
+        Duration::from_millis(200 << n.saturating_sub(1).min(7)).min(Duration::from_secs(20));
+    let dice = clock::now().boot.0 / 1000 % 1000;
+    longest.mul_f64((dice as f64 + 1.0) / 1000.0)
+}
+
+/// The loop of a poller.
+pub(super) fn poll(
+    plan: &BridgePlan,
+    engine: &dyn Engine,
+    grants: &Grants,
+    post: &Post,
+    observer: &dyn BridgeObserver,
+) {
+    let mut failures = 0;
+    while let Some(task) = grants.take() {
+        let failed = match task {
+            PollTask::LookUp => look_up(plan, engine, grants, post, observer),
+            PollTask::Receive(queue, most) => receive(plan, engine, grants, post, queue, most),
+        };
+        let Err(trouble) = failed else {
+            failures = 0;
+            continue;
+        };
+        failures += 1;
+        let again = match trouble {
+            Trouble::Unreachable(_) => backoff(failures),
+            Trouble::NoQueue(_) => Duration::from_secs(1),
+            Trouble::Refused(_) => REFUSED_AGAIN,
+        };
+        observer.trouble(&trouble, again);
+        post.send(BridgeNews::Trouble(trouble));
+        grants.pause(again);
+    }
+}
+
+fn look_up(
+    plan: &BridgePlan,
+    engine: &dyn Engine,
+    grants: &Grants,
+    post: &Post,
+    observer: &dyn BridgeObserver,
+) -> Result<(), Trouble> {
+    let queues = engine.queues().inspect_err(|_| grants.looked_up(None))?;
+    observer.queues(&queues);
+    post.send(BridgeNews::Queues(queues.clone()));
+    if queues.is_empty() && !plan.drain {
+        grants.pause(plan.config.wait.max(Duration::from_secs(1)));
+    }
+    grants.looked_up(Some(&queues));
+    if queues.is_empty() {
+        post.send(BridgeNews::Quiet);
+    }
+    Ok(())
+}
+
+fn receive(
+    plan: &BridgePlan,
+    engine: &dyn Engine,
+    grants: &Grants,
+    post: &Post,
+    queue: RemoteQueue,
+    most: usize,
+) -> Result<(), Trouble> {
+    let asked = clock::now();
+    let lease = queue.lease.unwrap_or(plan.config.lease);
+    let received = engine.receive(&queue, most, plan.config.wait, lease);
+    let messages = match received {
+        Ok(messages) => messages,
+        Err(trouble) => {
+            let is_there = !matches!(trouble, Trouble::NoQueue(_));
+            grants.polled(queue, most, false, is_there);
+            return Err(trouble);
+        }
+    };
+    let brought = !messages.is_empty();
+    if brought {
+        post.send(BridgeNews::Received {
+            queue: queue.clone(),
+            asked,
+            most,
+            messages,
+        });
+    }
+    grants.polled(queue, most, brought, true);
+    if !brought && (plan.drain || grants.is_stopped()) {
+        post.send(BridgeNews::Quiet);
+    }
+    Ok(())
+}
