@@ -231,7 +231,8 @@ fn expel<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
         let (name, why) = (id.as_str().as_bytes(), "it is not a file");
         return quarantine_judged(daemon, &Place::Active, name, why, look.inode);
     }
-    // Under the scheduler's lock: nobody can start a job of this name before the file is out of the way.
+    // All steps wait for this rename. If it followed the question, a job of this name could be started in between, and
+    // its file be taken away here. While the question holds, no job thread is about to move a file of this name.
     let put_back =
         |s: &Scheduler| (!s.is_live(id)).then(|| daemon.spool.unclaim(id, &QueueName::default()));
     match daemon.ask(put_back) {
