@@ -22,7 +22,8 @@ pub fn finish<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, rest: Rest) -
         start: mut next,
         mut follow,
     } = rest;
-    while let Some(this) = follow {
+    while let Some((id, this)) = follow {
+        debug_assert_eq!(id, run.id, "only its own thread tells of a job's end");
         // Another thread starts the next job: this one may wait for processes or a disk.
         if daemon.spool.is_durable() || matches!(this, AfterEnd::Sweep(_)) {
             next.take()
@@ -32,7 +33,6 @@ pub fn finish<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, rest: Rest) -
         let rest = match this {
             AfterEnd::Sweep(grace) => {
                 M::sweep(daemon, run, grace);
-                let id = run.id.clone();
                 daemon.step_as_job(Event::Swept { id })
             }
             AfterEnd::Finish { end, verdict, wait } => record::end(daemon, run, end, verdict, wait),

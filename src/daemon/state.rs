@@ -138,8 +138,8 @@ pub trait Machine: std::fmt::Debug + Send + Sync + Sized + 'static {
 pub struct Rest {
     /// A job to start.
     pub start: Option<Start>,
-    /// The action that follows the end of the thread's own job.
-    pub follow: Option<AfterEnd>,
+    /// The action that follows the end of the thread's own job, which this is.
+    pub follow: Option<(JobId, AfterEnd)>,
 }
 
 /// The action that follows the end of a leader.
@@ -302,13 +302,13 @@ impl<M: Machine> Daemon<M> {
                 }
                 // The order was given in the step.
                 Action::Note { .. } | Action::Signal { .. } => {}
-                Action::Sweep { id: _, grace } => rest.follow = Some(AfterEnd::Sweep(grace)),
+                Action::Sweep { id, grace } => rest.follow = Some((id, AfterEnd::Sweep(grace))),
                 Action::Finish {
-                    id: _,
+                    id,
                     end,
                     verdict,
                     wait,
-                } => rest.follow = Some(AfterEnd::Finish { end, verdict, wait }),
+                } => rest.follow = Some((id, AfterEnd::Finish { end, verdict, wait })),
                 Action::Fail {
                     id,
                     queue,
