@@ -242,7 +242,7 @@ impl WatcherThread {
 
     fn stop(&mut self) {
         let daemon = Arc::clone(&self.daemon);
-        daemon.stay_alert();
+        daemon.set_alert(true);
         let was_stopping = std::mem::replace(&mut self.stopping, true);
         self.ending_jobs = was_stopping;
         if let Some(id) = &daemon.options.single {

@@ -62,7 +62,7 @@ pub struct Daemon<M: Machine = RealMachine> {
     pub boot_alarm: Alarm,
     /// Goes off at the scheduler's next date.
     pub wall_alarm: Alarm,
-    /// True once the watcher wants to know of every change, because it is about to exit.
+    /// True while the watcher wants to know of every change, because it is about to exit or to become a new binary.
     alert: AtomicBool,
     scheduler: Mutex<Scheduler>,
     runs: Mutex<HashMap<JobId, Arc<Run>>>,
@@ -445,7 +445,6 @@ impl<M: Machine> Daemon<M> {
             self.machine.tell_trouble(why);
             self.hold(Hold::Trouble);
             log::error!("nothing is accepted or started any more: {why}");
-            self.stay_alert();
             self.waker.wake();
         }
     }
@@ -463,14 +462,14 @@ impl<M: Machine> Daemon<M> {
         question(&locked(&self.scheduler))
     }
 
-    /// From now on the watcher is woken after every step.
-    pub fn stay_alert(&self) {
-        self.alert.store(true, Ordering::SeqCst);
+    /// Whether the watcher is woken after every step from now on. It alone calls this.
+    pub fn set_alert(&self, is_alert: bool) {
+        self.alert.store(is_alert, Ordering::SeqCst);
     }
 
     /// Wakes the watcher, if it wants to know of every change.
     pub fn tell_of_change(&self) {
-        if self.alert.load(Ordering::SeqCst) {
+        if self.alert.load(Ordering::SeqCst) || self.room.trouble().is_some() {
             self.waker.wake();
         }
     }

@@ -22,7 +22,7 @@ impl WatcherThread {
         }
         log::info!("upgrade: proving {}", program().display());
         self.upgrade = Upgrade::Proving;
-        self.daemon.stay_alert();
+        self.daemon.set_alert(true);
         self.daemon.chores.add(Chore::Prove(self.proof()));
     }
 
@@ -47,6 +47,7 @@ impl WatcherThread {
             }
             (Upgrade::Proving, Err(why)) => {
                 self.upgrade = Upgrade::No;
+                self.daemon.set_alert(self.stopping);
                 log::error!(
                     "upgrade refused, going on as before: {}: {why}",
                     program().display()
@@ -60,6 +61,7 @@ impl WatcherThread {
     /// Goes on as this image.
     pub(super) fn stay(&mut self) {
         self.upgrade = Upgrade::No;
+        self.daemon.set_alert(self.stopping);
         // The descriptors that were to live through the exec are not for other children.
         spawn::hide_descriptors();
         self.daemon.release(Hold::Upgrade);
