@@ -86,6 +86,15 @@ impl Drop for Disk {
     }
 }
 
+/// A spool on such a file system, with this bound on its free bytes; `None` if that is not possible.
+fn small_disk(kind: &str, min_free: u64) -> Option<(Spool, Disk)> {
+    let spool = Spool::new();
+    let disk = Disk::mount(&spool, kind)?;
+    fs::create_dir_all(spool.path().join("store")).unwrap();
+    set_min_free(&spool, min_free);
+    Some((spool, disk))
+}
+
 /// Drops a file from within the spool's file system.
 pub fn drop_inside(spool: &Spool, name: &str, content: &str) {
     let staged = spool.path().join("pending/.staged");
@@ -146,12 +155,9 @@ fn a_full_disk_accepts_nothing_and_keeps_nothing() {
 #[test]
 fn what_runs_on_a_full_disk_is_recorded() {
     for kind in DISKS {
-        let mut spool = Spool::new();
-        let Some(disk) = Disk::mount(&spool, kind) else {
+        let Some((mut spool, disk)) = small_disk(kind, 2 << 20) else {
             continue;
         };
-        fs::create_dir_all(spool.path().join("store")).unwrap();
-        set_min_free(&spool, 2 << 20);
         spool.serve(&["--slots", "3"]);
         let mut gate = Gate::new(&spool, "gate");
         let ids = ["a", "b", "c"];
@@ -186,12 +192,9 @@ fn what_runs_on_a_full_disk_is_recorded() {
 #[test]
 fn without_its_reserve_an_end_waits_for_room() {
     // The control of the test above.
-    let mut spool = Spool::new();
-    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+    let Some((mut spool, disk)) = small_disk("tmpfs", 0) else {
         return;
     };
-    fs::create_dir_all(spool.path().join("store")).unwrap();
-    set_min_free(&spool, 0);
     spool.serve(&[]);
     let mut gate = Gate::new(&spool, "gate");
     drop_inside(&spool, "a", &format!("{}; exit 100", gate.wait()));
@@ -210,12 +213,9 @@ fn without_its_reserve_an_end_waits_for_room() {
 fn what_follows_an_end_on_a_full_disk_is_done_once() {
     for kind in DISKS {
         for reserve in [true, false] {
-            let mut spool = Spool::new();
-            let Some(disk) = Disk::mount(&spool, kind) else {
+            let Some((mut spool, disk)) = small_disk(kind, 0) else {
                 continue;
             };
-            fs::create_dir_all(spool.path().join("store")).unwrap();
-            set_min_free(&spool, 0);
             spool.serve(&[]);
             let mut gate = Gate::new(&spool, "gate");
             let note = spool.beside("followed");
@@ -253,12 +253,9 @@ fn what_follows_an_end_on_a_full_disk_is_done_once() {
 
 #[test]
 fn the_reserve_is_taken_when_there_is_room_again() {
-    let mut spool = Spool::new();
-    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+    let Some((mut spool, disk)) = small_disk("tmpfs", 0) else {
         return;
     };
-    fs::create_dir_all(spool.path().join("store")).unwrap();
-    set_min_free(&spool, 0);
     // Room for jobs, but not for the reserve.
     let ballast = |mib: u64| {
         let file = fs::File::create(spool.path().join("store/ballast")).unwrap();
@@ -290,12 +287,9 @@ fn the_reserve_is_taken_when_there_is_room_again() {
 #[test]
 fn a_job_that_fills_the_disk_itself() {
     for kind in ["tmpfs", "ext4"] {
-        let mut spool = Spool::new();
-        let Some(disk) = Disk::mount(&spool, kind) else {
+        let Some((mut spool, disk)) = small_disk(kind, 0) else {
             continue;
         };
-        fs::create_dir_all(spool.path().join("store")).unwrap();
-        set_min_free(&spool, 0);
         spool.serve(&["--slots", "1"]);
         let fill = "dd if=/dev/zero of=$PIRN_STORE/fill bs=4K 2>/dev/null; exit 3";
         let record = json!({"command": fill, "tries": 1}).to_string();
@@ -381,12 +375,9 @@ fn retention_makes_room_for_the_ends_of_many_jobs() {
 /// Nothing wakes an idle daemon when the disk fills: it looks when a job is dropped.
 #[test]
 fn a_job_dropped_on_a_disk_that_has_filled_meanwhile_waits() {
-    let mut spool = Spool::new();
-    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+    let Some((mut spool, disk)) = small_disk("tmpfs", 2 << 20) else {
         return;
     };
-    fs::create_dir_all(spool.path().join("store")).unwrap();
-    set_min_free(&spool, 2 << 20);
     spool.serve(&[]);
     drop_inside(&spool, "first", "true");
     spool.wait_record("complete/first");
@@ -403,12 +394,9 @@ fn a_job_dropped_on_a_disk_that_has_filled_meanwhile_waits() {
 /// An upgrade needs the note of every running job. Where none can be written it asks again, every few seconds.
 #[test]
 fn an_upgrade_on_a_full_disk_waits_patiently() {
-    let mut spool = Spool::new();
-    let Some(disk) = Disk::mount(&spool, "tmpfs") else {
+    let Some((mut spool, disk)) = small_disk("tmpfs", 0) else {
         return;
     };
-    fs::create_dir_all(spool.path().join("store")).unwrap();
-    set_min_free(&spool, 0);
     spool.serve(&[]);
     // The job fills the disk before its note is due.
     let fill =
