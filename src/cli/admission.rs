@@ -9,6 +9,7 @@ use std::sync::Once;
 /// Refuses new jobs while the disk is nearly full or has failed.
 pub fn admit(spool: &Spool) -> Result<Config, Failure> {
     let config = settings_or_defaults(spool);
+    spool.set_id_form(config.ids);
     spool.admit(&config).map_err(not_now)?;
     Ok(config)
 }

@@ -1,37 +1,20 @@
 //! `pirn add --batch`: one job a line. The lines that have arrived are accepted together: a slow writer gets its ids at
-//! once, and the lines of a fast one share syncs. Memory is bounded by [`WINDOW_BYTES`], not by the input.
+//! once, and the lines of a fast one share syncs.
 
 use super::admission;
-use super::exit::{BAD_DATA, CommandResult, FAILURE, Failure, OK};
+use super::exit::{CommandResult, FAILURE, Failure, OK};
 use super::job::JobArgs;
+use super::lines::{InputLine, InputLines};
+use super::output;
 use super::served;
 use crate::core::config::Config;
 use crate::core::id::JobId;
 use crate::core::json::{JsonError, Object};
 use crate::core::record::{Record, RecordError};
-use crate::os::{clock, poll, procfs};
+use crate::os::{clock, procfs};
 use crate::spool::{JobText, Spool};
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::AsFd;
-
-/// The most lines that are accepted together.
-const WINDOW: usize = 1024;
-
-/// The most bytes of such lines, not counting the last of them.
-const WINDOW_BYTES: usize = 4 << 20;
-
-/// Bytes to read at a time: as many as a pipe holds.
-const PIECE: usize = 64 << 10;
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
-
-/// A line that is not blank.
-struct InputLine {
-    /// From 1.
-    number: u64,
-    bytes: Vec<u8>,
-}
 
 /// The number of the first line that was not accepted, and the reason.
 type NotAccepted = (u64, Failure);
@@ -45,8 +28,8 @@ pub fn add(spool: &Spool, args: JobArgs) -> CommandResult {
         room: 0,
         accepted: 0,
     };
-    let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let Err((line, Failure { code, message })) = batch.add_all(&mut InputLines::new(input)) else {
+    let mut lines = InputLines::of_stdin()?;
+    let Err((line, Failure { code, message })) = batch.add_all(&mut lines) else {
         return Ok(OK);
     };
     let accepted = batch.accepted;
@@ -109,7 +92,7 @@ impl BatchAdder<'_> {
             .submit_all(lines.len(), self.spool.writers(), &self.boot, maker);
         let is_first = self.accepted == 0 && !batch.ids.is_empty();
         self.accepted += batch.ids.len();
-        print(&batch.ids).map_err(|e| {
+        output::ids(&batch.ids).map_err(|e| {
             let what = format!("the ids could not be printed: {e}");
             let last = lines.last().map_or(0, |line| line.number);
             (last + 1, Failure::new(FAILURE, what))
@@ -124,26 +107,21 @@ impl BatchAdder<'_> {
     }
 }
 
-/// Unlike `output`, this fails if the reader has closed the pipe: nobody would learn the ids of accepted jobs.
-fn print(ids: &[JobId]) -> io::Result<()> {
-    let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
-}
-
 /// The options, which hold for every job of the batch.
 #[derive(Clone)]
-struct BatchOptions {
+pub struct BatchOptions {
     /// As a record, for shell lines: only the command is missing.
     record: Record,
+    /// The last line that was a record, with the options that it did not have.
+    filled_in: Record,
     /// As JSON fields, for lines that are records and do not have them. `env` is not among them: it is long, and parsing
     /// it for each line would take longer than all the rest.
     fields: Vec<(String, String)>,
 }
 
 impl BatchOptions {
-    fn new(record: Record) -> Result<Self, Failure> {
+    /// The options of this record, whose command is empty.
+    pub fn new(record: Record) -> Result<Self, Failure> {
         let text = record.to_json();
         let object = Object::parse(&text).map_err(|e| Failure::new(FAILURE, e.to_string()))?;
         let fields = object
@@ -156,23 +134,15 @@ impl BatchOptions {
                 )
             })
             .collect();
-        Ok(Self { record, fields })
+        Ok(Self {
+            record,
+            filled_in: Record::default(),
+            fields,
+        })
     }
 
     fn draft(&mut self, line: &[u8], id: &JobId, config: &Config) -> Result<JobText, String> {
-        let text = str::from_utf8(line).map_err(|_| RecordError::NotText.to_string())?;
-        let text = text.trim_start_matches(BYTE_ORDER_MARK);
-        let mut filled_in;
-        let record = if text.starts_with('{') {
-            filled_in = self.fill_in(text).map_err(without_line)?;
-            filled_in.make_fresh();
-            filled_in.created_at = self.record.created_at;
-            &mut filled_in
-        } else {
-            let asked = Record::from_bytes(text.as_bytes()).map_err(|e| e.to_string())?;
-            self.record.work = asked.work;
-            &mut self.record
-        };
+        let record = self.record(line)?;
         record.id = Some(id.clone());
         record.queue.take_if(|queue| queue.is_default());
         let queue = record.queue.clone().unwrap_or_default();
@@ -181,6 +151,21 @@ impl BatchOptions {
         let text = record.to_json();
         admission::check_size(&text, config)?;
         Ok(JobText { text, queue })
+    }
+
+    /// The job of a line.
+    pub fn record(&mut self, line: &[u8]) -> Result<&mut Record, String> {
+        let text = str::from_utf8(line).map_err(|_| RecordError::NotText.to_string())?;
+        let text = text.trim_start_matches(BYTE_ORDER_MARK);
+        if text.starts_with('{') {
+            self.filled_in = self.fill_in(text).map_err(without_line)?;
+            self.filled_in.make_fresh();
+            self.filled_in.created_at = self.record.created_at;
+            return Ok(&mut self.filled_in);
+        }
+        let asked = Record::from_bytes(text.as_bytes()).map_err(|e| e.to_string())?;
+        self.record.work = asked.work;
+        Ok(&mut self.record)
     }
 
     /// Reads a record, and adds the fields of the options that it does not have. A field that is `null` counts as present.
@@ -217,89 +202,5 @@ fn without_line(e: RecordError) -> String {
         | RecordError::NotText
         | RecordError::Work(_)
         | RecordError::Unsupported(_) => e.to_string(),
-    }
-}
-
-/// The lines of standard input.
-struct InputLines {
-    input: BufReader<File>,
-    /// The beginning of the next line.
-    partial: Vec<u8>,
-    /// The number of the last line that was read.
-    number: u64,
-    have_ended: bool,
-}
-
-/// The next line, as far as it has arrived.
-enum NextLine {
-    Whole(Vec<u8>),
-    /// No more has arrived yet.
-    Awaited,
-    Ended,
-}
-
-impl InputLines {
-    fn new(input: File) -> Self {
-        Self {
-            input: BufReader::with_capacity(PIECE, input),
-            partial: Vec::new(),
-            number: 0,
-            have_ended: false,
-        }
-    }
-
-    /// Waits for a line that is not blank, and gives it with those behind it that have arrived. With them, the failure
-    /// that ends the input early, if there is one.
-    fn window(&mut self, most: u64) -> (Vec<InputLine>, Option<Failure>) {
-        let (mut lines, mut size) = (Vec::new(), 0);
-        while lines.len() < WINDOW && size < WINDOW_BYTES {
-            match self.next_line(lines.is_empty(), most) {
-                Ok(NextLine::Whole(bytes)) => {
-                    size += bytes.len();
-                    let number = self.number;
-                    let is_blank = bytes.iter().all(u8::is_ascii_whitespace);
-                    lines.extend((!is_blank).then_some(InputLine { number, bytes }));
-                }
-                Ok(NextLine::Awaited) => break,
-                Ok(NextLine::Ended) => {
-                    self.have_ended = true;
-                    break;
-                }
-                Err(failure) => return (lines, Some(failure)),
-            }
-        }
-        (lines, None)
-    }
-
-    fn next_line(&mut self, may_wait: bool, most: u64) -> Result<NextLine, Failure> {
-        loop {
-            let must_read = self.input.buffer().is_empty();
-            if must_read && !may_wait && !poll::is_readable(self.input.get_ref().as_fd()) {
-                return Ok(NextLine::Awaited);
-            }
-            let piece = match self.input.fill_buf() {
-                Ok(piece) => piece,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e.into()),
-            };
-            let end = piece.iter().position(|byte| *byte == b'\n');
-            let length = end.unwrap_or(piece.len());
-            self.partial.extend_from_slice(&piece[..length]);
-            let has_ended = piece.is_empty();
-            self.input.consume(end.map_or(length, |end| end + 1));
-            if has_ended && self.partial.is_empty() {
-                return Ok(NextLine::Ended);
-            }
-            let is_whole = has_ended || end.is_some();
-            let is_too_long = self.partial.len() as u64 > most;
-            self.number += u64::from(is_whole || is_too_long);
-            if is_too_long {
-                let what = format!("the line is longer than {most} bytes (max_job_bytes)");
-                return Err(Failure::new(BAD_DATA, what));
-            }
-            if is_whole {
-                return Ok(NextLine::Whole(std::mem::take(&mut self.partial)));
-            }
-        }
     }
 }

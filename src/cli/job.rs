@@ -194,15 +194,60 @@ impl JobArgs {
 
     /// A record of these options with an empty command.
     pub fn template(mut self, spool: &Spool) -> Result<Record, Failure> {
-        if self.surroundings.stdin.as_deref() == Some("-") {
-            let what = "--stdin -: the jobs themselves are on standard input";
-            return Err(Failure::new(USAGE, what));
-        }
+        self.refuse_stdin()?;
         self.schedule.check_parents(spool)?;
         let queue = self.schedule.queue.clone();
         let mut record = self.record(Work::Text(String::new()))?;
         record.queue = queue.filter(|queue| !queue.is_default());
         Ok(record)
+    }
+
+    /// The record of a job for another machine.
+    pub fn prepare_abroad(mut self) -> Result<Record, Failure> {
+        let work = work(self.script.take(), std::mem::take(&mut self.command))?;
+        self.record_abroad(work)
+    }
+
+    /// The same with an empty command.
+    pub fn template_abroad(self) -> Result<Record, Failure> {
+        self.refuse_stdin()?;
+        self.record_abroad(Work::Text(String::new()))
+    }
+
+    /// Takes over nothing of this process and its spool but what the options name.
+    fn record_abroad(mut self, work: Work) -> Result<Record, Failure> {
+        let given = [
+            ("--id", self.id.is_some()),
+            ("--queue", self.schedule.queue.is_some()),
+            ("--after", !self.schedule.after.is_empty()),
+            ("--after-any", !self.schedule.after_any.is_empty()),
+        ];
+        if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {
+            let what = format!("{option}: another machine has its own ids and queues");
+            return Err(Failure::new(USAGE, what));
+        }
+        let options = &mut self.surroundings;
+        if let Some(dir) = options.cwd.as_ref().filter(|dir| !dir.starts_with('/')) {
+            let what = format!("--cwd {dir}: for another machine, name the whole path");
+            return Err(Failure::new(USAGE, what));
+        }
+        options.clean_env = true;
+        let (has_cwd, has_umask) = (options.cwd.is_some(), options.umask.is_some());
+        let mut record = self.record(work)?;
+        record.cwd.take_if(|_| !has_cwd);
+        record.umask.take_if(|_| !has_umask);
+        record.created_at = None;
+        Ok(record)
+    }
+
+    fn refuse_stdin(&self) -> Result<(), Failure> {
+        match self.surroundings.stdin.as_deref() {
+            Some("-") => {
+                let what = "--stdin -: the jobs themselves are on standard input";
+                Err(Failure::new(USAGE, what))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn record(self, work: Work) -> Result<Record, Failure> {

@@ -13,10 +13,14 @@ mod follow;
 mod inputs;
 mod job;
 mod lease_rows;
+mod lines;
 mod ls;
 mod output;
 mod pause;
 mod pull;
+mod push;
+mod remote;
+mod result;
 mod rows;
 mod run;
 mod serve;
@@ -88,6 +92,10 @@ enum Command {
     Resume(pause::QueueArgs),
     /// Show the daemon, the number of jobs in each state, the queues, and any trouble
     Status(status::StatusArgs),
+    /// Send a job to a queue on another server; prints its id
+    Push(push::PushArgs),
+    /// Show the record of a job that was sent and has ended; exits as it did
+    Result(result::ResultArgs),
     /// Take jobs from queues on SQS or Redis
     Pull(pull::PullArgs),
     /// Make tokens for HTTP
@@ -170,6 +178,8 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Pause(args) => pause::pause(&spool, &args),
         Command::Resume(args) => pause::resume(&spool, &args),
         Command::Status(args) => status::status(&spool, &args),
+        Command::Push(args) => push::push(&spool, args),
+        Command::Result(args) => result::result(&spool, &args),
         Command::Pull(args) => pull::pull(&spool, args),
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),

@@ -16,6 +16,15 @@ pub fn bytes(bytes: &[u8]) -> Result<(), Failure> {
     print(|out| out.write_all(bytes))
 }
 
+/// Prints ids, a line each. Unlike the others, this fails if the reader has closed the pipe: nobody would learn the ids
+/// of accepted jobs.
+pub fn ids(ids: &[impl Display]) -> io::Result<()> {
+    let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Prints the rest of a file.
 pub fn file(from: &mut File) -> Result<(), Failure> {
     print(|out| io::copy(from, out).map(drop))

@@ -2,19 +2,18 @@
 
 use super::chores::Chore;
 use super::run::{Facts, Run};
-use super::start::{Launched, NotNow, Setup, Start};
+use super::start::{Launched, NotLaunched, NotNow, Setup, Start};
 use super::state::{AfterEnd, Daemon, Machine, Rest};
 use super::{reconcile, record};
 use crate::core::config::Terms;
 use crate::core::id::JobId;
 use crate::core::process::Exit;
 use crate::core::record::Record;
-use crate::core::scheduler::{Event, Refusal};
+use crate::core::scheduler::{Event, NotStarted};
 use crate::os::fault::Fault;
 use crate::spool::{IfSame, Target};
 use std::io;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 
 /// Does what follows the end of a leader, up to its record. Gives a job to start next.
 pub fn finish<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, rest: Rest) -> Option<Start> {
@@ -73,7 +72,7 @@ pub enum Begun<L> {
 pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::Leader> {
     let mut record = match claim(daemon, &mut start) {
         Ok(record) => record,
-        Err(why) => return refused(daemon, start.id, why),
+        Err(why) => return not_started(daemon, start.id, why),
     };
     let logs = match M::open_logs(daemon, &start.id, &record) {
         Ok(logs) => logs,
@@ -97,39 +96,20 @@ pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::
     let launched = M::launch(daemon, &setup, &logs);
     // From here on the job alone holds its logs.
     drop(logs);
-    let (launched, error) = match launched {
-        Ok(launched) => (Some(launched), None),
-        Err(NotNow::Impossible { error, code }) => (None, Some((error, code))),
-        Err(why) => return put_back(daemon, start, before, why),
-    };
-    let attempt = record.attempt;
-    let run = Arc::new(make_run(
-        daemon,
-        &start,
-        record,
-        terms.clone(),
-        launched.as_ref(),
-    ));
-    run.facts().error = error;
-    daemon.enter(Arc::clone(&run));
-    let terms = Box::new(terms);
-    let Some(launched) = launched else {
-        let (id, why) = (run.id.clone(), Refusal::Impossible { attempt, terms });
-        let rest = daemon.step_as_job(Event::Refused { id, why });
-        let next = finish(daemon, &run, rest);
-        return Begun::Not { next };
-    };
-    log::debug!(
-        "{}: started as process {} in slot {}",
-        run.id,
-        run.pid,
-        start.slot.of_all
-    );
-    started(daemon, &run, attempt, terms);
-    Begun::Running(run, launched.leader)
+    match launched {
+        Ok(launched) => started(daemon, &start, record, terms, launched),
+        Err(NotLaunched::Impossible { error, code }) => {
+            let facts = Facts {
+                error: Some((error, code)),
+                ..Facts::new(record)
+            };
+            cannot_start(daemon, Run::new(&start.id, &start.queue, terms, facts))
+        }
+        Err(NotLaunched::Resources(e)) => put_back(daemon, start, before, NotNow::Resources(e)),
+    }
 }
 
-fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, Refusal> {
+fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, NotStarted> {
     let (id, queue, stamp) = (&start.id, &start.queue, start.stamp);
     let claim = match start.read.take() {
         Some(read) => daemon.spool.claim_as_read(id, queue, stamp, *read),
@@ -137,27 +117,60 @@ fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, Re
     };
     match claim {
         Ok(IfSame::Done(record)) => Ok(*record),
-        Ok(IfSame::Gone) => Err(Refusal::Gone),
-        Ok(IfSame::Changed) => Err(Refusal::Changed),
+        Ok(IfSame::Gone) => Err(NotStarted::Gone),
+        Ok(IfSame::Changed) => Err(NotStarted::Changed),
         Err(e) => {
             log::error!("{id}: cannot be claimed: {e}");
-            Err(Refusal::Resources)
+            Err(NotStarted::Resources)
         }
     }
 }
 
 /// Tells the scheduler that the program runs.
-fn started<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, attempt: u32, terms: Box<Terms>) {
-    daemon.step(Event::Started {
-        id: run.id.clone(),
-        attempt,
-        terms,
+fn started<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    start: &Start,
+    record: Record,
+    terms: Terms,
+    launched: Launched<M::Leader>,
+) -> Begun<M::Leader> {
+    let (id, attempt, now) = (start.id.clone(), record.attempt, daemon.now());
+    let run = Arc::new(Run {
+        pid: launched.pid,
+        started: Some(now.wall),
+        began: Some(now.boot),
+        log_offset: launched.log_offset,
+        cgroup: launched.cgroup,
+        ..Run::new(&id, &start.queue, terms.clone(), Facts::new(record))
     });
-    M::watch_log(daemon, run);
+    daemon.enter(Arc::clone(&run));
+    let (pid, slot) = (run.pid, start.slot.of_all);
+    log::debug!("{id}: started as process {pid} in slot {slot}");
+    daemon.step(Event::Started {
+        id,
+        attempt,
+        terms: Box::new(terms),
+    });
+    M::watch_log(daemon, &run);
     // A user may have taken the file away while the start was under way: that was no event of a running job.
     if !daemon.spool.is_active(&run.id) {
         reconcile::reconcile(daemon, &run.id);
     }
+    Begun::Running(run, launched.leader)
+}
+
+/// Records the try of a program that cannot be started.
+fn cannot_start<M: Machine>(daemon: &Arc<Daemon<M>>, run: Run) -> Begun<M::Leader> {
+    let run = Arc::new(run);
+    daemon.enter(Arc::clone(&run));
+    let why = NotStarted::Impossible {
+        attempt: run.facts().record.attempt,
+        terms: Box::new(run.terms.clone()),
+    };
+    let id = run.id.clone();
+    let rest = daemon.step_as_job(Event::NotStarted { id, why });
+    let next = finish(daemon, &run, rest);
+    Begun::Not { next }
 }
 
 /// A further try is noted before it begins. Its record looks just like one that was put back for that try, and only the
@@ -176,21 +189,17 @@ fn put_back<M: Machine>(
     before: Option<Record>,
     why: NotNow,
 ) -> Begun<M::Leader> {
-    let refusal = match why {
+    let why_not = match why {
         NotNow::Busy => {
             log::warn!(
                 "{}: not started: processes of an earlier run still hold its log",
                 start.id
             );
-            Refusal::Busy
+            NotStarted::Busy
         }
         NotNow::Resources(e) => {
             log::warn!("{}: not started for now: {e}", start.id);
-            Refusal::Resources
-        }
-        NotNow::Impossible { error, .. } => {
-            log::error!("{}: {error}", start.id);
-            Refusal::Resources
+            NotStarted::Resources
         }
     };
     let spool = &daemon.spool;
@@ -208,15 +217,19 @@ fn put_back<M: Machine>(
     if let Err(e) = done {
         log::error!("{}: cannot be put back to pending: {e}", start.id);
     }
-    refused(daemon, start.id, refusal)
+    not_started(daemon, start.id, why_not)
 }
 
 /// Tells the scheduler that a start did not happen, and looks where the file is.
-fn refused<M: Machine>(daemon: &Arc<Daemon<M>>, id: JobId, why: Refusal) -> Begun<M::Leader> {
+fn not_started<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    id: JobId,
+    why: NotStarted,
+) -> Begun<M::Leader> {
     log::debug!("{id}: not started: {why:?}");
-    let is_held = why == Refusal::Busy;
-    let is_other = matches!(why, Refusal::Gone | Refusal::Changed);
-    let rest = daemon.step_as_job(Event::Refused {
+    let is_held = why == NotStarted::Busy;
+    let is_other = matches!(why, NotStarted::Gone | NotStarted::Changed);
+    let rest = daemon.step_as_job(Event::NotStarted {
         id: id.clone(),
         why,
     });
@@ -228,29 +241,4 @@ fn refused<M: Machine>(daemon: &Arc<Daemon<M>>, id: JobId, why: Refusal) -> Begu
         daemon.chores.add(Chore::Held(id));
     }
     Begun::Not { next: rest.start }
-}
-
-fn make_run<M: Machine>(
-    daemon: &Daemon<M>,
-    start: &Start,
-    record: Record,
-    terms: Terms,
-    launched: Option<&Launched<M::Leader>>,
-) -> Run {
-    let now = launched.is_some().then(|| daemon.now());
-    Run {
-        id: start.id.clone(),
-        queue: start.queue.clone(),
-        terms,
-        pid: launched.map_or(0, |job| job.pid),
-        adopted: false,
-        started: now.map(|now| now.wall),
-        began: now.map(|now| now.boot),
-        log_offset: launched.map_or(0, |job| job.log_offset),
-        cgroup: launched.and_then(|job| job.cgroup.clone()),
-        thread: OnceLock::new(),
-        orders: Mutex::default(),
-        put_back: AtomicU64::new(0),
-        facts: Mutex::new(Facts::new(record)),
-    }
 }

@@ -3,7 +3,7 @@
 use super::calls;
 use super::home::Home;
 use super::leader::{ChildOf, Leader};
-use super::start::{Launched, MAX_ARGUMENT, NotNow, Setup};
+use super::start::{Launched, MAX_ARGUMENT, NotLaunched, NotNow, Setup};
 use super::state::Daemon;
 use crate::core::id::JobId;
 use crate::core::quote::cut_to;
@@ -27,7 +27,7 @@ pub fn launch(
     daemon: &Daemon,
     start: &Setup<'_>,
     logs: &OpenLogs,
-) -> Result<Launched<Leader>, NotNow> {
+) -> Result<Launched<Leader>, NotLaunched> {
     let scratch = make_scratch(daemon, start)?;
     let env = environment(&daemon.home, start, scratch.as_deref());
     let cwd = start
@@ -51,7 +51,7 @@ pub fn launch(
         }
         (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, None) => File::open("/dev/null"),
     }
-    .map_err(NotNow::Resources)?;
+    .map_err(NotLaunched::Resources)?;
     let env: Vec<String> = env
         .into_iter()
         .map(|(key, value)| format!("{key}={value}"))
@@ -69,18 +69,18 @@ pub fn launch(
             log_offset: logs.offset,
             cgroup,
         }),
-        Err(e) if spawn::is_shortage(&e) => Err(NotNow::Resources(e)),
+        Err(e) if spawn::is_shortage(&e) => Err(NotLaunched::Resources(e)),
         Err(e) => Err(explain(&e, &program, &cwd)),
     }
 }
 
 /// Makes the scratch directory of a job that wants one, with its files; gives its path.
-fn make_scratch(daemon: &Daemon, start: &Setup<'_>) -> Result<Option<String>, NotNow> {
+fn make_scratch(daemon: &Daemon, start: &Setup<'_>) -> Result<Option<String>, NotLaunched> {
     if !start.record.wants_scratch() {
         return Ok(None);
     }
     let made = daemon.spool.make_scratch(start.id, start.record);
-    made.map_err(NotNow::Resources)?;
+    made.map_err(NotLaunched::Resources)?;
     Ok(Some(format!("{}/tmp/{}", daemon.home.spool, start.id)))
 }
 
@@ -135,7 +135,7 @@ fn program(
     start: &Setup<'_>,
     env: &BTreeMap<String, String>,
     cwd: &str,
-) -> Result<(String, Vec<String>), NotNow> {
+) -> Result<(String, Vec<String>), NotLaunched> {
     match &start.record.work {
         Work::Text(text) => match text.strip_prefix("#!") {
             Some(rest) => script(daemon, start.id, text, rest),
@@ -187,7 +187,7 @@ fn script(
     id: &JobId,
     text: &str,
     rest: &str,
-) -> Result<(String, Vec<String>), NotNow> {
+) -> Result<(String, Vec<String>), NotLaunched> {
     let line = rest.lines().next().unwrap_or("").trim();
     let (interpreter, argument) = match line.split_once([' ', '\t']) {
         Some((interpreter, argument)) => (interpreter, Some(argument.trim())),
@@ -195,7 +195,7 @@ fn script(
     };
     if interpreter.is_empty() {
         let error = "the script's first line names no interpreter".to_owned();
-        return Err(NotNow::Impossible {
+        return Err(NotLaunched::Impossible {
             error,
             code: EXIT_NOT_EXECUTABLE,
         });
@@ -209,9 +209,9 @@ fn script(
 }
 
 /// Writes the text where only its own job runs it from; gives the path.
-fn private_copy(daemon: &Daemon, id: &JobId, text: &str) -> Result<String, NotNow> {
+fn private_copy(daemon: &Daemon, id: &JobId, text: &str) -> Result<String, NotLaunched> {
     let written = daemon.spool.write_script_copy(id, text);
-    let copy = written.map_err(NotNow::Resources)?;
+    let copy = written.map_err(NotLaunched::Resources)?;
     Ok(format!("{}/tmp/{copy}", daemon.home.spool))
 }
 
@@ -256,9 +256,9 @@ fn through_stub(
 const EXIT_NOT_EXECUTABLE: i32 = 126;
 const EXIT_NOT_FOUND: i32 = 127;
 
-fn impossible(e: &io::Error, error: String) -> NotNow {
+fn impossible(e: &io::Error, error: String) -> NotLaunched {
     let missing = e.kind() == io::ErrorKind::NotFound;
-    NotNow::Impossible {
+    NotLaunched::Impossible {
         error,
         code: if missing {
             EXIT_NOT_FOUND
@@ -272,7 +272,7 @@ fn impossible(e: &io::Error, error: String) -> NotNow {
 const MAX_PATH: usize = 1000;
 
 /// The child says only one thing for a directory and a program that are not there: find out which.
-fn explain(e: &io::Error, program: &str, cwd: &str) -> NotNow {
+fn explain(e: &io::Error, program: &str, cwd: &str) -> NotLaunched {
     let there = std::fs::metadata(cwd);
     let (program, cwd) = (cut_to(program, MAX_PATH), cut_to(cwd, MAX_PATH));
     match there {

@@ -3,13 +3,13 @@
 use super::leader::{self, Leader};
 use super::real::RealMachine;
 use super::run::Run;
-use super::start::{Launched, NotNow, Setup, Start, Unrun};
+use super::start::{Launched, NotLaunched, NotNow, Setup, Start, Unrun};
 use super::state::{Daemon, Machine};
 use super::{launch, log_limit, reconcile, record, sweep};
 use crate::core::id::{JobId, QueueName};
 use crate::core::process::Proc;
 use crate::core::record::Record;
-use crate::core::scheduler::{Event, QuarantineReason, Refusal};
+use crate::core::scheduler::{Event, NotStarted, QuarantineReason};
 use crate::core::time::Now;
 use crate::os::clock;
 use crate::os::procfs::{self, Stat};
@@ -35,8 +35,8 @@ impl Machine for RealMachine {
         let id = start.id.clone();
         if let Err(e) = leader::spawn(daemon, move |daemon| leader::run(daemon, start)) {
             log::warn!("{id}: not started for now: no thread can be made: {e}");
-            let why = Refusal::Resources;
-            daemon.step(Event::Refused { id, why });
+            let why = NotStarted::Resources;
+            daemon.step(Event::NotStarted { id, why });
         }
     }
 
@@ -81,7 +81,7 @@ impl Machine for RealMachine {
         daemon: &Daemon,
         start: &Setup<'_>,
         logs: &OpenLogs,
-    ) -> Result<Launched<Leader>, NotNow> {
+    ) -> Result<Launched<Leader>, NotLaunched> {
         launch::launch(daemon, start, logs)
     }
 

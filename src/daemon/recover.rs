@@ -4,7 +4,8 @@ use super::leader::is_ours;
 use super::reconcile::quarantine;
 use super::run::{Facts, Run};
 use super::state::{Daemon, Machine};
-use crate::core::id::JobId;
+use crate::core::config::Terms;
+use crate::core::id::{JobId, QueueName};
 use crate::core::process::Proc;
 use crate::core::record::{Record, Work};
 use crate::core::scheduler::{Event, MovedTo};
@@ -14,8 +15,7 @@ use crate::os::fault::Fault;
 use crate::os::procfs::Stat;
 use crate::spool::{Left, Place, Where};
 use std::io;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Goes through `active/`: moves on what carries its end, adopts what lives, and reports the rest as interrupted. Also
@@ -52,69 +52,19 @@ fn move_on<M: Machine>(daemon: &Daemon<M>, id: &JobId, record: &Record) {
 fn take_over<M: Machine>(
     daemon: &Arc<Daemon<M>>,
     id: &JobId,
-    mut record: Record,
+    record: Record,
     moved: Option<MovedTo>,
 ) -> io::Result<()> {
-    let queue = record.queue.clone().unwrap_or_default();
     let leader = M::leader_of(daemon, id, &record).filter(|_| !Fault::NoAdoption.is_on());
-    let terms = daemon.config().terms(&queue, &record);
-    let attempt = record.attempt;
-    let now = daemon.now();
-    // The time of one that has ended by itself is not up.
-    let alive = leader.filter(Stat::is_alive);
-    let ran = alive.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
-    let ticket = daemon.spool.ticket(
-        id,
-        &queue,
-        &record,
-        &unseen(&record),
-        now,
-        terms.backoff.rule().max,
-    );
-    let boot = &daemon.home.boot;
-    if let Some(stat) = leader {
-        record.proc = Some(Proc {
-            pid: stat.pid,
-            start: stat.start,
-            boot: boot.clone(),
-        });
-    }
-    // A leader that is dead still names the session of what it left behind.
-    let noted = record.proc.as_ref().filter(|proc| proc.boot == *boot);
-    let pid = noted.map_or(0, |proc| proc.pid);
-    let run = Arc::new(Run {
-        id: id.clone(),
-        queue,
-        terms: terms.clone(),
-        pid,
-        adopted: leader.is_none_or(|stat| !is_ours(&stat)),
-        started: record
-            .started_at
-            .or_else(|| leader.map(|_| Wall(now.wall.0 - nanos(ran)))),
-        began: noted.map(|proc| began(proc.start)),
-        log_offset: record.attempts.last().map_or(0, |t| t.log_offset),
-        cgroup: daemon.home.group(id),
-        thread: OnceLock::new(),
-        orders: Mutex::default(),
-        put_back: AtomicU64::new(0),
-        facts: Mutex::new(Facts {
-            noted: true,
-            ..Facts::new(record)
-        }),
-    });
+    let (run, adopted) = adopted(daemon, id, record, leader);
     // Before the scheduler knows of it: descriptors may be short.
     let leader = match leader {
         Some(stat) => M::open(&run, stat)?,
         None => {
+            let attempt = run.facts().record.attempt;
             log::info!("{id}: try {attempt} was interrupted");
             None
         }
-    };
-    let adopted = Event::Adopted {
-        ticket: Box::new(ticket),
-        attempt,
-        terms: Box::new(terms),
-        ran,
     };
     // Several threads may have found it.
     if !daemon.enter_adopted(&run, adopted) {
@@ -128,6 +78,70 @@ fn take_over<M: Machine>(
     }
     M::adopt(daemon, &run, leader);
     Ok(())
+}
+
+/// The run of such a try, and the event of its adoption.
+fn adopted<M: Machine>(
+    daemon: &Daemon<M>,
+    id: &JobId,
+    record: Record,
+    leader: Option<Stat>,
+) -> (Arc<Run>, Event) {
+    let queue = record.queue.clone().unwrap_or_default();
+    let terms = daemon.config().terms(&queue, &record);
+    let now = daemon.now();
+    // The time of a leader that has ended by itself is not up.
+    let alive = leader.filter(Stat::is_alive);
+    let ran = alive.map_or(Duration::ZERO, |stat| now.boot.since(began(stat.start)));
+    let (look, longest) = (unseen(&record), terms.backoff.rule().max);
+    let ticket = daemon
+        .spool
+        .ticket(id, &queue, &record, &look, now, longest);
+    let event = Event::Adopted {
+        ticket: Box::new(ticket),
+        attempt: record.attempt,
+        terms: Box::new(terms.clone()),
+        ran,
+    };
+    let started = leader.map(|_| Wall(now.wall.0 - nanos(ran)));
+    let run = Run {
+        started: record.started_at.or(started),
+        ..make_run(daemon, id, &queue, record, terms, leader)
+    };
+    (Arc::new(run), event)
+}
+
+fn make_run<M: Machine>(
+    daemon: &Daemon<M>,
+    id: &JobId,
+    queue: &QueueName,
+    mut record: Record,
+    terms: Terms,
+    leader: Option<Stat>,
+) -> Run {
+    let boot = &daemon.home.boot;
+    if let Some(stat) = leader {
+        record.proc = Some(Proc {
+            pid: stat.pid,
+            start: stat.start,
+            boot: boot.clone(),
+        });
+    }
+    // A leader that is dead still names the session of what it left behind.
+    let noted = record.proc.clone().filter(|proc| proc.boot == *boot);
+    let log_offset = record.attempts.last().map_or(0, |t| t.log_offset);
+    let facts = Facts {
+        noted: true,
+        ..Facts::new(record)
+    };
+    Run {
+        pid: noted.as_ref().map_or(0, |proc| proc.pid),
+        adopted: leader.is_none_or(|stat| !is_ours(&stat)),
+        began: noted.map(|proc| began(proc.start)),
+        log_offset,
+        cgroup: daemon.home.group(id),
+        ..Run::new(id, queue, terms, facts)
+    }
 }
 
 /// Processes hold the log of a job. If it runs, or has ended well and left them behind, that is as it should be; if its

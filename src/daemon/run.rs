@@ -86,6 +86,25 @@ pub struct Orders {
 }
 
 impl Run {
+    /// A try that has no leader.
+    pub fn new(id: &JobId, queue: &QueueName, terms: Terms, facts: Facts) -> Self {
+        Self {
+            id: id.clone(),
+            queue: queue.clone(),
+            terms,
+            pid: 0,
+            adopted: false,
+            started: None,
+            began: None,
+            log_offset: 0,
+            cgroup: None,
+            thread: OnceLock::new(),
+            orders: Mutex::default(),
+            put_back: AtomicU64::new(0),
+            facts: Mutex::new(facts),
+        }
+    }
+
     /// The changing part.
     pub fn facts(&self) -> MutexGuard<'_, Facts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)

@@ -65,11 +65,18 @@ pub struct Launched<L> {
     pub cgroup: Option<Cgroup>,
 }
 
-/// Why a job does not run now.
+/// Why a job waits on although it has a slot.
 #[derive(Debug)]
 pub enum NotNow {
     /// Its log is held: processes of an earlier try may be alive.
     Busy,
+    /// The machine lacks something just now.
+    Resources(io::Error),
+}
+
+/// Why a job was not launched.
+#[derive(Debug)]
+pub enum NotLaunched {
     /// The machine lacks something just now.
     Resources(io::Error),
     /// It cannot be started, now or later.

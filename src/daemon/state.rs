@@ -13,7 +13,7 @@ use super::home::Home;
 use super::real::RealMachine;
 use super::room::{Hold, Room};
 use super::run::{Orders, Run};
-use super::start::{Launched, NotNow, Setup, Start, Unrun};
+use super::start::{Launched, NotLaunched, NotNow, Setup, Start, Unrun};
 use super::tally::Tally;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
@@ -110,7 +110,7 @@ pub trait Machine: std::fmt::Debug + Send + Sync + Sized + 'static {
         daemon: &Daemon<Self>,
         start: &Setup<'_>,
         logs: &Self::Logs,
-    ) -> Result<Launched<Self::Leader>, NotNow>;
+    ) -> Result<Launched<Self::Leader>, NotLaunched>;
     /// Ends every process of the job, by force after `grace`.
     fn sweep(daemon: &Daemon<Self>, run: &Run, grace: Duration);
     /// The identity by which this process is told from a later one of its number.

@@ -117,52 +117,94 @@ fn left(daemon: &Daemon, run: &Run) -> io::Result<Option<Vec<Stat>>> {
     holders(daemon, &run.id).map(Some)
 }
 
-/// The live processes that belong to this run of the job: in its leader's session or group, in its control group, or
-/// with its mark in the environment they were started with, or descended from such. Processes that
-/// an earlier run of its name has left for good have the mark and the control group too; their start tells them apart.
+/// The live processes that belong to this run of the job: those that bear a sign of it, and their descendants.
 fn members(daemon: &Daemon, run: &Run) -> io::Result<Vec<Stat>> {
     if Fault::NoSweep.is_on() {
         return Ok(Vec::new());
     }
     let all = procfs::all()?;
-    let us = i32::try_from(std::process::id()).unwrap_or(0);
-    let mark = mark(&daemon.home.spool, &run.id);
-    let (leader, known) = {
-        let facts = run.facts();
-        (facts.record.proc.clone(), facts.tree.clone())
-    };
-    let session = session(run, leader.as_ref());
-    // After a crash the clock of processes may be another than that of the note (time_namespaces(7)).
-    let since = leader
-        .filter(|_| !run.adopted)
-        .map_or(0, |leader| leader.start);
-    let user = daemon.home.account.uid;
-    let confined = run.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes);
-    let tree = Tree::new(&all, us);
-    let belongs = |stat: &&Stat| {
-        stat.pid != us
-            && stat.start >= since
-            && (run.adopted || !tree.is_foreign(stat))
-            && (session.is_some_and(|id| stat.session == id || stat.group == id)
-                || known.contains(&(stat.pid, stat.start))
-                || confined.contains(&stat.pid)
-                || (procfs::has_environment(stat.pid, &mark)
-                    && (!run.adopted || procfs::user_of(stat.pid) == Some(user))))
-    };
-    let mut mine: Vec<Stat> = all.iter().filter(belongs).copied().collect();
+    let signs = Signs::of(daemon, run, &all);
+    let mut mine: Vec<Stat> = all.iter().filter(|p| signs.are_on(p)).copied().collect();
     loop {
         let parents: Vec<i32> = mine.iter().map(|stat| stat.pid).collect();
-        let more: Vec<Stat> = all
-            .iter()
-            .filter(|stat| {
-                parents.contains(&stat.parent) && !parents.contains(&stat.pid) && stat.pid != us
-            })
-            .copied()
-            .collect();
-        if more.is_empty() {
+        let is_child =
+            |stat: &&Stat| parents.contains(&stat.parent) && !parents.contains(&stat.pid);
+        let children = all.iter().filter(is_child).copied();
+        let children: Vec<Stat> = children.filter(|stat| stat.pid != signs.us).collect();
+        if children.is_empty() {
             return Ok(mine);
         }
-        mine.extend(more);
+        mine.extend(children);
+    }
+}
+
+/// The signs by which a process belongs to a run of a job. Processes that an earlier run of its name has left for good
+/// have the mark and the control group too; their start tells them apart.
+struct Signs {
+    /// The daemon.
+    us: i32,
+    tree: Tree,
+    adopted: bool,
+    /// When the leader was started, if that can be compared.
+    since: u64,
+    /// The session and process group of the leader.
+    session: Option<i32>,
+    /// Its processes with their starts, when it was told to end.
+    known: Vec<(i32, u64)>,
+    /// Those in its control group.
+    confined: Vec<i32>,
+    /// The variables that its processes were started with.
+    mark: [String; 2],
+    /// The user that it was started as.
+    user: u32,
+}
+
+impl Signs {
+    fn of(daemon: &Daemon, run: &Run, all: &[Stat]) -> Self {
+        let us = i32::try_from(std::process::id()).unwrap_or(0);
+        let (leader, known) = {
+            let facts = run.facts();
+            (facts.record.proc.clone(), facts.tree.clone())
+        };
+        Self {
+            us,
+            tree: Tree::new(all, us),
+            adopted: run.adopted,
+            session: session(run, leader.as_ref()),
+            // After a crash the clock of processes may be another than that of the note (time_namespaces(7)).
+            since: leader
+                .filter(|_| !run.adopted)
+                .map_or(0, |leader| leader.start),
+            known,
+            confined: run.cgroup.as_ref().map_or_else(Vec::new, Cgroup::processes),
+            mark: mark(&daemon.home.spool, &run.id),
+            user: daemon.home.account.uid,
+        }
+    }
+
+    fn are_on(&self, stat: &Stat) -> bool {
+        self.allow(stat)
+            && (self.is_in_session(stat)
+                || self.known.contains(&(stat.pid, stat.start))
+                || self.confined.contains(&stat.pid)
+                || self.is_marked(stat))
+    }
+
+    /// False for a process that certainly is not of this run, whatever else it looks like.
+    fn allow(&self, stat: &Stat) -> bool {
+        let may_descend = self.adopted || !self.tree.is_foreign(stat);
+        stat.pid != self.us && stat.start >= self.since && may_descend
+    }
+
+    fn is_in_session(&self, stat: &Stat) -> bool {
+        self.session
+            .is_some_and(|id| stat.session == id || stat.group == id)
+    }
+
+    /// Anybody can start a process with the mark. One that need not descend from this daemon must be of its user.
+    fn is_marked(&self, stat: &Stat) -> bool {
+        let is_ours = || !self.adopted || procfs::user_of(stat.pid) == Some(self.user);
+        procfs::has_environment(stat.pid, &self.mark) && is_ours()
     }
 }
 

@@ -116,10 +116,12 @@ impl Door {
 
     /// The settings as they are now.
     pub fn config(&self) -> Arc<Config> {
-        self.config.get(|text| {
+        let config = self.config.get(|text| {
             let config = spool::read_config(text)?;
             Ok(Arc::new(self.options.in_force(config)))
-        })
+        });
+        self.spool.set_id_form(config.ids);
+        config
     }
 
     /// Jobs at a time, as the settings are now.

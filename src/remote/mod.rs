@@ -6,5 +6,6 @@ pub mod engine;
 pub mod open;
 #[cfg(feature = "redis")]
 pub mod redis;
+pub mod sender;
 #[cfg(feature = "sqs")]
 pub mod sqs;

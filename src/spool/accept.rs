@@ -213,7 +213,7 @@ impl<F: Fs> Spool<F> {
     pub(super) fn fresh_number(&self, boot: &str) -> io::Result<JobId> {
         let mut least = 1;
         for tried in 1u32.. {
-            let number = self.take_numbers(least, 1, boot)?;
+            let number = self.take_numbers(least, 1, boot)?.first;
             if let Some(id) = self.free_number(number, &STATES)? {
                 return Ok(id);
             }

@@ -111,8 +111,8 @@ impl<F: Fs> Spool<F> {
     where
         M: FnMut(usize, &JobId) -> Result<JobText, String>,
     {
-        let first = match self.take_numbers(1, count as u64, boot) {
-            Ok(first) => first,
+        let numbers = match self.take_numbers(1, count as u64, boot) {
+            Ok(numbers) => numbers,
             Err(e) => return Batch::refused(e.into()),
         };
         let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -126,7 +126,7 @@ impl<F: Fs> Spool<F> {
                 if n >= count {
                     return;
                 }
-                let mut stage = |n| self.stage_numbered(first + n as u64, |id| make(n, id));
+                let mut stage = |n| self.stage_numbered(numbers.nth(n as u64), |id| make(n, id));
                 let staged = (n..count.min(n + share)).map(|n| (n, stage(n))).collect();
                 if sender.send(staged).is_err() {
                     return;

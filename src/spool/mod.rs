@@ -64,12 +64,13 @@ pub use settings::{Edit, EditError, read_config};
 pub use steer::{IfActive, OLD_HELD, Steered};
 pub use view::{Found, Where};
 
+use crate::core::config::ids::IdForm;
 use crate::os::fault::Fault;
 use group::GroupSync;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError, RwLock};
 
 /// An open spool.
 #[derive(Debug)]
@@ -80,6 +81,8 @@ pub struct Spool<F: Fs = RealFs> {
     groups: [GroupSync; GROUPED.len()],
     staged: AtomicU64,
     pid: u32,
+    /// The form of the numbers that jobs get.
+    id_form: RwLock<IdForm>,
     /// Held while older runs are renamed, and while the belongings of removed jobs are removed.
     naming: Mutex<()>,
     /// Held while a file gets its name in `bad/`.
@@ -125,9 +128,19 @@ impl<F: Fs> Spool<F> {
             groups: Default::default(),
             staged: AtomicU64::new(0),
             pid: std::process::id(),
+            id_form: RwLock::default(),
             naming: Mutex::new(()),
             names_in_bad: Mutex::new(()),
         }
+    }
+
+    /// Sets the form of the ids that jobs get from now on.
+    pub fn set_id_form(&self, form: IdForm) {
+        *self.id_form.write().unwrap_or_else(PoisonError::into_inner) = form;
+    }
+
+    fn id_form(&self) -> IdForm {
+        *self.id_form.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The path of the spool.

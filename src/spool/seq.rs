@@ -7,12 +7,14 @@
 //!
 //! If `seq` holds another text, or was removed, the count goes on after the highest number that any file in the spool
 //! has.
+//!
+//! Numbers that go with the time ([`IdForm::Time`]) are kept in the same way: the next one is never below that in `seq`,
+//! so that a clock that is set back gives no number twice.
 
 use super::{Fs, NewSeq, Spool};
+use crate::core::config::ids::IdForm;
+use crate::os::clock;
 use std::io;
-
-/// How many numbers are reserved with one sync, and so how many may be skipped after a power cut.
-const BLOCK: u64 = 100;
 
 /// The highest number that is given.
 pub(super) const MOST: u64 = 1 << 63;
@@ -20,35 +22,50 @@ pub(super) const MOST: u64 = 1 << 63;
 /// The word in place of the boot id while the bound may not be on the disk.
 const UNSYNCED: &str = "-";
 
+/// Consecutive numbers of a form.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers {
+    /// The lowest.
+    pub first: u64,
+    form: IdForm,
+}
+
+impl Numbers {
+    /// The number that is `n` places behind the first.
+    pub fn nth(self, n: u64) -> u64 {
+        self.form.later(self.first, n)
+    }
+}
+
 impl<F: Fs> Spool<F> {
-    /// Takes `count` consecutive numbers, none below `least`, and returns the first.
-    pub(super) fn take_numbers(&self, least: u64, count: u64, boot: &str) -> io::Result<u64> {
+    /// Takes `count` consecutive numbers, none below `least`.
+    pub(super) fn take_numbers(&self, least: u64, count: u64, boot: &str) -> io::Result<Numbers> {
+        let form = self.id_form();
         let mut first = 1;
         self.fs.edit_seq(&mut |text| {
             let (number, bound) = self.next_number(text, boot)?;
-            first = number.max(least);
-            let next = first
-                .checked_add(count)
-                .filter(|next| *next <= MOST - BLOCK)
-                .ok_or_else(|| {
-                    io::Error::other(
-                        "seq: the job numbers are used up; write a lower one that is free into it",
-                    )
-                })?;
+            first = form.first(number.max(least), clock::wall());
+            let next = form.later(first, count);
+            // A block is reserved with one sync; so many numbers may be skipped after a power cut.
+            let new_bound = form.later(next, form.block());
+            if new_bound > MOST {
+                return Err(io::Error::other(
+                    "seq: the job numbers are used up; write a lower one that is free into it",
+                ));
+            }
             Ok(if next <= bound || !self.durable {
                 NewSeq {
                     synced: None,
                     text: format!("{next} {bound} {boot}\n"),
                 }
             } else {
-                let bound = next + BLOCK;
                 NewSeq {
-                    synced: Some(format!("{next} {bound} {UNSYNCED}\n")),
-                    text: format!("{next} {bound} {boot}\n"),
+                    synced: Some(format!("{next} {new_bound} {UNSYNCED}\n")),
+                    text: format!("{next} {new_bound} {boot}\n"),
                 }
             })
         })?;
-        Ok(first)
+        Ok(Numbers { first, form })
     }
 
     /// Makes the next number durable, so that none is skipped after a clean shutdown.

@@ -33,6 +33,7 @@ mod groups;
 mod hostile;
 mod hostile_race;
 mod hygiene;
+mod id_forms;
 mod interruptions;
 mod kept;
 mod late_reaper;

@@ -7,10 +7,10 @@ use super::world::Deed;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::process::Proc;
 use pirn::core::record::Record;
-use pirn::core::scheduler::{Event, QuarantineReason, Refusal};
+use pirn::core::scheduler::{Event, NotStarted, QuarantineReason};
 use pirn::core::time::{Boot, Now};
 use pirn::daemon::run::Run;
-use pirn::daemon::start::{Launched, NotNow, Setup, Start, Unrun};
+use pirn::daemon::start::{Launched, NotLaunched, NotNow, Setup, Start, Unrun};
 use pirn::daemon::state::{Daemon, Machine};
 use pirn::daemon::{job, reconcile, record};
 use pirn::os::procfs::Stat;
@@ -116,8 +116,8 @@ impl Machine for SimMachine {
             return;
         }
         drop(wanted);
-        let (id, why) = (start.id, Refusal::Busy);
-        daemon.step(Event::Refused { id, why });
+        let (id, why) = (start.id, NotStarted::Busy);
+        daemon.step(Event::NotStarted { id, why });
     }
 
     fn fail(daemon: &Arc<Daemon<Self>>, unrun: Vec<Unrun>) {
@@ -162,13 +162,17 @@ impl Machine for SimMachine {
     }
 
     /// A further try is noted by now.
-    fn launch(daemon: &Daemon<Self>, start: &Setup<'_>, (): &()) -> Result<Launched<()>, NotNow> {
+    fn launch(
+        daemon: &Daemon<Self>,
+        start: &Setup<'_>,
+        (): &(),
+    ) -> Result<Launched<()>, NotLaunched> {
         let fs = &daemon.machine.fs;
         let refusal = daemon.machine.wanted().refusal.take();
         if let Some(deed) = refusal {
             deed(fs);
             fs.during("unclaim");
-            return Err(NotNow::Resources(io::ErrorKind::OutOfMemory.into()));
+            return Err(NotLaunched::Resources(io::ErrorKind::OutOfMemory.into()));
         }
         let (token, attempt) = (
             token(start.record).unwrap_or_default(),

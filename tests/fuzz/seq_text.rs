@@ -3,6 +3,7 @@
 #[path = "../../src/spool/seq.rs"]
 mod seq;
 
+use pirn::core::config::ids::IdForm;
 use std::cell::RefCell;
 use std::io;
 
@@ -49,6 +50,11 @@ impl Fs for RefCell<File> {
 }
 
 impl<F> Spool<F> {
+    /// The form of the numbers.
+    fn id_form(&self) -> IdForm {
+        IdForm::Number
+    }
+
     /// The highest number that a file has: there are no files.
     fn highest_number(&self) -> io::Result<u64> {
         Ok(0)
@@ -71,7 +77,9 @@ pub fn spool(text: &str) -> Spool<RefCell<File>> {
 impl Spool<RefCell<File>> {
     /// Takes `count` numbers; gives the first, if there are so many.
     pub fn take(&self, count: u64, boot: &str) -> Option<u64> {
-        self.take_numbers(1, count, boot).ok()
+        self.take_numbers(1, count, boot)
+            .ok()
+            .map(|numbers| numbers.first)
     }
 
     /// A clean shutdown.

@@ -839,3 +839,24 @@ fn with_curl() {
     let reply: Reply = get(port, "/");
     assert_eq!(reply.status, 200);
 }
+
+#[test]
+fn ids_can_have_hqs_form() {
+    let config =
+        r#"{"ids": {"form": "time", "server": 9}, "http": {"anonymous": ["read", "push", "run"]}}"#;
+    let (_spool, port) = Spool::with_http(config, &[]);
+    let pushed = push(port, &json!({"URL": "http://127.0.0.1:1/"}))["id"].clone();
+    let reply = ask(port, "POST", "/v1/jobs", &[JSON], "{\"command\": \"true\"}");
+    let created = reply.json()["id"].clone();
+    let numbers = [pushed, created].map(|id| id.as_str().unwrap().parse::<u64>().unwrap());
+    let servers = numbers.map(|id| id >> 12 & 1023);
+    assert_eq!(servers, [9, 9]);
+    assert!(
+        numbers[0] < numbers[1] && numbers[0] > 1 << 59,
+        "{numbers:?}"
+    );
+    assert_eq!(
+        job(port, &numbers[0].to_string())["id"],
+        numbers[0].to_string()
+    );
+}

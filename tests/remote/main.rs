@@ -25,5 +25,7 @@ mod sqs_model;
 
 #[cfg(feature = "redis")]
 mod redis_engine;
+#[cfg(feature = "redis")]
+mod redis_push;
 #[cfg(feature = "sqs")]
 mod stand_ins;

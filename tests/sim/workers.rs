@@ -7,7 +7,7 @@ use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd, Verdict};
 use pirn::core::process::Exit;
 use pirn::core::record::Reason;
-use pirn::core::scheduler::{CommittedTo, Event, Refusal, Stamp};
+use pirn::core::scheduler::{CommittedTo, Event, NotStarted, Stamp};
 use std::time::Duration;
 
 impl Sim {
@@ -65,24 +65,24 @@ impl Sim {
     }
 
     fn claim(&mut self, id: &JobId, queue: &QueueName, stamp: Stamp) -> Result<Event, String> {
-        let refused = |why| {
-            Ok(Event::Refused {
+        let not_started = |why| {
+            Ok(Event::NotStarted {
                 id: id.clone(),
                 why,
             })
         };
         let key = (queue.clone(), id.clone());
         let Some(file) = self.world.pending.get(&key) else {
-            return refused(Refusal::Gone);
+            return not_started(NotStarted::Gone);
         };
         if file.stamp() != stamp {
-            return refused(Refusal::Changed);
+            return not_started(NotStarted::Changed);
         }
         if self.world.procs.contains_key(id) || self.world.active.contains_key(id) {
-            return refused(Refusal::Busy);
+            return not_started(NotStarted::Busy);
         }
         if self.dice.percent(6) {
-            return refused(Refusal::Resources);
+            return not_started(NotStarted::Resources);
         }
         let mut file = file.clone();
         self.world.pending.remove(&key);
@@ -94,7 +94,7 @@ impl Sim {
         self.ran.insert(id.clone(), file.version);
         if spec.impossible {
             self.world.active.insert(id.clone(), file);
-            return refused(Refusal::Impossible { attempt, terms });
+            return not_started(NotStarted::Impossible { attempt, terms });
         }
         file.spawned += 1;
         let (spawned, once, cut) = (file.spawned, spec.once, file.interruptions);

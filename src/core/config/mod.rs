@@ -2,6 +2,7 @@
 
 pub mod allow;
 pub mod http;
+pub mod ids;
 pub mod network;
 pub mod pauses;
 pub mod remote;
@@ -9,6 +10,7 @@ pub mod remote_url;
 pub mod rights;
 
 use self::http::HttpConfig;
+use self::ids::IdForm;
 use self::remote::RemoteConfig;
 use crate::core::id::{QueueName, matches};
 use crate::core::json::{self, JsonError, Object, expected};
@@ -88,6 +90,8 @@ pub struct Config {
     pub max_pending: Option<u64>,
     /// Largest job file in bytes.
     pub max_job_bytes: u64,
+    /// The form of the ids that jobs get.
+    pub ids: IdForm,
     /// Settings of the HTTP server.
     pub http: HttpConfig,
     /// Settings of the bridges to queues on other servers.
@@ -107,6 +111,7 @@ impl Default for Config {
             min_free: MinFree::Bytes(64 << 20),
             max_pending: None,
             max_job_bytes: 16 << 20,
+            ids: IdForm::default(),
             http: HttpConfig::default(),
             remote: BTreeMap::new(),
         }
@@ -116,7 +121,7 @@ impl Default for Config {
 /// Most bytes of the answer to a job's call, unless `max_log` says otherwise.
 const MOST_OF_AN_ANSWER: u64 = 16 << 20;
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "slots",
     "paused",
     "defaults",
@@ -127,6 +132,7 @@ const FIELDS: [&str; 12] = [
     "min_free",
     "max_pending",
     "max_job_bytes",
+    "ids",
     "http",
     "remote",
 ];
@@ -158,6 +164,7 @@ impl Config {
                 "min_free" => config.min_free = field.read(min_free)?,
                 "max_pending" => config.max_pending = field.optional(count)?,
                 "max_job_bytes" => config.max_job_bytes = field.read(job_bytes)?,
+                "ids" => config.ids = ids::read(&field.child()?)?,
                 "http" => config.http = http::read(&field.child()?)?,
                 "remote" => config.remote = remote::read(&field.child()?)?,
                 _ => return Err(field.unknown(&FIELDS)),

@@ -93,18 +93,6 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 9] = [
-        Self::Exited,
-        Self::Signaled,
-        Self::Timeout,
-        Self::Cancelled,
-        Self::Expired,
-        Self::NotStarted,
-        Self::Interrupted,
-        Self::Dependency,
-        Self::LogLimit,
-    ];
-
     /// The word in the record.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -122,7 +110,23 @@ impl Reason {
 
     /// The reason that `word` names.
     pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|r| r.as_str() == word)
+        let mut all = std::iter::successors(Some(Self::Exited), |reason| reason.next());
+        all.find(|reason| reason.as_str() == word)
+    }
+
+    /// The reason that is listed after this one. A list of all would compile with one left out.
+    fn next(self) -> Option<Self> {
+        Some(match self {
+            Self::Exited => Self::Signaled,
+            Self::Signaled => Self::Timeout,
+            Self::Timeout => Self::Cancelled,
+            Self::Cancelled => Self::Expired,
+            Self::Expired => Self::NotStarted,
+            Self::NotStarted => Self::Interrupted,
+            Self::Interrupted => Self::Dependency,
+            Self::Dependency => Self::LogLimit,
+            Self::LogLimit => return None,
+        })
     }
 }
 

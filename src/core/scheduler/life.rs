@@ -4,7 +4,7 @@ use super::gates::superseded;
 use super::live::{Course, Live, RunningTry, Stage};
 use super::queues::take_lowest;
 use super::table::{Gate, Ix, QueueIx};
-use super::types::{Action, CommittedTo, MovedTo, Refusal, Slot, Ticket};
+use super::types::{Action, CommittedTo, MovedTo, NotStarted, Slot, Ticket};
 use super::{Mode, NOTE_AFTER, Scheduler, roll};
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
@@ -135,7 +135,7 @@ impl Scheduler {
         }
     }
 
-    pub(super) fn refused(&mut self, id: &JobId, why: Refusal) {
+    pub(super) fn not_started(&mut self, id: &JobId, why: NotStarted) {
         let Some((ix, live)) = self.table.find_live_mut(id) else {
             return;
         };
@@ -143,10 +143,10 @@ impl Scheduler {
             return;
         };
         let (is_busy, is_short) = match why {
-            Refusal::Gone | Refusal::Changed => (false, false),
-            Refusal::Busy => (true, false),
-            Refusal::Resources => (false, true),
-            Refusal::Impossible { attempt, terms } => {
+            NotStarted::Gone | NotStarted::Changed => (false, false),
+            NotStarted::Busy => (true, false),
+            NotStarted::Resources => (false, true),
+            NotStarted::Impossible { attempt, terms } => {
                 let finish = finish(id, TryEnd::NotStarted, attempt, &terms, &mut self.dice);
                 return self.finish(ix, slot, finish);
             }
@@ -154,7 +154,7 @@ impl Scheduler {
         let successor = live.successor.take();
         self.free_slot(ix, slot);
         self.careful |= is_short;
-        // When several jobs of one round are refused, only the first makes the next pause longer.
+        // When several jobs of one round are not started, only the first makes the next pause longer.
         if is_short && self.resume_at.is_none() {
             let pause = Duration::from_millis(500 << self.shortages.min(6));
             self.resume_at = Some(self.now.boot.after(pause));

@@ -16,8 +16,8 @@ mod timers;
 mod types;
 
 pub use types::{
-    Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, Parent, ParentState, Policy,
-    QuarantineReason, Refusal, Slot, Stamp, Ticket,
+    Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, NotStarted, Parent, ParentState,
+    Policy, QuarantineReason, Slot, Stamp, Ticket,
 };
 
 use super::id::{JobId, QueueName};
@@ -125,7 +125,7 @@ impl Scheduler {
             Event::Arrived(ticket) => self.arrived(*ticket),
             Event::Withdrawn { id, queue } => self.withdrawn(&id, &queue),
             Event::Started { id, attempt, terms } => self.started(&id, attempt, terms),
-            Event::Refused { id, why } => self.refused(&id, why),
+            Event::NotStarted { id, why } => self.not_started(&id, why),
             Event::Adopted {
                 ticket,
                 attempt,

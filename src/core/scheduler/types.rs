@@ -79,7 +79,7 @@ pub enum ParentState {
 
 /// The reason why a job was not started.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Refusal {
+pub enum NotStarted {
     /// Its file was gone when it was to be claimed.
     Gone,
     /// Its file is another one than the scheduler knows.
@@ -179,11 +179,11 @@ pub enum Event {
         terms: Box<Terms>,
     },
     /// The job was not started.
-    Refused {
+    NotStarted {
         /// The job.
         id: JobId,
         /// The reason.
-        why: Refusal,
+        why: NotStarted,
     },
     /// A job of an earlier daemon was found alive.
     Adopted {
@@ -264,7 +264,7 @@ pub struct Slot {
 /// A task for the daemon. An event answers it, unless said otherwise.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// Claim the job's file and start the job. Answer: `Started` or `Refused`.
+    /// Claim the job's file and start the job. Answer: `Started` or `NotStarted`.
     Start {
         /// The job.
         id: JobId,

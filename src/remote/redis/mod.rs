@@ -5,6 +5,9 @@
 mod keys;
 mod link;
 mod scripts;
+mod sender;
+
+pub use self::sender::RedisSender;
 
 use self::keys::QueueKeys;
 use self::link::{RedisLink, is_no_group};

@@ -136,6 +136,35 @@ return #v",
     )
 });
 
+/// Sends jobs, all or none.
+///
+/// KEYS stream; ARGV for each its job, and its group, empty if it has none. Returns their ids.
+pub(super) static SEND: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local ids = {}
+for i = 1, #ARGV, 2 do
+  if ARGV[i + 1] == '' then
+    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', 'job', ARGV[i])
+  else
+    ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', 'job', ARGV[i], 'group', ARGV[i + 1])
+  end
+end
+return ids",
+    )
+});
+
+/// Looks for a job.
+///
+/// KEYS stream, ended, result; ARGV its first id. Returns 1 if it waits or runs, its record if it has ended, and the id of
+/// the newest end of any job.
+pub(super) static LOOK: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local newest = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+local waits = #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+return {waits, redis.call('GET', KEYS[3]), newest[1] and newest[1][1] or '0-0'}",
+    )
+});
+
 /// A function that moves a message to the failed queue. Lua takes only some thousand arguments at a time.
 const FAIL: &str = "local function fail(id)
   local m = redis.call('XRANGE', KEYS[1], id, id)

@@ -4,7 +4,7 @@ use super::{Belief, Checker, Life};
 use pirn::core::id::JobId;
 use pirn::core::policy::{StopReason, TryEnd};
 use pirn::core::process::Exit;
-use pirn::core::scheduler::{CommittedTo, Event, MovedTo, ParentState, Refusal, Ticket};
+use pirn::core::scheduler::{CommittedTo, Event, MovedTo, NotStarted, ParentState, Ticket};
 use pirn::core::time::Now;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Checker {
                     }
                 }
             }
-            Event::Refused { id, why } => self.refused(id, why, now),
+            Event::NotStarted { id, why } => self.not_started(id, why, now),
             Event::Adopted {
                 ticket,
                 attempt,
@@ -165,7 +165,7 @@ impl Checker {
         }
     }
 
-    fn refused(&mut self, id: &JobId, why: &Refusal, now: Now) {
+    fn not_started(&mut self, id: &JobId, why: &NotStarted, now: Now) {
         let Some(b) = self.jobs.get_mut(id) else {
             return;
         };
@@ -174,36 +174,36 @@ impl Checker {
         };
         let successor = b.successor.clone();
         match why {
-            Refusal::Impossible { attempt, terms } => {
+            NotStarted::Impossible { attempt, terms } => {
                 b.attempt = *attempt;
                 b.terms = Some((**terms).clone());
                 b.life = Life::MustFinish(TryEnd::NotStarted);
                 return;
             }
-            Refusal::Busy | Refusal::Resources if stop.is_none() && successor.is_none() => {
+            NotStarted::Busy | NotStarted::Resources if stop.is_none() && successor.is_none() => {
                 b.life = Life::Waiting;
                 b.slot = None;
-                if *why == Refusal::Busy {
+                if *why == NotStarted::Busy {
                     b.due = Some(now.boot.after(SHORTEST_BUSY));
                     b.overdue = Some(now.boot.after(LONGEST));
                 }
             }
-            Refusal::Gone | Refusal::Changed | Refusal::Busy | Refusal::Resources => {
+            NotStarted::Gone | NotStarted::Changed | NotStarted::Busy | NotStarted::Resources => {
                 let old = b.ticket.queue.clone();
                 let queue = successor.unwrap_or(old.clone());
                 // If the old file is still there, it has been superseded; a changed file causes an event of its own.
-                if queue != old && matches!(why, Refusal::Busy | Refusal::Resources) {
+                if queue != old && matches!(why, NotStarted::Busy | NotStarted::Resources) {
                     self.expect_rejects.insert((id.clone(), old));
                 }
                 self.expect_readmits.insert((id.clone(), queue));
                 self.jobs.remove(id);
             }
         }
-        if *why == Refusal::Resources {
+        if *why == NotStarted::Resources {
             self.short = true;
             let (from, to) = (now.boot.after(SHORTEST_RESUME), now.boot.after(LONGEST));
             self.resume = match self.resume {
-                // Of several refusals during one pause, the first counts.
+                // Of several starts that fail during one pause, the first counts.
                 Some((earlier, end)) if earlier > now.boot => Some((earlier, end)),
                 // The pause may be over or not: both are right.
                 Some((earlier, end)) if end > now.boot => Some((earlier, to)),

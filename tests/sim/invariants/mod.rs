@@ -42,7 +42,7 @@ pub enum Life {
 pub struct Belief {
     pub ticket: Ticket,
     pub life: Life,
-    /// No start before this time, by a backoff or because of a refusal ...
+    /// No start before this time, by a backoff or because of a start that failed ...
     pub due: Option<Boot>,
     /// ... and no reason for a later one after this.
     pub overdue: Option<Boot>,
