@@ -157,6 +157,12 @@ impl SqsClient {
         Ok(answer.attributes)
     }
 
+    /// Sets attributes of a queue.
+    pub fn set_attributes(&self, url: &str, attributes: &QueueAttributes) -> Result<(), SqsError> {
+        let body = json!({ "QueueUrl": url, "Attributes": attributes });
+        self.call::<Value>("SetQueueAttributes", body).map(drop)
+    }
+
     /// How many messages a queue holds.
     pub fn counts(&self, url: &str) -> Result<QueueCounts, SqsError> {
         let attributes = self.attributes(url, &QueueCounts::ATTRIBUTES)?;

@@ -195,7 +195,8 @@ impl<'a> QueueUrls<'a> {
         }
     }
 
-    fn arn(&self, url: &str) -> Result<String, SqsError> {
+    /// The ARN of a queue. The server is asked only if it does not follow from the URL.
+    pub fn arn(&self, url: &str) -> Result<String, SqsError> {
         if let Some(arn) = redrive::arn(url, self.client.region()) {
             return Ok(arn);
         }
