@@ -19,6 +19,8 @@ mod output;
 mod pause;
 mod pull;
 mod push;
+#[cfg(feature = "sqs")]
+mod qdone;
 mod remote;
 mod result;
 mod rows;
@@ -102,6 +104,9 @@ enum Command {
     Token(token::TokenArgs),
     /// Check or change the settings
     Config(config::ConfigArgs),
+    /// Commands in queues on SQS, as qdone keeps them
+    #[cfg(feature = "sqs")]
+    Qdone(qdone::QdoneArgs),
     /// Become a job: used by the daemon
     #[command(hide = true)]
     ExecJob(exec_job::ExecJobArgs),
@@ -146,6 +151,10 @@ impl Cli {
 
 /// Parses the command line, carries it out, returns the exit code.
 pub fn main() -> ExitCode {
+    #[cfg(feature = "sqs")]
+    if let Some(args) = qdone::of_command_line() {
+        return exit::finish(qdone::qdone(args));
+    }
     let cli = match Cli::parse_quickly() {
         Ok(cli) => cli,
         Err(e) => {
@@ -183,6 +192,8 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Pull(args) => pull::pull(&spool, args),
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
+        #[cfg(feature = "sqs")]
+        Command::Qdone(args) => qdone::qdone(args),
         Command::ExecJob(args) => exec_job::exec_job(args),
         #[cfg(feature = "url")]
         Command::Deliver => deliver::deliver(),

@@ -4,7 +4,7 @@ use crate::core::process::Stop;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::unistd::Pid;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
@@ -91,6 +91,13 @@ impl Signals {
         Ok(Self(reader))
     }
 
+    /// Signals that this process is not sent: the caller tells them.
+    pub fn told_by_us() -> io::Result<(Self, Teller)> {
+        let (reader, writer) = UnixStream::pair()?;
+        reader.set_nonblocking(true)?;
+        Ok((Self(reader), Teller(writer)))
+    }
+
     /// The signals that came since the last call.
     pub fn read(&mut self) -> Vec<Told> {
         let mut bytes = [0u8; 64];
@@ -107,9 +114,29 @@ impl Signals {
     }
 }
 
+/// Tells a daemon in this process what it would be told by signals.
+#[derive(Debug)]
+pub struct Teller(UnixStream);
+
+impl Teller {
+    /// Tells the daemon to end, as SIGTERM would. A second time, its jobs are ended.
+    pub fn stop(&self) -> io::Result<()> {
+        let byte = u8::try_from(libc::SIGTERM).unwrap_or(0);
+        (&self.0).write_all(&[byte])
+    }
+}
+
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+}
+
+/// The name of a signal, such as SIGTERM.
+pub fn name(signal: i32) -> String {
+    match Signal::try_from(signal) {
+        Ok(known) => known.as_str().to_owned(),
+        Err(_) => format!("signal {signal}"),
     }
 }
 

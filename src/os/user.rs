@@ -77,16 +77,19 @@ pub fn terminal_width() -> usize {
 /// The spool if none is named: `$PIRN_SPOOL`, else `/var/spool/pirn` for root, else
 /// `$XDG_STATE_HOME/pirn`, else `~/.local/state/pirn`.
 pub fn default_spool() -> PathBuf {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    if let Some(spool) = set("PIRN_SPOOL") {
-        return spool;
-    }
+    set("PIRN_SPOOL").unwrap_or_else(|| spools().join("pirn"))
+}
+
+/// The directory of the spools of qdone's workers that no daemon serves: `$PIRN_QDONE_SPOOLS`, else `pirn-qdone` beside
+/// the default spool.
+pub fn qdone_spools() -> PathBuf {
+    set("PIRN_QDONE_SPOOLS").unwrap_or_else(|| spools().join("pirn-qdone"))
+}
+
+/// The directory of the user's spools.
+fn spools() -> PathBuf {
     if is_root() {
-        return PathBuf::from("/var/spool/pirn");
+        return PathBuf::from("/var/spool");
     }
     let state = set("XDG_STATE_HOME").filter(|path| path.is_absolute());
     let home = || {
@@ -94,5 +97,11 @@ pub fn default_spool() -> PathBuf {
             .unwrap_or_else(|| PathBuf::from(account().home))
             .join(".local/state")
     };
-    state.unwrap_or_else(home).join("pirn")
+    state.unwrap_or_else(home)
+}
+
+fn set(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
 }
