@@ -11,7 +11,6 @@ pub struct Asker(pub u16);
 impl Asker {
     /// Makes one call; gives the status and the answer.
     pub fn ask(self, operation: &str, body: &Value) -> (u16, Value) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.0)).unwrap();
         let body = body.to_string();
         // Moto takes service and region from the credential.
         let head = format!(
@@ -22,14 +21,45 @@ impl Asker {
             self.0,
             body.len()
         );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
+        let (status, body) = self.exchange(&format!("{head}{body}"));
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    fn exchange(self, request: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.0)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).unwrap();
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        (status, body.to_owned())
+    }
+
+    /// Makes a metric of a queue have a sum in the past minute.
+    pub fn put_metric(self, queue: &str, metric: &str, sum: u32) {
+        // Moto leaves out those of the present second.
+        let date = ["-u", "-d", "1 minute ago", "+%Y-%m-%dT%H%%3A%M%%3A%SZ"];
+        let date = std::process::Command::new("date")
+            .args(date)
+            .output()
+            .unwrap();
+        let date = String::from_utf8(date.stdout).unwrap();
+        let body = format!(
+            "Action=PutMetricData&Version=2010-08-01&Namespace=AWS%2FSQS&MetricData.member.1.MetricName={metric}&\
+             MetricData.member.1.Dimensions.member.1.Name=QueueName&MetricData.member.1.Dimensions.member.1.Value={queue}&\
+             MetricData.member.1.Value={sum}&MetricData.member.1.Timestamp={}",
+            date.trim()
+        );
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: 127.0.0.1:{}\r\nconnection: close\r\ncontent-length: {}\r\n\
+             content-type: application/x-www-form-urlencoded\r\n\
+             authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/monitoring/aws4_request, \
+             SignedHeaders=host, Signature=0\r\n\r\n",
+            self.0,
+            body.len()
+        );
+        assert_eq!(self.exchange(&format!("{head}{body}")).0, 200);
     }
 
     /// Makes a call that must succeed.
