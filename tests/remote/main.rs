@@ -34,4 +34,12 @@ mod redis_engine;
 #[cfg(feature = "redis")]
 mod redis_push;
 #[cfg(feature = "sqs")]
+mod replay;
+#[cfg(feature = "sqs")]
+mod sqs_answers;
+#[cfg(feature = "sqs")]
+mod sqs_client;
+#[cfg(feature = "sqs")]
+mod sqs_credentials;
+#[cfg(feature = "sqs")]
 mod stand_ins;

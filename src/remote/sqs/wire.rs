@@ -4,7 +4,7 @@ use super::error::SqsError;
 use crate::core::hex::hex;
 use crate::remote::engine::BodyForm;
 use md5::{Digest, Md5};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -111,6 +111,13 @@ fn word(form: BodyForm) -> Option<&'static str> {
     }
 }
 
+/// Reads a field that may be `null`, as some servers write it.
+fn or_none<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
 /// The checksum that SQS answers with.
 pub fn md5(body: &str) -> String {
     hex(&Md5::digest(body.as_bytes()))
@@ -129,7 +136,7 @@ pub struct UrlAnswer {
 #[serde(rename_all = "PascalCase")]
 pub struct AttributesAnswer {
     /// The attributes by name. Attributes that the queue does not have are absent.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -138,7 +145,7 @@ pub struct AttributesAnswer {
 #[serde(rename_all = "PascalCase")]
 pub struct QueuesAnswer {
     /// The URLs. Absent if there are none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub queue_urls: Vec<String>,
     /// Leads to the next page.
     pub next_token: Option<String>,
@@ -163,7 +170,7 @@ pub struct BatchAnswer<T> {
     #[serde(default = "Vec::new")]
     pub successful: Vec<Entry<T>>,
     /// The entries that failed.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub failed: Vec<FailedEntry>,
 }
 
@@ -211,7 +218,7 @@ impl FailedEntry {
 #[serde(rename_all = "PascalCase")]
 pub struct ReceiveAnswer {
     /// The messages. Absent if there are none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
     pub messages: Vec<MessageText>,
 }
 
@@ -227,9 +234,9 @@ pub struct MessageText {
     body: String,
     #[serde(rename = "MD5OfBody")]
     md5: String,
-    #[serde(default)]
-    attributes: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_none")]
+    attributes: BTreeMap<String, Option<String>>,
+    #[serde(default, deserialize_with = "or_none")]
     message_attributes: BTreeMap<String, AttributeText>,
 }
 
@@ -250,13 +257,17 @@ impl MessageText {
 
     /// How often it was received, this time included; 1 if the server does not say.
     pub fn count(&self) -> u32 {
-        let count = self.attributes.get("ApproximateReceiveCount");
+        let count = self.attribute("ApproximateReceiveCount");
         count.and_then(|text| text.parse().ok()).unwrap_or(1)
     }
 
     /// Its group, on FIFO queues.
     pub fn group(&self) -> Option<&str> {
-        self.attributes.get("MessageGroupId").map(String::as_str)
+        self.attribute("MessageGroupId")
+    }
+
+    fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.get(name)?.as_deref()
     }
 
     /// The form of its body, as its sender has marked it.
