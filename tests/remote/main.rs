@@ -42,4 +42,6 @@ mod sqs_client;
 #[cfg(feature = "sqs")]
 mod sqs_credentials;
 #[cfg(feature = "sqs")]
+mod sqs_signed;
+#[cfg(feature = "sqs")]
 mod stand_ins;

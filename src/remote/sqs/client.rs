@@ -28,7 +28,7 @@ pub const LONGEST_LEASE: u64 = 43_200;
 pub const LONGEST_WAIT: u64 = 20;
 
 /// The silence of the server that is borne beyond the wait that was asked for.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Text attributes of a queue, by name.
 pub type QueueAttributes = BTreeMap<String, String>;
@@ -317,7 +317,7 @@ impl SqsClient {
         if let Some(attempt) = terms.attempt {
             body["ReceiveRequestAttemptId"] = attempt.into();
         }
-        let silence = Duration::from_secs(wait) + PATIENCE;
+        let silence = Duration::from_secs(wait) + SILENCE;
         let answer: ReceiveAnswer = self.call_within("ReceiveMessage", &body, silence)?;
         Ok(answer.messages)
     }
@@ -391,7 +391,7 @@ impl SqsClient {
     }
 
     fn call<T: DeserializeOwned>(&self, operation: &str, body: Value) -> Result<T, SqsError> {
-        self.call_within(operation, &body, PATIENCE)
+        self.call_within(operation, &body, SILENCE)
     }
 
     fn call_within<T: DeserializeOwned>(
