@@ -140,6 +140,17 @@ pub fn name(signal: i32) -> String {
     }
 }
 
+/// Has the kernel send this process SIGHUP when the thread that started it ends. False if its process is another than
+/// `parent`: it has ended already.
+pub fn hang_up_with(parent: u32) -> io::Result<bool> {
+    // SAFETY: this option of prctl(2) takes one number and no pointer.
+    let done = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGHUP) };
+    match done {
+        0 => Ok(u32::try_from(nix::unistd::getppid().as_raw()) == Ok(parent)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Signals a process group. The caller makes sure that the number is still that of its group. False if the leader
 /// exists but may not be signalled, since it has become another user.
 pub fn signal_group(group: i32, how: Stop) -> bool {

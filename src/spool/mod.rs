@@ -56,7 +56,7 @@ pub use place::Place;
 pub use qmd_result::{QMD_QUEUE, QmdResult, is_of_qmd};
 pub use real::RealFs;
 pub use recover::Left;
-pub use remote::{BridgeFiles, LeaseDir};
+pub use remote::{BridgeFiles, LeaseDir, LeaseSummary};
 pub use reserve::Reserve;
 pub use retain::Finished;
 pub use rewrite::IfSame;

@@ -3,13 +3,16 @@
 
 use super::{Found, Place, RealFs, Spool, Where};
 use crate::core::id::{JobId, QueueName};
+use crate::core::lease::Lease;
 use crate::core::record::Record;
+use crate::core::time::Wall;
 use crate::os::dir::{self, How};
 use crate::os::inotify::{Interest, Watch, Watcher};
 use fs2::FileExt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 /// The directory with a directory for each bridge.
 const REMOTE: &str = "remote";
@@ -47,6 +50,38 @@ pub struct BridgeFiles {
     pub leases: Vec<(JobId, String)>,
     /// The text of `counts`.
     pub counts: String,
+}
+
+/// A bridge in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LeaseSummary {
+    /// Open leases.
+    pub open: usize,
+    /// The age of the oldest one.
+    pub oldest: Option<Duration>,
+    /// Leases that were lost, since the bridge's directory was made.
+    pub lost: u64,
+    /// Messages that could not be jobs, since then.
+    pub refused: u64,
+}
+
+impl BridgeFiles {
+    /// The figures at this time.
+    pub fn summary(&self, now: Wall) -> LeaseSummary {
+        let leases = self.leases.iter();
+        let ages = leases.filter_map(|(_, text)| Some(now.since(Lease::parse(text).ok()?.since)));
+        let counts: Option<serde_json::Value> = serde_json::from_str(&self.counts).ok();
+        let count = |key: &str| {
+            let count = counts.as_ref().and_then(|counts| counts.get(key)?.as_u64());
+            count.unwrap_or(0)
+        };
+        LeaseSummary {
+            open: self.leases.len(),
+            oldest: ages.max(),
+            lost: count("lost"),
+            refused: count("refused"),
+        }
+    }
 }
 
 impl Spool<RealFs> {

@@ -285,6 +285,11 @@ impl LeaseTable {
         self.held.is_empty()
     }
 
+    /// True while the engine is to be told of an end.
+    pub fn has_ends(&self) -> bool {
+        self.held.values().any(|holding| holding.course.is_over())
+    }
+
     /// True once it was told to stop and nothing is left to do.
     pub fn is_done(&self) -> bool {
         self.stopping && self.held.values().all(|h| h.course.is_ours())

@@ -29,6 +29,9 @@ const WAKER: u64 = 1;
 /// A look at everything that no watch reports, and that one may have missed.
 const LOOK_ROUND: Duration = Duration::from_secs(60);
 
+/// How long a bridge that leaves waits for the server.
+const LEAVE_WITHIN: Duration = Duration::from_secs(5);
+
 /// While messages come, the room in the spool is looked at again after this time.
 const OPENNESS_HOLDS: Duration = Duration::from_secs(1);
 
@@ -61,6 +64,8 @@ pub(super) struct Decider<'a> {
     has_queues: bool,
     /// True once the end was asked for.
     is_stopping: bool,
+    /// Calls that fail are not repeated after this time, if the bridge leaves.
+    leave_by: Boot,
 }
 
 impl<'a> Decider<'a> {
@@ -116,6 +121,7 @@ impl<'a> Decider<'a> {
             counts: [count("refused"), count("lost")],
             has_queues: false,
             is_stopping: false,
+            leave_by: Boot(u64::MAX),
         };
         decider.look_at_openness();
         Ok(decider)
@@ -145,8 +151,13 @@ impl<'a> Decider<'a> {
                 return Ok(());
             }
             let now = clock::now().boot;
+            if self.stop.is_leaving() && self.leave_by == Boot(u64::MAX) {
+                self.leave_by = now.after(LEAVE_WITHIN);
+            }
             let due = self.table.due().unwrap_or(self.next_round);
-            let longest = due.min(self.next_round).since(now);
+            let leave = Some(self.leave_by).filter(|at| *at > now);
+            let next = due.min(self.next_round);
+            let longest = leave.map_or(next, |at| at.min(next)).since(now);
             for number in self.poller.wait(Some(longest))? {
                 match number {
                     WAKER => self.stop.waker().clear(),
@@ -158,7 +169,9 @@ impl<'a> Decider<'a> {
             }
             if self.stop.is_told() && !self.is_stopping {
                 self.is_stopping = true;
-                self.step(LeaseEvent::Stop)?;
+                if !self.stop.is_leaving() {
+                    self.step(LeaseEvent::Stop)?;
+                }
                 self.grant(0);
                 self.grants.stop();
             }
@@ -175,7 +188,11 @@ impl<'a> Decider<'a> {
 
     fn is_over(&self) -> bool {
         if self.is_stopping {
-            return !self.grants.is_polling() && self.table.is_done();
+            let is_done = match self.stop.is_leaving() {
+                true => !self.table.has_ends() || clock::now().boot >= self.leave_by,
+                false => self.table.is_done(),
+            };
+            return is_done && !self.grants.is_polling();
         }
         self.plan.drain && self.has_queues && self.grants.is_quiet() && self.table.is_empty()
     }

@@ -86,26 +86,47 @@ impl From<io::Error> for BridgeError {
 
 /// Tells a bridge to stop, from any thread.
 #[derive(Debug, Clone)]
-pub struct BridgeStop(Arc<(AtomicBool, Waker)>);
+pub struct BridgeStop(Arc<StopFlags>);
+
+#[derive(Debug)]
+struct StopFlags {
+    stop: AtomicBool,
+    leave: AtomicBool,
+    waker: Waker,
+}
 
 impl BridgeStop {
     /// Not told yet.
     pub fn new() -> io::Result<Self> {
-        Ok(Self(Arc::new((AtomicBool::new(false), Waker::new()?))))
+        Ok(Self(Arc::new(StopFlags {
+            stop: AtomicBool::new(false),
+            leave: AtomicBool::new(false),
+            waker: Waker::new()?,
+        })))
     }
 
     /// Take no more messages. What polls under way bring is run, and the bridge ends with its last job.
     pub fn stop(&self) {
-        self.0.0.store(true, Ordering::SeqCst);
-        self.0.1.wake();
+        self.0.stop.store(true, Ordering::SeqCst);
+        self.0.waker.wake();
+    }
+
+    /// The same, but do not wait for jobs: the next start takes up their leases.
+    pub fn leave(&self) {
+        self.0.leave.store(true, Ordering::SeqCst);
+        self.stop();
     }
 
     fn is_told(&self) -> bool {
-        self.0.0.load(Ordering::SeqCst)
+        self.0.stop.load(Ordering::SeqCst)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.0.leave.load(Ordering::SeqCst)
     }
 
     fn waker(&self) -> &Waker {
-        &self.0.1
+        &self.0.waker
     }
 }
 
