@@ -12,7 +12,7 @@ use crate::core::hex::hex;
 use crate::core::id::QueueName;
 use crate::core::json::nearest;
 use crate::os::poll::{Poller, Waker};
-use crate::os::signals::{Signals, Told};
+use crate::os::signals::{Signals, Told, hang_up_with};
 use crate::remote::bridge::{self, BridgeError, BridgeObserver, BridgePlan, BridgeStop, LookUp};
 use crate::remote::engine::{Engine, Trouble};
 use crate::remote::open;
@@ -37,6 +37,9 @@ pub struct PullArgs {
     /// Print the open leases and exit
     #[arg(long)]
     status: bool,
+    /// End when this parent does: a daemon starts a bridge so
+    #[arg(long, value_name = "PID", hide = true)]
+    watched: Option<u32>,
 }
 
 /// A bridge that is ready to run.
@@ -71,7 +74,13 @@ pub fn pull(path: &Path, args: PullArgs) -> CommandResult {
         bridges.push(ready(&spool, &config, target, &args)?);
     }
     let signals = Signals::install()?;
-    run_all(&spool, &bridges, signals)
+    let is_watched = args.watched.is_some();
+    if let Some(parent) = args.watched
+        && !hang_up_with(parent)?
+    {
+        return Ok(OK);
+    }
+    run_all(&spool, &bridges, signals, is_watched)
 }
 
 fn ready(
@@ -153,7 +162,12 @@ fn name_of(target: &str) -> Result<QueueName, Failure> {
 }
 
 /// Runs the bridges, each on a thread, until all have ended. If one fails, all stop.
-fn run_all(spool: &Spool, bridges: &[ReadyBridge], mut signals: Signals) -> CommandResult {
+fn run_all(
+    spool: &Spool,
+    bridges: &[ReadyBridge],
+    mut signals: Signals,
+    is_watched: bool,
+) -> CommandResult {
     const SIGNALS: u64 = 0;
     const ENDED: u64 = 1;
     let ended = Waker::new()?;
@@ -184,9 +198,14 @@ fn run_all(spool: &Spool, bridges: &[ReadyBridge], mut signals: Signals) -> Comm
                 }
             }
             for signal in signals.read() {
-                if signal == Told::Stop {
-                    told += 1;
-                    stop_all();
+                match signal {
+                    Told::Stop => {
+                        told += 1;
+                        stop_all();
+                    }
+                    // The daemon is gone.
+                    Told::Reload if is_watched => bridges.iter().for_each(|one| one.stop.leave()),
+                    Told::Reload | Told::Upgrade => {}
                 }
             }
             if told > 1 {

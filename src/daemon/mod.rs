@@ -5,6 +5,7 @@
 
 mod agenda;
 pub mod background;
+mod bridges;
 mod calls;
 pub mod chores;
 mod events;

@@ -1,5 +1,6 @@
 //! The watcher at work: it sleeps until a file, a signal, a timer or an orphan wants something.
 
+use super::bridges::Bridges;
 use super::chores::Chore;
 use super::home::Home;
 use super::real::RealMachine;
@@ -68,6 +69,7 @@ impl WatcherThread {
             upgrade: Upgrade::No,
             signals,
             service: None,
+            bridges: Bridges::default(),
             poller: Poller::new().or_else(doing("epoll"))?,
             ends,
             notifier: Notifier::from_env(),
@@ -125,10 +127,10 @@ impl WatcherThread {
                 }
             }
             self.tell_status();
-            let longest = self
-                .scanner
-                .is_scanning()
-                .then_some(std::time::Duration::ZERO);
+            let longest = match self.scanner.is_scanning() {
+                true => Some(std::time::Duration::ZERO),
+                false => self.bridges.due(),
+            };
             let ready = self.poller.wait(longest).or_else(doing("epoll"))?;
             for number in ready {
                 self.readable(number);
@@ -167,18 +169,21 @@ impl WatcherThread {
         }
         self.scanner.scan_some();
         self.scanner.judge_due();
+        self.bridges
+            .turn(&self.daemon.options, &self.daemon.config());
         self.periodic();
     }
 
     /// Reaps the children of this thread that have ended. Orphans of jobs are its children, the daemon being a
     /// subreaper, and so are the jobs of an image that has become this one: those are left to their threads, which
     /// wake this thread when they have reaped them.
-    fn reap_orphans(&self) {
+    fn reap_orphans(&mut self) {
         while let Ok(Some(ended)) = wait::next_own_end() {
             if self.daemon.runs().iter().any(|run| run.pid == ended.pid) {
                 return;
             }
             wait::reap(ended.pid);
+            self.bridges.ended(ended.pid);
         }
     }
 
@@ -251,6 +256,7 @@ impl WatcherThread {
             }
             return;
         }
+        self.bridges.stop();
         let running = daemon.ask(|s| s.counts()).running;
         // The next image would not know that it is to stop.
         self.upgrade = Upgrade::No;

@@ -110,6 +110,7 @@ impl WatcherThread {
         if daemon.ask(Scheduler::counts).ending > 0 {
             return None;
         }
+        self.bridges.end();
         let program = program();
         let lock = daemon.machine.lock();
         let argv: Vec<_> = std::env::args_os().collect();

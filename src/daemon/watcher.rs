@@ -1,6 +1,7 @@
 //! The data that only the watcher, the first thread, has.
 
 use super::Service;
+use super::bridges::Bridges;
 use super::proof::Proven;
 use super::real::RealMachine;
 use super::state::{Daemon, Machine};
@@ -70,6 +71,8 @@ pub struct WatcherThread {
     pub(super) signals: Signals,
     /// The HTTP door.
     pub(super) service: Option<Box<dyn Service>>,
+    /// The processes that take jobs from other servers.
+    pub(super) bridges: Bridges,
     pub(super) poller: Poller,
     /// Tells that some child has ended.
     pub(super) ends: Ends,
