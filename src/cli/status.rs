@@ -7,8 +7,10 @@ use super::settings;
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
+use crate::core::time::Wall;
+use crate::core::units::brief_span;
 use crate::os::clock;
-use crate::spool::{Holder, Role, Spool, SpoolLock, Where};
+use crate::spool::{BridgeFiles, Holder, Role, Spool, SpoolLock, Where};
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +38,7 @@ struct StatusReport {
     complete: usize,
     failed: usize,
     bad: usize,
+    bridges: Vec<BridgeFiles>,
     config_error: Option<String>,
     shortage: Option<String>,
 }
@@ -73,6 +76,7 @@ impl StatusReport {
             complete: count(Where::Complete)?,
             failed: count(Where::Failed)?,
             bad: spool.count_bad()?,
+            bridges: spool.bridges()?,
             config_error,
             shortage: spool.shortage(&config, holder.is_some()),
             holder,
@@ -99,10 +103,19 @@ impl StatusReport {
         let queues: Vec<_> = queues
             .map(|q| json!({"name": q.name.as_str(), "waiting": q.waiting, "paused": q.paused}))
             .collect();
+        let now = clock::wall();
+        let bridges = self.bridges.iter().map(|bridge| {
+            let sum = bridge.summary(now);
+            json!({
+                "name": bridge.name.as_str(), "running": bridge.is_running, "leases": sum.open,
+                "oldest": sum.oldest.map(|age| age.as_secs_f64()), "lost": sum.lost, "refused": sum.refused,
+            })
+        });
+        let bridges: Vec<_> = bridges.collect();
         json!({
             "spool": path.to_string_lossy(), "daemon": self.daemon(), "pending": self.pending(), "held": self.held,
             "active": self.active, "complete": self.complete, "failed": self.failed, "bad": self.bad,
-            "paused": self.is_paused, "queues": queues, "config_error": self.config_error,
+            "paused": self.is_paused, "queues": queues, "remote": bridges, "config_error": self.config_error,
             "shortage": self.shortage, "trouble": self.trouble(),
         })
     }
@@ -136,6 +149,8 @@ impl StatusReport {
             let text = format!("{}: {} waiting{paused}", queue.name, queue.waiting);
             lines.push(("queue", text));
         }
+        let now = clock::wall();
+        lines.extend(self.bridges.iter().map(|b| ("remote", bridge_text(b, now))));
         let troubles = [
             self.trouble(),
             self.config_error.as_ref(),
@@ -152,6 +167,23 @@ impl StatusReport {
             .map(|(word, text)| format!("{word:9} {text}\n"))
             .collect()
     }
+}
+
+fn bridge_text(bridge: &BridgeFiles, now: Wall) -> String {
+    let sum = bridge.summary(now);
+    let mut text = format!("{}: {} leases", bridge.name, sum.open);
+    if let Some(age) = sum.oldest {
+        text.push_str(&format!(", the oldest {} old", brief_span(age)));
+    }
+    for (n, word) in [(sum.lost, "lost"), (sum.refused, "refused")] {
+        if n > 0 {
+            text.push_str(&format!(", {n} {word}"));
+        }
+    }
+    if !bridge.is_running {
+        text.push_str(", not running");
+    }
+    text
 }
 
 /// The time that a daemon may need from its start until it has made and locked its spool.

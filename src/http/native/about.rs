@@ -1,8 +1,9 @@
-//! The rights of the caller, and the scripts: `GET /v1/whoami` and `GET /v1/scripts`.
+//! The rights of the caller, the scripts, and the bridges: `GET /v1/whoami`, `GET /v1/scripts` and `GET /v1/remote`.
 
 use super::{failed, require};
 use crate::core::id::JobId;
 use crate::http::{Door, Handled, Request, Response, Right};
+use crate::os::clock;
 use crate::spool::Place;
 use serde_json::json;
 use std::sync::Arc;
@@ -31,4 +32,20 @@ pub fn scripts(request: &Request, door: &Arc<Door>) -> Handled {
     names.sort();
     let names: Vec<_> = names.iter().map(JobId::as_str).collect();
     Ok(Response::json(200, format!("{}\n", json!({"scripts": names}))).into())
+}
+
+/// Lists the bridges to queues on other servers.
+pub fn remote(request: &Request, door: &Arc<Door>) -> Handled {
+    require(request, Right::Read)?;
+    let now = clock::wall();
+    let bridges = door.spool().bridges().map_err(failed)?;
+    let bridges = bridges.iter().map(|bridge| {
+        let sum = bridge.summary(now);
+        json!({
+            "name": bridge.name.as_str(), "running": bridge.is_running, "leases": sum.open,
+            "oldest": sum.oldest.map(|age| age.as_secs_f64()), "lost": sum.lost, "refused": sum.refused,
+        })
+    });
+    let bridges: Vec<_> = bridges.collect();
+    Ok(Response::json(200, format!("{:#}\n", json!({"remote": bridges}))).into())
 }

@@ -6,7 +6,7 @@ use crate::core::id::QueueName;
 use crate::daemon::{BUCKETS, Histogram, OfQueue};
 use crate::http::{Door, Handled, Request, Response, Right};
 use crate::os::clock;
-use crate::spool::Where;
+use crate::spool::{BridgeFiles, LeaseSummary, Where};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::io;
@@ -147,7 +147,54 @@ fn gauges(page: &mut Exposition, door: &Door) -> io::Result<()> {
         spool.free_space()?.free_bytes,
     );
     page.gauge("queued_jobs", "Jobs that wait.", pending);
+    leases(page, &spool.bridges()?);
     Ok(())
+}
+
+/// The bridges, by name.
+fn leases(page: &mut Exposition, bridges: &[BridgeFiles]) {
+    if bridges.is_empty() {
+        return;
+    }
+    let now = clock::wall();
+    let all: Vec<_> = bridges.iter().map(|b| (b, b.summary(now))).collect();
+    let mut put = |name, kind, help, value: &dyn Fn(&BridgeFiles, LeaseSummary) -> f64| {
+        page.head(name, kind, help);
+        for (bridge, sum) in &all {
+            page.value(
+                name,
+                &[("remote", bridge.name.as_str())],
+                value(bridge, *sum),
+            );
+        }
+    };
+    put(
+        "pirn_remote_up",
+        "gauge",
+        "1 while the bridge's process runs.",
+        &|bridge, _| f64::from(u8::from(bridge.is_running)),
+    );
+    put("pirn_leases", "gauge", "Open leases.", &|_, sum| {
+        sum.open as f64
+    });
+    put(
+        "pirn_lease_oldest_age_seconds",
+        "gauge",
+        "Age of the oldest open lease.",
+        &|_, sum| sum.oldest.map_or(0.0, |age| age.as_secs_f64()),
+    );
+    put(
+        "pirn_leases_lost_total",
+        "counter",
+        "Leases that were lost.",
+        &|_, sum| sum.lost as f64,
+    );
+    put(
+        "pirn_messages_refused_total",
+        "counter",
+        "Messages that could not be jobs.",
+        &|_, sum| sum.refused as f64,
+    );
 }
 
 /// Seconds since the oldest file of a queue was written.

@@ -50,6 +50,7 @@ fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Handled>
         (["v1", "events"], _) if get => events::get(request, door),
         (["v1", "whoami"], _) if get => about::whoami(request),
         (["v1", "scripts"], _) if get => about::scripts(request, door),
+        (["v1", "remote"], _) if get => about::remote(request, door),
         (["v1", "queues"], _) if get => queues::list(request, door),
         (["v1", "queues"], Method::Patch) => queues::patch(request, door, None),
         (["v1", "queues", queue], Method::Patch) => queues::patch(request, door, Some(queue)),
@@ -62,7 +63,7 @@ fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Handled>
 fn methods_of(path: &[&str]) -> Option<&'static str> {
     match path {
         ["healthz" | "readyz" | "metrics"]
-        | ["v1", "events" | "whoami" | "scripts"]
+        | ["v1", "events" | "whoami" | "scripts" | "remote"]
         | ["v1", "jobs", _, "log"] => Some("GET, HEAD, OPTIONS"),
         ["v1", "jobs"] => Some("GET, HEAD, OPTIONS, POST"),
         ["v1", "jobs:batch"] => Some("OPTIONS, POST"),

@@ -9,6 +9,9 @@ const list = (items) => h('span', {}, items.map((item) => h('span', { class: 'ta
 const links = (ids) => h('span', {}, ids.map((id) => h('a', { class: 'tag', href: `#/jobs/${encodeURIComponent(id)}` }, line(id))));
 const textOf = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
 
+/** The queue on another server that a job came from. */
+const origin = ({ lease }) => `${line(String(lease.queue))} (${line(String(lease.engine))}), receive ${line(String(lease.count))}`;
+
 /** What goes with a call. */
 const extra = (job) => [
   ...Object.entries(job.headers ?? {}).map(([name, value]) => `${name}: ${value}`),
@@ -22,6 +25,7 @@ const FACTS = [
   ['queue', 'Queue'],
   ['priority', 'Priority'],
   ['group', 'Group'],
+  ['x', 'From', origin],
   ['after', 'After', links],
   ['after_any', 'After any end of', links],
   ['cwd', 'Directory'],
@@ -169,7 +173,7 @@ export class Detail {
   }
 
   showFacts(job) {
-    const facts = FACTS.filter(([key]) => job[key] !== undefined && !(key === 'attempt' && job.attempt === 1));
+    const facts = FACTS.filter(([key]) => (key === 'x' ? job.x?.lease : job[key]) !== undefined && !(key === 'attempt' && job.attempt === 1));
     this.facts.replaceChildren(...facts.map(([key, label, show]) => {
       const value = show ? show(job[key]) : line(textOf(job[key]));
       return h('div', {}, h('dt', {}, label), h('dd', { class: `fact-${key}` }, value));
