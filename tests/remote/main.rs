@@ -30,6 +30,8 @@ mod qdone_enqueue;
 #[cfg(feature = "sqs")]
 mod qdone_idle;
 #[cfg(feature = "redis")]
+mod bridge;
+#[cfg(feature = "redis")]
 mod redis_engine;
 #[cfg(feature = "redis")]
 mod redis_push;

@@ -1,0 +1,459 @@
+//! `pirn pull` between Redis and a spool: what is run where, how often, and what the server is told, also when the bridge,
+//! the daemon or the machine dies.
+
+use crate::redis_server::RedisServer;
+use crate::spool::{Spool, wait_for};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+const QUEUE: &str = "pirn:{q}";
+const FAILED: &str = "pirn:{q}:failed";
+
+/// A server with a queue whose leases and number of receives are set.
+struct Remote(RedisServer);
+
+impl Remote {
+    fn start(lease_ms: u32, max: u32) -> Option<Self> {
+        let server = RedisServer::start()?;
+        let remote = Self(server);
+        let (lease, max) = (lease_ms.to_string(), max.to_string());
+        remote.ask(&["HSET", "pirn:{q}:settings", "lease", &lease, "max", &max]);
+        Some(remote)
+    }
+
+    fn url(&self) -> String {
+        format!("{}#q", self.0.url())
+    }
+
+    /// One command; gives the lines of the answer.
+    fn ask(&self, words: &[&str]) -> String {
+        let done = Command::new("redis-cli")
+            .args(["-p", &self.0.port.to_string()])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{words:?}");
+        String::from_utf8(done.stdout).unwrap().trim().to_owned()
+    }
+
+    fn push(&self, command: &str) -> String {
+        format!("q.{}", self.ask(&["XADD", QUEUE, "*", "job", command]))
+    }
+
+    fn length(&self, stream: &str) -> usize {
+        self.ask(&["XLEN", stream]).parse().unwrap()
+    }
+
+    /// How many messages are leased to somebody.
+    fn leased(&self) -> usize {
+        let pending = self.ask(&["XPENDING", QUEUE, "pirn"]);
+        match pending.contains("NOGROUP") {
+            true => 0,
+            false => pending.lines().next().unwrap().parse().unwrap(),
+        }
+    }
+}
+
+/// A process that is killed when the test ends.
+struct Pull(Child);
+
+impl Pull {
+    fn start(spool: &Spool, args: &[&str]) -> Self {
+        let mut command = spool.command(["pull"]);
+        command.args(args).env("PIRN_LOG", "debug");
+        Self(spool.spawn_logged(&mut command))
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.0.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Kills it as a crash would.
+    fn crash(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    fn exit_code(&mut self) -> i32 {
+        let end = Instant::now() + crate::spool::DEADLINE;
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < end, "pull does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Pull {
+    fn drop(&mut self) {
+        self.crash();
+    }
+}
+
+fn runs(spool: &Spool) -> usize {
+    let text = fs::read_to_string(spool.beside("runs")).unwrap_or_default();
+    text.lines().count()
+}
+
+/// A command that notes that it was run, and then does this.
+fn noted(spool: &Spool, then: &str) -> String {
+    format!("echo run >> {}; {then}", spool.beside("runs").display())
+}
+
+fn has(spool: &Spool, place: &str, id: &str) -> bool {
+    spool.path().join(place).join(id).exists()
+}
+
+/// The files of open leases.
+fn leases(spool: &Spool) -> Vec<String> {
+    let mut names = Vec::new();
+    for bridge in fs::read_dir(spool.path().join("remote"))
+        .into_iter()
+        .flatten()
+    {
+        for entry in fs::read_dir(bridge.unwrap().path()).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if !["lock", "boot", "counts"].contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn jobs_are_run_and_acknowledged_or_given_back() {
+    let Some(remote) = Remote::start(60_000, 1) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "4"]);
+    let good = remote.push("echo out");
+    let bad = remote.push("exit 3");
+    let record =
+        remote.push(r#"{"command": ["printf", "%s", "a b"], "queue": "elsewhere", "tags": ["t"]}"#);
+    let wrong = remote.push(r#"{"command": 7}"#);
+    let done = spool.pirn(&["pull", "--drain", "--slots", "2", &remote.url()]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(
+        done.stderr.contains(&format!("{wrong}: refused: ")),
+        "{}",
+        done.stderr
+    );
+    assert!(has(&spool, "complete", &good) && has(&spool, "failed", &bad));
+    let record = spool.record(&format!("complete/{record}"));
+    assert_eq!(record["output"], "a b");
+    assert_eq!(
+        (&record["queue"], &record["tags"][0]),
+        (&serde_json::Value::Null, &"t".into())
+    );
+    assert_eq!(record["max_interruptions"], 0);
+    assert_eq!(record["x"]["lease"]["engine"], "redis");
+    assert_eq!(record["x"]["lease"]["queue"], "q");
+    assert!(!has(&spool, "bad", &wrong) && !has(&spool, "pending", &wrong));
+    assert_eq!((remote.length(QUEUE), remote.length(FAILED)), (0, 2));
+    assert_eq!(leases(&spool), Vec::<String>::new());
+    let status: serde_json::Value =
+        serde_json::from_str(&spool.pirn(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["remote"][0]["refused"], 1);
+    assert_eq!(status["remote"][0]["running"], false);
+}
+
+#[test]
+fn a_bridge_that_comes_back_runs_nothing_twice() {
+    let Some(remote) = Remote::start(20_000, 1) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "2"]);
+    let go = spool.beside("go");
+    let wait = format!("while ! [ -e {} ]; do sleep 0.02; done", go.display());
+    let good = remote.push(&noted(&spool, &wait));
+    let bad = remote.push(&noted(&spool, &format!("{wait}; exit 1")));
+    let mut pull = Pull::start(&spool, &["--slots", "2", &remote.url()]);
+    wait_for("both to run", || runs(&spool) == 2);
+    pull.crash();
+    let rows = spool.pirn(&["pull", "--status"]).stdout;
+    assert!(rows.lines().all(|row| row.ends_with("active")), "{rows}");
+    assert_eq!(rows.lines().count(), 2);
+    fs::write(&go, "").unwrap();
+    wait_for("both to end", || {
+        has(&spool, "complete", &good) && has(&spool, "failed", &bad)
+    });
+    assert_eq!(remote.leased(), 2);
+    let pull = Pull::start(&spool, &["--slots", "2", &remote.url()]);
+    wait_for("the server to be told", || {
+        remote.leased() == 0 && remote.length(FAILED) == 1
+    });
+    wait_for("the leases to go", || leases(&spool).is_empty());
+    assert_eq!((runs(&spool), remote.length(QUEUE)), (2, 0));
+    drop(pull);
+}
+
+#[test]
+fn the_jobs_of_a_machine_that_died_move_to_another() {
+    let Some(remote) = Remote::start(2_000, 3) else {
+        return;
+    };
+    let mut dead = Spool::serving(&[]);
+    let alive = Spool::serving(&[]);
+    let flag = alive.beside("second");
+    let command = format!(
+        "if [ -e {0} ]; then true; else touch {0}; exec sleep 5; fi",
+        flag.display()
+    );
+    let id = remote.push(&command);
+    let mut pull = Pull::start(&dead, &[&remote.url()]);
+    wait_for("it to run", || flag.exists() && has(&dead, "active", &id));
+    pull.crash();
+    dead.crash();
+    let other = Pull::start(&alive, &[&remote.url()]);
+    wait_for("the other machine to run it", || {
+        has(&alive, "complete", &id)
+    });
+    wait_for("the server to be told", || remote.length(QUEUE) == 0);
+    assert_eq!(
+        alive.record(&format!("complete/{id}"))["x"]["lease"]["count"],
+        2
+    );
+    drop(other);
+    let _ = Command::new("pkill")
+        .args(["-f", &flag.display().to_string()])
+        .status();
+}
+
+#[test]
+fn a_job_that_waits_or_runs_keeps_its_lease() {
+    let Some(remote) = Remote::start(1_500, 2) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "1"]);
+    let other = Spool::serving(&[]);
+    let first = remote.push(&noted(&spool, "sleep 4"));
+    let second = remote.push(&noted(&spool, "true"));
+    let pull = Pull::start(&spool, &["--slots", "1", "--prefetch", "1", &remote.url()]);
+    wait_for("both to be there", || {
+        has(&spool, "active", &first) && has(&spool, "pending", &second)
+    });
+    let thief = Pull::start(&other, &[&remote.url()]);
+    wait_for("both to be acknowledged", || remote.length(QUEUE) == 0);
+    assert_eq!(runs(&spool), 2);
+    assert!(has(&spool, "complete", &first) && has(&spool, "complete", &second));
+    assert!(!has(&other, "complete", &first) && !has(&other, "complete", &second));
+    drop((pull, thief));
+}
+
+#[test]
+fn moves_by_hand_decide_about_messages() {
+    let Some(remote) = Remote::start(60_000, 1) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "3"]);
+    let pull = Pull::start(&spool, &["--slots", "3", &remote.url()]);
+    let ids: Vec<String> = (0..3).map(|_| remote.push("exec sleep 60")).collect();
+    let active = |id: &String| has(&spool, "active", id);
+    wait_for("all to run", || ids.iter().all(active));
+    let at = |place: &str, id: &str| spool.path().join(place).join(id);
+    fs::remove_file(at("active", &ids[0])).unwrap();
+    fs::rename(at("active", &ids[1]), at("failed", &ids[1])).unwrap();
+    fs::rename(at("active", &ids[2]), at("complete", &ids[2])).unwrap();
+    wait_for("the server to be told", || {
+        remote.leased() == 0 && remote.length(FAILED) == 2
+    });
+    assert_eq!(remote.length(QUEUE), 0);
+    drop(pull);
+}
+
+#[test]
+fn nothing_is_asked_for_that_would_not_be_run() {
+    let Some(remote) = Remote::start(60_000, 5) else {
+        return;
+    };
+    let mut spool = Spool::made();
+    remote.push("true");
+    let pull = Pull::start(&spool, &[&remote.url()]);
+    wait_for("word of it", || {
+        spool.daemon_log().contains("no daemon serves")
+    });
+    assert_eq!(remote.leased(), 0);
+    let paused = spool.path().join("pending/.paused");
+    fs::write(&paused, "").unwrap();
+    spool.serve(&[]);
+    wait_for("word of the pause", || {
+        spool.daemon_log().contains("paused")
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(remote.leased(), 0);
+    fs::remove_file(&paused).unwrap();
+    wait_for("it to be run", || remote.length(QUEUE) == 0);
+    drop(pull);
+}
+
+#[test]
+fn no_more_is_held_than_asked_for() {
+    let Some(remote) = Remote::start(60_000, 5) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "2"]);
+    for _ in 0..12 {
+        remote.push("sleep 0.1");
+    }
+    let pull = Pull::start(&spool, &["--slots", "2", "--prefetch", "1", &remote.url()]);
+    let end = Instant::now() + crate::spool::DEADLINE;
+    while remote.length(QUEUE) > 0 {
+        // A message that was acknowledged but is not unlinked yet is still counted here.
+        let leased = remote.leased();
+        let ended = fs::read_dir(spool.path().join("complete")).unwrap().count();
+        let open = remote
+            .length(QUEUE)
+            .saturating_sub(12usize.saturating_sub(ended));
+        assert!(leased <= 3 + 10 - open.min(10), "{leased} are leased");
+        assert!(Instant::now() < end);
+    }
+    drop(pull);
+}
+
+#[test]
+fn told_to_stop_it_ends_with_its_last_job() {
+    let Some(remote) = Remote::start(60_000, 5) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "1"]);
+    let first = remote.push("sleep 1");
+    remote.push("true");
+    let mut pull = Pull::start(&spool, &["--slots", "1", "--prefetch", "1", &remote.url()]);
+    wait_for("both to be there", || {
+        has(&spool, "active", &first) && remote.leased() == 2
+    });
+    pull.signal("-TERM");
+    assert_eq!(pull.exit_code(), 0);
+    assert!(has(&spool, "complete", &first));
+    assert_eq!((leases(&spool).len(), remote.length(QUEUE)), (0, 1));
+
+    // Told twice it leaves the lease to the next one.
+    let long = remote.push("sleep 2");
+    let mut pull = Pull::start(&spool, &["--slots", "2", &remote.url()]);
+    wait_for("it to run", || has(&spool, "active", &long));
+    pull.signal("-TERM");
+    std::thread::sleep(Duration::from_millis(100));
+    pull.signal("-TERM");
+    assert_eq!(pull.exit_code(), 0);
+    assert_eq!(leases(&spool), [long.clone()]);
+    let done = spool.pirn(&["pull", "--drain", &remote.url()]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(has(&spool, "complete", &long));
+    assert_eq!((leases(&spool).len(), remote.length(QUEUE)), (0, 0));
+}
+
+#[test]
+fn serve_runs_a_bridge_and_takes_it_along() {
+    let Some(remote) = Remote::start(20_000, 5) else {
+        return;
+    };
+    let mut spool = Spool::made();
+    let config = |start: bool| {
+        let entry = serde_json::json!({"url": remote.url(), "start": start, "wait": "1s"});
+        let text = serde_json::json!({"remote": {"work": entry}}).to_string();
+        fs::write(spool.beside("new"), text).unwrap();
+        fs::rename(spool.beside("new"), spool.path().join("config.json")).unwrap();
+    };
+    config(true);
+    let lock = spool.path().join("remote/work/lock");
+    let is_up = || {
+        let lock = fs::File::open(&lock);
+        lock.is_ok_and(|lock| {
+            Command::new("flock")
+                .args(["-n", "/proc/self/fd/0", "true"])
+                .stdin(Stdio::from(lock))
+                .status()
+                .is_ok_and(|status| !status.success())
+        })
+    };
+    let status = || {
+        let text = spool.pirn(&["status", "--json"]).stdout;
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["remote"][0]["running"].clone()
+    };
+    assert!(!is_up());
+    let mut daemon = spool.command(["serve"]);
+    let mut daemon = Pull(spool.spawn_logged(&mut daemon));
+    let first = remote.push("true");
+    wait_for("it to be run", || has(&spool, "complete", &first));
+    assert_eq!(status(), true);
+    config(false);
+    wait_for("the bridge to end", || status() == false);
+    config(true);
+    let second = remote.push("true");
+    wait_for("it to be run", || has(&spool, "complete", &second));
+    // A crash of the daemon takes the bridge along.
+    daemon.crash();
+    wait_for("the bridge to end", || status() == false);
+    spool.serve(&[]);
+    let third = remote.push("true");
+    wait_for("it to be run", || has(&spool, "complete", &third));
+    wait_for("the server to be told", || remote.length(QUEUE) == 0);
+    spool.stop();
+}
+
+/// The bridges of two machines are killed at random moments: every job ends or is on the failed queue, none is run more
+/// often than it was received, and none that was acknowledged lacks a record.
+#[test]
+fn killed_at_any_moment_it_loses_nothing() {
+    let Some(remote) = Remote::start(2_000, 3) else {
+        return;
+    };
+    let spools = [
+        Spool::serving(&["--slots", "4"]),
+        Spool::serving(&["--slots", "4"]),
+    ];
+    let counts = spools[0].beside("counts");
+    fs::create_dir(&counts).unwrap();
+    let ids: Vec<String> = (0..80)
+        .map(|n| {
+            let code = if n % 9 == 0 { 1 } else { 0 };
+            remote.push(&format!(
+                "echo >> {}/$PIRN_ID; sleep 0.0{}; exit {code}",
+                counts.display(),
+                n % 7
+            ))
+        })
+        .collect();
+    let mut dice: u64 = 88_172_645_463_325_252;
+    let mut roll = |sides: u64| {
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        dice % sides
+    };
+    let pull =
+        |spool: &Spool| Pull::start(spool, &["--slots", "4", "--prefetch", "2", &remote.url()]);
+    let mut bridges = [pull(&spools[0]), pull(&spools[1])];
+    for _ in 0..40 {
+        std::thread::sleep(Duration::from_millis(roll(150)));
+        let which = usize::from(roll(2) == 0);
+        bridges[which].crash();
+        bridges[which] = pull(&spools[which]);
+    }
+    let end = Instant::now() + 2 * crate::spool::DEADLINE;
+    while remote.length(QUEUE) > 0 {
+        assert!(Instant::now() < end, "{} are left", remote.length(QUEUE));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let failed = remote.ask(&["XRANGE", FAILED, "-", "+"]);
+    for (n, id) in ids.iter().enumerate() {
+        let times = fs::read_to_string(counts.join(id)).unwrap_or_default();
+        let times = times.lines().count();
+        assert!(times <= 3, "{id} was run {times} times");
+        let is_complete = spools.iter().any(|spool| has(spool, "complete", id));
+        let is_failed = failed.contains(id.strip_prefix("q.").unwrap());
+        assert!(is_complete || is_failed, "{id} is lost");
+        if n % 9 == 0 {
+            assert!(is_failed, "{id} is not on the failed queue");
+        }
+    }
+    for spool in &spools {
+        wait_for("the leases to go", || leases(spool).is_empty());
+    }
+}
