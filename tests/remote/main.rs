@@ -23,14 +23,14 @@ mod redis_server;
 #[cfg(feature = "sqs")]
 mod sqs_model;
 
+#[cfg(feature = "redis")]
+mod bridge;
 #[cfg(feature = "sqs")]
 mod qdone;
 #[cfg(feature = "sqs")]
 mod qdone_enqueue;
 #[cfg(feature = "sqs")]
 mod qdone_idle;
-#[cfg(feature = "redis")]
-mod bridge;
 #[cfg(feature = "redis")]
 mod redis_engine;
 #[cfg(feature = "redis")]
