@@ -117,16 +117,18 @@ fn ready(
     })
 }
 
-fn is_url(target: &str) -> bool {
+/// True for a URL, false for a name in the settings.
+pub fn is_url(target: &str) -> bool {
     target.contains(':')
 }
 
 /// Reads a URL. The error does not repeat it: it may hold a password.
-fn parse_url(target: &str) -> Result<RemoteUrl, Failure> {
+pub fn parse_url(target: &str) -> Result<RemoteUrl, Failure> {
     RemoteUrl::parse(target).map_err(|e| Failure::new(BAD_CONFIG, e))
 }
 
-fn named(config: &Config, name: &QueueName) -> Result<RemoteConfig, Failure> {
+/// The settings of this name.
+pub fn named(config: &Config, name: &QueueName) -> Result<RemoteConfig, Failure> {
     if let Some(own) = config.remote.get(name) {
         return Ok(own.clone());
     }

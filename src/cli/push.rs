@@ -7,7 +7,8 @@ use super::lines::{InputLine, InputLines};
 use super::output;
 use super::remote;
 use crate::core::config::Config;
-use crate::core::record::Record;
+use crate::core::config::remote::BodyFormat;
+use crate::core::record::{Record, Work};
 use crate::remote::sender::{JobSender, OutgoingJob};
 use clap::ArgGroup;
 use std::io;
@@ -27,28 +28,35 @@ pub struct PushArgs {
 }
 
 pub fn push(spool: &Path, args: PushArgs) -> CommandResult {
-    let sender = remote::sender(spool, &args.to)?;
+    let (sender, config) = remote::sender(spool, &args.to)?;
     if args.batch {
-        return push_all(&*sender, BatchOptions::new(args.job.template_abroad()?)?);
+        let options = BatchOptions::new(args.job.template_abroad()?)?;
+        return push_all(&*sender, config.format, options);
     }
-    let job = outgoing(&args.job.prepare_abroad()?);
+    let record = args.job.prepare_abroad()?;
+    let job = outgoing(&record, config.format).map_err(|why| Failure::new(BAD_DATA, why))?;
     let sent = sender.send(&[job]);
     output::ids(&sent.ids).map_err(|e| unprinted(&e))?;
     sent.failed.map_or(Ok(OK), |why| Err(remote::not_sent(why)))
 }
 
 /// Sends a job for each line, in order, up to the first that cannot be sent.
-fn push_all(sender: &dyn JobSender, mut options: BatchOptions) -> CommandResult {
+fn push_all(
+    sender: &dyn JobSender,
+    format: BodyFormat,
+    mut options: BatchOptions,
+) -> CommandResult {
     let mut lines = InputLines::of_stdin()?;
     let mut pushed = 0;
     let most = Config::default().max_job_bytes;
     while !lines.have_ended {
         let (window, trouble) = lines.window(most);
         for part in window.chunks(sender.most()) {
-            push_part(sender, &mut options, part, &mut pushed)?;
+            let draft = |line: &InputLine| draft(&mut options, &line.bytes, format);
+            push_part(sender, draft, part, &mut pushed)?;
         }
         if let Some(failure) = trouble {
-            return Err(at_line(lines.number, pushed, failure));
+            return Err(at_line(lines.number, pushed, &[], failure));
         }
     }
     Ok(OK)
@@ -56,11 +64,11 @@ fn push_all(sender: &dyn JobSender, mut options: BatchOptions) -> CommandResult 
 
 fn push_part(
     sender: &dyn JobSender,
-    options: &mut BatchOptions,
+    draft: impl FnMut(&InputLine) -> Result<OutgoingJob, String>,
     lines: &[InputLine],
     pushed: &mut usize,
 ) -> Result<(), Failure> {
-    let jobs = lines.iter().map(|line| draft(options, &line.bytes));
+    let jobs = lines.iter().map(draft);
     let mut wrong = None;
     // Those before a line that is no job are sent.
     let jobs: Vec<OutgoingJob> = jobs
@@ -75,21 +83,29 @@ fn push_part(
         (None, None) => return Ok(()),
     };
     let line = lines.get(sent.ids.len()).map_or(0, |line| line.number);
-    Err(at_line(line, *pushed, failure))
+    Err(at_line(line, *pushed, &sent.behind, failure))
 }
 
 fn unprinted(e: &io::Error) -> Failure {
     Failure::new(FAILURE, format!("the ids could not be printed: {e}"))
 }
 
-fn at_line(line: u64, pushed: usize, failure: Failure) -> Failure {
+fn at_line(line: u64, pushed: usize, behind: &[String], failure: Failure) -> Failure {
     let Failure { code, message } = failure;
-    let what = format!("line {line}: {message}; sent before it: {pushed}, from there on: none");
+    let behind = match behind {
+        [] => "from there on: none".to_owned(),
+        ids => format!("of the lines behind it: {}", ids.join(" ")),
+    };
+    let what = format!("line {line}: {message}; sent before it: {pushed}, {behind}");
     Failure::new(code, what)
 }
 
 /// The message for a line.
-fn draft(options: &mut BatchOptions, line: &[u8]) -> Result<OutgoingJob, String> {
+fn draft(
+    options: &mut BatchOptions,
+    line: &[u8],
+    format: BodyFormat,
+) -> Result<OutgoingJob, String> {
     let record = options.record(line)?;
     let local = [
         ("queue", record.queue.is_some()),
@@ -102,13 +118,26 @@ fn draft(options: &mut BatchOptions, line: &[u8]) -> Result<OutgoingJob, String>
         ));
     }
     record.id = None;
-    Ok(outgoing(record))
+    outgoing(record, format)
 }
 
-fn outgoing(record: &Record) -> OutgoingJob {
-    OutgoingJob {
-        body: record.to_json(),
-        is_record: true,
+fn outgoing(record: &Record, format: BodyFormat) -> Result<OutgoingJob, String> {
+    let job = |body, is_record| OutgoingJob {
+        body,
+        is_record,
         group: record.group.clone(),
+    };
+    let whole = record.to_json();
+    if format != BodyFormat::Command {
+        return Ok(job(whole, true));
+    }
+    match &record.work {
+        Work::Text(text) if Record::new(record.work.clone()).to_json() == whole => {
+            Ok(job(text.clone(), false))
+        }
+        Work::Text(_) | Work::Argv(_) | Work::Script { .. } | Work::Url(_) => Err(
+            "the settings of the queue say `format: command`: a job is a line for sh, and has no options"
+                .to_owned(),
+        ),
     }
 }

@@ -1,28 +1,28 @@
 //! The queues on other servers that commands name.
 
-use super::exit::{BAD_CONFIG, BAD_DATA, Failure, NOT_NOW, USAGE};
-use crate::core::config::remote_url::RemoteUrl;
+use super::exit::{BAD_CONFIG, BAD_DATA, Failure, NOT_NOW};
+use super::{pull, settings};
+use crate::core::config::remote::RemoteConfig;
+use crate::core::id::QueueName;
 use crate::remote::engine::Trouble;
-#[cfg(feature = "redis")]
-use crate::remote::redis::RedisSender;
+use crate::remote::open_sender;
 use crate::remote::sender::{JobSender, NotSent};
 use std::path::Path;
 
-/// The sending side of the queue that `name` stands for: a URL, or a name in the settings.
-pub fn sender(_spool: &Path, name: &str) -> Result<Box<dyn JobSender>, Failure> {
-    let url = RemoteUrl::parse(name).map_err(|why| Failure::new(USAGE, why))?;
-    match url {
-        #[cfg(feature = "redis")]
-        RemoteUrl::Redis(url) => Ok(Box::new(RedisSender::new(&url).map_err(failure)?)),
-        #[cfg(not(feature = "redis"))]
-        RemoteUrl::Redis(_) => Err(missing("Redis")),
-        RemoteUrl::Sqs(_) => Err(missing("SQS")),
-    }
-}
-
-fn missing(server: &str) -> Failure {
-    let what = format!("this pirn was built without {server}");
-    Failure::new(BAD_CONFIG, what)
+/// The sending side of the queue that `target` stands for, a URL or a name in the settings, and the settings.
+pub fn sender(spool: &Path, target: &str) -> Result<(Box<dyn JobSender>, RemoteConfig), Failure> {
+    let wrong = |what: String| Failure::new(BAD_CONFIG, what);
+    let config = match pull::is_url(target) {
+        true => RemoteConfig::of_url(pull::parse_url(target)?),
+        false => {
+            let name =
+                QueueName::new(target).map_err(|e| wrong(format!("{target}: the name {e}")))?;
+            let all = settings::read(spool).map_err(wrong)?;
+            pull::named(&all, &name)?
+        }
+    };
+    let sender = open_sender::open(&config).map_err(|what| wrong(format!("{target}: {what}")))?;
+    Ok((sender, config))
 }
 
 /// A call that could not be made.

@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Prints the record, and exits as the job did.
 pub fn result(spool: &Path, args: &ResultArgs) -> CommandResult {
-    let sender = remote::sender(spool, &args.from)?;
+    let (sender, _) = remote::sender(spool, &args.from)?;
     let deadline = args.wait.and_then(|wait| Instant::now().checked_add(wait));
     let left = || match (args.wait, deadline) {
         (None, _) => Duration::ZERO,

@@ -4,6 +4,7 @@
 pub mod bridge;
 pub mod engine;
 pub mod open;
+pub mod open_sender;
 #[cfg(feature = "redis")]
 pub mod redis;
 pub mod sender;

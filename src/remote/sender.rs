@@ -15,12 +15,24 @@ pub struct OutgoingJob {
 }
 
 /// The outcome of sending jobs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sent {
     /// The ids that the first jobs have on every machine. The server has these jobs.
     pub ids: Vec<String>,
-    /// Why the others were not sent.
+    /// Why the job behind them was not sent.
     pub failed: Option<NotSent>,
+    /// The ids of jobs behind that one which the server has all the same.
+    pub behind: Vec<String>,
+}
+
+impl Sent {
+    /// No job was sent.
+    pub fn none(why: NotSent) -> Self {
+        Self {
+            failed: Some(why),
+            ..Self::default()
+        }
+    }
 }
 
 /// Why a job was not sent.

@@ -35,6 +35,8 @@ mod qdone_idle;
 mod redis_engine;
 #[cfg(feature = "redis")]
 mod redis_push;
+#[cfg(feature = "redis")]
+mod redis_round;
 #[cfg(feature = "sqs")]
 mod replay;
 #[cfg(feature = "sqs")]
@@ -43,6 +45,8 @@ mod sqs_answers;
 mod sqs_client;
 #[cfg(feature = "sqs")]
 mod sqs_credentials;
+#[cfg(feature = "sqs")]
+mod sqs_push;
 #[cfg(feature = "sqs")]
 mod sqs_signed;
 #[cfg(feature = "sqs")]

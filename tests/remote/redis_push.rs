@@ -136,7 +136,7 @@ fn options_that_only_hold_here_are_refused() {
         assert!(done.stderr.contains("another machine"), "{}", done.stderr);
     }
     for url in ["redis://127.0.0.1:1", "http://x#q", "redis://h#a*"] {
-        assert_eq!(spool.pirn(&["push", url, "true"]).code, 2, "{url}");
+        assert_eq!(spool.pirn(&["push", url, "true"]).code, 78, "{url}");
     }
     assert_eq!(spool.pirn(&["push", "--batch", url, "true"]).code, 2);
 }

@@ -42,12 +42,9 @@ impl JobSender for RedisSender {
         match sent {
             Ok(ids) => Sent {
                 ids: ids.iter().map(|id| self.keys.job_id(id)).collect(),
-                failed: None,
+                ..Sent::default()
             },
-            Err(trouble) => Sent {
-                ids: Vec::new(),
-                failed: Some(NotSent::Trouble(trouble)),
-            },
+            Err(trouble) => Sent::none(NotSent::Trouble(trouble)),
         }
     }
 

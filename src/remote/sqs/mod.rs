@@ -13,6 +13,7 @@ mod form;
 pub mod keys;
 pub mod queues;
 pub mod redrive;
+pub mod sender;
 pub mod signed;
 pub mod sigv4;
 pub mod transport;
