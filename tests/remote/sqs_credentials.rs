@@ -8,10 +8,27 @@ use pirn::remote::sqs::client::SqsClient;
 use pirn::remote::sqs::error::{SqsError, SqsFault};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
+
+/// All that this process logs, at every level.
+struct Logged(Mutex<String>);
+
+static LOGGED: Logged = Logged(Mutex::new(String::new()));
+
+impl log::Log for Logged {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        *self.0.lock().unwrap() += &format!("{} {}\n", record.target(), record.args());
+    }
+
+    fn flush(&self) {}
+}
 
 /// A home directory, and the variables of an environment.
 struct Home {
@@ -455,5 +472,48 @@ fn refused_keys_are_replaced_once() {
     let keys = client.access().keys().unwrap();
     for said in [error.to_string(), format!("{error:?}"), format!("{keys:?}")] {
         assert!(!said.contains("hush"), "{said}");
+    }
+}
+
+#[test]
+fn nothing_of_them_is_logged() {
+    log::set_logger(&LOGGED).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    let sts = Replay::start(|_| {
+        (
+            200,
+            String::new(),
+            captured(3).2.replace("token+of/sts==", "hush-sts-token"),
+        )
+    });
+    let agent = Replay::start(|_| (200, String::new(), "{\"AccessKeyId\": \"C\"}".to_owned()));
+    let sqs = Replay::start(|_| (500, String::new(), String::new()));
+    let home = || {
+        Home::new()
+            .set("AWS_ENDPOINT_URL_STS", &sts.url())
+            .set("AWS_ENDPOINT_URL_SQS", &sqs.url())
+    };
+    let call = |home: &Home| {
+        let client = SqsClient::new(&home.access(), Patience(2)).unwrap();
+        client.queue_url("q").unwrap_err().to_string()
+    };
+    let role = home().write(".aws/config", "[default]\nrole_arn = arn:r\nsource_profile = default\n\
+        aws_access_key_id = A\naws_secret_access_key = hush-secret\naws_session_token = hush-token\n");
+    let web = home().write("token", "hush-web");
+    let token = web.path("token");
+    let web = web
+        .set("AWS_WEB_IDENTITY_TOKEN_FILE", file(&token))
+        .set("AWS_ROLE_ARN", "arn:r");
+    let container = home()
+        .set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &agent.url())
+        .set("AWS_CONTAINER_AUTHORIZATION_TOKEN", "hush-agent");
+    let said = [&role, &web, &container].map(call).join("\n") + &LOGGED.0.lock().unwrap();
+    assert!(!sts.seen().is_empty() && !agent.seen().is_empty());
+    assert!(
+        said.contains("ureq") && said.contains("again: GetQueueUrl"),
+        "{said}"
+    );
+    for secret in ["hush", "secret-of-sts", "Signature="] {
+        assert!(!said.contains(secret), "{said}");
     }
 }

@@ -60,6 +60,8 @@ impl SqsFault {
             "SignatureDoesNotMatch" | "RequestExpired" | "InvalidSignature" => Self::BadSignature,
             "AccessDenied" | "InvalidSecurity" => Self::Denied,
             _ if matches!(status, 429 | 500..=504) => Self::Temporary,
+            // Gateways in front of SQS say so without a code.
+            _ if status == 413 => Self::TooLong,
             _ if matches!(status, 401 | 403) => Self::Denied,
             _ => Self::Other,
         }

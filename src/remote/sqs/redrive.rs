@@ -5,8 +5,8 @@ use serde_json::{Deserializer, Value};
 
 /// The text, as qdone 2 writes it: the number is a string.
 pub fn text(target_arn: &str, max_receives: u32) -> String {
-    // An ARN has no character that JSON escapes.
-    format!("{{\"deadLetterTargetArn\":\"{target_arn}\",\"maxReceiveCount\":\"{max_receives}\"}}")
+    let target = Value::from(target_arn);
+    format!("{{\"deadLetterTargetArn\":{target},\"maxReceiveCount\":\"{max_receives}\"}}")
 }
 
 /// `maxReceiveCount` of a text. It is a number or a string. qdone 1 writes `'}` behind the object, which is ignored.
