@@ -262,6 +262,10 @@ impl LeaseTable {
                         continue;
                     }
                 },
+                // The next receive moves it to the failed queue: it need not wait for that.
+                (CallKind::Nack, LeaseCourse::Over { has_run, .. }) if holding.is_used_up() => {
+                    (Duration::ZERO, has_run)
+                }
                 (CallKind::Ack | CallKind::Nack, LeaseCourse::Over { delay, has_run, .. }) => {
                     (delay, has_run)
                 }
@@ -317,6 +321,12 @@ impl Holding {
                 ..
             }
         )
+    }
+
+    /// True if the message was received as often as its queue allows.
+    fn is_used_up(&self) -> bool {
+        let lease = &self.lease;
+        lease.max.is_some_and(|max| lease.count >= max)
     }
 
     fn may_call(&self, now: Now) -> bool {
