@@ -153,7 +153,7 @@ impl Cli {
 pub fn main() -> ExitCode {
     #[cfg(feature = "sqs")]
     if let Some(args) = qdone::of_command_line() {
-        return exit::finish(qdone::qdone(args));
+        return exit::finish(qdone::qdone(&user::default_spool(), args));
     }
     let cli = match Cli::parse_quickly() {
         Ok(cli) => cli,
@@ -193,7 +193,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
         #[cfg(feature = "sqs")]
-        Command::Qdone(args) => qdone::qdone(args),
+        Command::Qdone(args) => qdone::qdone(&spool, args),
         Command::ExecJob(args) => exec_job::exec_job(args),
         #[cfg(feature = "url")]
         Command::Deliver => deliver::deliver(),

@@ -2,16 +2,22 @@
 //! exit codes of qdone. The exit code is 0 or 1. Text for people goes to stderr.
 
 mod activity;
+mod archive;
 mod batch;
 mod check;
 mod enqueue;
 mod idle;
+mod listener;
 mod monitor;
 mod options;
+mod own;
 mod plan;
+mod progress;
+mod report;
 mod resolve;
 mod say;
 mod trouble;
+mod worker;
 
 use super::exit::{CommandResult, FAILURE, OK};
 use super::output;
@@ -19,7 +25,7 @@ use clap::{CommandFactory, Parser};
 use options::{QdoneCli, QdoneCommand};
 use say::Say;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trouble::QdoneError;
 
 /// The name of the binary that makes pirn behave as qdone.
@@ -45,8 +51,8 @@ pub fn of_command_line() -> Option<QdoneArgs> {
     (program.file_name() == Some(NAME.as_ref())).then_some(QdoneArgs { words })
 }
 
-/// Carries out a command.
-pub fn qdone(args: QdoneArgs) -> CommandResult {
+/// Carries out a command. `spool` is the spool if the options name none.
+pub fn qdone(spool: &Path, args: QdoneArgs) -> CommandResult {
     let words = [OsString::from(NAME)].into_iter().chain(args.words.clone());
     let cli = match QdoneCli::try_parse_from(words) {
         Ok(cli) => cli,
@@ -75,6 +81,10 @@ pub fn qdone(args: QdoneArgs) -> CommandResult {
     let done = match command {
         QdoneCommand::Enqueue(args) => enqueue::one(&common, &args, say),
         QdoneCommand::EnqueueBatch(args) => enqueue::batch(&common, &args, say),
+        QdoneCommand::Worker(args) => {
+            let spool = common.spool.as_deref().unwrap_or(spool);
+            worker::worker(&common, &args, spool, say)
+        }
         QdoneCommand::IdleQueues(args) => idle::idle_queues(&common, &args, say),
         QdoneCommand::Monitor(args) => monitor::monitor(&common, &args, say),
         QdoneCommand::Check(args) => check::check(&common, &args, say),

@@ -1,6 +1,7 @@
 //! The options of qdone. They may stand before the command and after it.
 
 use crate::core::qdone_names::QueueNames;
+use crate::core::units;
 use crate::remote::sqs::caller::{AwsAccess, AwsSettings, Patience};
 use crate::remote::sqs::client::SqsClient;
 use crate::remote::sqs::env::AwsEnv;
@@ -8,6 +9,7 @@ use crate::remote::sqs::error::SqsError;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Commands in queues on SQS, as qdone keeps them
 #[derive(Debug, Parser)]
@@ -63,6 +65,9 @@ pub struct Common {
     /// Seconds for which they are kept
     #[arg(long, global = true, value_name = "N", default_value_t = 10)]
     pub cache_ttl_seconds: u32,
+    /// The spool of the worker's jobs, if a daemon serves it [default: as for pirn]
+    #[arg(short = 'S', long, global = true, value_name = "DIR")]
+    pub spool: Option<PathBuf>,
 }
 
 impl Common {
@@ -77,7 +82,8 @@ impl Common {
         Ok((SqsClient::new(&access, Patience::COMMAND)?, access))
     }
 
-    fn access(&self) -> Arc<AwsAccess> {
+    /// Connections and credentials.
+    pub fn access(&self) -> Arc<AwsAccess> {
         let settings = AwsSettings {
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),
@@ -103,6 +109,8 @@ pub enum QdoneCommand {
     Enqueue(EnqueueArgs),
     /// Enqueue a command for each line: QUEUE COMMAND
     EnqueueBatch(BatchArgs),
+    /// Run the commands of queues
+    Worker(WorkerArgs),
     /// Print the names of queues that nobody uses
     IdleQueues(IdleArgs),
     /// Print how many messages queues have
@@ -169,6 +177,40 @@ pub struct BatchArgs {
     /// Files, - is standard input
     #[arg(value_name = "FILE")]
     pub files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct WorkerArgs {
+    /// Seconds after which a job is ended
+    #[arg(short, long, value_name = "N", default_value_t = 30)]
+    pub kill_after: u32,
+    /// Seconds for which a queue is asked for a message, at most 20
+    #[arg(short, long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=20))]
+    pub wait_time: u32,
+    /// Listen to fail queues too
+    #[arg(long)]
+    pub include_failed: bool,
+    /// Listen only to queues that have messages
+    #[arg(long)]
+    pub active_only: bool,
+    /// Exit once a round has found no message
+    #[arg(long)]
+    pub drain: bool,
+    /// The queues are FIFO queues
+    #[arg(short, long)]
+    pub fifo: bool,
+    /// Print the commands and remove them from the queues; run nothing
+    #[arg(long)]
+    pub archive: bool,
+    /// Jobs at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub slots: u16,
+    /// The longest lease that is asked for: so long do the jobs of a dead machine wait for another one
+    #[arg(long, value_name = "DUR", default_value = "12h", value_parser = units::parse_span)]
+    pub lease_max: Duration,
+    /// Queues, in the order in which they are asked; * at the end stands for any ending
+    #[arg(value_name = "QUEUE")]
+    pub queues: Vec<String>,
 }
 
 #[derive(Debug, Args)]
