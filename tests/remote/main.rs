@@ -31,6 +31,8 @@ mod qdone;
 mod qdone_enqueue;
 #[cfg(feature = "sqs")]
 mod qdone_idle;
+#[cfg(feature = "sqs")]
+mod qdone_worker;
 #[cfg(feature = "redis")]
 mod redis_engine;
 #[cfg(feature = "redis")]

@@ -208,11 +208,21 @@ impl Queues {
             message.count += 1;
             message.visible_at = now + lease;
             let receipt = format!("receipt-{}-{}", message.id, message.count);
-            received.push(json!({
+            let mut one = json!({
                 "MessageId": message.id, "ReceiptHandle": receipt, "Body": message.body,
-                "MD5OfBody": md5_hex(&message.body), "MessageAttributes": message.attributes,
-                "Attributes": {"ApproximateReceiveCount": message.count.to_string(), "SentTimestamp": "1795765019896",
-                    "MessageGroupId": message.group}}));
+                "MD5OfBody": md5_hex(&message.body),
+                "Attributes": {
+                    "ApproximateReceiveCount": message.count.to_string(),
+                    "SentTimestamp": "1795765019896"
+                }
+            });
+            if let Some(group) = &message.group {
+                one["Attributes"]["MessageGroupId"] = json!(group);
+            }
+            if !message.attributes.is_null() {
+                one["MessageAttributes"] = message.attributes.clone();
+            }
+            received.push(one);
             message.receipt = Some(receipt);
             true
         });
