@@ -1,6 +1,7 @@
 //! Credentials: each source, their order, and that nothing of them is said.
 
 use crate::replay::{Replay, Seen, Told};
+use crate::spool::Spool;
 use pirn::core::time::Wall;
 use pirn::os::clock;
 use pirn::remote::sqs::caller::{AwsAccess, AwsSettings, Patience};
@@ -8,27 +9,10 @@ use pirn::remote::sqs::client::SqsClient;
 use pirn::remote::sqs::error::{SqsError, SqsFault};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// All that this process logs, at every level.
-struct Logged(Mutex<String>);
-
-static LOGGED: Logged = Logged(Mutex::new(String::new()));
-
-impl log::Log for Logged {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        *self.0.lock().unwrap() += &format!("{} {}\n", record.target(), record.args());
-    }
-
-    fn flush(&self) {}
-}
 
 /// A home directory, and the variables of an environment.
 struct Home {
@@ -477,43 +461,51 @@ fn refused_keys_are_replaced_once() {
 
 #[test]
 fn nothing_of_them_is_logged() {
-    log::set_logger(&LOGGED).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
     let sts = Replay::start(|_| {
+        let keys = captured(3).2.replace("token+of/sts==", "hush-sts-token");
+        (200, String::new(), keys)
+    });
+    let sqs = Replay::start(|_| {
         (
-            200,
+            403,
             String::new(),
-            captured(3).2.replace("token+of/sts==", "hush-sts-token"),
+            "{\"__type\": \"a#AccessDenied\"}".to_owned(),
         )
     });
-    let agent = Replay::start(|_| (200, String::new(), "{\"AccessKeyId\": \"C\"}".to_owned()));
-    let sqs = Replay::start(|_| (500, String::new(), String::new()));
-    let home = || {
-        Home::new()
-            .set("AWS_ENDPOINT_URL_STS", &sts.url())
-            .set("AWS_ENDPOINT_URL_SQS", &sqs.url())
+    let spool = Spool::serving(&[]);
+    let token = spool.beside("token");
+    fs::write(&token, "hush-web-token").unwrap();
+    let pull = |env: &[(&str, &str)]| {
+        let mut command = spool.command(["pull", "--drain", "sqs:q"]);
+        let command = command
+            .env("PIRN_LOG", "trace")
+            .env("AWS_ENDPOINT_URL_STS", sts.url())
+            .env("AWS_ENDPOINT_URL_SQS", sqs.url())
+            .env("AWS_CONFIG_FILE", "/dev/null")
+            .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+            .envs(env.iter().copied());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        String::from_utf8(output.stderr).unwrap()
     };
-    let call = |home: &Home| {
-        let client = SqsClient::new(&home.access(), Patience(2)).unwrap();
-        client.queue_url("q").unwrap_err().to_string()
-    };
-    let role = home().write(".aws/config", "[default]\nrole_arn = arn:r\nsource_profile = default\n\
-        aws_access_key_id = A\naws_secret_access_key = hush-secret\naws_session_token = hush-token\n");
-    let web = home().write("token", "hush-web");
-    let token = web.path("token");
-    let web = web
-        .set("AWS_WEB_IDENTITY_TOKEN_FILE", file(&token))
-        .set("AWS_ROLE_ARN", "arn:r");
-    let container = home()
-        .set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &agent.url())
-        .set("AWS_CONTAINER_AUTHORIZATION_TOKEN", "hush-agent");
-    let said = [&role, &web, &container].map(call).join("\n") + &LOGGED.0.lock().unwrap();
-    assert!(!sts.seen().is_empty() && !agent.seen().is_empty());
-    assert!(
-        said.contains("ureq") && said.contains("again: GetQueueUrl"),
-        "{said}"
-    );
-    for secret in ["hush", "secret-of-sts", "Signature="] {
-        assert!(!said.contains(secret), "{said}");
+    let web = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file(&token)),
+        ("AWS_ROLE_ARN", "arn:r"),
+    ];
+    let own = [
+        ("AWS_ACCESS_KEY_ID", "A"),
+        ("AWS_SECRET_ACCESS_KEY", "hush-secret"),
+        ("AWS_SESSION_TOKEN", "hush-token"),
+    ];
+    for said in [pull(&web), pull(&own)] {
+        assert!(
+            said.contains("TRACE") && said.contains("method: POST"),
+            "{said}"
+        );
+        // The last one is POST as bytes.
+        for secret in ["hush", "of-sts", "Signature=", "504f 5354"] {
+            assert!(!said.contains(secret), "{said}");
+        }
     }
+    assert!(!sts.seen().is_empty() && !sqs.seen().is_empty());
 }
