@@ -107,7 +107,7 @@ fn another_machine_takes_the_job_of_one_that_died() {
     let pid = first.wait_note(&id)["pid"].as_i64().unwrap();
     first.crash();
     let killed = Command::new("kill")
-        .args(["-9", &format!("-{pid}")])
+        .args(["-KILL", "--", &format!("-{pid}")])
         .status();
     assert!(killed.unwrap().success());
     fs::write(format!("{}-go", log.display()), "").unwrap();
