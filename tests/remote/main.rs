@@ -26,6 +26,8 @@ mod sqs_model;
 #[cfg(feature = "redis")]
 mod bridge;
 #[cfg(feature = "sqs")]
+mod bridge_sqs;
+#[cfg(feature = "sqs")]
 mod qdone;
 #[cfg(feature = "sqs")]
 mod qdone_enqueue;

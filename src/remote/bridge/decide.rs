@@ -542,6 +542,8 @@ impl<'a> Decider<'a> {
             }
             Telling::GivenBack => {
                 log::info!("{name}: {id}: given back");
+                // It can be received again, or the next receive moves it to the failed queue.
+                self.grants.go_on();
                 self.observer.given_back(id);
             }
             Telling::Lost(why) => {
