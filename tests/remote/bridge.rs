@@ -457,3 +457,144 @@ fn killed_at_any_moment_it_loses_nothing() {
         wait_for("the leases to go", || leases(spool).is_empty());
     }
 }
+
+#[test]
+fn told_to_stop_in_a_poll_it_runs_what_that_brings() {
+    let Some(remote) = Remote::start(60_000, 1) else {
+        return;
+    };
+    let spool = Spool::serving(&[]);
+    let mut pull = Pull::start(&spool, &[&remote.url()]);
+    let is_blocked = || remote.ask(&["CLIENT", "LIST"]).contains("cmd=xreadgroup");
+    wait_for("the poll", is_blocked);
+    pull.signal("-TERM");
+    let id = remote.push("echo x");
+    assert_eq!(pull.exit_code(), 0);
+    assert!(has(&spool, "complete", &id));
+    assert_eq!((remote.length(QUEUE), leases(&spool).len()), (0, 0));
+}
+
+#[test]
+fn a_server_that_is_away_loses_nothing() {
+    let Some(mut remote) = Remote::start(3_000, 2) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "6"]);
+    let pull = Pull::start(&spool, &["--slots", "6", &remote.url()]);
+    let first = remote.push(&noted(&spool, "sleep 6"));
+    wait_for("it to run", || has(&spool, "active", &first));
+    // Frozen for longer than the lease, with nobody else there.
+    remote.0.signal("STOP");
+    std::thread::sleep(Duration::from_secs(4));
+    remote.0.signal("CONT");
+    wait_for("the server to be told", || remote.length(QUEUE) == 0);
+    assert_eq!(runs(&spool), 1);
+    let ids: Vec<String> = (0..6)
+        .map(|_| remote.push(&noted(&spool, "sleep 1")))
+        .collect();
+    wait_for("all to run", || runs(&spool) == 7);
+    remote.0.crash();
+    remote.0.restart();
+    wait_for("the server to be told", || remote.length(QUEUE) == 0);
+    assert!(ids.iter().all(|id| has(&spool, "complete", id)));
+    assert_eq!(runs(&spool), 7);
+    drop(pull);
+}
+
+#[test]
+fn a_daemon_that_dies_keeps_its_job() {
+    let Some(remote) = Remote::start(20_000, 1) else {
+        return;
+    };
+    let mut spool = Spool::serving(&[]);
+    let pull = Pull::start(&spool, &[&remote.url()]);
+    let id = remote.push(&noted(&spool, "sleep 2"));
+    wait_for("it to have its note", || {
+        has(&spool, "active", &id) && spool.record(&format!("active/{id}"))["pid"].is_number()
+    });
+    spool.crash();
+    spool.serve(&[]);
+    wait_for("the server to be told", || remote.leased() == 0);
+    assert_eq!((runs(&spool), leases(&spool).len()), (1, 0));
+    drop(pull);
+}
+
+#[test]
+fn accepted_jobs_belong_to_this_machine() {
+    let Some(remote) = Remote::start(60_000, 3) else {
+        return;
+    };
+    let spool = Spool::serving(&["--slots", "1"]);
+    let entry = serde_json::json!({"url": remote.url(), "ack": "accepted", "slots": 1, "prefetch": 1, "wait": "1s"});
+    let text = serde_json::json!({"remote": {"work": entry}}).to_string();
+    fs::write(spool.beside("new"), text).unwrap();
+    fs::rename(spool.beside("new"), spool.path().join("config.json")).unwrap();
+    let go = spool.beside("go");
+    let wait = format!("while ! [ -e {} ]; do sleep 0.02; done", go.display());
+    let ids: Vec<String> = (0..4).map(|_| remote.push(&noted(&spool, &wait))).collect();
+    let mut pull = Pull::start(&spool, &["work"]);
+    wait_for("two to be accepted", || {
+        remote.length(QUEUE) == 2 && leases(&spool).is_empty()
+    });
+    // No more are taken until one has ended, also after a crash of the bridge.
+    pull.crash();
+    let pull = Pull::start(&spool, &["work"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(remote.length(QUEUE), 2);
+    assert!(has(&spool, "active", &ids[0]) && has(&spool, "pending", &ids[1]));
+    fs::write(&go, "").unwrap();
+    wait_for("all to end", || {
+        ids.iter().all(|id| has(&spool, "complete", id))
+    });
+    wait_for("the server to be told", || remote.length(QUEUE) == 0);
+    assert_eq!(runs(&spool), 4);
+    drop(pull);
+}
+
+/// How often the threads of a process have gone to sleep.
+fn sleeps(pid: u32) -> u64 {
+    let mut all = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        all += line.unwrap().trim().parse::<u64>().unwrap();
+    }
+    all
+}
+
+/// The thread that decides sleeps while nothing happens, and a poller wakes for the answers to its requests.
+#[test]
+fn an_idle_bridge_asks_and_does_nothing_else() {
+    let Some(remote) = Remote::start(60_000, 3) else {
+        return;
+    };
+    let spool = Spool::serving(&[]);
+    let pull = Pull::start(&spool, &["--slots", "4", &remote.url()]);
+    let done = remote.push("true");
+    wait_for("a job to be over", || {
+        has(&spool, "complete", &done) && leases(&spool).is_empty()
+    });
+    let asked = |remote: &Remote| {
+        let info = remote.ask(&["INFO", "commandstats"]);
+        let line = info
+            .lines()
+            .find(|line| line.starts_with("cmdstat_xreadgroup:"))
+            .unwrap();
+        line.split(['=', ','])
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    std::thread::sleep(Duration::from_millis(1500));
+    let (before, requests) = (sleeps(pull.0.id()), asked(&remote));
+    std::thread::sleep(Duration::from_secs(10));
+    let (after, requests) = (sleeps(pull.0.id()) - before, asked(&remote) - requests);
+    assert!(requests <= 1, "{requests} requests");
+    assert!(
+        after <= 4 * (requests + 1),
+        "{after} times awake for {requests} requests"
+    );
+}

@@ -74,6 +74,8 @@ pub(super) struct Grants {
     holds: Duration,
     state: Mutex<GrantState>,
     changed: Condvar,
+    /// For pollers that pause: nobody else wakes them.
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -117,6 +119,7 @@ impl Grants {
             holds: if varies { PATTERNS_HOLD } else { NAMES_HOLD },
             state: Mutex::default(),
             changed: Condvar::new(),
+            ended: Condvar::new(),
         }
     }
 
@@ -127,16 +130,20 @@ impl Grants {
     /// Sets how many jobs may be taken. `used`: the messages that a poll had asked for and has handed over.
     pub(super) fn set_room(&self, room: usize, used: usize) {
         let mut state = self.lock();
+        let is_more = room > state.room || used > 0;
         state.room = room;
         state.asked = state.asked.saturating_sub(used);
         drop(state);
-        self.changed.notify_all();
+        if is_more {
+            self.changed.notify_one();
+        }
     }
 
     /// Lets the pollers end.
     pub(super) fn stop(&self) {
         self.lock().stop = true;
         self.changed.notify_all();
+        self.ended.notify_all();
     }
 
     /// True while a poll may still bring messages.
@@ -173,6 +180,10 @@ impl Grants {
                     state.asked += most;
                     state.polling += 1;
                     state.left = state.left.saturating_sub(1);
+                    if !state.queues.is_empty() {
+                        // There may be room for another one.
+                        self.changed.notify_one();
+                    }
                     return Some(PollTask::Receive(queue, most));
                 }
             }
@@ -218,8 +229,12 @@ impl Grants {
         } else if !state.queues.iter().any(|other| other.url == queue.url) {
             state.queues.push_back(queue);
         }
+        // This thread takes the next task. Another one is needed only for a second queue.
+        let is_more = state.queues.len() > 1;
         drop(state);
-        self.changed.notify_all();
+        if is_more {
+            self.changed.notify_one();
+        }
     }
 
     /// True if a round has brought nothing.
@@ -243,7 +258,7 @@ impl Grants {
             if left.is_zero() {
                 return;
             }
-            let waited = self.changed.wait_timeout(state, left);
+            let waited = self.ended.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
