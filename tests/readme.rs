@@ -6,6 +6,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ cargo() {
   esac
 }
 "#;
+
+/// The section that needs a Redis server.
+const REDIS_SECTION: &str = "## More machines";
 
 /// Some commands and their expected output.
 struct Part {
@@ -87,9 +91,9 @@ fn has(program: &str) -> bool {
 /// True if the session can be run here. On Debian, root installs missing programs.
 fn is_equipped() -> bool {
     let missing = |wanted: [&'static str; 3]| wanted.into_iter().find(|program| !has(program));
-    if missing(["bash", "curl", "jq"]).is_some() && has("apt-get") {
+    if (missing(["bash", "curl", "jq"]).is_some() || !has("redis-server")) && has("apt-get") {
         let _ = Command::new("apt-get")
-            .args(["install", "-y", "-q", "bash", "curl", "jq"])
+            .args(["install", "-y", "-q", "bash", "curl", "jq", "redis-server"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -102,6 +106,22 @@ fn is_equipped() -> bool {
             false
         }
     }
+}
+
+/// The text with empty lines for a section of it.
+fn without(text: &str, section: &str) -> String {
+    let mut is_in = false;
+    let lines = text.lines().map(|line| {
+        if line.starts_with("## ") {
+            is_in = line == section;
+        }
+        if is_in {
+            "\n".to_owned()
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
 }
 
 #[test]
@@ -129,7 +149,14 @@ fn the_session() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let parts = parts(README);
+    let has_redis = cfg!(feature = "redis") && has("redis-server");
+    let parts = match has_redis {
+        true => parts(README),
+        false => {
+            eprintln!("skipped: there is no redis-server: {REDIS_SECTION}");
+            parts(&without(README, REDIS_SECTION))
+        }
+    };
     assert!(parts.len() > 20, "only {} parts were found", parts.len());
     let output = home.path().join("output");
     fs::create_dir(&output).unwrap();
@@ -158,6 +185,7 @@ fn the_session() {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)
+        .process_group(0)
         .spawn()
         .unwrap();
 
@@ -171,6 +199,8 @@ fn the_session() {
     };
     if status.is_none_or(|status| !status.success()) {
         stop_daemon(home.path());
+        let group = format!("-{}", child.id());
+        let _ = Command::new("kill").args(["-TERM", "--", &group]).status();
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -197,7 +227,7 @@ fn the_session() {
 
 /// Ends the session's daemons, whose pids are in the locks of the README's spools, and their jobs.
 fn stop_daemon(home: &Path) {
-    for spool in ["spool", "shared", "runs"] {
+    for spool in ["spool", "shared", "runs", "east", "west"] {
         stop_daemon_of(home, spool);
     }
 }
@@ -214,6 +244,13 @@ fn stop_daemon_of(home: &Path, spool: &str) {
             let _ = Command::new("kill").arg(pid).status();
         }
     }
+}
+
+#[test]
+fn sections_leave_their_lines() {
+    let text = "# t\n## a\nx\n## b\ny\n";
+    assert_eq!(without(text, "## a"), "# t\n\n\n## b\ny\n");
+    assert!(README.contains(&format!("\n{REDIS_SECTION}\n")));
 }
 
 #[test]

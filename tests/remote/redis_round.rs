@@ -44,6 +44,13 @@ fn receiver(server: &RedisServer, lease: &str) -> Spool {
     spool
 }
 
+/// Runs a bridge until the queue is empty. It does not wait long for more.
+fn drain(spool: &Spool, url: &str) -> Done {
+    let config = json!({"remote": {"d": {"url": url, "wait": "1s"}}});
+    fs::write(spool.path().join("config.json"), config.to_string()).unwrap();
+    spool.pirn(&["pull", "--drain", "d"])
+}
+
 fn push(spool: &Spool, server: &RedisServer, command: &str) -> String {
     let done = spool.pirn(&["push", &format!("{}#work", server.url()), command]);
     assert_eq!(done.code, 0, "{}", done.stderr);
@@ -147,6 +154,29 @@ fn a_restart_of_the_server_loses_and_doubles_nothing() {
     });
 }
 
+#[test]
+fn a_server_that_refuses_us_is_told_from_one_that_is_away() {
+    let Some(mut server) = RedisServer::start() else {
+        return;
+    };
+    let spool = Spool::serving(&[]);
+    let mut set = redis::cmd("CONFIG");
+    set.arg("SET").arg("requirepass").arg("good");
+    set.exec(&mut connect(&server)).unwrap();
+    let url = |user: &str| format!("redis://{user}127.0.0.1:{}#q", server.port);
+    for user in ["", ":bad@", "nobody:bad@"] {
+        let done = drain(&spool, &url(user));
+        assert_eq!(done.code, 78, "{}", done.stderr);
+        assert!(!done.stderr.contains("bad"), "{}", done.stderr);
+    }
+    let good = url(":good@");
+    let done = drain(&spool, &good);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    server.crash();
+    let done = drain(&spool, &good);
+    assert_eq!(done.code, 75, "{}", done.stderr);
+}
+
 const CERTIFICATES: &str = "
 openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca
 openssl req -newkey rsa:2048 -nodes -keyout key.pem -out csr.pem -subj /CN=localhost
@@ -183,7 +213,7 @@ fn secured(dir: &Path) -> Option<(Puller, u16)> {
 
 #[test]
 fn over_tls_and_over_a_socket() {
-    let spool = Spool::new();
+    let spool = Spool::serving(&[]);
     let dir = spool.beside("");
     let Some((_server, port)) = secured(&dir) else {
         return;
@@ -203,6 +233,11 @@ fn over_tls_and_over_a_socket() {
     }
     let socket = format!("redis+unix://{}/redis.sock#q", dir.display());
     assert_eq!(push(&socket, &ours).code, 0);
+    // This server forgets all when it stops.
+    let done = drain(&spool, &socket);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("appendonly yes"), "{}", done.stderr);
+    assert_eq!(spool.ls("complete").len(), 2);
     let missing = format!("redis+unix://{}/none.sock#q", dir.display());
     assert_eq!(push(&missing, &ours).code, 75);
 }

@@ -134,6 +134,9 @@ impl RedisEngine {
         let wrong = || Trouble::Refused(format!("{key}: lease or max is no number above 0"));
         let lease = lease.filter(|lease| *lease > 0).ok_or_else(wrong)?;
         let max = max.ok_or_else(wrong)?;
+        if Duration::from_millis(lease) != self.terms.lease {
+            log::info!("{}: a lease is {lease} ms, as {key} says", source.name);
+        }
         Ok(RemoteQueue {
             name: source.name.clone(),
             url: source.link.name().to_owned(),
