@@ -1,7 +1,7 @@
 //! README.md, run: every `sh` block, in order, in one bash session, with the output that it says.
 //!
 //! `# => text` lines give the whole standard output of the commands since the last such lines (or since the block
-//! began); `...` in them stands for anything within the line.
+//! began); `...` in them stands for anything within the line. Blocks marked `sh sqs` need moto, which stands in for AWS.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
@@ -37,14 +37,31 @@ struct Part {
     expected: Vec<String>,
 }
 
+/// Moto as the README starts it, wherever it is installed.
+const MOTO: &str = r#"
+moto_server() { exec python3 -m moto.server "$@"; }
+"#;
+
+fn has_moto() -> bool {
+    let imported = Command::new("python3")
+        .args(["-c", "import moto.server, moto.moto_server.werkzeug_app"])
+        .stderr(Stdio::null())
+        .status();
+    let has = cfg!(feature = "sqs") && imported.is_ok_and(|status| status.success());
+    if !has {
+        eprintln!("skipped: the blocks for SQS: there is no moto, or no feature sqs");
+    }
+    has
+}
+
 /// The `sh` blocks, cut after each group of `# =>` lines.
-fn parts(text: &str) -> Vec<Part> {
+fn parts(text: &str, has_moto: bool) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut open: Option<Part> = None;
     let mut in_block = false;
     for (i, line) in text.lines().enumerate() {
         if !in_block {
-            in_block = line == "```sh";
+            in_block = line == "```sh" || has_moto && line == "```sh sqs";
             continue;
         }
         if line == "```" {
@@ -151,17 +168,17 @@ fn the_session() {
     let home = tempfile::tempdir().unwrap();
     let has_redis = cfg!(feature = "redis") && has("redis-server");
     let parts = match has_redis {
-        true => parts(README),
+        true => parts(README, has_moto()),
         false => {
             eprintln!("skipped: there is no redis-server: {REDIS_SECTION}");
-            parts(&without(README, REDIS_SECTION))
+            parts(&without(README, REDIS_SECTION), has_moto())
         }
     };
     assert!(parts.len() > 20, "only {} parts were found", parts.len());
     let output = home.path().join("output");
     fs::create_dir(&output).unwrap();
 
-    let mut script = format!("set -e\n{CARGO}");
+    let mut script = format!("set -e\n{CARGO}{MOTO}");
     for (n, part) in parts.iter().enumerate() {
         let file = output.join(n.to_string());
         writeln!(script, "echo 'README.md line {}' >&2", part.line).unwrap();
