@@ -606,3 +606,101 @@ fn a_link_called_qdone_is_qdone() {
     }
     let _ = Spool::new();
 }
+
+#[cfg(feature = "redis")]
+#[test]
+fn workers_share_what_is_known_of_idle_queues() {
+    use crate::redis_server::RedisServer;
+    use redis::Commands;
+    let Some(redis) = RedisServer::start() else {
+        return;
+    };
+    let server = FaultySqs::start();
+    let qdone = Qdone::at(server.port);
+    qdone.sqs.make_pair("qdone_new1", 1);
+    let args = [
+        "worker",
+        "-q",
+        "--active-only",
+        "--drain",
+        "-w",
+        "1",
+        "--cache-uri",
+        &redis.url(),
+        "new*",
+    ];
+    let done = qdone.run(&args);
+    assert_as_captured("v1-worker-active-only-cache", &done);
+    // The key and the value are those of qdone.
+    let mut cache = redis::Client::open(redis.url())
+        .unwrap()
+        .get_connection()
+        .unwrap();
+    let url = qdone.sqs.url("qdone_new1").unwrap();
+    let key = format!("qdone:cheap-idle-check:{url}");
+    let kept: String = cache.get(&key).unwrap();
+    let expected = json!({
+        "ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesNotVisible": "0",
+        "ApproximateNumberOfMessagesDelayed": "0", "queue": "new1", "idle": true
+    });
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), expected);
+    let left: i64 = cache.ttl(&key).unwrap();
+    assert!((1..=10).contains(&left), "{left}");
+    // Another worker takes the word of the first one: it asks SQS for no number.
+    let before = server.count("GetQueueAttributes");
+    assert_eq!(qdone.run(&args).code, 0);
+    assert_eq!(server.count("GetQueueAttributes"), before);
+    let wrong = qdone.run(&[
+        "worker",
+        "--active-only",
+        "--drain",
+        "--cache-uri",
+        "http://h",
+        "q",
+    ]);
+    assert_eq!(wrong.code, 1);
+    assert!(
+        wrong.stderr.contains("only redis:// and redis-cluster://"),
+        "{}",
+        wrong.stderr
+    );
+}
+
+#[test]
+fn the_first_lease_outlives_a_restart() {
+    let server = FaultySqs::start();
+    let qdone = Qdone::at(server.port);
+    qdone.sqs.make_pair("qdone_q", 1);
+    qdone.sqs.send("qdone_q", "true");
+    qdone.ok(&["worker", "--drain", "-w", "1", "q"]);
+    let mut calls = server.calls().into_iter();
+    let receive = calls
+        .find(|call| call.operation == "ReceiveMessage")
+        .unwrap();
+    assert_eq!(receive.body["VisibilityTimeout"], 120);
+    assert_eq!(receive.body["MaxNumberOfMessages"], 1);
+    let operations: Vec<String> = calls.map(|call| call.operation).collect();
+    assert_eq!(operations, ["DeleteMessageBatch", "ReceiveMessage"]);
+}
+
+#[test]
+fn refusals_of_aws_say_which_credentials_are_wanted() {
+    let Some(moto) = Moto::start(&[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]) else {
+        return;
+    };
+    let qdone = Qdone::at(moto.port);
+    let done = qdone.run(&["enqueue", "-v", "deny", "echo x"]);
+    let theirs = captured("v1-unknown-key")["stderr"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert_eq!((done.code, done.stdout.as_str()), (1, ""));
+    let help = done
+        .stderr
+        .strip_prefix(&theirs)
+        .unwrap_or_else(|| panic!("{}", done.stderr));
+    assert!(help.starts_with("give credentials by --profile"), "{help}");
+    for text in [&done.stderr, &done.stdout] {
+        assert!(!text.contains("wJalrXUtnFEMI"), "{text}");
+    }
+}
