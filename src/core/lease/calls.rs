@@ -90,7 +90,9 @@ impl LeaseTable {
             }
             (CallKind::Extend, CallAnswer::Lost(why)) => self.lose(id, why, todo),
             (CallKind::Ack | CallKind::Nack, CallAnswer::Lost(why)) => {
-                todo.push(LeaseAction::Tell(id.clone(), Telling::Lost(why)));
+                if !holding.is_lost() {
+                    todo.push(LeaseAction::Tell(id.clone(), Telling::Lost(why)));
+                }
                 self.close(id, todo);
             }
             (CallKind::Ack, CallAnswer::Done) => {
@@ -124,9 +126,13 @@ impl LeaseTable {
         let Some(holding) = self.held.get_mut(&id) else {
             return;
         };
+        let was_lost = holding.is_lost();
         holding.lease.lost = Some(why.clone());
         holding.extend_at = None;
         todo.push(LeaseAction::Store(id.clone()));
+        if was_lost {
+            return;
+        }
         todo.push(LeaseAction::Tell(id.clone(), Telling::Lost(why)));
         if self.terms.cancel_lost && !holding.course.is_over() {
             todo.push(LeaseAction::Cancel(id));
@@ -175,7 +181,7 @@ impl LeaseTable {
     /// staged is forgotten too.
     fn give_up_lost(&mut self, todo: &mut Vec<LeaseAction>) {
         self.held.retain(|id, holding| {
-            let is_lost = holding.lapsed || holding.lease.lost.is_some();
+            let is_lost = holding.is_lost();
             let is_pointless = match holding.course {
                 LeaseCourse::Over {
                     how: CallKind::Nack,
@@ -327,6 +333,11 @@ impl Holding {
     fn is_used_up(&self) -> bool {
         let lease = &self.lease;
         lease.max.is_some_and(|max| lease.count >= max)
+    }
+
+    /// True once its lease has run out, or was refused.
+    fn is_lost(&self) -> bool {
+        self.lapsed || self.lease.lost.is_some()
     }
 
     fn may_call(&self, now: Now) -> bool {

@@ -145,12 +145,13 @@ export class List {
     this.older = h('a', { class: 'button', hidden: true }, 'Next page →');
     this.list = h('ul', {});
     this.hint = h('p', { class: 'quiet', hidden: may('admin') }, 'Changing queues needs the right “admin”.');
+    this.remote = h('p', { class: 'quiet remote', hidden: true });
     const column = (text, kind) => h('th', { role: 'columnheader', scope: 'col', class: kind }, text);
     this.table = h('table', { role: 'table', class: 'jobs', 'aria-label': 'Jobs' },
       h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, column('State'), column('Job'), column('Queue'), column('Created', 'number'), column('Duration', 'number'), column(h('span', { class: 'unseen' }, 'Steer')))),
       this.body);
     this.element = h('div', { class: 'list' },
-      h('section', { class: 'queues', 'aria-label': 'Queues' }, h('h2', {}, 'Queues'), this.list, this.hint),
+      h('section', { class: 'queues', 'aria-label': 'Queues' }, h('h2', {}, 'Queues'), this.list, this.hint, this.remote),
       h('section', { class: 'all', 'aria-labelledby': 'title' },
         h('div', { class: 'bar' }, h('h1', { id: 'title', tabindex: -1 }, 'Jobs'), this.tabs, this.search),
         this.table, this.empty,
@@ -201,9 +202,10 @@ export class List {
     this.again = false;
     const start = performance.now();
     try {
-      const [page, queues] = await Promise.all([this.page(signal), api('GET', '/v1/queues', { signal })]);
+      const [page, queues, { remote }] = await Promise.all([this.page(signal), api('GET', '/v1/queues', { signal }), api('GET', '/v1/remote', { signal })]);
       if (this.closed || this.looking !== signal) return;
       this.showQueues(queues);
+      this.showRemote(remote);
       this.showJobs(page);
     } catch (e) {
       if (this.closed || e.name === 'AbortError') return;
@@ -267,6 +269,16 @@ export class List {
     arrange(this.list, [...kept.values()].map((queue) => queue.element));
     this.queues = kept;
     if (paused) setText(kept.get(null).count, `${active} active, ${waiting} pending, paused`);
+  }
+
+  /** The bridges to queues on other servers. */
+  showRemote(remote) {
+    const of = ({ name, running: up, leases, oldest, lost, refused }) => [
+      `${line(name)}: ${leases} leased`, oldest === null ? '' : `oldest ${span(oldest)}`,
+      lost ? `${lost} lost` : '', refused ? `${refused} refused` : '', up ? '' : 'not running',
+    ].filter(Boolean).join(', ');
+    this.remote.hidden = !remote.length;
+    setText(this.remote, remote.map(of).join('; '));
   }
 
   showNothing(e) {

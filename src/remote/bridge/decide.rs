@@ -233,6 +233,9 @@ impl<'a> Decider<'a> {
 
     fn take_in_moves(&mut self) -> Result<(), BridgeError> {
         let moved = self.moves.read()?;
+        if moved.lost {
+            self.watch_anew();
+        }
         if moved.openness || moved.all || self.closed.is_some() {
             self.look_at_openness();
         }
@@ -243,6 +246,19 @@ impl<'a> Decider<'a> {
             self.look_at(&id)?;
         }
         Ok(())
+    }
+
+    /// Watches the directories that have the names now.
+    fn watch_anew(&mut self) {
+        let moves = SpoolMoves::new(self.spool, self.plan, self.dir).and_then(|moves| {
+            self.poller.add(moves.watcher(), INOTIFY)?;
+            Ok(moves)
+        });
+        match moves {
+            Ok(moves) => self.moves = moves,
+            // The look round every minute goes on.
+            Err(e) => log::error!("{}: watching the spool: {e}", self.plan.name),
+        }
     }
 
     fn look_at_all(&mut self) -> Result<(), BridgeError> {
@@ -361,7 +377,14 @@ impl<'a> Decider<'a> {
             back: false,
         };
         let id = message.id.clone();
-        let (looked, known_since) = look_for_new(self.spool, &self.config, &id, &lease)?;
+        let (looked, known_since) = match look_for_new(self.spool, &self.config, &id, &lease) {
+            Ok(looked) => looked,
+            Err(e) => {
+                // Its lease lapses, and it comes again.
+                log::error!("{}: {id}: left alone: {e}", self.plan.name);
+                return Ok(());
+            }
+        };
         if let Some(held) = self.table.lease(&id) {
             lease.since = held.since;
         } else if let Some(since) = known_since.filter(|_| looked.sighting != Sighting::Nowhere) {
@@ -471,7 +494,14 @@ impl<'a> Decider<'a> {
                 let Some(lease) = self.table.lease(&id) else {
                     return Ok(None);
                 };
-                let Looked { sighting, record } = look(self.spool, &self.config, &id, lease)?;
+                let Looked { sighting, record } = match look(self.spool, &self.config, &id, lease) {
+                    Ok(looked) => looked,
+                    Err(e) => {
+                        // The next look round tries again.
+                        log::error!("{}: {id}: {e}", self.plan.name);
+                        return Ok(None);
+                    }
+                };
                 let state = match sighting {
                     Sighting::Well => Some(State::Complete),
                     Sighting::Badly(_) => Some(State::Failed),

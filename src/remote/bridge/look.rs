@@ -98,6 +98,8 @@ pub(super) struct Moved {
     pub(super) names: BTreeSet<JobId>,
     /// Anything may have changed.
     pub(super) all: bool,
+    /// A directory was replaced: its watch has ended.
+    pub(super) lost: bool,
     /// Whether the spool takes jobs may have changed.
     pub(super) openness: bool,
 }
@@ -154,7 +156,8 @@ impl<'a> SpoolMoves<'a> {
             for event in events {
                 let name = event.name.as_encoded_bytes();
                 match (event.change, event.watch) {
-                    (FileChange::Overflow | FileChange::Lost, _) | (_, None) => moved.all = true,
+                    (FileChange::Lost, _) => (moved.all, moved.lost) = (true, true),
+                    (FileChange::Overflow, _) | (_, None) => moved.all = true,
                     (_, Some(watch)) if watch == self.root => {
                         moved.openness |= name == b"lock" || name == b"config.json";
                         if name == b"lock" {

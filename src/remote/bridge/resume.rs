@@ -7,7 +7,7 @@ use super::look::look;
 use crate::core::config::Config;
 use crate::core::config::remote::AckWhen;
 use crate::core::id::{JobId, QueueName};
-use crate::core::lease::{Lease, LeaseEvent};
+use crate::core::lease::{Lease, LeaseEvent, Sighting};
 use crate::core::time::{Boot, Now};
 use crate::spool::{LeaseDir, Spool, Where};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,10 +57,16 @@ pub(super) fn resume(
             lease.ends = Boot(now.boot.after(lease.until.since(now.wall)).0);
             boot.clone_into(&mut lease.boot);
         }
-        let looked = look(spool, config, &id, &lease)?;
+        let seen = match look(spool, config, &id, &lease) {
+            Ok(looked) => looked.sighting,
+            Err(e) => {
+                log::error!("{}: {id}: {e}", plan.name);
+                Sighting::Running
+            }
+        };
         events.push(LeaseEvent::Resumed {
             staged: staged.contains(&id),
-            seen: looked.sighting,
+            seen,
             same_boot,
             id,
             lease,
