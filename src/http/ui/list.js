@@ -2,7 +2,7 @@
 
 import { api, pathOf } from './net.js';
 import { badge, button, complain, h, setAttr, setBadge, setText, setTime } from './dom.js';
-import { ago, due, line, now, running, span, told, work } from './text.js';
+import { ago, due, leases, line, now, running, span, told, work } from './text.js';
 
 const PAGE = 50;
 const STATES = ['pending', 'held', 'active', 'complete', 'failed'];
@@ -205,7 +205,8 @@ export class List {
       const [page, queues, { remote }] = await Promise.all([this.page(signal), api('GET', '/v1/queues', { signal }), api('GET', '/v1/remote', { signal })]);
       if (this.closed || this.looking !== signal) return;
       this.showQueues(queues);
-      this.showRemote(remote);
+      this.remote.hidden = !remote.length;
+      setText(this.remote, remote.map(leases).join('; '));
       this.showJobs(page);
     } catch (e) {
       if (this.closed || e.name === 'AbortError') return;
@@ -269,16 +270,6 @@ export class List {
     arrange(this.list, [...kept.values()].map((queue) => queue.element));
     this.queues = kept;
     if (paused) setText(kept.get(null).count, `${active} active, ${waiting} pending, paused`);
-  }
-
-  /** The bridges to queues on other servers. */
-  showRemote(remote) {
-    const of = ({ name, running: up, leases, oldest, lost, refused }) => [
-      `${line(name)}: ${leases} leased`, oldest === null ? '' : `oldest ${span(oldest)}`,
-      lost ? `${lost} lost` : '', refused ? `${refused} refused` : '', up ? '' : 'not running',
-    ].filter(Boolean).join(', ');
-    this.remote.hidden = !remote.length;
-    setText(this.remote, remote.map(of).join('; '));
   }
 
   showNothing(e) {

@@ -104,3 +104,9 @@ export function due({ state, not_before: begin, retry_at: again }) {
   const dates = state === 'pending' ? [begin, again].filter((date) => Date.parse(date) > now()) : [];
   return dates.sort((one, other) => Date.parse(other) - Date.parse(one))[0];
 }
+
+/** A bridge to queues on other servers, and its leases. */
+export const leases = ({ name, running: up, leases: open, oldest, lost, refused }) => [
+  `${line(name)}: ${open} leased`, oldest === null ? '' : `oldest ${span(oldest)}`,
+  lost ? `${lost} lost` : '', refused ? `${refused} refused` : '', up ? '' : 'not running',
+].filter(Boolean).join(', ');
