@@ -164,8 +164,9 @@ impl<'a> QueueListener<'a> {
     fn max_receives(&self, url: &str) -> Result<Option<u32>, SqsError> {
         let now = clock::now().boot;
         let known = lock(&self.limits).get(url).copied();
-        if let Some((max, since)) = known.filter(|(_, since)| now.since(*since) < ATTRIBUTES_HOLD) {
-            let _ = since;
+        if let Some((max, since)) = known
+            && now.since(since) < ATTRIBUTES_HOLD
+        {
             return Ok(max);
         }
         let attributes = self.client().attributes(url, &["RedrivePolicy"])?;

@@ -11,7 +11,7 @@ pub enum QdoneError {
     Usage(String),
     /// The server's answer, or none.
     Aws(SqsError),
-    /// Something else.
+    /// Another trouble.
     Other(String),
 }
 
