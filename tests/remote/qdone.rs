@@ -76,7 +76,7 @@ impl Qdone {
     }
 }
 
-/// What the real qdone said in one of the captures.
+/// The answer of the real qdone in one of the captures.
 pub fn captured(name: &str) -> Value {
     static ALL: OnceLock<Value> = OnceLock::new();
     let read = || serde_json::from_str(include_str!("captures/qdone.json")).unwrap();

@@ -3,7 +3,7 @@
 use crate::faults::{Fault, FaultySqs};
 use crate::moto::{Moto, SharedMoto};
 use crate::qdone::{Qdone, assert_as_captured, captured, mask};
-use crate::spool::{DEADLINE, Done, Spool, wait_for};
+use crate::spool::{DEADLINE, Done, wait_for};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::PathBuf;
@@ -22,19 +22,18 @@ fn failures(done: &Done) -> Vec<Value> {
 }
 
 /// A worker that runs in the background, its stdout and stderr in files.
-struct Running<'q> {
-    qdone: &'q Qdone,
+struct Running {
     child: Child,
     err: PathBuf,
 }
 
-impl<'q> Running<'q> {
-    fn start(qdone: &'q Qdone, name: &str, args: &[&str]) -> Self {
+impl Running {
+    fn start(qdone: &Qdone, name: &str, args: &[&str]) -> Self {
         let err = qdone.spool.beside(&format!("{name}.err"));
         let file = fs::File::create(&err).unwrap();
         let mut command = qdone.command(&[&["worker", "-v"], args].concat());
         let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        Self { qdone, child, err }
+        Self { child, err }
     }
 
     fn told(&self) -> String {
@@ -78,11 +77,10 @@ impl<'q> Running<'q> {
     }
 }
 
-impl Drop for Running<'_> {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = &self.qdone;
     }
 }
 
@@ -150,6 +148,21 @@ fn lines_are_those_of_qdone() {
     sqs.send("qdone_ff.fifo", "echo fifo2");
     let fifo = qdone.run(&["worker", "-v", "--fifo", "--drain", "-w", "1", "ff"]);
     assert_as_captured("v1-worker-fifo", &fifo);
+
+    // A fail queue has no fail queue: a job that fails there comes again later.
+    sqs.send("qdone_bad1_failed", "echo out; echo err >&2; exit 3");
+    let args = [
+        "worker",
+        "-v",
+        "--drain",
+        "-w",
+        "1",
+        "--include-failed",
+        "bad1",
+        "bad1_failed",
+    ];
+    assert_as_captured("v1-worker-failed-queue", &qdone.run(&args));
+    assert_eq!(sqs.counts("qdone_bad1_failed"), (0, 1));
 
     sqs.send("qdone_bad2", "echo out; echo err >&2; exit 3");
     let fails = qdone.run(&["worker", "-v", "--drain", "-w", "1", "bad2"]);
@@ -258,6 +271,24 @@ fn a_job_has_the_surroundings_of_the_worker() {
         lines,
         format!("{}\n0022\n10\ngreen\n2000000\n", dir.display())
     );
+}
+
+#[test]
+fn a_command_may_have_half_a_megabyte() {
+    let Some(moto) = Moto::shared(&MOTO) else {
+        return;
+    };
+    let qdone = Qdone::at(moto.port);
+    qdone.sqs.make_pair("qdone_longq", 1);
+    let out = qdone.spool.beside("out");
+    let body = format!("echo ok > {}; : {}", out.display(), "a".repeat(500_000));
+    qdone.sqs.send("qdone_longq", &body);
+    let done = qdone.run(&["worker", "-q", "--drain", "-w", "1", "longq"]);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, "", "")
+    );
+    assert_eq!(fs::read_to_string(out).unwrap(), "ok\n");
 }
 
 #[test]
@@ -604,7 +635,6 @@ fn a_link_called_qdone_is_qdone() {
             "{wrong:?}"
         );
     }
-    let _ = Spool::new();
 }
 
 #[cfg(feature = "redis")]
