@@ -262,6 +262,20 @@ impl LeaseDir {
         leases(&self.dir)
     }
 
+    /// Removes files that were being written when a process ended.
+    pub fn remove_unfinished(&self) -> io::Result<()> {
+        let mut names = Vec::new();
+        dir::names(&self.dir, |name: &[u8]| {
+            if name.ends_with(b"~") {
+                names.push(name.to_vec());
+            }
+        })?;
+        for name in names {
+            dir::unlink(&self.dir, &name)?;
+        }
+        Ok(())
+    }
+
     /// The jobs whose records are still to be dropped.
     pub fn staged(&self) -> io::Result<Vec<JobId>> {
         let mut ids = Vec::new();

@@ -598,3 +598,31 @@ fn an_idle_bridge_asks_and_does_nothing_else() {
         "{after} times awake for {requests} requests"
     );
 }
+
+#[test]
+fn an_upgrade_of_the_daemon_takes_the_bridge_along() {
+    let Some(remote) = Remote::start(20_000, 1) else {
+        return;
+    };
+    let mut spool = Spool::made();
+    let entry = serde_json::json!({"url": remote.url(), "start": true, "wait": "1s"});
+    let text = serde_json::json!({"remote": {"work": entry}}).to_string();
+    fs::write(spool.path().join("config.json"), text).unwrap();
+    spool.serve(&[]);
+    let id = remote.push(&noted(&spool, "sleep 2"));
+    wait_for("it to have its note", || {
+        has(&spool, "active", &id) && spool.record(&format!("active/{id}"))["pid"].is_number()
+    });
+    spool.signal("USR2");
+    wait_for("the next image", || {
+        spool
+            .daemon_log()
+            .matches("remote: pull work is process")
+            .count()
+            == 2
+    });
+    wait_for("the server to be told", || remote.leased() == 0);
+    assert!(has(&spool, "complete", &id));
+    assert_eq!((runs(&spool), leases(&spool).len()), (1, 0));
+    spool.stop();
+}

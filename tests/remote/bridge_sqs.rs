@@ -274,3 +274,49 @@ fn leases_are_found_again_by_the_records() {
     assert_eq!(fs::read_to_string(&runs).unwrap().lines().count(), 2);
     drop(second);
 }
+
+/// Two machines keep the order of each group, also through a failure.
+#[test]
+fn groups_keep_their_order_across_machines() {
+    let sqs = FaultySqs::start();
+    sqs.asker().make_pair("a.fifo", 1);
+    let spools = [
+        Spool::serving(&["--slots", "3"]),
+        Spool::serving(&["--slots", "3"]),
+    ];
+    let order = spools[0].beside("order");
+    for n in 0..5 {
+        for group in ["x", "y"] {
+            let code = if n == 1 { 1 } else { 0 };
+            let text = format!(
+                "sleep 0.1; echo {group}{n} >> {}; exit {code}",
+                order.display()
+            );
+            sqs.asker().send_in("a.fifo", &text, group);
+        }
+    }
+    for spool in &spools {
+        configure(spool, &sqs, "a.fifo", serde_json::json!({"slots": 3}));
+    }
+    let bridges = [pull(&spools[0]), pull(&spools[1])];
+    wait_for("all to be over", || sqs.bodies("a.fifo").is_empty());
+    let text = fs::read_to_string(&order).unwrap();
+    for group in ["x", "y"] {
+        let of = text.lines().filter(|line| line.starts_with(group));
+        let wanted: Vec<String> = (0..5).map(|n| format!("{group}{n}")).collect();
+        assert_eq!(of.collect::<Vec<_>>(), wanted, "{text}");
+    }
+    assert_eq!(sqs.bodies("a_failed.fifo").len(), 2);
+    let ended = fs::read_dir(spools[0].path().join("complete"))
+        .unwrap()
+        .next();
+    if let Some(ended) = ended {
+        let name = ended.unwrap().file_name().into_string().unwrap();
+        let record = spools[0].record(&format!("complete/{name}"));
+        assert!(
+            record["group"].as_str().unwrap().starts_with("a.fifo/"),
+            "{record}"
+        );
+    }
+    drop(bridges);
+}

@@ -26,6 +26,7 @@ pub(super) fn resume(
     boot: &str,
     now: Now,
 ) -> io::Result<Vec<LeaseEvent>> {
+    dir.remove_unfinished()?;
     let last = dir.last_boot()?;
     let mut leases = BTreeMap::new();
     for (id, text) in dir.leases()? {
