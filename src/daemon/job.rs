@@ -34,7 +34,7 @@ pub fn finish<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, rest: Rest) -
                 M::sweep(daemon, run, grace);
                 daemon.step_as_job(Event::Swept { id })
             }
-            AfterEnd::Finish { end, verdict, wait } => record::end(daemon, run, end, verdict, wait),
+            AfterEnd::Finish(ended) => record::end(daemon, run, ended),
         };
         follow = rest.follow;
         if let Some(start) = rest.start

@@ -4,9 +4,11 @@
 //! and with it the job's process group, cannot belong to anybody else. No other thread signals it.
 
 use super::job::{self, Begun};
-use super::run::Run;
+use super::record::Unwritten;
+use super::run::{EndedTry, Run};
+use super::spare::Work;
 use super::start::Start;
-use super::state::Daemon;
+use super::state::{AfterEnd, Daemon};
 use super::{record, sweep};
 use crate::core::id::JobId;
 use crate::core::process::{Exit, Stop};
@@ -19,7 +21,7 @@ use crate::os::wait::{self, PidFd};
 use crate::os::{child, clock, signals};
 use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The process that a job thread waits for.
@@ -80,16 +82,28 @@ pub fn adopt(daemon: &Arc<Daemon>, run: &Arc<Run>, leader: Option<Leader>) {
     }
 }
 
-/// Starts a job thread. The daemon does not exit as long as it works.
+/// Gives work to a job thread. The daemon does not exit as long as the thread works.
 pub fn spawn(
     daemon: &Arc<Daemon>,
     work: impl FnOnce(&Arc<Daemon>) + Send + 'static,
 ) -> io::Result<()> {
     let theirs = Arc::clone(daemon);
     daemon.job_threads.fetch_add(1, Ordering::SeqCst);
-    let spawned = thread::spawn("job", move || {
+    let work: Work = Box::new(move || {
         work(&theirs);
         theirs.job_thread_ends();
+    });
+    let spare = &daemon.machine.spare;
+    let Some(work) = spare.give(work) else {
+        return Ok(());
+    };
+    let spare = Arc::clone(spare);
+    let spawned = thread::spawn("job", move || {
+        let mut next = Some(work);
+        while let Some(work) = next {
+            work();
+            next = spare.wait();
+        }
     });
     if spawned.is_err() {
         daemon.job_thread_ends();
@@ -113,7 +127,64 @@ fn see_through(daemon: &Arc<Daemon>, run: &Arc<Run>, leader: &Leader) -> Option<
         let exit = exit_of_other.unwrap_or_else(|| reap(daemon, run, leader.parent));
         daemon.step_as_job(ended(daemon, run, exit))
     };
-    job::finish(daemon, run, rest)
+    match rest.follow {
+        Some(AfterEnd::Finish(ended)) if daemon.spool.is_durable() => {
+            record_or_leave(daemon, run, ended, rest.start)
+        }
+        Some(_) | None => job::finish(daemon, run, rest),
+    }
+}
+
+/// Records the end of a try, and those that come meanwhile; or leaves it to the thread that does so already. `next` is
+/// a job to start, and so is the one that this gives.
+fn record_or_leave(
+    daemon: &Arc<Daemon>,
+    run: &Arc<Run>,
+    ended: EndedTry,
+    mut next: Option<Start>,
+) -> Option<Start> {
+    let ends = &daemon.machine.ends;
+    if !ends.add(run, ended) {
+        return next;
+    }
+    loop {
+        let some = ends.take();
+        if some.is_empty() {
+            return next;
+        }
+        // Another thread starts the next job: this one waits for the disk.
+        next.take()
+            .into_iter()
+            .for_each(|start| daemon.start(start));
+        let (rests, unwritten) = record::end_some(daemon, &some);
+        unwritten
+            .into_iter()
+            .for_each(|end| insist_apart(daemon, end));
+        for start in rests.into_iter().filter_map(|rest| rest.start) {
+            if let Some(earlier) = next.replace(start) {
+                daemon.start(earlier);
+            }
+        }
+    }
+}
+
+/// Has a thread of its own record an end, so that it holds up no other.
+fn insist_apart(daemon: &Arc<Daemon>, end: Unwritten) {
+    let end = Arc::new(Mutex::new(Some(end)));
+    let work = {
+        let end = Arc::clone(&end);
+        move |daemon: &Arc<Daemon>| insist_on(daemon, &end)
+    };
+    if spawn(daemon, work).is_err() {
+        insist_on(daemon, &end);
+    }
+}
+
+fn insist_on(daemon: &Arc<Daemon>, end: &Mutex<Option<Unwritten>>) {
+    let end = end.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(start) = end.and_then(|end| end.insist(daemon).start) {
+        run(daemon, start);
+    }
 }
 
 /// Waits until the leader has ended; does what is ordered meanwhile.

@@ -1,10 +1,12 @@
 //! The machine that the daemon runs on: the kernel's watches and the lock of the spool.
 
+use super::ends::WaitingEnds;
+use super::spare::Spare;
 use super::watches::Watches;
 use crate::spool::{Holder, Place, Spool, SpoolLock, Tenure};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// This process and its kernel. What the daemon needs of them is in [`super::machine`].
 #[derive(Debug)]
@@ -14,6 +16,10 @@ pub struct RealMachine {
     lock: Mutex<SpoolLock>,
     /// Another daemon that was found to have the spool: it is left to that one, with what runs.
     successor: OnceLock<Holder>,
+    /// The ends that job threads leave to each other.
+    pub ends: WaitingEnds,
+    /// A job thread that waits for a job.
+    pub spare: Arc<Spare>,
 }
 
 impl RealMachine {
@@ -23,6 +29,8 @@ impl RealMachine {
             watches: Watches::new()?,
             lock: Mutex::new(lock),
             successor: OnceLock::new(),
+            ends: WaitingEnds::default(),
+            spare: Arc::default(),
         })
     }
 

@@ -3,7 +3,7 @@
 use super::insist::{insist, report};
 use super::outcome::fill_in;
 use super::reconcile;
-use super::run::{Facts, Run};
+use super::run::{EndedTry, Facts, Run};
 use super::start::Unrun;
 use super::state::{Daemon, Machine, Rest};
 use crate::core::id::{JobId, QueueName};
@@ -11,8 +11,9 @@ use crate::core::policy::{StopReason, TryEnd, Verdict};
 use crate::core::record::{Reason, Record};
 use crate::core::scheduler::{CommittedTo, Event};
 use crate::core::units::brief_span;
-use crate::spool::{Place, Placed, SilentLogs, Target, Where};
+use crate::spool::{Ending, Place, Placed, SilentLogs, Target, Where};
 use std::cell::Cell;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,33 +54,60 @@ pub fn write_note<M: Machine>(daemon: &Daemon<M>, run: &Run, facts: &mut Facts) 
     }
 }
 
-/// Records the end of a try, moves the job's file and tells the scheduler.
-pub fn end<M: Machine>(
-    daemon: &Arc<Daemon<M>>,
-    run: &Arc<Run>,
-    end: TryEnd,
-    verdict: Verdict,
-    wait: Option<Duration>,
-) -> Rest {
-    let place = match target(run, end, verdict) {
-        Some(target) => EndOfTry::new(daemon, run, end, verdict, wait, target).write(daemon, run),
-        None => {
-            let_go(daemon, &run.id, verdict);
-            CommittedTo::Gone
-        }
-    };
-    if let Some(group) = &run.cgroup {
-        group.remove();
+/// Records the end of a try, however long that takes, moves the job's file and tells the scheduler.
+pub fn end<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, ended: EndedTry) -> Rest {
+    match EndOfTry::new(daemon, run, ended) {
+        Some(end) => end.insist(daemon, None),
+        None => let_go(daemon, run, ended.verdict),
     }
-    recorded(daemon, run, place)
+}
+
+/// Records the ends of several tries, which share their syncs. Gives back those that cannot be written now.
+pub fn end_some<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    ended: &[(Arc<Run>, EndedTry)],
+) -> (Vec<Rest>, Vec<Unwritten>) {
+    let (mut rests, mut unwritten, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for (run, ended) in ended {
+        match EndOfTry::new(daemon, run, *ended) {
+            Some(end) => ends.push(end),
+            None => rests.push(let_go(daemon, run, ended.verdict)),
+        }
+    }
+    let endings: Vec<Ending<'_>> = ends.iter().map(EndOfTry::ending).collect();
+    let placed = daemon
+        .spool
+        .finish_all(&endings, |n, inode| ends[n].announce(daemon, inode));
+    for (end, placed) in ends.into_iter().zip(placed) {
+        match placed {
+            Ok(placed) => rests.push(end.settle(daemon, placed)),
+            Err(why) => unwritten.push(Unwritten { end, why }),
+        }
+    }
+    (rests, unwritten)
+}
+
+/// The end of a try that could not be written.
+pub struct Unwritten {
+    end: EndOfTry,
+    why: io::Error,
+}
+
+impl Unwritten {
+    /// Writes it, however long that takes, and tells the scheduler.
+    pub fn insist<M: Machine>(self, daemon: &Arc<Daemon<M>>) -> Rest {
+        self.end.insist(daemon, Some(self.why))
+    }
 }
 
 /// Where the file of an ended try goes; `None` if a user has taken it away.
-fn target(run: &Run, end: TryEnd, verdict: Verdict) -> Option<Target> {
+fn target(run: &Run, ended: EndedTry) -> Option<Target> {
     let requeued = StopReason::Requeued;
-    match verdict {
+    match ended.verdict {
         Verdict::Forget => None,
-        Verdict::Requeue if matches!(end, TryEnd::Stopped { why, .. } if why == requeued) => None,
+        Verdict::Requeue if matches!(ended.end, TryEnd::Stopped { why, .. } if why == requeued) => {
+            None
+        }
         Verdict::Complete => Some(Target::Complete),
         Verdict::Failed => Some(Target::Failed),
         Verdict::Retry | Verdict::Requeue => Some(Target::Pending(run.queue.clone())),
@@ -87,21 +115,25 @@ fn target(run: &Run, end: TryEnd, verdict: Verdict) -> Option<Target> {
 }
 
 /// The job's file is where its user has put it; what the try left behind goes.
-fn let_go<M: Machine>(daemon: &Daemon<M>, id: &JobId, verdict: Verdict) {
+fn let_go<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, verdict: Verdict) -> Rest {
+    let id = &run.id;
     // Its scratch goes even if another job has its name by now: that one has not begun.
     report(id, daemon.spool.remove_scratch(id));
     if verdict == Verdict::Requeue {
-        return log::info!("{id}: killed and queued again by hand");
+        log::info!("{id}: killed and queued again by hand");
+    } else {
+        report(id, daemon.spool.remove_belongings(id));
+        match daemon.spool.find(id) {
+            Ok(Some(Where::Held)) => log::info!("{id}: killed and held by hand"),
+            Ok(_) | Err(_) => log::info!("{id}: killed and forgotten: its file was removed"),
+        }
     }
-    report(id, daemon.spool.remove_belongings(id));
-    match daemon.spool.find(id) {
-        Ok(Some(Where::Held)) => log::info!("{id}: killed and held by hand"),
-        Ok(_) | Err(_) => log::info!("{id}: killed and forgotten: its file was removed"),
-    }
+    recorded(daemon, run, CommittedTo::Gone)
 }
 
 /// The end of a try, ready to be written.
 struct EndOfTry {
+    run: Arc<Run>,
     /// With the end of this try as that of the job.
     record: Record,
     /// Ready for the next try, if there is to be one.
@@ -110,17 +142,14 @@ struct EndOfTry {
     /// The line for our own log.
     line: String,
     silent: SilentLogs,
+    shown: Expected,
 }
 
 impl EndOfTry {
-    fn new<M: Machine>(
-        daemon: &Arc<Daemon<M>>,
-        run: &Run,
-        end: TryEnd,
-        verdict: Verdict,
-        wait: Option<Duration>,
-        target: Target,
-    ) -> Self {
+    /// `None` if a user has taken the job's file away.
+    fn new<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, ended: EndedTry) -> Option<Self> {
+        let target = target(run, ended)?;
+        let EndedTry { end, verdict, wait } = ended;
         let (mut record, traces) = fill_in(daemon, run, end);
         if end.is_interruption() && verdict == Verdict::Failed && record.interruptions > 1 {
             let (times, most) = (record.interruptions, run.terms.retry.max_interruptions);
@@ -140,33 +169,62 @@ impl EndOfTry {
             again
         });
         record.forget_input();
-        Self {
+        Some(Self {
+            run: Arc::clone(run),
             record,
             again,
             target,
             line,
             silent: traces.silent,
+            shown: Expected::default(),
+        })
+    }
+
+    /// The record to be written.
+    fn ending(&self) -> Ending<'_> {
+        Ending {
+            id: &self.run.id,
+            record: self.again.as_ref().unwrap_or(&self.record),
+            target: &self.target,
         }
     }
 
-    /// Writes the record, however long that takes, and moves the file. Says where it is then.
-    fn write<M: Machine>(self, daemon: &Arc<Daemon<M>>, run: &Run) -> CommittedTo {
-        let id = &run.id;
-        let written = self.again.as_ref().unwrap_or(&self.record);
-        let shown = Expected::default();
-        let announce = |inode| {
-            match self.target {
-                Target::Pending(_) => run.puts_back(inode),
-                Target::Complete | Target::Failed => shown.is_due(daemon, id),
+    /// The record is on the disk, with this inode, and becomes visible now.
+    fn announce<M: Machine>(&self, daemon: &Daemon<M>, inode: u64) {
+        let id = &self.run.id;
+        match self.target {
+            Target::Pending(_) => self.run.puts_back(inode),
+            Target::Complete | Target::Failed => self.shown.is_due(daemon, id),
+        }
+        for log in &self.silent {
+            report(id, daemon.spool.remove_silent(log));
+        }
+    }
+
+    /// Writes the record, however long that takes. `why`: the first attempt has failed.
+    fn insist<M: Machine>(self, daemon: &Arc<Daemon<M>>, mut why: Option<io::Error>) -> Rest {
+        let placed = insist(daemon, &self.run.id, "recording its end", || {
+            if let Some(why) = why.take() {
+                return Err(why);
             }
-            for log in &self.silent {
-                report(id, daemon.spool.remove_silent(log));
-            }
-        };
-        let placed = insist(daemon, id, "recording its end", || {
-            daemon.spool.finish(id, written, &self.target, announce)
+            let Ending { id, record, target } = self.ending();
+            let announce = |inode| self.announce(daemon, inode);
+            daemon.spool.finish(id, record, target, announce)
         });
-        shown.has_come(daemon, id, placed);
+        self.settle(daemon, placed)
+    }
+
+    /// The record is written, and the file is `placed`: tells the scheduler.
+    fn settle<M: Machine>(self, daemon: &Arc<Daemon<M>>, placed: Placed) -> Rest {
+        let run = Arc::clone(&self.run);
+        let place = self.committed_to(daemon, placed);
+        recorded(daemon, &run, place)
+    }
+
+    /// Says where the job is then.
+    fn committed_to<M: Machine>(self, daemon: &Arc<Daemon<M>>, placed: Placed) -> CommittedTo {
+        let (run, id) = (&self.run, &self.run.id);
+        self.shown.has_come(daemon, id, placed);
         log::info!("{}", self.line);
         match self.target {
             Target::Complete => {
@@ -179,7 +237,9 @@ impl EndOfTry {
         match (&self.target, placed) {
             (Target::Complete, Placed::There) => CommittedTo::Complete,
             (Target::Failed, Placed::There) => CommittedTo::Failed,
-            (Target::Pending(queue), Placed::There) => waiting_again(daemon, run, queue, written),
+            (Target::Pending(queue), Placed::There) => {
+                waiting_again(daemon, run, queue, self.ending().record)
+            }
             (Target::Pending(_), Placed::Superseded) => {
                 let why = "something else has its name in pending/ by now";
                 not_again(daemon, id, self.record, why)
@@ -265,6 +325,9 @@ fn waiting_again<M: Machine>(
 /// goes by where it is now.
 fn recorded<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, mut place: CommittedTo) -> Rest {
     let id = &run.id;
+    if let Some(group) = &run.cgroup {
+        group.remove();
+    }
     M::unwatch_log(daemon, run);
     daemon.retain_soon();
     if daemon.ask(|s| s.has_children(id)) {

@@ -2,6 +2,7 @@
 
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
+use crate::core::policy::{TryEnd, Verdict};
 use crate::core::process::Stop;
 use crate::core::record::Record;
 use crate::core::time::{Boot, Now, Wall};
@@ -10,6 +11,7 @@ use crate::os::thread::Interrupt;
 use crate::os::wait::Usage;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// One try. Its job thread makes it and writes its end; other threads look at it and give orders.
 #[derive(Debug)]
@@ -40,6 +42,17 @@ pub struct Run {
     pub put_back: AtomicU64,
     /// See [`Self::facts`].
     pub facts: Mutex<Facts>,
+}
+
+/// The end of a try, which is to be recorded.
+#[derive(Debug, Clone, Copy)]
+pub struct EndedTry {
+    /// How it ended.
+    pub end: TryEnd,
+    /// The verdict on the job.
+    pub verdict: Verdict,
+    /// The backoff before a retry.
+    pub wait: Option<Duration>,
 }
 
 /// The part of a [`Run`] that changes. Its lock keeps the note and the end apart.

@@ -12,12 +12,11 @@ use super::chores::Chores;
 use super::home::Home;
 use super::real::RealMachine;
 use super::room::{Hold, Room};
-use super::run::{Orders, Run};
+use super::run::{EndedTry, Orders, Run};
 use super::start::{Launched, NotLaunched, NotNow, Setup, Start, Unrun};
 use super::tally::Tally;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
-use crate::core::policy::{TryEnd, Verdict};
 use crate::core::process::Proc;
 use crate::core::record::Record;
 use crate::core::scheduler::{Action, Belief, Event, QuarantineReason, Scheduler};
@@ -148,14 +147,7 @@ pub enum AfterEnd {
     /// End the processes that it left behind, by force after this grace.
     Sweep(Duration),
     /// Record the end of the try.
-    Finish {
-        /// How it ended.
-        end: TryEnd,
-        /// The verdict on the job.
-        verdict: Verdict,
-        /// The backoff before a retry.
-        wait: Option<Duration>,
-    },
+    Finish(EndedTry),
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -308,7 +300,10 @@ impl<M: Machine> Daemon<M> {
                     end,
                     verdict,
                     wait,
-                } => rest.follow = Some((id, AfterEnd::Finish { end, verdict, wait })),
+                } => {
+                    let ended = EndedTry { end, verdict, wait };
+                    rest.follow = Some((id, AfterEnd::Finish(ended)));
+                }
                 Action::Fail {
                     id,
                     queue,

@@ -7,7 +7,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// The type of a file.
@@ -139,6 +139,13 @@ pub fn write_new(base: impl AsFd, name: &[u8], bytes: &[u8], durable: bool) -> i
         file.sync_data()?;
     }
     Ok(())
+}
+
+/// Has the kernel begin to write a file to the disk. That makes nothing durable: a sync must follow, which also tells of
+/// errors (sync_file_range(2)).
+pub fn start_writing(file: &File) {
+    // SAFETY: an open descriptor and integers; a length of 0 means up to the end.
+    unsafe { libc::sync_file_range(file.as_raw_fd(), 0, 0, libc::SYNC_FILE_RANGE_WRITE) };
 }
 
 /// The same without a sync.

@@ -61,6 +61,23 @@ pub enum Placed {
     UserMoved,
 }
 
+/// The error of a sync that several jobs share.
+fn same_error(e: &io::Error) -> io::Error {
+    let code = e.raw_os_error();
+    code.map_or_else(|| e.kind().into(), io::Error::from_raw_os_error)
+}
+
+/// The end of a job's try, to be recorded.
+#[derive(Debug)]
+pub struct Ending<'a> {
+    /// The job.
+    pub id: &'a JobId,
+    /// It carries the end, or is ready for the next try.
+    pub record: &'a Record,
+    /// Where the file goes.
+    pub target: &'a Target,
+}
+
 impl<F: Fs> Spool<F> {
     /// Replaces a running job's file by its record: the note. True if the file was still there.
     pub fn note(&self, id: &JobId, record: &Record) -> io::Result<bool> {
@@ -96,7 +113,56 @@ impl<F: Fs> Spool<F> {
         target: &Target,
         announce: impl FnOnce(u64),
     ) -> io::Result<Placed> {
-        if !self.note(id, record)? {
+        let is_there = self.note(id, record)?;
+        self.show_end(&Ending { id, record, target }, is_there, announce)
+    }
+
+    /// Does for several jobs what [`Self::finish`] does for one. They share syncs: all records are on the disk before
+    /// the first is visible. `announce` gets the number of the job as well.
+    pub fn finish_all(
+        &self,
+        endings: &[Ending<'_>],
+        announce: impl Fn(usize, u64),
+    ) -> Vec<io::Result<Placed>> {
+        let json: Vec<String> = endings.iter().map(|e| e.record.to_json()).collect();
+        let texts: Vec<(&str, &[u8])> = endings
+            .iter()
+            .zip(&json)
+            .map(|(ending, json)| (ending.id.as_str(), json.as_bytes()))
+            .collect();
+        let exchange = |(staged, ending): (io::Result<Vec<u8>>, &Ending<'_>)| {
+            self.exchange(&Place::Active, ending.id, &staged?)
+        };
+        let exchanged: Vec<io::Result<bool>> = self
+            .stage_all(&texts)
+            .into_iter()
+            .zip(endings)
+            .map(exchange)
+            .collect();
+        let synced = match exchanged.iter().any(|done| matches!(done, Ok(true))) {
+            true => self.sync_active(),
+            false => Ok(()),
+        };
+        let show = |(n, (exchanged, ending)): (usize, (io::Result<bool>, &Ending<'_>))| {
+            let is_there = exchanged?;
+            if let (true, Err(e)) = (is_there, &synced) {
+                return Err(same_error(e));
+            }
+            self.show_end(ending, is_there, |inode| announce(n, inode))
+        };
+        let all = exchanged.into_iter().zip(endings);
+        all.enumerate().map(show).collect()
+    }
+
+    /// Moves the file whose end is on the disk to its target. `is_there`: it was in `active/` still.
+    fn show_end(
+        &self,
+        ending: &Ending<'_>,
+        is_there: bool,
+        announce: impl FnOnce(u64),
+    ) -> io::Result<Placed> {
+        let &Ending { id, record, target } = ending;
+        if !is_there {
             self.follow(id, record)?;
             return Ok(Placed::UserMoved);
         }
@@ -171,14 +237,19 @@ impl<F: Fs> Spool<F> {
     /// Exchanges the file of this name for the record. False if there is none.
     pub(super) fn replace(&self, place: &Place, id: &JobId, record: &Record) -> io::Result<bool> {
         let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
+        self.exchange(place, id, &staged)
+    }
+
+    /// Exchanges the file of this name for a staged one. False if there is none.
+    fn exchange(&self, place: &Place, id: &JobId, staged: &[u8]) -> io::Result<bool> {
         let name = id.as_str().as_bytes();
         let how = if Fault::NoExchange.is_on() {
             How::Replace
         } else {
             How::Exchange
         };
-        let exchanged = self.fs.rename(&Place::Tmp, &staged, place, name, how);
-        self.fs.unlink(&Place::Tmp, &staged)?;
+        let exchanged = self.fs.rename(&Place::Tmp, staged, place, name, how);
+        self.fs.unlink(&Place::Tmp, staged)?;
         match exchanged {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

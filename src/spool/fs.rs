@@ -76,6 +76,18 @@ impl Debug for DirNames {
 pub trait Fs: Debug + Send + Sync {
     /// Makes a file that must not exist, with mode 0600, and syncs it if `durable`.
     fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()>;
+    /// Makes several files as [`Self::write_new`] does. Their syncs may share the work.
+    fn write_all_new(
+        &self,
+        place: &Place,
+        files: &[(&[u8], &[u8])],
+        durable: bool,
+    ) -> Vec<io::Result<()>> {
+        files
+            .iter()
+            .map(|(name, bytes)| self.write_new(place, name, bytes, durable))
+            .collect()
+    }
     /// Renames a file.
     fn rename(
         &self,

@@ -45,7 +45,7 @@ mod view;
 pub use accept::{NewId, Submit, SubmitError};
 pub use admit::NotAdmitted;
 pub use batch::{Batch, JobText};
-pub use commit::{Placed, Target};
+pub use commit::{Ending, Placed, Target};
 pub use fs::{Ask, DirNames, Fs, NewSeq, Taken};
 pub use holder::{Holder, Role};
 pub use intake::{DropLimits, Intake};
@@ -192,6 +192,29 @@ impl<F: Fs> Spool<F> {
         let spool = self.path.display();
         log::warn!("{spool}: writing {id} to tmp/ failed ({first}); trying under a new name");
         self.write_staged(id, bytes)
+    }
+
+    /// Stages several files. A file that fails is staged once more, alone.
+    fn stage_all(&self, texts: &[(&str, &[u8])]) -> Vec<io::Result<Vec<u8>>> {
+        let durable = self.durable && !Fault::NoFileSync.is_on();
+        let names: Vec<Vec<u8>> = texts.iter().map(|(id, _)| self.staging_name(id)).collect();
+        let files: Vec<(&[u8], &[u8])> = names
+            .iter()
+            .zip(texts)
+            .map(|(name, (_, bytes))| (name.as_slice(), *bytes))
+            .collect();
+        let written = self.fs.write_all_new(&Place::Tmp, &files, durable);
+        let all = names.iter().zip(texts).zip(written);
+        all.map(|((name, (id, bytes)), written)| match written {
+            Ok(()) => Ok(name.clone()),
+            Err(e) => {
+                if e.kind() != io::ErrorKind::AlreadyExists {
+                    let _ = self.fs.unlink(&Place::Tmp, name);
+                }
+                self.stage(id, bytes)
+            }
+        })
+        .collect()
     }
 
     fn write_staged(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {

@@ -51,6 +51,28 @@ impl Fs for RealFs {
             .making(place, |fd| dir::write_new(fd, name, bytes, durable))
     }
 
+    fn write_all_new(
+        &self,
+        place: &Place,
+        files: &[(&[u8], &[u8])],
+        durable: bool,
+    ) -> Vec<io::Result<()>> {
+        let write = |(name, bytes): &(&[u8], &[u8])| {
+            self.0
+                .making(place, |fd| dir::write_unsynced(fd, name, bytes))
+        };
+        let written: Vec<io::Result<File>> = files.iter().map(write).collect();
+        if durable && files.len() > 1 {
+            // With all data on its way, the first sync commits the journal for the others too.
+            written.iter().flatten().for_each(dir::start_writing);
+        }
+        let sync = |file: File| if durable { file.sync_data() } else { Ok(()) };
+        written
+            .into_iter()
+            .map(|file| file.and_then(sync))
+            .collect()
+    }
+
     fn rename(
         &self,
         from: &Place,
