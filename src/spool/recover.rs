@@ -104,6 +104,8 @@ impl<F: Fs> Spool<F> {
         } else {
             Target::Failed
         };
+        // The daemon that wrote the end may have been killed before it synced it.
+        self.sync_active()?;
         if let Some(state) = target.end() {
             self.follow_up(id, record, state, RunMark::Ended)?;
         }

@@ -263,7 +263,7 @@ pub fn recover_from_recovery(
     let image = moment.disk.image(&survived, Data::Mixed, dice);
     let promises = Promises {
         ledger: promises.ledger,
-        visible: promises.visible.clone(),
+        visible: Survey::of(&moment.disk).visible(),
         cut: Cut::Power,
         cuts: promises.cuts + 1,
     };

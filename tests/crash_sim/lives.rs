@@ -11,8 +11,9 @@ const OK: Exit = Exit::Code(0);
 const FAIL: Exit = Exit::Code(1);
 const FINAL: Exit = Exit::Code(100);
 
-pub const ALL: [(&str, Script); 23] = [
+pub const ALL: [(&str, Script); 24] = [
     ("numbered jobs, each end", each_end),
+    ("ends that are recorded together", together),
     ("an exact id, used again", exact),
     ("a drop under a used name", singleton),
     ("a used name that ends the other way", other_end),
@@ -77,6 +78,18 @@ fn each_end(life: &mut Life) {
     life.fs.world().disk.sync(&Place::Complete);
     life.fs.user_rm(&Place::Complete, "1");
     life.number(Wish::PLAIN);
+}
+
+fn together(life: &mut Life) {
+    for wish in [Wish::PLAIN, Wish::ONCE, Wish::MAIL] {
+        life.number(wish);
+    }
+    for (name, queue) in [("1", default()), ("2", default()), ("3", queue("mail"))] {
+        assert!(life.daemon.start(&id(name), &queue), "{name} starts");
+    }
+    life.fs.user_rm(&Place::Active, "2");
+    life.daemon.end_all(OK);
+    assert!(!life.daemon.runs(&id("1")), "1 is over");
 }
 
 fn exact(life: &mut Life) {

@@ -79,7 +79,7 @@ impl Life {
             let (deed, steps) = (*dice.pick(&DEEDS[..11]), dice.index(9));
             self.fs.interject(steps, move |fs| deed(fs, name));
         }
-        match dice.below(22) {
+        match dice.below(23) {
             0 | 1 => {
                 self.submit(NewId::Next, wish);
             }
@@ -120,6 +120,7 @@ impl Life {
             18 => self.stop_and_start(),
             19 => self.hold(&job),
             20 => self.release(&job),
+            21 => self.daemon.end_all(*dice.pick(&ENDS)),
             _ => {
                 self.fs.during("the kernel writes back");
                 self.fs.world().disk.sync_all();

@@ -17,7 +17,7 @@ use pirn::daemon::retain::Doubt;
 use pirn::daemon::room;
 use pirn::daemon::run::Run;
 use pirn::daemon::start::Unrun;
-use pirn::daemon::state::Daemon;
+use pirn::daemon::state::{AfterEnd, Daemon};
 use pirn::daemon::watcher::Scanner;
 use pirn::daemon::{Options, reconcile, record};
 use pirn::os::user::Account;
@@ -195,10 +195,38 @@ impl Served {
         });
         let next = job::finish(&self.daemon, &run, rest);
         assert!(next.is_none(), "nothing may start");
-        if self.daemon.ask(|s| s.waiting(id, &run.queue)).is_some() {
-            self.has_counted(&run);
-        }
+        self.is_over(&run);
         self.work();
+    }
+
+    /// The ends of all programs that run, recorded together.
+    pub fn end_all(&mut self, exit: Exit) {
+        self.fs.during("finish all");
+        let mut ended = Vec::new();
+        for run in self.daemon.runs() {
+            let id = run.id.clone();
+            let alone = true;
+            let rest = self.daemon.step_as_job(Event::Ended { id, exit, alone });
+            if let Some(AfterEnd::Finish(end)) = rest.follow {
+                ended.push((run, end));
+            }
+        }
+        let (rests, unwritten) = record::end_some(&self.daemon, &ended);
+        let late = unwritten.into_iter().map(|end| end.insist(&self.daemon));
+        let starts = rests.into_iter().chain(late).filter_map(|rest| rest.start);
+        assert_eq!(starts.count(), 0, "nothing may start");
+        ended.iter().for_each(|(run, _)| self.is_over(run));
+        self.work();
+    }
+
+    fn is_over(&self, run: &Run) {
+        if self
+            .daemon
+            .ask(|s| s.waiting(&run.id, &run.queue))
+            .is_some()
+        {
+            self.has_counted(run);
+        }
     }
 
     /// The daemon sees where the job's file is. If it is to end the job for that, it does.
