@@ -128,7 +128,7 @@ fn see_through(daemon: &Arc<Daemon>, run: &Arc<Run>, leader: &Leader) -> Option<
         daemon.step_as_job(ended(daemon, run, exit))
     };
     match rest.follow {
-        Some(AfterEnd::Finish(ended)) if daemon.spool.is_durable() => {
+        Some((_, AfterEnd::Finish(ended))) if daemon.spool.is_durable() => {
             record_or_leave(daemon, run, ended, rest.start)
         }
         Some(_) | None => job::finish(daemon, run, rest),
