@@ -207,7 +207,7 @@ impl Served {
             let id = run.id.clone();
             let alone = true;
             let rest = self.daemon.step_as_job(Event::Ended { id, exit, alone });
-            if let Some(AfterEnd::Finish(end)) = rest.follow {
+            if let Some((_, AfterEnd::Finish(end))) = rest.follow {
                 ended.push((run, end));
             }
         }
