@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-/// One try. Its job thread makes it and writes its end; other threads look at it and give orders.
+/// One try. Its job thread makes it; a job thread writes its end; other threads look at it and give orders.
 #[derive(Debug)]
 pub struct Run {
     /// The job.
