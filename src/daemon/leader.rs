@@ -6,7 +6,7 @@
 use super::job::{self, Begun};
 use super::record::Unwritten;
 use super::run::{EndedTry, Run};
-use super::spare::Work;
+use super::spare::JobThreadWork;
 use super::start::Start;
 use super::state::{AfterEnd, Daemon};
 use super::{record, sweep};
@@ -89,7 +89,7 @@ pub fn spawn(
 ) -> io::Result<()> {
     let theirs = Arc::clone(daemon);
     daemon.job_threads.fetch_add(1, Ordering::SeqCst);
-    let work: Work = Box::new(move || {
+    let work: JobThreadWork = Box::new(move || {
         work(&theirs);
         theirs.job_thread_ends();
     });

@@ -4,7 +4,7 @@ use std::fmt::{self, Debug};
 use std::sync::{Condvar, Mutex, PoisonError};
 
 /// The work of a job thread.
-pub type Work = Box<dyn FnOnce() + Send>;
+pub type JobThreadWork = Box<dyn FnOnce() + Send>;
 
 /// At most one thread waits for work: where drops are rare, that saves the making of a thread for each.
 #[derive(Default)]
@@ -18,12 +18,12 @@ enum Vacancy {
     #[default]
     Nobody,
     Waits,
-    Given(Work),
+    Given(JobThreadWork),
 }
 
 impl Spare {
     /// Gives work to the thread that waits. Gives it back if none does.
-    pub fn give(&self, work: Work) -> Option<Work> {
+    pub fn give(&self, work: JobThreadWork) -> Option<JobThreadWork> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match *state {
             Vacancy::Nobody | Vacancy::Given(_) => Some(work),
@@ -36,7 +36,7 @@ impl Spare {
     }
 
     /// Waits for work. `None` if another thread waits already.
-    pub fn wait(&self) -> Option<Work> {
+    pub fn wait(&self) -> Option<JobThreadWork> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(*state, Vacancy::Nobody) {
             return None;
