@@ -133,7 +133,8 @@ impl<'a> QueueListener<'a> {
         if queues.is_empty() {
             self.say.step("No queues to listen on!");
             if !self.args.drain {
-                eprintln!("Retrying in {}s", self.args.wait_time.max(1));
+                let seconds = self.args.wait_time.max(1);
+                self.say.always(&format!("Retrying in {seconds}s"));
             }
             return;
         }

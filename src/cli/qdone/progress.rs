@@ -19,6 +19,9 @@ const MOST_OUTPUT: u64 = 64 << 10;
 /// A poll waits so long for the message of the last job to be removed, so that the lines come in their order.
 const ORDER: Duration = Duration::from_secs(5);
 
+/// The text is that of qdone.
+const NO_WORK: &str = "Shutting down because we are in drain mode and no work is available.";
+
 /// The counts and the open jobs.
 #[derive(Debug, Default)]
 struct WorkCounts {
@@ -82,7 +85,7 @@ impl WorkProgress {
             succeeded, failed, ..
         } = *counts;
         match counts.queues {
-            0 => eprintln!("Shutting down because we are in drain mode and no work is available."),
+            0 => self.say.always(NO_WORK),
             _ => self.say.step(&format!(
                 "Ran {} jobs: {succeeded} succeeded {failed} failed",
                 succeeded + failed

@@ -1,6 +1,6 @@
 //! Text for people, on stderr.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 /// How much is told.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,13 @@ impl Say {
     /// Tells a step.
     pub fn step(self, text: &str) {
         if self.is_verbose {
-            eprintln!("{text}");
+            self.always(text);
         }
+    }
+
+    /// Tells what quiet users are told too. A reader that is gone is no reason to leave a job.
+    pub fn always(self, text: &str) {
+        let _ = writeln!(std::io::stderr(), "{text}");
     }
 
     /// Tells of trouble with a step, in red.
@@ -38,8 +43,8 @@ impl Say {
     /// Tells what must be told, in red.
     pub fn error(self, text: &str) {
         match self.has_colours {
-            true => eprintln!("\x1b[31m{text}\x1b[0m"),
-            false => eprintln!("{text}"),
+            true => self.always(&format!("\x1b[31m{text}\x1b[0m")),
+            false => self.always(text),
         }
     }
 }
