@@ -292,6 +292,27 @@ fn a_command_may_have_half_a_megabyte() {
 }
 
 #[test]
+fn nobody_has_to_read_what_it_tells() {
+    let server = FaultySqs::start();
+    let qdone = Qdone::at(server.port);
+    qdone.sqs.make_pair("qdone_q", 1);
+    qdone.sqs.send("qdone_q", "exit 1");
+    qdone.sqs.send("qdone_q", "true");
+    for level in ["-q", "-v"] {
+        let mut command = qdone.command(&["worker", level, "--drain", "-w", "1", "q"]);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{level}");
+    }
+    assert_eq!(server.bodies("qdone_q"), [""; 0]);
+    assert_eq!(server.bodies("qdone_q_failed"), ["exit 1"]);
+}
+
+#[test]
 fn nothing_to_listen_to() {
     let Some(moto) = Moto::shared(&MOTO) else {
         return;
