@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use super::*;
+use crate::core::time::Wall;
 use std::collections::{BTreeSet, VecDeque};
 
 const SECOND: u64 = 1_000_000_000;

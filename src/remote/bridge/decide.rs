@@ -1,7 +1,7 @@
 //! The thread that decides: it takes in all news, steps the table of leases, and does what that asks for.
 
 use super::judge;
-use super::look::{Looked, SpoolMoves, look, look_for_new};
+use super::look::{SpoolMoves, look_for_new};
 use super::openness::openness;
 use super::poll::{BridgeNews, Grants};
 use super::resume::resume;
@@ -10,15 +10,13 @@ use crate::core::config::Config;
 use crate::core::config::remote::{AckWhen, OnLost};
 use crate::core::id::JobId;
 use crate::core::lease::{
-    Lease, LeaseAction, LeaseCall, LeaseEvent, LeaseTable, LeaseTerms, Sighting, Telling,
+    Lease, LeaseAction, LeaseCall, LeaseEvent, LeaseTable, LeaseTerms, Sighting,
 };
-use crate::core::record::State;
 use crate::core::time::{Boot, Now, Wall};
 use crate::os::{clock, poll::Poller, procfs};
 use crate::remote::engine::{Engine, Message, RemoteQueue, Trouble};
 use crate::spool::{LeaseDir, Spool};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
@@ -37,35 +35,35 @@ const OPENNESS_HOLDS: Duration = Duration::from_secs(1);
 
 /// The state of the thread.
 pub(super) struct Decider<'a> {
-    plan: &'a BridgePlan,
-    engine: &'a dyn Engine,
-    spool: &'a Spool,
-    dir: &'a LeaseDir,
-    stop: &'a BridgeStop,
-    observer: &'a dyn BridgeObserver,
-    grants: &'a Grants,
-    caller: Sender<LeaseCall>,
-    moves: SpoolMoves<'a>,
-    poller: Poller,
-    table: LeaseTable,
+    pub(super) plan: &'a BridgePlan,
+    pub(super) engine: &'a dyn Engine,
+    pub(super) spool: &'a Spool,
+    pub(super) dir: &'a LeaseDir,
+    pub(super) stop: &'a BridgeStop,
+    pub(super) observer: &'a dyn BridgeObserver,
+    pub(super) grants: &'a Grants,
+    pub(super) caller: Sender<LeaseCall>,
+    pub(super) moves: SpoolMoves<'a>,
+    pub(super) poller: Poller,
+    pub(super) table: LeaseTable,
     /// Records that are still to be dropped.
-    records: BTreeMap<JobId, String>,
-    boot: String,
-    config: Config,
+    pub(super) records: BTreeMap<JobId, String>,
+    pub(super) boot: String,
+    pub(super) config: Config,
     /// Why no messages are asked for now.
-    closed: Option<String>,
+    pub(super) closed: Option<String>,
     /// Jobs that the spool would take, when it was last looked at.
-    spool_room: usize,
-    looked_at: Boot,
-    next_round: Boot,
+    pub(super) spool_room: usize,
+    pub(super) looked_at: Boot,
+    pub(super) next_round: Boot,
     /// Messages that were refused, and leases that were lost.
-    counts: [u64; 2],
+    pub(super) counts: [u64; 2],
     /// True once the queues were found.
-    has_queues: bool,
+    pub(super) has_queues: bool,
     /// True once the end was asked for.
-    is_stopping: bool,
+    pub(super) is_stopping: bool,
     /// Calls that fail are not repeated after this time, if the bridge leaves.
-    leave_by: Boot,
+    pub(super) leave_by: Boot,
 }
 
 impl<'a> Decider<'a> {
@@ -429,158 +427,5 @@ impl<'a> Decider<'a> {
             self.records.remove(&id);
         }
         Ok(())
-    }
-
-    /// Counts a refused message (0) or a lost lease (1).
-    fn count(&mut self, which: usize) {
-        if let Some(count) = self.counts.get_mut(which) {
-            *count += 1;
-        }
-        let [refused, lost] = self.counts;
-        let text = format!("{{\"refused\": {refused}, \"lost\": {lost}}}\n");
-        if let Err(e) = self.dir.store_counts(&text) {
-            log::warn!("{}: counts: {e}", self.plan.name);
-        }
-    }
-
-    fn step(&mut self, event: LeaseEvent) -> Result<(), BridgeError> {
-        let todo = self.table.step(event, clock::now());
-        self.step_all(todo.into())
-    }
-
-    fn step_all(&mut self, mut todo: VecDeque<LeaseAction>) -> Result<(), BridgeError> {
-        while let Some(action) = todo.pop_front() {
-            if let Some(event) = self.perform(action)? {
-                // What follows from an action comes before the actions behind it.
-                for action in self.table.step(event, clock::now()).into_iter().rev() {
-                    todo.push_front(action);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Does one thing. Gives the event that it led to.
-    fn perform(&mut self, action: LeaseAction) -> Result<Option<LeaseEvent>, BridgeError> {
-        let durable = self.plan.config.ack == AckWhen::Accepted;
-        Ok(match action {
-            LeaseAction::Stage(id) => {
-                let (Some(record), Some(lease)) = (self.records.get(&id), self.table.lease(&id))
-                else {
-                    return Ok(Some(LeaseEvent::Dropped(id, false)));
-                };
-                let staged = self.dir.stage(&id, record, &lease.to_json(None), durable);
-                let done = self.done(&id, "staging it", staged);
-                Some(LeaseEvent::Staged(id, done))
-            }
-            LeaseAction::Drop(id) => {
-                let queue = &self.plan.config.queue;
-                let dropped = self.spool.drop_staged(self.dir, &id, queue, durable);
-                let done = self.done(&id, "dropping it", dropped);
-                if done {
-                    self.records.remove(&id);
-                    self.spool_room = self.spool_room.saturating_sub(1);
-                }
-                Some(LeaseEvent::Dropped(id, done))
-            }
-            LeaseAction::Store(id) => {
-                if let Some(lease) = self.table.lease(&id) {
-                    let stored = self.dir.store(&id, &lease.to_json(None));
-                    self.done(&id, "writing its lease", stored);
-                }
-                None
-            }
-            LeaseAction::Look(id) => {
-                let Some(lease) = self.table.lease(&id) else {
-                    return Ok(None);
-                };
-                let Looked { sighting, record } = match look(self.spool, &self.config, &id, lease) {
-                    Ok(looked) => looked,
-                    Err(e) => {
-                        // The next look round tries again.
-                        log::error!("{}: {id}: {e}", self.plan.name);
-                        return Ok(None);
-                    }
-                };
-                let state = match sighting {
-                    Sighting::Well => Some(State::Complete),
-                    Sighting::Badly(_) => Some(State::Failed),
-                    Sighting::Waiting | Sighting::Running | Sighting::Nowhere => None,
-                };
-                let event = LeaseEvent::Seen(id.clone(), sighting);
-                let todo = self.table.step(event, clock::now());
-                if let Some(state) = state
-                    && todo
-                        .iter()
-                        .any(|a| matches!(a, LeaseAction::Tell(other, Telling::Ended(_)) if *other == id))
-                {
-                    self.observer.ended(&id, state, record.as_ref());
-                }
-                self.step_all(todo.into())?;
-                None
-            }
-            LeaseAction::Withdraw(id) => {
-                let withdrawn = self.spool.withdraw(&id);
-                let done = match withdrawn {
-                    Ok(done) => done,
-                    Err(e) => self.done(&id, "withdrawing it", Err(e)),
-                };
-                Some(LeaseEvent::Withdrawn(id, done))
-            }
-            LeaseAction::Cancel(id) => {
-                let cancelled = self.spool.cancel(&id).map(drop);
-                self.done(&id, "ending it", cancelled);
-                None
-            }
-            LeaseAction::Call(call) => {
-                let _ = self.caller.send(call);
-                None
-            }
-            LeaseAction::Remove(id) => {
-                self.records.remove(&id);
-                let removed = self.dir.remove(&id);
-                self.done(&id, "removing its lease", removed);
-                None
-            }
-            LeaseAction::Tell(id, telling) => {
-                self.tell(&id, telling);
-                None
-            }
-        })
-    }
-
-    fn done(&self, id: &JobId, what: &str, result: io::Result<()>) -> bool {
-        if let Err(e) = &result {
-            log::error!("{}: {id}: {what}: {e}", self.plan.name);
-        }
-        result.is_ok()
-    }
-
-    fn tell(&mut self, id: &JobId, telling: Telling) {
-        let name = &self.plan.name;
-        match telling {
-            Telling::Started => self.observer.started(id),
-            Telling::Extended { after, lease } => {
-                log::debug!("{name}: {id}: the lease has {} s again", lease.as_secs());
-                self.observer.extended(id, after, lease);
-            }
-            // Told with the record.
-            Telling::Ended(_) => {}
-            Telling::Acked => {
-                log::debug!("{name}: {id}: acknowledged");
-                self.observer.acked(id);
-            }
-            Telling::GivenBack => {
-                log::info!("{name}: {id}: given back");
-                // It can be received again, or the next receive moves it to the failed queue.
-                self.grants.go_on();
-                self.observer.given_back(id);
-            }
-            Telling::Lost(why) => {
-                log::warn!("{name}: {id}: the lease is lost: {why}; others may run the job too");
-                self.observer.lost(id, &why);
-                self.count(1);
-            }
-        }
     }
 }

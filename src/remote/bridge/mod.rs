@@ -11,6 +11,7 @@ mod decide;
 mod judge;
 mod look;
 mod openness;
+mod perform;
 mod poll;
 mod resume;
 
