@@ -7,14 +7,14 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const QUEUE: &str = "pirn:{q}";
-const FAILED: &str = "pirn:{q}:failed";
+pub const QUEUE: &str = "pirn:{q}";
+pub const FAILED: &str = "pirn:{q}:failed";
 
 /// A server with a queue whose leases and number of receives are set.
-struct Remote(RedisServer);
+pub struct Remote(RedisServer);
 
 impl Remote {
-    fn start(lease_ms: u32, max: u32) -> Option<Self> {
+    pub fn start(lease_ms: u32, max: u32) -> Option<Self> {
         let server = RedisServer::start()?;
         let remote = Self(server);
         let (lease, max) = (lease_ms.to_string(), max.to_string());
@@ -22,7 +22,7 @@ impl Remote {
         Some(remote)
     }
 
-    fn url(&self) -> String {
+    pub fn url(&self) -> String {
         format!("{}#q", self.0.url())
     }
 
@@ -37,11 +37,11 @@ impl Remote {
         String::from_utf8(done.stdout).unwrap().trim().to_owned()
     }
 
-    fn push(&self, command: &str) -> String {
+    pub fn push(&self, command: &str) -> String {
         format!("q.{}", self.ask(&["XADD", QUEUE, "*", "job", command]))
     }
 
-    fn length(&self, stream: &str) -> usize {
+    pub fn length(&self, stream: &str) -> usize {
         self.ask(&["XLEN", stream]).parse().unwrap()
     }
 
@@ -56,7 +56,7 @@ impl Remote {
 }
 
 /// A process that is killed when the test ends.
-struct Pull(Child);
+pub struct Pull(pub Child);
 
 impl Pull {
     fn start(spool: &Spool, args: &[&str]) -> Self {
@@ -77,7 +77,7 @@ impl Pull {
         let _ = self.0.wait();
     }
 
-    fn exit_code(&mut self) -> i32 {
+    pub fn exit_code(&mut self) -> i32 {
         let end = Instant::now() + crate::spool::DEADLINE;
         loop {
             if let Some(status) = self.0.try_wait().unwrap() {
@@ -95,7 +95,7 @@ impl Drop for Pull {
     }
 }
 
-fn runs(spool: &Spool) -> usize {
+pub fn runs(spool: &Spool) -> usize {
     let text = fs::read_to_string(spool.beside("runs")).unwrap_or_default();
     text.lines().count()
 }
@@ -105,12 +105,12 @@ fn noted(spool: &Spool, then: &str) -> String {
     format!("echo run >> {}; {then}", spool.beside("runs").display())
 }
 
-fn has(spool: &Spool, place: &str, id: &str) -> bool {
+pub fn has(spool: &Spool, place: &str, id: &str) -> bool {
     spool.path().join(place).join(id).exists()
 }
 
 /// The files of open leases.
-fn leases(spool: &Spool) -> Vec<String> {
+pub fn leases(spool: &Spool) -> Vec<String> {
     let mut names = Vec::new();
     for bridge in fs::read_dir(spool.path().join("remote"))
         .into_iter()

@@ -16,7 +16,7 @@ impl Drop for Pull {
     }
 }
 
-fn with_keys(command: &mut Command) -> &mut Command {
+pub fn with_keys(command: &mut Command) -> &mut Command {
     let home = std::env::temp_dir();
     command
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")

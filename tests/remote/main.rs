@@ -4,6 +4,9 @@
 #[path = "../blackbox/spool.rs"]
 #[allow(dead_code)]
 mod spool;
+#[path = "../blackbox/strace.rs"]
+#[allow(dead_code)]
+mod strace;
 #[path = "../blackbox/tools.rs"]
 #[allow(dead_code)]
 mod tools;
@@ -27,6 +30,10 @@ mod sqs_model;
 mod bridge;
 #[cfg(feature = "sqs")]
 mod bridge_sqs;
+#[cfg(all(feature = "redis", feature = "sqs"))]
+mod crash_rig;
+#[cfg(all(feature = "redis", feature = "sqs"))]
+mod crash_table;
 #[cfg(feature = "sqs")]
 mod qdone;
 #[cfg(feature = "sqs")]
