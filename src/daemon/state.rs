@@ -256,7 +256,9 @@ impl<M: Machine> Daemon<M> {
             let event = event(&scheduler)?;
             scheduler.step(event, self.now(), &mut actions);
             actions.iter().for_each(|action| self.give_order(action));
-            (scheduler.next_wake(), scheduler.is_quiet())
+            // A job that starts will be seen to end.
+            let is_quiet = scheduler.is_quiet() && !scheduler.is_starting();
+            (scheduler.next_wake(), is_quiet)
         };
         self.boot_alarm.set(boot.map(|at| at.0));
         self.wall_alarm
