@@ -89,7 +89,6 @@ fn ready(
     target: &str,
     args: &PullArgs,
 ) -> Result<ReadyBridge, Failure> {
-    let wrong = |what: String| Failure::new(BAD_CONFIG, format!("{target}: {what}"));
     let name = name_of(target)?;
     let mut own = match is_url(target) {
         true => RemoteConfig::of_url(parse_url(target)?),
@@ -98,6 +97,8 @@ fn ready(
     if let Some(prefetch) = args.prefetch {
         own.prefetch = prefetch;
     }
+    let shown = shown(target, &own);
+    let wrong = |what: String| Failure::new(BAD_CONFIG, format!("{shown}: {what}"));
     let slots = args.slots.or(own.slots).or(config.slots_of(&own.queue));
     // The path is part of our name to the server: no two spools may have the same one.
     let dir = std::path::absolute(spool.path())?
@@ -120,6 +121,14 @@ fn ready(
 /// True for a URL, false for a name in the settings.
 pub fn is_url(target: &str) -> bool {
     target.contains(':')
+}
+
+/// The target for people: of a URL without the password.
+pub fn shown(target: &str, config: &RemoteConfig) -> String {
+    match config.urls.first() {
+        Some(url) if is_url(target) => url.to_string(),
+        Some(_) | None => target.to_owned(),
+    }
 }
 
 /// Reads a URL. The error does not repeat it: it may hold a password.

@@ -21,7 +21,8 @@ pub fn sender(spool: &Path, target: &str) -> Result<(Box<dyn JobSender>, RemoteC
             pull::named(&all, &name)?
         }
     };
-    let sender = open_sender::open(&config).map_err(|what| wrong(format!("{target}: {what}")))?;
+    let sender = open_sender::open(&config)
+        .map_err(|what| wrong(format!("{}: {what}", pull::shown(target, &config))))?;
     Ok((sender, config))
 }
 

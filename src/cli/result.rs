@@ -2,6 +2,7 @@
 
 use super::exit::{self, CommandResult, FAILURE, Failure, NO_INPUT, NOT_NOW};
 use super::output;
+use super::pull;
 use super::remote;
 use crate::core::record::Record;
 use crate::core::units::parse_span;
@@ -30,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Prints the record, and exits as the job did.
 pub fn result(spool: &Path, args: &ResultArgs) -> CommandResult {
-    let (sender, _) = remote::sender(spool, &args.from)?;
+    let (sender, config) = remote::sender(spool, &args.from)?;
     let deadline = args.wait.and_then(|wait| Instant::now().checked_add(wait));
     let left = || match (args.wait, deadline) {
         (None, _) => Duration::ZERO,
@@ -48,7 +49,8 @@ pub fn result(spool: &Path, args: &ResultArgs) -> CommandResult {
             Ok(RemoteJob::Unknown) => {
                 let what = format!(
                     "{} has no job {} and no record of it; receivers keep records only with `results` in their settings, and Redis keeps them for 7 days",
-                    args.from, args.id
+                    pull::shown(&args.from, &config),
+                    args.id
                 );
                 return Err(Failure::new(NO_INPUT, what));
             }

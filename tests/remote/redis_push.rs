@@ -216,4 +216,8 @@ fn the_record_of_an_ended_job_is_printed() {
         let done = spool.pirn(&["result", &url, unknown, "--wait", "1h"]);
         assert_eq!(done.code, 66, "{unknown}: {}", done.stderr);
     }
+    let url = url.replace("redis://", "redis://default:secret@");
+    let done = spool.pirn(&["result", &url, "x"]);
+    assert_eq!(done.code, 66, "{}", done.stderr);
+    assert!(!done.stderr.contains("secret"), "{}", done.stderr);
 }
