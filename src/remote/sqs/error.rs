@@ -72,6 +72,11 @@ fn is_about_a_receipt(operation: &str) -> bool {
     operation.starts_with("ChangeMessageVisibility") || operation.starts_with("DeleteMessage")
 }
 
+fn first_part(message: &str) -> &str {
+    let message = message.trim();
+    message.split("\n\n").next().unwrap_or(message)
+}
+
 /// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqsError {
@@ -96,13 +101,14 @@ impl SqsError {
         }
     }
 
-    /// An error with a code: of a whole answer, or of one entry of it.
+    /// An error with a code: of a whole answer, or of one entry of it. Behind an empty line AWS repeats the request that
+    /// it could not verify, with the token of temporary keys: that is left out.
     pub fn coded(operation: &str, code: &str, status: u16, message: &str) -> Self {
         Self {
             fault: SqsFault::of(code, status, operation),
             operation: operation.to_owned(),
             code: code.to_owned(),
-            message: cut_to(message.trim(), MOST_SHOWN).into_owned(),
+            message: cut_to(first_part(message), MOST_SHOWN).into_owned(),
         }
     }
 
@@ -189,5 +195,17 @@ impl From<SqsError> for Trouble {
             | SqsFault::Denied
             | SqsFault::Other => Self::Refused(why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_is_not_repeated() {
+        let answer = "The signature does not match.\n\nThe Canonical String should have been\n'POST\nx-amz-security-token:T'";
+        let error = SqsError::coded("SendMessage", "SignatureDoesNotMatch", 403, answer);
+        assert_eq!(error.message, "The signature does not match.");
     }
 }
