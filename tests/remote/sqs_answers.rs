@@ -207,7 +207,11 @@ fn errors_are_told_apart() {
         changed.map(drop)
     };
     let url = |client: &SqsClient| client.queue_url("q").map(drop);
-    let batch = |client: &SqsClient| client.send_batch(URL, &[(0, message("x"))]).map(drop);
+    let batch = |client: &SqsClient| {
+        let report = client.send_batch(URL, &[(0, message("x"))])?;
+        let failed = report.failed.into_iter().next();
+        failed.map_or(Ok(()), |(_, e)| Err(e))
+    };
     let check = |(name, fault, code): Case, call: &dyn Fn(&SqsClient) -> Result<(), SqsError>| {
         let server = Replay::start(move |_| captured(name));
         let error = call(&server.client()).unwrap_err();

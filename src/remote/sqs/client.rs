@@ -277,6 +277,16 @@ impl SqsClient {
                 again.extend(self.send_entries(url, second, report)?);
                 return Ok(again);
             }
+            // The others of the batch are not to wait for this one.
+            Err(e)
+                if matches!(e.fault, SqsFault::TooLong | SqsFault::BadMessage)
+                    && entries.len() == 1 =>
+            {
+                report
+                    .failed
+                    .extend(entries.iter().map(|entry| (entry.number, e.clone())));
+                return Ok(Vec::new());
+            }
             answer => answer?,
         };
         let mut again = Vec::new();

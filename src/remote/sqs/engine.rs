@@ -119,7 +119,8 @@ impl SqsEngine {
         let queues = QueueUrls::new(&self.client);
         let report = queues.at_once(&QueuePlan::single(name, false), |url| {
             self.client.send_results(url, &records)
-        })?;
+        });
+        let report = report.map_err(of_results)?;
         for (number, error) in report.failed {
             let place = usize::try_from(number).ok().and_then(|at| places.get(at));
             if let Some(at) = place {
@@ -292,6 +293,27 @@ fn after_results<T: Copy>(
     let why = || LeaseAnswer::Again("no outcome".to_owned());
     let answer = |kept: Option<LeaseAnswer>| kept.or_else(|| answers.next()).unwrap_or_else(why);
     Ok(kept.into_iter().map(answer).collect())
+}
+
+/// An error about the queue of results. That queue may be missing for a while after it was made; the queue of the message
+/// is another one.
+fn of_results(error: SqsError) -> SqsError {
+    match error.fault {
+        SqsFault::NoQueue | SqsFault::QueueDeletedRecently => SqsError {
+            fault: SqsFault::Temporary,
+            message: format!("the queue of results: {}", error.message),
+            ..error
+        },
+        SqsFault::QueueExists
+        | SqsFault::LeaseLost
+        | SqsFault::TooLong
+        | SqsFault::BadMessage
+        | SqsFault::Temporary
+        | SqsFault::StaleKeys
+        | SqsFault::BadSignature
+        | SqsFault::Denied
+        | SqsFault::Other => error,
+    }
 }
 
 fn answer(outcome: Result<(), SqsError>) -> LeaseAnswer {
