@@ -12,6 +12,7 @@ use fs2::FileExt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread;
 use std::time::Duration;
 
 /// The directory with a directory for each bridge.
@@ -28,6 +29,10 @@ const COUNTS: &[u8] = b"counts";
 
 /// The names that are no leases.
 const NO_LEASES: [&[u8]; 3] = [LOCK, BOOT, COUNTS];
+
+/// How often the lock is tried, and the wait between two tries.
+const LOCK_TRIES: usize = 5;
+const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// Largest lease file. Receipts of SQS have up to 1 KiB or so.
 const MAX_LEASE_BYTES: u64 = 64 << 10;
@@ -94,11 +99,15 @@ impl Spool<RealFs> {
             dir::open_dir(&remote, name.as_str().as_bytes())
         })?;
         let lock = dir::open_edit(&dir, LOCK)?;
-        match FileExt::try_lock_exclusive(&lock) {
-            Ok(()) => Ok(Some(LeaseDir { dir, _lock: lock })),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(e) => Err(e),
+        for _ in 0..LOCK_TRIES {
+            match FileExt::try_lock_exclusive(&lock) {
+                Ok(()) => return Ok(Some(LeaseDir { dir, _lock: lock })),
+                // Those who ask whether it is locked lock it for a moment.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_WAIT),
+                Err(e) => return Err(e),
+            }
         }
+        Ok(None)
     }
 
     /// The bridges that have directories, in the order of their names.
@@ -224,9 +233,15 @@ impl Spool<RealFs> {
 impl LeaseDir {
     /// Writes the record of a job that is still to be dropped, and then its lease. With `durable` the record is synced.
     pub fn stage(&self, id: &JobId, record: &str, lease: &str, durable: bool) -> io::Result<()> {
-        self.unstage(id)?;
+        // In no order of these steps there is a lease without its record.
+        self.remove(id)?;
         dir::write_new(&self.dir, &staged(id), record.as_bytes(), durable)?;
         self.store(id, lease)
+    }
+
+    /// False for an id that is the name of a file of the bridge.
+    pub fn can_hold(id: &JobId) -> bool {
+        !NO_LEASES.contains(&id.as_str().as_bytes())
     }
 
     /// Writes a lease, in place of an older one.
@@ -251,10 +266,10 @@ impl LeaseDir {
         dir::unlink(&self.dir, &staged(id)).map(drop)
     }
 
-    /// Removes all files of a lease.
+    /// Removes all files of a lease. The record comes last: a lease without one is that of a job which was dropped.
     pub fn remove(&self, id: &JobId) -> io::Result<()> {
-        self.unstage(id)?;
-        dir::unlink(&self.dir, id.as_str().as_bytes()).map(drop)
+        dir::unlink(&self.dir, id.as_str().as_bytes())?;
+        self.unstage(id)
     }
 
     /// The leases and their texts.

@@ -72,15 +72,15 @@ impl LeaseTable {
         let Some(holding) = self.held.get_mut(&id) else {
             return;
         };
+        if holding.lease.receipt != receipt {
+            // The message has come again meanwhile: the new receipt counts.
+            return;
+        }
         let Some((kind, length)) = holding.call.take() else {
             return;
         };
-        let is_stale = holding.lease.receipt != receipt;
         match (kind, answer) {
             (_, CallAnswer::Again(after)) => holding.not_before = now.boot.after(after),
-            // The message has come again meanwhile: the new receipt is tried.
-            (CallKind::Extend, CallAnswer::Done | CallAnswer::Lost(_)) if is_stale => {}
-            (CallKind::Ack | CallKind::Nack, CallAnswer::Lost(_)) if is_stale => {}
             (CallKind::Extend, CallAnswer::Done) => {
                 let after = now.boot.since(holding.received);
                 holding.extended(asked, length, now);

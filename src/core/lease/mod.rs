@@ -185,7 +185,14 @@ impl LeaseTable {
             LeaseEvent::Stop => self.stop(&mut todo),
         }
         self.do_due(now, &mut todo);
+        // A lease without its record means that the job was dropped.
+        todo.retain(|a| !matches!(a, LeaseAction::Store(id) if self.is_unstaged(id)));
         todo
+    }
+
+    fn is_unstaged(&self, id: &JobId) -> bool {
+        let holding = self.held.get(id);
+        holding.is_some_and(|h| matches!(h.course, LeaseCourse::Staging(Some(_))))
     }
 
     fn received(
@@ -203,6 +210,8 @@ impl LeaseTable {
             holding.lease = Lease { back, ..lease };
             holding.received = now.boot;
             holding.lapsed = false;
+            // The answer to a call under way is about the receive before this one.
+            holding.call = None;
             holding.extend_at = Some(holding.lease.half());
             if holding.course.is_ours() {
                 holding.course = LeaseCourse::accepted(now);
@@ -219,7 +228,7 @@ impl LeaseTable {
         let course = if is_here {
             LeaseCourse::of(seen, self.terms.accepted, now)
         } else if !runnable || is_used_up {
-            LeaseCourse::back(now, Duration::ZERO, false)
+            LeaseCourse::back(now, lease.refused_for(), false)
         } else if lease.ends <= now.boot {
             // The answer was on its way for longer than the lease: the message may be another's by now.
             return;

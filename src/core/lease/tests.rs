@@ -657,3 +657,65 @@ fn acknowledgements_wait_for_company() {
     use CallKind::{Ack, Nack};
     assert_eq!(calls, [(Ack, 10), (Ack, 1), (Ack, 1), (Nack, 1)]);
 }
+
+/// The engine hands a message out again before we learn that it was given back.
+#[test]
+fn a_message_that_comes_again_too_soon_is_given_back_again() {
+    let id = JobId::new("a").unwrap();
+    let mut table = LeaseTable::new(terms(false, 0));
+    let mut receive = |count, max, at| {
+        let received = LeaseEvent::Received {
+            id: id.clone(),
+            lease: lease(count, max),
+            runnable: false,
+            seen: Sighting::Nowhere,
+        };
+        let todo = table.step(received, now(at));
+        let calls = todo.into_iter().filter_map(|action| match action {
+            LeaseAction::Call(call) => Some((call.kind, call.entries[0].lease.receipt.clone())),
+            _ => None,
+        });
+        calls.collect::<Vec<_>>()
+    };
+    assert_eq!(receive(1, Some(3), 0), [(CallKind::Nack, "r1".to_owned())]);
+    assert_eq!(receive(2, Some(3), 10), [(CallKind::Nack, "r2".to_owned())]);
+    let mut answer = |receipt: &str| {
+        let answered = LeaseEvent::Answered {
+            id: id.clone(),
+            asked: now(0).boot,
+            receipt: receipt.to_owned(),
+            answer: CallAnswer::Done,
+        };
+        table.step(answered, now(20));
+        table.is_empty()
+    };
+    assert!(!answer("r1"));
+    assert!(answer("r2"));
+}
+
+/// A bridge that acknowledges what it has accepted takes a lease without its record for that of an accepted job.
+#[test]
+fn no_lease_is_written_before_its_record() {
+    let id = JobId::new("a").unwrap();
+    let mut table = LeaseTable::new(terms(true, 0));
+    let mut receive = |count, at| {
+        let received = LeaseEvent::Received {
+            id: id.clone(),
+            lease: lease(count, None),
+            runnable: true,
+            seen: Sighting::Nowhere,
+        };
+        let todo = table.step(received, now(at));
+        table.step(LeaseEvent::Staged(id.clone(), false), now(at));
+        todo
+    };
+    assert_eq!(receive(1, 0), [LeaseAction::Stage(id.clone())]);
+    assert_eq!(receive(2, 10), []);
+}
+
+#[test]
+fn a_message_that_is_no_job_waits_longer_each_time() {
+    let wait = |count, max| lease(count, max).refused_for().as_secs();
+    assert_eq!([wait(1, None), wait(2, None), wait(50, None)], [2, 4, 512]);
+    assert_eq!(wait(1, Some(3)), 0);
+}

@@ -182,6 +182,15 @@ impl Lease {
         Boot(self.ends.0.saturating_sub(nanos(rest)))
     }
 
+    /// How long a message that cannot be a job is kept from everybody. The failed queue is to have it soon; without one it
+    /// comes for ever, and must not keep us busy.
+    pub(super) fn refused_for(&self) -> Duration {
+        match self.max {
+            Some(_) => Duration::ZERO,
+            None => Duration::from_secs(1 << self.count.min(9)),
+        }
+    }
+
     /// True if another lease is one of the same message.
     pub fn is_same_message(&self, other: &Self) -> bool {
         self.engine == other.engine && self.queue == other.queue && self.url == other.url
