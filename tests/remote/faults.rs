@@ -349,7 +349,7 @@ fn httpdate(seconds: i64) -> String {
 }
 
 /// Reads one request; `None` at the end of the connection.
-fn read_call(input: &mut impl BufRead) -> Option<Call> {
+pub fn read_call(input: &mut impl BufRead) -> Option<Call> {
     let mut headers = BTreeMap::new();
     let mut line = String::new();
     input.read_line(&mut line).ok().filter(|n| *n > 0)?;

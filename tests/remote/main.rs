@@ -35,6 +35,8 @@ mod crash_rig;
 #[cfg(all(feature = "redis", feature = "sqs"))]
 mod crash_table;
 #[cfg(feature = "sqs")]
+mod hostile;
+#[cfg(feature = "sqs")]
 mod qdone;
 #[cfg(feature = "sqs")]
 mod qdone_enqueue;

@@ -268,6 +268,9 @@ impl RemoteConfig {
         if self.lease < Duration::from_secs(1) {
             return Err("lease: at least a second".to_owned());
         }
+        if self.wait < Duration::from_secs(1) {
+            return Err("wait: at least a second: each request costs".to_owned());
+        }
         self.lease_max = self.lease_max.max(self.lease);
         Ok(())
     }
@@ -433,6 +436,10 @@ mod tests {
             (
                 r#"{"url": "sqs:a", "wait": "1m"}"#,
                 "remote.w.wait: at most 20 seconds",
+            ),
+            (
+                r#"{"url": "sqs:a", "wait": 0.1}"#,
+                "wait: at least a second",
             ),
             (
                 r#"{"url": "sqs:a", "job": {"queue": "x"}}"#,

@@ -354,6 +354,10 @@ impl<'a> Decider<'a> {
         asked: Now,
         message: Message,
     ) -> Result<(), BridgeError> {
+        if !LeaseDir::can_hold(&message.id) {
+            log::error!("{}: a message with the id {}", self.plan.name, message.id);
+            return Ok(());
+        }
         let length = queue.lease.unwrap_or(self.plan.config.lease);
         // A record has dates to the millisecond.
         let since = Wall(clock::wall().0 / 1_000_000 * 1_000_000);

@@ -36,11 +36,12 @@ pub(super) fn look(
     lease: &Lease,
 ) -> io::Result<Looked> {
     for _ in 0..LOOKS {
-        match spool.get(id)? {
-            None => break,
+        match spool.get(id) {
+            Err(e) => return unreadable(e),
+            Ok(None) => break,
             // While the job is being moved, the record of an earlier run may be found.
-            Some(found) if found.is_over() && !is_of(&found.record, lease) => {}
-            Some(found) => return Ok(at(config, found, lease.count)),
+            Ok(Some(found)) if found.is_over() && !is_of(&found.record, lease) => {}
+            Ok(Some(found)) => return Ok(at(config, found, lease.count)),
         }
     }
     Ok(Looked {
@@ -60,8 +61,10 @@ pub(super) fn look_for_new(
         sighting: Sighting::Nowhere,
         record: None,
     };
-    let Some(found) = spool.get(id)? else {
-        return Ok((nowhere, None));
+    let found = match spool.get(id) {
+        Err(e) => return unreadable(e).map(|looked| (looked, None)),
+        Ok(None) => return Ok((nowhere, None)),
+        Ok(Some(found)) => found,
     };
     match lease_in(&found.record) {
         Some((own, _)) if own.is_same_message(lease) => {
@@ -69,6 +72,17 @@ pub(super) fn look_for_new(
         }
         Some(_) | None if found.is_over() => Ok((nowhere, None)),
         Some(_) | None => Ok((at(config, found, lease.count), None)),
+    }
+}
+
+/// A job whose file is no record: somebody may be editing it. It keeps its lease until the file says what came of it.
+fn unreadable(e: io::Error) -> io::Result<Looked> {
+    match e.kind() {
+        io::ErrorKind::InvalidData => Ok(Looked {
+            sighting: Sighting::Running,
+            record: None,
+        }),
+        _ => Err(e),
     }
 }
 

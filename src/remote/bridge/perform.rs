@@ -51,6 +51,13 @@ impl Decider<'_> {
                     return Ok(Some(LeaseEvent::Dropped(id, false)));
                 };
                 let staged = self.dir.stage(&id, record, &lease.to_json(None), durable);
+                if staged
+                    .as_ref()
+                    .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+                {
+                    let what = format!("remote/{} was removed; start again", self.plan.name);
+                    return Err(io::Error::new(io::ErrorKind::NotFound, what).into());
+                }
                 let done = self.done(&id, "staging it", staged);
                 Some(LeaseEvent::Staged(id, done))
             }

@@ -19,6 +19,9 @@ const MOST_AT_ONCE: usize = 10;
 const PATTERNS_HOLD: Duration = Duration::from_secs(60);
 const NAMES_HOLD: Duration = Duration::from_secs(3600);
 
+/// A receive that brings nothing takes at least this long.
+const LEAST_ROUND: Duration = Duration::from_millis(100);
+
 /// A server that refuses us is asked again after this time.
 pub(super) const REFUSED_AGAIN: Duration = Duration::from_secs(60);
 
@@ -349,6 +352,10 @@ fn receive(
             most,
             messages,
         });
+    }
+    if !brought && !plan.drain && plan.look_up == LookUp::Sometimes {
+        // There are servers that do not wait.
+        grants.pause(LEAST_ROUND.saturating_sub(clock::now().boot.since(asked.boot)));
     }
     grants.polled(queue, most, brought, true);
     if !brought && (plan.drain || grants.is_stopped()) {
