@@ -319,7 +319,7 @@ impl LeaseTable {
 }
 
 impl Holding {
-    fn is_ack(&self) -> bool {
+    pub(super) fn is_ack(&self) -> bool {
         matches!(
             self.course,
             LeaseCourse::Over {
@@ -336,7 +336,7 @@ impl Holding {
     }
 
     /// True once its lease has run out, or was refused.
-    fn is_lost(&self) -> bool {
+    pub(super) fn is_lost(&self) -> bool {
         self.lapsed || self.lease.lost.is_some()
     }
 

@@ -719,3 +719,32 @@ fn a_message_that_is_no_job_waits_longer_each_time() {
     assert_eq!([wait(1, None), wait(2, None), wait(50, None)], [2, 4, 512]);
     assert_eq!(wait(1, Some(3)), 0);
 }
+
+#[test]
+fn a_message_whose_lease_is_lost_is_acknowledged_before_others_come() {
+    let id = JobId::new("j").unwrap();
+    let mut table = LeaseTable::new(LeaseTerms {
+        most: 1,
+        ..terms(false, 0)
+    });
+    let received = LeaseEvent::Received {
+        id: id.clone(),
+        lease: lease(1, None),
+        runnable: true,
+        seen: Sighting::Running,
+    };
+    table.step(received, now(0));
+    table.step(LeaseEvent::Tick, now(61_000));
+    let answered = |answer| LeaseEvent::Answered {
+        id: id.clone(),
+        asked: now(61_000).boot,
+        receipt: lease(1, None).receipt,
+        answer,
+    };
+    let lost = CallAnswer::Lost("stale".to_owned());
+    table.step(answered(lost), now(61_000));
+    table.step(LeaseEvent::Seen(id.clone(), Sighting::Well), now(62_000));
+    assert_eq!(table.room(), 0);
+    table.step(answered(CallAnswer::Done), now(62_000));
+    assert_eq!(table.room(), 1);
+}

@@ -10,7 +10,7 @@ use crate::core::config::Config;
 use crate::core::config::remote::{AckWhen, OnLost};
 use crate::core::id::JobId;
 use crate::core::lease::{
-    Lease, LeaseAction, LeaseCall, LeaseEvent, LeaseTable, LeaseTerms, Sighting,
+    CallAnswer, Lease, LeaseAction, LeaseCall, LeaseEvent, LeaseTable, LeaseTerms, Sighting,
 };
 use crate::core::time::{Boot, Now, Wall};
 use crate::os::{clock, poll::Poller, procfs};
@@ -60,6 +60,9 @@ pub(super) struct Decider<'a> {
     pub(super) counts: [u64; 2],
     /// True once the queues were found.
     pub(super) has_queues: bool,
+    /// True until the engine has been told what an earlier process has left.
+    pub(super) is_starting: bool,
+    pub(super) calls_under_way: usize,
     /// True once the end was asked for.
     pub(super) is_stopping: bool,
     /// Calls that fail are not repeated after this time, if the bridge leaves.
@@ -118,6 +121,8 @@ impl<'a> Decider<'a> {
             next_round: Boot(0),
             counts: [count("refused"), count("lost")],
             has_queues: false,
+            is_starting: true,
+            calls_under_way: 0,
             is_stopping: false,
             leave_by: Boot(u64::MAX),
         };
@@ -203,8 +208,11 @@ impl<'a> Decider<'a> {
         {
             self.look_at_openness();
         }
+        // A receive might take a message whose lease has run out, and move it to the failed queue.
+        self.is_starting &= self.calls_under_way > 0 || self.table.has_ends();
         let room = match &self.closed {
             Some(_) => 0,
+            None if self.is_starting => 0,
             None => self.table.room().min(self.spool_room),
         };
         self.grants.set_room(room, used);
@@ -285,7 +293,9 @@ impl<'a> Decider<'a> {
                 self.grant(most);
             }
             BridgeNews::Answered { asked, answers } => {
+                self.calls_under_way -= 1;
                 for (id, receipt, answer) in answers {
+                    self.is_starting &= !matches!(answer, CallAnswer::Again(_));
                     self.step(LeaseEvent::Answered {
                         id,
                         asked,

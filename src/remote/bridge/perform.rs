@@ -121,6 +121,7 @@ impl Decider<'_> {
                 None
             }
             LeaseAction::Call(call) => {
+                self.calls_under_way += 1;
                 let _ = self.caller.send(call);
                 None
             }
