@@ -16,10 +16,24 @@ mod ledger;
 mod load;
 mod rig;
 
+#[cfg(feature = "sqs")]
+#[path = "../remote/ask.rs"]
+#[allow(dead_code)]
+mod ask;
+#[cfg(feature = "sqs")]
+#[path = "../remote/faults.rs"]
+#[allow(dead_code)]
+mod faults;
+#[cfg(feature = "sqs")]
+#[path = "../remote/sqs_model.rs"]
+mod sqs_model;
+
 mod adopt;
 mod adopt_steer;
 mod cut;
 mod cut_controls;
+#[cfg(feature = "sqs")]
+mod cut_leases;
 mod kill;
 mod kill_archive;
 mod kill_cli;
