@@ -48,7 +48,7 @@ pub fn result(spool: &Path, args: &ResultArgs) -> CommandResult {
             Ok(RemoteJob::Unended) => {}
             Ok(RemoteJob::Unknown) => {
                 let what = format!(
-                    "{} has no job {} and no record of it; receivers keep records only with `results` in their settings, and Redis keeps them for 7 days",
+                    "{} has no job {} and no record of it; Redis keeps records for 7 days, and none if `results` is false in the settings of the receivers",
                     pull::shown(&args.from, &config),
                     args.id
                 );

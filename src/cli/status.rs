@@ -171,7 +171,8 @@ impl StatusReport {
 
 fn bridge_text(bridge: &BridgeFiles, now: Wall) -> String {
     let sum = bridge.summary(now);
-    let mut text = format!("{}: {} leases", bridge.name, sum.open);
+    let leases = if sum.open == 1 { "lease" } else { "leases" };
+    let mut text = format!("{}: {} {leases}", bridge.name, sum.open);
     if let Some(age) = sum.oldest {
         text.push_str(&format!(", the oldest {} old", brief_span(age)));
     }

@@ -183,6 +183,7 @@ pub fn read(o: &Object<'_>) -> Result<BTreeMap<QueueName, RemoteConfig>, JsonErr
 fn bridge(whole: Field<'_, '_>) -> Result<RemoteConfig, JsonError> {
     let o = whole.child()?;
     let mut c = RemoteConfig::default();
+    let mut results = None;
     for field in o.fields() {
         match field.key {
             key if field.is_null() && REMOTE_FIELDS.contains(&key) => {}
@@ -229,11 +230,12 @@ fn bridge(whole: Field<'_, '_>) -> Result<RemoteConfig, JsonError> {
                 c.ack = field.read(|raw| one_of(raw, &words))?;
             }
             "job" => c.job = JobFields::read(field)?,
-            "results" => c.results = field.read(results)?,
+            "results" => results = Some(field.read(self::results)?),
             "start" => c.start = field.read(json::boolean)?,
             _ => return Err(field.unknown(&REMOTE_FIELDS)),
         }
     }
+    c.results = results.unwrap_or_else(|| usual_results(&c.urls));
     c.check().map_err(|what| whole.error(what))?;
     Ok(c)
 }
@@ -242,6 +244,7 @@ impl RemoteConfig {
     /// The settings of a bridge for this URL alone.
     pub fn of_url(url: RemoteUrl) -> Self {
         Self {
+            results: usual_results(std::slice::from_ref(&url)),
             urls: vec![url],
             ..Self::default()
         }
@@ -350,6 +353,14 @@ fn span_up_to(raw: &RawValue, most: Duration) -> Result<Duration, String> {
     match json::span(raw)? {
         span if span <= most => Ok(span),
         _ => Err(format!("at most {} seconds", most.as_secs())),
+    }
+}
+
+/// Where results go unless the settings say otherwise: Redis keeps them, SQS would need a queue for them.
+fn usual_results(urls: &[RemoteUrl]) -> ResultsTo {
+    match urls.first() {
+        Some(RemoteUrl::Redis(_)) => ResultsTo::Kept,
+        Some(RemoteUrl::Sqs(_)) | None => ResultsTo::Nowhere,
     }
 }
 
