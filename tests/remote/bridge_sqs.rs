@@ -28,7 +28,7 @@ pub fn with_keys(command: &mut Command) -> &mut Command {
 }
 
 /// Settings for a bridge to this queue.
-fn configure(spool: &Spool, sqs: &FaultySqs, queue: &str, more: serde_json::Value) {
+pub fn configure(spool: &Spool, sqs: &FaultySqs, queue: &str, more: serde_json::Value) {
     let mut entry =
         serde_json::json!({"url": format!("sqs:{queue}"), "endpoint": sqs.url(), "wait": "1s"});
     let fields = entry.as_object_mut().unwrap();
@@ -43,7 +43,7 @@ fn pull(spool: &Spool) -> Pull {
     Pull(spool.spawn_logged(with_keys(&mut command)))
 }
 
-fn drain(spool: &Spool) -> crate::spool::Done {
+pub fn drain(spool: &Spool) -> crate::spool::Done {
     let mut command = spool.command(["pull", "--drain", "work"]);
     spool.finish(with_keys(&mut command))
 }

@@ -57,6 +57,8 @@ mod sqs_answers;
 #[cfg(feature = "sqs")]
 mod sqs_client;
 #[cfg(feature = "sqs")]
+mod sqs_cost;
+#[cfg(feature = "sqs")]
 mod sqs_credentials;
 #[cfg(feature = "sqs")]
 mod sqs_push;
