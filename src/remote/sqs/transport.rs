@@ -28,6 +28,8 @@ pub struct Limits {
     pub connect: Duration,
     /// The longest silence of the server while an answer is awaited.
     pub silence: Duration,
+    /// The whole exchange: a server that sends a byte now and then is never silent.
+    pub whole: Duration,
 }
 
 impl Limits {
@@ -35,6 +37,7 @@ impl Limits {
     pub const PROMPT: Self = Self {
         connect: Duration::from_secs(10),
         silence: Duration::from_secs(10),
+        whole: Duration::from_secs(300),
     };
 }
 
@@ -117,6 +120,7 @@ fn run<S: AsSendBody>(
         .configure_request(request?)
         .timeout_connect(Some(limits.connect))
         .timeout_per_read(Some(limits.silence))
+        .timeout_global(Some(limits.whole))
         .build();
     agent.run(request)
 }
@@ -137,4 +141,35 @@ fn agent(is_secure: bool) -> Agent {
         config = config.tls_config(trust::tls());
     }
     config.build().new_agent()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::thread;
+
+    #[test]
+    fn a_server_that_goes_on_for_ever_is_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let server = thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
+            let mut sent = stream.write_all(head);
+            while sent.is_ok() {
+                thread::sleep(Duration::from_millis(20));
+                sent = stream.write_all(b" ");
+            }
+        });
+        let limits = Limits {
+            whole: Duration::from_millis(500),
+            ..Limits::PROMPT
+        };
+        let answer = Transport::default().send(Method::POST, &url, &[], "", limits);
+        assert!(answer.is_err());
+        server.join().unwrap();
+    }
 }

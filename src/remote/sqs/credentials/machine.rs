@@ -19,6 +19,7 @@ const ROLES: &str = "latest/meta-data/iam/security-credentials/";
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(1),
     silence: Duration::from_secs(2),
+    whole: Duration::from_secs(10),
 };
 
 /// The keys of this machine's role, if it has one.
