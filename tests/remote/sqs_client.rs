@@ -137,8 +137,14 @@ fn batches_are_cut_halved_and_repeated() {
     let entries = |call: usize| sqs.calls()[call].body["Entries"].as_array().unwrap().len();
     assert_eq!((entries(0), entries(1), entries(2)), (4, 2, 2));
     sqs.order("SendMessageBatch", too_long);
-    let error = client.send_batch(&url, &small[..1]).unwrap_err();
-    assert_eq!(error.fault, SqsFault::TooLong);
+    let report = client.send_batch(&url, &small[..1]).unwrap();
+    let failed: Vec<_> = (report.failed.iter())
+        .map(|(number, error)| (*number, error.fault))
+        .collect();
+    assert_eq!(
+        (report.sent.len(), failed),
+        (0, vec![(0, SqsFault::TooLong)])
+    );
 
     sqs.order("SendMessageBatch", Fault::Busy);
     let fifo = MessageToSend {
