@@ -341,7 +341,8 @@ fn told_to_stop_it_ends_with_its_last_job() {
     std::thread::sleep(Duration::from_millis(100));
     pull.signal("-TERM");
     assert_eq!(pull.exit_code(), 0);
-    assert_eq!(leases(&spool), std::slice::from_ref(&long));
+    // The message that was given back may wait behind it.
+    assert!(leases(&spool).contains(&long));
     let done = spool.pirn(&["pull", "--drain", &remote.url()]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(has(&spool, "complete", &long));
