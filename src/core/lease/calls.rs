@@ -273,7 +273,10 @@ impl LeaseTable {
                     (Duration::ZERO, has_run)
                 }
                 (CallKind::Ack | CallKind::Nack, LeaseCourse::Over { delay, has_run, .. }) => {
-                    (delay, has_run)
+                    // A delay counts as holding the message.
+                    let held = now.boot.since(holding.received);
+                    let most = self.terms.longest_hold.unwrap_or(Duration::MAX);
+                    (delay.min(most.saturating_sub(held + MARGIN)), has_run)
                 }
                 (CallKind::Ack | CallKind::Nack, _) => continue,
             };

@@ -748,3 +748,23 @@ fn a_message_whose_lease_is_lost_is_acknowledged_before_others_come() {
     table.step(answered(CallAnswer::Done), now(62_000));
     assert_eq!(table.room(), 1);
 }
+
+#[test]
+fn a_delay_ends_before_the_limit_of_the_engine() {
+    let id = JobId::new("a").unwrap();
+    let mut table = LeaseTable::new(terms(false, 0));
+    let received = LeaseEvent::Received {
+        id: id.clone(),
+        lease: lease(1, None),
+        runnable: true,
+        seen: Sighting::Running,
+    };
+    table.step(received, now(0));
+    let failed = Sighting::Badly(Duration::from_secs(43_200));
+    let todo = table.step(LeaseEvent::Seen(id, failed), now(60_000));
+    let spans = todo.iter().filter_map(|action| match action {
+        LeaseAction::Call(call) => Some(call.entries[0].span.as_secs()),
+        _ => None,
+    });
+    assert_eq!(spans.collect::<Vec<_>>(), [43_200 - 60 - 60]);
+}
