@@ -44,7 +44,7 @@ enum NextLine {
 }
 
 impl InputLines {
-    /// Those of this process.
+    /// The lines of this process.
     pub fn of_stdin() -> io::Result<Self> {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         Ok(Self {

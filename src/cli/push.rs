@@ -70,7 +70,7 @@ fn push_part(
 ) -> Result<(), Failure> {
     let jobs = lines.iter().map(draft);
     let mut wrong = None;
-    // Those before a line that is no job are sent.
+    // The jobs before a line that is no job are sent.
     let jobs: Vec<OutgoingJob> = jobs
         .map_while(|job| job.map_err(|why| wrong = Some(why)).ok())
         .collect();

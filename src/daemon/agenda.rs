@@ -128,7 +128,7 @@ impl Agenda {
         self.plan(|dates| dates.rescan_at = Some(now.after(RESCAN_EVERY)));
     }
 
-    /// Something could not be looked at (no descriptors left, perhaps): all is looked at again soon.
+    /// A file or directory could not be looked at (no descriptors left, perhaps): all is looked at again soon.
     pub fn rescan_soon(&self, now: Boot) {
         let soon = now.after(RETRY_AFTER);
         self.plan(|dates| dates.rescan_at = dates.rescan_at.map(|at| at.min(soon)));

@@ -119,7 +119,7 @@ impl<M: Machine> Scanner<M> {
     /// once.
     fn make_room(&self, id: &JobId, place: &Place) -> bool {
         let spool = &self.daemon.spool;
-        // One that cannot be looked for may have ended.
+        // A job that cannot be looked for may have ended.
         let has_ended = spool.find_ended(id).map_or(true, |at| at.is_some());
         if has_ended && spool.log_is_held(id) {
             return false;

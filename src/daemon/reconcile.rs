@@ -187,7 +187,7 @@ pub fn is_in_queue<M: Machine>(
     }
 }
 
-/// Something left a queue: if it was the file that is believed to wait there, it does so no more.
+/// A file left a queue: if it was the file that is believed to wait there, it does so no more.
 pub fn left_queue<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId, queue: &QueueName) {
     match is_in_queue(daemon, id, queue) {
         Ok(true) => {}

@@ -151,7 +151,7 @@ struct Signs {
     session: Option<i32>,
     /// Its processes with their starts, when it was told to end.
     known: Vec<(i32, u64)>,
-    /// Those in its control group.
+    /// The processes in its control group.
     confined: Vec<i32>,
     /// The variables that its processes were started with.
     mark: [String; 2],

@@ -102,7 +102,7 @@ impl Spool<RealFs> {
         for _ in 0..LOCK_TRIES {
             match FileExt::try_lock_exclusive(&lock) {
                 Ok(()) => return Ok(Some(LeaseDir { dir, _lock: lock })),
-                // Those who ask whether it is locked lock it for a moment.
+                // A process that asks whether it is locked locks it for a moment.
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_WAIT),
                 Err(e) => return Err(e),
             }

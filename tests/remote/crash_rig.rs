@@ -1,4 +1,4 @@
-//! What the crash table needs of both engines, and of a machine.
+//! The servers and machines of the crash table, for both engines.
 
 use crate::bridge::{FAILED, Pull, QUEUE, Remote, leases};
 use crate::bridge_sqs::with_keys;

@@ -1,4 +1,4 @@
-//! What becomes of a message when the bridge, the daemon or the machine dies at each point of its way: on both engines,
+//! The fate of a message when the bridge, the daemon or the machine dies at each point of its way: on both engines,
 //! where messages may be received once, and three times.
 
 use crate::bridge::{has, leases, runs};

@@ -183,7 +183,7 @@ fn the_record_of_an_ended_job_is_printed() {
     let done = spool.pirn(&["result", &url, &id, "--wait", "0.2s"]);
     assert_eq!(done.code, 75);
 
-    // One who waits learns of the end at once.
+    // A waiting command learns of the end at once.
     let record = "{\"command\": \"exit 3\", \"reason\": \"exited\", \"exit_code\": 3}";
     let mut waiting = spool
         .command(["result", &url, &id, "--wait", "1h"])

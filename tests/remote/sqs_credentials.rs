@@ -401,7 +401,7 @@ fn keys_are_replaced_five_minutes_before_their_end() {
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
     assert_eq!(two_ids(310, 9), pair("K1", "K1"));
     assert_eq!(two_ids(290, 9), pair("K1", "K2"));
-    // Those that are still good serve while there are no others.
+    // Credentials that are still good serve while there are no others.
     assert_eq!(two_ids(290, 1), pair("K1", "K1"));
     let expired = agent(0, 1);
     let home = Home::new().set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &expired.url());

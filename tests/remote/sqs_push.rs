@@ -58,7 +58,7 @@ fn jobs_are_sent_to_a_queue_that_is_made_for_them() {
     assert_eq!(bodies, expected);
     let there: Vec<String> = got.into_iter().map(|(id, _)| id).collect();
     assert_eq!(there, sent);
-    // Whoever takes jobs from there may fail five times.
+    // A receiver that takes jobs from there may fail five times.
     let url = asker.url("pushed").unwrap();
     let call = json!({"QueueUrl": url, "AttributeNames": ["RedrivePolicy"]});
     let policy = asker.must("GetQueueAttributes", &call)["Attributes"]["RedrivePolicy"].clone();

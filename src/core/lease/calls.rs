@@ -6,7 +6,7 @@ use crate::core::time::{Boot, Now};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// What a call asks for.
+/// The purpose of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallKind {
     /// Longer leases.
@@ -20,7 +20,7 @@ pub enum CallKind {
 /// A call about leases of one queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LeaseCall {
-    /// What it asks for.
+    /// Its purpose.
     pub kind: CallKind,
     /// The leases, at most [`MOST_IN_CALL`].
     pub entries: Vec<CallEntry>,
@@ -231,7 +231,7 @@ impl LeaseTable {
             let Some(at) = holding.extend_at.filter(|_| !is_ending) else {
                 continue;
             };
-            // Those that are nearly due come along.
+            // Leases that are nearly due are extended with it.
             let soon = now.boot.after(holding.lease.length / 10);
             let is_ready = holding.call.is_none()
                 && (holding.not_before <= now.boot || holding.course.is_over());

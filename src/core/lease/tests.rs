@@ -329,7 +329,7 @@ impl World {
                 self.leases.clear();
                 self.staged.clear();
             }
-            // What was not synced may be gone; jobs that ran have failed (max_interruptions 0).
+            // Files that were not synced may be gone; jobs that ran have failed (max_interruptions 0).
             let accepted = self.accepted;
             self.spool
                 .retain(|_, (spot, _)| *spot != Spot::Pending || accepted || dice.one_in(2));

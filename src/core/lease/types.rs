@@ -1,4 +1,4 @@
-//! What a bridge learns, and what it is to do.
+//! The events that a bridge takes in, and the actions that it performs.
 
 use super::calls::{CallAnswer, LeaseCall};
 use super::nanos;

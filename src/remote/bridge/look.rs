@@ -105,7 +105,7 @@ fn at(config: &Config, found: Found, count: u32) -> Looked {
     }
 }
 
-/// What the watches have reported.
+/// The changes that the watches have reported.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     /// Names that came or went.

@@ -32,7 +32,7 @@ impl Decider<'_> {
     pub(super) fn step_all(&mut self, mut todo: VecDeque<LeaseAction>) -> Result<(), BridgeError> {
         while let Some(action) = todo.pop_front() {
             if let Some(event) = self.perform(action)? {
-                // What follows from an action comes before the actions behind it.
+                // Events that an action causes are taken in before the next action.
                 for action in self.table.step(event, clock::now()).into_iter().rev() {
                     todo.push_front(action);
                 }

@@ -69,7 +69,7 @@ enum PollTask {
     Receive(RemoteQueue, usize),
 }
 
-/// Who may ask for how many messages.
+/// The permissions to ask for messages.
 pub(super) struct Grants {
     look_up: LookUp,
     /// After a round that brought nothing, the thread that decides says whether there is another.

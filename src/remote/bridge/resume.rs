@@ -1,5 +1,5 @@
-//! What a bridge takes up that ran before: the leases in its directory, and after a power cut, which may have taken that
-//! directory, the jobs whose records name the bridge.
+//! Taking up the leases of the bridge that ran before: those in its directory, and after a power cut, which may have
+//! taken that directory, those in the records of jobs.
 
 use super::BridgePlan;
 use super::judge::lease_in;

@@ -95,7 +95,7 @@ impl QueueCounts {
 /// A message and the number that its entry has in a batch.
 pub type NumberedMessage<'a> = (u64, MessageToSend<'a>);
 
-/// What became of a batch.
+/// The answers about a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BatchReport {
     /// The ids of the messages that were sent, with their numbers, in the order in which they were given.

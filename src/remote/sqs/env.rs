@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Those variables of an environment that begin with `AWS_`, and those that lead to the user's files. It holds secrets,
+/// The variables of an environment that begin with `AWS_`, and those that lead to the user's files. It holds secrets,
 /// so that it cannot be printed.
 #[derive(Clone, Default)]
 pub struct AwsEnv(BTreeMap<String, String>);

@@ -129,7 +129,7 @@ impl JobSender for SqsSender {
                 .iter()
                 .map(|receipt: &String| (receipt.as_str(), Duration::ZERO))
                 .collect();
-            // Those that cannot be given back come again when their leases end.
+            // Messages that cannot be given back come again when their leases end.
             let _ = self.client.change_visibility(&url, &receipts);
         }
         Ok(match found? {

@@ -128,7 +128,7 @@ impl CredentialChain {
 /// The operation that errors of this module name.
 const OPERATION: &str = "credentials";
 
-/// Something is missing or wrong: people have to mend it.
+/// A setting is missing or wrong: people have to mend it.
 fn refusal(why: impl std::fmt::Display) -> SqsError {
     SqsError::own(SqsFault::Denied, OPERATION, why)
 }
