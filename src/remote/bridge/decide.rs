@@ -1,7 +1,6 @@
 //! The thread that decides: it takes in all news, steps the table of leases, and does what that asks for.
 
-use super::judge;
-use super::look::{SpoolMoves, look_for_new};
+use super::look::SpoolMoves;
 use super::openness::openness;
 use super::poll::{BridgeNews, Grants};
 use super::resume::resume;
@@ -9,14 +8,12 @@ use super::{BridgeError, BridgeObserver, BridgePlan, BridgeStop, LookUp};
 use crate::core::config::Config;
 use crate::core::config::remote::{AckWhen, OnLost};
 use crate::core::id::JobId;
-use crate::core::lease::{
-    CallAnswer, Lease, LeaseAction, LeaseCall, LeaseEvent, LeaseTable, LeaseTerms, Sighting,
-};
-use crate::core::time::{Boot, Now, Wall};
+use crate::core::lease::{CallAnswer, LeaseCall, LeaseEvent, LeaseTable, LeaseTerms};
+use crate::core::time::Boot;
 use crate::os::{clock, poll::Poller, procfs};
-use crate::remote::engine::{Engine, Message, RemoteQueue, Trouble};
+use crate::remote::engine::{Engine, RemoteQueue, Trouble};
 use crate::spool::{LeaseDir, Spool};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
@@ -275,10 +272,6 @@ impl<'a> Decider<'a> {
         Ok(())
     }
 
-    fn look_at(&mut self, id: &JobId) -> Result<(), BridgeError> {
-        self.step_all(VecDeque::from([LeaseAction::Look(id.clone())]))
-    }
-
     fn take_in(&mut self, news: BridgeNews) -> Result<(), BridgeError> {
         match news {
             BridgeNews::Received {
@@ -354,91 +347,6 @@ impl<'a> Decider<'a> {
                 "ack: {} keeps an order that \"accepted\" would give up; set ack to \"done\"",
                 queue.name
             )));
-        }
-        Ok(())
-    }
-
-    fn receive(
-        &mut self,
-        queue: &RemoteQueue,
-        asked: Now,
-        message: Message,
-    ) -> Result<(), BridgeError> {
-        if !LeaseDir::can_hold(&message.id) {
-            log::error!("{}: a message with the id {}", self.plan.name, message.id);
-            return Ok(());
-        }
-        let length = queue.lease.unwrap_or(self.plan.config.lease);
-        // A record has dates to the millisecond.
-        let since = Wall(clock::wall().0 / 1_000_000 * 1_000_000);
-        let mut lease = Lease {
-            engine: self.engine.kind().to_owned(),
-            queue: queue.name.clone(),
-            url: queue.url.clone(),
-            receipt: message.receipt.clone(),
-            count: message.count,
-            max: queue.max_receives,
-            group: message.group.clone(),
-            since,
-            until: asked.wall.after(length),
-            ends: asked.boot.after(length),
-            boot: self.boot.clone(),
-            length,
-            fixed: queue.lease.is_some(),
-            lost: None,
-            back: false,
-        };
-        let id = message.id.clone();
-        let (looked, known_since) = match look_for_new(self.spool, &self.config, &id, &lease) {
-            Ok(looked) => looked,
-            Err(e) => {
-                // Its lease lapses, and it comes again.
-                log::error!("{}: {id}: left alone: {e}", self.plan.name);
-                return Ok(());
-            }
-        };
-        if let Some(held) = self.table.lease(&id) {
-            lease.since = held.since;
-        } else if let Some(since) = known_since.filter(|_| looked.sighting != Sighting::Nowhere) {
-            lease.since = since;
-        }
-        let is_known = self.table.lease(&id).is_some()
-            || matches!(
-                looked.sighting,
-                Sighting::Waiting | Sighting::Running | Sighting::Well
-            );
-        let mut runnable = true;
-        if is_known {
-            log::info!(
-                "{}: {id}: has come again; it is not run twice",
-                self.plan.name
-            );
-        } else {
-            lease.since = since;
-            let hold = self.engine.longest_hold();
-            let record = judge::record(self.plan, &self.config, hold, &message, &lease, since);
-            match record {
-                Ok(record) => {
-                    let body = message.body.as_deref().unwrap_or_default();
-                    self.observer.found(&id, &queue.name, body);
-                    self.records.insert(id.clone(), record.to_json());
-                }
-                Err(why) => {
-                    runnable = false;
-                    log::warn!("{}: {id}: refused: {why}", self.plan.name);
-                    self.observer.refused(&id, &why);
-                    self.count(0);
-                }
-            }
-        }
-        self.step(LeaseEvent::Received {
-            id: id.clone(),
-            lease,
-            runnable,
-            seen: looked.sighting,
-        })?;
-        if self.table.lease(&id).is_none() {
-            self.records.remove(&id);
         }
         Ok(())
     }

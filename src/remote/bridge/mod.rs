@@ -13,6 +13,7 @@ mod look;
 mod openness;
 mod perform;
 mod poll;
+mod receive;
 mod resume;
 
 use super::engine::{Engine, RemoteQueue, Trouble};

@@ -43,34 +43,9 @@ impl Decider<'_> {
 
     /// Does one thing. Gives the event that it led to.
     fn perform(&mut self, action: LeaseAction) -> Result<Option<LeaseEvent>, BridgeError> {
-        let durable = self.plan.config.ack == AckWhen::Accepted;
         Ok(match action {
-            LeaseAction::Stage(id) => {
-                let (Some(record), Some(lease)) = (self.records.get(&id), self.table.lease(&id))
-                else {
-                    return Ok(Some(LeaseEvent::Dropped(id, false)));
-                };
-                let staged = self.dir.stage(&id, record, &lease.to_json(None), durable);
-                if staged
-                    .as_ref()
-                    .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
-                {
-                    let what = format!("remote/{} was removed; start again", self.plan.name);
-                    return Err(io::Error::new(io::ErrorKind::NotFound, what).into());
-                }
-                let done = self.done(&id, "staging it", staged);
-                Some(LeaseEvent::Staged(id, done))
-            }
-            LeaseAction::Drop(id) => {
-                let queue = &self.plan.config.queue;
-                let dropped = self.spool.drop_staged(self.dir, &id, queue, durable);
-                let done = self.done(&id, "dropping it", dropped);
-                if done {
-                    self.records.remove(&id);
-                    self.spool_room = self.spool_room.saturating_sub(1);
-                }
-                Some(LeaseEvent::Dropped(id, done))
-            }
+            LeaseAction::Stage(id) => Some(self.stage(id)?),
+            LeaseAction::Drop(id) => Some(self.drop_staged(id)),
             LeaseAction::Store(id) => {
                 if let Some(lease) = self.table.lease(&id) {
                     let stored = self.dir.store(&id, &lease.to_json(None));
@@ -79,32 +54,7 @@ impl Decider<'_> {
                 None
             }
             LeaseAction::Look(id) => {
-                let Some(lease) = self.table.lease(&id) else {
-                    return Ok(None);
-                };
-                let Looked { sighting, record } = match look(self.spool, &self.config, &id, lease) {
-                    Ok(looked) => looked,
-                    Err(e) => {
-                        // The next look round tries again.
-                        log::error!("{}: {id}: {e}", self.plan.name);
-                        return Ok(None);
-                    }
-                };
-                let state = match sighting {
-                    Sighting::Well => Some(State::Complete),
-                    Sighting::Badly(_) => Some(State::Failed),
-                    Sighting::Waiting | Sighting::Running | Sighting::Nowhere => None,
-                };
-                let event = LeaseEvent::Seen(id.clone(), sighting);
-                let todo = self.table.step(event, clock::now());
-                if let Some(state) = state
-                    && todo
-                        .iter()
-                        .any(|a| matches!(a, LeaseAction::Tell(other, Telling::Ended(_)) if *other == id))
-                {
-                    self.observer.ended(&id, state, record.as_ref());
-                }
-                self.step_all(todo.into())?;
+                self.look_at(&id)?;
                 None
             }
             LeaseAction::Withdraw(id) => {
@@ -136,6 +86,72 @@ impl Decider<'_> {
                 None
             }
         })
+    }
+
+    /// True if records must survive a power cut: the messages are acknowledged before their jobs have ended, and the
+    /// engine does not hand them out again.
+    fn needs_durable(&self) -> bool {
+        self.plan.config.ack == AckWhen::Accepted
+    }
+
+    /// Stages the record of a job, with its lease. Errors: the directory of the bridge is gone.
+    fn stage(&self, id: JobId) -> Result<LeaseEvent, BridgeError> {
+        let (Some(record), Some(lease)) = (self.records.get(&id), self.table.lease(&id)) else {
+            return Ok(LeaseEvent::Dropped(id, false));
+        };
+        let lease = lease.to_json(None);
+        let staged = self.dir.stage(&id, record, &lease, self.needs_durable());
+        if staged
+            .as_ref()
+            .is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+        {
+            let what = format!("remote/{} was removed; start again", self.plan.name);
+            return Err(io::Error::new(io::ErrorKind::NotFound, what).into());
+        }
+        let done = self.done(&id, "staging it", staged);
+        Ok(LeaseEvent::Staged(id, done))
+    }
+
+    /// Moves the staged record of a job into `pending/`.
+    fn drop_staged(&mut self, id: JobId) -> LeaseEvent {
+        let queue = &self.plan.config.queue;
+        let durable = self.needs_durable();
+        let dropped = self.spool.drop_staged(self.dir, &id, queue, durable);
+        let done = self.done(&id, "dropping it", dropped);
+        if done {
+            self.records.remove(&id);
+            self.spool_room = self.spool_room.saturating_sub(1);
+        }
+        LeaseEvent::Dropped(id, done)
+    }
+
+    /// Looks where the job of a lease is, and does what follows. The observer learns of an end here, with the record.
+    pub(super) fn look_at(&mut self, id: &JobId) -> Result<(), BridgeError> {
+        let Some(lease) = self.table.lease(id) else {
+            return Ok(());
+        };
+        let Looked { sighting, record } = match look(self.spool, &self.config, id, lease) {
+            Ok(looked) => looked,
+            Err(e) => {
+                // The next look round tries again.
+                log::error!("{}: {id}: {e}", self.plan.name);
+                return Ok(());
+            }
+        };
+        let state = match sighting {
+            Sighting::Well => Some(State::Complete),
+            Sighting::Badly(_) => Some(State::Failed),
+            Sighting::Waiting | Sighting::Running | Sighting::Nowhere => None,
+        };
+        let event = LeaseEvent::Seen(id.clone(), sighting);
+        let todo = self.table.step(event, clock::now());
+        let tells_end = |action: &LeaseAction| matches!(action, LeaseAction::Tell(other, Telling::Ended(_)) if other == id);
+        if let Some(state) = state
+            && todo.iter().any(tells_end)
+        {
+            self.observer.ended(id, state, record.as_ref());
+        }
+        self.step_all(todo.into())
     }
 
     fn done(&self, id: &JobId, what: &str, result: io::Result<()>) -> bool {
