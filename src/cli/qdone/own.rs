@@ -41,9 +41,23 @@ impl Identity<'_> {
     }
 }
 
+/// The spool at `path`, if a daemon serves it that syncs: a message is removed when its job's end is durable. Else one of
+/// our own, with its lock.
+pub fn choose(
+    path: &Path,
+    identity: &Identity<'_>,
+) -> Result<(Spool, Option<SpoolLock>), QdoneError> {
+    let holder = SpoolLock::holder(path).map_err(other)?;
+    if holder.is_some_and(|holder| holder.role == Role::Serve && holder.syncs) {
+        let spool = Spool::open(path, true).map_err(other)?;
+        return Ok((spool, None));
+    }
+    take(identity).map(|(spool, lock)| (spool, Some(lock)))
+}
+
 /// Takes the first spool of this identity that no other worker has, so that a worker that starts after a crash finds
 /// the jobs and leases of the one that crashed.
-pub fn take(identity: &Identity<'_>) -> Result<(Spool, SpoolLock), QdoneError> {
+fn take(identity: &Identity<'_>) -> Result<(Spool, SpoolLock), QdoneError> {
     let dir = user::qdone_spools().join(identity.name());
     let at = |path: &Path, e: std::io::Error| other(format!("{}: {e}", path.display()));
     let mut builder = DirBuilder::new();

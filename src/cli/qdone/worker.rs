@@ -16,7 +16,7 @@ use crate::os::limits;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Teller, Told};
 use crate::remote::bridge::{self, BridgeError, BridgePlan, BridgeStop, LookUp};
-use crate::spool::{Role, Spool, SpoolLock};
+use crate::spool::{Spool, SpoolLock};
 use serde_json::json;
 use std::path::Path;
 use std::process::exit;
@@ -107,13 +107,7 @@ fn run_jobs(
         prefix: &common.prefix,
         queues: &args.queues,
     };
-    let (spool, lock) = match served(spool)? {
-        Some(spool) => (spool, None),
-        None => {
-            let (spool, lock) = own::take(&identity)?;
-            (spool, Some(lock))
-        }
-    };
+    let (spool, lock) = own::choose(spool, &identity)?;
     let path = spool.path().to_owned();
     let progress = Arc::new(WorkProgress::new(Some(spool), say));
     let listener = QueueListener::new(common, args, &progress, told, say)?;
@@ -125,16 +119,31 @@ fn run_jobs(
     };
     // The umask is asked for before there are other threads.
     let plan = plan(args)?;
-    let pull = || pull(plan.clone(), &identity, &listener, &progress, &path, &stop);
-    let Some(lock) = lock else {
-        let jobs = Arc::clone(&progress);
-        act_on(signals, say, first, move || {
-            jobs.cancel_open();
-            exit(FAILURE.into());
-        })?;
-        pull()?;
-        return Ok(progress);
-    };
+    let pull = || pull(plan, &identity, &listener, &progress, &path, &stop);
+    match lock {
+        None => {
+            let jobs = Arc::clone(&progress);
+            act_on(signals, say, first, move || {
+                jobs.cancel_open();
+                exit(FAILURE.into());
+            })?;
+            pull()?;
+        }
+        Some(lock) => serve_own(&path, lock, args.slots, signals, say, first, pull)?,
+    }
+    Ok(progress)
+}
+
+/// Serves the worker's own spool while another thread pulls. A second signal ends the daemon at once, and so the worker.
+fn serve_own(
+    path: &Path,
+    lock: SpoolLock,
+    slots: u16,
+    signals: Signals,
+    say: Say,
+    first: impl Fn() + Send + 'static,
+    pull: impl FnOnce() -> Result<(), QdoneError> + Send,
+) -> Result<(), QdoneError> {
     let (orders, teller) = Signals::told_by_us().map_err(other)?;
     let teller = Arc::new(teller);
     let is_ending = Arc::new(AtomicBool::new(false));
@@ -144,8 +153,8 @@ fn run_jobs(
         tell(&end, 2);
     })?;
     let options = Options {
-        spool: path.clone(),
-        slots: Some(args.slots.into()),
+        spool: path.to_owned(),
+        slots: Some(slots.into()),
         ..Options::default()
     };
     thread::scope(|scope| {
@@ -169,17 +178,7 @@ fn run_jobs(
         }
         let lost = || Err(other("the bridge has ended without a word"));
         pulling.join().unwrap_or_else(|_| lost())
-    })?;
-    Ok(progress)
-}
-
-/// The spool, if a daemon serves it that syncs: a message is removed when its job's end is durable.
-fn served(path: &Path) -> Result<Option<Spool>, QdoneError> {
-    let holder = SpoolLock::holder(path).map_err(other)?;
-    match holder.is_some_and(|holder| holder.role == Role::Serve && holder.syncs) {
-        true => Spool::open(path, true).map(Some).map_err(other),
-        false => Ok(None),
-    }
+    })
 }
 
 /// Pulls jobs until told to stop, or until the queues are drained. Workers of one identity that share a spool have
