@@ -185,10 +185,9 @@ fn run_all(
     let poller = Poller::new()?;
     poller.add(&signals, SIGNALS)?;
     poller.add(&ended, ENDED)?;
-    let mut told = 0;
+    let mut stops = 0;
     let (sender, ends) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let stop_all = || bridges.iter().for_each(|one| one.stop.stop());
         for one in bridges {
             let (ended, sender) = (&ended, sender.clone());
             let run = move || {
@@ -199,7 +198,7 @@ fn run_all(
             let builder = std::thread::Builder::new().name("remote".to_owned());
             builder
                 .spawn_scoped(scope, run)
-                .inspect_err(|_| stop_all())?;
+                .inspect_err(|_| stop_all(bridges))?;
         }
         let (mut left, mut failure) = (bridges.len(), None);
         while left > 0 {
@@ -208,18 +207,8 @@ fn run_all(
                     ended.clear();
                 }
             }
-            for signal in signals.read() {
-                match signal {
-                    Told::Stop => {
-                        told += 1;
-                        stop_all();
-                    }
-                    // The daemon is gone.
-                    Told::Reload if is_watched => bridges.iter().for_each(|one| one.stop.leave()),
-                    Told::Reload | Told::Upgrade => {}
-                }
-            }
-            if told > 1 {
+            stops += pass_on(&signals.read(), bridges, is_watched);
+            if stops > 1 {
                 log::info!(
                     "told again to stop: the jobs go on, and the next pull takes up the leases"
                 );
@@ -228,13 +217,34 @@ fn run_all(
             for end in ends.try_iter() {
                 left -= 1;
                 if let Err(e) = end {
-                    stop_all();
+                    stop_all(bridges);
                     failure.get_or_insert(failed(e));
                 }
             }
         }
         failure.map_or(Ok(OK), Err)
     })
+}
+
+/// Tells the bridges what the signals ask for. Gives how many of them say to stop.
+fn pass_on(signals: &[Told], bridges: &[ReadyBridge], is_watched: bool) -> usize {
+    let mut stops = 0;
+    for signal in signals {
+        match signal {
+            Told::Stop => {
+                stops += 1;
+                stop_all(bridges);
+            }
+            // The daemon is gone.
+            Told::Reload if is_watched => bridges.iter().for_each(|one| one.stop.leave()),
+            Told::Reload | Told::Upgrade => {}
+        }
+    }
+    stops
+}
+
+fn stop_all(bridges: &[ReadyBridge]) {
+    bridges.iter().for_each(|one| one.stop.stop());
 }
 
 fn failed(e: BridgeError) -> Failure {
