@@ -1,5 +1,6 @@
 //! A Redis server of its own for a test. Without redis-server the tests that need it are skipped.
 
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -64,7 +65,7 @@ impl Drop for RedisServer {
     }
 }
 
-/// Starts a server and waits until it listens; `None` if it ends instead.
+/// Starts a server and waits until it has loaded what it had kept; `None` if it ends instead.
 fn launch(port: u16, dir: &Path) -> Option<Child> {
     let port_text = port.to_string();
     let mut child = Command::new("redis-server")
@@ -75,14 +76,27 @@ fn launch(port: u16, dir: &Path) -> Option<Child> {
         .spawn()
         .unwrap();
     let end = Instant::now() + Duration::from_secs(30);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+    while !has_loaded(port) {
         if child.try_wait().unwrap().is_some() {
             return None;
         }
-        assert!(Instant::now() < end, "redis-server does not listen");
+        assert!(Instant::now() < end, "redis-server does not answer");
         std::thread::sleep(Duration::from_millis(5));
     }
     Some(child)
+}
+
+/// True if the server at this port answers, and not only that it is loading.
+fn has_loaded(port: u16) -> bool {
+    let ask = || -> io::Result<[u8; 5]> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer == *b"+PONG")
 }
 
 /// Looks for redis-server, and installs it where that is allowed.
