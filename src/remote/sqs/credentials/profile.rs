@@ -3,6 +3,8 @@
 use super::files::{Section, parse};
 use super::sts::Sts;
 use super::{refusal, silence};
+use crate::core::process::Stop;
+use crate::os::signals;
 use crate::remote::sqs::env::AwsEnv;
 use crate::remote::sqs::error::SqsError;
 use crate::remote::sqs::keys::Keys;
@@ -10,9 +12,14 @@ use crate::remote::sqs::signed::Wires;
 use std::collections::BTreeMap;
 use std::io;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// The longest chain of profiles by `source_profile`.
 const MOST_PROFILES: usize = 8;
+
+/// A program that is to print keys is killed after this time: all calls wait for it.
+const LONGEST_RUN: Duration = Duration::from_secs(60);
 
 /// The profiles of a user, which are read anew each time: programs that log in rewrite them.
 pub struct Profiles<'a> {
@@ -122,7 +129,7 @@ impl<'a> Profiles<'a> {
             return own_keys(section).map(Some).ok_or_else(|| wrong(why));
         }
         if let Some(command) = get("credential_process") {
-            let keys = printed_keys(command);
+            let keys = printed_keys(command, LONGEST_RUN);
             return keys.map(Some).map_err(|e| SqsError {
                 message: format!("profile {profile:?}: credential_process: {}", e.message),
                 ..e
@@ -147,16 +154,58 @@ fn own_keys(section: &Section) -> Option<Keys> {
     })
 }
 
-/// The keys that a program prints. Its standard error is ours: it may ask to log in again.
-fn printed_keys(command: &str) -> Result<Keys, SqsError> {
-    let output = Command::new("/bin/sh")
+/// The keys that a program prints. Its standard error and its process group are ours: it may ask on the terminal to log
+/// in again.
+fn printed_keys(command: &str, longest: Duration) -> Result<Keys, SqsError> {
+    let child = Command::new("/bin/sh")
         .args(["-c", command])
         .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .map_err(silence)?;
+    let pid = i32::try_from(child.id()).map_err(silence)?;
+    let (sender, ended) = mpsc::channel();
+    // A process that it leaves behind may keep its output open: this thread is not waited for.
+    let builder = std::thread::Builder::new().name("credentials".to_owned());
+    builder
+        .spawn(move || sender.send(child.wait_with_output()))
+        .map_err(silence)?;
+    let Ok(output) = ended.recv_timeout(longest) else {
+        signals::signal_one(pid, Stop::Kill);
+        let seconds = longest.as_secs_f64();
+        return Err(silence(format!(
+            "it had not ended after {seconds} s and was killed; run it by hand to see what it waits for"
+        )));
+    };
+    let output = output.map_err(silence)?;
     if !output.status.success() {
         return Err(refusal(format!("it failed with {}", output.status)));
     }
     Keys::read(&String::from_utf8_lossy(&output.stdout)).map_err(refusal)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::remote::sqs::error::SqsFault;
+    use std::fs;
+    use std::time::Instant;
+
+    #[test]
+    fn a_program_that_hangs_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let command = format!("echo $$ > {}; exec sleep 600", file.display());
+        let error = printed_keys(&command, Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error.fault, SqsFault::Temporary);
+        let said = "it had not ended after 1 s and was killed";
+        assert!(error.message.starts_with(said), "{error}");
+        let process = format!("/proc/{}", fs::read_to_string(file).unwrap().trim());
+        let end = Instant::now() + Duration::from_secs(30);
+        while fs::exists(&process).unwrap() {
+            assert!(Instant::now() < end, "it goes on");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
