@@ -281,10 +281,12 @@ fn the_message_of_an_owner_that_dies_every_time_moves_to_the_failed_queue() {
     let url = format!("{}#q", server.url());
     let mut client = client(&server);
     let id = add(&mut client, "pirn:{q}", &[("job", "true")]);
-    for count in 1..3 {
+    let dead = [1, 2].map(|count| {
         let dead = Receiver::new(&url, &format!("dead{count}"), SHORT, 2);
-        assert_eq!(dead.one().count, count);
-    }
+        let message = dead.one();
+        assert_eq!(message.count, count);
+        (dead, message)
+    });
     let receiver = Receiver::new(&url, "a", SHORT, 2);
     let end = Instant::now() + WAIT;
     while len(&mut client, "pirn:{q}:failed") == 0 {
@@ -292,8 +294,17 @@ fn the_message_of_an_owner_that_dies_every_time_moves_to_the_failed_queue() {
         assert!(Instant::now() < end);
     }
     assert_eq!(len(&mut client, "pirn:{q}"), 0);
+    // They were not dead, and their jobs have ended well.
+    for (late, message) in &dead {
+        let lost = LeaseAnswer::Lost("its message is in pirn:{q}:failed".to_owned());
+        assert_eq!(late.ack(message, Some("{}")), lost);
+    }
     let failed = Receiver::new(&format!("{url}:failed"), "a", LONG, 2);
-    assert_eq!(failed.one().id.as_str(), format!("q.{id}"));
+    let message = failed.one();
+    assert_eq!(message.id.as_str(), format!("q.{id}"));
+    for _ in 0..2 {
+        assert_eq!(failed.ack(&message, None), LeaseAnswer::Done);
+    }
 }
 
 #[test]

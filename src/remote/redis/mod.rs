@@ -273,7 +273,7 @@ impl Engine for RedisEngine {
         let source = self.source(queue)?;
         source.answers(|connection| {
             let mut script = scripts::ACK.key(source.keys.stream());
-            script.key(source.keys.ended());
+            script.key(source.keys.ended()).key(source.keys.failed());
             script.arg(GROUP).arg(&self.consumer).arg(RESULT_TTL);
             for one in ended {
                 let first_id = source.keys.first_id(one.key.id.as_str());
@@ -329,7 +329,7 @@ impl RedisQueue {
         })
     }
 
-    /// Makes a call that gives a number for each lease, 0 if it is not ours.
+    /// Makes a call that gives a number for each lease: 0 if it is not ours, 3 if another has moved its message away.
     fn answers(
         &self,
         call: impl Fn(&mut Connection) -> RedisResult<Vec<u32>>,
@@ -339,6 +339,7 @@ impl RedisQueue {
             .into_iter()
             .map(|answer| match answer {
                 0 => LeaseAnswer::Lost("another has taken the message over".to_owned()),
+                3 => LeaseAnswer::Lost(format!("its message is in {}", self.keys.failed())),
                 _ => LeaseAnswer::Done,
             })
             .collect())

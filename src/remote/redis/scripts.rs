@@ -62,17 +62,27 @@ return out",
 
 /// Removes messages, and keeps the records of their jobs.
 ///
-/// KEYS stream, ended, and for each message the key of its result; ARGV group, we, seconds that results are kept, and for
-/// each message its id, its first id and the record, empty if none is kept. Returns for each 1 if it is removed, 2 if it
-/// was already, 0 if it is another's.
+/// KEYS stream, ended, failed, and for each message the key of its result; ARGV group, we, seconds that results are kept,
+/// and for each message its id, its first id and the record, empty if none is kept. Returns for each 1 if it is removed,
+/// 2 if it was already, 3 if it is one of the newest in the failed queue, 0 if it is another's.
 pub(super) static ACK: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "local out = {}
-for i = 3, #KEYS do
-  local a = 4 + (i - 3) * 3
+local function has_failed(id)
+  for _, m in ipairs(redis.call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 100)) do
+    for i = 1, #m[2], 2 do
+      if m[2][i] == 'id' and m[2][i + 1] == id then
+        return true
+      end
+    end
+  end
+  return false
+end
+for i = 4, #KEYS do
+  local a = 4 + (i - 4) * 3
   local p = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[a], ARGV[a], 1)
   if #p == 0 then
-    out[#out + 1] = 2
+    out[#out + 1] = has_failed(ARGV[a + 1]) and 3 or 2
   elseif p[1][2] ~= ARGV[2] then
     out[#out + 1] = 0
   else
