@@ -34,6 +34,8 @@ struct WantedBridge {
 #[derive(Debug)]
 struct BridgeProcess {
     pid: i32,
+    /// Those that it was started with.
+    settings: RemoteConfig,
     began: Boot,
     told: bool,
 }
@@ -47,7 +49,7 @@ pub struct Bridges {
 }
 
 impl Bridges {
-    /// Starts those that are due, and tells those to stop whose settings have changed.
+    /// Starts those that are due, and tells those to end whose settings have changed.
     pub fn turn(&mut self, options: &Options, config: &Arc<Config>) {
         if options.single.is_some() || options.drain || self.stopping {
             return;
@@ -76,9 +78,14 @@ impl Bridges {
             return;
         }
         for (name, bridge) in &mut self.all {
-            bridge.is_dropped = !wanted.contains_key(name);
-            if bridge.is_dropped || wanted.get(name) != Some(&&bridge.settings) {
-                bridge.tell_stop();
+            let own = wanted.get(name);
+            bridge.is_dropped = own.is_none();
+            if let Some(process) = &mut bridge.process {
+                match own {
+                    Some(own) if **own == process.settings && !process.told => {}
+                    Some(own) if own.can_take_leases_of(&process.settings) => process.tell_leave(),
+                    Some(_) | None => process.tell_stop(),
+                }
             }
         }
         self.all
@@ -141,7 +148,9 @@ impl Bridges {
     pub fn stop(&mut self) {
         self.stopping = true;
         for bridge in self.all.values_mut() {
-            bridge.tell_stop();
+            if let Some(process) = &mut bridge.process {
+                process.tell_stop();
+            }
         }
     }
 
@@ -166,6 +175,7 @@ impl WantedBridge {
                 let told = false;
                 self.process = Some(BridgeProcess {
                     pid,
+                    settings: self.settings.clone(),
                     began: now,
                     told,
                 });
@@ -176,13 +186,21 @@ impl WantedBridge {
             }
         }
     }
+}
 
+impl BridgeProcess {
+    /// It ends with its last job.
     fn tell_stop(&mut self) {
         // Told twice, it would end at once.
-        if let Some(process) = self.process.as_mut().filter(|process| !process.told) {
-            process.told = true;
-            signals::signal_one(process.pid, Stop::Term);
+        if !std::mem::replace(&mut self.told, true) {
+            signals::signal_one(self.pid, Stop::Term);
         }
+    }
+
+    /// It ends when the requests under way are answered, and the next process takes up its leases.
+    fn tell_leave(&mut self) {
+        self.told = true;
+        signals::hang_up(self.pid);
     }
 }
 

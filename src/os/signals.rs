@@ -140,6 +140,11 @@ pub fn name(signal: i32) -> String {
     }
 }
 
+/// Sends a process SIGHUP.
+pub fn hang_up(pid: i32) {
+    let _ = kill(Pid::from_raw(pid), Signal::SIGHUP);
+}
+
 /// Has the kernel send this process SIGHUP when the thread that started it ends. False if its process is another than
 /// `parent`: it has ended already.
 pub fn hang_up_with(parent: u32) -> io::Result<bool> {

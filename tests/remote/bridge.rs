@@ -4,6 +4,7 @@
 use crate::redis_server::RedisServer;
 use crate::spool::{Spool, wait_for};
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -124,6 +125,20 @@ pub fn leases(spool: &Spool) -> Vec<String> {
         }
     }
     names
+}
+
+/// Makes this the settings, with `work` as the only bridge.
+fn set_bridge(spool: &Spool, entry: &serde_json::Value) {
+    let text = serde_json::json!({"remote": {"work": entry}}).to_string();
+    fs::write(spool.beside("new"), text).unwrap();
+    fs::rename(spool.beside("new"), spool.path().join("config.json")).unwrap();
+}
+
+/// A file, and a command that waits until it is there.
+fn gate(spool: &Spool) -> (PathBuf, String) {
+    let go = spool.beside("go");
+    let wait = format!("while ! [ -e {} ]; do sleep 0.02; done", go.display());
+    (go, wait)
 }
 
 #[test]
@@ -527,11 +542,8 @@ fn accepted_jobs_belong_to_this_machine() {
     };
     let spool = Spool::serving(&["--slots", "1"]);
     let entry = serde_json::json!({"url": remote.url(), "ack": "accepted", "slots": 1, "prefetch": 1, "wait": "1s"});
-    let text = serde_json::json!({"remote": {"work": entry}}).to_string();
-    fs::write(spool.beside("new"), text).unwrap();
-    fs::rename(spool.beside("new"), spool.path().join("config.json")).unwrap();
-    let go = spool.beside("go");
-    let wait = format!("while ! [ -e {} ]; do sleep 0.02; done", go.display());
+    set_bridge(&spool, &entry);
+    let (go, wait) = gate(&spool);
     let ids: Vec<String> = (0..4).map(|_| remote.push(&noted(&spool, &wait))).collect();
     let mut pull = Pull::start(&spool, &["work"]);
     wait_for("two to be accepted", || {
@@ -607,8 +619,7 @@ fn an_upgrade_of_the_daemon_takes_the_bridge_along() {
     };
     let mut spool = Spool::made();
     let entry = serde_json::json!({"url": remote.url(), "start": true, "wait": "1s"});
-    let text = serde_json::json!({"remote": {"work": entry}}).to_string();
-    fs::write(spool.path().join("config.json"), text).unwrap();
+    set_bridge(&spool, &entry);
     spool.serve(&[]);
     let id = remote.push(&noted(&spool, "sleep 2"));
     wait_for("it to have its note", || {
@@ -625,5 +636,39 @@ fn an_upgrade_of_the_daemon_takes_the_bridge_along() {
     wait_for("the server to be told", || remote.leased() == 0);
     assert!(has(&spool, "complete", &id));
     assert_eq!((runs(&spool), leases(&spool).len()), (1, 0));
+    spool.stop();
+}
+
+#[test]
+fn a_change_of_the_settings_waits_for_jobs_only_if_the_next_bridge_cannot() {
+    let Some(remote) = Remote::start(20_000, 1) else {
+        return;
+    };
+    let mut spool = Spool::serving(&["--slots", "4"]);
+    let (go, wait) = gate(&spool);
+    let mut entry =
+        serde_json::json!({"url": remote.url(), "start": true, "wait": "1s", "slots": 1});
+    set_bridge(&spool, &entry);
+    let long = remote.push(&noted(&spool, &wait));
+    wait_for("it to run", || has(&spool, "active", &long));
+    entry["slots"] = 2.into();
+    set_bridge(&spool, &entry);
+    let short = remote.push(&noted(&spool, "true"));
+    wait_for("a second one to be run beside it", || {
+        has(&spool, "complete", &short) && remote.length(QUEUE) == 1
+    });
+    // Only the process that knows the queue can tell the server how its job has ended.
+    entry["url"] = format!("{}#other", remote.0.url()).into();
+    set_bridge(&spool, &entry);
+    entry["slots"] = 3.into();
+    set_bridge(&spool, &entry);
+    remote.ask(&["XADD", "pirn:{other}", "*", "job", &noted(&spool, "true")]);
+    assert!(has(&spool, "active", &long));
+    fs::write(go, "").unwrap();
+    wait_for("the server to be told", || remote.length(QUEUE) == 0);
+    wait_for("the other queue to be emptied", || {
+        remote.length("pirn:{other}") == 0
+    });
+    assert_eq!((runs(&spool), remote.length(FAILED)), (3, 0));
     spool.stop();
 }

@@ -250,6 +250,16 @@ impl RemoteConfig {
         }
     }
 
+    /// True if a bridge with these settings can extend and end the leases of one with those.
+    pub fn can_take_leases_of(&self, other: &Self) -> bool {
+        self.urls == other.urls
+            && self.include_failed == other.include_failed
+            && self.region == other.region
+            && self.profile == other.profile
+            && self.endpoint == other.endpoint
+            && self.allow_http == other.allow_http
+    }
+
     fn check(&mut self) -> Result<(), String> {
         let is_sqs = |url: &RemoteUrl| matches!(url, RemoteUrl::Sqs(_));
         let sqs = self.urls.iter().filter(|url| is_sqs(url)).count();
