@@ -229,7 +229,7 @@ impl Grants {
         state.empty = if brought { 0 } else { state.empty + 1 };
         if !is_there {
             state.look_up_at = None;
-        } else if !state.queues.iter().any(|other| other.url == queue.url) {
+        } else if !state.queues.iter().any(|other| is_same(other, &queue)) {
             state.queues.push_back(queue);
         }
         // This thread takes the next task. Another one is needed only for a second queue.
@@ -265,6 +265,11 @@ impl Grants {
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
+}
+
+/// True for the same queue. Those of one server of Redis have one URL.
+fn is_same(one: &RemoteQueue, other: &RemoteQueue) -> bool {
+    one.url == other.url && one.name == other.name
 }
 
 /// The wait after the `n`-th failure in a row, from 1: 0.2 s, doubled each time, at most 20 s, of which a random part.
