@@ -672,3 +672,26 @@ fn a_change_of_the_settings_waits_for_jobs_only_if_the_next_bridge_cannot() {
     assert_eq!((runs(&spool), remote.length(FAILED)), (3, 0));
     spool.stop();
 }
+
+#[test]
+fn one_poller_at_a_time_asks_for_a_queue_that_is_refused() {
+    let Some(remote) = Remote::start(60_000, 1) else {
+        return;
+    };
+    let spool = Spool::serving(&[]);
+    let urls = ["q", "bad"].map(|queue| format!("{}#{queue}", remote.0.url()));
+    set_bridge(&spool, &serde_json::json!({"urls": urls, "wait": "1s"}));
+    let pull = Pull::start(&spool, &["work"]);
+    wait_for("the queues to be looked up", || {
+        remote.ask(&["EXISTS", "pirn:{bad}:settings"]) == "1"
+    });
+    remote.ask(&["SET", "pirn:{bad}", "no stream"]);
+    for _ in 0..6 {
+        remote.push("true");
+        wait_for("it to end", || remote.length(QUEUE) == 0);
+    }
+    let told = |log: &str| log.matches("WRONGTYPE").count();
+    wait_for("the refusal", || told(&spool.daemon_log()) > 0);
+    assert_eq!(told(&spool.daemon_log()), 1, "{}", spool.daemon_log());
+    drop(pull);
+}

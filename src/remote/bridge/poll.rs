@@ -108,6 +108,13 @@ impl GrantState {
     fn is_round_empty(&self) -> bool {
         self.has_queues && self.empty >= self.queues.len()
     }
+
+    /// Lets a queue be polled again.
+    fn put_back(&mut self, queue: RemoteQueue) {
+        if !self.queues.iter().any(|other| is_same(other, &queue)) {
+            self.queues.push_back(queue);
+        }
+    }
 }
 
 impl Grants {
@@ -205,38 +212,48 @@ impl Grants {
         is_over && !state.is_looking_up
     }
 
-    fn looked_up(&self, queues: Option<&[RemoteQueue]>) {
+    fn looked_up(&self, queues: &[RemoteQueue]) {
         let mut state = self.lock();
         state.is_looking_up = false;
-        if let Some(queues) = queues {
-            // A queue that is being polled is asked by two pollers for the rest of that request.
-            state.queues = queues.iter().cloned().collect();
-            state.left = queues.len();
-            state.has_queues = true;
-            state.look_up_at = Some(clock::now().boot.after(self.holds));
-        }
+        // A queue that is being polled is asked by two pollers for the rest of that request.
+        state.queues = queues.iter().cloned().collect();
+        state.left = queues.len();
+        state.has_queues = true;
+        state.look_up_at = Some(clock::now().boot.after(self.holds));
         drop(state);
         self.changed.notify_all();
     }
 
-    /// Ends a poll. `brought`: its messages were handed over, and count until they are taken in.
-    fn polled(&self, queue: RemoteQueue, most: usize, brought: bool, is_there: bool) {
+    /// Ends a poll. `brought`: its messages were handed over, and count until they are taken in. Without its queue, that
+    /// is put back by [`Grants::failed`].
+    fn polled(&self, queue: Option<RemoteQueue>, most: usize, brought: bool) {
         let mut state = self.lock();
         state.polling -= 1;
         if !brought {
             state.asked -= most;
         }
         state.empty = if brought { 0 } else { state.empty + 1 };
-        if !is_there {
-            state.look_up_at = None;
-        } else if !state.queues.iter().any(|other| is_same(other, &queue)) {
-            state.queues.push_back(queue);
+        // This thread takes the next task, unless it pauses. Another one is needed only for a second queue.
+        let own = usize::from(queue.is_some());
+        if let Some(queue) = queue {
+            state.put_back(queue);
         }
-        // This thread takes the next task. Another one is needed only for a second queue.
-        let is_more = state.queues.len() > 1;
+        let is_more = state.queues.len() > own;
         drop(state);
         if is_more {
             self.changed.notify_one();
+        }
+    }
+
+    /// Puts back a task that failed. Until then, no other poller runs into the same trouble.
+    fn failed(&self, task: PollTask, trouble: &Trouble) {
+        let mut state = self.lock();
+        match (task, trouble) {
+            (PollTask::LookUp, _) => state.is_looking_up = false,
+            (PollTask::Receive(..), Trouble::NoQueue(_)) => state.look_up_at = None,
+            (PollTask::Receive(queue, _), Trouble::Unreachable(_) | Trouble::Refused(_)) => {
+                state.put_back(queue);
+            }
         }
     }
 
@@ -290,11 +307,11 @@ pub(super) fn poll(
 ) {
     let mut failures = 0;
     while let Some(task) = grants.take() {
-        let failed = match task {
+        let done = match &task {
             PollTask::LookUp => look_up(plan, engine, grants, post, observer),
-            PollTask::Receive(queue, most) => receive(plan, engine, grants, post, queue, most),
+            PollTask::Receive(queue, most) => receive(plan, engine, grants, post, queue, *most),
         };
-        let Err(trouble) = failed else {
+        let Err(trouble) = done else {
             failures = 0;
             continue;
         };
@@ -305,8 +322,9 @@ pub(super) fn poll(
             Trouble::Refused(_) => REFUSED_AGAIN,
         };
         observer.trouble(&trouble, again);
-        post.send(BridgeNews::Trouble(trouble));
+        post.send(BridgeNews::Trouble(trouble.clone()));
         grants.pause(again);
+        grants.failed(task, &trouble);
     }
 }
 
@@ -317,13 +335,13 @@ fn look_up(
     post: &Post,
     observer: &dyn BridgeObserver,
 ) -> Result<(), Trouble> {
-    let queues = engine.queues().inspect_err(|_| grants.looked_up(None))?;
+    let queues = engine.queues()?;
     observer.queues(&queues);
     post.send(BridgeNews::Queues(queues.clone()));
     if queues.is_empty() && !plan.drain {
         grants.pause(plan.config.wait.max(Duration::from_secs(1)));
     }
-    grants.looked_up(Some(&queues));
+    grants.looked_up(&queues);
     if queues.is_empty() {
         post.send(BridgeNews::Quiet);
     }
@@ -335,20 +353,14 @@ fn receive(
     engine: &dyn Engine,
     grants: &Grants,
     post: &Post,
-    queue: RemoteQueue,
+    queue: &RemoteQueue,
     most: usize,
 ) -> Result<(), Trouble> {
     let asked = clock::now();
     let lease = queue.lease.unwrap_or(plan.config.lease);
-    let received = engine.receive(&queue, most, plan.config.wait, lease);
-    let messages = match received {
-        Ok(messages) => messages,
-        Err(trouble) => {
-            let is_there = !matches!(trouble, Trouble::NoQueue(_));
-            grants.polled(queue, most, false, is_there);
-            return Err(trouble);
-        }
-    };
+    let messages = engine
+        .receive(queue, most, plan.config.wait, lease)
+        .inspect_err(|_| grants.polled(None, most, false))?;
     let brought = !messages.is_empty();
     if brought {
         post.send(BridgeNews::Received {
@@ -362,7 +374,7 @@ fn receive(
         // There are servers that do not wait.
         grants.pause(LEAST_ROUND.saturating_sub(clock::now().boot.since(asked.boot)));
     }
-    grants.polled(queue, most, brought, true);
+    grants.polled(Some(queue.clone()), most, brought);
     if !brought && (plan.drain || grants.is_stopped()) {
         post.send(BridgeNews::Quiet);
     }
