@@ -114,16 +114,16 @@ fn search(files: &Files, body: Body, seed: u64, time: Duration) -> (Option<Vec<u
 
 fn drive(target: &str) {
     let (_, body) = bodies::TARGETS
-        .into_iter()
+        .iter()
         .find(|(name, _)| *name == target)
         .unwrap();
     let files = corpus(target);
     for (name, input) in &files {
-        assert!(passes(body, input), "{target}: corpus/{target}/{name}");
+        assert!(passes(*body, input), "{target}: corpus/{target}/{name}");
     }
     let seed = from_env("PIRN_FUZZ_SEED").unwrap_or(1);
     let time = Duration::from_secs(from_env("PIRN_FUZZ_SECONDS").unwrap_or(1));
-    let (broken, tried) = search(&files, body, seed, time);
+    let (broken, tried) = search(&files, *body, seed, time);
     if let Some(input) = broken {
         let seed = seed + tried - 1;
         panic!(
@@ -172,9 +172,16 @@ fn http_head() {
     drive("http_head");
 }
 
+#[cfg(feature = "url")]
 #[test]
 fn hq_body() {
     drive("hq_body");
+}
+
+#[cfg(feature = "sqs")]
+#[test]
+fn batch() {
+    drive("batch");
 }
 
 #[test]

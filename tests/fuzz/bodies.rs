@@ -14,16 +14,23 @@ mod seq_text;
 // `os`.
 #[path = "../../src/cli/when.rs"]
 mod when;
+// The same for the reader of `qdone enqueue-batch`.
+#[cfg(feature = "sqs")]
+#[path = "../../src/cli/qdone/batch.rs"]
+mod batch;
 
 use pirn::core::config::{Config, MinFree, Terms};
 use pirn::core::id::{JobId, MAX_ID_BYTES, QueueName, is_foreign, matches, natural_order};
 use pirn::core::json::{Field, JsonError, Object};
 use pirn::core::policy::{RetryRule, TryEnd, Verdict, verdict};
+#[cfg(feature = "sqs")]
+use pirn::core::qdone_names::{QueueNames, check};
 use pirn::core::record::{LIMIT_NAMES, Record, RecordError, Setting, State, Work};
 use pirn::core::retry::{Backoff, BackoffSpec};
 use pirn::core::time::{Boot, Wall};
 use pirn::core::units::parse_umask;
 use pirn::core::units::{MAX_SPAN, brief_span, parse_size, parse_span, show_span, span_from_secs};
+#[cfg(feature = "url")]
 use pirn::http::dialect::hq::read_push;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -35,7 +42,7 @@ use std::time::Duration;
 pub type Body = fn(&[u8]);
 
 /// All of them, by name.
-pub const TARGETS: [(&str, Body); 11] = [
+pub const TARGETS: &[(&str, Body)] = &[
     ("job_file", job_file),
     ("record", record),
     ("config", config),
@@ -46,7 +53,10 @@ pub const TARGETS: [(&str, Body); 11] = [
     ("http_body", http_text::http_body),
     ("qmd", dialect_text::qmd),
     ("jobrunner", dialect_text::jobrunner),
+    #[cfg(feature = "url")]
     ("hq_body", hq_body),
+    #[cfg(feature = "sqs")]
+    ("batch", batch_lines),
 ];
 
 /// The keys that have a meaning for pirn; every other is kept as it is.
@@ -159,7 +169,38 @@ pub fn record(data: &[u8]) {
     job_file(format!("{{{}}}", fields.join(",\n")).as_bytes());
 }
 
+/// The lines of a batch. Each command is kept, in its order, and may be sent; a refusal names the file and the line.
+#[cfg(feature = "sqs")]
+pub fn batch_lines(data: &[u8]) {
+    let names = QueueNames::default();
+    let text = String::from_utf8_lossy(data);
+    let lines = || text.split('\n').map(str::trim);
+    for is_fifo in [false, true] {
+        let mut all = Vec::new();
+        if let Err(why) = batch::read(&mut all, "f", data, &names, is_fifo) {
+            let rest = why.strip_prefix("f, line ").expect("the line");
+            let (number, _) = rest.split_once(": ").expect("a reason");
+            let number: usize = number.parse().unwrap();
+            assert!(lines().nth(number - 1).is_some_and(|line| !line.is_empty()));
+            continue;
+        }
+        let commands = all.iter().map(|queue| queue.commands.len()).sum::<usize>();
+        assert_eq!(commands, lines().filter(|line| !line.is_empty()).count());
+        for queue in &all {
+            assert_eq!(check(&names.full(&queue.queue)), Ok(()));
+            let same = all.iter().filter(|other| other.queue == queue.queue);
+            assert_eq!(same.count(), 1, "{}", queue.queue);
+            let mut left = lines();
+            for command in &queue.commands {
+                assert!(left.any(|line| line.ends_with(command.as_str())));
+                assert_eq!(batch::check_body(command), Ok(()));
+            }
+        }
+    }
+}
+
 /// A job as hq's clients push it: the first line is the content type.
+#[cfg(feature = "url")]
 pub fn hq_body(data: &[u8]) {
     let end = data.iter().position(|byte| *byte == b'\n');
     let (kind, body) = data.split_at(end.unwrap_or(data.len()));
