@@ -1,7 +1,9 @@
 //! A server that answers as a test tells it, and remembers what it was asked.
 
+use pirn::remote::engine::BodyForm;
 use pirn::remote::sqs::caller::{AwsAccess, AwsSettings, Patience};
 use pirn::remote::sqs::client::SqsClient;
+use pirn::remote::sqs::wire::MessageToSend;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -138,4 +140,15 @@ fn read(input: &mut impl BufRead, connection: usize) -> Option<Seen> {
         body: String::from_utf8(body).unwrap(),
         connection,
     })
+}
+
+/// A message with nothing but a body.
+pub fn message(body: &str) -> MessageToSend<'_> {
+    MessageToSend {
+        body,
+        form: BodyForm::Unmarked,
+        group: None,
+        deduplication: None,
+        delay: None,
+    }
 }

@@ -1,6 +1,6 @@
 //! The client reads the answers that were captured from real exchanges.
 
-use crate::replay::{Replay, access, captured};
+use crate::replay::{Replay, access, captured, message};
 use pirn::core::time::Wall;
 use pirn::remote::engine::BodyForm;
 use pirn::remote::sqs::caller::Patience;
@@ -22,16 +22,6 @@ const RECEIVE: ReceiveTerms<'_> = ReceiveTerms {
     lease: Duration::from_millis(29_001),
     attempt: None,
 };
-
-fn message(body: &str) -> MessageToSend<'_> {
-    MessageToSend {
-        body,
-        form: BodyForm::Unmarked,
-        group: None,
-        deduplication: None,
-        delay: None,
-    }
-}
 
 fn body_of(server: &Replay, call: usize) -> Value {
     serde_json::from_str(&server.seen()[call].body).unwrap()

@@ -2,7 +2,7 @@
 
 use crate::faults::{Fault, FaultySqs};
 use crate::moto::Moto;
-use crate::replay::access;
+use crate::replay::{access, message};
 use pirn::core::id::JobId;
 use pirn::os::clock;
 use pirn::remote::engine::{
@@ -20,16 +20,6 @@ use serde_json::json;
 use std::time::Duration;
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-fn message(body: &str) -> MessageToSend<'_> {
-    MessageToSend {
-        body,
-        form: BodyForm::Unmarked,
-        group: None,
-        deduplication: None,
-        delay: None,
-    }
-}
 
 fn client(sqs: &FaultySqs, patience: u32) -> SqsClient {
     SqsClient::new(&access(&sqs.url(), &[]), Patience(patience)).unwrap()
