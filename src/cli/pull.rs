@@ -235,7 +235,7 @@ fn pass_on(signals: &[Told], bridges: &[ReadyBridge], is_watched: bool) -> usize
                 stops += 1;
                 stop_all(bridges);
             }
-            // The daemon is gone.
+            // The daemon is gone, or starts another process with new settings: that one takes up the leases.
             Told::Reload if is_watched => bridges.iter().for_each(|one| one.stop.leave()),
             Told::Reload | Told::Upgrade => {}
         }

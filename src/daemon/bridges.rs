@@ -34,7 +34,7 @@ struct WantedBridge {
 #[derive(Debug)]
 struct BridgeProcess {
     pid: i32,
-    /// Those that it was started with.
+    /// The settings that it was started with.
     settings: RemoteConfig,
     began: Boot,
     told: bool,
