@@ -128,11 +128,18 @@ fn see_through(daemon: &Arc<Daemon>, run: &Arc<Run>, leader: &Leader) -> Option<
         daemon.step_as_job(ended(daemon, run, exit))
     };
     match rest.follow {
-        Some((_, AfterEnd::Finish(ended))) if daemon.spool.is_durable() => {
+        Some((_, AfterEnd::Finish(ended))) if records_together(daemon) => {
             record_or_leave(daemon, run, ended, rest.start)
         }
         Some(_) | None => job::finish(daemon, run, rest),
     }
+}
+
+/// Without syncs, an end is recorded fastest by its own thread, as long as there are few: many wait for each other at the
+/// locks of the directories.
+fn records_together(daemon: &Daemon) -> bool {
+    const FEW: usize = 8;
+    daemon.spool.is_durable() || daemon.job_threads.load(Ordering::Relaxed) > FEW
 }
 
 /// Records the end of a try, and those that come meanwhile; or leaves it to the thread that does so already. `next` is
