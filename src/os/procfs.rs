@@ -85,10 +85,10 @@ pub fn boot_id() -> String {
     String::from_utf8_lossy(text).trim().to_owned()
 }
 
-/// The name of this machine.
+/// The name of this machine; `localhost` if it cannot be read.
 pub fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
+    let name = fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
 }
 
 /// Describes a process, so that it can be told from a later one.

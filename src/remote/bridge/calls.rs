@@ -5,6 +5,7 @@ use super::judge;
 use super::poll::{BridgeNews, Post, REFUSED_AGAIN, backoff};
 use crate::core::config::remote::ResultsTo;
 use crate::core::lease::{CallAnswer, CallEntry, CallKind, Lease, LeaseCall};
+use crate::core::qdone_names::is_fifo;
 use crate::os::clock;
 use crate::remote::engine::{
     Engine, Extension, GivenBack, LeaseAnswer, LeaseKey, RemoteQueue, Trouble, WellEnded,
@@ -113,6 +114,6 @@ fn queue_of(lease: &Lease) -> RemoteQueue {
         url: lease.url.clone(),
         max_receives: lease.max,
         lease: lease.fixed.then_some(lease.length),
-        is_fifo: lease.queue.ends_with(".fifo"),
+        is_fifo: is_fifo(&lease.queue),
     }
 }

@@ -8,6 +8,7 @@ use crate::core::json::Object;
 use crate::core::lease::Lease;
 use crate::core::record::{Record, Setting};
 use crate::core::time::Wall;
+use crate::os::procfs::host_name;
 use crate::remote::engine::{BodyForm, Message};
 use crate::spool::Spool;
 use serde_json::value::RawValue;
@@ -135,7 +136,7 @@ pub(super) fn result(spool: &Spool, id: &JobId) -> Option<String> {
     record.hide_secrets();
     record.stdin = None;
     record.files.clear();
-    let host = crate::os::procfs::host_name();
+    let host = host_name();
     let raw = |value: &str| RawValue::from_string(value.to_owned()).ok();
     if let Some(host) = raw(&quoted(&host)) {
         record.extra.push(("host".to_owned(), host));

@@ -17,8 +17,8 @@ use super::engine::{
 };
 use crate::core::config::remote_url::RedisUrl;
 use crate::core::id::JobId;
+use crate::os::procfs::host_name;
 use redis::{Cmd, Connection, InfoDict, RedisResult, cmd};
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -100,7 +100,7 @@ impl RedisEngine {
             sources.push(own);
         }
         Ok(Self {
-            consumer: format!("{}:{}", host(), dir.display()),
+            consumer: format!("{}:{}", host_name(), dir.display()),
             terms,
             sources,
         })
@@ -448,11 +448,6 @@ fn message(keys: &QueueKeys, receipt: String, count: u32, fields: &[Vec<u8>]) ->
 }
 
 /// This machine's name.
-fn host() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname");
-    name.map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

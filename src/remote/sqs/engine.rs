@@ -8,6 +8,7 @@ use super::redrive;
 use super::wire::MessageText;
 use crate::core::hex::hex;
 use crate::core::id::JobId;
+use crate::core::qdone_names::is_fifo;
 use crate::os::random;
 use crate::remote::engine::{
     Engine, Extension, GivenBack, LeaseAnswer, Message, RemoteQueue, Trouble, WellEnded,
@@ -240,10 +241,6 @@ impl SqsEngine {
         let bytes = random::bytes().map_err(|e| Trouble::Unreachable(e.to_string()))?;
         Ok(Some(hex(&bytes)))
     }
-}
-
-fn is_fifo(name: &str) -> bool {
-    name.ends_with(".fifo")
 }
 
 fn message(text: MessageText, queue: &RemoteQueue) -> Option<Message> {
