@@ -15,6 +15,7 @@ pub mod qdone_names;
 pub mod quote;
 pub mod record;
 pub mod retry;
+pub mod sandbox;
 pub mod scheduler;
 mod short;
 pub mod time;
