@@ -48,7 +48,7 @@ use crate::os::signals::Signals;
 use crate::spool::{Holder, LockError, SpoolLock};
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How to serve.
@@ -111,6 +111,14 @@ impl From<LockError> for ServeError {
 /// Says what was being done when the system refused.
 fn doing<T>(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Result<T, ServeError> {
     move |e| Err(ServeError::Io(what.to_string(), e))
+}
+
+/// Says of a spool that it cannot be opened, or that it is none.
+fn not_served(spool: &Path) -> impl FnOnce(io::Error) -> ServeError {
+    move |e| match e.kind() {
+        io::ErrorKind::NotADirectory => ServeError::Config(format!("{}: {e}", spool.display())),
+        _ => ServeError::Io(spool.display().to_string(), e),
+    }
 }
 
 /// A service that others can reach while the daemon serves: HTTP.

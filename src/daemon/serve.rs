@@ -7,7 +7,7 @@ use super::real::RealMachine;
 use super::room::Hold;
 use super::state::Daemon;
 use super::watcher::{Scanner, Upgrade, WatcherThread};
-use super::{Given, Options, ServeError, background, doing, settings};
+use super::{Given, Options, ServeError, background, doing, not_served, settings};
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Scheduler};
 use crate::os::notify::Notifier;
@@ -35,8 +35,8 @@ impl WatcherThread {
             // The daemon must be able to read the files that it makes, under any umask.
             limits::set_umask(umask & 0o077);
         }
-        let spool = Spool::create(&options.spool, !options.no_sync)
-            .or_else(doing(options.spool.display()))?;
+        let spool =
+            Spool::create(&options.spool, !options.no_sync).map_err(not_served(&options.spool))?;
         let mut lock = match given.lock {
             Some(lock) => lock,
             None => options.take_lock(&spool)?,

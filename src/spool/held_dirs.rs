@@ -124,7 +124,15 @@ impl HeldDirs {
             }
             opened => opened,
         };
-        let fd = Arc::new(opened.map_err(|e| io::Error::new(e.kind(), format!("{name}/: {e}")))?);
+        let fd = Arc::new(opened.map_err(|e| {
+            let why = match e.kind() {
+                io::ErrorKind::NotADirectory => {
+                    "it is no directory, and a link to one is not followed".to_owned()
+                }
+                _ => e.to_string(),
+            };
+            io::Error::new(e.kind(), format!("{name}/: {why}"))
+        })?);
         let mut fixed = self.fixed.write().unwrap_or_else(PoisonError::into_inner);
         Ok(Arc::clone(fixed.entry(place.clone()).or_insert(fd)))
     }
