@@ -149,6 +149,7 @@ pub fn way(head: &Head, peer: Peer, config: &HttpConfig) -> Way {
     Way {
         user: peer.user,
         address: peer.address.map(|address| address.ip().to_canonical()),
+        is_free: peer.is_free,
         is_local: peer.is_local,
         is_forwarded: ["forwarded", "via", "x-real-ip"].iter().any(has)
             || head.headers.has_prefix("x-forwarded"),
@@ -247,6 +248,7 @@ mod tests {
                 address: None,
                 reached: (!ip.is_empty()).then(|| ip.parse().unwrap()),
                 user: None,
+                is_free: false,
                 is_local: true,
             };
             super::way(&head::parse(text.as_bytes()).unwrap(), peer, &config)

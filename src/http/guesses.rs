@@ -131,6 +131,7 @@ mod tests {
             address: (!address.is_empty())
                 .then(|| std::net::SocketAddr::new(address.parse().unwrap(), 1)),
             reached: None,
+            is_free: false,
             user: None,
             is_local: false,
         }

@@ -27,6 +27,8 @@ pub enum Fault {
     NoSweep,
     /// A file is taken while it is being written.
     NoWriterCheck,
+    /// A process that connects to a socket is known by its user alone.
+    NoSandboxCheck,
 }
 
 impl Fault {
@@ -44,6 +46,7 @@ impl Fault {
             Self::NoExchange => "no-exchange",
             Self::NoSweep => "no-sweep",
             Self::NoWriterCheck => "no-writer-check",
+            Self::NoSandboxCheck => "no-sandbox-check",
         }
     }
 

@@ -22,6 +22,7 @@ pub mod spawning;
 pub mod thread;
 #[cfg(any(feature = "sqs", feature = "url"))]
 pub mod trust;
+pub mod unix_peer;
 pub mod user;
 pub mod wait;
 pub mod written;

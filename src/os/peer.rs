@@ -1,40 +1,14 @@
-//! The user at the other end of a connection.
-//!
-//! The kernel keeps it with a socket in the file system. A TCP connection within this machine has a second socket here,
-//! and sock_diag(7) tells its owner.
+//! The user at the other end of a TCP connection within this machine: it has a second socket here, and sock_diag(7)
+//! tells its owner.
 
+use super::user;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::{FromRawFd, OwnedFd};
 
-/// The user who connected to a socket in the file system.
-pub fn unix_user(stream: &UnixStream) -> io::Result<u32> {
-    let mut known = libc::ucred {
-        pid: 0,
-        uid: 0,
-        gid: 0,
-    };
-    let mut size = libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(io::Error::other)?;
-    // SAFETY: the descriptor is open; the pointers are to a live ucred and to its size, which is all that is written.
-    let done = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut known).cast(),
-            &raw mut size,
-        )
-    };
-    match done {
-        0 => Ok(known.uid),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// The user at the other end of a connection between two loopback addresses; `None` for other addresses. Errors: the
-/// kernel does not tell, or the other end is closed.
+/// The user at the other end of a connection between two loopback addresses; `None` for other addresses, and if
+/// the user has no number here. Errors: the kernel does not tell, or the other end is closed.
 pub fn tcp_user(stream: &TcpStream) -> io::Result<Option<u32>> {
     let (theirs, ours) = (
         canonical(stream.peer_addr()?),
@@ -48,7 +22,7 @@ pub fn tcp_user(stream: &TcpStream) -> io::Result<Option<u32>> {
     // a listener.
     let is_theirs = found.state == ESTABLISHED && found.inode != 0 && found.ends == (theirs, ours);
     match is_theirs {
-        true => Ok(Some(found.uid)),
+        true => Ok(user::known(found.uid)),
         false => Err(io::Error::other("it was closed at once")),
     }
 }
@@ -217,9 +191,6 @@ mod tests {
             drop(client);
             tcp_user(&server).unwrap_err();
         }
-        let (client, server) = UnixStream::pair().unwrap();
-        drop(client);
-        assert_eq!(unix_user(&server).unwrap(), us);
     }
 
     #[test]

@@ -163,9 +163,31 @@ fn has_flock(pid: i32, descriptor: &OsStr) -> bool {
 
 /// The real user id of a process.
 pub fn user_of(pid: i32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let ids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let ids = field(&format!("{pid}/status"), "Uid:")?;
     ids.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// True if a process and its children can gain no privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+pub fn has_no_new_privs(pid: i32) -> Option<bool> {
+    match field(&format!("{pid}/status"), "NoNewPrivs:")?.as_str() {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
+    }
+}
+
+/// The pid of a pidfd's process. `None` if it has ended, or has no pid here.
+pub fn pid_of(pidfd: impl AsFd) -> Option<i32> {
+    let info = format!("self/fdinfo/{}", pidfd.as_fd().as_raw_fd());
+    let pid = field(&info, "Pid:")?.parse().ok()?;
+    (pid > 0).then_some(pid)
+}
+
+/// The rest of the line of a file in /proc that begins with this word.
+fn field(path: &str, word: &str) -> Option<String> {
+    let text = fs::read_to_string(Path::new("/proc").join(path)).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(word))?;
+    Some(rest.trim().to_owned())
 }
 
 /// True if a process was started with all these entries in its environment.
@@ -182,11 +204,10 @@ pub fn has_environment(pid: i32, wanted: &[String]) -> bool {
 
 /// The type of an open file's file system, by the name that mount(8) uses: `ext4`, `fuse.bindfs`.
 pub fn file_system(file: impl AsFd) -> Option<String> {
-    let info = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
-    let info = fs::read_to_string(info).ok()?;
-    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+    let info = format!("self/fdinfo/{}", file.as_fd().as_raw_fd());
+    let id = field(&info, "mnt_id:")?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let is_it = |line: &&str| line.split(' ').next() == Some(id.trim());
+    let is_it = |line: &&str| line.split(' ').next() == Some(id.as_str());
     let (_, of_type) = mounts.lines().find(is_it)?.split_once(" - ")?;
     Some(of_type.split(' ').next()?.to_owned())
 }

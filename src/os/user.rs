@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// The account of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +44,18 @@ pub fn is_root() -> bool {
 /// Our effective user id.
 pub fn uid() -> u32 {
     nix::unistd::geteuid().as_raw()
+}
+
+/// The user, unless it is the one that the kernel names instead of those that have no number in our user namespace
+/// (user_namespaces(7)).
+pub fn known(uid: u32) -> Option<u32> {
+    static OVERFLOW: OnceLock<u32> = OnceLock::new();
+    let overflow = OVERFLOW.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/overflowuid");
+        let number = text.ok().and_then(|text| text.trim().parse().ok());
+        number.unwrap_or(65534)
+    });
+    (uid != *overflow).then_some(uid)
 }
 
 /// True for a group of this user alone, as many systems make one for each user: it has the user's name, and no other

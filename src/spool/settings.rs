@@ -10,7 +10,8 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 
-/// Parses settings, and looks up the users that they name. A user who is not known here is an error.
+/// Parses settings, and looks up the users that they name. A user who is not known here, or who cannot be known by the
+/// kernel's word, is an error.
 pub fn read_config(text: &str) -> Result<Config, String> {
     let mut config = Config::parse(text).map_err(|e| e.to_string())?;
     for entry in &mut config.http.tokenless.trust {
@@ -19,6 +20,14 @@ pub fn read_config(text: &str) -> Result<Config, String> {
                 .map_err(|e| format!("http.trust: the user {name:?}: {e}"))?
                 .ok_or_else(|| format!("http.trust: there is no user {name:?} on this machine"))?;
             entry.who = Who::User(number);
+        }
+        if let Who::User(number) = entry.who
+            && user::known(number).is_none()
+        {
+            return Err(format!(
+                "http.trust: {number} is the number of all users whom the kernel has no number for, and gets no rights; \
+                 name another user"
+            ));
         }
     }
     Ok(config)

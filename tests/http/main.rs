@@ -31,6 +31,7 @@ mod jobs;
 mod logs;
 mod odd_requests;
 mod openapi;
+mod peers;
 mod qmd;
 mod refusals;
 mod rights;

@@ -121,15 +121,15 @@ fn a_daemon_of_root_gives_others_nothing_unless_told() {
     assert_eq!(by_both(&spool, OTHER, port), LET_IN);
     assert_eq!(by_both(&spool, DAEMON, port), SHUT_OUT);
     let by_name =
-        r#"{"http": {"anonymous": [], "trust": [{"user": "nobody", "rights": ["read"]}]}}"#;
+        r#"{"http": {"anonymous": [], "trust": [{"user": "daemon", "rights": ["read"]}]}}"#;
     fs::write(&config, by_name).unwrap();
-    let nobody = fs::read_to_string("/etc/passwd").unwrap();
-    let nobody = nobody.lines().find(|line| line.starts_with("nobody:"));
-    let Some(nobody) = nobody.and_then(|line| line.split(':').nth(2)) else {
+    let accounts = fs::read_to_string("/etc/passwd").unwrap();
+    let account = accounts.lines().find(|line| line.starts_with("daemon:"));
+    let Some(number) = account.and_then(|line| line.split(':').nth(2)) else {
         return;
     };
-    let nobody = nobody.parse().unwrap();
-    assert_eq!(by_both(&spool, nobody, port), ["200", "401", "200", "401"]);
+    let number = number.parse().unwrap();
+    assert_eq!(by_both(&spool, number, port), ["200", "401", "200", "401"]);
     assert_eq!(by_both(&spool, 0, port), SHUT_OUT);
 }
 
@@ -315,6 +315,10 @@ fn mistakes_in_trust_are_named() {
         (
             r#"[{"user": "no-such-user", "rights": ["read"]}]"#,
             "no-such-user",
+        ),
+        (
+            r#"[{"user": 65534, "rights": ["read"]}]"#,
+            "name another user",
         ),
         (
             r#"[{"user": "", "rights": ["read"]}]"#,

@@ -124,7 +124,7 @@ pub fn read(o: &Object<'_>) -> Result<HttpConfig, JsonError> {
             key if field.is_null() && HTTP_FIELDS.contains(&key) => {}
             "hosts" => http.hosts = field.read(json::strings)?,
             "tokens" => http.tokens = field.read(json::string)?,
-            "anonymous" => http.tokenless.anonymous = field.read(rights)?,
+            "anonymous" => http.tokenless.set_own(field.read(rights)?),
             "trust" => {
                 let entries = field.objects()?;
                 http.tokenless.trust = entries.iter().map(trust).collect::<Result<_, _>>()?;

@@ -193,6 +193,8 @@ pub struct Way {
     pub user: Option<u32>,
     /// The address at the other end, in canonical form. `None` on a socket in the file system.
     pub address: Option<IpAddr>,
+    /// It came by a socket in the file system, from a process that is known to be in no sandbox.
+    pub is_free: bool,
     /// Only processes of this machine can connect to the listener.
     pub is_local: bool,
     /// A proxy's header field says that it passed the request on.
@@ -208,6 +210,8 @@ pub struct Way {
 pub struct Tokenless {
     /// The rights of our own user and of root.
     pub anonymous: Rights,
+    /// The same on a socket in the file system for processes that are in no sandbox: they could write into the spool.
+    pub by_socket: Rights,
     /// The rights that the operator gives to others.
     pub trust: Vec<Trust>,
 }
@@ -216,18 +220,26 @@ impl Default for Tokenless {
     fn default() -> Self {
         Self {
             anonymous: Rights::of(&[Right::Read, Right::Push]),
+            by_socket: Rights::of(&[Right::Read, Right::Run]),
             trust: Vec::new(),
         }
     }
 }
 
 impl Tokenless {
+    /// Gives our own user and root these rights, whichever way they come.
+    pub fn set_own(&mut self, rights: Rights) {
+        self.anonymous = rights;
+        self.by_socket = rights;
+    }
+
     /// The rights of a request that came this way to a daemon of the user `us`. The same is a table in pirn(1).
     pub fn rights(&self, way: &Way, us: u32) -> Rights {
         let is_own = way.is_local && way.user.is_some_and(|user| user == us || user == ROOT);
-        let own = match is_own {
-            true => self.anonymous,
-            false => Rights::NONE,
+        let own = match (is_own, way.is_free) {
+            (true, true) => self.by_socket,
+            (true, false) => self.anonymous,
+            (false, _) => Rights::NONE,
         };
         let entries = self.trust.iter().filter(|entry| entry.who.is(way));
         let trusted = entries.fold(Rights::NONE, |sum, entry| sum.and(entry.rights));
@@ -260,6 +272,7 @@ mod tests {
         let (us, other, ci) = (1000, 1001, 1002);
         let tokenless = Tokenless {
             anonymous: Rights::parse("push").unwrap(),
+            by_socket: Rights::parse("run").unwrap(),
             trust: vec![
                 Trust {
                     who: Who::From(Network::parse("10.0.0.0/8").unwrap()),
@@ -276,25 +289,27 @@ mod tests {
             ],
         };
         let home = Some("127.0.0.1");
-        // (user, address, local listener), then the rights for a loopback host and for a known one.
-        for (user, address, is_local, loopback, known) in [
-            (Some(us), None, true, "push", ""),
-            (Some(0), None, true, "push", ""),
-            (Some(other), None, true, "", ""),
-            (Some(ci), None, true, "push,run", "push,run"),
-            (None, None, true, "", ""),
-            (Some(us), home, true, "push", ""),
-            (Some(0), home, true, "push", ""),
-            (Some(other), home, true, "", ""),
-            (Some(ci), home, true, "push,run", "push,run"),
-            (None, home, true, "", ""),
-            (Some(us), home, false, "", ""),
-            (Some(0), home, false, "", ""),
-            (Some(other), home, false, "", ""),
-            (Some(ci), home, false, "push,run", "push,run"),
-            (None, home, false, "", ""),
-            (None, Some("10.1.2.3"), false, "read", "read"),
-            (None, Some("11.1.2.3"), false, "", ""),
+        // (user, in no sandbox, address, local listener), then the rights for a loopback host and for a known one.
+        for (user, is_free, address, is_local, loopback, known) in [
+            (Some(us), true, None, true, "push,run", ""),
+            (Some(0), true, None, true, "push,run", ""),
+            (Some(us), false, None, true, "push", ""),
+            (Some(0), false, None, true, "push", ""),
+            (Some(other), true, None, true, "", ""),
+            (Some(ci), true, None, true, "push,run", "push,run"),
+            (None, true, None, true, "", ""),
+            (Some(us), false, home, true, "push", ""),
+            (Some(0), false, home, true, "push", ""),
+            (Some(other), false, home, true, "", ""),
+            (Some(ci), false, home, true, "push,run", "push,run"),
+            (None, false, home, true, "", ""),
+            (Some(us), false, home, false, "", ""),
+            (Some(0), false, home, false, "", ""),
+            (Some(other), false, home, false, "", ""),
+            (Some(ci), false, home, false, "push,run", "push,run"),
+            (None, false, home, false, "", ""),
+            (None, false, Some("10.1.2.3"), false, "read", "read"),
+            (None, false, Some("11.1.2.3"), false, "", ""),
         ] {
             for (is_forwarded, site, wanted) in [
                 (false, Site::Loopback, loopback),
@@ -308,6 +323,7 @@ mod tests {
                     let way = Way {
                         user,
                         address: address.map(|text| text.parse().unwrap()),
+                        is_free,
                         is_local,
                         is_forwarded,
                         is_call,
@@ -329,6 +345,7 @@ mod tests {
         let way = |user| Way {
             user: Some(user),
             address: None,
+            is_free: false,
             is_local: true,
             is_forwarded: false,
             is_call: false,

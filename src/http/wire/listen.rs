@@ -1,6 +1,7 @@
 //! Addresses, and the sockets that listen there.
 
 use super::peer::Peer;
+use crate::os::unix_peer::unix_peer;
 use crate::os::{clock, limits, peer, spawn};
 use std::fmt;
 use std::io;
@@ -100,29 +101,30 @@ impl Listener {
     /// Accepts a connection, and asks the kernel whose it is before anything is read from it. `WouldBlock` when there
     /// is none. A stream over a socket in the file system has the same type: the calls are the same for both.
     pub fn accept(&self) -> io::Result<(TcpStream, Peer)> {
-        let (stream, address, reached, user) = match &self.socket {
+        let (stream, address, reached, owner) = match &self.socket {
             Socket::Tcp(socket) => {
                 let (stream, address) = socket.accept()?;
                 // Answers are written whole: nothing is to be joined.
                 stream.set_nodelay(true)?;
                 let reached = stream.local_addr()?.ip().to_canonical();
-                let user = peer::tcp_user(&stream);
-                (stream, Some(address), Some(reached), user)
+                let owner = peer::tcp_user(&stream).map(|user| (user, false));
+                (stream, Some(address), Some(reached), owner)
             }
             Socket::Unix(socket) => {
                 let (stream, _) = socket.accept()?;
-                let user = peer::unix_user(&stream).map(Some);
-                (OwnedFd::from(stream).into(), None, None, user)
+                let owner = unix_peer(&stream).map(|peer| (peer.user, peer.is_free));
+                (OwnedFd::from(stream).into(), None, None, owner)
             }
         };
-        let user = user.unwrap_or_else(|e| {
+        let (user, is_free) = owner.unwrap_or_else(|e| {
             log::debug!("http: {}: nobody's connection: {e}", self.address);
-            None
+            (None, false)
         });
         let peer = Peer {
             address,
             reached,
             user,
+            is_free,
             is_local: self.address.is_local(),
         };
         Ok((stream, peer))

@@ -12,6 +12,8 @@ pub struct Peer {
     pub reached: Option<IpAddr>,
     /// The user of its process, if the kernel knows.
     pub user: Option<u32>,
+    /// True if it came by a socket in the file system, and its process is known to be in no sandbox.
+    pub is_free: bool,
     /// True if only processes of this machine can connect to the listener.
     pub is_local: bool,
 }
