@@ -3,7 +3,7 @@
 //! A name can lead anywhere: its owner may point it at a machine of the internal network. So a name, and `*`, stand for
 //! public addresses only; an address that is not public has to be in the list itself, or in a network of the list.
 
-use super::network::Network;
+use super::network::IpNetwork;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
@@ -24,15 +24,15 @@ enum Host {
     /// The public addresses of this name.
     Name(String),
     /// The addresses of this network.
-    Net(Network),
+    Net(IpNetwork),
 }
 
 impl Default for Allow {
     fn default() -> Self {
         Self(
             [
-                Host::Net(Network::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8)),
-                Host::Net(Network::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)),
+                Host::Net(IpNetwork::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8)),
+                Host::Net(IpNetwork::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 128)),
             ]
             .map(|host| Pattern { host, port: None })
             .to_vec(),
@@ -99,7 +99,7 @@ impl fmt::Display for Pattern {
 }
 
 fn pattern(text: &str) -> Option<Pattern> {
-    if let Some(net) = Network::parse(text) {
+    if let Some(net) = IpNetwork::parse(text) {
         let host = Host::Net(net);
         return Some(Pattern { host, port: None });
     }
@@ -111,9 +111,9 @@ fn pattern(text: &str) -> Option<Pattern> {
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'));
     let host = match (inner, host) {
-        (Some(inner), _) => Host::Net(Network::parse(inner)?),
+        (Some(inner), _) => Host::Net(IpNetwork::parse(inner)?),
         (None, "*") => Host::Any,
-        (None, host) => match Network::parse(host) {
+        (None, host) => match IpNetwork::parse(host) {
             Some(net) => Host::Net(net),
             None => name(host)?,
         },
@@ -160,7 +160,7 @@ fn is_public(address: IpAddr) -> bool {
     };
     let is_in = |(net, bits): &(&str, u8)| {
         net.parse()
-            .is_ok_and(|net| Network::new(net, *bits).contains(address))
+            .is_ok_and(|net| IpNetwork::new(net, *bits).contains(address))
     };
     let is_given_out = match address {
         IpAddr::V4(_) => true,

@@ -1,7 +1,7 @@
 //! `http` in `config.json`: settings of the HTTP server. `pirn serve --http` starts it.
 
 use super::allow::Allow;
-use super::network::Network;
+use super::network::IpNetwork;
 use super::rights::{Rights, Tokenless, Trust, Who};
 use crate::core::json::{self, JsonError, Object};
 use base64::Engine as _;
@@ -177,9 +177,9 @@ fn trust(o: &Object<'_>) -> Result<Trust, JsonError> {
     })
 }
 
-fn network(raw: &RawValue) -> Result<Network, String> {
+fn network(raw: &RawValue) -> Result<IpNetwork, String> {
     let text = json::string(raw)?;
-    Network::parse(&text)
+    IpNetwork::parse(&text)
         .ok_or_else(|| format!("expected an address or a network such as 10.0.0.0/8, got {text:?}"))
 }
 

@@ -5,12 +5,12 @@ use std::fmt;
 
 /// All addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
+pub struct IpNetwork {
     address: IpAddr,
     bits: u8,
 }
 
-impl Network {
+impl IpNetwork {
     /// The addresses whose first `bits` bits are those of `address`.
     pub fn new(address: IpAddr, bits: u8) -> Self {
         Self { address, bits }
@@ -60,7 +60,7 @@ impl Network {
     }
 }
 
-impl fmt::Display for Network {
+impl fmt::Display for IpNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.bits)
     }

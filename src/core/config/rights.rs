@@ -1,6 +1,6 @@
 //! The callers of the HTTP server and their rights.
 
-use super::network::Network;
+use super::network::IpNetwork;
 use core::net::IpAddr;
 use std::fmt;
 
@@ -158,7 +158,7 @@ pub struct Trust {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Who {
     /// All at these addresses.
-    From(Network),
+    From(IpNetwork),
     /// The processes of this user on this machine.
     User(u32),
     /// The same by a name that was not looked up yet: until then the entry holds for nobody.
@@ -275,7 +275,7 @@ mod tests {
             by_socket: Rights::parse("run").unwrap(),
             trust: vec![
                 Trust {
-                    who: Who::From(Network::parse("10.0.0.0/8").unwrap()),
+                    who: Who::From(IpNetwork::parse("10.0.0.0/8").unwrap()),
                     rights: Rights::parse("read").unwrap(),
                 },
                 Trust {
