@@ -6,7 +6,6 @@ mod batch;
 mod config;
 #[cfg(feature = "url")]
 mod deliver;
-mod exec_job;
 mod existing;
 mod exit;
 mod follow;
@@ -107,9 +106,6 @@ enum Command {
     /// Commands in queues on SQS, as qdone keeps them
     #[cfg(feature = "sqs")]
     Qdone(qdone::QdoneArgs),
-    /// Become a job: used by the daemon
-    #[command(hide = true)]
-    ExecJob(exec_job::ExecJobArgs),
     /// Call the URL of a job: used by the daemon
     #[cfg(feature = "url")]
     #[command(hide = true)]
@@ -194,7 +190,6 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Config(args) => config::config(&spool, args),
         #[cfg(feature = "sqs")]
         Command::Qdone(args) => qdone::qdone(&spool, args),
-        Command::ExecJob(args) => exec_job::exec_job(args),
         #[cfg(feature = "url")]
         Command::Deliver => deliver::deliver(),
     }

@@ -4,7 +4,7 @@ use super::Options;
 use crate::core::id::JobId;
 use crate::os::cgroup::{Cgroup, Delegated};
 use crate::os::user::{self, Account};
-use crate::os::{limits, procfs, spawn};
+use crate::os::{procfs, spawn};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::{fs, io};
@@ -20,8 +20,6 @@ pub struct Home {
     pub locale: Vec<(String, String)>,
     /// The umask that a job gets unless it says otherwise: the one we were started with.
     pub umask: u32,
-    /// The umask of this process, which a job has unless it is set.
-    pub own_umask: u32,
     /// Which boot this is.
     pub boot: String,
     /// The spool's path as the jobs see it.
@@ -48,7 +46,6 @@ impl Home {
             path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             locale,
             umask,
-            own_umask: limits::current_umask(),
             boot: procfs::boot_id(),
             cgroups: Delegated::find(format!("pirn.{:x}.", fs::metadata(&spool)?.ino())),
             spool: spawn::path_text(&spool),

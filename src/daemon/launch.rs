@@ -9,12 +9,15 @@ use crate::core::id::JobId;
 use crate::core::quote::cut_to;
 use crate::core::record::Work;
 use crate::os::cgroup::Cgroup;
-use crate::os::{child, spawn};
+use crate::os::child::{self, ChildStep, StartError};
+use crate::os::limits::Limit;
+use crate::os::spawn;
+use crate::os::wait::PidFd;
 use crate::spool::OpenLogs;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Opens and locks the logs of a job.
 pub fn open_logs(daemon: &Daemon, id: &JobId, split: bool) -> Result<OpenLogs, NotNow> {
@@ -37,8 +40,6 @@ pub fn launch(
         .or_else(|| scratch.clone())
         .unwrap_or_else(|| daemon.home.account.home.clone());
     let (program, argv) = program(daemon, start, &env, &cwd)?;
-    let cgroup = daemon.home.group(start.id);
-    let (program, argv) = through_stub(&daemon.home, start, cgroup.as_ref(), program, argv);
     let stdin = match (&start.record.work, &start.record.stdin) {
         (Work::Url(call), _) => spawn::memory_file(&calls::order(
             start.record,
@@ -56,10 +57,18 @@ pub fn launch(
         .into_iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    let launch = spawn::Launch::new(&program, &argv, &env, &cwd)
+    let mut launch = spawn::Launch::new(&program, &argv, &env, &cwd)
         .map_err(|e| impossible(&e, e.to_string()))?;
+    launch.umask = Some(start.record.umask.unwrap_or(daemon.home.umask));
+    launch.nice = start.terms.nice.filter(|nice| *nice != 0);
+    let limits = start.record.limits.iter();
+    launch.limits = limits
+        .filter_map(|(name, value)| Limit::new(name, *value))
+        .collect();
     let errors = logs.stderr.as_ref().unwrap_or(&logs.stdout);
-    match launch.start(stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd()) {
+    let descriptors = [stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd()];
+    let cgroup = daemon.home.group(start.id);
+    match start_in_group(&launch, descriptors, cgroup.as_ref()) {
         Ok((pid, pidfd)) => Ok(Launched {
             pid,
             leader: Leader {
@@ -69,8 +78,7 @@ pub fn launch(
             log_offset: logs.offset,
             cgroup,
         }),
-        Err(e) if spawn::is_shortage(&e) => Err(NotLaunched::Resources(e)),
-        Err(e) => Err(explain(&e, &program, &cwd)),
+        Err(e) => Err(explain(e, &program, &cwd)),
     }
 }
 
@@ -215,41 +223,39 @@ fn private_copy(daemon: &Daemon, id: &JobId, text: &str) -> Result<String, NotLa
     Ok(format!("{}/tmp/{copy}", daemon.home.spool))
 }
 
-/// Sends a start that needs more than [`crate::os::child`] does through `pirn exec-job`: our own binary, which sets
-/// itself up and becomes the program.
-fn through_stub(
-    home: &Home,
-    start: &Setup<'_>,
-    cgroup: Option<&Cgroup>,
-    program: String,
-    argv: Vec<String>,
-) -> (String, Vec<String>) {
-    let mut options = Vec::new();
-    if let Some(group) = cgroup {
-        options.extend(["--cgroup".to_owned(), spawn::path_text(group.path())]);
+/// Starts the program in its control group, if it gets one. The watcher removes empty groups: one that is gone by then is
+/// made again, once.
+fn start_in_group(
+    launch: &spawn::Launch,
+    descriptors: [BorrowedFd<'_>; 3],
+    group: Option<&Cgroup>,
+) -> Result<(i32, PidFd), StartError> {
+    let start = || {
+        let group = group.map(make_group).transpose()?;
+        launch.start(descriptors, group.as_ref().map(AsFd::as_fd))
+    };
+    match start() {
+        Err(e) if is_group_lost(&e) => start(),
+        started => started,
     }
-    let umask = start.record.umask.unwrap_or(home.umask);
-    if umask != home.own_umask {
-        options.extend(["--umask".to_owned(), format!("{umask:03o}")]);
-    }
-    if let Some(nice) = start.terms.nice.filter(|nice| *nice != 0) {
-        options.push(format!("--nice={nice}"));
-    }
-    for (name, value) in &start.record.limits {
-        let value = value.map_or_else(|| "unlimited".to_owned(), |v| v.to_string());
-        options.extend(["--limit".to_owned(), format!("{name}={value}")]);
-    }
-    if options.is_empty() {
-        return (program, argv);
-    }
-    let head = ["pirn".to_owned(), "exec-job".to_owned()];
-    let argv = head
-        .into_iter()
-        .chain(options)
-        .chain(["--".to_owned(), program])
-        .chain(argv)
-        .collect();
-    (spawn::OWN_BINARY.to_owned(), argv)
+}
+
+fn make_group(group: &Cgroup) -> Result<OwnedFd, StartError> {
+    let made = group.create(&[]).and_then(|()| group.open());
+    made.map_err(|error| StartError {
+        step: ChildStep::Group,
+        error,
+    })
+}
+
+/// True when a control group was removed, or is busy, at the moment of a start.
+fn is_group_lost(e: &StartError) -> bool {
+    let is_of_group = matches!(e.step, ChildStep::Clone | ChildStep::Group);
+    let passing = [libc::EBUSY, libc::ENODEV, libc::ENOENT];
+    is_of_group
+        && e.error
+            .raw_os_error()
+            .is_some_and(|code| passing.contains(&code))
 }
 
 /// Exit codes of a shell, for what could not be executed or found.
@@ -271,19 +277,28 @@ fn impossible(e: &io::Error, error: String) -> NotLaunched {
 /// How many characters of a path are shown.
 const MAX_PATH: usize = 1000;
 
-/// The child says only one thing for a directory and a program that are not there: find out which.
-fn explain(e: &io::Error, program: &str, cwd: &str) -> NotLaunched {
-    let there = std::fs::metadata(cwd);
-    let (program, cwd) = (cut_to(program, MAX_PATH), cut_to(cwd, MAX_PATH));
-    match there {
-        Err(cause) => impossible(
-            e,
-            format!("cannot enter the working directory {cwd}: {cause}"),
-        ),
-        Ok(meta) if !meta.is_dir() => impossible(
-            e,
-            format!("cannot enter the working directory {cwd}: not a directory"),
-        ),
-        Ok(_) => impossible(e, format!("cannot execute {program}: {e}")),
+/// Why the program was not started.
+fn explain(e: StartError, program: &str, cwd: &str) -> NotLaunched {
+    if spawn::is_shortage(&e.error) || is_group_lost(&e) {
+        return NotLaunched::Resources(e.error);
     }
+    let (program, cwd) = (cut_to(program, MAX_PATH), cut_to(cwd, MAX_PATH));
+    let sentence = match e.step {
+        ChildStep::Directory => format!("cannot enter the working directory {cwd}: {}", e.error),
+        ChildStep::Exec => format!("cannot execute {program}: {}", e.error),
+        ChildStep::Clone
+        | ChildStep::Group
+        | ChildStep::Actions
+        | ChildStep::Session
+        | ChildStep::Descriptors
+        | ChildStep::Umask
+        | ChildStep::Nice
+        | ChildStep::Limit(_)
+        | ChildStep::NoNewPrivileges
+        | ChildStep::Ruleset
+        | ChildStep::Close
+        | ChildStep::Mask
+        | ChildStep::Filter => e.to_string(),
+    };
+    impossible(&e.error, sentence)
 }

@@ -1,6 +1,7 @@
 //! Proving a new binary: it is run once as a child, and must read the options and settings of this daemon.
 
 use crate::core::process::{Exit, Stop};
+use crate::os::limits::Limit;
 use crate::os::{signals, spawn, wait};
 use std::ffi::OsString;
 use std::fs::File;
@@ -37,7 +38,7 @@ pub struct Proof {
 const PROVEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// How much it may write.
-const MOST_OF_AN_ANSWER: &str = "fsize=65536";
+const MOST_OF_AN_ANSWER: u64 = 65536;
 
 impl Proof {
     /// The binary and the settings as they are now.
@@ -80,21 +81,22 @@ fn answer(words: Vec<OsString>) -> Result<String, String> {
     };
     let env = std::env::vars_os().map(|(key, value)| [key, value].join("=".as_ref()));
     let cwd = std::env::current_dir().map_err(said)?;
-    // Its output is kept in memory: a program that never stops writing must not fill that.
-    let limit = ["pirn", "exec-job", "--limit", MOST_OF_AN_ANSWER, "--"].map(OsString::from);
-    let program = [path.clone().into(), path.into()];
-    let argv = limit.into_iter().chain(program).chain(words);
+    let argv = std::iter::once(path.clone().into()).chain(words);
     let launch = spawn::Launch::new(
-        spawn::OWN_BINARY,
+        &path.to_string_lossy(),
         &texts(argv.collect()),
         &texts(env.collect()),
         &cwd.to_string_lossy(),
     );
-    let launch = launch.map_err(said)?;
+    let mut launch = launch.map_err(said)?;
+    // Its output is kept in memory: a program that never stops writing must not fill that.
+    launch.limits = Limit::new("fsize", Some(MOST_OF_AN_ANSWER))
+        .into_iter()
+        .collect();
     let mut output = spawn::memory_file(b"").map_err(said)?;
     let null = File::open("/dev/null").map_err(said)?;
-    let started = launch.start(null.as_fd(), output.as_fd(), output.as_fd());
-    let (pid, process) = started.map_err(said)?;
+    let started = launch.start([null.as_fd(), output.as_fd(), output.as_fd()], None);
+    let (pid, process) = started.map_err(|e| e.to_string())?;
     let in_time = process.wait_for(PROVEN_WITHIN);
     if !in_time {
         signals::signal_group(pid, Stop::Kill);

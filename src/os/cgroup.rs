@@ -1,11 +1,13 @@
 //! Control groups (cgroup v2), used if a part of their tree was delegated to us. A job's processes cannot leave its
 //! group by forking, and the kernel kills a whole group at once.
 //!
-//! A process enters the group itself, before it becomes the job. Moving it just after its start would be cheaper, but
-//! its children by then would stay outside (seen, with a shell that lives for a millisecond).
+//! A job is born in its group. If its leader were moved there just after its start, children that it had by then would
+//! stay outside (seen, with a shell that lives for a millisecond).
 
+use super::dir;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -40,8 +42,16 @@ impl Delegated {
         } else {
             fs::metadata(&path).is_ok_and(|meta| meta.uid() == us.as_raw())
         };
-        let writable = nix::unistd::access(&path, nix::unistd::AccessFlags::W_OK).is_ok();
-        (may_be_killed && handed && writable).then_some(Self { path, prefix })
+        let found = Self { path, prefix };
+        (may_be_killed && handed && found.can_be_used()).then_some(found)
+    }
+
+    /// True when groups can be made in it: containers may forbid that in many ways.
+    fn can_be_used(&self) -> bool {
+        let group = self.group("try");
+        let made = group.create(&[]);
+        group.remove();
+        made.is_ok()
     }
 
     /// The group of a job, which may not exist yet.
@@ -64,30 +74,22 @@ impl Delegated {
 }
 
 impl Cgroup {
-    /// The group at a path.
-    pub fn at(path: PathBuf) -> Self {
-        Self(path)
-    }
-
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// Makes the group, unless it is there, and moves this process in.
-    pub fn enter(&self) -> io::Result<()> {
-        let mut again = true;
-        loop {
-            match fs::create_dir(&self.0) {
-                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
-                Ok(()) | Err(_) => {}
-            }
-            match fs::write(self.0.join("cgroup.procs"), "0") {
-                // The daemon has just removed it, since it was empty.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && again => again = false,
-                other => return other,
-            }
+    /// Makes the group, unless it is there, and writes these files of it.
+    pub fn create(&self, files: &[(&str, String)]) -> io::Result<()> {
+        match fs::create_dir(&self.0) {
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+            Ok(()) | Err(_) => {}
         }
+        for (name, value) in files {
+            let named = |e: io::Error| io::Error::new(e.kind(), format!("{name}: {e}"));
+            fs::write(self.0.join(name), value).map_err(named)?;
+        }
+        Ok(())
+    }
+
+    /// Its directory, for a child to be born in.
+    pub fn open(&self) -> io::Result<OwnedFd> {
+        dir::open_path(&self.0)
     }
 
     /// The processes in it, and in the groups that they made below it.

@@ -5,13 +5,18 @@
 //! posix_spawn would ask for the actions of 64 signals and set them, and map and unmap a stack. Without that, two slots
 //! do a tenth more no-op jobs a second (measured).
 
-use std::cell::UnsafeCell;
-use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use super::clone::{self, Cloned};
+use super::fault::Fault;
+use super::limits::Limit;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use std::cell::{Cell, UnsafeCell};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
+use std::fmt;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 /// The program that the child becomes.
 #[derive(Debug)]
@@ -27,6 +32,98 @@ pub struct Plan<'a> {
     /// Its descriptors 0, 1 and 2. In this process they have other numbers, since Rust's start-up makes sure that 0, 1
     /// and 2 are open.
     pub descriptors: [BorrowedFd<'a>; 3],
+    /// Its file mode creation mask, if not ours.
+    pub umask: Option<u32>,
+    /// Its nice value, if not ours.
+    pub nice: Option<i32>,
+    /// Its resource limits where they differ from ours.
+    pub limits: &'a [Limit],
+    /// The directory of the control group that it is born in, if not ours.
+    pub group: Option<BorrowedFd<'a>>,
+    /// What it may not do.
+    pub confinement: Option<&'a Confinement>,
+}
+
+/// The rights that a child gives up before it becomes the program.
+#[derive(Debug, Default)]
+pub struct Confinement {
+    /// The Landlock rulesets that it is restricted by, the outermost first.
+    pub rulesets: Vec<OwnedFd>,
+    /// The program of its seccomp filter; none if it is empty.
+    pub filter: Vec<libc::sock_filter>,
+}
+
+/// One step of a child on its way to the program, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildStep {
+    /// The clone itself, into its control group.
+    Clone,
+    /// Entering the control group, where a clone cannot.
+    Group,
+    /// The actions of signals.
+    Actions,
+    /// A new session.
+    Session,
+    /// The working directory.
+    Directory,
+    /// Descriptors 0, 1 and 2.
+    Descriptors,
+    /// The umask.
+    Umask,
+    /// The nice value.
+    Nice,
+    /// The resource limit of this name.
+    Limit(&'static str),
+    /// The promise to gain no privileges.
+    NoNewPrivileges,
+    /// A Landlock ruleset.
+    Ruleset,
+    /// Closing the other descriptors.
+    Close,
+    /// The signal mask.
+    Mask,
+    /// The seccomp filter.
+    Filter,
+    /// Becoming the program.
+    Exec,
+}
+
+impl fmt::Display for ChildStep {
+    /// The field of the record that asks for the step, else its system call.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Clone => "clone",
+            Self::Group => "control group",
+            Self::Actions => "rt_sigaction",
+            Self::Session => "setsid",
+            Self::Directory => "cwd",
+            Self::Descriptors => "dup2",
+            Self::Umask => "umask",
+            Self::Nice => "nice",
+            Self::Limit(name) => return write!(f, "limits.{name}"),
+            Self::NoNewPrivileges => "no_new_privs",
+            Self::Ruleset => "landlock_restrict_self",
+            Self::Close => "close_range",
+            Self::Mask => "rt_sigprocmask",
+            Self::Filter => "seccomp",
+            Self::Exec => "execve",
+        })
+    }
+}
+
+/// A program that was not started: the step that failed, and how.
+#[derive(Debug)]
+pub struct StartError {
+    /// Which step.
+    pub step: ChildStep,
+    /// How it failed.
+    pub error: io::Error,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.step, self.error)
+    }
 }
 
 /// The variable with the child's own pid. The processes of a job inherit it, so that its value names the job's leader.
@@ -46,68 +143,71 @@ struct ChildStart<'a> {
     pid: &'a UnsafeCell<[u8; PID_LENGTH]>,
     /// The signals that get their default action.
     actions: &'a [c_int],
-    /// The number of the error, if the exec failed.
-    error: AtomicI32,
+    /// The file `cgroup.procs` of the group that the child has to enter by itself.
+    procs: Option<OwnedFd>,
+    /// The step that failed, with the number of the error.
+    failure: Cell<Option<(ChildStep, c_int)>>,
+    /// A failed step is passed over, for negative controls.
+    ignores_failures: bool,
 }
 
-/// Enough for a few system calls, each in one small function of the C library.
-const STACK: usize = 16 * 1024;
-
-/// Stacks begin at a multiple of this (System V ABI; the AArch64 one asks the same).
-#[repr(align(16))]
-struct Stack([MaybeUninit<u8>; STACK]);
-
 /// Starts the child as leader of a new session, with the default actions of signals and none blocked. Gives its pid, and a
-/// descriptor of the process (pidfd_open(2)).
-///
-/// Errors are those of clone(2), setsid(2), chdir(2), dup2(2) and execve(2).
-pub fn start(plan: &Plan<'_>) -> io::Result<(i32, OwnedFd)> {
+/// descriptor of the process (pidfd_open(2)). If any step fails, nothing is executed.
+pub fn start(plan: &Plan<'_>) -> Result<Cloned, StartError> {
     let mut pid = [0; PID_LENGTH];
     pid[..PID.len()].copy_from_slice(PID.as_bytes());
     pid[PID.len()] = b'=';
     let pid = UnsafeCell::new(pid);
-    let shared = ChildStart {
+    let mut shared = ChildStart {
         plan,
         argv: pointers(plan.argv, None),
         env: pointers(plan.env, Some(pid.get().cast())),
         pid: &pid,
         actions: not_default(),
-        error: AtomicI32::new(0),
+        procs: None,
+        failure: Cell::new(None),
+        ignores_failures: Fault::IgnoreStep.is_on(),
     };
-    let mut stack = Stack([MaybeUninit::uninit(); STACK]);
-    let top = stack.0.as_mut_ptr_range().end;
     // A handler must not run in the child, which shares our memory, before it has the default actions.
     let mask = block_all();
-    let mut pidfd: c_int = -1;
-    // SAFETY: the child runs `become_job` with `shared`, on `stack`, which nothing else uses. Both live until the child
-    // has become another program or ended, because this thread is suspended until then (CLONE_VFORK).
-    let pid = unsafe {
-        libc::clone(
-            become_job,
-            top.cast(),
-            libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
-            (&raw const shared).cast_mut().cast(),
-            &raw mut pidfd,
-        )
-    };
-    let cloned = match pid {
-        ..0 => Err(io::Error::last_os_error()),
-        // SAFETY: with CLONE_PIDFD a clone that succeeds gives a new descriptor, which nobody else has.
-        _ => Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) })),
-    };
-    let started = match (cloned, shared.error.load(Ordering::Relaxed)) {
-        (Err(e), _) => Err(e),
-        (Ok(child), 0) => Ok(child),
-        (_, error) => {
+    let cloned = clone_child(&mut shared);
+    let started = match (cloned, shared.failure.get()) {
+        (Err(error), _) => Err(StartError {
+            step: ChildStep::Clone,
+            error,
+        }),
+        (Ok(child), None) => Ok(child),
+        (Ok((pid, _)), Some((step, error))) => {
             // SAFETY: no status is asked for. The child ends at once; signals are blocked, so that none interrupts
             // this.
             unsafe { libc::waitpid(pid, std::ptr::null_mut(), 0) };
-            Err(io::Error::from_raw_os_error(error))
+            let error = io::Error::from_raw_os_error(error);
+            Err(StartError { step, error })
         }
     };
     // SAFETY: the mask was filled by the call that this one undoes.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut()) };
     started
+}
+
+fn clone_child(shared: &mut ChildStart<'_>) -> io::Result<Cloned> {
+    if let Some(group) = shared.plan.group {
+        // SAFETY: as below.
+        match unsafe { clone::into_group(become_program, argument(shared), group) } {
+            Err(e) if clone::is_unknown(&e) => {
+                let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC;
+                shared.procs = Some(openat(group, c"cgroup.procs", flags, Mode::empty())?);
+            }
+            cloned => return cloned,
+        }
+    }
+    // SAFETY: `become_program` makes system calls on what is prepared in `shared`, which lives until the call returns.
+    // `start` has blocked signals.
+    unsafe { clone::plain(become_program, argument(shared)) }
+}
+
+fn argument(shared: &ChildStart<'_>) -> *mut c_void {
+    (&raw const *shared).cast_mut().cast()
 }
 
 fn pointers(strings: &[CString], last: Option<*const c_char>) -> Vec<*const c_char> {
@@ -139,44 +239,123 @@ fn block_all() -> libc::sigset_t {
 
 /// The child. It may call only async-signal-safe functions (signal-safety(7)), and must neither allocate nor unwind:
 /// the other threads of the parent run on, in the same memory.
-extern "C" fn become_job(shared: *mut c_void) -> c_int {
+extern "C" fn become_program(shared: *mut c_void) -> c_int {
     // SAFETY: `start` passes a pointer to its own value, and waits.
     let shared = unsafe { &*shared.cast_const().cast::<ChildStart<'_>>() };
-    let error = failure_of(shared);
-    shared.error.store(error, Ordering::Relaxed);
+    let Err(failure) = shared.steps();
+    shared.failure.set(Some(failure));
     // The code of a shell; `start` does not look at it.
     127
 }
 
-/// Returns only when something fails, with the error's number.
-fn failure_of(shared: &ChildStart<'_>) -> c_int {
-    let plan = shared.plan;
-    // Without CLONE_SIGHAND, CLONE_FILES, CLONE_FS and CLONE_THREAD, the child changes only its own attributes.
-    for signal in shared.actions {
-        set_default(*signal);
-    }
-    tell_pid(shared.pid);
-    // SAFETY: system calls with integers, with strings and arrays that end and live (`ChildStart`), and with a mask
-    // that is the empty set when all-zero.
-    unsafe {
-        let mut failed = libc::setsid() < 0 || libc::chdir(plan.cwd.as_ptr()) < 0;
-        for (number, fd) in (0..).zip(&plan.descriptors) {
-            failed = failed || libc::dup2(fd.as_raw_fd(), number) < 0;
+impl ChildStart<'_> {
+    /// Returns only when a step fails: with the step, and the error's number.
+    fn steps(&self) -> Result<Infallible, (ChildStep, c_int)> {
+        let plan = self.plan;
+        // Without CLONE_SIGHAND, CLONE_FILES, CLONE_FS and CLONE_THREAD, the child changes only its own attributes.
+        for signal in self.actions {
+            self.check(ChildStep::Actions, set_default(*signal))?;
         }
-        if !failed {
-            // Close-on-exec alone is too late: execve lets the parent of a vfork go on before it closes descriptors,
-            // and the parent may then find a log still locked (measured). Linux before 5.9 has only that.
-            libc::close_range(3, libc::c_uint::MAX, 0);
+        tell_pid(self.pid);
+        // SAFETY: system calls with integers, and with strings, arrays and structures that end and live (`ChildStart`).
+        unsafe {
+            if let Some(procs) = &self.procs {
+                let written = libc::write(procs.as_raw_fd(), c"0".as_ptr().cast(), 1);
+                self.check(ChildStep::Group, written as c_long)?;
+            }
+            let session = libc::syscall(libc::SYS_setsid);
+            self.check(ChildStep::Session, session)?;
+            let entered = libc::syscall(libc::SYS_chdir, plan.cwd.as_ptr());
+            self.check(ChildStep::Directory, entered)?;
+            for (number, fd) in (0..).zip(&plan.descriptors) {
+                let copied = libc::dup2(fd.as_raw_fd(), number);
+                self.check(ChildStep::Descriptors, c_long::from(copied))?;
+            }
+            if let Some(umask) = plan.umask {
+                let set = libc::syscall(libc::SYS_umask, umask);
+                self.check(ChildStep::Umask, set)?;
+            }
+            if let Some(nice) = plan.nice {
+                let set = libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, nice);
+                self.check(ChildStep::Nice, set)?;
+            }
+            // Not before the descriptors: a program may have two.
+            for limit in plan.limits {
+                let none = std::ptr::null_mut::<[u64; 2]>();
+                let (number, value) = (libc::SYS_prlimit64, &raw const limit.value);
+                let set = libc::syscall(number, 0, limit.resource, value, none);
+                self.check(ChildStep::Limit(limit.name), set)?;
+            }
+        }
+        if let Some(confinement) = plan.confinement {
+            self.restrict(confinement)?;
+        }
+        // Close-on-exec alone is too late: execve lets the parent of a vfork go on before it closes descriptors, and the
+        // parent may then find a log still locked (measured). Linux before 5.9 has only that.
+        // SAFETY: the descriptors of the child are its own.
+        let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+        match self.check(ChildStep::Close, closed) {
+            // The second is how old filters of containers say so.
+            Ok(()) | Err((_, libc::ENOSYS | libc::EPERM)) => {}
+            failed => failed?,
+        }
+        // SAFETY: an all-zero mask is the empty set.
+        let unblocked = unsafe {
             let none: libc::sigset_t = std::mem::zeroed();
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
-            libc::execve(
-                plan.program.as_ptr(),
-                shared.argv.as_ptr(),
-                shared.env.as_ptr(),
-            );
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut())
+        };
+        self.check(ChildStep::Mask, c_long::from(unblocked))?;
+        if let Some(confinement) = plan.confinement {
+            self.filter(confinement)?;
         }
-        *libc::__errno_location()
+        // SAFETY: the strings and arrays end and live (`ChildStart`).
+        unsafe {
+            let (argv, env) = (self.argv.as_ptr(), self.env.as_ptr());
+            libc::execve(plan.program.as_ptr(), argv, env);
+        }
+        Err((ChildStep::Exec, last_error()))
     }
+
+    /// Takes away the rights that need no filter.
+    fn restrict(&self, confinement: &Confinement) -> Result<(), (ChildStep, c_int)> {
+        // SAFETY: system calls with integers.
+        unsafe {
+            let set = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            self.check(ChildStep::NoNewPrivileges, c_long::from(set))?;
+            for ruleset in &confinement.rulesets {
+                let (number, ruleset) = (libc::SYS_landlock_restrict_self, ruleset.as_raw_fd());
+                self.check(ChildStep::Ruleset, libc::syscall(number, ruleset, 0))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the filter: last, so that it need not allow the other steps.
+    fn filter(&self, confinement: &Confinement) -> Result<(), (ChildStep, c_int)> {
+        if confinement.filter.is_empty() {
+            return Ok(());
+        }
+        let program = libc::sock_fprog {
+            len: confinement.filter.len() as libc::c_ushort,
+            filter: confinement.filter.as_ptr().cast_mut(),
+        };
+        let (number, mode) = (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER);
+        // SAFETY: the kernel reads the program, which lives until then.
+        let set = unsafe { libc::syscall(number, mode, 0, &raw const program) };
+        self.check(ChildStep::Filter, set)
+    }
+
+    fn check(&self, step: ChildStep, result: c_long) -> Result<(), (ChildStep, c_int)> {
+        match result {
+            ..0 if !self.ignores_failures => Err((step, last_error())),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn last_error() -> c_int {
+    // SAFETY: the number of the calling thread's last error; a child uses its parent's, which waits.
+    unsafe { *libc::__errno_location() }
 }
 
 /// The kernel's structure: the handler first, then flags and mask (rt_sigaction(2)). All-zero, it is SIG_DFL.
@@ -189,7 +368,7 @@ static DEFAULT: SignalAction = [0; 8];
 /// The size of the kernel's signal mask, in bytes.
 const MASK: usize = 8;
 
-fn set_default(signal: c_int) {
+fn set_default(signal: c_int) -> c_long {
     let none = std::ptr::null_mut::<SignalAction>();
     // SAFETY: the action is valid, runs no code of ours, and is a static; the old one is not asked for.
     unsafe {
@@ -200,7 +379,7 @@ fn set_default(signal: c_int) {
             none,
             MASK,
         )
-    };
+    }
 }
 
 fn is_default(signal: c_int) -> bool {

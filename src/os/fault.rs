@@ -29,6 +29,8 @@ pub enum Fault {
     NoWriterCheck,
     /// A process that connects to a socket is known by its user alone.
     NoSandboxCheck,
+    /// A step of a child that fails is passed over.
+    IgnoreStep,
 }
 
 impl Fault {
@@ -47,6 +49,7 @@ impl Fault {
             Self::NoSweep => "no-sweep",
             Self::NoWriterCheck => "no-writer-check",
             Self::NoSandboxCheck => "no-sandbox-check",
+            Self::IgnoreStep => "ignore-step",
         }
     }
 

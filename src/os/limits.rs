@@ -1,8 +1,7 @@
-//! Attributes of a process: umask, nice value, resource limits, and the memory that it keeps.
+//! Attributes of a process: umask, resource limits, and the memory that it keeps.
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, umask};
-use std::io;
 
 /// Sets the file mode creation mask.
 pub fn set_umask(mask: u32) {
@@ -17,31 +16,38 @@ pub fn current_umask() -> u32 {
     mask.bits()
 }
 
-/// Sets the nice value, -20 to 19. Errors: EACCES without the right to lower it.
-pub fn set_nice(nice: i32) -> io::Result<()> {
-    // SAFETY: setpriority takes integers only; PRIO_PROCESS with 0 is this process.
-    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+/// A resource limit for a child (setrlimit(2)).
+#[derive(Debug)]
+pub struct Limit {
+    /// Its name: that of the constant, in lower case.
+    pub(super) name: &'static str,
+    /// Its number.
+    pub(super) resource: u32,
+    /// The soft and the hard limit, as prlimit64(2) has them.
+    pub(super) value: [u64; 2],
 }
 
-/// Sets the soft and the hard limit; `None` is unlimited. Errors: an unknown name, or EPERM above the hard limit.
-pub fn set_limit(name: &str, value: Option<u64>) -> io::Result<()> {
-    let resource = match name {
-        "as" => Resource::RLIMIT_AS,
-        "core" => Resource::RLIMIT_CORE,
-        "cpu" => Resource::RLIMIT_CPU,
-        "data" => Resource::RLIMIT_DATA,
-        "fsize" => Resource::RLIMIT_FSIZE,
-        "memlock" => Resource::RLIMIT_MEMLOCK,
-        "nofile" => Resource::RLIMIT_NOFILE,
-        "nproc" => Resource::RLIMIT_NPROC,
-        "stack" => Resource::RLIMIT_STACK,
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "no such limit")),
-    };
-    let value = value.unwrap_or(RLIM_INFINITY);
-    Ok(setrlimit(resource, value, value)?)
+impl Limit {
+    /// The soft and the hard limit; without a value, unlimited. `None` if there is no limit of this name.
+    pub fn new(name: &str, value: Option<u64>) -> Option<Self> {
+        let (name, resource) = match name {
+            "as" => ("as", Resource::RLIMIT_AS),
+            "core" => ("core", Resource::RLIMIT_CORE),
+            "cpu" => ("cpu", Resource::RLIMIT_CPU),
+            "data" => ("data", Resource::RLIMIT_DATA),
+            "fsize" => ("fsize", Resource::RLIMIT_FSIZE),
+            "memlock" => ("memlock", Resource::RLIMIT_MEMLOCK),
+            "nofile" => ("nofile", Resource::RLIMIT_NOFILE),
+            "nproc" => ("nproc", Resource::RLIMIT_NPROC),
+            "stack" => ("stack", Resource::RLIMIT_STACK),
+            _ => return None,
+        };
+        Some(Self {
+            name,
+            resource: resource as u32,
+            value: [value.unwrap_or(u64::MAX); 2],
+        })
+    }
 }
 
 /// Lets the allocator return large pieces of memory to the system as soon as they are freed. By itself it raises its

@@ -4,6 +4,7 @@
 pub mod cgroup;
 pub mod child;
 pub mod clock;
+mod clone;
 pub mod dir;
 pub mod fault;
 pub mod inotify;

@@ -1,7 +1,9 @@
 //! Starting programs, and the descriptors that they get or do not get.
 
+use super::child::{self, StartError};
+use super::limits::Limit;
+use super::spawning;
 use super::wait::PidFd;
-use super::{child, spawning};
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -18,6 +20,14 @@ pub struct Launch {
     argv: Vec<CString>,
     env: Vec<CString>,
     cwd: CString,
+    /// Its umask, if not ours.
+    pub umask: Option<u32>,
+    /// Its nice value, if not ours.
+    pub nice: Option<i32>,
+    /// Its resource limits where they differ from ours.
+    pub limits: Vec<Limit>,
+    /// What it may not do.
+    pub confinement: Option<child::Confinement>,
 }
 
 impl Launch {
@@ -34,23 +44,32 @@ impl Launch {
             argv: list(argv)?,
             env: list(env)?,
             cwd: c_string(cwd)?,
+            umask: None,
+            nice: None,
+            limits: Vec::new(),
+            confinement: None,
         })
     }
 
-    /// Starts the program with these descriptors; see [`child::start`]. Gives its pid, and a descriptor to wait for it by.
+    /// Starts the program with these descriptors 0, 1 and 2, in the control group of this directory; see
+    /// [`child::start`]. Gives its pid, and a descriptor to wait for it by.
     pub fn start(
         &self,
-        stdin: BorrowedFd<'_>,
-        stdout: BorrowedFd<'_>,
-        stderr: BorrowedFd<'_>,
-    ) -> io::Result<(i32, PidFd)> {
+        descriptors: [BorrowedFd<'_>; 3],
+        group: Option<BorrowedFd<'_>>,
+    ) -> Result<(i32, PidFd), StartError> {
         let _spawn = spawning::begin();
         let (pid, pidfd) = child::start(&child::Plan {
             program: &self.program,
             argv: &self.argv,
             env: &self.env,
             cwd: &self.cwd,
-            descriptors: [stdin, stdout, stderr],
+            descriptors,
+            umask: self.umask,
+            nice: self.nice,
+            limits: &self.limits,
+            group,
+            confinement: self.confinement.as_ref(),
         })?;
         Ok((pid, PidFd::from(pidfd)))
     }
@@ -96,14 +115,9 @@ pub fn find_program(program: &str, path: &str, cwd: &str) -> io::Result<String> 
 /// Marks every descriptor but the first three to be closed on exec, so that jobs do not get those that our parent left
 /// open.
 pub fn hide_descriptors() {
+    let (number, flags) = (libc::SYS_close_range, libc::CLOSE_RANGE_CLOEXEC);
     // SAFETY: close_range with CLOSE_RANGE_CLOEXEC (5.11+) closes nothing now and touches no memory.
-    let done = unsafe {
-        libc::close_range(
-            3,
-            libc::c_uint::MAX,
-            libc::c_int::try_from(libc::CLOSE_RANGE_CLOEXEC).unwrap_or(0),
-        )
-    };
+    let done = unsafe { libc::syscall(number, 3, libc::c_uint::MAX, flags) };
     if done == 0 {
         return;
     }

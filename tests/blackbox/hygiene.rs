@@ -68,7 +68,7 @@ fn nothing_of_a_careless_parent_reaches_a_job() {
     serve_through(&mut spool, CARELESS);
     for (id, extra) in [
         ("plain", json!({})),
-        ("stub", json!({"limits": {"nofile": 64}})),
+        ("limited", json!({"limits": {"nofile": 64}})),
         ("scratch", json!({"tmp": true})),
         ("again", json!({"tries": 1})),
     ] {

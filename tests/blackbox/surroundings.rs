@@ -132,12 +132,12 @@ fn slots_have_numbers_of_their_own() {
     assert!(slots.contains(&again), "{again} is not of {slots:?}");
 }
 
-/// Jobs that run `show`: directly, through the stub, and as a script.
+/// Jobs that run `show`: directly, with limits, and as a script.
 fn looks(show: &str) -> [(&'static str, serde_json::Value); 4] {
     [
         ("text", json!({"command": show})),
         (
-            "stub",
+            "limited",
             json!({"command": show, "umask": "077", "nice": 1, "limits": {"core": 0}}),
         ),
         (
@@ -205,7 +205,7 @@ fn signals_are_as_a_login_has_them() {
     for (id, job) in [
         ("argv", json!({"command": ["cat", "/proc/self/status"]})),
         (
-            "stub",
+            "limited",
             json!({"command": ["cat", "/proc/self/status"], "nice": 1}),
         ),
     ] {

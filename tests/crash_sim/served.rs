@@ -287,7 +287,6 @@ fn home() -> Home {
         path: String::new(),
         locale: Vec::new(),
         umask: 0o022,
-        own_umask: 0o022,
         boot: BOOT.to_owned(),
         spool: "/sim".to_owned(),
         cgroups: None,
