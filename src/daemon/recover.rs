@@ -129,7 +129,9 @@ fn make_run<M: Machine>(
     }
     // A leader that is dead still names the session of what it left behind.
     let noted = record.proc.clone().filter(|proc| proc.boot == *boot);
-    let log_offset = record.attempts.last().map_or(0, |t| t.log_offset);
+    // A try that has no note yet began where the last one did, or later.
+    let last = record.attempts.last().map_or(0, |t| t.log_offset);
+    let log_offset = record.log_offset.unwrap_or(last);
     let facts = Facts {
         noted: true,
         ..Facts::new(record)

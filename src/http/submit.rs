@@ -188,6 +188,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         cpu: _,
         max_rss: _,
         output: _,
+        log_offset: _,
         log_bytes: _,
         result: _,
         attempts: _,

@@ -362,6 +362,8 @@ pub struct Record {
     pub max_rss: Option<u64>,
     /// The end of the log, lossy UTF-8.
     pub output: Option<String>,
+    /// Where in the log the output of the running try begins.
+    pub log_offset: Option<u64>,
     /// Size of the log in bytes.
     pub log_bytes: Option<u64>,
     /// The text that the job wrote to `$PIRN_OUT`.
@@ -488,6 +490,7 @@ impl Record {
         self.cpu = None;
         self.max_rss = None;
         self.output = None;
+        self.log_offset = None;
         self.log_bytes = None;
         self.result = None;
         self.retry_at = None;

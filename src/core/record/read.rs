@@ -160,6 +160,7 @@ impl Record {
             "cpu" => self.cpu = Some(field.read(json::number)?),
             "max_rss" => self.max_rss = Some(field.read(json::size)?),
             "output" => self.output = Some(field.read(json::string)?),
+            "log_offset" => self.log_offset = Some(field.read(json::size)?),
             "log_bytes" => self.log_bytes = Some(field.read(json::size)?),
             "result" => self.result = field.read(json::string).ok(),
             "attempts" => self.attempts = tries(field)?,

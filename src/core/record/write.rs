@@ -116,6 +116,7 @@ impl Record {
         out.maybe("duration", self.duration);
         out.maybe("cpu", self.cpu);
         out.maybe("max_rss", self.max_rss);
+        out.maybe("log_offset", self.log_offset);
         out.maybe("log_bytes", self.log_bytes);
         out.maybe("output", self.output.as_ref());
         out.maybe("result", self.result.as_ref());
