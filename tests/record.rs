@@ -158,6 +158,7 @@ fn added() -> BoxedStrategy<(&'static str, Value)> {
         numbers("cpu"),
         any::<u64>().prop_map(|n| ("max_rss", json!(n))),
         any::<u64>().prop_map(|n| ("log_bytes", json!(n))),
+        any::<u64>().prop_map(|n| ("log_offset", json!(n))),
         prop::collection::vec(one_try, 0..3).prop_map(|list| ("attempts", json!(list))),
     ]
     .boxed()

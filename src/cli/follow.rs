@@ -13,12 +13,59 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsFd;
 
 /// A log that is shown.
-struct ShownLog {
+pub struct ShownLog {
     name: String,
     /// Inode and size of the log that an earlier job of this name left; that part is not shown.
     old: Option<(u64, u64)>,
     is_error: bool,
     file: Option<(File, Option<Watch>)>,
+}
+
+impl ShownLog {
+    /// The two logs of a job.
+    pub fn both(id: &JobId, old: OldLogs) -> [Self; 2] {
+        let log = |name, old, is_error| Self {
+            name,
+            old,
+            is_error,
+            file: None,
+        };
+        [
+            log(id.as_str().to_owned(), old[0], false),
+            log(stderr_log(id), old[1], true),
+        ]
+    }
+
+    /// True if the log has more than was shown. Opens and watches it once it is there.
+    pub fn has_news(&mut self, spool: &Spool, watcher: &Watcher) -> io::Result<bool> {
+        if self.file.is_none()
+            && let Ok(mut file) = spool.open_log(&self.name)
+        {
+            if let Some((inode, size)) = self.old
+                && dir::look_at(&file)?.inode == inode
+            {
+                file.seek(SeekFrom::Start(size))?;
+            }
+            let watch = watcher.add(&file, Interest::Growth).ok();
+            self.file = Some((file, watch));
+        }
+        match &mut self.file {
+            Some((file, _)) => Ok(file.stream_position()? < file.metadata()?.len()),
+            None => Ok(false),
+        }
+    }
+
+    /// Shows what was not shown yet.
+    pub fn show_new(&mut self) -> Result<(), Failure> {
+        let Some((file, _)) = &mut self.file else {
+            return Ok(());
+        };
+        match self.is_error {
+            true => io::copy(file, &mut io::stderr()).map(drop)?,
+            false => output::copy(file)?,
+        }
+        Ok(())
+    }
 }
 
 /// Inode and size of the two logs that an earlier job of a name left.
@@ -34,7 +81,7 @@ pub fn old_logs(spool: &Spool, id: &JobId) -> OldLogs {
 
 /// Watches the directories in which a job can be for files that come and go.
 pub struct Moves {
-    watcher: Watcher,
+    pub watcher: Watcher,
     poller: Poller,
     /// The queues that are watched.
     queues: HashSet<Watch>,
@@ -108,21 +155,11 @@ impl<'s> Follower<'s> {
         for place in [Place::Log, Place::Complete, Place::Failed] {
             spool.watch(&place, &moves.watcher, Interest::Everything)?;
         }
-        let log = |name, old, is_error| ShownLog {
-            name,
-            old,
-            is_error,
-            file: None,
-        };
-        let logs = [
-            log(id.as_str().to_owned(), old[0], false),
-            log(stderr_log(id), old[1], true),
-        ];
         Ok(Self {
             spool,
             id: id.clone(),
             moves,
-            logs,
+            logs: ShownLog::both(id, old),
         })
     }
 
@@ -150,24 +187,8 @@ impl<'s> Follower<'s> {
 
     fn show_new(&mut self) -> Result<(), Failure> {
         for log in &mut self.logs {
-            if log.file.is_none()
-                && let Ok(mut file) = self.spool.open_log(&log.name)
-            {
-                if let Some((inode, size)) = log.old
-                    && dir::look_at(&file)?.inode == inode
-                {
-                    file.seek(SeekFrom::Start(size))?;
-                }
-                let watch = self.moves.watcher.add(&file, Interest::Growth).ok();
-                log.file = Some((file, watch));
-            }
-            let Some((file, _)) = &mut log.file else {
-                continue;
-            };
-            match log.is_error {
-                true => io::copy(file, &mut io::stderr()).map(drop)?,
-                false => output::file(file)?,
-            }
+            log.has_news(self.spool, &self.moves.watcher)?;
+            log.show_new()?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::admission;
 use super::exit::{BAD_DATA, FAILURE, Failure, NO_INPUT, USAGE};
 use super::inputs;
+use super::select;
 use super::when;
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
@@ -276,6 +277,9 @@ impl From<SubmitError> for Failure {
 
 impl ScheduleArgs {
     fn check_parents(&mut self, spool: &Spool) -> Result<(), Failure> {
+        for parents in [&mut self.after, &mut self.after_any] {
+            *parents = select::meant_by(spool, parents)?;
+        }
         settle_parents(&mut self.after, &mut self.after_any)
             .map_err(|why| Failure::new(USAGE, why))?;
         match spool.first_missing(self.after.iter().chain(&self.after_any))? {

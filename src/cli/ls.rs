@@ -4,24 +4,20 @@ use super::existing;
 use super::exit::{CommandResult, Failure, OK};
 use super::output::{Pieces, Style};
 use super::rows::{Form, Row};
-use crate::core::id::QueueName;
-use crate::core::record::{Record, State};
+use super::select::Filter;
+use crate::core::record::State;
 use crate::os::clock;
 use crate::spool::{Spool, Where};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::Path;
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct LsArgs {
     /// States to list [default: all; of the finished, the newest 20]
     #[arg(value_name = "STATE", value_parser = parse_state())]
     states: Vec<State>,
-    /// Only jobs of this queue
-    #[arg(short, long, value_name = "NAME")]
-    queue: Option<QueueName>,
-    /// Only jobs with this tag
-    #[arg(long)]
-    tag: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// At most this many of each state, the newest of the finished
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
@@ -67,50 +63,45 @@ impl LsArgs {
         }
     }
 
+    fn names_a_state(&self) -> bool {
+        !self.states.is_empty() || self.filter.failed
+    }
+
     /// The most jobs of a state that are listed.
     fn most(&self, state: State) -> usize {
         match (self.all || self.unsorted, self.limit) {
             (true, _) => usize::MAX,
             (false, Some(limit)) => limit,
-            (false, None) if state.is_final() && self.states.is_empty() => FINISHED,
+            (false, None) if state.is_final() && !self.names_a_state() => FINISHED,
             (false, None) => usize::MAX,
         }
     }
 
     /// True if no file has to be read: only the names in the directory matter.
-    fn needs_names_only(&self, state: State) -> bool {
-        let any_will_do = self.tag.is_none() && (self.queue.is_none() || state == State::Pending);
-        self.unsorted && any_will_do && self.form() == Form::Ids
-    }
-
-    fn wants(&self, record: &Record) -> bool {
-        let of_queue = |queue: &QueueName| match &record.queue {
-            Some(of) => of == queue,
-            None => queue.is_default(),
-        };
-        self.queue.as_ref().is_none_or(of_queue)
-            && self
-                .tag
-                .as_ref()
-                .is_none_or(|tag| record.tags.contains(tag))
+    fn needs_names_only(&self, places: &[Where]) -> bool {
+        let is_wanted = |at: &Where| !self.filter.needs_record(at);
+        self.unsorted && self.form() == Form::Ids && places.iter().all(is_wanted)
     }
 }
 
 pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
     let spool = existing::spool(path)?;
-    if let Some(queue) = &args.queue {
-        existing::queue(&spool, queue)?;
-    }
+    args.filter.check(&spool)?;
     let is_wanted = |state: &State| args.states.is_empty() || args.states.contains(state);
     let mut out = Pieces::default();
     let mut rows = Vec::new();
     let mut hidden = 0;
     for state in ORDER.into_iter().filter(is_wanted) {
-        if args.needs_names_only(state) {
-            list_names(&spool, args, state, &mut out)?;
+        let places = args.filter.places(&spool, &[state])?;
+        if args.needs_names_only(&places) {
+            for at in &places {
+                let ids = spool.ids(at)?;
+                ids.iter()
+                    .try_for_each(|id| out.push(&[id.as_str(), "\n"]))?;
+            }
             continue;
         }
-        let mut of_state = collect(&spool, args, state)?;
+        let mut of_state = collect(&spool, args, &places)?;
         let extra = of_state.len().saturating_sub(args.most(state));
         hidden += extra;
         if state.is_final() {
@@ -137,45 +128,15 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
     Ok(OK)
 }
 
-/// The places of the jobs in one state, without queues that are not wanted.
-fn places(spool: &Spool, args: &LsArgs, state: State) -> Result<Vec<Where>, Failure> {
-    Ok(match state {
-        State::Held => vec![Where::Held],
-        State::Active => vec![Where::Active],
-        State::Complete => vec![Where::Complete],
-        State::Failed => vec![Where::Failed],
-        State::Pending => {
-            let mut named = spool.queues()?;
-            named.retain(|queue| !queue.is_default());
-            named.sort_unstable();
-            std::iter::once(QueueName::default())
-                .chain(named)
-                .filter(|queue| args.queue.as_ref().is_none_or(|wanted| wanted == queue))
-                .map(Where::Pending)
-                .collect()
-        }
-    })
-}
-
-/// Lists ids without reading the files.
-fn list_names(spool: &Spool, args: &LsArgs, state: State, out: &mut Pieces) -> Result<(), Failure> {
-    for at in places(spool, args, state)? {
-        for id in spool.ids(&at)? {
-            out.push(&[id.as_str(), "\n"])?;
-        }
-    }
-    Ok(())
-}
-
 /// The jobs in one state, sorted by [`Row::order`].
-fn collect(spool: &Spool, args: &LsArgs, state: State) -> Result<Vec<Row>, Failure> {
+fn collect(spool: &Spool, args: &LsArgs, places: &[Where]) -> Result<Vec<Row>, Failure> {
     let now = clock::wall();
     let mut rows = Vec::new();
-    for at in places(spool, args, state)? {
-        for id in spool.ids(&at)? {
-            match spool.load(&id, &at) {
-                Ok(Some(record)) if args.wants(&record) => {
-                    rows.push(Row::new(id, &at, &record, args.form(), now));
+    for at in places {
+        for id in spool.ids(at)? {
+            match spool.load(&id, at) {
+                Ok(Some(record)) if args.filter.matches(&record) => {
+                    rows.push(Row::new(id, at, &record, args.form(), now));
                 }
                 Ok(_) => {}
                 Err(e) => eprintln!("pirn: {e}"),

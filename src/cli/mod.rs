@@ -9,10 +9,12 @@ mod deliver;
 mod existing;
 mod exit;
 mod follow;
+mod follow_running;
 mod inputs;
 mod job;
 mod lease_rows;
 mod lines;
+mod logs;
 mod ls;
 mod output;
 mod pause;
@@ -24,12 +26,14 @@ mod remote;
 mod result;
 mod rows;
 mod run;
+mod select;
 mod serve;
 mod served;
 mod settings;
 mod show;
 mod status;
 mod steer;
+mod tail;
 mod token;
 mod wait;
 mod when;
@@ -40,15 +44,9 @@ use exit::CommandResult;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// A job queue that is a directory: drop a file in, it runs.
+/// A job queue that is a directory: drop a file in, it runs. Without a command: `pirn ls`.
 #[derive(Debug, Parser)]
-#[command(
-    name = "pirn",
-    version,
-    max_term_width = 100,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(name = "pirn", version, max_term_width = 100)]
 struct Cli {
     /// The spool [default: $PIRN_SPOOL, else /var/spool/pirn for root, else ~/.local/state/pirn]
     #[arg(short = 'S', long, global = true, value_name = "DIR")]
@@ -57,7 +55,7 @@ struct Cli {
     #[arg(long, hide = true)]
     prove: bool,
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,19 +72,19 @@ enum Command {
     /// Show a job's record
     Show(show::ShowArgs),
     /// Show a job's output
-    Log(show::LogArgs),
+    Log(logs::LogArgs),
     /// Wait for jobs to end; exits as they did
     Wait(wait::WaitArgs),
     /// Cancel waiting or running jobs; their records go to failed/
-    Cancel(steer::Ids),
+    Cancel(steer::SteerArgs),
     /// Run finished jobs again
     Retry(steer::RetryArgs),
     /// Remove waiting or finished jobs, with their logs
     Rm(steer::RmArgs),
     /// Keep waiting jobs from being started
-    Hold(steer::Ids),
+    Hold(steer::SteerArgs),
     /// Let held jobs go, back to their queues
-    Release(steer::Ids),
+    Release(steer::SteerArgs),
     /// Start nothing more, in one queue or in all
     Pause(pause::QueueArgs),
     /// Start jobs again
@@ -138,7 +136,7 @@ impl Cli {
             return Ok(Self {
                 spool,
                 prove: false,
-                command: Command::Add(args),
+                command: Some(Command::Add(args)),
             });
         }
         Self::try_parse()
@@ -161,8 +159,9 @@ pub fn main() -> ExitCode {
     };
     let spool = cli.spool.unwrap_or_else(user::default_spool);
     exit::finish(match cli.command {
-        Command::Serve(args) if cli.prove => serve::prove(spool, args),
-        command => carry_out(spool, command),
+        Some(Command::Serve(args)) if cli.prove => serve::prove(spool, args),
+        Some(command) => carry_out(spool, command),
+        None => ls::ls(&spool, &ls::LsArgs::default()),
     })
 }
 
@@ -173,7 +172,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Run(args) => run::run(&spool, args),
         Command::Ls(args) => ls::ls(&spool, &args),
         Command::Show(args) => show::show(&spool, &args),
-        Command::Log(args) => show::log(&spool, &args),
+        Command::Log(args) => logs::log(&spool, &args),
         Command::Wait(args) => wait::wait(&spool, &args),
         Command::Cancel(args) => steer::cancel(&spool, &args),
         Command::Retry(args) => steer::retry(&spool, &args),

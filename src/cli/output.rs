@@ -3,8 +3,7 @@
 use super::exit::Failure;
 use crate::core::record::State;
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, IsTerminal, StdoutLock, Write};
+use std::io::{self, IsTerminal, Read, StdoutLock, Write};
 
 /// Prints one line.
 pub fn line(text: impl Display) -> Result<(), Failure> {
@@ -25,9 +24,19 @@ pub fn ids(ids: &[impl Display]) -> io::Result<()> {
     out.flush()
 }
 
-/// Prints the rest of a file.
-pub fn file(from: &mut File) -> Result<(), Failure> {
+/// Prints all that is left to read.
+pub fn copy(from: &mut impl Read) -> Result<(), Failure> {
     print(|out| io::copy(from, out).map(drop))
+}
+
+/// Prints a line that is not of a job but about it, dim, and on a terminal only: a pipe gets what the job wrote.
+pub fn aside(text: &str) -> Result<(), Failure> {
+    let style = Style::of_stdout();
+    match (style.width, style.colour) {
+        (None, _) => Ok(()),
+        (Some(_), true) => line(format!("\x1b[2m{}\x1b[0m", tame(text))),
+        (Some(_), false) => line(tame(text)),
+    }
 }
 
 /// Once the reader has closed the pipe, the process ends quietly, as other tools do.

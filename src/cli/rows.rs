@@ -3,7 +3,7 @@
 
 use super::output::tame;
 use crate::core::id::{JobId, QueueName, natural_order};
-use crate::core::record::{Reason, Record, State};
+use crate::core::record::{Reason, Record, State, Try};
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
 use crate::spool::Where;
@@ -88,6 +88,37 @@ fn label(record: &Record) -> String {
     }
 }
 
+/// How a job ended that has not ended well, in few words.
+fn end(record: &Record) -> String {
+    let end = |reason| end_for(reason, record.exit_code, record.signal);
+    record.reason.map_or_else(String::new, end)
+}
+
+fn end_for(reason: Reason, exit_code: Option<i32>, signal: Option<i32>) -> String {
+    match (reason, exit_code, signal) {
+        (Reason::Exited, Some(code), _) => format!("exit {code}"),
+        (Reason::Signaled, _, Some(signal)) => format!("signal {signal}"),
+        (reason, _, _) => reason.to_string(),
+    }
+}
+
+/// How and when a try ended.
+pub fn how_a_try_ended(one: &Try) -> String {
+    let how = end_for(one.reason, one.exit_code, one.signal);
+    format!("{how} at {}", one.finished_at)
+}
+
+/// The same with the message that the record has.
+pub fn how_it_failed(record: &Record) -> String {
+    let mut parts = vec![end(record)];
+    parts.extend(record.error.as_deref().map(tame));
+    parts.retain(|part| !part.is_empty());
+    match parts.is_empty() {
+        true => "its record does not say how".to_owned(),
+        false => parts.join(": "),
+    }
+}
+
 /// The time a job took or how it failed, the time since it started, or what it waits for.
 fn result(record: &Record, state: State, now: Wall) -> String {
     let took = record.duration.map_or_else(String::new, |s| {
@@ -95,12 +126,7 @@ fn result(record: &Record, state: State, now: Wall) -> String {
     });
     match state {
         State::Complete => took,
-        State::Failed => match (record.reason, record.exit_code, record.signal) {
-            (Some(Reason::Exited), Some(code), _) => format!("exit {code}"),
-            (Some(Reason::Signaled), _, Some(signal)) => format!("signal {signal}"),
-            (Some(reason), _, _) => reason.to_string(),
-            (None, _, _) => String::new(),
-        },
+        State::Failed => end(record),
         State::Active => record
             .started_at
             .map_or_else(|| "started".to_owned(), |at| brief_span(now.since(at))),

@@ -1,48 +1,40 @@
-//! `pirn show` and `pirn log`.
+//! `pirn show`.
 
 use super::existing;
-use super::exit::{CommandResult, FAILURE, Failure, OK};
-use super::follow::{Follower, OldLogs};
+use super::exit::{CommandResult, FAILURE, Failure, NO_INPUT, OK};
 use super::output;
-use super::served;
-use crate::core::id::JobId;
+use super::select::Selection;
 use crate::core::json::Object;
-use crate::spool::stderr_log;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use crate::core::record::State;
+use crate::spool::Found;
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    /// The job
-    id: JobId,
+    #[command(flatten)]
+    jobs: Selection,
     /// The record as JSON, environment included
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Debug, clap::Args)]
-pub struct LogArgs {
-    /// The job
-    id: JobId,
-    /// Show output as it is written, until the job ends
-    #[arg(short, long, conflicts_with = "lines")]
-    follow: bool,
-    /// Only the last lines
-    #[arg(short = 'n', long, value_name = "N")]
-    lines: Option<usize>,
-    /// The log of standard error, where it was split off
-    #[arg(long, conflicts_with = "follow")]
-    stderr: bool,
+pub fn show(path: &Path, args: &ShowArgs) -> CommandResult {
+    let spool = existing::spool(path)?;
+    let ids = args.jobs.to_look_at(&spool, &State::ALL)?.ids;
+    for (n, id) in ids.iter().enumerate() {
+        let found = existing::job(&spool, id)?;
+        let text = match args.json {
+            true => found.record.to_json_in(found.at.state()),
+            false => as_text(found)?,
+        };
+        let gap = if n > 0 && !args.json { "\n" } else { "" };
+        output::bytes(format!("{gap}{text}").as_bytes())?;
+    }
+    Ok(if ids.is_empty() { NO_INPUT } else { OK })
 }
 
-pub fn show(spool: &Path, args: &ShowArgs) -> CommandResult {
-    let spool = existing::spool(spool)?;
-    let mut found = existing::job(&spool, &args.id)?;
-    if args.json {
-        output::bytes(found.record.to_json_in(found.at.state()).as_bytes())?;
-        return Ok(OK);
-    }
+/// The fields, a line each or more.
+fn as_text(mut found: Found) -> Result<String, Failure> {
     found.record.env.clear();
     let json = found.record.to_json_in(found.at.state());
     let object = Object::parse(&json).map_err(|e| Failure::new(FAILURE, e.to_string()))?;
@@ -64,56 +56,5 @@ pub fn show(spool: &Path, args: &ShowArgs) -> CommandResult {
             key = "";
         }
     }
-    output::bytes(text.as_bytes())?;
-    Ok(OK)
-}
-
-pub fn log(spool: &Path, args: &LogArgs) -> CommandResult {
-    let spool = existing::spool(spool)?;
-    let found = existing::job(&spool, &args.id)?;
-    if args.follow {
-        if !found.is_over() {
-            served::tell_waiting(&spool, &[&args.id]);
-        }
-        Follower::new(&spool, &args.id, OldLogs::default())?.follow(&mut || Ok(false))?;
-        return Ok(OK);
-    }
-    let name = match args.stderr {
-        true => stderr_log(&args.id),
-        false => args.id.as_str().to_owned(),
-    };
-    let mut file = match spool.open_log(&name) {
-        Ok(file) => file,
-        // The job has written nothing.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(OK),
-        Err(e) => return Err(e.into()),
-    };
-    if let Some(lines) = args.lines {
-        let start = start_of_last(&mut file, lines)?;
-        file.seek(SeekFrom::Start(start))?;
-    }
-    output::file(&mut file)?;
-    Ok(OK)
-}
-
-/// The offset of the last `lines` lines. The log is read backwards, so that only the end of a large one is read.
-fn start_of_last(file: &mut File, lines: usize) -> io::Result<u64> {
-    let end = file.seek(SeekFrom::End(0))?;
-    let (mut position, mut found) = (end, 0);
-    let mut buffer = vec![0; 64 * 1024];
-    while position > 0 {
-        let size = position.min(buffer.len() as u64);
-        position -= size;
-        file.seek(SeekFrom::Start(position))?;
-        let chunk = &mut buffer[..usize::try_from(size).unwrap_or(0)];
-        file.read_exact(chunk)?;
-        for i in (0..chunk.len()).rev().filter(|i| chunk[*i] == b'\n') {
-            let start = position + i as u64 + 1;
-            found += usize::from(start < end);
-            if start < end && found == lines {
-                return Ok(start);
-            }
-        }
-    }
-    Ok(if lines == 0 { end } else { 0 })
+    Ok(text)
 }

@@ -2,44 +2,41 @@
 
 use super::existing;
 use super::exit::{CommandResult, FAILURE, Failure, OK};
+use super::select::{Selected, Selection};
 use super::served;
 use crate::core::id::JobId;
 use crate::core::record::State;
-use crate::spool::{IfActive, Place, Spool, Steered, Where};
+use crate::spool::{NOT_RUNNING, Place, Spool, Steered};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
-pub struct Ids {
-    /// The jobs
-    #[arg(required = true, value_name = "ID")]
-    ids: Vec<JobId>,
+pub struct SteerArgs {
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
-    /// The jobs
-    #[arg(value_name = "ID", required_unless_present = "failed")]
-    ids: Vec<JobId>,
-    /// All jobs in failed/
-    #[arg(long, conflicts_with = "ids")]
-    failed: bool,
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 #[derive(Debug, clap::Args)]
 pub struct RmArgs {
-    /// The jobs
-    #[arg(required = true, value_name = "ID")]
-    ids: Vec<JobId>,
+    #[command(flatten)]
+    jobs: Selection,
     /// End those that are running
     #[arg(long)]
     kill: bool,
 }
 
-pub fn cancel(path: &Path, args: &Ids) -> CommandResult {
+pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
-    each(&spool, &args.ids, |id, _| {
+    let states = [State::Pending, State::Held, State::Active];
+    let jobs = args.jobs.to_change(&spool, &states)?;
+    each(&spool, &jobs, |id, _| {
         let wrong = |state| format!("has ended already: it is in {state}/");
         judge(id, spool.cancel(id), wrong)
     })
@@ -47,28 +44,32 @@ pub fn cancel(path: &Path, args: &Ids) -> CommandResult {
 
 pub fn retry(path: &Path, args: &RetryArgs) -> CommandResult {
     let spool = existing::spool(path)?;
-    let ids = match args.failed {
-        true => spool.ids(&Where::Failed)?,
-        false => args.ids.clone(),
+    // Options other than --all do not mean jobs that have done their work.
+    let states = match args.jobs.all {
+        true => &[State::Failed, State::Complete][..],
+        false => &[State::Failed],
     };
-    each(&spool, &ids, |id, changed| {
+    let jobs = args.jobs.to_change(&spool, states)?;
+    each(&spool, &jobs, |id, changed| {
         let wrong = |state| format!("has not ended yet: it is in {state}/");
         judge(id, spool.retry(id, changed), wrong)
     })
 }
 
-pub fn hold(path: &Path, args: &Ids) -> CommandResult {
+pub fn hold(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     served::refuse_old_daemon(&spool)?;
-    each(&spool, &args.ids, |id, _| {
+    let jobs = args.jobs.to_change(&spool, &[State::Pending])?;
+    each(&spool, &jobs, |id, _| {
         judge(id, spool.hold(id), does_not_wait)
     })
 }
 
-pub fn release(path: &Path, args: &Ids) -> CommandResult {
+pub fn release(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     served::refuse_old_daemon(&spool)?;
-    each(&spool, &args.ids, |id, _| {
+    let jobs = args.jobs.to_change(&spool, &[State::Held])?;
+    each(&spool, &jobs, |id, _| {
         judge(id, spool.release(id), does_not_wait)
     })
 }
@@ -79,14 +80,23 @@ fn does_not_wait(state: State) -> String {
 
 pub fn rm(path: &Path, args: &RmArgs) -> CommandResult {
     let spool = existing::spool(path)?;
-    let if_active = match args.kill {
-        true => IfActive::End,
-        false => IfActive::Refuse,
+    let states = match args.kill {
+        true => &State::ALL[..],
+        false => &NOT_RUNNING,
     };
-    each(&spool, &args.ids, |id, changed| {
+    let jobs = args.jobs.to_change(&spool, states)?;
+    each(&spool, &jobs, |id, changed| {
         let wrong = |_| "is running; --kill ends and removes it".to_owned();
-        judge(id, spool.forget(id, if_active, changed), wrong)
+        judge(id, spool.forget(id, states, changed), wrong)
     })
+}
+
+/// Why nothing was done to a job.
+enum NotDone {
+    /// It is in another state, or gone.
+    Elsewhere(Failure),
+    /// Something failed.
+    Failed(Failure),
 }
 
 /// Turns the result for one job into a failure, unless it is done. `wrong` says why the job's state does not allow it.
@@ -94,32 +104,36 @@ fn judge(
     id: &JobId,
     steered: io::Result<Steered>,
     wrong: impl Fn(State) -> String,
-) -> Result<(), Failure> {
-    let what = match steered {
+) -> Result<(), NotDone> {
+    let failure = |what: &str| Failure::new(FAILURE, format!("job {id} {what}"));
+    Err(match steered {
         Ok(Steered::Done(_)) => return Ok(()),
-        Ok(Steered::Missing) => return Err(Failure::no_job(id)),
-        Ok(Steered::Wrong(state)) => format!("job {id} {}", wrong(state)),
+        Ok(Steered::Missing) => NotDone::Elsewhere(Failure::no_job(id)),
+        Ok(Steered::Wrong(state)) => NotDone::Elsewhere(failure(&wrong(state))),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            format!("job {id}: another job of that name is in the way")
+            let what = format!("job {id}: another job of that name is in the way");
+            NotDone::Failed(Failure::new(FAILURE, what))
         }
-        Err(e) => return Err(e.into()),
-    };
-    Err(Failure::new(FAILURE, what))
+        Err(e) => NotDone::Failed(e.into()),
+    })
 }
 
-/// Does `work` for each job and reports each failure; the exit code is that of the first. At the end, all changes are
-/// durable.
+/// Does `work` for each job and reports each failure; the exit code is that of the first. A job that only its
+/// properties have selected may have left its state since, which is no failure. At the end, all changes are durable.
 fn each(
     spool: &Spool,
-    ids: &[JobId],
-    mut work: impl FnMut(&JobId, &mut BTreeSet<Place>) -> Result<(), Failure>,
+    jobs: &Selected,
+    mut work: impl FnMut(&JobId, &mut BTreeSet<Place>) -> Result<(), NotDone>,
 ) -> CommandResult {
     let (mut code, mut changed) = (OK, BTreeSet::new());
-    for id in ids {
-        if let Err(failure) = work(id, &mut changed) {
-            eprintln!("pirn: {}", failure.message);
-            code = if code == OK { failure.code } else { code };
-        }
+    for id in &jobs.ids {
+        let failure = match work(id, &mut changed) {
+            Ok(()) => continue,
+            Err(NotDone::Elsewhere(_)) if !jobs.are_named => continue,
+            Err(NotDone::Elsewhere(failure) | NotDone::Failed(failure)) => failure,
+        };
+        eprintln!("pirn: {}", failure.message);
+        code = if code == OK { failure.code } else { code };
     }
     spool.sync_all(&changed)?;
     Ok(code)

@@ -1,10 +1,14 @@
 //! `pirn wait`.
 
 use super::existing;
-use super::exit::{self, CommandResult, Failure, NOT_NOW, OK};
+use super::exit::{self, CommandResult, Failure, NO_INPUT, NOT_NOW, OK};
 use super::follow::Moves;
+use super::output;
+use super::rows::how_it_failed;
+use super::select::Selection;
 use super::served;
 use crate::core::id::JobId;
+use crate::core::record::{Record, State};
 use crate::core::units::parse_span;
 use crate::os::clock::{self, Timer};
 use crate::spool::{Place, Spool, Where};
@@ -13,9 +17,11 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct WaitArgs {
-    /// The jobs
-    #[arg(required = true)]
-    ids: Vec<JobId>,
+    #[command(flatten)]
+    jobs: Selection,
+    /// Until one of them has ended; prints its id
+    #[arg(long)]
+    any: bool,
     /// Give up after this time, with exit code 75
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     timeout: Option<Duration>,
@@ -38,28 +44,47 @@ pub fn wait(path: &Path, args: &WaitArgs) -> CommandResult {
         timer.set(Some(deadline.0))?;
         moves.also_wait_for(&timer)?;
     }
-    for id in &args.ids {
+    // The ends of a batch count also if they have come before the wait for it; those of all jobs since ever do not.
+    let (states, code_of_none) = match args.jobs.filter.describes_jobs() {
+        true => (&State::ALL[..], NO_INPUT),
+        false => (&[State::Pending, State::Held, State::Active][..], OK),
+    };
+    let ids = args.jobs.to_look_at(&spool, states)?.ids;
+    if ids.is_empty() {
+        return Ok(code_of_none);
+    }
+    for id in &ids {
         existing::job(&spool, id)?;
     }
-    let mut waiting: Vec<usize> = (0..args.ids.len()).collect();
-    let mut codes = vec![OK; args.ids.len()];
+    let mut waiting: Vec<usize> = (0..ids.len()).collect();
+    let mut codes = vec![OK; ids.len()];
     let mut is_told = false;
     loop {
         let mut unfinished = Vec::new();
         for n in waiting {
-            match finished(&spool, &args.ids[n], &mut moves)? {
-                Some(code) => codes[n] = code,
-                None => unfinished.push(n),
+            let Some(record) = finished(&spool, &ids[n], &mut moves)? else {
+                unfinished.push(n);
+                continue;
+            };
+            codes[n] = tell_end(&ids[n], &record);
+            if args.any {
+                output::line(&ids[n])?;
+                return Ok(codes[n]);
             }
         }
         if unfinished.is_empty() {
             return Ok(codes.into_iter().find(|code| *code != OK).unwrap_or(OK));
         }
         if deadline.is_some_and(|deadline| clock::now().boot >= deadline) {
-            return Err(Failure::new(NOT_NOW, "not all jobs have ended in time"));
+            let which = if args.any {
+                "no job has"
+            } else {
+                "not all jobs have"
+            };
+            return Err(Failure::new(NOT_NOW, format!("{which} ended in time")));
         }
         if !is_told {
-            let ids: Vec<&JobId> = unfinished.iter().map(|n| &args.ids[*n]).collect();
+            let ids: Vec<&JobId> = unfinished.iter().map(|n| &ids[*n]).collect();
             served::tell_waiting(&spool, &ids);
             is_told = true;
         }
@@ -68,8 +93,17 @@ pub fn wait(path: &Path, args: &WaitArgs) -> CommandResult {
     }
 }
 
-/// The exit code of a job, if it has ended.
-fn finished(spool: &Spool, id: &JobId, moves: &mut Moves) -> Result<Option<u8>, Failure> {
+/// The exit code of an ended job. Says why if it did not end well.
+fn tell_end(id: &JobId, record: &Record) -> u8 {
+    let code = exit::of_job(record);
+    if code != OK {
+        eprintln!("pirn: job {id} failed: {}", how_it_failed(record));
+    }
+    code
+}
+
+/// The record of a job, if it has ended.
+fn finished(spool: &Spool, id: &JobId, moves: &mut Moves) -> Result<Option<Record>, Failure> {
     let mut found = existing::job(spool, id)?;
     while moves.watch_queue(spool, &found.at)? {
         found = existing::job(spool, id)?;
@@ -79,5 +113,5 @@ fn finished(spool: &Spool, id: &JobId, moves: &mut Moves) -> Result<Option<u8>, 
         Where::Complete | Where::Failed => found.is_over() || !served::is_served(spool)?,
         Where::Pending(_) | Where::Held | Where::Active => false,
     };
-    Ok(has_ended.then(|| exit::of_job(&found.record)))
+    Ok(has_ended.then_some(found.record))
 }

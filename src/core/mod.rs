@@ -17,6 +17,7 @@ pub mod record;
 pub mod retry;
 pub mod sandbox;
 pub mod scheduler;
+pub mod select;
 mod short;
 pub mod time;
 pub mod units;

@@ -3,6 +3,7 @@
 use super::seq::MOST;
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName, is_foreign};
+use crate::core::record::State;
 use crate::os::dir::{FileType, Look};
 use std::collections::BTreeSet;
 use std::io;
@@ -35,6 +36,51 @@ impl<F: Fs> Spool<F> {
             }
         }
         Ok(queues)
+    }
+
+    /// The places of the jobs in a state: one directory, but for waiting jobs those of all queues, the default one first
+    /// and the others by name.
+    pub fn places_of(&self, state: State) -> io::Result<Vec<Where>> {
+        Ok(match state {
+            State::Held => vec![Where::Held],
+            State::Active => vec![Where::Active],
+            State::Complete => vec![Where::Complete],
+            State::Failed => vec![Where::Failed],
+            State::Pending => {
+                let mut named = self.queues()?;
+                named.retain(|queue| !queue.is_default());
+                named.sort_unstable();
+                let all = std::iter::once(QueueName::default()).chain(named);
+                all.map(Where::Pending).collect()
+            }
+        })
+    }
+
+    /// The ids in one place, in no order; none if the place is gone.
+    pub fn ids_there(&self, at: &Where) -> io::Result<Vec<JobId>> {
+        match self.ids(at) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            ids => ids,
+        }
+    }
+
+    /// True if there is a job in this place. Reads no more names than needed.
+    pub fn has_any(&self, at: &Where) -> io::Result<bool> {
+        let names = match self.fs.listing(&at.place()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            names => names?,
+        };
+        for name in names {
+            let name = name?;
+            if is_foreign(&name) || JobId::from_bytes(&name).is_err() {
+                continue;
+            }
+            let look = self.fs.look(&at.place(), &name)?;
+            if look.is_some_and(|look| look.kind != FileType::Directory) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The queues that the records of held, running and finished jobs name. Reads them all.

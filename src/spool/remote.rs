@@ -166,7 +166,7 @@ impl Spool<RealFs> {
     /// Takes a waiting job out of the spool: it is held first, so that it cannot be started meanwhile. False if it does
     /// not wait any more.
     pub fn withdraw(&self, id: &JobId) -> io::Result<bool> {
-        use super::{IfActive, Steered};
+        use super::{NOT_RUNNING, Steered};
         use crate::core::record::State;
         match self.hold(id)? {
             Steered::Done(State::Pending | State::Held) => {}
@@ -174,7 +174,7 @@ impl Spool<RealFs> {
             | Steered::Missing
             | Steered::Wrong(_) => return Ok(false),
         }
-        let forgotten = self.durably(|changed| self.forget(id, IfActive::Refuse, changed))?;
+        let forgotten = self.durably(|changed| self.forget(id, &NOT_RUNNING, changed))?;
         Ok(matches!(forgotten, Steered::Done(State::Held)))
     }
 

@@ -18,14 +18,8 @@ pub enum Steered {
     Wrong(State),
 }
 
-/// The treatment of a running job that is to be forgotten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IfActive {
-    /// Leave it alone.
-    Refuse,
-    /// End it, as `rm active/ID` does.
-    End,
-}
+/// The states of jobs that do not run.
+pub const NOT_RUNNING: [State; 4] = [State::Pending, State::Held, State::Complete, State::Failed];
 
 /// How often a job is looked for that changes its place each time.
 const ROUNDS: usize = 100;
@@ -107,29 +101,29 @@ impl<F: Fs> Spool<F> {
         Ok(Place::of_queue(&queue))
     }
 
-    /// Withdraws a waiting job or forgets a finished one, with its log. `changed` is that of [`Self::retry`].
+    /// Removes a job and all that belongs to it, if it is in one of these states; one that runs is ended, as by
+    /// `rm active/ID`. `changed` is that of [`Self::retry`].
     pub fn forget(
         &self,
         id: &JobId,
-        if_active: IfActive,
+        states: &[State],
         changed: &mut BTreeSet<Place>,
     ) -> io::Result<Steered> {
         self.act_on(id, |at| {
-            let removed = match (at, if_active) {
-                (Where::Active, IfActive::Refuse) => {
-                    return Ok(Some(Steered::Wrong(State::Active)));
-                }
+            let state = at.state();
+            if !states.contains(&state) {
+                return Ok(Some(Steered::Wrong(state)));
+            }
+            let removed = match at {
                 // The daemon ends it, and then removes what belongs to it.
-                (Where::Active, IfActive::End) => {
-                    self.fs.unlink(&Place::Active, id.as_str().as_bytes())?
-                }
-                (Where::Pending(_) | Where::Held | Where::Complete | Where::Failed, _) => {
+                Where::Active => self.fs.unlink(&Place::Active, id.as_str().as_bytes())?,
+                Where::Pending(_) | Where::Held | Where::Complete | Where::Failed => {
                     self.remove_finished(id, &at.place())?
                 }
             };
             Ok(removed.then(|| {
                 changed.insert(at.place());
-                Steered::Done(at.state())
+                Steered::Done(state)
             }))
         })
     }

@@ -50,10 +50,8 @@ fn a_mistyped_word_names_the_nearest_right_one() {
         );
     }
     for args in [
-        vec![],
         vec!["add"],
         vec!["run"],
-        vec!["show"],
         vec!["add", ""],
         vec!["add", "--tries", "0", "true"],
         vec!["add", "--timeout", "soon", "true"],
@@ -62,7 +60,6 @@ fn a_mistyped_word_names_the_nearest_right_one() {
         vec!["add", "--umask", "9", "true"],
         vec!["add", "--retry-on", "300", "true"],
         vec!["add", "-e", "=x", "true"],
-        vec!["wait"],
         vec!["cancel"],
         vec!["retry"],
         vec!["rm"],

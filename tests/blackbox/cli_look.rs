@@ -182,7 +182,7 @@ fn log_whole_last_lines_and_stderr() {
     assert_eq!(log(&["-n", "2"]), "5\nend");
     assert_eq!(log(&["-n", "99"]), log(&[]));
     assert_eq!(log(&["-n", "0"]), "");
-    assert_eq!(log(&["--stderr"]), "err\n");
+    assert_eq!(log(&["--err"]), "err\n");
     assert_eq!(log(&["-f"]), log(&[]));
     spool.drop_file("quiet", "true");
     spool.wait_record("complete/quiet");

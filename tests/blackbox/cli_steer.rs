@@ -116,7 +116,7 @@ fn retry_one_and_all() {
     assert!(spool.has("pending/mail/b") && !spool.has("complete/b"));
     assert_eq!(spool.pirn(&["retry", "b"]).code, 1);
     ok(&spool, &["retry", "--failed"]);
-    assert_eq!(spool.pirn(&["retry", "--failed", "b"]).code, 2);
+    assert_eq!(spool.pirn(&["retry", "--failed", "b"]).code, 66);
 }
 
 #[test]

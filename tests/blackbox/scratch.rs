@@ -83,7 +83,7 @@ fn split_puts_stderr_into_a_log_of_its_own() {
     spool.run_json("1", &json!({"command": line, "split": true}));
     assert_eq!(spool.read("log/1"), "out\nout2\n");
     assert_eq!(spool.record("complete/1")["output"], "out\nout2\n");
-    let done = spool.pirn(&["log", "--stderr", "1"]);
+    let done = spool.pirn(&["log", "--err", "1"]);
     assert_eq!(done.stdout, "err\n");
     spool.run_json("2", &json!({"command": line, "split": false}));
     assert_eq!(spool.read("log/2"), "out\nerr\nout2\n");

@@ -8,7 +8,7 @@ use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
 use pirn::os::dir::How;
 use pirn::spool::{
-    Fs, IfActive, JobText, NewId, Place, Spool, Steered, Submit, SubmitError, Where,
+    Fs, JobText, NOT_RUNNING, NewId, Place, Spool, Steered, Submit, SubmitError, Where,
 };
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -269,7 +269,7 @@ impl Life {
             self.fs.during("forget");
             let mut changed = BTreeSet::new();
             self.door
-                .forget(id, IfActive::Refuse, &mut changed)
+                .forget(id, &NOT_RUNNING, &mut changed)
                 .expect("forgotten");
             self.door.sync_all(&changed).expect("synced");
             // Unless a user has moved it meanwhile, so that another file was removed, or none.

@@ -7,7 +7,7 @@ use crate::http::{
     Door, Ended, Handled, Request, Response, Right, problem, shown, shown_to, wait_for_end,
 };
 use crate::os::clock;
-use crate::spool::{Found, IfActive, Steered};
+use crate::spool::{Found, NOT_RUNNING, Steered};
 use std::io;
 use std::sync::Arc;
 
@@ -55,11 +55,11 @@ pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Push)?;
     let id = job_id(id)?;
     let spool = door.spool();
-    let if_active = match input::flag(request, "kill")? {
-        true => IfActive::End,
-        false => IfActive::Refuse,
+    let states = match input::flag(request, "kill")? {
+        true => &State::ALL[..],
+        false => &NOT_RUNNING,
     };
-    let forgotten = spool.durably(|changed| spool.forget(&id, if_active, changed));
+    let forgotten = spool.durably(|changed| spool.forget(&id, states, changed));
     match forgotten.map_err(failed)? {
         Steered::Done(State::Active) => {
             Ok(Response::json(202, format!("{}\n", serde_json::json!({"id": id.as_str()}))).into())

@@ -8,7 +8,7 @@ use crate::core::json::JsonError;
 use crate::core::record::{Call, Manner, Record, RecordError, Setting, Work};
 use crate::http::{Door, Request, Right};
 use crate::os::clock;
-use crate::spool::{IfActive, NewId, Steered};
+use crate::spool::{NOT_RUNNING, NewId, Steered};
 use serde_json::json;
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ pub fn delete(request: &Request, door: &Door, id: &str) -> HqResult {
     let (number, found) = find(door, id)?;
     busy(number, Phase::of(&found))?;
     let spool = door.spool();
-    match spool.durably(|changed| spool.forget(&found.id, IfActive::Refuse, changed))? {
+    match spool.durably(|changed| spool.forget(&found.id, &NOT_RUNNING, changed))? {
         Steered::Done(_) => Ok(reference(number)),
         Steered::Missing => Err(missing(number)),
         Steered::Wrong(_) => busy(number, Phase::Running).map(|()| reference(number)),
