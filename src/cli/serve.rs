@@ -10,7 +10,7 @@ use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
 use crate::os::spawn::path_text;
-use crate::os::{clock, limits, written};
+use crate::os::{cgroup, clock, limits, written};
 use crate::spool::{self, Spool, SpoolLock};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,9 @@ pub struct ServeArgs {
     /// Serve also a spool into which other users can put files
     #[arg(long)]
     lax_modes: bool,
+    /// Make the control groups of jobs in this one, and move to a group there
+    #[arg(long, value_name = "DIR")]
+    cgroup: Option<PathBuf>,
     /// Answer HTTP requests at this address: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
     #[arg(long, value_name = "ADDR")]
     http: Vec<Address>,
@@ -63,6 +66,16 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
     };
     let plan = plan(spool, args)?;
     let options = plan.options.clone();
+    if let Some(group) = &options.cgroup {
+        let refused = |e| {
+            let group = group.display();
+            let what = format!(
+                "--cgroup {group}: {e}; it must be a directory of cgroup v2 in which groups can be made"
+            );
+            Failure::new(BAD_CONFIG, what)
+        };
+        cgroup::enter(group).map_err(refused)?;
+    }
     let opening = opening(plan)?;
     daemon::serve(options, given, opening).map_err(failure)?;
     Ok(OK)
@@ -90,6 +103,7 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
         config: args.config,
         no_sync: args.no_sync,
         lax_modes: args.lax_modes,
+        cgroup: args.cgroup,
         single: None,
         tally: Arc::default(),
     };

@@ -41,13 +41,14 @@ impl Home {
             // As cron(8) does: service users often have a home that is not there.
             "/".clone_into(&mut account.home);
         }
+        let prefix = format!("pirn.{:x}.", fs::metadata(&spool)?.ino());
         Ok(Self {
             account,
             path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
             locale,
             umask,
             boot: procfs::boot_id(),
-            cgroups: Delegated::find(format!("pirn.{:x}.", fs::metadata(&spool)?.ino())),
+            cgroups: Delegated::find(prefix, options.cgroup.is_some()),
             spool: spawn::path_text(&spool),
         })
     }
@@ -57,5 +58,12 @@ impl Home {
         self.cgroups
             .as_ref()
             .map(|groups| groups.group(id.as_str()))
+    }
+
+    /// The control group of a job that an earlier daemon may have started.
+    pub fn group_of_earlier(&self, id: &JobId) -> Option<Cgroup> {
+        self.cgroups
+            .as_ref()
+            .map(|groups| groups.group_of_earlier(id.as_str()))
     }
 }

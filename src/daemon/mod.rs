@@ -70,6 +70,8 @@ pub struct Options {
     pub no_sync: bool,
     /// Serve also a spool into which others can put files.
     pub lax_modes: bool,
+    /// The control group to make the groups of jobs in; the daemon runs in a group there.
+    pub cgroup: Option<PathBuf>,
     /// Run this one job and nothing else (`pirn run` without a daemon).
     pub single: Option<JobId>,
     /// The counts for metrics.

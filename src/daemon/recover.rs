@@ -141,7 +141,7 @@ fn make_run<M: Machine>(
         adopted: leader.is_none_or(|stat| !is_ours(&stat)),
         began: noted.map(|proc| began(proc.start)),
         log_offset,
-        cgroup: daemon.home.group(id),
+        cgroup: daemon.home.group_of_earlier(id),
         ..Run::new(id, queue, terms, facts)
     }
 }

@@ -56,6 +56,14 @@ impl WatcherThread {
         wait::become_subreaper().or_else(doing("becoming a subreaper"))?;
         let home =
             Home::of_this_process(&options, umask).or_else(doing(options.spool.display()))?;
+        if let (Some(group), None) = (&options.cgroup, &home.cgroups) {
+            let why =
+                "no groups of jobs can be made there, or not be killed as a whole (Linux 5.14)";
+            return Err(ServeError::Config(format!(
+                "--cgroup {}: {why}",
+                group.display()
+            )));
+        }
         let policy = settings::policy(&options, &config, &Pauses::default());
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
         let seed = clock::now().boot.0 ^ u64::from(std::process::id()).rotate_left(32);

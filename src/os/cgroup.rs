@@ -4,46 +4,91 @@
 //! A job is born in its group. If its leader were moved there just after its start, children that it had by then would
 //! stay outside (seen, with a shell that lives for a millisecond).
 
-use super::dir;
+use super::{dir, user};
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The group in which this process runs and may make groups.
+/// The part of the tree in which this process may make groups.
 #[derive(Debug)]
 pub struct Delegated {
-    path: PathBuf,
+    /// The groups of jobs are made here.
+    unit: PathBuf,
+    /// The group of this process: `unit` itself, or [`SUBGROUP`] in it.
+    own: PathBuf,
     /// The beginning of the names of our groups.
     prefix: String,
+    /// The controllers that the groups of jobs have.
+    controllers: Vec<&'static str>,
 }
+
+/// The name of a group that the daemon has to itself, so that the groups of its jobs are siblings of its own
+/// (`DelegateSubgroup=`). Where a process runs, no controller can be enabled for groups below.
+const SUBGROUP: &str = "daemon";
+
+/// The controllers with limits that a job may ask for.
+const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 /// The group of one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroup(PathBuf);
 
 impl Delegated {
-    /// The group of this process, if it was delegated to us: it can be killed as a whole (Linux 5.14), and is ours to
-    /// write. Root could write to any group. For root, a group counts as delegated if the service manager gave it an
+    /// The group of this process, or the one around it if ours is called [`SUBGROUP`], if it was delegated to us: its
+    /// groups can be killed as a whole (Linux 5.14), and made. `was_told` says that it is the group around ours, and
+    /// that it is ours.
+    ///
+    /// Root could write to any group. For root, a group counts as delegated if the service manager gave it an
     /// attribute that says so (`Delegate=`, systemd.resource-control(5)), or if it is the root of a namespace
     /// (cgroup_namespaces(7)).
-    pub fn find(prefix: String) -> Option<Self> {
+    pub fn find(prefix: String, was_told: bool) -> Option<Self> {
+        let name = own_group(&fs::read_to_string("/proc/self/cgroup").ok()?)?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-        let own = own_group(&fs::read_to_string("/proc/self/cgroup").ok()?)?;
-        let path = mounts
+        let own = mounts
             .lines()
-            .find_map(|line| path_below(line, Path::new(&own)))?;
-        let may_be_killed = path.join("cgroup.kill").exists();
-        let us = nix::unistd::geteuid();
-        let handed = if us.is_root() {
-            own == "/" || is_marked(&path)
-        } else {
-            fs::metadata(&path).is_ok_and(|meta| meta.uid() == us.as_raw())
+            .find_map(|line| path_below(line, Path::new(&name)))?;
+        let around = own.parent().filter(|_| own.ends_with(SUBGROUP));
+        let around = around.filter(|unit| was_told || is_handed_as_unit(unit));
+        let is_handed = around.is_some() || is_handed(&own, &name);
+        let mut found = Self {
+            unit: around.unwrap_or(&own).to_owned(),
+            own,
+            prefix,
+            controllers: Vec::new(),
         };
-        let found = Self { path, prefix };
-        (may_be_killed && handed && found.can_be_used()).then_some(found)
+        let may_be_killed = found.own.join("cgroup.kill").exists();
+        if !(is_handed && may_be_killed && found.can_be_used()) {
+            return None;
+        }
+        found.enable_controllers();
+        Some(found)
+    }
+
+    /// Enables the controllers that are there, if no process runs in the group itself.
+    fn enable_controllers(&mut self) {
+        if self.unit == self.own {
+            return;
+        }
+        let offered = fs::read_to_string(self.unit.join("cgroup.controllers"));
+        let offered = offered.unwrap_or_default();
+        let is_enabled = |controller: &&str| {
+            let enabled = || {
+                fs::write(
+                    self.unit.join("cgroup.subtree_control"),
+                    format!("+{controller}"),
+                )
+            };
+            offered.split_whitespace().any(|name| name == *controller) && enabled().is_ok()
+        };
+        self.controllers = CONTROLLERS.into_iter().filter(is_enabled).collect();
+    }
+
+    /// The controllers whose limits a job's group can have; none where the daemon has no group to itself.
+    pub fn controllers(&self) -> &[&'static str] {
+        &self.controllers
     }
 
     /// True when groups can be made in it: containers may forbid that in many ways.
@@ -56,21 +101,67 @@ impl Delegated {
 
     /// The group of a job, which may not exist yet.
     pub fn group(&self, job: &str) -> Cgroup {
-        Cgroup(self.path.join(format!("{}{job}", self.prefix)))
+        self.group_in(&self.unit, job)
+    }
+
+    /// The group of a job that an earlier daemon may have started. Some made groups in their own.
+    pub fn group_of_earlier(&self, job: &str) -> Cgroup {
+        let below = self.group_in(&self.own, job);
+        match below.0.exists() {
+            true => below,
+            false => self.group(job),
+        }
+    }
+
+    fn group_in(&self, parent: &Path, job: &str) -> Cgroup {
+        Cgroup(parent.join(format!("{}{job}", self.prefix)))
     }
 
     /// Removes the groups of jobs without processes.
     pub fn remove_empty(&self) {
-        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
-            if entry
-                .file_name()
-                .as_bytes()
-                .starts_with(self.prefix.as_bytes())
-            {
-                Cgroup(entry.path()).remove();
+        let below = (self.own != self.unit).then_some(&self.own);
+        for parent in below.into_iter().chain([&self.unit]) {
+            for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+                if entry
+                    .file_name()
+                    .as_bytes()
+                    .starts_with(self.prefix.as_bytes())
+                {
+                    Cgroup(entry.path()).remove();
+                }
             }
         }
     }
+}
+
+/// Moves this process, which has one thread, to the group [`SUBGROUP`] in this one; makes both if they are missing.
+pub fn enter(unit: &Path) -> io::Result<()> {
+    let own = unit.join(SUBGROUP);
+    fs::create_dir_all(&own)?;
+    // Not to be made in another file system.
+    let mut procs = fs::OpenOptions::new()
+        .write(true)
+        .open(own.join("cgroup.procs"))?;
+    procs.write_all(b"0")
+}
+
+/// True when a group was delegated to this process, which runs in it.
+fn is_handed(own: &Path, name: &str) -> bool {
+    match user::is_root() {
+        true => name == "/" || is_marked(own),
+        false => is_ours(own),
+    }
+}
+
+/// True when a group was delegated to this process, which runs in its [`SUBGROUP`]. The service manager of a user marks
+/// nothing.
+fn is_handed_as_unit(unit: &Path) -> bool {
+    let is_service = unit.extension().is_some_and(|kind| kind == "service");
+    is_marked(unit) || (!user::is_root() && is_service && is_ours(unit))
+}
+
+fn is_ours(group: &Path) -> bool {
+    fs::metadata(group).is_ok_and(|meta| meta.uid() == user::uid())
 }
 
 impl Cgroup {
