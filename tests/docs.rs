@@ -212,6 +212,10 @@ fn every_record_field_is_in_the_manual() {
     for other in ["src/core/record/call.rs", "src/core/retry.rs"] {
         fields.extend(arms(&read(other)));
     }
+    let sandbox = read("src/core/sandbox/read.rs");
+    for name in ["FIELDS", "PORT_FIELDS", "RESOURCE_FIELDS"] {
+        fields.extend(list(&sandbox, name));
+    }
     assert!(fields.contains("not_before") && fields.contains("log_offset"));
     none("record fields", missing(&page, &fields));
 

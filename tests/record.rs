@@ -102,8 +102,67 @@ fn asked() -> BoxedStrategy<(&'static str, Value)> {
             ("limits", json!({k.as_str().unwrap(): limit}))
         }),
         prop::collection::vec(any_text(), 0..3).prop_map(|list| ("tags", json!(list))),
+        sandbox().prop_map(|value| ("sandbox", value)),
+        resources().prop_map(|value| ("resources", value)),
     ]
     .boxed()
+}
+
+fn sandbox() -> impl Strategy<Value = Value> {
+    let path = "(/|\\$PIRN_TMP|\\$PIRN_STORE/)[a-z ]{0,5}".prop_map(|s| match s.as_str() {
+        place if place.starts_with("$PIRN_TMP") => "$PIRN_TMP/a".to_owned(),
+        _ => s,
+    });
+    let paths = || prop::collection::vec(path.clone(), 1..3).prop_map(|list| json!(list));
+    let ports = || prop::collection::vec(1u16.., 0..3);
+    let network = prop_oneof![
+        word(&["all", "unix", "none"]),
+        (ports(), ports(), any::<bool>())
+            .prop_map(|(a, b, udp)| json!({"connect": a, "bind": b, "udp": udp})),
+        Just(json!({})),
+    ];
+    let field = prop_oneof![
+        any::<bool>().prop_map(|b| ("system", json!(b))),
+        (word(&["ro", "rof", "rw", "rwf"]), paths()).prop_map(|(key, list)| match key.as_str() {
+            Some("ro") => ("ro", list),
+            Some("rof") => ("rof", list),
+            Some("rw") => ("rw", list),
+            _ => ("rwf", list),
+        }),
+        network.prop_map(|value| ("network", value)),
+        word(&["basic", "all"]).prop_map(|value| ("syscalls", value)),
+        any::<bool>().prop_map(|b| ("namespaces", json!(b))),
+        Just(("private_tmp", json!(false))),
+        any::<bool>().prop_map(|b| ("best_effort", json!(b))),
+    ];
+    prop::collection::vec(field, 0..5).prop_map(|fields| {
+        json!(
+            fields
+                .into_iter()
+                .collect::<std::collections::BTreeMap<_, _>>()
+        )
+    })
+}
+
+fn resources() -> impl Strategy<Value = Value> {
+    let field = prop_oneof![
+        (1u64..).prop_map(|n| ("memory", json!(n))),
+        Just(("memory", json!("512M"))),
+        any::<u64>().prop_map(|n| ("swap", json!(n))),
+        (1..=1u32 << 22).prop_map(|n| ("tasks", json!(n))),
+        (0.01f64..10_000.0).prop_map(|n| ("cpu", json!(n))),
+        Just(("cpu", json!(2))),
+        (1..=10_000).prop_map(|n| ("cpu_weight", json!(n))),
+        (1..=10_000).prop_map(|n| ("io_weight", json!(n))),
+        any::<bool>().prop_map(|b| ("best_effort", json!(b))),
+    ];
+    prop::collection::vec(field, 0..5).prop_map(|fields| {
+        json!(
+            fields
+                .into_iter()
+                .collect::<std::collections::BTreeMap<_, _>>()
+        )
+    })
 }
 
 const REASONS: [&str; 9] = [
@@ -368,7 +427,37 @@ fn every_malformed_field_is_named() {
         ("callback_url", "\"\""),
         ("on_finish", "[]"),
         ("status_code", "99"),
-        ("sandbox", "{}"),
+        ("user", "\"www-data\""),
+        ("sandbox", "true"),
+        ("sandbox.sytem", r#"{"sytem": true}"#),
+        ("sandbox.ro", r#"{"ro": "/srv"}"#),
+        ("sandbox.ro", r#"{"ro": ["srv"]}"#),
+        ("sandbox.rw", r#"{"rw": ["$PIRN_TMPS"]}"#),
+        ("sandbox.rwf", r#"{"rwf": ["a\u0000"]}"#),
+        ("sandbox", r#"{"ro": [], "network": "none"}"#),
+        ("sandbox.network", r#"{"network": "tcp"}"#),
+        ("sandbox.network.conect", r#"{"network": {"conect": [1]}}"#),
+        (
+            "sandbox.network.connect",
+            r#"{"network": {"connect": [0]}}"#,
+        ),
+        ("sandbox.network.bind", r#"{"network": {"bind": [65536]}}"#),
+        ("sandbox.network.udp", r#"{"network": {"udp": [53]}}"#),
+        ("sandbox.syscalls", r#"{"syscalls": "few"}"#),
+        ("sandbox.namespaces", r#"{"namespaces": 1}"#),
+        ("sandbox.private_tmp", r#"{"private_tmp": true}"#),
+        ("sandbox.best_effort", r#"{"best_effort": "yes"}"#),
+        ("resources", "[]"),
+        ("resources.memroy", r#"{"memroy": "1G"}"#),
+        ("resources.memory", r#"{"memory": 0}"#),
+        ("resources.swap", r#"{"swap": -1}"#),
+        ("resources.tasks", r#"{"tasks": 0}"#),
+        ("resources.cpu", r#"{"cpu": 0}"#),
+        ("resources.cpu", r#"{"cpu": "1"}"#),
+        ("resources.cpu_weight", r#"{"cpu_weight": 10001}"#),
+        ("resources.io_weight", r#"{"io_weight": 0}"#),
+        ("sandboxed", "[]"),
+        ("oom", "1"),
     ];
     for (field, value) in wrong {
         let work = if field == "command" || field == "script" {
@@ -376,7 +465,8 @@ fn every_malformed_field_is_named() {
         } else {
             "\"command\": \"true\","
         };
-        let error = Record::from_json(&format!("{{{work}\n\"{field}\": {value}}}")).unwrap_err();
+        let key = field.split('.').next().unwrap();
+        let error = Record::from_json(&format!("{{{work}\n\"{key}\": {value}}}")).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains(&format!("{field}: ")),

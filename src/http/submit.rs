@@ -144,6 +144,8 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         umask,
         nice,
         limits,
+        sandbox,
+        resources,
         on_finish,
         // Input, time and result of the job.
         name: _,
@@ -187,6 +189,8 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         duration: _,
         cpu: _,
         max_rss: _,
+        oom: _,
+        sandboxed: _,
         output: _,
         log_offset: _,
         log_bytes: _,
@@ -206,6 +210,8 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         ("umask", umask.is_some()),
         ("nice", nice.is_some()),
         ("limits", !limits.is_empty()),
+        ("sandbox", sandbox.is_some()),
+        ("resources", resources.is_some()),
         ("on_finish", on_finish.is_some()),
         ("sign", matches!(work, Work::Url(call) if call.sign)),
     ];

@@ -13,7 +13,7 @@ use super::{Fs, NewId, Place, Spool, Submit, SubmitError, is_of_qmd};
 use crate::core::config::CALLBACKS;
 use crate::core::hex::hex;
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::{Call, Record, Setting, State, Work};
+use crate::core::record::{Call, PARENT_QUEUE, Record, Setting, State, Work};
 use crate::core::retry::BackoffSpec;
 use crate::os::dir::Look;
 use sha2::{Digest, Sha256};
@@ -182,7 +182,7 @@ fn on_finish(work: &Work, id: &JobId, record: &Record, state: State, data: Strin
     tell("PIRN_PARENT_ID", Some(id.to_string()));
     tell("PIRN_PARENT_STATE", Some(state.to_string()));
     let queue = record.queue.clone().unwrap_or_default();
-    tell("PIRN_PARENT_QUEUE", Some(queue.to_string()));
+    tell(PARENT_QUEUE, Some(queue.to_string()));
     tell("PIRN_PARENT_NAME", record.name.clone());
     tell("PIRN_PARENT_ATTEMPT", Some(record.attempt.to_string()));
     tell("PIRN_PARENT_REASON", record.reason.map(|r| r.to_string()));

@@ -162,19 +162,18 @@ fn a_value_of_the_wrong_kind_names_its_field() {
 #[test]
 fn what_comes_in_a_later_version_says_so() {
     let spool = Spool::serving(&[]);
-    spool.drop_json(
-        "sandbox",
-        &json!({"command": "true", "sandbox": {"net": false}}),
-    );
-    let reason = spool.wait_bad("sandbox");
-    assert!(
-        reason.contains("sandbox") && reason.contains("support"),
-        "{reason}"
-    );
+    let private = json!({"command": "true", "sandbox": {"private_tmp": true}});
+    spool.drop_json("private", &private);
+    spool.drop_json("user", &json!({"command": "true", "user": "nobody"}));
+    for (name, field) in [("private", "sandbox.private_tmp"), ("user", "user")] {
+        let reason = spool.wait_bad(name);
+        let words = format!("{field}: this version of pirn does not support it yet");
+        assert!(reason.contains(&words), "{reason}");
+    }
     // Empty and null fields ask for nothing, so that nothing is refused.
     spool.drop_json(
         "null",
-        &json!({"command": "true", "callback_url": null, "sandbox": null, "url": null}),
+        &json!({"command": "true", "callback_url": null, "sandbox": null, "user": null, "url": null}),
     );
     spool.wait_record("complete/null");
 }

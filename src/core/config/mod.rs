@@ -1,6 +1,7 @@
 //! `config.json`: live settings. Every field is optional and has its default here.
 
 pub mod allow;
+pub mod bounds;
 pub mod http;
 pub mod ids;
 pub mod network;
@@ -9,6 +10,7 @@ pub mod remote;
 pub mod remote_url;
 pub mod rights;
 
+use self::bounds::Bounds;
 use self::http::HttpConfig;
 use self::ids::IdForm;
 use self::remote::RemoteConfig;
@@ -19,10 +21,11 @@ use crate::core::record::{Record, Setting, Work};
 use crate::core::retry::BackoffSpec;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Values for the fields that a job's record leaves out.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Defaults {
     /// Tries in all.
     pub tries: Option<u32>,
@@ -38,6 +41,8 @@ pub struct Defaults {
     pub max_log: Setting<u64>,
     /// Nice value.
     pub nice: Option<i32>,
+    /// What jobs may reach and take.
+    pub bounds: Bounds,
 }
 
 /// Settings of one queue.
@@ -49,6 +54,8 @@ pub struct QueueConfig {
     pub paused: bool,
     /// They overrule the spool's defaults.
     pub defaults: Defaults,
+    /// What its jobs may reach and take, whatever they ask for.
+    pub enforced: Bounds,
 }
 
 /// The queue of the jobs that `callback_url` and `on_finish` ask for. It has slots of its own: its jobs take no slot of
@@ -76,6 +83,8 @@ pub struct Config {
     pub paused: bool,
     /// Defaults for jobs.
     pub defaults: Defaults,
+    /// What all jobs may reach and take, whatever they ask for.
+    pub enforced: Bounds,
     /// Settings of single queues.
     pub queues: BTreeMap<QueueName, QueueConfig>,
     /// How long finished records and their logs are kept; `None`: for ever.
@@ -104,6 +113,7 @@ impl Default for Config {
             slots: None,
             paused: false,
             defaults: Defaults::default(),
+            enforced: Bounds::default(),
             queues: BTreeMap::new(),
             keep: Some(Duration::from_secs(28 * 86_400)),
             keep_count: None,
@@ -121,10 +131,12 @@ impl Default for Config {
 /// Most bytes of the answer to a job's call, unless `max_log` says otherwise.
 const MOST_OF_AN_ANSWER: u64 = 16 << 20;
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "slots",
     "paused",
     "defaults",
+    "sandbox",
+    "resources",
     "queues",
     "keep",
     "keep_count",
@@ -136,8 +148,8 @@ const FIELDS: [&str; 13] = [
     "http",
     "remote",
 ];
-const QUEUE_FIELDS: [&str; 3] = ["slots", "paused", "defaults"];
-const DEFAULTS_FIELDS: [&str; 7] = [
+const QUEUE_FIELDS: [&str; 5] = ["slots", "paused", "defaults", "sandbox", "resources"];
+const DEFAULTS_FIELDS: [&str; 9] = [
     "tries",
     "max_interruptions",
     "backoff",
@@ -145,6 +157,8 @@ const DEFAULTS_FIELDS: [&str; 7] = [
     "timeout",
     "max_log",
     "nice",
+    "sandbox",
+    "resources",
 ];
 
 impl Config {
@@ -167,6 +181,7 @@ impl Config {
                 "ids" => config.ids = ids::read(&field.child()?)?,
                 "http" => config.http = http::read(&field.child()?)?,
                 "remote" => config.remote = remote::read(&field.child()?)?,
+                _ if config.enforced.read(field)? => {}
                 _ => return Err(field.unknown(&FIELDS)),
             }
         }
@@ -190,11 +205,7 @@ impl Config {
     /// with dots stands in quotes.
     pub fn pausing_setting(&self, queue: Option<&QueueName>) -> Option<String> {
         let own = queue.filter(|queue| self.queues.get(queue).is_some_and(|q| q.paused));
-        let quoted = |name: &str| match name.contains('.') {
-            true => format!("\"{name}\""),
-            false => name.to_owned(),
-        };
-        own.map(|queue| format!("queues.{}.paused", quoted(queue.as_str())))
+        own.map(|queue| format!("queues.{}.paused", key(queue)))
             .or_else(|| self.paused.then(|| "paused".to_owned()))
     }
 
@@ -205,9 +216,9 @@ impl Config {
     }
 
     /// The defaults that are set for this queue alone.
-    fn defaults_of(&self, queue: &QueueName) -> Defaults {
-        let own = self.queues.get(queue);
-        own.map(|q| q.defaults).unwrap_or_default()
+    fn defaults_of(&self, queue: &QueueName) -> &Defaults {
+        static NONE: LazyLock<Defaults> = LazyLock::new(Defaults::default);
+        self.queues.get(queue).map_or(&NONE, |q| &q.defaults)
     }
 
     /// The tries of a job that a command or a request adds to `queue` without naming a number. They are written into
@@ -227,7 +238,7 @@ impl Config {
     /// pirn's.
     pub fn terms(&self, queue: &QueueName, record: &Record) -> Terms {
         let queue = self.defaults_of(queue);
-        let all = self.defaults;
+        let all = &self.defaults;
         Terms {
             timeout: record.timeout.or(queue.timeout.or(all.timeout.or(None))),
             grace: record
@@ -252,6 +263,14 @@ impl Config {
                 once: record.once,
             },
         }
+    }
+}
+
+/// The name of a queue as a part of a setting's name: in quotes if it has dots.
+fn key(queue: &QueueName) -> String {
+    match queue.as_str() {
+        name if name.contains('.') => format!("\"{name}\""),
+        name => name.to_owned(),
     }
 }
 
@@ -340,6 +359,7 @@ fn queues(object: &Object<'_>) -> Result<BTreeMap<QueueName, QueueConfig>, JsonE
                 "slots" => queue.slots = field.optional(slots)?,
                 "paused" => queue.paused = field.read(json::boolean)?,
                 "defaults" => queue.defaults = defaults(&field.child()?)?,
+                _ if queue.enforced.read(field)? => {}
                 _ => return Err(field.unknown(&QUEUE_FIELDS)),
             }
         }
@@ -360,6 +380,7 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
             "timeout" => d.timeout = Setting::of(field.read(json::span)?),
             "max_log" => d.max_log = Setting::of(field.read(json::size)?),
             "nice" => d.nice = Some(field.integer(-20..=19)?),
+            _ if d.bounds.read(field)? => {}
             _ => return Err(field.unknown(&DEFAULTS_FIELDS)),
         }
     }

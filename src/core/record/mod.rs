@@ -15,6 +15,7 @@ use super::id::{JobId, QueueName};
 use super::json::JsonError;
 use super::process::Proc;
 use super::retry::{BackoffSpec, ExitRules};
+use super::sandbox::{Resources, Sandbox, Sandboxed};
 use super::time::Wall;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
@@ -228,6 +229,9 @@ pub const LIMIT_NAMES: [&str; 9] = [
     "as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "stack",
 ];
 
+/// The variable with the queue of the job that has asked for this one with `on_finish`.
+pub const PARENT_QUEUE: &str = "PIRN_PARENT_QUEUE";
+
 /// One try.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Try {
@@ -322,6 +326,10 @@ pub struct Record {
     pub max_log: Setting<u64>,
     /// Resource limits: name to value, `None` for unlimited.
     pub limits: BTreeMap<String, Option<u64>>,
+    /// What it may reach. Most jobs have none, and many records are in memory at a time.
+    pub sandbox: Option<Box<Sandbox>>,
+    /// How much of the machine its processes may take together.
+    pub resources: Option<Box<Resources>>,
     /// Words to find it by.
     pub tags: Vec<String>,
     /// The URL to send the record to when the job has ended.
@@ -360,6 +368,10 @@ pub struct Record {
     pub cpu: Option<f64>,
     /// Largest resident set of the last try, in bytes.
     pub max_rss: Option<u64>,
+    /// A process of the last try was killed because they needed more than `resources.memory`.
+    pub oom: bool,
+    /// What held the last try, if it had a sandbox or limits.
+    pub sandboxed: Option<Box<Sandboxed>>,
     /// The end of the log, lossy UTF-8.
     pub output: Option<String>,
     /// Where in the log the output of the running try begins.
@@ -489,6 +501,8 @@ impl Record {
         self.duration = None;
         self.cpu = None;
         self.max_rss = None;
+        self.oom = false;
+        self.sandboxed = None;
         self.output = None;
         self.log_offset = None;
         self.log_bytes = None;

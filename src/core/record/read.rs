@@ -9,6 +9,7 @@ use crate::core::json::{self, Field, JsonError, Object, expected};
 use crate::core::process::Proc;
 use crate::core::quote::quoted;
 use crate::core::retry::{BackoffSpec, ExitRules};
+use crate::core::sandbox::{Resources, Sandbox, Sandboxed};
 use crate::core::time::Wall;
 use crate::core::units;
 use base64::Engine as _;
@@ -17,7 +18,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Fields that this version does not support. A job with one of them is refused, not run without it.
-const UNSUPPORTED: [&str; 1] = ["sandbox"];
+const UNSUPPORTED: [&str; 1] = ["user"];
 
 /// Fields that are supported unless pirn was built without calls.
 const CALLS: [&str; 2] = ["url", "callback_url"];
@@ -69,8 +70,15 @@ impl Record {
         }
         record.rules = ExitRules::new(parts.retry_on.take(), std::mem::take(&mut parts.fail_on));
         record.work = parts.work()?;
-        if matches!(record.work, Work::Url(_)) && record.stdin.is_some() {
-            return Err(RecordError::Work("stdin: a job with url sends its payload"));
+        if let Work::Url(_) = record.work {
+            if record.stdin.is_some() {
+                return Err(RecordError::Work("stdin: a job with url sends its payload"));
+            }
+            if record.sandbox.is_some() || record.resources.is_some() {
+                return Err(RecordError::Work(
+                    "sandbox, resources: go with a command or script; pirn itself calls a url, and http.url_allow bounds that",
+                ));
+            }
         }
         settle_parents(&mut record.after, &mut record.after_any).map_err(RecordError::Work)?;
         Ok(record)
@@ -120,6 +128,8 @@ impl Record {
             "split" => self.split = field.read(json::boolean)?,
             "max_log" => self.max_log = Setting::of(field.read(json::size)?),
             "limits" => self.limits = limits(&field.child()?)?,
+            "sandbox" => self.sandbox = Some(Box::new(Sandbox::read(field)?)),
+            "resources" => self.resources = Some(Box::new(Resources::read(field)?)),
             "tags" => self.tags = field.read(json::strings)?,
             "callback_url" => self.callback_url = Some(field.read(call::url)?),
             "on_finish" => self.on_finish = Some(field.read(command)?),
@@ -159,6 +169,8 @@ impl Record {
             "duration" => self.duration = Some(field.read(json::number)?),
             "cpu" => self.cpu = Some(field.read(json::number)?),
             "max_rss" => self.max_rss = Some(field.read(json::size)?),
+            "oom" => self.oom = field.read(json::boolean)?,
+            "sandboxed" => self.sandboxed = Some(Box::new(Sandboxed::read(field)?)),
             "output" => self.output = Some(field.read(json::string)?),
             "log_offset" => self.log_offset = Some(field.read(json::size)?),
             "log_bytes" => self.log_bytes = Some(field.read(json::size)?),

@@ -40,6 +40,8 @@ impl Record {
         out.maybe("umask", self.umask.map(|mask| format!("{mask:03o}")));
         out.maybe("nice", self.nice);
         out.unless("limits", limits(self), self.limits.is_empty());
+        out.maybe("sandbox", self.sandbox.as_ref().map(|s| s.to_json()));
+        out.maybe("resources", self.resources.as_ref().map(|r| r.to_json()));
         if let Some(bytes) = &self.stdin {
             match std::str::from_utf8(bytes) {
                 Ok(text) => out.put("stdin", text),
@@ -117,6 +119,8 @@ impl Record {
         out.maybe("cpu", self.cpu);
         out.maybe("max_rss", self.max_rss);
         out.maybe("log_offset", self.log_offset);
+        out.unless("oom", true, !self.oom);
+        out.maybe("sandboxed", self.sandboxed.as_ref().map(|s| s.to_json()));
         out.maybe("log_bytes", self.log_bytes);
         out.maybe("output", self.output.as_ref());
         out.maybe("result", self.result.as_ref());

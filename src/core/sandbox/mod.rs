@@ -1,5 +1,11 @@
 //! What a job may not do, and how much of the machine it may take, as settings and records ask for it.
 
+mod read;
+mod strictest;
+mod write;
+
+pub use read::{check_path, parse_cpu};
+
 /// What a job may reach. One in which nothing is named still takes from the job the rights to gain privileges, to trace
 /// processes outside, and to make the system calls that [`Syscalls::Basic`] refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,6 +40,18 @@ pub struct PathRule {
     pub access: Access,
     /// What must be there.
     pub kind: PathKind,
+}
+
+impl PathRule {
+    /// The list that it is in.
+    pub fn list(&self) -> &'static str {
+        match (self.access, self.kind) {
+            (Access::Read, PathKind::Any) => "ro",
+            (Access::Read, PathKind::File) => "rof",
+            (Access::Write, PathKind::Any) => "rw",
+            (Access::Write, PathKind::File) => "rwf",
+        }
+    }
 }
 
 /// What a [`PathRule`] permits.
@@ -106,4 +124,19 @@ pub struct Resources {
     pub io_weight: Option<u16>,
     /// Limits that the machine cannot keep are left out, and named in the record. Otherwise the job does not run.
     pub best_effort: bool,
+}
+
+/// What held a job that had a sandbox or limits, in its record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sandboxed {
+    /// The version of Landlock's interface; 0 without it.
+    pub landlock: u8,
+    /// The number of Landlock rulesets, one for each place that asked for a sandbox.
+    pub layers: u32,
+    /// System calls were filtered.
+    pub seccomp: bool,
+    /// The controllers of its control group that had limits.
+    pub groups: Vec<String>,
+    /// The parts that were left out, because the machine lacks them.
+    pub missing: Vec<String>,
 }
