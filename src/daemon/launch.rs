@@ -294,11 +294,9 @@ fn explain(e: StartError, program: &str, cwd: &str) -> NotLaunched {
         | ChildStep::Umask
         | ChildStep::Nice
         | ChildStep::Limit(_)
-        | ChildStep::NoNewPrivileges
-        | ChildStep::Ruleset
         | ChildStep::Close
         | ChildStep::Mask
-        | ChildStep::Filter => e.to_string(),
+        | ChildStep::Confine(_) => e.to_string(),
     };
     impossible(&e.error, sentence)
 }

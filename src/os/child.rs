@@ -6,6 +6,7 @@
 //! do a tenth more no-op jobs a second (measured).
 
 use super::clone::{self, Cloned};
+use super::confine::{Confinement, FailedCall};
 use super::fault::Fault;
 use super::limits::Limit;
 use nix::fcntl::{OFlag, openat};
@@ -44,15 +45,6 @@ pub struct Plan<'a> {
     pub confinement: Option<&'a Confinement>,
 }
 
-/// The rights that a child gives up before it becomes the program.
-#[derive(Debug, Default)]
-pub struct Confinement {
-    /// The Landlock rulesets that it is restricted by, the outermost first.
-    pub rulesets: Vec<OwnedFd>,
-    /// The program of its seccomp filter; none if it is empty.
-    pub filter: Vec<libc::sock_filter>,
-}
-
 /// One step of a child on its way to the program, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChildStep {
@@ -74,16 +66,12 @@ pub enum ChildStep {
     Nice,
     /// The resource limit of this name.
     Limit(&'static str),
-    /// The promise to gain no privileges.
-    NoNewPrivileges,
-    /// A Landlock ruleset.
-    Ruleset,
     /// Closing the other descriptors.
     Close,
     /// The signal mask.
     Mask,
-    /// The seccomp filter.
-    Filter,
+    /// The call of this name, which takes rights away. System calls are taken last.
+    Confine(&'static str),
     /// Becoming the program.
     Exec,
 }
@@ -101,11 +89,9 @@ impl fmt::Display for ChildStep {
             Self::Umask => "umask",
             Self::Nice => "nice",
             Self::Limit(name) => return write!(f, "limits.{name}"),
-            Self::NoNewPrivileges => "no_new_privs",
-            Self::Ruleset => "landlock_restrict_self",
             Self::Close => "close_range",
             Self::Mask => "rt_sigprocmask",
-            Self::Filter => "seccomp",
+            Self::Confine(call) => call,
             Self::Exec => "execve",
         })
     }
@@ -288,7 +274,7 @@ impl ChildStart<'_> {
             }
         }
         if let Some(confinement) = plan.confinement {
-            self.restrict(confinement)?;
+            self.confined(confinement.restrict())?;
         }
         // Close-on-exec alone is too late: execve lets the parent of a vfork go on before it closes descriptors, and the
         // parent may then find a log still locked (measured). Linux before 5.9 has only that.
@@ -306,7 +292,7 @@ impl ChildStart<'_> {
         };
         self.check(ChildStep::Mask, c_long::from(unblocked))?;
         if let Some(confinement) = plan.confinement {
-            self.filter(confinement)?;
+            self.confined(confinement.filter())?;
         }
         // SAFETY: the strings and arrays end and live (`ChildStart`).
         unsafe {
@@ -316,33 +302,11 @@ impl ChildStart<'_> {
         Err((ChildStep::Exec, last_error()))
     }
 
-    /// Takes away the rights that need no filter.
-    fn restrict(&self, confinement: &Confinement) -> Result<(), (ChildStep, c_int)> {
-        // SAFETY: system calls with integers.
-        unsafe {
-            let set = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-            self.check(ChildStep::NoNewPrivileges, c_long::from(set))?;
-            for ruleset in &confinement.rulesets {
-                let (number, ruleset) = (libc::SYS_landlock_restrict_self, ruleset.as_raw_fd());
-                self.check(ChildStep::Ruleset, libc::syscall(number, ruleset, 0))?;
-            }
+    fn confined(&self, done: Result<(), FailedCall>) -> Result<(), (ChildStep, c_int)> {
+        match done {
+            Err(e) if !self.ignores_failures => Err((ChildStep::Confine(e.call), e.error)),
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(())
-    }
-
-    /// Sets the filter: last, so that it need not allow the other steps.
-    fn filter(&self, confinement: &Confinement) -> Result<(), (ChildStep, c_int)> {
-        if confinement.filter.is_empty() {
-            return Ok(());
-        }
-        let program = libc::sock_fprog {
-            len: confinement.filter.len() as libc::c_ushort,
-            filter: confinement.filter.as_ptr().cast_mut(),
-        };
-        let (number, mode) = (libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER);
-        // SAFETY: the kernel reads the program, which lives until then.
-        let set = unsafe { libc::syscall(number, mode, 0, &raw const program) };
-        self.check(ChildStep::Filter, set)
     }
 
     fn check(&self, step: ChildStep, result: c_long) -> Result<(), (ChildStep, c_int)> {

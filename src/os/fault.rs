@@ -31,6 +31,18 @@ pub enum Fault {
     NoSandboxCheck,
     /// A step of a child that fails is passed over.
     IgnoreStep,
+    /// Sandboxes have no Landlock rules.
+    NoLandlock,
+    /// Landlock rules leave truncation to everybody.
+    NoTruncateRight,
+    /// A sandboxed job may not open its log again.
+    NoLogRule,
+    /// Filters of system calls do not look at the kind of machine.
+    NoMachineCheck,
+    /// Filters of system calls permit io_uring_setup.
+    NoUringEntry,
+    /// This kernel has no filters of system calls.
+    NoSeccomp,
 }
 
 impl Fault {
@@ -50,15 +62,19 @@ impl Fault {
             Self::NoWriterCheck => "no-writer-check",
             Self::NoSandboxCheck => "no-sandbox-check",
             Self::IgnoreStep => "ignore-step",
+            Self::NoLandlock => "no-landlock",
+            Self::NoTruncateRight => "no-truncate-right",
+            Self::NoLogRule => "no-log-rule",
+            Self::NoMachineCheck => "no-machine-check",
+            Self::NoUringEntry => "no-uring-entry",
+            Self::NoSeccomp => "no-seccomp",
         }
     }
 
     /// True when this step is to be left out.
     #[cfg(debug_assertions)]
     pub fn is_on(self) -> bool {
-        static WORDS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-        let words = WORDS.get_or_init(|| std::env::var("PIRN_FAULTS").unwrap_or_default());
-        !words.is_empty() && words.split(',').any(|word| word == self.as_str())
+        words().any(|word| word == self.as_str())
     }
 
     /// False: a release build leaves no step out.
@@ -66,4 +82,23 @@ impl Fault {
     pub const fn is_on(self) -> bool {
         false
     }
+}
+
+#[cfg(debug_assertions)]
+fn words() -> impl Iterator<Item = &'static str> {
+    static WORDS: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let words = WORDS.get_or_init(|| std::env::var("PIRN_FAULTS").unwrap_or_default());
+    words.split(',').filter(|word| !word.is_empty())
+}
+
+/// The version of Landlock that this kernel is to be taken to have: `landlock=N` in `PIRN_FAULTS`.
+#[cfg(debug_assertions)]
+pub fn pretended_landlock() -> Option<u8> {
+    words().find_map(|word| word.strip_prefix("landlock=")?.parse().ok())
+}
+
+/// `None`: a release build pretends nothing.
+#[cfg(not(debug_assertions))]
+pub const fn pretended_landlock() -> Option<u8> {
+    None
 }

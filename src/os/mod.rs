@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod child;
 pub mod clock;
 mod clone;
+pub mod confine;
 pub mod dir;
 pub mod fault;
 pub mod inotify;

@@ -1,6 +1,7 @@
 //! Starting programs, and the descriptors that they get or do not get.
 
 use super::child::{self, StartError};
+use super::confine::Confinement;
 use super::limits::Limit;
 use super::spawning;
 use super::wait::PidFd;
@@ -27,7 +28,7 @@ pub struct Launch {
     /// Its resource limits where they differ from ours.
     pub limits: Vec<Limit>,
     /// What it may not do.
-    pub confinement: Option<child::Confinement>,
+    pub confinement: Option<Confinement>,
 }
 
 impl Launch {
