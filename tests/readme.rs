@@ -1,7 +1,8 @@
 //! README.md, run: every `sh` block, in order, in one bash session, with the output that it says.
 //!
 //! `# => text` lines give the whole standard output of the commands since the last such lines (or since the block
-//! began); `...` in them stands for anything within the line. Blocks marked `sh sqs` need moto, which stands in for AWS.
+//! began); `...` in them stands for anything within the line. Blocks marked `sh sqs` need moto, which stands in for AWS,
+//! and those marked `sh inotify` need inotifywait.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
@@ -54,14 +55,27 @@ fn has_moto() -> bool {
     has
 }
 
-/// The `sh` blocks, cut after each group of `# =>` lines.
-fn parts(text: &str, has_moto: bool) -> Vec<Part> {
+/// The marks of the blocks that can be run here.
+fn marks() -> Vec<&'static str> {
+    let mut marks = vec!["```sh"];
+    if has_moto() {
+        marks.push("```sh sqs");
+    }
+    match has("inotifywait") {
+        true => marks.push("```sh inotify"),
+        false => eprintln!("skipped: a block for inotifywait, which is not installed"),
+    }
+    marks
+}
+
+/// The blocks with these marks, cut after each group of `# =>` lines.
+fn parts(text: &str, marks: &[&str]) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut open: Option<Part> = None;
     let mut in_block = false;
     for (i, line) in text.lines().enumerate() {
         if !in_block {
-            in_block = line == "```sh" || has_moto && line == "```sh sqs";
+            in_block = marks.contains(&line);
             continue;
         }
         if line == "```" {
@@ -168,10 +182,10 @@ fn the_session() {
     let home = tempfile::tempdir().unwrap();
     let has_redis = cfg!(feature = "redis") && has("redis-server");
     let parts = match has_redis {
-        true => parts(README, has_moto()),
+        true => parts(README, &marks()),
         false => {
             eprintln!("skipped: there is no redis-server: {REDIS_SECTION}");
-            parts(&without(README, REDIS_SECTION), has_moto())
+            parts(&without(README, REDIS_SECTION), &marks())
         }
     };
     assert!(parts.len() > 20, "only {} parts were found", parts.len());
