@@ -81,7 +81,7 @@ fn systemd_has_nothing_against_the_units() {
 
 #[test]
 fn sh_can_read_the_scripts() {
-    let dirs = ["deb", "openrc", "runit/pirn", "s6/pirn", "apk"];
+    let dirs = ["deb", "openrc", "runit/pirn", "s6/pirn", "apk", "service"];
     let mut n = 0;
     for path in dirs.iter().flat_map(|dir| files(dir)) {
         let script = fs::read_to_string(&path).unwrap();
