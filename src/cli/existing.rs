@@ -5,14 +5,23 @@ use super::exit::{Failure, NO_INPUT};
 use super::settings;
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
-use crate::spool::{Found, Spool};
+use crate::spool::{Found, Spool, Where};
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Opens a spool.
 pub fn spool(path: &Path) -> Result<Spool, Failure> {
     let found = Spool::existing(path).map_err(|e| Failure::at(path, e))?;
     found.ok_or_else(|| no_spool(path))
+}
+
+/// The number of jobs in a spool that have not ended; 0 if there is no spool.
+pub fn count_unfinished(path: &Path) -> io::Result<usize> {
+    let Some(spool) = Spool::existing(path)? else {
+        return Ok(0);
+    };
+    Ok(spool.count_waiting()? + spool.ids(&Where::Active)?.len())
 }
 
 fn no_spool(path: &Path) -> Failure {

@@ -2,6 +2,7 @@
 
 mod add;
 mod admission;
+mod as_user;
 mod batch;
 mod config;
 #[cfg(feature = "url")]
@@ -16,6 +17,7 @@ mod lease_rows;
 mod lines;
 mod logs;
 mod ls;
+mod new_id;
 mod output;
 mod pause;
 mod pull;
@@ -35,6 +37,7 @@ mod status;
 mod steer;
 mod tail;
 mod token;
+mod users;
 mod wait;
 mod when;
 
@@ -48,9 +51,13 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "pirn", version, max_term_width = 100)]
 struct Cli {
-    /// The spool [default: $PIRN_SPOOL, else /var/spool/pirn for root, else ~/.local/state/pirn]
+    /// The spool [default: $PIRN_SPOOL, else /var/spool/pirn for root, else /var/spool/pirn-users/NAME if root has made
+    /// it, else ~/.local/state/pirn]
     #[arg(short = 'S', long, global = true, value_name = "DIR")]
     spool: Option<PathBuf>,
+    /// Become this user first; root only
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Check the options and settings of `serve` without serving: a daemon does this before an upgrade
     #[arg(long, hide = true)]
     prove: bool,
@@ -97,6 +104,10 @@ enum Command {
     Result(result::ResultArgs),
     /// Take jobs from queues on SQS or Redis
     Pull(pull::PullArgs),
+    /// Print an id that no job has, to name a file in pending/ with
+    NewId,
+    /// Make the spools of users; root only
+    Users(users::UsersArgs),
     /// Make tokens for HTTP
     Token(token::TokenArgs),
     /// Check or change the settings
@@ -135,6 +146,7 @@ impl Cli {
             let AddCommand::Add(args) = command;
             return Ok(Self {
                 spool,
+                user: None,
                 prove: false,
                 command: Some(Command::Add(args)),
             });
@@ -147,7 +159,7 @@ impl Cli {
 pub fn main() -> ExitCode {
     #[cfg(feature = "sqs")]
     if let Some(args) = qdone::of_command_line() {
-        return exit::finish(qdone::qdone(&user::default_spool(), args));
+        return exit::finish(qdone::qdone(&default_spool(), args));
     }
     let cli = match Cli::parse_quickly() {
         Ok(cli) => cli,
@@ -157,12 +169,38 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if is_mistake { exit::USAGE } else { exit::OK });
         }
     };
-    let spool = cli.spool.unwrap_or_else(user::default_spool);
+    if let Some(name) = &cli.user {
+        match as_user::account(name) {
+            Ok(None) => {}
+            Ok(Some(account)) => return exit::finish(as_user::as_user(&account)),
+            Err(failure) => return exit::finish(Err(failure)),
+        }
+    }
+    let spool = match &cli.command {
+        Some(Command::Serve(args)) if args.path.is_some() => args.path.clone(),
+        _ => cli.spool,
+    };
+    let spool = spool.unwrap_or_else(default_spool);
     exit::finish(match cli.command {
         Some(Command::Serve(args)) if cli.prove => serve::prove(spool, args),
         Some(command) => carry_out(spool, command),
         None => ls::ls(&spool, &ls::LsArgs::default()),
     })
+}
+
+/// The spool if none is named. Says so if root has made it and jobs wait in the one that it stands in the place of.
+fn default_spool() -> PathBuf {
+    let spool = user::default_spool();
+    if let Some(old) = spool.old
+        && let Ok(left @ 1..) = existing::count_unfinished(&old)
+    {
+        let (old, new) = (old.display(), spool.path.display());
+        eprintln!(
+            "pirn: your spool is now {new}; jobs that have not ended are left in {old}: {left}; pirn serve --drain \
+             {old} runs them"
+        );
+    }
+    spool.path
 }
 
 fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
@@ -185,6 +223,8 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Push(args) => push::push(&spool, args),
         Command::Result(args) => result::result(&spool, &args),
         Command::Pull(args) => pull::pull(&spool, args),
+        Command::NewId => new_id::new_id(&spool),
+        Command::Users(args) => users::users(&args),
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
         #[cfg(feature = "sqs")]

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub struct ServeArgs {
     /// The spool
     #[arg(value_name = "SPOOL")]
-    path: Option<PathBuf>,
+    pub path: Option<PathBuf>,
     /// Jobs at a time [default: the config's, else one per CPU; with --jobrunner at least one per worker]
     #[arg(long, value_name = "N")]
     slots: Option<usize>,

@@ -44,7 +44,7 @@ impl Home {
         let prefix = format!("pirn.{:x}.", fs::metadata(&spool)?.ino());
         Ok(Self {
             account,
-            path: path.unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned()),
+            path: path.unwrap_or_else(|| spawn::PATH.to_owned()),
             locale,
             umask,
             boot: procfs::boot_id(),

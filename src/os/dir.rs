@@ -3,8 +3,8 @@
 use super::procfs;
 use nix::dir::Dir;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fchown, fsync, unlinkat};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -113,6 +113,21 @@ pub fn make_dir(base: impl AsFd, name: &[u8]) -> io::Result<bool> {
         Err(nix::Error::EEXIST) => Ok(false),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Gives an open file or directory to a user and a group.
+pub fn set_owner(file: impl AsFd, uid: u32, gid: u32) -> io::Result<()> {
+    Ok(fchown(file, Some(uid.into()), Some(gid.into()))?)
+}
+
+/// Sets the mode of an open file or directory.
+pub fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
+    Ok(fchmod(file, Mode::from_bits_truncate(mode))?)
+}
+
+/// The mode of an open file or directory.
+pub fn mode_of(file: impl AsFd) -> io::Result<u32> {
+    Ok(fstat(file)?.st_mode & 0o7777)
 }
 
 /// Removes an empty sub-directory.

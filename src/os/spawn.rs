@@ -85,6 +85,9 @@ fn os_c_string(text: &OsStr) -> io::Result<CString> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "contains a NUL character"))
 }
 
+/// The PATH of those who have none.
+pub const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
 /// Finds a program as execvp(3) does, but in the job's PATH, and relative to the job's directory.
 pub fn find_program(program: &str, path: &str, cwd: &str) -> io::Result<String> {
     if program.contains('/') {
@@ -156,17 +159,23 @@ pub fn inherit_descriptor(number: i32) -> Option<std::fs::File> {
 ///
 /// The other program has the default action of SIGPIPE, which Rust's start-up ignores.
 pub fn replace_process(program: &str, argv: &[OsString], env: &[(&str, String)]) -> io::Error {
+    let ours = std::env::vars_os().filter(|(key, _)| env.iter().all(|(new, _)| key != new));
+    let new = env.iter().map(|(key, value)| (key.into(), value.into()));
+    replace_all(program, argv, ours.chain(new))
+}
+
+/// The same, with this environment alone.
+pub fn replace_all(
+    program: &str,
+    argv: &[OsString],
+    env: impl Iterator<Item = (OsString, OsString)>,
+) -> io::Error {
     let replaced = || {
         let program = c_string(program)?;
         let argv = argv.iter().map(|word| os_c_string(word));
         let argv = argv.collect::<io::Result<Vec<_>>>()?;
-        let ours = std::env::vars_os()
-            .filter(|(key, _)| env.iter().all(|(new, _)| key != new))
-            .map(|(key, value)| os_c_string(&[key, value].join(OsStr::new("="))));
-        let new = env
-            .iter()
-            .map(|(key, value)| c_string(&format!("{key}={value}")));
-        let env = ours.chain(new).collect::<io::Result<Vec<_>>>()?;
+        let env = env.map(|(key, value)| os_c_string(&[key, value].join(OsStr::new("="))));
+        let env = env.collect::<io::Result<Vec<_>>>()?;
         // SAFETY: SIG_DFL runs no code of ours.
         let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
         let failed = nix::unistd::execve(&program, &argv, &env);

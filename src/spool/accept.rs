@@ -209,6 +209,16 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
+    /// The next id that no job has, for a caller who makes the job's file.
+    pub fn new_id(&self, boot: &str) -> io::Result<JobId> {
+        loop {
+            let id = self.fresh_number(boot)?;
+            if self.find(&id)?.is_none() {
+                return Ok(id);
+            }
+        }
+    }
+
     /// The next number that no file has: somebody may have dropped a file named `57`.
     pub(super) fn fresh_number(&self, boot: &str) -> io::Result<JobId> {
         let mut least = 1;

@@ -130,6 +130,16 @@ impl<F: Fs> Spool<F> {
         Ok(highest)
     }
 
+    /// The number of waiting and of held jobs, by their names alone.
+    pub fn count_waiting(&self) -> io::Result<usize> {
+        let queues = self.queues()?.into_iter().chain([QueueName::default()]);
+        let mut waiting = 0;
+        for at in queues.map(Where::Pending).chain([Where::Held]) {
+            self.each_id(&at, &mut |_| waiting += 1)?;
+        }
+        Ok(waiting)
+    }
+
     /// The ids in one state, in no order.
     pub fn ids(&self, at: &Where) -> io::Result<Vec<JobId>> {
         let mut ids = Vec::new();

@@ -220,6 +220,14 @@ impl SpoolLock {
         })
     }
 
+    /// True if anybody has the lock of a spool. Reads no file, so that root may ask about a user's spool.
+    pub fn is_taken(spool: &Path) -> io::Result<bool> {
+        match LockPart::Active.open_to_ask(&dir::open_path(spool)?)? {
+            Some(active) => is_held(&active),
+            None => Ok(false),
+        }
+    }
+
     /// The holder of a spool's lock, if anybody has it.
     pub fn holder(spool: &Path) -> io::Result<Option<Holder>> {
         let root = match dir::open_path(spool) {

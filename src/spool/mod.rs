@@ -41,6 +41,7 @@ mod seq;
 mod settings;
 mod steer;
 mod ticket;
+mod users;
 mod view;
 
 pub use accept::{NewId, Submit, SubmitError};
@@ -64,6 +65,7 @@ pub use retain::Finished;
 pub use rewrite::IfSame;
 pub use settings::{Edit, EditError, read_config};
 pub use steer::{NOT_RUNNING, OLD_HELD, Steered};
+pub use users::UserSpools;
 pub use view::{Found, Where};
 
 use crate::core::config::ids::IdForm;

@@ -16,10 +16,10 @@ pub fn read_config(text: &str) -> Result<Config, String> {
     let mut config = Config::parse(text).map_err(|e| e.to_string())?;
     for entry in &mut config.http.tokenless.trust {
         if let Who::Name(name) = &entry.who {
-            let number = user::number_of(name)
+            let account = user::account_of(name)
                 .map_err(|e| format!("http.trust: the user {name:?}: {e}"))?
                 .ok_or_else(|| format!("http.trust: there is no user {name:?} on this machine"))?;
-            entry.who = Who::User(number);
+            entry.who = Who::User(account.uid);
         }
         if let Who::User(number) = entry.who
             && user::known(number).is_none()

@@ -118,3 +118,33 @@ fn the_form_can_be_changed() {
     assert_eq!(done.code, 78);
     assert!(done.stderr.contains("ids.server"), "{}", done.stderr);
 }
+
+/// The ids of `new-id` name files that a caller makes.
+#[test]
+fn new_ids_are_free_and_given_once() {
+    let plain = Spool::made();
+    let new = |spool: &Spool| {
+        let done = spool.pirn(&["new-id"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        done.stdout.trim().to_owned()
+    };
+    plain.make_queue("mail");
+    for taken in ["pending/2", "pending/mail/3", "held/4", "complete/5"] {
+        fs::write(plain.path().join(taken), "true").unwrap();
+    }
+    let numbers: Vec<String> = (0..3).map(|_| new(&plain)).collect();
+    assert_eq!(numbers, ["6", "7", "8"]);
+    assert_eq!(plain.add(&["true"]), "9");
+    fs::remove_file(plain.path().join("seq")).unwrap();
+    fs::write(plain.path().join("seq"), "2").unwrap();
+    assert_eq!(new(&plain), "6");
+
+    let timed = timed(5);
+    let ids: Vec<u64> = (0..3).map(|_| new(&timed).parse().unwrap()).collect();
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    assert!(ids.iter().all(|id| parts(*id).1 == 5), "{ids:?}");
+
+    let none = Spool::new();
+    assert_eq!(none.pirn(&["new-id"]).code, 66);
+    assert!(!none.path().exists());
+}

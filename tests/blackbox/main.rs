@@ -62,5 +62,6 @@ mod strace;
 mod surroundings;
 mod tries;
 mod upgrade;
+mod users;
 mod workload;
 mod writers;

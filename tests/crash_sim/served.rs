@@ -280,6 +280,7 @@ fn home() -> Home {
     Home {
         account: Account {
             uid: 0,
+            gid: 0,
             name: "sim".to_owned(),
             home: "/".to_owned(),
             shell: "/bin/sh".to_owned(),
