@@ -53,6 +53,11 @@ impl Home {
         })
     }
 
+    /// The controllers whose limits the control group of a job can have.
+    pub fn controllers(&self) -> &[&'static str] {
+        self.cgroups.as_ref().map_or(&[], Delegated::controllers)
+    }
+
     /// The control group of a job, where it can have one.
     pub fn group(&self, id: &JobId) -> Option<Cgroup> {
         self.cgroups

@@ -130,10 +130,11 @@ fn claim<M: Machine>(daemon: &Daemon<M>, start: &mut Start) -> Result<Record, No
 fn started<M: Machine>(
     daemon: &Arc<Daemon<M>>,
     start: &Start,
-    record: Record,
+    mut record: Record,
     terms: Terms,
     launched: Launched<M::Leader>,
 ) -> Begun<M::Leader> {
+    record.sandboxed = launched.sandboxed;
     let (id, attempt, now) = (start.id.clone(), record.attempt, daemon.now());
     let run = Arc::new(Run {
         pid: launched.pid,

@@ -1,9 +1,11 @@
 //! From a claimed record to a running process.
 
 use super::calls;
+use super::confine::JobBounds;
 use super::home::Home;
 use super::leader::{ChildOf, Leader};
-use super::start::{Launched, MAX_ARGUMENT, NotLaunched, NotNow, Setup};
+use super::own_paths::OwnPaths;
+use super::start::{EXIT_NOT_EXECUTABLE, Launched, MAX_ARGUMENT, NotLaunched, NotNow, Setup};
 use super::state::Daemon;
 use crate::core::id::JobId;
 use crate::core::quote::cut_to;
@@ -31,8 +33,16 @@ pub fn launch(
     start: &Setup<'_>,
     logs: &OpenLogs,
 ) -> Result<Launched<Leader>, NotLaunched> {
-    let scratch = make_scratch(daemon, start)?;
-    let env = environment(&daemon.home, start, scratch.as_deref());
+    let config = daemon.config();
+    let bounds = JobBounds::of(&config, start);
+    let has_file_rules = bounds.has_file_rules();
+    let scratch = make_scratch(daemon, start, has_file_rules)?;
+    let mut env = environment(&daemon.home, start, scratch.as_deref());
+    if let (true, Some(scratch)) = (has_file_rules, &scratch) {
+        // Many programs fail without a directory for temporary files.
+        env.entry("TMPDIR".to_owned())
+            .or_insert_with(|| scratch.clone());
+    }
     let cwd = start
         .record
         .cwd
@@ -45,7 +55,7 @@ pub fn launch(
             start.record,
             call,
             start.terms.max_log,
-            &daemon.config(),
+            &config,
         )),
         (Work::Text(_) | Work::Argv(_) | Work::Script { .. }, Some(bytes)) => {
             spawn::memory_file(bytes)
@@ -68,7 +78,12 @@ pub fn launch(
     let errors = logs.stderr.as_ref().unwrap_or(&logs.stdout);
     let descriptors = [stdin.as_fd(), logs.stdout.as_fd(), errors.as_fd()];
     let cgroup = daemon.home.group(start.id);
-    match start_in_group(&launch, descriptors, cgroup.as_ref()) {
+    let limits = bounds.limits(&daemon.home, cgroup.as_ref())?;
+    if !bounds.is_empty() {
+        let files = OwnPaths::new(daemon, start, scratch, &program, &argv, &cwd);
+        launch.confinement = bounds.confinement(&files.own(logs))?;
+    }
+    match start_in_group(&launch, descriptors, cgroup.as_ref(), &limits.files()) {
         Ok((pid, pidfd)) => Ok(Launched {
             pid,
             leader: Leader {
@@ -77,14 +92,19 @@ pub fn launch(
             },
             log_offset: logs.offset,
             cgroup,
+            sandboxed: bounds.report(launch.confinement.as_ref(), limits),
         }),
-        Err(e) => Err(explain(e, &program, &cwd)),
+        Err(e) => Err(explain(e, &program, &cwd, has_file_rules)),
     }
 }
 
-/// Makes the scratch directory of a job that wants one, with its files; gives its path.
-fn make_scratch(daemon: &Daemon, start: &Setup<'_>) -> Result<Option<String>, NotLaunched> {
-    if !start.record.wants_scratch() {
+/// Makes the scratch directory of a job that wants or needs one, with its files; gives its path.
+fn make_scratch(
+    daemon: &Daemon,
+    start: &Setup<'_>,
+    is_needed: bool,
+) -> Result<Option<String>, NotLaunched> {
+    if !is_needed && !start.record.wants_scratch() {
         return Ok(None);
     }
     let made = daemon.spool.make_scratch(start.id, start.record);
@@ -203,10 +223,7 @@ fn script(
     };
     if interpreter.is_empty() {
         let error = "the script's first line names no interpreter".to_owned();
-        return Err(NotLaunched::Impossible {
-            error,
-            code: EXIT_NOT_EXECUTABLE,
-        });
+        return Err(NotLaunched::refused(error));
     }
     let copy = private_copy(daemon, id, text)?;
     let argv = std::iter::once(interpreter)
@@ -229,9 +246,10 @@ fn start_in_group(
     launch: &spawn::Launch,
     descriptors: [BorrowedFd<'_>; 3],
     group: Option<&Cgroup>,
+    limits: &[(&str, String)],
 ) -> Result<(i32, PidFd), StartError> {
     let start = || {
-        let group = group.map(make_group).transpose()?;
+        let group = group.map(|group| make_group(group, limits)).transpose()?;
         launch.start(descriptors, group.as_ref().map(AsFd::as_fd))
     };
     match start() {
@@ -240,8 +258,8 @@ fn start_in_group(
     }
 }
 
-fn make_group(group: &Cgroup) -> Result<OwnedFd, StartError> {
-    let made = group.create(&[]).and_then(|()| group.open());
+fn make_group(group: &Cgroup, limits: &[(&str, String)]) -> Result<OwnedFd, StartError> {
+    let made = group.create(limits).and_then(|()| group.open());
     made.map_err(|error| StartError {
         step: ChildStep::Group,
         error,
@@ -258,8 +276,7 @@ fn is_group_lost(e: &StartError) -> bool {
             .is_some_and(|code| passing.contains(&code))
 }
 
-/// Exit codes of a shell, for what could not be executed or found.
-const EXIT_NOT_EXECUTABLE: i32 = 126;
+/// The exit code of a shell for what cannot be found.
 const EXIT_NOT_FOUND: i32 = 127;
 
 fn impossible(e: &io::Error, error: String) -> NotLaunched {
@@ -278,13 +295,19 @@ fn impossible(e: &io::Error, error: String) -> NotLaunched {
 const MAX_PATH: usize = 1000;
 
 /// Why the program was not started.
-fn explain(e: StartError, program: &str, cwd: &str) -> NotLaunched {
+fn explain(e: StartError, program: &str, cwd: &str, has_file_rules: bool) -> NotLaunched {
     if spawn::is_shortage(&e.error) || is_group_lost(&e) {
         return NotLaunched::Resources(e.error);
     }
     let (program, cwd) = (cut_to(program, MAX_PATH), cut_to(cwd, MAX_PATH));
     let sentence = match e.step {
         ChildStep::Directory => format!("cannot enter the working directory {cwd}: {}", e.error),
+        ChildStep::Exec if has_file_rules && e.error.kind() == io::ErrorKind::PermissionDenied => {
+            format!(
+                "cannot execute {program}: {} (its loader or libraries may be outside sandbox.ro)",
+                e.error
+            )
+        }
         ChildStep::Exec => format!("cannot execute {program}: {}", e.error),
         ChildStep::Clone
         | ChildStep::Group

@@ -7,6 +7,7 @@ use super::start::runs_from_copy;
 use super::state::{Daemon, Machine};
 use crate::core::policy::TryEnd;
 use crate::core::record::{Record, Scratch, Try};
+use crate::os::cgroup::Cgroup;
 use crate::spool::SilentLogs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub fn fill_in<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, end: TryEnd) -> (
     let mut record = facts.record.clone();
     let outcome = end.outcome();
     record.forget_try();
+    record.sandboxed.clone_from(&facts.record.sandboxed);
+    record.oom = was_out_of_memory(run, &record);
     record.started_at = run.started;
     record.finished_at = Some(ended.wall);
     record.reason = Some(outcome.reason);
@@ -43,6 +46,7 @@ pub fn fill_in<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, end: TryEnd) -> (
         .map(|began| (ended.boot.since(began).as_secs_f64() * 1e6).round() / 1e6);
     record.cpu = facts.usage.map(|usage| usage.cpu);
     record.max_rss = facts.usage.map(|usage| usage.max_rss);
+    let was_started = facts.error.is_none();
     drop(facts);
     let taken = while_short(daemon, &run.id, || {
         let most = run.terms.max_log;
@@ -53,7 +57,7 @@ pub fn fill_in<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, end: TryEnd) -> (
         log::warn!("{}: its log could not be read: {e}", run.id);
         SilentLogs::new()
     });
-    take_scratch(daemon, run, &mut record);
+    take_scratch(daemon, run, &mut record, was_started);
     let retry_after = calls::take_report(&mut record);
     record.attempts.push(Try {
         attempt: record.attempt,
@@ -73,10 +77,23 @@ pub fn fill_in<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, end: TryEnd) -> (
     (record, traces)
 }
 
-/// Takes the result out of the scratch directory and removes that, unless it is to be kept.
-fn take_scratch<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, record: &mut Record) {
+/// True if the kernel has killed a process of this try because all of them needed too much memory.
+fn was_out_of_memory(run: &Run, record: &Record) -> bool {
+    let sandboxed = record.sandboxed.as_ref();
+    let has_limit = sandboxed.is_some_and(|held| held.groups.iter().any(|name| name == "memory"));
+    has_limit && run.cgroup.as_ref().is_some_and(Cgroup::had_oom_kill)
+}
+
+/// Takes the result out of the scratch directory and removes that, unless it is to be kept. A job with a sandbox may
+/// have the directory although its record does not ask for it, also if it was not started.
+fn take_scratch<M: Machine>(
+    daemon: &Arc<Daemon<M>>,
+    run: &Run,
+    record: &mut Record,
+    was_started: bool,
+) {
     let (id, spool) = (&run.id, &daemon.spool);
-    if record.wants_scratch() {
+    if record.wants_scratch() || record.sandboxed.is_some() || !was_started {
         let read = while_short(daemon, id, || spool.read_result(id, record));
         record.result = read.ok().flatten();
         if !matches!(record.tmp, Scratch::Keep | Scratch::Answer) {

@@ -43,6 +43,7 @@ pub fn write_note<M: Machine>(daemon: &Daemon<M>, run: &Run, facts: &mut Facts) 
     record.started_at = run.started;
     record.pid = (run.pid != 0).then_some(run.pid);
     record.proc.clone_from(&facts.record.proc);
+    record.sandboxed.clone_from(&facts.record.sandboxed);
     record.log_offset = Some(run.log_offset);
     record.error.clone_from(&facts.stuck);
     let written = match facts.stuck {

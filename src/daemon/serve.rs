@@ -7,7 +7,7 @@ use super::real::RealMachine;
 use super::room::Hold;
 use super::state::Daemon;
 use super::watcher::{Scanner, Upgrade, WatcherThread};
-use super::{Given, Options, ServeError, background, doing, not_served, settings};
+use super::{Given, Options, ServeError, background, confine, doing, not_served, settings};
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Scheduler};
 use crate::os::notify::Notifier;
@@ -64,6 +64,9 @@ impl WatcherThread {
                 group.display()
             )));
         }
+        confine::check(&config, &home).map_err(|why| {
+            ServeError::Config(format!("{}: {why}", options.config_path().display()))
+        })?;
         let policy = settings::policy(&options, &config, &Pauses::default());
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
         let seed = clock::now().boot.0 ^ u64::from(std::process::id()).rotate_left(32);

@@ -2,7 +2,7 @@
 
 use super::state::Machine;
 use super::watcher::Scanner;
-use super::{Options, ServeError, doing};
+use super::{Options, ServeError, confine, doing};
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
@@ -134,7 +134,13 @@ impl<M: Machine> Scanner<M> {
             Err(e) => self.daemon.options.without_file(e),
         };
         match read {
-            Ok(config) => self.put_in_force(config),
+            Ok(config) => match confine::check(&config, &self.daemon.home) {
+                Ok(()) => self.put_in_force(config),
+                Err(why) => {
+                    let path = path.display();
+                    log::error!("config: not used: {path}: {why}; the settings stay as they were");
+                }
+            },
             Err(e) => log::error!("config: not used: {e}; the settings stay as they were"),
         }
         true

@@ -3,6 +3,7 @@
 use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Reason, Record, Work};
+use crate::core::sandbox::Sandboxed;
 use crate::core::scheduler::{Slot, Stamp};
 use crate::os::cgroup::Cgroup;
 use std::io;
@@ -63,6 +64,8 @@ pub struct Launched<L> {
     pub log_offset: u64,
     /// The control group of its processes.
     pub cgroup: Option<Cgroup>,
+    /// What holds it, if it has a sandbox or limits.
+    pub sandboxed: Option<Box<Sandboxed>>,
 }
 
 /// Why a job waits on although it has a slot.
@@ -87,6 +90,19 @@ pub enum NotLaunched {
         code: i32,
     },
 }
+
+impl NotLaunched {
+    /// The job is not executed, for the reason in this sentence.
+    pub fn refused(error: String) -> Self {
+        Self::Impossible {
+            error,
+            code: EXIT_NOT_EXECUTABLE,
+        }
+    }
+}
+
+/// The exit code of a shell for what cannot be executed.
+pub const EXIT_NOT_EXECUTABLE: i32 = 126;
 
 /// Longer texts do not fit into one argument: MAX_ARG_STRLEN of execve(2) is 128 KiB.
 pub const MAX_ARGUMENT: usize = 100_000;

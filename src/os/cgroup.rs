@@ -183,6 +183,13 @@ impl Cgroup {
         dir::open_path(&self.0)
     }
 
+    /// True if the kernel has killed a process in it because all of them needed more than `memory.max`.
+    pub fn had_oom_kill(&self) -> bool {
+        let events = fs::read_to_string(self.0.join("memory.events")).unwrap_or_default();
+        let mut counts = events.lines().filter_map(|line| line.split_once(' '));
+        counts.any(|(name, count)| name == "oom_kill" && count != "0")
+    }
+
     /// The processes in it, and in the groups that they made below it.
     pub fn processes(&self) -> Vec<i32> {
         let mut pids = Vec::new();

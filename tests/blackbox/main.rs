@@ -50,6 +50,7 @@ mod pauses;
 mod pid_reuse;
 mod record;
 mod restart;
+mod sandboxes;
 mod scratch;
 mod signals;
 mod singletons;

@@ -190,6 +190,7 @@ impl Machine for SimMachine {
             leader: (),
             log_offset: 0,
             cgroup: None,
+            sandboxed: None,
         })
     }
 

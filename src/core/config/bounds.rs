@@ -65,11 +65,24 @@ impl Config {
 
     /// The sandboxes that no job can get out of.
     pub fn enforced_sandboxes(&self) -> Vec<Level<'_, Sandbox>> {
+        self.enforced("sandbox", |bounds| bounds.sandbox.as_ref())
+    }
+
+    /// The limits that no job can exceed.
+    pub fn enforced_resources(&self) -> Vec<Level<'_, Resources>> {
+        self.enforced("resources", |bounds| bounds.resources.as_ref())
+    }
+
+    fn enforced<'a, T>(
+        &'a self,
+        name: &str,
+        part: fn(&'a Bounds) -> Option<&'a T>,
+    ) -> Vec<Level<'a, T>> {
         let queues = self.queues.iter();
-        let queues = queues.map(|(queue, own)| (of_queue(queue, "sandbox"), &own.enforced));
-        let places = std::iter::once(("sandbox".to_owned(), &self.enforced)).chain(queues);
+        let queues = queues.map(|(queue, own)| (of_queue(queue, name), &own.enforced));
+        let places = std::iter::once((name.to_owned(), &self.enforced)).chain(queues);
         places
-            .filter_map(|(field, bounds)| level(field, bounds.sandbox.as_ref()))
+            .filter_map(|(field, bounds)| level(field, part(bounds)))
             .collect()
     }
 

@@ -1,9 +1,10 @@
 //! What a job may not do, and how much of the machine it may take, as settings and records ask for it.
 
+mod limits;
 mod read;
-mod strictest;
 mod write;
 
+pub use limits::GroupLimit;
 pub use read::{check_path, parse_cpu};
 
 /// What a job may reach. One in which nothing is named still takes from the job the rights to gain privileges, to trace
