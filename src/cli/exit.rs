@@ -26,6 +26,12 @@ pub const BAD_CONFIG: u8 = 78;
 pub const TIMEOUT: u8 = 124;
 /// The job has no exit code: it never ran, or pirn ended it.
 pub const NO_CODE: u8 = 125;
+/// `launch` could not confine the command, and did not run it.
+pub const NOT_CONFINED: u8 = 125;
+/// `launch` could not execute the command.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// `launch` did not find the command.
+pub const NOT_FOUND: u8 = 127;
 
 /// The exit code of `run` and `wait` for a finished job.
 pub fn of_job(record: &Record) -> u8 {

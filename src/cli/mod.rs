@@ -13,6 +13,7 @@ mod follow;
 mod follow_running;
 mod inputs;
 mod job;
+mod launch;
 mod lease_rows;
 mod lines;
 mod logs;
@@ -28,6 +29,7 @@ mod remote;
 mod result;
 mod rows;
 mod run;
+mod sandbox;
 mod select;
 mod serve;
 mod served;
@@ -42,7 +44,7 @@ mod wait;
 mod when;
 
 use crate::os::user;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use exit::CommandResult;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +75,8 @@ enum Command {
     Add(add::AddArgs),
     /// Add a job, show its output, exit as it does; needs no daemon
     Run(run::RunArgs),
+    /// Run a command in a sandbox, without a spool
+    Launch(launch::LaunchArgs),
     /// List jobs
     #[command(alias = "list")]
     Ls(ls::LsArgs),
@@ -140,8 +144,9 @@ enum AddCommand {
 impl Cli {
     /// Parses the command line. If [`AddCli`] does not accept it, [`Cli`] parses it again and reports any mistake.
     fn parse_quickly() -> Result<Self, clap::Error> {
-        if std::env::args_os().any(|word| word == "add")
-            && let Ok(AddCli { spool, command }) = AddCli::try_parse()
+        let words = sandbox::with_long_flags(std::env::args_os().collect(), Self::command);
+        if words.iter().any(|word| word == "add")
+            && let Ok(AddCli { spool, command }) = AddCli::try_parse_from(&words)
         {
             let AddCommand::Add(args) = command;
             return Ok(Self {
@@ -151,7 +156,7 @@ impl Cli {
                 command: Some(Command::Add(args)),
             });
         }
-        Self::try_parse()
+        Self::try_parse_from(words)
     }
 }
 
@@ -208,6 +213,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Serve(args) => serve::serve(spool, args),
         Command::Add(args) => add::add(&spool, args),
         Command::Run(args) => run::run(&spool, args),
+        Command::Launch(args) => launch::launch(args),
         Command::Ls(args) => ls::ls(&spool, &args),
         Command::Show(args) => show::show(&spool, &args),
         Command::Log(args) => logs::log(&spool, &args),

@@ -104,6 +104,7 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
         no_sync: args.no_sync,
         lax_modes: args.lax_modes,
         cgroup: args.cgroup,
+        sandbox: None,
         single: None,
         tally: Arc::default(),
     };

@@ -46,6 +46,7 @@ pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
 use crate::core::config::Only;
 use crate::core::id::{JobId, QueueName};
+use crate::core::sandbox::Sandbox;
 use crate::os::signals::Signals;
 use crate::spool::{Holder, LockError, SpoolLock};
 use std::fmt;
@@ -74,6 +75,8 @@ pub struct Options {
     pub lax_modes: bool,
     /// The control group to make the groups of jobs in; the daemon runs in a group there.
     pub cgroup: Option<PathBuf>,
+    /// What every job is confined to, whatever its record and the settings say.
+    pub sandbox: Option<Sandbox>,
     /// Run this one job and nothing else (`pirn run` without a daemon).
     pub single: Option<JobId>,
     /// The counts for metrics.

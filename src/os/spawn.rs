@@ -14,6 +14,9 @@ use std::path::PathBuf;
 /// The binary that is running, even when its file was replaced.
 pub const OWN_BINARY: &str = "/proc/self/exe";
 
+/// Follows the message that a program was not executed (EACCES), if it may open only some files.
+pub const OUTSIDE_RULES: &str = " (its loader or libraries may be outside ro)";
+
 /// A program that is ready to start.
 #[derive(Debug)]
 pub struct Launch {

@@ -39,6 +39,7 @@ mod id_forms;
 mod interruptions;
 mod kept;
 mod late_reaper;
+mod launch;
 mod leftovers;
 mod lock;
 mod modes;
