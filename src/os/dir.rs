@@ -1,8 +1,10 @@
 //! Files by directory descriptor and name. No function follows a symbolic link or blocks on a named pipe or device.
 
 use super::procfs;
+use nix::NixPath;
 use nix::dir::Dir;
-use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fchown, fsync, unlinkat};
 use std::fs::File;
@@ -252,16 +254,36 @@ pub fn rename(
     how: How,
 ) -> io::Result<()> {
     let flags = match how {
-        How::Replace => RenameFlags::empty(),
-        How::NoReplace => RenameFlags::RENAME_NOREPLACE,
-        How::Exchange => RenameFlags::RENAME_EXCHANGE,
+        How::Replace => 0,
+        How::NoReplace => libc::RENAME_NOREPLACE,
+        How::Exchange => libc::RENAME_EXCHANGE,
     };
-    renameat2(from, name, &to, new_name, flags).map_err(|e| match (e, how) {
-        // EINVAL: the file system does not know the flag.
-        (nix::Error::EINVAL, How::NoReplace) => lacks(&to, NO_REPLACE),
-        (nix::Error::EINVAL, How::Exchange) => lacks(&to, EXCHANGE),
-        (e, How::Replace | How::NoReplace | How::Exchange) => e.into(),
-    })
+    let (old_dir, new_dir) = (from.as_fd().as_raw_fd(), to.as_fd().as_raw_fd());
+    let done = name.with_nix_path(|old| {
+        new_name.with_nix_path(|new| {
+            // By its number, since not every libc has the function.
+            // SAFETY: both names end with a NUL and outlive the call; the descriptors are borrowed for it.
+            Errno::result(unsafe {
+                libc::syscall(
+                    libc::SYS_renameat2,
+                    old_dir,
+                    old.as_ptr(),
+                    new_dir,
+                    new.as_ptr(),
+                    flags,
+                )
+            })
+        })
+    });
+    done.flatten()
+        .flatten()
+        .map(drop)
+        .map_err(|e| match (e, how) {
+            // EINVAL: the file system does not know the flag.
+            (nix::Error::EINVAL, How::NoReplace) => lacks(&to, NO_REPLACE),
+            (nix::Error::EINVAL, How::Exchange) => lacks(&to, EXCHANGE),
+            (e, How::Replace | How::NoReplace | How::Exchange) => e.into(),
+        })
 }
 
 /// The call that a file system lacks if it knows no flags of renames.

@@ -172,8 +172,8 @@ impl PidFd {
         const EXIT_CODE_AT: usize = 60;
         const PIDFD_INFO_EXIT: u64 = 1 << 3;
         // _IOWR(0xFF, 11, struct pidfd_info)
-        const PIDFD_GET_INFO: libc::c_ulong =
-            (3 << 30) | ((SIZE as libc::c_ulong) << 16) | (0xff << 8) | 11;
+        const PIDFD_GET_INFO: libc::Ioctl =
+            ((3 << 30) | ((SIZE as u32) << 16) | (0xff << 8) | 11) as libc::Ioctl;
         let mut info = [0u8; SIZE];
         info[..8].copy_from_slice(&PIDFD_INFO_EXIT.to_ne_bytes());
         // SAFETY: the request's size field says how much the kernel may write, and the buffer is that large.
