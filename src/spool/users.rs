@@ -1,6 +1,7 @@
 //! The spools of users, each a directory with the user's name in one that only root can write to. Root makes, renames and
 //! lists them, and reads no file in them.
 
+use crate::core::record::State;
 use crate::os::dir::{self, FileType, How};
 use crate::os::user::{self, Account};
 use std::io;
@@ -55,8 +56,13 @@ impl UserSpools {
         match dir::look_at(&spool)?.uid {
             uid if uid == account.uid => {}
             uid if uid == user::uid() => {
-                dir::set_mode(&spool, 0o700)?;
-                dir::set_owner(&spool, account.uid, account.gid)?;
+                // The first job can be dropped before a daemon has made the rest.
+                let pending = State::Pending.as_str().as_bytes();
+                dir::make_dir(&spool, pending)?;
+                for made in [&dir::open_dir(&spool, pending)?, &spool] {
+                    dir::set_mode(made, 0o700)?;
+                    dir::set_owner(made, account.uid, account.gid)?;
+                }
             }
             uid => {
                 let what = format!("it is there and belongs to the user {uid}; move it away");

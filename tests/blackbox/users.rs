@@ -106,7 +106,9 @@ fn root_makes_lists_and_takes_away_spools() {
     assert_eq!(users.ok(&["users", "ls"]), "");
     users.add(ALICE);
     assert_eq!(mode_and_owner(&users.dir()), (0o711, 0));
-    assert_eq!(mode_and_owner(&users.of(ALICE)), (0o700, id_of(ALICE)));
+    for made in [users.of(ALICE), users.of(ALICE).join("pending")] {
+        assert_eq!(mode_and_owner(&made), (0o700, id_of(ALICE)));
+    }
     users.add(ALICE);
     users.add(BOB);
     users.ok(&["--user", ALICE, "add", "true"]);
