@@ -2,6 +2,7 @@
 
 use crate::client::post;
 use crate::spool::Spool;
+use serde_json::json;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -84,6 +85,26 @@ fn the_daemons_user_may_run_commands_unless_sandboxed() {
     assert_eq!(status(&spool, &SANDBOXED, SCRIPT), "201");
     let (by_user_alone, _) = serving("{}", &[], "no-sandbox-check");
     assert_eq!(status(&by_user_alone, &SANDBOXED, COMMAND), "201");
+}
+
+/// A job may open the socket, unless its sandbox has no such sockets.
+#[test]
+fn a_sandboxed_job_may_not_run_commands() {
+    let (spool, socket) = serving("{}", &[], "");
+    let line = format!(
+        "curl -s -o /dev/null -w '%{{http_code}}' --unix-socket {} -d true http://localhost/v1/jobs",
+        socket.display()
+    );
+    for (id, sandbox, wanted) in [("free", "null", "201"), ("boxed", "{}", "401")] {
+        let sandbox: serde_json::Value = serde_json::from_str(sandbox).unwrap();
+        spool.drop_json(id, &json!({"command": line, "sandbox": sandbox}));
+        let (_, record) = spool.wait_end(id);
+        if record["reason"] == "not_started" {
+            eprintln!("skipped: {record}");
+            return;
+        }
+        assert_eq!(record["output"], wanted, "{record}");
+    }
 }
 
 /// The daemon looks at a connection when its client has ended.
