@@ -104,6 +104,9 @@ fn asked() -> BoxedStrategy<(&'static str, Value)> {
         prop::collection::vec(any_text(), 0..3).prop_map(|list| ("tags", json!(list))),
         sandbox().prop_map(|value| ("sandbox", value)),
         resources().prop_map(|value| ("resources", value)),
+        (1..=10_000).prop_map(|n| ("slots", json!(n))),
+        prop::collection::btree_map("[a-c][a-z0-9_]{0,3}", 1..=10_000, 0..3)
+            .prop_map(|m| ("use", json!(m))),
     ]
     .boxed()
 }
@@ -496,6 +499,9 @@ fn mistakes_inside_a_field_are_named_with_their_path() {
         (r#""backoff": {"fist": "1s"}"#, "backoff.fist"),
         (r#""limits": {"nofiles": 1}"#, "limits.nofiles"),
         (r#""limits": {"nofile": -1}"#, "limits.nofile"),
+        (r#""slots": 0"#, "slots"),
+        (r#""use": {"gpu": 0}"#, "use.gpu"),
+        (r#""use": {"GPU": 1}"#, "use.GPU"),
         (r#""attempts": [{"reason": "x"}]"#, "attempts.reason"),
         (r#""proc": {"pid": -1}"#, "proc.pid"),
         (r#""stdin": "a", "stdin_base64": "YQ==""#, "stdin_base64"),

@@ -20,4 +20,5 @@ pub mod scheduler;
 pub mod select;
 mod short;
 pub mod time;
+pub mod tokens;
 pub mod units;

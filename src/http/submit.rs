@@ -163,6 +163,8 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         not_before: _,
         expires: _,
         group: _,
+        slots: _,
+        uses: _,
         after: _,
         after_any: _,
         once: _,
@@ -198,6 +200,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         attempts: _,
         retry_at: _,
         proc: _,
+        units: _,
     } = record;
     let needed = match work {
         // The operator's settings say where a call may go; they are checked when it is made.

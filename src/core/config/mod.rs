@@ -19,6 +19,7 @@ use crate::core::json::{self, JsonError, Object, expected};
 use crate::core::policy::RetryRule;
 use crate::core::record::{Record, Setting, Work};
 use crate::core::retry::BackoffSpec;
+use crate::core::tokens::{self, Supply, TokenName};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -87,6 +88,8 @@ pub struct Config {
     pub enforced: Bounds,
     /// Settings of single queues.
     pub queues: BTreeMap<QueueName, QueueConfig>,
+    /// The tokens that jobs may use.
+    pub tokens: BTreeMap<TokenName, Supply>,
     /// How long finished records and their logs are kept; `None`: for ever.
     pub keep: Option<Duration>,
     /// How many finished records are kept.
@@ -115,6 +118,7 @@ impl Default for Config {
             defaults: Defaults::default(),
             enforced: Bounds::default(),
             queues: BTreeMap::new(),
+            tokens: BTreeMap::new(),
             keep: Some(Duration::from_secs(28 * 86_400)),
             keep_count: None,
             keep_bytes: None,
@@ -131,13 +135,14 @@ impl Default for Config {
 /// Most bytes of the answer to a job's call, unless `max_log` says otherwise.
 const MOST_OF_AN_ANSWER: u64 = 16 << 20;
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 16] = [
     "slots",
     "paused",
     "defaults",
     "sandbox",
     "resources",
     "queues",
+    "tokens",
     "keep",
     "keep_count",
     "keep_bytes",
@@ -172,6 +177,7 @@ impl Config {
                 "paused" => config.paused = field.read(json::boolean)?,
                 "defaults" => config.defaults = defaults(&field.child()?)?,
                 "queues" => config.queues = queues(&field.child()?)?,
+                "tokens" => config.tokens = tokens::supplies(&field.child()?)?,
                 "keep" => config.keep = field.optional(json::span)?,
                 "keep_count" => config.keep_count = field.optional(count)?,
                 "keep_bytes" => config.keep_bytes = field.optional(json::size)?,

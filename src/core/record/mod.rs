@@ -17,6 +17,7 @@ use super::process::Proc;
 use super::retry::{BackoffSpec, ExitRules};
 use super::sandbox::{Resources, Sandbox, Sandboxed};
 use super::time::Wall;
+use super::tokens::{Units, Uses};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -312,6 +313,10 @@ pub struct Record {
     pub expires: Option<Wall>,
     /// Jobs of one group run one at a time, in order.
     pub group: Option<String>,
+    /// How many slots it takes; `None` for one.
+    pub slots: Option<u32>,
+    /// The tokens that it needs.
+    pub uses: Uses,
     /// Jobs that must complete first.
     pub after: Vec<JobId>,
     /// Jobs that must end first, either way.
@@ -386,6 +391,8 @@ pub struct Record {
     pub retry_at: Option<Wall>,
     /// The running try's process.
     pub proc: Option<Proc>,
+    /// The units that the last try was given.
+    pub units: Units,
 
     /// Keys that pirn does not know, with the texts of their values, in the order of the file.
     pub extra: Vec<(String, Box<RawValue>)>,
@@ -509,5 +516,6 @@ impl Record {
         self.result = None;
         self.retry_at = None;
         self.proc = None;
+        self.units.clear();
     }
 }

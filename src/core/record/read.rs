@@ -11,7 +11,7 @@ use crate::core::quote::quoted;
 use crate::core::retry::{BackoffSpec, ExitRules};
 use crate::core::sandbox::{Resources, Sandbox, Sandboxed};
 use crate::core::time::Wall;
-use crate::core::units;
+use crate::core::{tokens, units};
 use base64::Engine as _;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -120,6 +120,8 @@ impl Record {
             "fail_on" => parts.fail_on = field.read(exit_codes)?,
             "not_before" => self.not_before = Some(field.read(date)?),
             "expires" => self.expires = Some(field.read(date)?),
+            "slots" => self.slots = Some(field.integer(1..=tokens::MOST)?),
+            "use" => self.uses = tokens::uses(&field.child()?)?,
             "group" => self.group = Some(field.read(json::string)?),
             "after" => self.after = field.read(ids)?,
             "after_any" => self.after_any = field.read(ids)?,
@@ -178,6 +180,7 @@ impl Record {
             "attempts" => self.attempts = tries(field)?,
             "retry_at" => self.retry_at = Some(field.read(date)?),
             "proc" => self.proc = proc(&field.child()?)?,
+            "units" => self.units = tokens::units(&field.child()?)?,
             _ => return Ok(false),
         }
         Ok(true)

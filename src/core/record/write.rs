@@ -5,6 +5,7 @@ use crate::core::units::show_span;
 use base64::Engine as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 impl Record {
     /// The text of the record's file.
@@ -69,6 +70,13 @@ impl Record {
         out.maybe("queue", self.queue.as_ref());
         out.unless("priority", self.priority, self.priority == 0);
         out.maybe("group", self.group.as_ref());
+        out.maybe("slots", self.slots);
+        let uses: BTreeMap<_, _> = self
+            .uses
+            .iter()
+            .map(|(name, n)| (name.as_str(), n))
+            .collect();
+        out.unless("use", &uses, uses.is_empty());
         out.unless("after", &self.after, self.after.is_empty());
         out.unless("after_any", &self.after_any, self.after_any.is_empty());
         out.maybe("not_before", self.not_before);
@@ -110,6 +118,12 @@ impl Record {
             "proc",
             proc.map(|p| json!({"pid": p.pid, "start": p.start, "boot": p.boot})),
         );
+        let units: BTreeMap<_, _> = self
+            .units
+            .iter()
+            .map(|(name, of)| (name.as_str(), of))
+            .collect();
+        out.unless("units", &units, units.is_empty());
         out.maybe("exit_code", self.exit_code);
         out.maybe("signal", self.signal);
         out.maybe("reason", self.reason.map(|r| r.as_str()));
