@@ -10,6 +10,7 @@ use crate::core::json::nearest;
 use crate::core::record::{LIMIT_NAMES, Record, Scratch, Setting, Work, settle_parents};
 use crate::core::retry::{BackoffSpec, ExitRules};
 use crate::core::time::Wall;
+use crate::core::tokens::{self, Uses};
 use crate::core::units::{parse_size, parse_span, parse_umask};
 use crate::os::{clock, limits, procfs};
 use crate::spool::{NewId, Spool, Submit, SubmitError};
@@ -34,6 +35,12 @@ struct ScheduleArgs {
     /// One at a time with others of this group, in order
     #[arg(short, long, value_name = "NAME")]
     group: Option<String>,
+    /// Take this many slots [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=tokens::MOST))]
+    slots: Option<u32>,
+    /// Need these tokens of the settings while it runs, as gpu or gpu=2,licence
+    #[arg(long = "use", value_name = "TOKENS", value_parser = tokens::parse_uses)]
+    uses: Vec<Uses>,
     /// Not before this time: 16:00, "2026-11-21 16:00", RFC 3339, @UNIX
     #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with = "in_")]
     at: Option<Wall>,
@@ -310,6 +317,8 @@ impl ScheduleArgs {
         record.after = self.after;
         record.after_any = self.after_any;
         record.group = self.group;
+        record.slots = self.slots;
+        record.uses = self.uses.into_iter().flatten().collect();
         record.not_before = self.at.or(self.in_.map(|span| clock::wall().after(span)));
         record.expires = self.expires;
     }

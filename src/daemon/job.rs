@@ -78,10 +78,12 @@ pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::
         Ok(logs) => logs,
         Err(why) => return put_back(daemon, start, None, why),
     };
-    let before = (record.attempt > 0).then(|| record.clone());
+    let is_noted = record.attempt > 0 || !start.units.is_empty();
+    let before = is_noted.then(|| record.clone());
     record.attempt += 1;
+    record.units = std::mem::take(&mut start.units);
     if before.is_some()
-        && let Err(e) = begin_again(daemon, &start.id, &record)
+        && let Err(e) = note_begin(daemon, &start.id, &record)
     {
         return put_back(daemon, start, before, NotNow::Resources(e));
     }
@@ -175,11 +177,13 @@ fn cannot_start<M: Machine>(daemon: &Arc<Daemon<M>>, run: Run) -> Begun<M::Leade
 }
 
 /// A further try is noted before it begins. Its record looks just like one that was put back for that try, and only the
-/// note tells after a crash that the try is to be counted.
-fn begin_again<M: Machine>(daemon: &Daemon<M>, id: &JobId, record: &Record) -> io::Result<()> {
+/// note tells after a crash that the try is to be counted. So is a try that was given units: the next daemon must not
+/// give them to another job.
+fn note_begin<M: Machine>(daemon: &Daemon<M>, id: &JobId, record: &Record) -> io::Result<()> {
     let mut note = record.clone();
     note.forget_try();
     note.started_at = Some(daemon.now().wall);
+    note.units.clone_from(&record.units);
     daemon.spool.note(id, &note).map(drop)
 }
 

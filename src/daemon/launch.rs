@@ -141,6 +141,13 @@ fn environment(home: &Home, start: &Setup<'_>, scratch: Option<&str>) -> BTreeMa
     put("PIRN_QUEUE_SLOT", &start.slot.of_queue.to_string());
     put("PIRN_SPOOL", &home.spool);
     put("PIRN_STORE", &format!("{}/store", home.spool));
+    for (name, units) in &start.record.units {
+        let units = units.join(",");
+        put(&name.variable(), &units);
+        if name.as_str() == "gpu" {
+            put("CUDA_VISIBLE_DEVICES", &units);
+        }
+    }
     let out = start.record.work.out_name();
     if let Some(scratch) = scratch {
         put("PIRN_TMP", scratch);

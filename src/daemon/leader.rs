@@ -248,12 +248,13 @@ fn reap(daemon: &Daemon, run: &Run, parent: ChildOf) -> Exit {
             return Exit::Lost;
         }
     };
-    let failed = ended.exit != Exit::Code(0);
+    // Processes that a job with tokens left must be gone before another one gets them.
+    let is_swept = ended.exit != Exit::Code(0) || has_tokens(run);
     // As long as it is not reaped, it can be said which processes are not older than it.
-    let leader = failed
+    let leader = is_swept
         .then(|| procfs::identify(run.pid, &daemon.home.boot))
         .flatten();
-    if failed {
+    if is_swept {
         // The processes that the leader left in its group must be gone before a retry.
         signals::signal_group(run.pid, Stop::Term);
     }
@@ -276,8 +277,12 @@ fn ended(daemon: &Daemon, run: &Run, exit: Exit) -> Event {
     Event::Ended {
         id: run.id.clone(),
         exit,
-        alone: exit == Exit::Code(0) || is_alone(daemon, run),
+        alone: exit == Exit::Code(0) && !has_tokens(run) || is_alone(daemon, run),
     }
+}
+
+fn has_tokens(run: &Run) -> bool {
+    !run.facts().record.uses.is_empty()
 }
 
 /// True when certainly nothing is left of a job whose leader has ended.

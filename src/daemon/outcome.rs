@@ -30,6 +30,7 @@ pub fn fill_in<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, end: TryEnd) -> (
     record.forget_try();
     record.sandboxed.clone_from(&facts.record.sandboxed);
     record.oom = was_out_of_memory(run, &record);
+    record.units.clone_from(&facts.record.units);
     record.started_at = run.started;
     record.finished_at = Some(ended.wall);
     record.reason = Some(outcome.reason);

@@ -45,6 +45,7 @@ pub fn write_note<M: Machine>(daemon: &Daemon<M>, run: &Run, facts: &mut Facts) 
     record.proc.clone_from(&facts.record.proc);
     record.sandboxed.clone_from(&facts.record.sandboxed);
     record.log_offset = Some(run.log_offset);
+    record.units.clone_from(&facts.record.units);
     record.error.clone_from(&facts.stuck);
     let written = match facts.stuck {
         None => daemon.spool.note(&run.id, &record).map(drop),

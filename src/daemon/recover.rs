@@ -102,6 +102,7 @@ fn adopted<M: Machine>(
         attempt: record.attempt,
         terms: Box::new(terms.clone()),
         ran,
+        units: record.units.clone(),
     };
     let started = leader.map(|_| Wall(now.wall.0 - nanos(ran)));
     let run = Run {

@@ -5,6 +5,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Reason, Record, Work};
 use crate::core::sandbox::Sandboxed;
 use crate::core::scheduler::{Slot, Stamp};
+use crate::core::tokens::Units;
 use crate::os::cgroup::Cgroup;
 use std::io;
 
@@ -19,6 +20,8 @@ pub struct Start {
     pub stamp: Stamp,
     /// Its slot.
     pub slot: Slot,
+    /// The units of tokens that it was given.
+    pub units: Units,
     /// Its record, if it was read just now.
     pub read: Option<Box<Record>>,
 }

@@ -282,12 +282,14 @@ impl<M: Machine> Daemon<M> {
                     queue,
                     stamp,
                     slot,
+                    units,
                 } => {
                     let start = Start {
                         id,
                         queue,
                         stamp,
                         slot,
+                        units,
                         read: None,
                     };
                     if let Some(earlier) = rest.start.replace(start) {

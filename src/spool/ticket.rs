@@ -3,7 +3,7 @@
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
-use crate::core::scheduler::{Need, Parent, ParentState, Stamp, Ticket};
+use crate::core::scheduler::{Demand, Need, Parent, ParentState, Stamp, Ticket};
 use crate::core::time::{Now, Wall};
 use crate::os::dir::Look;
 use std::time::Duration;
@@ -44,6 +44,7 @@ impl<F: Fs> Spool<F> {
                     need,
                 })
                 .collect(),
+            demand: Demand::new(record.slots, &record.uses),
         }
     }
 

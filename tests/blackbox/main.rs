@@ -53,6 +53,7 @@ mod record;
 mod restart;
 mod sandboxes;
 mod scratch;
+mod shares;
 mod signals;
 mod singletons;
 mod steer;

@@ -23,6 +23,7 @@ pub struct Stats {
     pub shutdowns: u64,
     pub adopted: u64,
     pub in_vain: u64,
+    pub with_units: u64,
 }
 
 pub struct Sim {
@@ -80,10 +81,20 @@ impl Sim {
         let now = self.world.now.boot;
         match action.clone() {
             Action::Start {
-                id, queue, stamp, ..
+                id,
+                queue,
+                stamp,
+                slot: _,
+                units,
             } => {
                 self.stats.starts += 1;
-                self.world.tasks.push(Task::Start { id, queue, stamp });
+                self.stats.with_units += u64::from(!units.is_empty());
+                self.world.tasks.push(Task::Start {
+                    id,
+                    queue,
+                    stamp,
+                    units,
+                });
             }
             Action::Note { .. } => {}
             Action::Signal { id, how } => {

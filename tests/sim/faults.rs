@@ -1,5 +1,6 @@
 //! The scheduler under test, and faults in it that the checker must notice.
 
+use crate::job::token;
 use pirn::core::config::Terms;
 use pirn::core::config::pauses::Pauses;
 use pirn::core::process::Stop;
@@ -7,6 +8,7 @@ use pirn::core::scheduler::{
     Action, CommittedTo, Event, Policy, QuarantineReason, Scheduler, Ticket,
 };
 use pirn::core::time::{Boot, Now, Wall};
+use pirn::core::tokens::{Supply, Units};
 use std::sync::Arc;
 
 /// A fault that is made on purpose.
@@ -33,6 +35,11 @@ pub enum Fault {
     OneSlotMore,
     OneQueueSlotMore,
     SameSlotForAll,
+    IgnoreWeight,
+    IgnoreTokens,
+    OneTokenMore,
+    SameUnitForAll,
+    ForgetUnits,
     MoreTries,
     InterruptionsAreTries,
     EndlessInterruptions,
@@ -48,7 +55,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, each with a word that the checker's complaint must contain.
-    pub const ALL: [(Self, &'static str); 31] = [
+    pub const ALL: [(Self, &'static str); 36] = [
         (Self::LoseCommits, "counts"),
         (Self::LoseAdoptions, "counts"),
         (Self::LoseReadmits, "readmitted"),
@@ -69,6 +76,11 @@ impl Fault {
         (Self::OneSlotMore, "more than all slots"),
         (Self::OneQueueSlotMore, "more than the slots of queue"),
         (Self::SameSlotForAll, "is taken"),
+        (Self::IgnoreWeight, "more than all slots"),
+        (Self::IgnoreTokens, "more than all tokens"),
+        (Self::OneTokenMore, "more than all tokens"),
+        (Self::SameUnitForAll, "is another job's"),
+        (Self::ForgetUnits, "is another job's"),
         (Self::MoreTries, "verdict Retry"),
         (
             Self::InterruptionsAreTries,
@@ -169,6 +181,22 @@ impl Subject {
                 bend_terms(&mut terms, fault);
                 Event::Started { id, attempt, terms }
             }
+            Event::Adopted {
+                mut ticket,
+                attempt,
+                terms,
+                ran,
+                units: _,
+            } if fault == Fault::ForgetUnits => {
+                ticket.demand.uses.clear();
+                Event::Adopted {
+                    ticket,
+                    attempt,
+                    terms,
+                    ran,
+                    units: Units::new(),
+                }
+            }
             Event::Configured(policy) => Event::Configured(Box::new(bend_policy(*policy, fault))),
             other => other,
         })
@@ -186,6 +214,16 @@ impl Subject {
                 for action in actions {
                     if let Action::Start { slot, .. } = action {
                         slot.of_all = 0;
+                    }
+                }
+            }
+            Fault::SameUnitForAll => {
+                for action in actions {
+                    if let Action::Start { units, .. } = action
+                        && let Some(given) = units.get_mut(&token("gpu"))
+                        && let Some(first) = given.first_mut()
+                    {
+                        *first = "0".into();
                     }
                 }
             }
@@ -242,6 +280,8 @@ fn bend_ticket(mut ticket: Ticket, fault: Fault) -> Ticket {
         Fault::IgnoreExpiry => ticket.expires = None,
         Fault::IgnoreBackoff => ticket.wait = None,
         Fault::IgnorePriority => ticket.priority = 0,
+        Fault::IgnoreWeight => ticket.demand.slots = 1,
+        Fault::IgnoreTokens => ticket.demand.uses.clear(),
         Fault::ReverseAge => ticket.made = Wall(-ticket.made.0),
         _ => {}
     }
@@ -263,6 +303,13 @@ fn bend_policy(mut policy: Policy, fault: Fault) -> Policy {
     let config = Arc::make_mut(&mut policy.config);
     match fault {
         Fault::OneSlotMore => policy.slots += 1,
+        Fault::OneTokenMore => {
+            for supply in config.tokens.values_mut() {
+                if let Supply::Count(n) = supply {
+                    *n += 1;
+                }
+            }
+        }
         Fault::OneQueueSlotMore => {
             for queue in config.queues.values_mut() {
                 queue.slots = queue.slots.map(|n| n + 1);

@@ -3,11 +3,12 @@
 use crate::daemon::{Sim, Stats};
 use crate::faults::Fault;
 use crate::invariants::Checked;
-use crate::job::{NAMES, QUEUES, id, queue};
+use crate::job::{NAMES, QUEUES, TOKENS, id, queue, token};
 use pirn::core::config::QueueConfig;
 use pirn::core::config::pauses::Pauses;
 use pirn::core::scheduler::Event;
 use pirn::core::time::Wall;
+use pirn::core::tokens::Supply;
 use std::time::Duration;
 
 const DAY: i64 = 86_400_000_000_000;
@@ -144,12 +145,27 @@ impl Sim {
             };
         }
         self.world.slots = self.dice.index(5);
+        self.configure_tokens();
         self.world.only = match self.dice.below(4) {
             0 => vec!["ma*".to_owned(), "web".to_owned()],
             _ => Vec::new(),
         };
         let policy = self.world.policy();
         self.step(Event::Configured(Box::new(policy)))
+    }
+
+    /// Units of a list come and go one by one, and a list may become a number.
+    fn configure_tokens(&mut self) {
+        for name in TOKENS {
+            let mut listed = vec!["0", "1", "2", "x"];
+            listed.retain(|_| self.dice.percent(70));
+            let listed = listed.into_iter().map(Into::into).collect();
+            let supply = match self.dice.percent(if name == "gpu" { 80 } else { 20 }) {
+                true => Supply::Listed(listed),
+                false => Supply::Count(self.dice.index(5)),
+            };
+            self.world.config.tokens.insert(token(name), supply);
+        }
     }
 
     fn shut_down(&mut self) -> Checked {
@@ -218,7 +234,12 @@ impl Sim {
         self.world.config.queues.clear();
         self.world.pauses = Pauses::default();
         self.world.only.clear();
-        self.world.slots = 2;
+        // All that was asked for can be had.
+        self.world.slots = 3;
+        let units = ["x", "y", "z"].map(Into::into).to_vec();
+        let tokens = &mut self.world.config.tokens;
+        tokens.insert(token("gpu"), Supply::Listed(units));
+        tokens.insert(token("licence"), Supply::Count(3));
         let policy = self.world.policy();
         self.step(Event::Configured(Box::new(policy)))?;
         while let Some(queue) = self.world.unread.pop_first() {

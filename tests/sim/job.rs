@@ -5,8 +5,9 @@ use pirn::core::config::Terms;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{RetryRule, Verdict};
 use pirn::core::retry::{BackoffSpec, ExitRules};
-use pirn::core::scheduler::{Need, Stamp};
+use pirn::core::scheduler::{Demand, Need, Stamp};
 use pirn::core::time::{Now, Wall};
+use pirn::core::tokens::{TokenName, Units, Uses};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub const NAMES: [&str; 10] = ["1", "2", "3", "9", "10", "11", "a", "b", "make", "zeta"];
 pub const QUEUES: [&str; 4] = ["default", "mail", "web", "callbacks"];
 const GROUPS: [&str; 2] = ["g", "h"];
+pub const TOKENS: [&str; 2] = ["gpu", "licence"];
 
 pub fn id(name: &str) -> JobId {
     JobId::new(name).unwrap()
@@ -21,6 +23,24 @@ pub fn id(name: &str) -> JobId {
 
 pub fn queue(name: &str) -> QueueName {
     QueueName::new(name).unwrap()
+}
+
+pub fn token(name: &str) -> TokenName {
+    TokenName::new(name).unwrap()
+}
+
+fn demand(dice: &mut Dice) -> Demand {
+    let mut uses = Uses::new();
+    for name in TOKENS {
+        if dice.percent(25) {
+            uses.insert(token(name), 1 + dice.below(3) as u32);
+        }
+    }
+    let slots = match dice.percent(70) {
+        true => 1,
+        false => 1 + dice.below(3) as u32,
+    };
+    Demand { slots, uses }
 }
 
 /// The fields of the job's record.
@@ -32,6 +52,7 @@ pub struct Spec {
     pub expires: Option<Wall>,
     pub group: Option<&'static str>,
     pub parents: Vec<(JobId, Need)>,
+    pub demand: Demand,
     pub tries: u32,
     pub max_interruptions: u32,
     pub once: bool,
@@ -87,6 +108,7 @@ impl Spec {
             expires: dice.percent(15).then(|| around(dice, 120)),
             group: dice.percent(35).then(|| *dice.pick(&GROUPS)),
             parents,
+            demand: demand(dice),
             tries: 1 + dice.below(4) as u32,
             max_interruptions: *dice.pick(&[0, 1, 2, 3, 3]),
             once: dice.percent(15),
@@ -124,6 +146,8 @@ pub struct File {
     pub retry_at: Option<Wall>,
     /// The record has its end; the file only has to be moved on.
     pub end: Option<Verdict>,
+    /// The units that its note names.
+    pub units: Units,
 }
 
 impl File {
@@ -160,5 +184,6 @@ impl File {
         self.spawned = 0;
         self.retry_at = None;
         self.end = None;
+        self.units.clear();
     }
 }

@@ -18,7 +18,8 @@ mod world;
 use daemon::Stats;
 use faults::Fault;
 use history::live;
-use pirn::core::scheduler::Slot;
+use pirn::core::scheduler::{Action, Demand, Event, Slot};
+use pirn::core::tokens::{Supply, Units, Uses};
 use std::time::Instant;
 
 const HISTORIES: u64 = 20_000;
@@ -75,6 +76,7 @@ fn random_histories() {
             && sum.crashes > histories / 10
             && sum.rejected > 0
             && sum.adopted > 0
+            && sum.with_units > histories / 10
     );
 }
 
@@ -89,6 +91,7 @@ fn add(a: Stats, b: Stats) -> Stats {
         shutdowns: a.shutdowns + b.shutdowns,
         adopted: a.adopted + b.adopted,
         in_vain: a.in_vain + b.in_vain,
+        with_units: a.with_units + b.with_units,
     }
 }
 
@@ -124,54 +127,122 @@ fn seeds_repeat() {
     }
 }
 
-/// The one fault that no changed event or action makes: a queue served twice while another waits.
+/// A fault that no changed event or action makes: a queue served twice while another waits.
 #[test]
 fn starvation_is_found() {
-    use pirn::core::scheduler::{Action, Event};
     let mut world = world::World::new(3);
     let mut checker = invariants::Checker::new(world.policy());
-    let mut dice = dice::Dice::new(0);
     let mut start = Vec::new();
-    for (version, (name, queue)) in [("1", "mail"), ("2", "mail"), ("3", "web")]
-        .into_iter()
-        .enumerate()
-    {
-        let (id, queue) = (job::id(name), job::queue(queue));
-        let spec = job::Spec {
-            priority: 0,
-            not_before: None,
-            expires: None,
-            group: None,
-            parents: Vec::new(),
-            made: world.now.wall,
-            ..job::Spec::random(&mut dice, &id, world.now)
-        };
-        let file = job::File {
-            version: version as u64,
-            spec: std::rc::Rc::new(spec),
-            queue: queue.clone(),
-            attempt: 0,
-            interruptions: 0,
-            spawned: 0,
-            retry_at: None,
-            end: None,
-        };
-        let ticket = world.ticket(&id, &file);
-        world.put_pending(&id, &queue, file);
-        start.push(Action::Start {
-            id,
+    for (name, queue) in [("1", "mail"), ("2", "mail"), ("3", "web")] {
+        start.push(arrive(
+            &mut world,
+            &mut checker,
+            name,
             queue,
-            stamp: ticket.stamp,
-            slot: Slot {
-                of_all: version,
-                of_queue: version,
-            },
-        });
-        checker.hear(&Event::Arrived(Box::new(ticket)), world.now);
+            Demand::default(),
+        ));
     }
     let mut judge = |action: &Action| checker.judge(action, world.now, &world.procs);
     assert_eq!(judge(&start[0]), Ok(()));
     assert!(judge(&start[1]).is_err_and(|what| what.contains("starvation")));
     assert_eq!(judge(&start[2]), Ok(()));
     assert_eq!(judge(&start[1]), Ok(()));
+}
+
+/// The faults that let small jobs starve a large one: tokens or slots that are kept for it are given to others.
+#[test]
+fn passing_is_found() {
+    let gpus = |n| Uses::from([(job::token("gpu"), n)]);
+    let plain = Demand::default;
+    let uses = |n| Demand {
+        uses: gpus(n),
+        ..plain()
+    };
+    let wide = Demand {
+        slots: 3,
+        ..plain()
+    };
+    for (first, large, small, is_passing) in [
+        (uses(1), uses(2), uses(1), true),
+        (plain(), wide.clone(), plain(), true),
+        (plain(), wide, uses(1), true),
+        // It needs none of what is kept, or there is enough for both.
+        (uses(1), uses(2), plain(), false),
+        (plain(), uses(1), uses(1), false),
+    ] {
+        let mut world = world::World::new(3);
+        let two = Supply::Count(2);
+        world.config.tokens.insert(job::token("gpu"), two);
+        let mut checker = invariants::Checker::new(world.policy());
+        let mut start = Vec::new();
+        for (name, demand) in [("1", &first), ("2", &large), ("3", &small)] {
+            start.push(arrive(
+                &mut world,
+                &mut checker,
+                name,
+                "default",
+                demand.clone(),
+            ));
+        }
+        let mut judge = |action: &Action| checker.judge(action, world.now, &world.procs);
+        assert_eq!(judge(&start[0]), Ok(()));
+        if is_passing {
+            assert!(judge(&start[2]).is_err(), "{large:?} {small:?}");
+            continue;
+        }
+        if large == uses(1) {
+            assert_eq!(judge(&start[1]), Ok(()));
+        }
+        assert_eq!(judge(&start[2]), Ok(()), "{large:?} {small:?}");
+    }
+}
+
+/// A job arrives. Gives the action that starts it, with the slot that is the number in its name.
+fn arrive(
+    world: &mut world::World,
+    checker: &mut invariants::Checker,
+    name: &str,
+    queue: &str,
+    demand: Demand,
+) -> Action {
+    let (id, queue) = (job::id(name), job::queue(queue));
+    let spec = job::Spec {
+        priority: 0,
+        not_before: None,
+        expires: None,
+        group: None,
+        parents: Vec::new(),
+        demand,
+        made: world.now.wall,
+        ..job::Spec::random(&mut dice::Dice::new(0), &id, world.now)
+    };
+    let version = name.parse::<u64>().unwrap() - 1;
+    let file = job::File {
+        version,
+        spec: std::rc::Rc::new(spec),
+        queue: queue.clone(),
+        attempt: 0,
+        interruptions: 0,
+        spawned: 0,
+        retry_at: None,
+        end: None,
+        units: Units::new(),
+    };
+    let ticket = world.ticket(&id, &file);
+    world.put_pending(&id, &queue, file);
+    let stamp = ticket.stamp;
+    checker.hear(&Event::Arrived(Box::new(ticket)), world.now);
+    let number = version as usize;
+    let slot = Slot {
+        of_all: number,
+        of_queue: number,
+    };
+    let units = Units::new();
+    Action::Start {
+        id,
+        queue,
+        stamp,
+        slot,
+        units,
+    }
 }

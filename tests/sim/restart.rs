@@ -9,6 +9,7 @@ use pirn::core::policy::{TryEnd, verdict};
 use pirn::core::process::Exit;
 use pirn::core::record::Reason;
 use pirn::core::scheduler::Event;
+use pirn::core::tokens::Units;
 use std::time::Duration;
 
 impl Sim {
@@ -112,6 +113,11 @@ impl Sim {
             ran = now.since(p.started);
         }
         self.ran.insert(id.clone(), file.version);
+        // Some notes are lost, so that nobody knows which units the job has.
+        let units = match self.dice.percent(20) {
+            true => Units::new(),
+            false => file.units.clone(),
+        };
         let mut ticket = self.world.ticket(id, &file);
         ticket.wait = None;
         self.step(Event::Adopted {
@@ -119,6 +125,7 @@ impl Sim {
             attempt: file.attempt,
             terms: Box::new(file.terms()),
             ran,
+            units,
         })?;
         if !live {
             let exit = Exit::Lost;

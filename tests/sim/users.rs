@@ -6,6 +6,7 @@ use crate::world::Notice;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::Reason;
 use pirn::core::scheduler::MovedTo;
+use pirn::core::tokens::Units;
 use std::rc::Rc;
 
 impl Sim {
@@ -35,6 +36,7 @@ impl Sim {
                     spawned: 0,
                     retry_at: None,
                     end: None,
+                    units: Units::new(),
                 };
                 self.drop_file(&id, &queue, file);
             }

@@ -8,6 +8,7 @@ use pirn::core::policy::{StopReason, TryEnd, Verdict};
 use pirn::core::process::Exit;
 use pirn::core::record::Reason;
 use pirn::core::scheduler::{CommittedTo, Event, NotStarted, Stamp};
+use pirn::core::tokens::Units;
 use std::time::Duration;
 
 impl Sim {
@@ -22,8 +23,13 @@ impl Sim {
             println!("      .. {task:?}");
         }
         match task {
-            Task::Start { id, queue, stamp } => {
-                let answer = self.claim(&id, &queue, stamp)?;
+            Task::Start {
+                id,
+                queue,
+                stamp,
+                units,
+            } => {
+                let answer = self.claim(&id, &queue, stamp, units)?;
                 self.world.post(&id, answer);
             }
             Task::Finish {
@@ -64,7 +70,13 @@ impl Sim {
         Ok(())
     }
 
-    fn claim(&mut self, id: &JobId, queue: &QueueName, stamp: Stamp) -> Result<Event, String> {
+    fn claim(
+        &mut self,
+        id: &JobId,
+        queue: &QueueName,
+        stamp: Stamp,
+        units: Units,
+    ) -> Result<Event, String> {
         let not_started = |why| {
             Ok(Event::NotStarted {
                 id: id.clone(),
@@ -89,6 +101,7 @@ impl Sim {
         self.own_move(id.clone(), queue.clone());
         file.attempt += 1;
         file.retry_at = None;
+        file.units = units;
         let (attempt, terms) = (file.attempt, Box::new(file.terms()));
         let spec = file.spec.clone();
         self.ran.insert(id.clone(), file.version);
@@ -196,6 +209,7 @@ impl Sim {
             return CommittedTo::Gone;
         };
         file.end = None;
+        file.units.clear();
         self.stats.ended += 1;
         let taken = self
             .world

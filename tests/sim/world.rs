@@ -9,6 +9,7 @@ use pirn::core::process::Exit;
 use pirn::core::record::Reason;
 use pirn::core::scheduler::{Event, MovedTo, Parent, ParentState, Policy, Stamp, Ticket};
 use pirn::core::time::{Boot, Now, Wall};
+use pirn::core::tokens::Units;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub enum Task {
         id: JobId,
         queue: QueueName,
         stamp: Stamp,
+        units: Units,
     },
     Finish {
         id: JobId,
@@ -165,6 +167,7 @@ impl World {
                     seen: seen(id),
                 })
                 .collect(),
+            demand: file.spec.demand.clone(),
         }
     }
 

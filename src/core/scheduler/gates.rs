@@ -20,7 +20,7 @@ impl Scheduler {
     pub(super) fn arrived(&mut self, ticket: Ticket) {
         if let Some(ix) = self.table.find(&ticket.id) {
             let job = &self.table[ix];
-            let old_queue = self.queues[job.queue].name.clone();
+            let old_queue = self.queue_of(ix).clone();
             let same = job.stamp() == ticket.stamp && old_queue == ticket.queue;
             if let Some(live) = self.table.live_mut(ix) {
                 if same && matches!(live.stage, Stage::Starting { .. }) {
@@ -61,17 +61,15 @@ impl Scheduler {
 
     /// Enters a ticket into the table, before the first gate.
     pub(super) fn admit(&mut self, ticket: Ticket) -> Ix {
-        let policy = &self.policy;
-        let queue = self
-            .queues
-            .intern(&ticket.queue, || policy.of(&ticket.queue));
+        let queue = self.queues.intern(&ticket.queue, &self.policy);
+        let lane = self.queues.enter_lane(queue, &ticket.demand, &self.policy);
         let due = ticket.wait.map(|wait| self.now.boot.after(wait));
         let special = ticket.not_before.is_some()
             || due.is_some()
             || ticket.expires.is_some()
             || ticket.group.is_some()
             || !ticket.parents.is_empty();
-        let mut job = Job::new(&ticket, queue);
+        let mut job = Job::new(&ticket, lane);
         job.more = special.then(|| {
             Box::new(More {
                 not_before: ticket.not_before,
@@ -167,13 +165,14 @@ impl Scheduler {
 
     /// The name of a job's queue.
     pub(super) fn queue_of(&self, ix: Ix) -> &QueueName {
-        &self.queues[self.table[ix].queue].name
+        self.queues.name_of(&self.table[ix])
     }
 
     /// Removes a job. The next job of its group may go on.
     pub(super) fn forget(&mut self, ix: Ix) {
         self.queues.remove(ix, &mut self.table);
         let job = self.table.remove(ix);
+        self.queues.leave_lane(job.lane);
         for parent in job.parents() {
             if let Some(children) = self.children.get_mut(&parent.id) {
                 children.remove(&ix);

@@ -2,8 +2,7 @@
 
 use super::gates::superseded;
 use super::live::{Course, Live, RunningTry, Stage};
-use super::queues::take_lowest;
-use super::table::{Gate, Ix, QueueIx};
+use super::table::{Gate, Ix};
 use super::types::{Action, CommittedTo, MovedTo, NotStarted, Slot, Ticket};
 use super::{Mode, NOTE_AFTER, Scheduler, roll};
 use crate::core::config::Terms;
@@ -12,6 +11,7 @@ use crate::core::policy::{StopReason, TryEnd, Verdict, verdict};
 use crate::core::process::{Exit, Stop};
 use crate::core::record::Reason;
 use crate::core::time::Boot;
+use crate::core::tokens::Units;
 use std::time::Duration;
 
 impl Scheduler {
@@ -28,9 +28,13 @@ impl Scheduler {
         if let Some(name) = job.group() {
             self.groups.hold(name, ix);
         }
-        let queue = job.queue;
-        let slot = self.take_slot(queue);
-        debug_assert!(self.queues.is_beside(queue) || self.slots.len() <= self.policy.slots);
+        let lane = &self.queues[job.lane];
+        let queue = lane.queue;
+        let units = self
+            .tokens
+            .take(ix, &lane.demand.uses, &self.policy.config.tokens);
+        let slot = self.take_slot(ix);
+        debug_assert!(self.queues.is_beside(queue) || self.slots.used() <= self.policy.slots);
         let stage = Stage::Starting { slot, stop: None };
         self.table.go_live(ix, Live::new(stage));
         self.queues.serve(queue);
@@ -39,26 +43,30 @@ impl Scheduler {
             queue: self.queue_of(ix).clone(),
             stamp: self.table[ix].stamp(),
             slot,
+            units,
         });
     }
 
-    /// Takes a slot for a job of this queue, however many are taken.
-    fn take_slot(&mut self, queue: QueueIx) -> Slot {
-        let of_queue = self.queues[queue].take_slot();
+    /// Takes the slots of a job, however many are taken.
+    fn take_slot(&mut self, ix: Ix) -> Slot {
+        let (queue, weight) = self.queues.weight_of(&self.table[ix]);
+        let of_queue = self.queues[queue].busy.take(weight);
         let of_all = match self.queues.is_beside(queue) {
             true => of_queue,
-            false => take_lowest(&mut self.slots),
+            false => self.slots.take(weight),
         };
         Slot { of_all, of_queue }
     }
 
+    /// Gives back the slots and the tokens of a job.
     fn free_slot(&mut self, ix: Ix, slot: Slot) {
-        let queue = self.table[ix].queue;
+        let (queue, weight) = self.queues.weight_of(&self.table[ix]);
         if !self.queues.is_beside(queue) {
-            let was_taken = self.slots.remove(&slot.of_all);
-            debug_assert!(was_taken);
+            self.slots.free(slot.of_all, weight);
         }
-        self.queues[queue].free_slot(slot.of_queue);
+        self.queues[queue].busy.free(slot.of_queue, weight);
+        let uses = &self.queues[self.table[ix].lane].demand.uses;
+        self.tokens.give_back(ix, uses);
     }
 
     pub(super) fn started(&mut self, id: &JobId, attempt: u32, terms: Box<Terms>) {
@@ -104,6 +112,7 @@ impl Scheduler {
         attempt: u32,
         terms: Box<Terms>,
         ran: Duration,
+        units: Units,
     ) {
         // A newer file of the same name may have been seen first. It is looked at again when this job has ended.
         let newer = self.table.find(&ticket.id);
@@ -114,7 +123,9 @@ impl Scheduler {
             queue
         });
         let ix = self.admit(ticket);
-        let slot = self.take_slot(self.table[ix].queue);
+        let uses = &self.queues[self.table[ix].lane].demand.uses;
+        self.tokens.take_over(ix, uses, units);
+        let slot = self.take_slot(ix);
         let stage = self.run(ix, slot, attempt, terms, ran);
         self.table.go_live(ix, Live { stage, successor });
         self.pass_parents(ix);
@@ -175,14 +186,26 @@ impl Scheduler {
         let old = self.queue_of(ix).clone();
         let queue = successor.unwrap_or_else(|| old.clone());
         if may_wait && queue != old {
-            self.actions.push(superseded(id.clone(), old, &queue));
+            self.actions
+                .push(superseded(id.clone(), old.clone(), &queue));
         }
         self.forget(ix);
         self.settle_children(id);
+        if !may_wait && queue != old {
+            // It may have been moved away and back meanwhile.
+            self.readmit(id, old);
+        }
         self.readmit(id, queue);
     }
 
+    /// True if tokens are kept for this job until nothing of it lives.
+    fn has_tokens(&self, id: &JobId) -> bool {
+        let ix = self.table.find(id);
+        ix.is_some_and(|ix| !self.queues[self.table[ix].lane].demand.uses.is_empty())
+    }
+
     pub(super) fn ended(&mut self, id: &JobId, exit: Exit, alone: bool) {
+        let has_tokens = self.has_tokens(id);
         let Some((_, live)) = self.table.find_live_mut(id) else {
             return;
         };
@@ -194,8 +217,8 @@ impl Scheduler {
             Exit::Signal(signal) => (None, Some(signal)),
             Exit::Lost => (None, None),
         };
-        // A job that succeeded may leave a daemon behind. All processes of a failed one must end before its next try,
-        // and all of a stopped one, even those that no longer hold its log.
+        // A job that succeeded may leave a daemon behind, unless that might go on using the job's tokens. All processes
+        // of a failed one must end before its next try, and all of a stopped one, even those that no longer hold its log.
         let (end, grace, is_over) = match running.course {
             Course::Stopping { why, kill_at } => {
                 let end = TryEnd::Stopped { why, code, signal };
@@ -208,7 +231,11 @@ impl Scheduler {
                     Exit::Signal(signal) => TryEnd::Signaled(signal),
                     Exit::Lost => TryEnd::Interrupted,
                 };
-                (end, running.terms.grace, end.succeeded() || alone)
+                (
+                    end,
+                    running.terms.grace,
+                    alone || end.succeeded() && !has_tokens,
+                )
             }
             Course::Sweeping { .. } => return,
         };

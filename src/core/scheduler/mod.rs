@@ -11,13 +11,15 @@ mod life;
 mod live;
 mod queues;
 mod ready;
+mod slots;
 mod table;
 mod timers;
+mod tokens;
 mod types;
 
 pub use types::{
-    Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, NotStarted, Parent, ParentState,
-    Policy, QuarantineReason, Slot, Stamp, Ticket,
+    Action, Belief, CommittedTo, Counts, Demand, Event, MovedTo, Need, NotStarted, Parent,
+    ParentState, Policy, QuarantineReason, Slot, Stamp, Ticket,
 };
 
 use super::id::{JobId, QueueName};
@@ -26,10 +28,12 @@ use super::time::{Boot, Now, Wall};
 use groups::Groups;
 use live::Stage;
 use queues::Queues;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use slots::SlotNumbers;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use table::{Gate, Ix, JobRef, Table};
 use timers::Timers;
+use tokens::TokensInUse;
 
 /// A job that runs longer than this gets a note in its file.
 pub const NOTE_AFTER: Duration = Duration::from_millis(200);
@@ -58,8 +62,10 @@ pub struct Scheduler {
     children: HashMap<JobId, HashSet<Ix>>,
     boot_timers: Timers<Boot>,
     wall_timers: Timers<Wall>,
-    /// The numbers of the slots that are taken, those of the callbacks aside.
-    slots: BTreeSet<usize>,
+    /// The slots that are taken, those of the callbacks aside.
+    slots: SlotNumbers,
+    /// The tokens that live jobs have.
+    tokens: TokensInUse,
     /// How many jobs are in `Stage::Ending`.
     ending: usize,
     mode: Mode,
@@ -90,7 +96,8 @@ impl Scheduler {
             children: HashMap::new(),
             boot_timers: Timers::default(),
             wall_timers: Timers::default(),
-            slots: BTreeSet::new(),
+            slots: SlotNumbers::default(),
+            tokens: TokensInUse::default(),
             ending: 0,
             mode: Mode::Open,
             held: false,
@@ -131,7 +138,8 @@ impl Scheduler {
                 attempt,
                 terms,
                 ran,
-            } => self.adopted(*ticket, attempt, terms, ran),
+                units,
+            } => self.adopted(*ticket, attempt, terms, ran, units),
             Event::Ended { id, exit, alone } => self.ended(&id, exit, alone),
             Event::Swept { id } => self.swept(&id),
             Event::Committed { id, place } => self.committed(&id, place),
@@ -165,12 +173,12 @@ impl Scheduler {
     }
 
     fn running(&self) -> usize {
-        self.slots.len() + self.queues.beside()
+        self.slots.jobs() + self.queues.beside()
     }
 
     /// True when every slot is taken, those of the callbacks aside.
     pub fn is_full(&self) -> bool {
-        self.slots.len() >= self.policy.slots
+        self.slots.used() >= self.policy.slots
     }
 
     /// True when no job is live.
@@ -179,20 +187,21 @@ impl Scheduler {
     }
 
     /// True when no job is live and none will be started by itself: those that still wait are paused or not served, or
-    /// come after another job that is neither started nor ended.
+    /// come after another job that is neither started nor ended, or
+    /// ask for more than there is.
     pub fn is_drained(&self) -> bool {
         self.is_quiet()
             && (self.policy.slots == 0
                 || !self.queues.any_startable()
                     && !self.table.iter().any(|job| {
-                        job.gate() == Some(Gate::Date) && self.queues[job.queue].is_open()
+                        job.gate() == Some(Gate::Date) && self.queues.may_ever_start(job.lane)
                     }))
     }
 
     /// The stamp of the file by which this job waits in this queue; `None` if it does not wait there.
     pub fn waiting(&self, id: &JobId, queue: &QueueName) -> Option<Stamp> {
         let job = &self.table[self.table.find(id)?];
-        (!job.is_live() && self.queues[job.queue].name == *queue).then(|| job.stamp())
+        (!job.is_live() && *self.queues.name_of(job) == *queue).then(|| job.stamp())
     }
 
     /// The belief about a job, and the queue in whose directory a file of its name waits, if one does: for a live job
@@ -242,7 +251,7 @@ impl Scheduler {
     /// The ids of all waiting jobs with their queues, in no order.
     pub fn all_waiting(&self) -> impl Iterator<Item = (&JobId, &QueueName)> {
         let waiting = self.table.iter().filter(|job| !job.is_live());
-        waiting.map(|job| (&job.id, &self.queues[job.queue].name))
+        waiting.map(|job| (&job.id, self.queues.name_of(job)))
     }
 
     /// The same for `count` entries of the table from this one on, and the entry to go on from.
@@ -253,20 +262,17 @@ impl Scheduler {
     ) -> (Vec<(JobId, QueueName)>, Option<usize>) {
         let (jobs, next) = self.table.some(from, count);
         let waiting = jobs.filter(|job| !job.is_live());
-        let named = waiting.map(|job| (job.id.clone(), self.queues[job.queue].name.clone()));
+        let named = waiting.map(|job| (job.id.clone(), self.queues.name_of(job).clone()));
         (named.collect(), next)
     }
 
     fn configured(&mut self, policy: Policy) {
         self.policy = policy;
-        for queue in self.queues.iter_mut() {
-            (queue.slots, queue.closed) = self.policy.of(&queue.name);
-        }
+        self.queues.configure(&self.policy);
     }
 
     fn set_unread(&mut self, queue: &QueueName, unread: bool) {
-        let policy = &self.policy;
-        let ix = self.queues.intern(queue, || policy.of(queue));
+        let ix = self.queues.intern(queue, &self.policy);
         self.queues[ix].unread = unread;
     }
 
@@ -307,8 +313,13 @@ impl Scheduler {
             && self.ending < MAX_UNCOMMITTED
             && !(self.careful && self.is_starting())
         {
-            let has_slot = !self.is_full();
-            let Some(ix) = self.queues.take_next(&mut self.table, has_slot) else {
+            let free = self.policy.slots.saturating_sub(self.slots.used());
+            let tokens = self
+                .queues
+                .uses_tokens()
+                .then(|| self.tokens.free(&self.policy.config.tokens));
+            let tokens = tokens.unwrap_or_default();
+            let Some(ix) = self.queues.take_next(&mut self.table, free, tokens) else {
                 self.careful = false;
                 return;
             };

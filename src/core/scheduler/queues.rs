@@ -1,60 +1,80 @@
-//! The queues, their slots, and the choice of the next job.
+//! The queues, their lanes and slots, and the choice of the next job.
+//!
+//! The jobs of a queue that take the same slots and tokens are a *lane*. If the first of them that could run lacks
+//! something, so do all behind it: only the first of each lane has to be looked at, however many wait.
 
 use super::ready::Ready;
-use super::table::{Gate, Ix, QueueIx, Table};
+use super::slots::SlotNumbers;
+use super::table::{Gate, Ix, Job, LaneIx, QueueIx, Table};
+use super::tokens::FreeTokens;
+use super::types::{Demand, Policy};
 use crate::core::config::CALLBACKS;
 use crate::core::id::QueueName;
+use crate::core::tokens::Uses;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::ops::{Index, IndexMut};
 
 #[derive(Debug)]
 pub(super) struct Queue {
     pub name: QueueName,
-    /// How many of its jobs may hold a slot at a time.
-    pub slots: Option<usize>,
+    /// How many slots its jobs may hold at a time.
+    slots: Option<usize>,
     /// No job is started from it: it is paused, or this daemon does not serve it.
-    pub closed: bool,
+    closed: bool,
     /// Its directory is being read: the next job can be chosen only when all are known.
     pub unread: bool,
-    /// The numbers of the slots that its jobs hold.
-    busy: BTreeSet<usize>,
-    ready: Ready,
+    /// The slots that its jobs hold.
+    pub busy: SlotNumbers,
     served: u64,
 }
 
 impl Queue {
     /// True if jobs of it are started, now or when others have ended.
-    pub fn is_open(&self) -> bool {
+    fn is_open(&self) -> bool {
         !self.closed && self.slots != Some(0)
     }
 
-    /// Takes a slot of the queue, even beyond `slots`. Gives its number.
-    pub fn take_slot(&mut self) -> usize {
-        take_lowest(&mut self.busy)
+    /// True while jobs of it may be chosen.
+    fn is_served(&self) -> bool {
+        !self.closed && !self.unread
     }
 
-    pub fn free_slot(&mut self, number: usize) {
-        let was_busy = self.busy.remove(&number);
-        debug_assert!(was_busy);
-    }
-
-    fn may_start(&self) -> bool {
-        !self.closed && !self.unread && self.slots.is_none_or(|slots| self.busy.len() < slots)
+    fn has_room(&self, weight: usize) -> bool {
+        let fits = |slots| self.busy.used().saturating_add(weight) <= slots;
+        self.slots.is_none_or(fits)
     }
 }
 
-/// Takes the lowest number that is free.
-pub(super) fn take_lowest(taken: &mut BTreeSet<usize>) -> usize {
-    let number = (0..).find(|n| !taken.contains(n)).unwrap_or(0);
-    taken.insert(number);
-    number
+/// The jobs of a queue that take the same.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub queue: QueueIx,
+    pub demand: Demand,
+    /// The settings have as much as its jobs take.
+    fits: bool,
+    /// How many jobs are in it, live ones included.
+    jobs: usize,
+    ready: Ready,
+}
+
+impl Lane {
+    /// How many slots each job takes.
+    fn weight(&self) -> usize {
+        usize::try_from(self.demand.slots).unwrap_or(usize::MAX)
+    }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     all: Vec<Queue>,
     by_name: HashMap<QueueName, QueueIx>,
+    lanes: Vec<Lane>,
+    by_demand: HashMap<(QueueIx, Demand), LaneIx>,
+    /// The lanes that hold no job and may be used for another demand.
+    free_lanes: Vec<LaneIx>,
+    /// How many lanes in use take tokens.
+    with_tokens: usize,
     /// The queue of the callbacks, once a job of it or its directory was seen.
     callbacks: Option<QueueIx>,
     turn: u64,
@@ -74,25 +94,34 @@ impl IndexMut<QueueIx> for Queues {
     }
 }
 
+impl Index<LaneIx> for Queues {
+    type Output = Lane;
+
+    fn index(&self, ix: LaneIx) -> &Lane {
+        &self.lanes[ix.0 as usize]
+    }
+}
+
+impl IndexMut<LaneIx> for Queues {
+    fn index_mut(&mut self, ix: LaneIx) -> &mut Lane {
+        &mut self.lanes[ix.0 as usize]
+    }
+}
+
 impl Queues {
-    /// The queue's number. A queue that is new gets these settings.
-    pub fn intern(
-        &mut self,
-        name: &QueueName,
-        settings: impl FnOnce() -> (Option<usize>, bool),
-    ) -> QueueIx {
+    /// The queue's number.
+    pub fn intern(&mut self, name: &QueueName, policy: &Policy) -> QueueIx {
         if let Some(ix) = self.by_name.get(name) {
             return *ix;
         }
         let ix = QueueIx(u32::try_from(self.all.len()).unwrap_or(u32::MAX));
-        let (slots, closed) = settings();
+        let (slots, closed) = policy.of(name);
         self.all.push(Queue {
             name: name.clone(),
             slots,
             closed,
             unread: false,
-            busy: BTreeSet::new(),
-            ready: Ready::default(),
+            busy: SlotNumbers::default(),
             served: 0,
         });
         self.by_name.insert(name.clone(), ix);
@@ -102,22 +131,92 @@ impl Queues {
         ix
     }
 
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Queue> {
-        self.all.iter_mut()
+    /// Enters a job with this demand into its lane.
+    pub fn enter_lane(&mut self, queue: QueueIx, demand: &Demand, policy: &Policy) -> LaneIx {
+        let key = (queue, demand.clone());
+        if let Some(ix) = self.by_demand.get(&key).copied() {
+            self[ix].jobs += 1;
+            return ix;
+        }
+        let lane = Lane {
+            queue,
+            demand: demand.clone(),
+            fits: self.fits(queue, demand, policy),
+            jobs: 1,
+            ready: Ready::default(),
+        };
+        self.with_tokens += usize::from(!demand.uses.is_empty());
+        let ix = match self.free_lanes.pop() {
+            Some(ix) => {
+                self[ix] = lane;
+                ix
+            }
+            None => {
+                self.lanes.push(lane);
+                LaneIx(u32::try_from(self.lanes.len() - 1).unwrap_or(u32::MAX))
+            }
+        };
+        self.by_demand.insert(key, ix);
+        ix
     }
 
-    /// The job could run now: it gets a seat in its queue.
+    /// A job leaves its lane for good. The lane of the usual demand stays, as its queue does.
+    pub fn leave_lane(&mut self, ix: LaneIx) {
+        let lane = &mut self[ix];
+        lane.jobs -= 1;
+        if lane.jobs == 0 && !lane.demand.is_plain() {
+            debug_assert!(lane.ready.is_empty());
+            let key = (lane.queue, std::mem::take(&mut lane.demand));
+            self.with_tokens -= usize::from(!key.1.uses.is_empty());
+            self.by_demand.remove(&key);
+            self.free_lanes.push(ix);
+        }
+    }
+
+    /// True if the settings have as much as a job of this demand takes.
+    fn fits(&self, queue: QueueIx, demand: &Demand, policy: &Policy) -> bool {
+        let weight = usize::try_from(demand.slots).unwrap_or(usize::MAX);
+        let total = |name| policy.config.tokens.get(name).map_or(0, |of| of.total());
+        let has = |name, n: u32| usize::try_from(n).is_ok_and(|n| n <= total(name));
+        (self.is_beside(queue) || weight <= policy.slots)
+            && self[queue].slots.is_none_or(|slots| weight <= slots)
+            && demand.uses.iter().all(|(name, n)| has(name, *n))
+    }
+
+    /// The settings have changed.
+    pub fn configure(&mut self, policy: &Policy) {
+        for queue in &mut self.all {
+            (queue.slots, queue.closed) = policy.of(&queue.name);
+        }
+        for at in 0..self.lanes.len() {
+            let lane = &self.lanes[at];
+            self.lanes[at].fits = self.fits(lane.queue, &lane.demand, policy);
+        }
+    }
+
+    /// The name of a job's queue.
+    pub fn name_of(&self, job: &Job) -> &QueueName {
+        &self[self[job.lane].queue].name
+    }
+
+    /// A job's queue, and how many slots it takes.
+    pub fn weight_of(&self, job: &Job) -> (QueueIx, usize) {
+        let lane = &self[job.lane];
+        (lane.queue, lane.weight())
+    }
+
+    /// The job could run now: it gets a seat in its lane.
     pub fn insert(&mut self, ix: Ix, table: &mut Table) {
-        let queue = table[ix].queue;
-        self[queue].ready.insert(ix, table);
+        let lane = table[ix].lane;
+        self[lane].ready.insert(ix, table);
     }
 
     /// Takes a job's seat, if it has one. The caller puts it before another gate, or makes it live.
     pub fn remove(&mut self, ix: Ix, table: &mut Table) {
         let job = &table[ix];
         if let Some(Gate::Slot(seat)) = job.gate() {
-            let queue = job.queue;
-            self[queue].ready.remove(ix, seat, table);
+            let lane = job.lane;
+            self[lane].ready.remove(ix, seat, table);
             table.wait_at(ix, Gate::Parents);
         }
     }
@@ -129,28 +228,101 @@ impl Queues {
 
     /// How many jobs run beside the others.
     pub fn beside(&self) -> usize {
-        self.callbacks.map_or(0, |ix| self[ix].busy.len())
+        self.callbacks.map_or(0, |ix| self[ix].busy.jobs())
     }
 
-    /// How many jobs hold a slot of a queue.
+    /// How many jobs hold slots of a queue.
     pub fn busy(&self) -> usize {
-        self.all.iter().map(|queue| queue.busy.len()).sum()
+        self.all.iter().map(|queue| queue.busy.jobs()).sum()
+    }
+
+    /// True if some jobs take tokens.
+    pub fn uses_tokens(&self) -> bool {
+        self.with_tokens > 0
     }
 
     /// Takes the next job: the one with the highest priority of all queues; among queues whose best jobs are equal,
     /// that of the queue that was served longest ago, so that a flood in one queue does not starve another. If all
     /// shared slots are taken, only a job that runs beside them.
-    pub fn take_next(&mut self, table: &mut Table, has_slot: bool) -> Option<Ix> {
-        let queues = match has_slot {
-            true => self.all.as_slice(),
-            false => std::slice::from_ref(&self[self.callbacks?]),
-        };
-        let open = queues.iter().filter(|queue| queue.may_start());
-        let firsts = open.filter_map(|queue| Some((queue, queue.ready.first()?)));
-        let (_, ix) =
-            firsts.min_by_key(|(queue, ix)| (Reverse(table[*ix].priority), queue.served))?;
-        self.remove(ix, table);
-        Some(ix)
+    ///
+    /// If the job whose turn it is lacks slots, those that are free are kept for it: those of its queue, or else those
+    /// that are shared.
+    pub fn take_next(
+        &mut self,
+        table: &mut Table,
+        free_slots: usize,
+        free_tokens: FreeTokens,
+    ) -> Option<Ix> {
+        let granted = self.grant(table, free_tokens);
+        let mut has_slot = free_slots > 0;
+        let mut full = HashSet::new();
+        loop {
+            let lanes = (0..).map(LaneIx).zip(&self.lanes);
+            let may_start = |(ix, lane): &(LaneIx, &Lane)| {
+                let queue = &self[lane.queue];
+                lane.fits
+                    && (has_slot || self.is_beside(lane.queue))
+                    && queue.is_served()
+                    && queue.has_room(1)
+                    && !full.contains(&lane.queue)
+                    && (lane.demand.uses.is_empty() || granted.contains(ix))
+            };
+            let firsts = lanes
+                .filter(may_start)
+                .filter_map(|(_, lane)| Some((lane, lane.ready.first()?)));
+            let (lane, ix) = firsts.min_by(|(a, first), (b, second)| {
+                let key = |lane: &Lane, ix: Ix| {
+                    (
+                        Reverse(table[ix].priority),
+                        self[lane.queue].served,
+                        lane.queue,
+                    )
+                };
+                let by_turn = key(a, *first).cmp(&key(b, *second));
+                by_turn.then_with(|| table.order(*first, *second))
+            })?;
+            if !self[lane.queue].has_room(lane.weight()) {
+                full.insert(lane.queue);
+            } else if lane.weight() > free_slots && !self.is_beside(lane.queue) {
+                has_slot = false;
+            } else {
+                self.remove(ix, table);
+                return Some(ix);
+            }
+        }
+    }
+
+    /// The lanes whose first jobs have all their tokens. The jobs are served in order: tokens that do not suffice for one
+    /// are kept for it. Those of a queue without a free slot take part, or else they would miss each token that becomes
+    /// free while others of their queue run.
+    fn grant(&self, table: &Table, mut free: FreeTokens) -> HashSet<LaneIx> {
+        if self.with_tokens == 0 {
+            return HashSet::new();
+        }
+        let lanes = (0..).map(LaneIx).zip(&self.lanes);
+        let mut heads: Vec<(Ix, LaneIx, &Uses)> = lanes
+            .filter(|(_, lane)| lane.fits && !lane.demand.uses.is_empty())
+            .filter(|(_, lane)| self[lane.queue].is_served())
+            .filter_map(|(ix, lane)| Some((lane.ready.first()?, ix, &lane.demand.uses)))
+            .collect();
+        heads.sort_by(|(a, ..), (b, ..)| table.order(*a, *b));
+        let mut granted = HashSet::new();
+        for (_, lane, uses) in heads {
+            let mut is_enough = true;
+            for (name, n) in uses {
+                let wanted = usize::try_from(*n).unwrap_or(usize::MAX);
+                let Some(left) = free.get_mut(name) else {
+                    is_enough = false;
+                    continue;
+                };
+                is_enough &= wanted <= *left;
+                *left = left.saturating_sub(wanted);
+            }
+            if is_enough {
+                granted.insert(lane);
+            }
+        }
+        granted
     }
 
     /// A job of this queue got a slot: it is the last queue to be served again.
@@ -160,10 +332,15 @@ impl Queues {
         self[queue].served = turn;
     }
 
+    /// True when jobs of this lane will be started by themselves.
+    pub fn may_ever_start(&self, lane: LaneIx) -> bool {
+        self[lane].fits && self[self[lane].queue].is_open()
+    }
+
     /// True when a job could be started if there were a slot.
     pub fn any_startable(&self) -> bool {
-        self.all
-            .iter()
-            .any(|queue| queue.is_open() && !queue.ready.is_empty())
+        let lanes = (0..).map(LaneIx).zip(&self.lanes);
+        let mut ready = lanes.filter(|(_, lane)| !lane.ready.is_empty());
+        ready.any(|(ix, _)| self.may_ever_start(ix))
     }
 }

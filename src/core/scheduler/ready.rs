@@ -1,4 +1,4 @@
-//! The jobs of a queue that could run now, the one whose turn it is first.
+//! The jobs of a lane that could run now, the one whose turn it is first.
 //!
 //! A binary heap of numbers: the keys that order them are in the table. Each job knows its seat, so that one in the
 //! middle can leave.

@@ -24,6 +24,10 @@ pub(super) struct JobRef {
     generation: u32,
 }
 
+/// The number of a lane: valid while a job is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LaneIx(pub u32);
+
 /// A queue's number: always valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct QueueIx(pub u32);
@@ -50,7 +54,7 @@ pub(super) enum Gate {
     Group,
     /// Its time has not come.
     Date,
-    /// It could run now: its seat among the ready jobs of its queue.
+    /// It could run now: its seat among the ready jobs of its lane.
     Slot(Seat),
 }
 
@@ -88,7 +92,7 @@ pub(super) struct Job {
     modified: i64,
     size: u32,
     pub priority: i32,
-    pub queue: QueueIx,
+    pub lane: LaneIx,
     generation: u32,
     progress: Progress,
 }
@@ -97,7 +101,7 @@ const _: () = assert!(size_of::<Job>() <= 80);
 
 impl Job {
     /// Before the first gate.
-    pub fn new(ticket: &Ticket, queue: QueueIx) -> Self {
+    pub fn new(ticket: &Ticket, lane: LaneIx) -> Self {
         Self {
             id: ticket.id.clone(),
             made: ticket.made,
@@ -106,7 +110,7 @@ impl Job {
             modified: ticket.stamp.modified,
             size: ticket.stamp.size,
             priority: ticket.priority,
-            queue,
+            lane,
             generation: 0,
             progress: Progress::Waiting(Gate::Parents),
         }
@@ -121,7 +125,7 @@ impl Job {
             modified: 0,
             size: 0,
             priority: 0,
-            queue: QueueIx(0),
+            lane: LaneIx(0),
             generation: 0,
             progress: Progress::Free,
         }
@@ -331,12 +335,17 @@ impl Table {
         self[ix].progress = Progress::Waiting(gate);
     }
 
-    /// True when the first is to run before the second: higher priority, then age.
+    /// True when the first is to run before the second.
     pub fn precedes(&self, a: Ix, b: Ix) -> bool {
+        self.order(a, b).is_lt()
+    }
+
+    /// Higher priority first, then age.
+    pub fn order(&self, a: Ix, b: Ix) -> Ordering {
         let (a, b) = (&self[a], &self[b]);
         let by_priority = b.priority.cmp(&a.priority);
         let by_age = || by_age((a.made, &a.id), (b.made, &b.id));
-        by_priority.then_with(by_age).is_lt()
+        by_priority.then_with(by_age)
     }
 
     pub fn reference(&self, ix: Ix) -> JobRef {

@@ -1,11 +1,14 @@
 //! Histories that the simulation (`tests/sim`) found or cannot see, told one by one.
 
+mod shares;
+
 use super::*;
 use crate::core::config::pauses::Pauses;
 use crate::core::config::{Config, Only, Terms};
 use crate::core::policy::RetryRule;
 use crate::core::process::Exit;
 use crate::core::retry::{BackoffSpec, ExitRules};
+use crate::core::tokens::Units;
 use std::cmp::Reverse;
 use std::sync::Arc;
 
@@ -34,6 +37,7 @@ fn ticket(name: &str) -> Ticket {
         expires: None,
         group: None,
         parents: Vec::new(),
+        demand: Demand::default(),
     }
 }
 
@@ -311,6 +315,7 @@ fn adoption_leaves_the_figures_right() {
         attempt: 1,
         terms: terms(None),
         ran: Duration::ZERO,
+        units: Units::new(),
     };
     step(&mut s, found, NOW);
     let figures = Counts {
@@ -332,6 +337,7 @@ fn an_adopted_job_has_passed_its_parents() {
         attempt: 1,
         terms: terms(None),
         ran: Duration::ZERO,
+        units: Units::new(),
     };
     step(&mut s, found, NOW);
     let ended = Event::Ended {

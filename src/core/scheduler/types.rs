@@ -7,6 +7,7 @@ use crate::core::policy::{TryEnd, Verdict};
 use crate::core::process::{Exit, Stop};
 use crate::core::record::Reason;
 use crate::core::time::Wall;
+use crate::core::tokens::{Units, Uses};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,38 @@ pub struct Ticket {
     pub group: Option<Box<str>>,
     /// The jobs that it comes after.
     pub parents: Vec<Parent>,
+    /// What it takes while it runs.
+    pub demand: Demand,
+}
+
+/// The slots and tokens that a job takes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Demand {
+    /// Slots of the spool and of its queue, at least one.
+    pub slots: u32,
+    /// TokensInUse.
+    pub uses: Uses,
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        let uses = Uses::new();
+        Self { slots: 1, uses }
+    }
+}
+
+impl Demand {
+    /// The demand of a record with these fields.
+    pub fn new(slots: Option<u32>, uses: &Uses) -> Self {
+        let slots = slots.unwrap_or(1);
+        let uses = uses.clone();
+        Self { slots, uses }
+    }
+
+    /// True for one slot and no token, which most jobs take.
+    pub(super) fn is_plain(&self) -> bool {
+        self.slots == 1 && self.uses.is_empty()
+    }
 }
 
 /// A job that another comes after.
@@ -195,6 +228,8 @@ pub enum Event {
         terms: Box<Terms>,
         /// The time since its start.
         ran: Duration,
+        /// The units that it has, as far as they are known.
+        units: Units,
     },
     /// The job's leader ended. This comes after `Started` or `Adopted`.
     Ended {
@@ -252,7 +287,8 @@ pub enum Event {
     Tick,
 }
 
-/// The numbers of a job's slot: the lowest that are free, from 0. No other job has them while it runs.
+/// The numbers of a job's slot: the lowest that are free, from 0. No other job has them while it runs. A job that takes
+/// several slots has one number, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {
     /// Its number among the slots of the spool; for a callback, the same as `of_queue`.
@@ -274,6 +310,8 @@ pub enum Action {
         stamp: Stamp,
         /// Its slot.
         slot: Slot,
+        /// The units that it was given.
+        units: Units,
     },
     /// Write the running job's note. No answer.
     Note {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Procs = BTreeMap<JobId, Proc>;
 
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
+pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Checked {
     if holds { Ok(()) } else { Err(what()) }
 }
 
@@ -25,12 +25,18 @@ impl Checker {
                 queue,
                 stamp,
                 slot,
+                units,
             } => {
                 let b = self.known(id, action)?;
                 ensure(b.ticket.stamp == *stamp, || {
                     format!("start of {id}: not the file that arrived")
                 })?;
-                self.judge_start(id, queue, *slot, now, procs)
+                self.judge_tokens(id, units)?;
+                self.judge_start(id, queue, *slot, now, procs)?;
+                if let Some(b) = self.jobs.get_mut(id) {
+                    b.units = units.clone();
+                }
+                Ok(())
             }
             Action::Note { id } => {
                 let b = self.known(id, action)?;
@@ -111,10 +117,10 @@ impl Checker {
         ensure(!self.unread.contains(queue), || {
             format!("start of {id}: queue {queue} is not read yet")
         })?;
-        ensure(self.has_slot(queue), || {
+        ensure(self.has_slots(b), || {
             format!("start of {id}: more than all slots")
         })?;
-        ensure(self.has_room(queue), || {
+        ensure(self.has_room(b), || {
             format!("start of {id}: more than the slots of queue {queue}")
         })?;
         let others = || self.jobs.values().filter(|b| b.runs());
@@ -165,12 +171,11 @@ impl Checker {
     fn judge_turn(&self, b: &Belief, now: Now) -> Checked {
         let (id, queue) = (&b.ticket.id, &b.ticket.queue);
         let served = |queue: &QueueName| self.served.get(queue).copied().unwrap_or(0);
-        let rivals = self
-            .jobs
-            .values()
-            .filter(|r| self.ready(r, now) && self.has_room(&r.ticket.queue))
-            .filter(|r| self.has_slot(&r.ticket.queue));
-        for rival in rivals {
+        if self.is_unsure(b, now) {
+            return Ok(());
+        }
+        let rivals = self.rivals(b, now);
+        for rival in &rivals {
             let name = &rival.ticket.id;
             ensure(rival.ticket.priority <= b.ticket.priority, || {
                 format!("start of {id}: priority of {name} is higher")
@@ -188,7 +193,9 @@ impl Checker {
                 })?;
             }
         }
-        Ok(())
+        ensure(rivals.iter().any(|rival| rival.ticket.id == *id), || {
+            format!("start of {id}: its slots or tokens are kept for others")
+        })
     }
 
     fn judge_signal(&mut self, id: &JobId, how: Stop, now: Now, action: &Action) -> Checked {
@@ -257,6 +264,7 @@ impl Checker {
         })?;
         b.life = Life::Ending;
         b.slot = None;
+        b.units.clear();
         let Some(terms) = &b.terms else {
             return Err(format!("finish of {id}, whose terms nobody told"));
         };

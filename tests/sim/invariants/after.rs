@@ -58,16 +58,18 @@ impl Checker {
 
     fn could_start(&self, b: &Belief, now: Now) -> bool {
         let resumed = self.resume.is_none_or(|(_, to)| to <= now.boot);
-        resumed && self.has_slot_for(b) && self.ready(b, now)
+        resumed && self.has_slot_for(b) && self.ready(b, now) && self.would_start(b, now)
     }
 
     /// Only the job itself, or a shortage, keeps it from being started.
     fn has_slot_for(&self, b: &Belief) -> bool {
         !self.held
             && self.shutdowns == 0
-            && self.has_slot(&b.ticket.queue)
+            && self.fits(b)
+            && self.has_slots(b)
             && self.ending() < MAX_UNCOMMITTED
-            && self.has_room(&b.ticket.queue)
+            && self.is_served(&b.ticket.queue)
+            && self.has_room(b)
             && !(self.short && self.is_starting())
     }
 
@@ -99,7 +101,7 @@ impl Checker {
             let queue = &b.ticket.queue;
             let open =
                 !self.closed(queue) && self.queue_slots(queue) != Some(0) && self.policy.slots > 0;
-            b.waits() && open && b.passed && self.first_of_group(b)
+            b.waits() && open && self.fits(b) && b.passed && self.first_of_group(b)
         };
         let drained = right.1 + right.2 == 0 && !self.jobs.values().any(may_start);
         if scheduler.is_drained() != drained {
@@ -138,7 +140,8 @@ impl Checker {
                         let date = b.ticket.not_before.filter(|at| *at > now.wall);
                         // A job may have passed one of these gates: after an unknown pause, or when the date has moved
                         // away again. It is then checked again at the other gate, or when it gets a slot.
-                        let idle = self.resume.is_none() && self.has_slot_for(b);
+                        let has_all = self.has_slot_for(b) && self.would_start(b, now);
+                        let idle = self.resume.is_none() && has_all;
                         let surely = b.due.is_some_and(|at| at > now.boot);
                         let (no_due, no_date) = (due.is_none(), date.is_none());
                         let due = due.filter(|_| surely || (idle && no_date));
@@ -162,7 +165,7 @@ impl Checker {
             && self
                 .jobs
                 .values()
-                .any(|b| self.has_slot_for(b) && self.ready(b, now))
+                .any(|b| self.has_slot_for(b) && self.ready(b, now) && self.would_start(b, now))
         {
             dues.push(("end of a shortage".to_owned(), Some(to), None));
         }

@@ -62,6 +62,7 @@ impl Checker {
                 attempt,
                 terms,
                 ran,
+                units,
             } => {
                 let successor = self.jobs.remove(&ticket.id).map(|b| b.ticket.queue);
                 let mut b = Belief::new((**ticket).clone(), now);
@@ -75,6 +76,7 @@ impl Checker {
                 b.terms = Some((**terms).clone());
                 b.started = Some(now.boot);
                 b.successor = successor;
+                b.units = units.clone();
                 self.jobs.insert(ticket.id.clone(), b);
             }
             Event::Ended { id, exit, alone } => self.ended(id, *exit, *alone),
@@ -112,6 +114,7 @@ impl Checker {
             }
             Event::Tick => {}
         }
+        self.latest = self.latest.max(now.wall);
         self.pass_gates();
     }
 
@@ -183,6 +186,7 @@ impl Checker {
             NotStarted::Busy | NotStarted::Resources if stop.is_none() && successor.is_none() => {
                 b.life = Life::Waiting;
                 b.slot = None;
+                b.units.clear();
                 if *why == NotStarted::Busy {
                     b.due = Some(now.boot.after(SHORTEST_BUSY));
                     b.overdue = Some(now.boot.after(LONGEST));
@@ -194,6 +198,8 @@ impl Checker {
                 // If the old file is still there, it has been superseded; a changed file causes an event of its own.
                 if queue != old && matches!(why, NotStarted::Busy | NotStarted::Resources) {
                     self.expect_rejects.insert((id.clone(), old));
+                } else if queue != old {
+                    self.expect_readmits.insert((id.clone(), old));
                 }
                 self.expect_readmits.insert((id.clone(), queue));
                 self.jobs.remove(id);
@@ -235,7 +241,9 @@ impl Checker {
         b.succeeded = end == TryEnd::Exited(0);
         // No process of a stopped job may be left: it is swept even if nobody holds its log.
         let stopped = matches!(end, TryEnd::Stopped { .. });
-        b.life = if b.succeeded || (alone && !stopped) {
+        // Nor any of a job with tokens.
+        let may_leave = b.succeeded && b.ticket.demand.uses.is_empty();
+        b.life = if may_leave || (alone && !stopped) {
             Life::MustFinish(end)
         } else {
             Life::MustSweep(end)

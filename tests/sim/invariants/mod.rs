@@ -6,12 +6,14 @@
 mod actions;
 mod after;
 mod events;
+mod shares;
 
 use pirn::core::config::Terms;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd};
 use pirn::core::scheduler::{Need, ParentState, Policy, Slot, Ticket};
-use pirn::core::time::{Boot, Now};
+use pirn::core::time::{Boot, Now, Wall};
+use pirn::core::tokens::Units;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A broken promise, in words.
@@ -51,6 +53,8 @@ pub struct Belief {
     /// It got the slot before the others of its group.
     pub holds_group: bool,
     pub slot: Option<Slot>,
+    /// The units that it has, as far as they are known.
+    pub units: Units,
     pub attempt: u32,
     pub terms: Option<Terms>,
     pub deadline: Option<Boot>,
@@ -70,6 +74,7 @@ impl Belief {
             passed: false,
             holds_group: false,
             slot: None,
+            units: Units::new(),
             attempt: 0,
             terms: None,
             deadline: None,
@@ -99,6 +104,11 @@ impl Belief {
     /// True if it holds a slot.
     pub fn runs(&self) -> bool {
         !self.waits() && !self.ends()
+    }
+
+    /// How many slots it takes.
+    fn weight(&self) -> usize {
+        self.ticket.demand.slots as usize
     }
 
     /// By age, then numbers by value, then names.
@@ -134,6 +144,8 @@ pub struct Checker {
     short: bool,
     served: BTreeMap<QueueName, u64>,
     turn: u64,
+    /// The latest date that the wall clock has shown.
+    latest: Wall,
     expect_rejects: BTreeSet<(JobId, QueueName)>,
     expect_readmits: BTreeSet<(JobId, QueueName)>,
 }
@@ -150,6 +162,7 @@ impl Checker {
             short: false,
             served: BTreeMap::new(),
             turn: 0,
+            latest: Wall(0),
             expect_rejects: BTreeSet::new(),
             expect_readmits: BTreeSet::new(),
         }
@@ -165,7 +178,11 @@ impl Checker {
 
     fn busy(&self, queue: &QueueName) -> usize {
         let of_queue = |b: &&Belief| b.runs() && b.ticket.queue == *queue;
-        self.jobs.values().filter(of_queue).count()
+        self.jobs
+            .values()
+            .filter(of_queue)
+            .map(Belief::weight)
+            .sum()
     }
 
     fn queue_slots(&self, queue: &QueueName) -> Option<usize> {
@@ -177,10 +194,11 @@ impl Checker {
         }
     }
 
-    /// True if there is a free slot among those that this queue's jobs use.
-    fn has_slot(&self, queue: &QueueName) -> bool {
+    /// True if there are as many free slots among those that the job's queue uses.
+    fn has_slots(&self, b: &Belief) -> bool {
         let shared = |b: &&Belief| b.runs() && !is_beside(&b.ticket.queue);
-        is_beside(queue) || self.jobs.values().filter(shared).count() < self.policy.slots
+        let used: usize = self.jobs.values().filter(shared).map(Belief::weight).sum();
+        is_beside(&b.ticket.queue) || used + b.weight() <= self.policy.slots
     }
 
     /// True if it is paused, or not served.
@@ -193,10 +211,16 @@ impl Checker {
             || !self.policy.only.serves(queue)
     }
 
-    fn has_room(&self, queue: &QueueName) -> bool {
-        !self.closed(queue)
-            && !self.unread.contains(queue)
-            && self.queue_slots(queue).is_none_or(|n| self.busy(queue) < n)
+    /// True if jobs of it are started now.
+    fn is_served(&self, queue: &QueueName) -> bool {
+        !self.closed(queue) && !self.unread.contains(queue)
+    }
+
+    /// True if its queue has as many free slots as the job takes.
+    fn has_room(&self, b: &Belief) -> bool {
+        let queue = &b.ticket.queue;
+        let used = self.busy(queue) + b.weight();
+        self.queue_slots(queue).is_none_or(|n| used <= n)
     }
 
     /// The state of a parent as its child must see it now.
