@@ -280,7 +280,7 @@ fn the_spool_that_root_has_made_is_the_users_default() {
     );
     assert!(said.starts_with(&wanted), "{said}");
     assert!(users.of(ALICE).join("pending/new").exists());
-    // Who names a spool is told nothing.
+    // Nothing is said to those who name a spool.
     for named in [
         &["-S", old.to_str().unwrap(), "ls"][..],
         &["serve", "--drain", old.to_str().unwrap()],
