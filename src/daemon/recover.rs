@@ -12,6 +12,7 @@ use crate::core::scheduler::{Event, MovedTo};
 use crate::core::time::{Boot, Wall};
 use crate::os::dir;
 use crate::os::fault::Fault;
+use crate::os::ownership::Ownership;
 use crate::os::procfs::Stat;
 use crate::spool::{Left, Place, Where};
 use std::io;
@@ -200,6 +201,10 @@ fn unseen(record: &Record) -> dir::Look {
         modified,
         size: 0,
         links: 1,
-        uid: 0,
+        ownership: Ownership {
+            mode: 0,
+            uid: 0,
+            gid: 0,
+        },
     }
 }

@@ -1,5 +1,7 @@
 //! Files by directory descriptor and name. No function follows a symbolic link or blocks on a named pipe or device.
 
+use super::fault::Fault;
+use super::ownership::Ownership;
 use super::procfs;
 use nix::NixPath;
 use nix::dir::Dir;
@@ -56,8 +58,8 @@ pub struct Look {
     pub size: u64,
     /// Hard links.
     pub links: u64,
-    /// Owner.
-    pub uid: u32,
+    /// Mode and owners.
+    pub ownership: Ownership,
 }
 
 impl From<FileStat> for Look {
@@ -80,7 +82,11 @@ impl From<FileStat> for Look {
                 .saturating_add(st.st_mtime_nsec),
             size: u64::try_from(st.st_size).unwrap_or(0),
             links: st.st_nlink,
-            uid: st.st_uid,
+            ownership: Ownership {
+                mode: st.st_mode & 0o7777,
+                uid: st.st_uid,
+                gid: st.st_gid,
+            },
         }
     }
 }
@@ -149,9 +155,15 @@ pub fn create(base: impl AsFd, name: &[u8]) -> io::Result<File> {
     )?))
 }
 
-/// Makes a file of mode 0600 with these bytes, synced to the disk if `durable`.
-pub fn write_new(base: impl AsFd, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
-    let file = write_unsynced(base, name, bytes)?;
+/// Makes a file with these bytes, synced to the disk if `durable`. It has mode 0600, or is a record with this ownership.
+pub fn write_new(
+    base: impl AsFd,
+    name: &[u8],
+    bytes: &[u8],
+    ownership: Option<Ownership>,
+    durable: bool,
+) -> io::Result<()> {
+    let file = write_unsynced(base, name, bytes, ownership)?;
     if durable {
         file.sync_data()?;
     }
@@ -166,9 +178,17 @@ pub fn start_writing(file: &File) {
 }
 
 /// The same without a sync.
-pub fn write_unsynced(base: impl AsFd, name: &[u8], bytes: &[u8]) -> io::Result<File> {
+pub fn write_unsynced(
+    base: impl AsFd,
+    name: &[u8],
+    bytes: &[u8],
+    ownership: Option<Ownership>,
+) -> io::Result<File> {
     let mut file = create(base, name)?;
     file.write_all(bytes)?;
+    if let Some(ownership) = ownership.filter(|_| !Fault::NoOwnership.is_on()) {
+        ownership.give_record(&file)?;
+    }
     Ok(file)
 }
 

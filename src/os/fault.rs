@@ -43,6 +43,8 @@ pub enum Fault {
     NoUringEntry,
     /// This kernel has no filters of system calls.
     NoSeccomp,
+    /// Records that replace others are private, as new ones are.
+    NoOwnership,
 }
 
 impl Fault {
@@ -68,6 +70,7 @@ impl Fault {
             Self::NoMachineCheck => "no-machine-check",
             Self::NoUringEntry => "no-uring-entry",
             Self::NoSeccomp => "no-seccomp",
+            Self::NoOwnership => "no-ownership",
         }
     }
 

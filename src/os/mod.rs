@@ -12,6 +12,7 @@ pub mod inotify;
 pub mod lease;
 pub mod limits;
 pub mod notify;
+pub mod ownership;
 pub mod peer;
 pub mod poll;
 pub mod probe;

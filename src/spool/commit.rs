@@ -18,6 +18,7 @@ use crate::core::record::{Record, State};
 use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
 use crate::os::fault::Fault;
+use crate::os::ownership::Ownership;
 use std::io;
 
 /// Where the file of a job goes when a try has ended.
@@ -125,18 +126,20 @@ impl<F: Fs> Spool<F> {
         announce: impl Fn(usize, u64),
     ) -> Vec<io::Result<Placed>> {
         let json: Vec<String> = endings.iter().map(|e| e.record.to_json()).collect();
-        let texts: Vec<(&str, &[u8])> = endings
+        let ownership = |ending: &Ending<'_>| self.ownership(&Place::Active, ending.id);
+        let texts: Vec<(&str, &[u8], Option<Ownership>)> = endings
             .iter()
             .zip(&json)
-            .map(|(ending, json)| (ending.id.as_str(), json.as_bytes()))
+            .map(|(ending, json)| (ending.id.as_str(), json.as_bytes(), ownership(ending)))
             .collect();
-        let exchange = |(staged, ending): (io::Result<Vec<u8>>, &Ending<'_>)| {
-            self.exchange(&Place::Active, ending.id, &staged?)
+        let exchange = |(n, (staged, ending)): (usize, (io::Result<Vec<u8>>, &Ending<'_>))| {
+            self.exchange(&Place::Active, ending.id, &staged?, texts[n].2)
         };
         let exchanged: Vec<io::Result<bool>> = self
             .stage_all(&texts)
             .into_iter()
             .zip(endings)
+            .enumerate()
             .map(exchange)
             .collect();
         let synced = match exchanged.iter().any(|done| matches!(done, Ok(true))) {
@@ -236,12 +239,19 @@ impl<F: Fs> Spool<F> {
 
     /// Exchanges the file of this name for the record. False if there is none.
     pub(super) fn replace(&self, place: &Place, id: &JobId, record: &Record) -> io::Result<bool> {
-        let staged = self.stage(id.as_str(), record.to_json().as_bytes())?;
-        self.exchange(place, id, &staged)
+        let ownership = self.ownership(place, id);
+        let staged = self.stage_like(id.as_str(), record.to_json().as_bytes(), ownership)?;
+        self.exchange(place, id, &staged, ownership)
     }
 
-    /// Exchanges the file of this name for a staged one. False if there is none.
-    fn exchange(&self, place: &Place, id: &JobId, staged: &[u8]) -> io::Result<bool> {
+    /// Exchanges the file of this name for a staged one, which was made for this ownership. False if there is none.
+    fn exchange(
+        &self,
+        place: &Place,
+        id: &JobId,
+        staged: &[u8],
+        ownership: Option<Ownership>,
+    ) -> io::Result<bool> {
         let name = id.as_str().as_bytes();
         let how = if Fault::NoExchange.is_on() {
             How::Replace
@@ -249,6 +259,11 @@ impl<F: Fs> Spool<F> {
             How::Exchange
         };
         let exchanged = self.fs.rename(&Place::Tmp, staged, place, name, how);
+        if exchanged.is_ok()
+            && let Some(old) = self.fs.look(&Place::Tmp, staged)?
+        {
+            self.keep_ownership(place, name, ownership, &old);
+        }
         self.fs.unlink(&Place::Tmp, staged)?;
         match exchanged {
             Ok(()) => Ok(true),

@@ -5,6 +5,7 @@ use super::place::Place;
 use crate::core::id::QueueName;
 use crate::os::dir::{FileType, How, Look};
 use crate::os::lease::Writers;
+use crate::os::ownership::Ownership;
 use std::fmt::{self, Debug};
 use std::io;
 
@@ -37,6 +38,17 @@ pub enum Ask {
     Writing,
     /// Only read.
     Nothing,
+}
+
+/// A file to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct NewFile<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// The ownership of the record that it is to replace.
+    pub ownership: Option<Ownership>,
 }
 
 /// The new text of `seq`.
@@ -74,20 +86,32 @@ impl Debug for DirNames {
 
 /// The operations. A name is one component of a path, as raw bytes. No operation follows a symbolic link.
 pub trait Fs: Debug + Send + Sync {
-    /// Makes a file that must not exist, with mode 0600, and syncs it if `durable`.
-    fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()>;
-    /// Makes several files as [`Self::write_new`] does. Their syncs may share the work.
-    fn write_all_new(
+    /// Makes a file that must not exist, with mode 0600 or, for a record that is to replace another, with the ownership
+    /// of that; syncs it if `durable`.
+    fn write(&self, place: &Place, file: &NewFile<'_>, durable: bool) -> io::Result<()>;
+    /// Makes several files as [`Self::write`] does. Their syncs may share the work.
+    fn write_all(
         &self,
         place: &Place,
-        files: &[(&[u8], &[u8])],
+        files: &[NewFile<'_>],
         durable: bool,
     ) -> Vec<io::Result<()>> {
         files
             .iter()
-            .map(|(name, bytes)| self.write_new(place, name, bytes, durable))
+            .map(|file| self.write(place, file, durable))
             .collect()
     }
+    /// Makes a file that must not exist, with mode 0600, and syncs it if `durable`.
+    fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
+        let file = NewFile {
+            name,
+            bytes,
+            ownership: None,
+        };
+        self.write(place, &file, durable)
+    }
+    /// Gives an ownership to a record that is there.
+    fn give(&self, place: &Place, name: &[u8], ownership: Ownership) -> io::Result<()>;
     /// Renames a file.
     fn rename(
         &self,

@@ -180,10 +180,10 @@ fn regular(look: Look, writers: Writers, bytes: &[u8], limits: DropLimits, now: 
     let young = PATIENCE
         .checked_sub(now.since(Wall(look.modified)))
         .filter(|rest| !rest.is_zero() && !ahead);
-    if look.uid != limits.uid && look.uid != 0 {
+    if look.ownership.uid != limits.uid && look.ownership.uid != 0 {
         return bad(format!(
             "the file belongs to user {}; jobs here run as user {}, and only on their own word or root's",
-            look.uid, limits.uid
+            look.ownership.uid, limits.uid
         ));
     }
     match (writers, young) {

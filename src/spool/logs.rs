@@ -6,6 +6,7 @@ use crate::core::id::JobId;
 use crate::core::record::{Reason, Record};
 use crate::os::dir::{self, FileType, Look};
 use crate::os::fault::Fault;
+use crate::os::ownership::Ownership;
 use crate::os::spawning;
 use std::fs::File;
 use std::io;
@@ -24,6 +25,10 @@ pub struct OpenLogs {
 
 /// Names of logs that were empty when they were looked at.
 pub type SilentLogs = Vec<String>;
+
+/// The mode of a new log, and the bits that it may have.
+const PRIVATE: u32 = 0o600;
+const LOG_BITS: u32 = 0o644;
 
 /// How much of the end of a log is kept in the record.
 const OUTPUT_BYTES: u64 = 4096;
@@ -119,11 +124,11 @@ impl Spool<RealFs> {
 
     /// Opens and locks the logs of a job that is about to start. `None` while a process of an earlier try has one.
     pub fn open_logs(&self, id: &JobId, split: bool) -> io::Result<Option<OpenLogs>> {
-        let Some((stdout, offset)) = self.open_to_append(id.as_str())? else {
+        let Some((stdout, offset)) = self.open_to_append(id, id.as_str())? else {
             return Ok(None);
         };
         let stderr = match split {
-            true => match self.open_to_append(&stderr_log(id))? {
+            true => match self.open_to_append(id, &stderr_log(id))? {
                 Some((stderr, _)) => Some(stderr),
                 None => return Ok(None),
             },
@@ -137,7 +142,7 @@ impl Spool<RealFs> {
     }
 
     /// Opens and locks a log, and returns its size too.
-    fn open_to_append(&self, name: &str) -> io::Result<Option<(File, u64)>> {
+    fn open_to_append(&self, id: &JobId, name: &str) -> io::Result<Option<(File, u64)>> {
         let open = || {
             let file = self
                 .fs
@@ -146,6 +151,9 @@ impl Spool<RealFs> {
                 return Ok(None);
             }
             let look = dir::look_at(&file)?;
+            if look.size == 0 && look.ownership.mode == PRIVATE {
+                self.own_log(id, &file, look.ownership)?;
+            }
             Ok(Some((file, look)))
         };
         // A thing that is no file must not keep this job and all behind it from starting.
@@ -166,5 +174,14 @@ impl Spool<RealFs> {
             opened = open();
         }
         Ok(opened?.map(|(file, look)| (file, look.size)))
+    }
+
+    /// Lets those read a new log who may read the job's record.
+    fn own_log(&self, id: &JobId, log: &File, made: Ownership) -> io::Result<()> {
+        let record = self.ownership(&Place::Active, id);
+        match record.filter(|_| !Fault::NoOwnership.is_on()) {
+            Some(ownership) => ownership.masked(LOG_BITS).give(log, made),
+            None => Ok(()),
+        }
     }
 }

@@ -25,6 +25,7 @@ mod logs;
 mod look;
 mod modes;
 mod newest;
+mod ownership;
 mod pause;
 mod place;
 mod qmd_result;
@@ -48,7 +49,7 @@ pub use accept::{NewId, Submit, SubmitError};
 pub use admit::NotAdmitted;
 pub use batch::{Batch, JobText};
 pub use commit::{Ending, Placed, Target};
-pub use fs::{Ask, DirNames, Fs, NewSeq, Taken};
+pub use fs::{Ask, DirNames, Fs, NewFile, NewSeq, Taken};
 pub use holder::{Holder, Role};
 pub use intake::{DropLimits, Intake};
 pub use lock::{LockError, SpoolLock, Tenure};
@@ -70,6 +71,7 @@ pub use view::{Found, Where};
 
 use crate::core::config::ids::IdForm;
 use crate::os::fault::Fault;
+use crate::os::ownership::Ownership;
 use group::GroupSync;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -189,43 +191,68 @@ impl<F: Fs> Spool<F> {
     /// Writes a staging file and syncs it. After a failed sync the file cannot be trusted, even if a second sync
     /// succeeds (measured on ext4): so it is written once more under another name.
     fn stage(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let first = match self.write_staged(id, bytes) {
+        self.stage_like(id, bytes, None)
+    }
+
+    /// The same for a record that is to replace one of this ownership.
+    fn stage_like(
+        &self,
+        id: &str,
+        bytes: &[u8],
+        ownership: Option<Ownership>,
+    ) -> io::Result<Vec<u8>> {
+        let first = match self.write_staged(id, bytes, ownership) {
             Err(e) if e.raw_os_error() == Some(libc::EIO) => e,
             staged => return staged,
         };
         let spool = self.path.display();
         log::warn!("{spool}: writing {id} to tmp/ failed ({first}); trying under a new name");
-        self.write_staged(id, bytes)
+        self.write_staged(id, bytes, ownership)
     }
 
     /// Stages several files. A file that fails is staged once more, alone.
-    fn stage_all(&self, texts: &[(&str, &[u8])]) -> Vec<io::Result<Vec<u8>>> {
+    fn stage_all(&self, texts: &[(&str, &[u8], Option<Ownership>)]) -> Vec<io::Result<Vec<u8>>> {
         let durable = self.durable && !Fault::NoFileSync.is_on();
-        let names: Vec<Vec<u8>> = texts.iter().map(|(id, _)| self.staging_name(id)).collect();
-        let files: Vec<(&[u8], &[u8])> = names
+        let names = texts.iter().map(|(id, ..)| self.staging_name(id));
+        let names: Vec<Vec<u8>> = names.collect();
+        let files: Vec<NewFile<'_>> = names
             .iter()
             .zip(texts)
-            .map(|(name, (_, bytes))| (name.as_slice(), *bytes))
+            .map(|(name, &(_, bytes, ownership))| NewFile {
+                name,
+                bytes,
+                ownership,
+            })
             .collect();
-        let written = self.fs.write_all_new(&Place::Tmp, &files, durable);
+        let written = self.fs.write_all(&Place::Tmp, &files, durable);
         let all = names.iter().zip(texts).zip(written);
-        all.map(|((name, (id, bytes)), written)| match written {
+        all.map(|((name, &(id, bytes, ownership)), written)| match written {
             Ok(()) => Ok(name.clone()),
             Err(e) => {
                 if e.kind() != io::ErrorKind::AlreadyExists {
                     let _ = self.fs.unlink(&Place::Tmp, name);
                 }
-                self.stage(id, bytes)
+                self.stage_like(id, bytes, ownership)
             }
         })
         .collect()
     }
 
-    fn write_staged(&self, id: &str, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    fn write_staged(
+        &self,
+        id: &str,
+        bytes: &[u8],
+        ownership: Option<Ownership>,
+    ) -> io::Result<Vec<u8>> {
         let durable = self.durable && !Fault::NoFileSync.is_on();
         loop {
             let name = self.staging_name(id);
-            match self.fs.write_new(&Place::Tmp, &name, bytes, durable) {
+            let file = NewFile {
+                name: &name,
+                bytes,
+                ownership,
+            };
+            match self.fs.write(&Place::Tmp, &file, durable) {
                 Ok(()) => return Ok(name),
                 // A crash left this file under a pid that is ours now, or it belongs to a process in another pid
                 // namespace, where the same pid is usual (it is 1 in every container).

@@ -1,11 +1,12 @@
 //! The spool on the real file system. Every name is relative to a directory that is held open.
 
-use super::fs::{Ask, DirNames, Fs, NewSeq, Taken};
+use super::fs::{Ask, DirNames, Fs, NewFile, NewSeq, Taken};
 use super::held_dirs::HeldDirs;
 use super::place::Place;
 use crate::core::id::QueueName;
 use crate::os::dir::{self, FileType, How, Listing, Look};
 use crate::os::lease::{self, Writers};
+use crate::os::ownership::Ownership;
 use crate::os::spawning;
 use fs2::FileExt;
 use std::fs::File;
@@ -46,20 +47,31 @@ impl RealFs {
 }
 
 impl Fs for RealFs {
-    fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
-        self.0
-            .making(place, |fd| dir::write_new(fd, name, bytes, durable))
+    fn write(&self, place: &Place, file: &NewFile<'_>, durable: bool) -> io::Result<()> {
+        let &NewFile {
+            name,
+            bytes,
+            ownership,
+        } = file;
+        self.0.making(place, |fd| {
+            dir::write_new(fd, name, bytes, ownership, durable)
+        })
     }
 
-    fn write_all_new(
+    fn write_all(
         &self,
         place: &Place,
-        files: &[(&[u8], &[u8])],
+        files: &[NewFile<'_>],
         durable: bool,
     ) -> Vec<io::Result<()>> {
-        let write = |(name, bytes): &(&[u8], &[u8])| {
+        let write = |file: &NewFile<'_>| {
+            let &NewFile {
+                name,
+                bytes,
+                ownership,
+            } = file;
             self.0
-                .making(place, |fd| dir::write_unsynced(fd, name, bytes))
+                .making(place, |fd| dir::write_unsynced(fd, name, bytes, ownership))
         };
         let written: Vec<io::Result<File>> = files.iter().map(write).collect();
         if durable && files.len() > 1 {
@@ -71,6 +83,11 @@ impl Fs for RealFs {
             .into_iter()
             .map(|file| file.and_then(sync))
             .collect()
+    }
+
+    fn give(&self, place: &Place, name: &[u8], ownership: Ownership) -> io::Result<()> {
+        let record = self.with(place, |fd| dir::open_read(fd, name))?;
+        ownership.give_record(&record)
     }
 
     fn rename(

@@ -235,7 +235,7 @@ impl LeaseDir {
     pub fn stage(&self, id: &JobId, record: &str, lease: &str, durable: bool) -> io::Result<()> {
         // In no order of these steps there is a lease without its record.
         self.remove(id)?;
-        dir::write_new(&self.dir, &staged(id), record.as_bytes(), durable)?;
+        dir::write_new(&self.dir, &staged(id), record.as_bytes(), None, durable)?;
         self.store(id, lease)
     }
 
@@ -257,7 +257,7 @@ impl LeaseDir {
     fn replace(&self, name: &[u8], bytes: &[u8]) -> io::Result<()> {
         let new = [name, b"~"].concat();
         dir::unlink(&self.dir, &new)?;
-        dir::write_new(&self.dir, &new, bytes, false)?;
+        dir::write_new(&self.dir, &new, bytes, None, false)?;
         dir::rename(&self.dir, &new, &self.dir, name, How::Replace)
     }
 

@@ -42,11 +42,12 @@ impl<F: Fs> Spool<F> {
         record: &Record,
     ) -> io::Result<IfSame<Stamp>> {
         let name = id.as_str().as_bytes();
-        let staged = self.stage(&format!("{SWAP}{id}"), record.to_json().as_bytes())?;
-        let seen =
-            |name: &[u8]| Ok::<_, io::Error>(self.fs.look(&Place::Tmp, name)?.map(|l| stamp(&l)));
+        let ownership = self.ownership(place, id);
+        let json = record.to_json();
+        let staged = self.stage_like(&format!("{SWAP}{id}"), json.as_bytes(), ownership)?;
         // Looked at now: once it is in place, another file may take its name.
-        let ours = seen(&staged)?.ok_or(io::ErrorKind::NotFound)?;
+        let ours = self.fs.look(&Place::Tmp, &staged)?;
+        let ours = stamp(&ours.ok_or(io::ErrorKind::NotFound)?);
         match self
             .fs
             .rename(&Place::Tmp, &staged, place, name, How::Exchange)
@@ -60,10 +61,12 @@ impl<F: Fs> Spool<F> {
                 };
             }
         }
-        if seen(&staged)? != Some(expected) {
+        let old = self.fs.look(&Place::Tmp, &staged)?;
+        let Some(old) = old.filter(|old| stamp(old) == expected) else {
             self.give_back(&staged, place, name, ours.inode)?;
             return Ok(IfSame::Changed);
-        }
+        };
+        self.keep_ownership(place, name, ownership, &old);
         self.fs.unlink(&Place::Tmp, &staged)?;
         Ok(IfSame::Done(ours))
     }

@@ -69,7 +69,7 @@ impl Spool<RealFs> {
                 Work::Text(_) | Work::Argv(_) | Work::Url(_) => 0o600,
             };
             record.files.iter().try_for_each(|(file, bytes)| {
-                let file = dir::write_unsynced(&scratch, file.as_bytes(), bytes)?;
+                let file = dir::write_unsynced(&scratch, file.as_bytes(), bytes, None)?;
                 file.set_permissions(Permissions::from_mode(mode))
             })
         })

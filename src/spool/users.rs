@@ -23,11 +23,11 @@ impl UserSpools {
     pub fn open(path: &Path) -> io::Result<Self> {
         let dir = dir::open_path(path)?;
         let (look, mode) = (dir::look_at(&dir)?, dir::mode_of(&dir)?);
-        match look.uid == user::uid() && mode & 0o022 == 0 {
+        match look.ownership.uid == user::uid() && mode & 0o022 == 0 {
             true => Ok(Self { dir }),
             false => Err(io::Error::other(format!(
                 "others can change it (mode {mode:04o}, uid {}); chown root and chmod 711 it",
-                look.uid
+                look.ownership.uid
             ))),
         }
     }
@@ -53,7 +53,7 @@ impl UserSpools {
         }
         dir::make_dir(&self.dir, name)?;
         let spool = dir::open_dir(&self.dir, name)?;
-        match dir::look_at(&spool)?.uid {
+        match dir::look_at(&spool)?.ownership.uid {
             uid if uid == account.uid => {}
             uid if uid == user::uid() => {
                 // The first job can be dropped before a daemon has made the rest.

@@ -104,15 +104,19 @@ fn forged_outcomes_do_not_pass() {
 fn records_are_private_and_end_with_a_newline() {
     use std::os::unix::fs::PermissionsExt;
     let spool = Spool::serving(&[]);
-    spool.drop_file("1", "echo x");
-    spool.wait_record("complete/1");
+    let ran = spool.add(&["echo x"]);
+    spool.wait_record(&format!("complete/{ran}"));
     let added = spool.add(&["--in", "1h", "true"]);
-    for name in ["complete/1", "log/1", &format!("pending/{added}")] {
+    for name in [
+        &format!("complete/{ran}"),
+        &format!("log/{ran}"),
+        &format!("pending/{added}"),
+    ] {
         let mode = fs::metadata(spool.path().join(name))
             .unwrap()
             .permissions()
             .mode();
         assert_eq!(mode & 0o7777, 0o600, "{name} is {mode:o}");
     }
-    assert!(spool.read("complete/1").ends_with("}\n"));
+    assert!(spool.read(&format!("complete/{ran}")).ends_with("}\n"));
 }

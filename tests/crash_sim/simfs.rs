@@ -3,11 +3,12 @@
 
 use super::disk::{Disk, Entry, Ino, Node};
 use super::ledger::Ledger;
-use super::world::World;
+use super::world::{PRIVATE, World};
 use pirn::core::id::QueueName;
 use pirn::os::dir::{FileType, How, Look};
 use pirn::os::lease::Writers;
-use pirn::spool::{Ask, Fs, NewSeq, Place, Taken};
+use pirn::os::ownership::Ownership;
+use pirn::spool::{Ask, Fs, NewFile, NewSeq, Place, Taken};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -105,7 +106,8 @@ fn show(place: &Place, name: &[u8]) -> String {
 }
 
 impl Fs for SimFs {
-    fn write_new(&self, place: &Place, name: &[u8], bytes: &[u8], durable: bool) -> io::Result<()> {
+    fn write(&self, place: &Place, file: &NewFile<'_>, durable: bool) -> io::Result<()> {
+        let NewFile { name, bytes, .. } = *file;
         let shown = show(place, name);
         let ino = self.step(
             || format!("create {shown}"),
@@ -114,6 +116,9 @@ impl Fs for SimFs {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
                 let ino = world.disk.file(b"");
+                if let Some(ownership) = file.ownership {
+                    world.owned.insert(ino, ownership.masked(0o666));
+                }
                 world.disk.change(vec![(entry(place, name), Some(ino))]);
                 Ok(ino)
             },
@@ -138,6 +143,13 @@ impl Fs for SimFs {
                 },
             )?;
         }
+        Ok(())
+    }
+
+    fn give(&self, place: &Place, name: &[u8], ownership: Ownership) -> io::Result<()> {
+        let mut world = self.world();
+        let ino = world.get(place, name)?.ok_or(io::ErrorKind::NotFound)?;
+        world.owned.insert(ino, ownership.masked(0o666));
         Ok(())
     }
 
@@ -227,7 +239,7 @@ impl Fs for SimFs {
                 modified: 0,
                 size: 0,
                 links: 2 + queues as u64,
-                uid: 0,
+                ownership: PRIVATE,
             }));
         }
         Ok(world.get(place, name)?.map(|ino| world.look(ino)))

@@ -5,7 +5,9 @@ use super::ledger::{Ledger, token};
 use super::simfs::SimFs;
 use pirn::core::record::Record;
 use pirn::os::dir::{FileType, Look};
+use pirn::os::ownership::Ownership;
 use pirn::spool::Place;
+use std::collections::BTreeMap;
 use std::io;
 
 /// A moment at which the power may fail.
@@ -33,9 +35,18 @@ pub struct World {
     pub lost_sync: Option<usize>,
     /// Operations so far.
     pub steps: usize,
+    /// The ownership of files that have another than new ones. It is not asked for after a cut.
+    pub owned: BTreeMap<Ino, Ownership>,
     /// A user's deed just before an operation.
     pub deed: Option<(usize, Deed)>,
 }
+
+/// The ownership of new files.
+pub const PRIVATE: Ownership = Ownership {
+    mode: 0o600,
+    uid: 0,
+    gid: 0,
+};
 
 impl World {
     pub fn picture(&mut self) {
@@ -94,7 +105,7 @@ impl World {
             modified,
             size,
             links: 1,
-            uid: 0,
+            ownership: self.owned.get(&ino).copied().unwrap_or(PRIVATE),
         }
     }
 }

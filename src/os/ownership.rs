@@ -1,0 +1,61 @@
+//! Who may do what with a file: its mode and its owners, which users change with chmod(1) and chgrp(1).
+
+use super::user;
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+
+/// The mode and the owners of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ownership {
+    /// The permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// The permission bits of a group.
+const GROUP_BITS: u32 = 0o070;
+
+/// The mode of a record that replaces another one keeps these bits.
+const RECORD_BITS: u32 = 0o666;
+
+impl Ownership {
+    /// The same, with no other permission bits than these.
+    #[must_use]
+    pub fn masked(self, bits: u32) -> Self {
+        let mode = self.mode & bits;
+        Self { mode, ..self }
+    }
+
+    /// Gives them to a file of ours, which has the ownership `made`. Only root can give a user; the group may be one
+    /// that we are no member of. Then its members get no rights: they would be those of another group.
+    pub fn give(self, file: &File, made: Self) -> io::Result<()> {
+        let uid = (user::is_root() && self.uid != made.uid).then_some(self.uid);
+        let gid = (self.gid != made.gid).then_some(self.gid);
+        let mut mode = self.mode;
+        if (uid, gid) != (None, None) && fchown(file, uid, gid).is_err() {
+            mode &= !GROUP_BITS;
+        }
+        if mode != made.mode {
+            file.set_permissions(Permissions::from_mode(mode))?;
+        }
+        Ok(())
+    }
+
+    /// Gives them to a record, if it has no other name and is a regular file.
+    pub fn give_record(self, record: &File) -> io::Result<()> {
+        let look = record.metadata()?;
+        if !look.is_file() || look.nlink() != 1 {
+            return Ok(());
+        }
+        let made = Self {
+            mode: look.mode() & 0o7777,
+            uid: look.uid(),
+            gid: look.gid(),
+        };
+        self.masked(RECORD_BITS).give(record, made)
+    }
+}
