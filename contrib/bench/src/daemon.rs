@@ -57,6 +57,16 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Daemon {
     pub fn start(pirn: &Path, spool: &Spool, sync: bool) -> io::Result<Self> {
+        Self::start_with(pirn, spool, sync, |_| {})
+    }
+
+    /// Starts a daemon whose command is changed before.
+    pub fn start_with(
+        pirn: &Path,
+        spool: &Spool,
+        sync: bool,
+        prepare: impl FnOnce(&mut Command),
+    ) -> io::Result<Self> {
         let log = fs::File::create(spool.dir.with_extension("log"))?;
         let mut command = Command::new(pirn);
         command
@@ -67,6 +77,7 @@ impl Daemon {
         if !sync {
             command.arg("--no-sync");
         }
+        prepare(&mut command);
         Ok(Self {
             child: command.spawn()?,
         })

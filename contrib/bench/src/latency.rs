@@ -36,7 +36,7 @@ impl Clock {
 }
 
 /// Drops `text` `count` times, 20 to 40 ms apart, and gives the milliseconds until each probe ran.
-fn drops(
+pub fn drops(
     dir: &Path,
     pending: &Path,
     clock: &mut Clock,

@@ -11,6 +11,7 @@ mod enqueue;
 mod features;
 mod floor;
 mod ground;
+mod group;
 mod growth;
 mod idle;
 mod latency;
@@ -29,7 +30,7 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 contrib/bench/run [OPTIONS] [FIGURE...]
 
-Figures: limits floor drain latency enqueue growth idle cpu features peers (default: all).
+Figures: limits floor drain latency group enqueue growth idle cpu features peers (default: all).
 floor is what the protocol's file operations cost by themselves.
 growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting.
 
@@ -43,11 +44,12 @@ growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting
 
 type Figure = (&'static str, fn(&Context) -> io::Result<()>);
 
-const FIGURES: [Figure; 10] = [
+const FIGURES: [Figure; 11] = [
     ("limits", limits::report),
     ("floor", floor::report),
     ("drain", drain::report),
     ("latency", latency::report),
+    ("group", group::report),
     ("enqueue", enqueue::report),
     ("growth", growth::report),
     ("idle", idle::report),

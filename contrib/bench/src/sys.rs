@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 /// Nanoseconds of CLOCK_MONOTONIC, which other processes see too.
@@ -220,4 +221,39 @@ pub fn restore_stdout(kept: File) -> io::Result<()> {
 pub fn set_env(key: &str, value: &Path) {
     // SAFETY: there is no other thread between measurements.
     unsafe { std::env::set_var(key, value) };
+}
+
+/// Makes clone3(2) fail with ENOSYS in a command that is started, as in containers with an older filter.
+pub fn forbid_clone3(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    const LOAD: u16 = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+    const EQUAL: u16 = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+    const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
+    let step = |code, k, jf| libc::sock_filter { code, jt: 0, jf, k };
+    let filter = [
+        // The number of the call is the first word.
+        step(LOAD, 0, 0),
+        step(EQUAL, libc::SYS_clone3 as u32, 1),
+        step(RETURN, libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32, 0),
+        step(RETURN, libc::SECCOMP_RET_ALLOW, 0),
+    ];
+    let install = move || {
+        let program = libc::sock_fprog {
+            len: filter.len() as u16,
+            filter: filter.as_ptr().cast_mut(),
+        };
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        // SAFETY: two system calls; the second reads the program, which lives until then.
+        let failed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+            libc::syscall(libc::SYS_seccomp, mode, 0, &raw const program)
+        };
+        if failed == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
+    };
+    // SAFETY: the function makes system calls only.
+    unsafe { command.pre_exec(install) };
 }
