@@ -8,6 +8,7 @@ mod clone;
 pub mod confine;
 pub mod dir;
 pub mod fault;
+pub mod front;
 pub mod inotify;
 pub mod lease;
 pub mod limits;

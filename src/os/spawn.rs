@@ -5,11 +5,13 @@ use super::confine::Confinement;
 use super::limits::Limit;
 use super::spawning;
 use super::wait::PidFd;
+use crate::core::process::Exit;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 /// The binary that is running, even when its file was replaced.
 pub const OWN_BINARY: &str = "/proc/self/exe";
@@ -157,6 +159,15 @@ pub fn inherit_descriptor(number: i32) -> Option<std::fs::File> {
     open.then(|| unsafe { std::fs::File::from_raw_fd(number) })
 }
 
+/// A further descriptor of a file that another process left open. `None` if it is not open.
+pub fn copy_descriptor(number: i32) -> Option<OwnedFd> {
+    use std::os::fd::FromRawFd;
+    // SAFETY: F_DUPFD_CLOEXEC takes an integer; a number that is not open gives -1.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    // SAFETY: the kernel has just given us this descriptor, and nothing else owns it.
+    (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Becomes another program, with these variables added to our own. Returns only if that fails. A file that the kernel
 /// does not execute is not given to a shell.
 ///
@@ -204,6 +215,23 @@ pub fn is_shortage(e: &io::Error) -> bool {
         libc::EIO,
     ];
     e.raw_os_error().is_some_and(|code| passing.contains(&code))
+}
+
+/// True if the kernel tells how a process has ended that another one has reaped (Linux 6.15): asked of one that is
+/// started for this. To be called by the thread that reaps orphans.
+pub fn tells_ends_of_others() -> bool {
+    let told = || -> io::Result<bool> {
+        let mut child = Command::new(OWN_BINARY)
+            .arg("--version")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let process = i32::try_from(child.id()).map(PidFd::open);
+        child.wait()?;
+        Ok(process.map_err(io::Error::other)??.exit() == Exit::Code(0))
+    };
+    told().unwrap_or(false)
 }
 
 /// A file in memory with these bytes, to be read from its start.

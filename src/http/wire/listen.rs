@@ -2,23 +2,25 @@
 
 use super::peer::Peer;
 use crate::os::unix_peer::unix_peer;
-use crate::os::{clock, limits, peer, spawn};
+use crate::os::{clock, front, limits, peer, spawn};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// An address to listen at: `127.0.0.1:8080`, `[::1]:8080` or `unix:PATH`.
+/// An address to listen at: `127.0.0.1:8080`, `[::1]:8080`, `unix:PATH` or `fd:NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// An address and a port.
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
+    /// A socket of the service manager, by its name (sd_listen_fds(3)).
+    Passed(String),
 }
 
 impl Address {
@@ -27,6 +29,8 @@ impl Address {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
+            // One that is not there is refused when it is to be opened.
+            Self::Passed(_) => passed_address(self).is_none_or(|address| address.is_local()),
         }
     }
 }
@@ -35,13 +39,14 @@ impl std::str::FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.strip_prefix("unix:") {
-            Some("") => Err("unix: a path is missing".to_owned()),
-            Some(path) => Ok(Self::Unix(path.into())),
-            None => text
-                .parse()
-                .map(Self::Tcp)
-                .map_err(|_| "expected 127.0.0.1:8080, [::1]:8080 or unix:PATH".to_owned()),
+        match text.split_once(':') {
+            Some(("unix", "")) => Err("unix: a path is missing".to_owned()),
+            Some(("unix", path)) => Ok(Self::Unix(path.into())),
+            Some(("fd", "")) => Err("fd: a name is missing".to_owned()),
+            Some(("fd", name)) => Ok(Self::Passed(name.to_owned())),
+            Some(_) | None => text.parse().map(Self::Tcp).map_err(|_| {
+                "expected 127.0.0.1:8080, [::1]:8080, unix:PATH or fd:NAME".to_owned()
+            }),
         }
     }
 }
@@ -51,6 +56,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Passed(name) => write!(f, "fd:{name}"),
         }
     }
 }
@@ -87,9 +93,10 @@ impl Listener {
             Socket::Unix(socket) => socket.set_nonblocking(true)?,
         }
         let asked = address.clone();
-        let address = match &socket {
-            Socket::Tcp(socket) => Address::Tcp(socket.local_addr()?),
-            Socket::Unix(_) => asked.clone(),
+        let address = match (&socket, &asked) {
+            (Socket::Tcp(socket), _) => Address::Tcp(socket.local_addr()?),
+            (Socket::Unix(socket), Address::Passed(_)) => unix_address(socket)?,
+            (Socket::Unix(_), Address::Tcp(_) | Address::Unix(_)) => asked.clone(),
         };
         Ok(Self {
             address,
@@ -153,10 +160,10 @@ impl Listener {
     }
 }
 
-/// Removes the socket's file.
+/// Removes the socket's file, unless it is the service manager's.
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
+        if let Address::Unix(path) = &self.asked {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -171,14 +178,55 @@ impl AsFd for Listener {
     }
 }
 
-fn inherited(address: &Address) -> Option<Socket> {
-    let passed = std::env::var(PASSED).ok()?;
-    let number = passed.lines().find_map(|line| {
+/// The descriptor for this address that an earlier image of this process, or the service manager, has left open.
+fn passed_descriptor(address: &Address) -> Option<i32> {
+    let passed = std::env::var(PASSED).unwrap_or_default();
+    let of_image = passed.lines().find_map(|line| {
         let (number, of) = line.split_once('=')?;
         (of == address.to_string()).then(|| number.parse().ok())?
-    })?;
-    let fd = OwnedFd::from(spawn::inherit_descriptor(number)?);
+    });
+    let (None, Address::Passed(name)) = (of_image, address) else {
+        return of_image;
+    };
+    const FIRST: i32 = 3;
+    let number = |variable| std::env::var(variable).ok()?.parse::<u32>().ok();
+    let count = number("LISTEN_FDS").filter(|_| number("LISTEN_PID") == Some(front::main_pid()))?;
+    let names = std::env::var("LISTEN_FDNAMES").ok()?;
+    let numbers = (FIRST..).zip(names.split(':')).take(count.try_into().ok()?);
+    let mut found = numbers.filter(|(_, found)| found == name);
+    found.next().map(|(number, _)| number)
+}
+
+/// The address of the socket that the service manager has left open by this name.
+fn passed_address(address: &Address) -> Option<Address> {
+    let number = passed_descriptor(address)?;
+    let fd = spawn::copy_descriptor(number)?;
+    match socket_of(fd).ok()? {
+        Socket::Tcp(socket) => socket.local_addr().ok().map(Address::Tcp),
+        Socket::Unix(socket) => unix_address(&socket).ok(),
+    }
+}
+
+fn socket_of(fd: OwnedFd) -> io::Result<Socket> {
+    let socket = UnixListener::from(fd);
+    if socket.local_addr().is_ok() {
+        return Ok(Socket::Unix(socket));
+    }
+    let socket = TcpListener::from(OwnedFd::from(socket));
+    socket.local_addr()?;
+    Ok(Socket::Tcp(socket))
+}
+
+fn unix_address(socket: &UnixListener) -> io::Result<Address> {
+    let address = socket.local_addr()?;
+    let path = address.as_pathname().unwrap_or(Path::new("@"));
+    Ok(Address::Unix(path.to_owned()))
+}
+
+fn inherited(address: &Address) -> Option<Socket> {
+    let fd = OwnedFd::from(spawn::inherit_descriptor(passed_descriptor(address)?)?);
     match address {
+        Address::Passed(_) => socket_of(fd).ok(),
         Address::Tcp(wanted) => {
             let socket = TcpListener::from(fd);
             let is = socket.local_addr().ok()?;
@@ -221,6 +269,10 @@ fn bind(address: &Address) -> io::Result<Socket> {
     let path = match address {
         Address::Tcp(address) => return Ok(Socket::Tcp(TcpListener::bind(address)?)),
         Address::Unix(path) => path,
+        Address::Passed(_) => {
+            let what = "no socket of this name was passed (LISTEN_FDS, LISTEN_FDNAMES, LISTEN_PID)";
+            return Err(io::Error::new(io::ErrorKind::NotFound, what));
+        }
     };
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if is_socket
