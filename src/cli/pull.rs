@@ -226,6 +226,10 @@ fn run_all(
     })
 }
 
+fn leave_all(bridges: &[ReadyBridge]) {
+    bridges.iter().for_each(|one| one.stop.leave());
+}
+
 /// Tells the bridges what the signals ask for. Gives how many of them say to stop.
 fn pass_on(signals: &[Told], bridges: &[ReadyBridge], is_watched: bool) -> usize {
     let mut stops = 0;
@@ -236,7 +240,8 @@ fn pass_on(signals: &[Told], bridges: &[ReadyBridge], is_watched: bool) -> usize
                 stop_all(bridges);
             }
             // The daemon is gone, or starts another process with new settings: that one takes up the leases.
-            Told::Reload if is_watched => bridges.iter().for_each(|one| one.stop.leave()),
+            Told::Reload if is_watched => leave_all(bridges),
+            Told::Leave => leave_all(bridges),
             Told::Reload | Told::Upgrade => {}
         }
     }

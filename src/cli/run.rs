@@ -72,7 +72,7 @@ fn serve_one(
     let found = std::thread::scope(|scope| {
         let shown = scope.spawn(|| follower.follow(&mut || Ok(is_served.load(Ordering::SeqCst))));
         let given = Given {
-            lock: Some(lock),
+            lock,
             signals: Some(signals),
         };
         let served = daemon::serve(options, given, None).map_err(serve::failure);
@@ -112,7 +112,11 @@ fn with_daemon(mut follower: Follower<'_>, mut signals: Signals) -> Result<Optio
     let mut lock = None;
     let mut told = 0;
     let found = follower.follow(&mut || {
-        for _ in signals.read().into_iter().filter(|t| *t == Told::Stop) {
+        for _ in signals
+            .read()
+            .into_iter()
+            .filter(|t| matches!(t, Told::Stop | Told::Leave))
+        {
             told += 1;
             if told > 1 {
                 return Err(left_to_itself(&id));

@@ -4,7 +4,7 @@ use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK};
 use super::inputs;
 use super::output;
 use crate::core::config::{Config, Only};
-use crate::daemon::{self, Given, Opening, Options, ServeError, Service};
+use crate::daemon::{self, Given, Opening, Options, ServeError, Service, front};
 use crate::http::dialect::jobrunner;
 use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
@@ -42,12 +42,15 @@ pub struct ServeArgs {
     /// Make the control groups of jobs in this one, and move to a group there
     #[arg(long, value_name = "DIR")]
     cgroup: Option<PathBuf>,
-    /// Answer HTTP requests at this address: 127.0.0.1:8080, [::1]:8080 or unix:PATH (repeat)
+    /// Answer HTTP requests at this address: 127.0.0.1:8080, [::1]:8080, unix:PATH or fd:NAME (repeat)
     #[arg(long, value_name = "ADDR")]
     http: Vec<Address>,
     /// Act as a jobrunner as well, with the settings in JOBRUNNER_CMD and its other variables
     #[arg(long)]
     jobrunner: bool,
+    /// Be one process: the exit codes of jobs that end while no daemon is there are lost. For tests and supervisors
+    #[arg(long)]
+    no_front: bool,
 }
 
 /// The options of `serve`, checked.
@@ -60,10 +63,8 @@ struct ServePlan {
 pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
     start_logging("info");
     limits::keep_no_large_memory();
-    let given = Given {
-        lock: SpoolLock::inherited(args.path.as_ref().unwrap_or(&spool)),
-        signals: None,
-    };
+    let inherited = SpoolLock::inherited(args.path.as_ref().unwrap_or(&spool));
+    let has_front = !args.no_front && front::is_missing(inherited.as_ref());
     let plan = plan(spool, args)?;
     let options = plan.options.clone();
     if let Some(group) = &options.cgroup {
@@ -76,7 +77,18 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
         };
         cgroup::enter(group).map_err(refused)?;
     }
+    let lock = match inherited {
+        Some(lock) => lock,
+        None => daemon::take_spool(&options).map_err(failure)?,
+    };
+    if has_front && let Some(code) = front::stand_before_daemon(&lock).map_err(failure)? {
+        return Ok(code);
+    }
     let opening = opening(plan)?;
+    let given = Given {
+        lock,
+        signals: None,
+    };
     daemon::serve(options, given, opening).map_err(failure)?;
     Ok(OK)
 }
@@ -167,7 +179,7 @@ fn jobrunner() -> Result<jobrunner::Settings, Failure> {
     jobrunner::Settings::read(env, cwd).map_err(|e| Failure::new(FAILURE, e))
 }
 
-/// Listens now, so that a daemon that cannot listen does not start. Requests are answered once it has the spool.
+/// Listens now, so that a daemon that cannot listen starts no job. Requests are answered once it has the spool.
 fn opening(plan: ServePlan) -> Result<Option<Opening>, Failure> {
     if plan.addresses.is_empty() {
         return Ok(None);

@@ -11,6 +11,7 @@ pub mod chores;
 mod confine;
 mod ends;
 mod events;
+pub mod front;
 pub mod home;
 mod insist;
 mod intake;
@@ -41,7 +42,7 @@ mod upgrade;
 pub mod watcher;
 mod watches;
 
-pub use settings::read as read_settings;
+pub use settings::{read as read_settings, take_spool};
 pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 
 use crate::core::config::Only;
@@ -144,12 +145,12 @@ pub trait Service {
 /// Starts a [`Service`] once the daemon has the spool.
 pub type Opening = Box<dyn FnOnce() -> io::Result<Box<dyn Service>>>;
 
-/// Resources the caller may pass in; the daemon acquires the missing ones.
-#[derive(Debug, Default)]
+/// What the caller passes in.
+#[derive(Debug)]
 pub struct Given {
     /// The spool's lock.
-    pub lock: Option<SpoolLock>,
-    /// The signals, caught.
+    pub lock: SpoolLock,
+    /// The signals, if they are caught already.
     pub signals: Option<Signals>,
 }
 

@@ -15,6 +15,8 @@ pub enum Hold {
     Survey,
     /// The daemon is about to become a new binary.
     Upgrade,
+    /// The daemon is about to end and to leave the jobs to the next one.
+    Leave,
     /// The disk does not keep what is written.
     Trouble,
 }

@@ -30,17 +30,10 @@ const ENDS: u64 = 5;
 impl WatcherThread {
     /// Takes the spool, recovers what an earlier daemon left, and is ready to run.
     pub fn start(options: Options, given: Given) -> Result<Self, ServeError> {
-        let umask = limits::current_umask();
-        if umask & 0o700 != 0 {
-            // The daemon must be able to read the files that it makes, under any umask.
-            limits::set_umask(umask & 0o077);
-        }
+        let umask = limits::readable_by_us();
         let spool =
             Spool::create(&options.spool, !options.no_sync).map_err(not_served(&options.spool))?;
-        let mut lock = match given.lock {
-            Some(lock) => lock,
-            None => options.take_lock(&spool)?,
-        };
+        let mut lock = given.lock;
         lock.tell_config(options.config.as_deref());
         if options.no_sync {
             lock.tell_no_sync();
@@ -85,6 +78,7 @@ impl WatcherThread {
             ends,
             notifier: Notifier::from_env(),
             stopping: false,
+            leaving: false,
             ending_jobs: false,
             status: String::new(),
             daemon,
@@ -132,15 +126,23 @@ impl WatcherThread {
                         self.stay();
                         continue;
                     }
-                    // It was told to stop at the last moment.
-                    None if self.stopping => continue,
+                    // It was told to end at the last moment.
+                    None if self.stopping || self.leaving => continue,
                     None => {}
                 }
             }
+            if self.leaving && self.is_settled() {
+                // Requests may begin something until they are closed.
+                self.close_service();
+                if self.is_settled() && self.leave_jobs() {
+                    break;
+                }
+            }
             self.tell_status();
+            let alive = self.notifier.say_alive();
             let longest = match self.scanner.is_scanning() {
                 true => Some(std::time::Duration::ZERO),
-                false => self.bridges.due(),
+                false => self.bridges.due().into_iter().chain(alive).min(),
             };
             let ready = self.poller.wait(longest).or_else(doing("epoll"))?;
             for number in ready {
@@ -148,10 +150,30 @@ impl WatcherThread {
             }
         }
         self.notifier.send("STOPPING=1");
-        if let Some(service) = &mut self.service {
+        self.close_service();
+        self.leave()
+    }
+
+    fn close_service(&mut self) {
+        if let Some(mut service) = self.service.take() {
             service.close();
         }
-        self.leave()
+    }
+
+    /// Takes leave of the jobs, which run on: those that end from here on are reaped by others. False if one is just
+    /// being reaped.
+    fn leave_jobs(&mut self) -> bool {
+        let daemon = Arc::clone(&self.daemon);
+        let Ok(reaping) = daemon.reaping.try_write() else {
+            return false;
+        };
+        if daemon.ask(Scheduler::counts).ending > 0 {
+            return false;
+        }
+        self.bridges.end();
+        // Until this process is gone.
+        std::mem::forget(reaping);
+        true
     }
 
     fn leave(self) -> Result<(), ServeError> {
@@ -247,8 +269,11 @@ impl WatcherThread {
         for told in self.signals.read() {
             match told {
                 Told::Stop => self.stop(),
+                Told::Leave => self.begin_leave(),
                 Told::Reload => self.reload_as_told(),
-                Told::Upgrade if self.stopping || self.daemon.options.single.is_some() => {
+                Told::Upgrade
+                    if self.stopping || self.leaving || self.daemon.options.single.is_some() =>
+                {
                     log::warn!("upgrade: not done: this process ends with its jobs");
                 }
                 Told::Upgrade => self.prove(),
@@ -256,8 +281,34 @@ impl WatcherThread {
         }
     }
 
+    /// Ends once what is being started or recorded is, and leaves the jobs to the next daemon, if that can learn how they
+    /// end.
+    fn begin_leave(&mut self) {
+        if self.daemon.options.single.is_some() {
+            return self.stop();
+        }
+        if !spawn::tells_ends_of_others() {
+            log::info!(
+                "this kernel tells only a parent how a process has ended: jobs are waited for"
+            );
+            return self.stop();
+        }
+        self.leaving = true;
+        // The next image would not know that it is to leave.
+        self.upgrade = Upgrade::No;
+        self.daemon.set_alert(true);
+        self.daemon.hold(Hold::Leave);
+        if let Some(service) = &mut self.service {
+            service.drain();
+        }
+        self.notifier.send("STOPPING=1");
+        let running = self.daemon.ask(|s| s.counts()).running;
+        log::info!("leaving: {running} running jobs go on");
+    }
+
     fn stop(&mut self) {
         let daemon = Arc::clone(&self.daemon);
+        self.leaving = false;
         daemon.set_alert(true);
         let was_stopping = std::mem::replace(&mut self.stopping, true);
         self.ending_jobs = was_stopping;

@@ -2,10 +2,11 @@
 
 use super::state::Machine;
 use super::watcher::Scanner;
-use super::{Options, ServeError, confine, doing};
+use super::{Options, ServeError, confine, doing, not_served};
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
+use crate::os::limits;
 use crate::os::written::{self, Written};
 use crate::spool::{self, Place, Spool, SpoolLock};
 use std::io;
@@ -20,6 +21,19 @@ pub fn read(options: &Options) -> Result<Config, ServeError> {
         Ok(config) => config.map_err(|e| ServeError::Config(format!("{}: {e}", path.display()))),
         Err(e) => options.without_file(e),
     }
+}
+
+/// Makes the spool if it is missing, and takes its lock for a daemon that begins, unless others can put files into it,
+/// which would run as this user. A daemon that becomes a new image has the lock, and goes on with the modes that there
+/// are.
+pub fn take_spool(options: &Options) -> Result<SpoolLock, ServeError> {
+    let umask = limits::readable_by_us();
+    let spool = Spool::create(&options.spool, !options.no_sync);
+    let lock = spool
+        .map_err(not_served(&options.spool))
+        .and_then(|spool| options.take_lock(&spool));
+    limits::set_umask(umask);
+    lock
 }
 
 impl Options {
@@ -47,9 +61,7 @@ impl Options {
         }
     }
 
-    /// Takes the lock for a daemon that begins, unless others can put files into the spool, which would run as this
-    /// user. A daemon that becomes a new image has the lock, and goes on with the modes that there are.
-    pub fn take_lock(&self, spool: &Spool) -> Result<SpoolLock, ServeError> {
+    fn take_lock(&self, spool: &Spool) -> Result<SpoolLock, ServeError> {
         let lock = SpoolLock::take(&self.spool)?;
         let strangers = match self.lax_modes {
             true => None,

@@ -78,6 +78,8 @@ pub struct WatcherThread {
     pub(super) ends: Ends,
     pub(super) notifier: Notifier,
     pub(super) stopping: bool,
+    /// Told to end and to leave the jobs to the next daemon.
+    pub(super) leaving: bool,
     /// Told again to stop.
     pub(super) ending_jobs: bool,
     /// As it was told to the notifier.

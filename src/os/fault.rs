@@ -45,6 +45,8 @@ pub enum Fault {
     NoSeccomp,
     /// Records that replace others are private, as new ones are.
     NoOwnership,
+    /// The kernel does not tell how the child of another process has ended, as before Linux 6.15.
+    NoPidfdInfo,
 }
 
 impl Fault {
@@ -71,6 +73,7 @@ impl Fault {
             Self::NoUringEntry => "no-uring-entry",
             Self::NoSeccomp => "no-seccomp",
             Self::NoOwnership => "no-ownership",
+            Self::NoPidfdInfo => "no-pidfd-info",
         }
     }
 

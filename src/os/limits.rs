@@ -16,6 +16,13 @@ pub fn current_umask() -> u32 {
     mask.bits()
 }
 
+/// Sets a mask under which this process can read the files that it makes. Gives the mask from before.
+pub fn readable_by_us() -> u32 {
+    let mask = current_umask();
+    set_umask(mask & 0o077);
+    mask
+}
+
 /// A resource limit for a child (setrlimit(2)).
 #[derive(Debug)]
 pub struct Limit {

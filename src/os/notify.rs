@@ -1,39 +1,106 @@
 //! sd_notify(3): messages to the service manager, if there is one.
 
+use super::{clock, front, spawn};
+use crate::core::time::Boot;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
-/// The socket of the service manager.
+/// The service manager, or the front, which passes on to it what it is told.
 #[derive(Debug)]
-pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
+pub struct Notifier {
+    socket: Option<UnixDatagram>,
+    watchdog: Option<Watchdog>,
+}
+
+/// The service manager wants to hear of us.
+#[derive(Debug)]
+struct Watchdog {
+    every: Duration,
+    due: Boot,
+}
 
 impl Notifier {
-    /// Reads NOTIFY_SOCKET. An address that cannot be used counts as none.
+    /// Reads the variables of sd_notify(3) and sd_watchdog_enabled(3), or the descriptor that our front has given us.
+    /// An address that cannot be used counts as none.
     pub fn from_env() -> Self {
-        Self(std::env::var_os("NOTIFY_SOCKET").and_then(|name| open(name.as_bytes()).ok()))
+        let socket = match front::pid() {
+            Some(_) => from_front(),
+            None => from_manager(),
+        };
+        let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+        let is_ours =
+            number("WATCHDOG_PID").is_none_or(|pid: u64| pid == u64::from(front::main_pid()));
+        let span = number("WATCHDOG_USEC").filter(|span| is_ours && *span > 0);
+        let watchdog = span.filter(|_| socket.is_some()).map(|span| Watchdog {
+            every: Duration::from_micros(span) / 2,
+            due: Boot(0),
+        });
+        Self { socket, watchdog }
     }
 
     /// Sends `READY=1` and the like, one or more lines. An error is ignored: the manager is gone.
     pub fn send(&self, state: &str) {
-        if let Some((socket, address)) = &self.0 {
-            let _ = socket.send_to_addr(state.as_bytes(), address);
+        self.pass_on(state.as_bytes());
+    }
+
+    /// Sends what another process has said.
+    pub fn pass_on(&self, state: &[u8]) {
+        if let Some(socket) = &self.socket {
+            let _ = socket.send(state);
         }
     }
 
     /// True if there is a service manager.
     pub fn is_on(&self) -> bool {
-        self.0.is_some()
+        self.socket.is_some()
+    }
+
+    /// Says that we are alive, twice in the time within which the manager wants to hear it. Gives the time until it is
+    /// to be said again.
+    pub fn say_alive(&mut self) -> Option<Duration> {
+        let now = clock::now().boot;
+        let watchdog = self.watchdog.as_mut()?;
+        let is_due = watchdog.due <= now;
+        if is_due {
+            watchdog.due = now.after(watchdog.every);
+        }
+        let left = watchdog.due.since(now);
+        if is_due {
+            self.send("WATCHDOG=1");
+        }
+        Some(left)
+    }
+
+    /// Keeps what our front has given us through an exec of this process.
+    pub fn keep_on_exec(&self) {
+        if let Some(socket) = &self.socket {
+            spawn::keep_on_exec(socket.as_fd());
+        }
     }
 }
 
-fn open(name: &[u8]) -> io::Result<(UnixDatagram, SocketAddr)> {
+fn from_front() -> Option<UnixDatagram> {
+    let number = std::env::var(front::NOTIFY).ok()?.parse().ok()?;
+    let fd = OwnedFd::from(spawn::inherit_descriptor(number)?);
+    Some(UnixDatagram::from(fd))
+}
+
+fn from_manager() -> Option<UnixDatagram> {
+    let name = std::env::var_os("NOTIFY_SOCKET")?;
+    open(name.as_bytes()).ok()
+}
+
+fn open(name: &[u8]) -> io::Result<UnixDatagram> {
     let address = match name.strip_prefix(b"@") {
         Some(abstract_name) => SocketAddr::from_abstract_name(abstract_name)?,
         None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name))?,
     };
     let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
     socket.set_nonblocking(true)?;
-    Ok((socket, address))
+    Ok(socket)
 }

@@ -3,6 +3,7 @@
 use crate::core::process::Stop;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -17,13 +18,16 @@ pub enum Told {
     Reload,
     /// SIGUSR2: become the new binary.
     Upgrade,
+    /// SIGQUIT: end, and leave the jobs to the next daemon.
+    Leave,
 }
 
-const HANDLED: [(i32, Told); 4] = [
+const HANDLED: [(i32, Told); 5] = [
     (libc::SIGTERM, Told::Stop),
     (libc::SIGINT, Told::Stop),
     (libc::SIGHUP, Told::Reload),
     (libc::SIGUSR2, Told::Upgrade),
+    (libc::SIGQUIT, Told::Leave),
 ];
 
 fn handled() -> SigSet {
@@ -80,13 +84,7 @@ impl Signals {
             // SAFETY: the handler only calls write(2), see above.
             unsafe { signal_hook::low_level::register(signal, handler)? };
         }
-        // A parent may have left it ignored; then the status of children would be lost (wait(2)).
-        // SAFETY: SIG_DFL runs no code of ours.
-        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
-        for ignored in [libc::SIGIO, libc::SIGPIPE, libc::SIGUSR1] {
-            // SAFETY: SIG_IGN runs no code of ours.
-            unsafe { libc::signal(ignored, libc::SIG_IGN) };
-        }
+        set_usual_actions();
         handled().thread_unblock()?;
         Ok(Self(reader))
     }
@@ -111,6 +109,70 @@ impl Signals {
                     .map(|(_, told)| *told)
             })
             .collect()
+    }
+}
+
+/// Sets the actions of signals that mean nothing to pirn.
+fn set_usual_actions() {
+    // A parent may have left it ignored; then the status of children would be lost (wait(2)).
+    // SAFETY: SIG_DFL runs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    for ignored in [libc::SIGIO, libc::SIGPIPE, libc::SIGUSR1] {
+        // SAFETY: SIG_IGN runs no code of ours.
+        unsafe { libc::signal(ignored, libc::SIG_IGN) };
+    }
+}
+
+/// The signals with a meaning, and SIGCHLD, for a process that passes them on: it blocks them, and reads them here.
+#[derive(Debug)]
+pub struct PassedSignals(SignalFd);
+
+/// A signal that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PassedSignal {
+    /// Its number.
+    pub number: i32,
+    /// Its meaning; `None` for SIGCHLD.
+    pub told: Option<Told>,
+    /// A process sent it to this one alone. Otherwise it is the kernel's, as from the keys of a terminal, and goes to
+    /// the whole process group.
+    pub is_sent: bool,
+}
+
+impl PassedSignals {
+    /// Signals before this call are read too, if they were blocked.
+    pub fn new() -> io::Result<Self> {
+        set_usual_actions();
+        let mut mask = handled();
+        mask.add(Signal::SIGCHLD);
+        mask.thread_block()?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self(SignalFd::with_flags(&mask, flags)?))
+    }
+
+    /// The next signal that has come.
+    pub fn read(&self) -> Option<PassedSignal> {
+        let info = self.0.read_signal().ok()??;
+        let number = i32::try_from(info.ssi_signo).ok()?;
+        let known = HANDLED.iter().find(|(signal, _)| *signal == number);
+        Some(PassedSignal {
+            number,
+            told: known.map(|(_, told)| *told),
+            is_sent: info.ssi_code <= 0,
+        })
+    }
+}
+
+impl AsFd for PassedSignals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Sends a process a signal by its number.
+pub fn pass(pid: i32, signal: i32) {
+    if let Ok(signal) = Signal::try_from(signal) {
+        let _ = kill(Pid::from_raw(pid), signal);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Waiting for children and for other processes.
 
+use super::fault::Fault;
 use super::thread;
 use crate::core::process::Exit;
 use nix::poll::{PollFd, PollFlags, poll, ppoll};
@@ -43,6 +44,12 @@ pub fn end_of(pid: i32) -> io::Result<ChildEnd> {
             Err(e) => return Err(e),
         }
     }
+}
+
+/// How this child has ended, without reaping it; `None` while it lives.
+pub fn has_ended(pid: i32) -> io::Result<Option<ChildEnd>> {
+    let options = libc::WEXITED | libc::WNOWAIT | libc::WNOHANG;
+    waitid(libc::P_PID, pid.unsigned_abs(), options)
 }
 
 /// A child of the calling thread that has ended, without reaping it. The children of other threads are not its own, but
@@ -181,7 +188,7 @@ impl PidFd {
         let word =
             |at: usize| i32::from_ne_bytes([info[at], info[at + 1], info[at + 2], info[at + 3]]);
         let mask = u64::from(word(0).cast_unsigned());
-        if done == -1 || mask & PIDFD_INFO_EXIT == 0 {
+        if done == -1 || mask & PIDFD_INFO_EXIT == 0 || Fault::NoPidfdInfo.is_on() {
             return Exit::Lost;
         }
         exit_of(word(EXIT_CODE_AT))

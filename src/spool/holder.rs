@@ -1,6 +1,6 @@
 //! The text of `lock`, which says who has the spool.
 
-use crate::os::procfs;
+use crate::os::{front, procfs};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -73,7 +73,7 @@ impl fmt::Display for Holder {
 pub(super) fn about_us(role: Role) -> String {
     format!(
         "{}\nversion: {}\ncommand: {}\n",
-        std::process::id(),
+        front::main_pid(),
         env!("CARGO_PKG_VERSION"),
         role.as_str()
     )

@@ -36,6 +36,7 @@ impl LateReaper {
                 NEVER_REAPS,
                 env!("CARGO_BIN_EXE_pirn"),
                 "serve",
+                "--no-front",
                 "--slots",
                 "5",
             ])

@@ -31,6 +31,7 @@ mod ends;
 mod escape;
 mod fields;
 mod files;
+mod front;
 mod groups;
 mod hostile;
 mod hostile_race;

@@ -21,7 +21,13 @@ impl Space {
         let mut command = Command::new("unshare");
         command
             .args(args)
-            .args([env!("CARGO_BIN_EXE_pirn"), "serve", "--slots", "40"])
+            .args([
+                env!("CARGO_BIN_EXE_pirn"),
+                "serve",
+                "--no-front",
+                "--slots",
+                "40",
+            ])
             .env("PIRN_SPOOL", spool.path())
             .env("PIRN_LOG", "debug");
         let space = Self(spool.spawn_logged(&mut command));

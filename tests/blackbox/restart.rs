@@ -11,7 +11,7 @@ fn an_address_that_is_still_taken_is_tried_for_some_seconds() {
     let mut spool = Spool::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let mut command = spool.command(["serve", "--http", &address]);
+    let mut command = spool.command(["serve", "--no-front", "--http", &address]);
     let mut daemon = spool.spawn_logged(&mut command);
     spool.wait_daemon_log("trying for");
     assert!(daemon.try_wait().unwrap().is_none());

@@ -65,8 +65,16 @@ impl Spool {
         self.serve_with(command);
     }
 
-    /// As [`Self::serve`], with a command that becomes the daemon.
+    /// As [`Self::serve`], with a command that becomes the daemon. It has no front, so that signals and strace(1) reach the
+    /// daemon itself.
     pub fn serve_with(&mut self, mut command: Command) {
+        command.arg("--no-front");
+        self.serve_with_front(command);
+    }
+
+    /// As [`Self::serve_with`], with a front.
+    #[allow(dead_code)]
+    pub fn serve_with_front(&mut self, mut command: Command) {
         self.daemon = Some(self.spawn_logged(&mut command));
         wait_for("the daemon to hold the lock", || {
             self.daemon_pid().is_some()

@@ -107,8 +107,14 @@ impl Rig {
         self.try_add(options, words).expect("pirn add failed")
     }
 
-    /// Starts a daemon by this command.
+    /// Starts a daemon by this command. It has no front: after each crash the rig decides what comes next.
     pub fn serve_by(&mut self, mut command: Command) {
+        command.arg("--no-front");
+        self.serve_by_front(command);
+    }
+
+    /// As [`Self::serve_by`], with a front.
+    pub fn serve_by_front(&mut self, mut command: Command) {
         assert!(self.daemon.is_none(), "one daemon at a time");
         let mut options = fs::File::options();
         let log = options.create(true).append(true).open(&self.log).unwrap();

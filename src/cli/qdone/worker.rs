@@ -164,7 +164,7 @@ fn serve_own(
             pulled
         });
         let given = Given {
-            lock: Some(lock),
+            lock,
             signals: Some(orders),
         };
         // Orphans of jobs are children of the first thread of a process: the daemon has to be that.
@@ -263,7 +263,7 @@ fn act_on(
             for _ in signals
                 .read()
                 .into_iter()
-                .filter(|told| *told == Told::Stop)
+                .filter(|told| matches!(told, Told::Stop | Told::Leave))
             {
                 stops += 1;
                 match stops {

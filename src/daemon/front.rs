@@ -1,0 +1,123 @@
+//! The front: a process that does nothing but wait for the daemon, its child. It takes the place of a daemon that was
+//! killed: by an exec it becomes the daemon, and the jobs, whose parent it is then, give it their true exit codes.
+//!
+//! Signals and the messages to the service manager pass through it, since others know its pid only. It has the lock
+//! open, so that nobody gets the spool between one daemon and the next. It polls a signalfd: with sigwaitinfo(2) it
+//! could not wait for messages at the same time.
+
+use super::proof::program;
+use super::{ServeError, doing};
+use crate::core::process::Exit;
+use crate::os::front::{self, FRONT, Side};
+use crate::os::notify::Notifier;
+use crate::os::poll::Poller;
+use crate::os::signals::{self, PassedSignals, Told};
+use crate::os::{spawn, wait};
+use crate::spool::SpoolLock;
+use std::io;
+use std::os::unix::net::UnixDatagram;
+
+/// The front of a daemon.
+struct Front {
+    /// The pid of the daemon. Until it is reaped, no other process gets it.
+    daemon: i32,
+    signals: PassedSignals,
+    /// What the daemon tells the service manager.
+    messages: UnixDatagram,
+    notifier: Notifier,
+    /// The last signal by which the daemon was told to end.
+    end: Option<i32>,
+}
+
+/// True if this process is to have a front: it is no daemon's next image, and did not take a daemon's place.
+pub fn is_missing(inherited: Option<&SpoolLock>) -> bool {
+    inherited.is_none() && std::env::var_os(FRONT).is_none()
+}
+
+/// Splits this process in two. Returns `None` in the daemon, and in the front the exit code once the daemon has ended.
+pub fn stand_before_daemon(lock: &SpoolLock) -> Result<Option<u8>, ServeError> {
+    split(lock).or_else(doing("putting a process in front of the daemon"))
+}
+
+fn split(lock: &SpoolLock) -> io::Result<Option<u8>> {
+    let (messages, theirs) = UnixDatagram::pair()?;
+    messages.set_nonblocking(true)?;
+    theirs.set_nonblocking(true)?;
+    let Side::Front(daemon) = front::split(theirs.into())? else {
+        return Ok(None);
+    };
+    let front = Front {
+        daemon,
+        signals: PassedSignals::new()?,
+        messages,
+        notifier: Notifier::from_env(),
+        end: None,
+    };
+    wait::become_subreaper()?;
+    let poller = Poller::new()?;
+    poller.add(&front.signals, 0)?;
+    poller.add(&front.messages, 1)?;
+    Ok(Some(front.wait(lock, &poller)?))
+}
+
+impl Front {
+    /// Passes on what comes until the daemon ends. Gives the exit code, if this process does not become the daemon.
+    fn wait(mut self, lock: &SpoolLock, poller: &Poller) -> io::Result<u8> {
+        loop {
+            // It may have spoken before it ended.
+            let ended = wait::has_ended(self.daemon)?;
+            self.pass_messages();
+            match ended.map(|ended| ended.exit) {
+                Some(Exit::Code(code)) => return Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+                Some(Exit::Signal(signal)) => return Ok(self.replace_daemon(signal, lock)),
+                Some(Exit::Lost) => {
+                    return Err(io::Error::other("how the daemon ended is not known"));
+                }
+                None => self.pass_signals(),
+            }
+            poller.wait(None)?;
+        }
+    }
+
+    fn pass_messages(&self) {
+        let mut buffer = [0; 4096];
+        while let Ok(n) = self.messages.recv(&mut buffer) {
+            self.notifier.pass_on(&buffer[..n]);
+        }
+    }
+
+    fn pass_signals(&mut self) {
+        while let Some(signal) = self.signals.read() {
+            match signal.told {
+                Some(Told::Stop | Told::Leave) => self.end = Some(signal.number),
+                Some(Told::Reload | Told::Upgrade) => {}
+                None => continue,
+            }
+            // Those of a terminal have reached the daemon already, and twice means more than once.
+            if signal.is_sent {
+                signals::pass(self.daemon, signal.number);
+            }
+        }
+    }
+
+    /// Becomes the daemon. Returns if that fails.
+    fn replace_daemon(&self, signal: i32, lock: &SpoolLock) -> u8 {
+        let name = signals::name(signal);
+        log::error!(
+            "process {}, the daemon, was ended by {name}; taking its place",
+            self.daemon
+        );
+        wait::reap(self.daemon);
+        if let Some(end) = self.end {
+            // The dead one was told to end: so is the next one, once it takes signals.
+            signals::pass(std::process::id().cast_signed(), end);
+        }
+        let mut env = lock.pass_on(false).to_vec();
+        env.push((FRONT, "0".to_owned()));
+        let argv: Vec<_> = std::env::args_os().collect();
+        let program = program();
+        let e = spawn::replace_process(&program.to_string_lossy(), &argv, &env);
+        log::error!("{}: {e}", program.display());
+        u8::try_from(128 + signal).unwrap_or(u8::MAX)
+    }
+}
