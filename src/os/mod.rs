@@ -23,6 +23,7 @@ pub mod signals;
 pub mod socket;
 pub mod spawn;
 pub mod spawning;
+pub mod step;
 pub mod thread;
 #[cfg(any(feature = "sqs", feature = "url"))]
 pub mod trust;

@@ -1,9 +1,10 @@
 //! Starting programs, and the descriptors that they get or do not get.
 
-use super::child::{self, StartError};
+use super::child;
 use super::confine::Confinement;
 use super::limits::Limit;
 use super::spawning;
+use super::step::StartError;
 use super::wait::PidFd;
 use crate::core::process::Exit;
 use std::ffi::{CString, OsStr, OsString};
