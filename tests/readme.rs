@@ -2,7 +2,7 @@
 //!
 //! `# => text` lines give the whole standard output of the commands since the last such lines (or since the block
 //! began); `...` in them stands for anything within the line. Blocks marked `sh sqs` need moto, which stands in for AWS,
-//! and those marked `sh inotify` need inotifywait.
+//! those marked `sh inotify` need inotifywait, and those marked `sh landlock` a kernel that can enforce sandboxes.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
@@ -55,11 +55,26 @@ fn has_moto() -> bool {
     has
 }
 
+fn has_landlock() -> bool {
+    let confined = Command::new(env!("CARGO_BIN_EXE_pirn"))
+        .args(["launch", "--system", "true"])
+        .stderr(Stdio::null())
+        .status();
+    let has = confined.is_ok_and(|status| status.success());
+    if !has {
+        eprintln!("skipped: the block with a sandbox: this kernel cannot enforce it");
+    }
+    has
+}
+
 /// The marks of the blocks that can be run here.
 fn marks() -> Vec<&'static str> {
     let mut marks = vec!["```sh"];
     if has_moto() {
         marks.push("```sh sqs");
+    }
+    if has_landlock() {
+        marks.push("```sh landlock");
     }
     match has("inotifywait") {
         true => marks.push("```sh inotify"),

@@ -3,12 +3,14 @@
 use super::admission;
 use super::exit::{BAD_DATA, FAILURE, Failure, NO_INPUT, USAGE};
 use super::inputs;
+use super::sandbox::SandboxArgs;
 use super::select;
 use super::when;
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
 use crate::core::record::{LIMIT_NAMES, Record, Scratch, Setting, Work, settle_parents};
 use crate::core::retry::{BackoffSpec, ExitRules};
+use crate::core::sandbox::{MOST_TASKS, Resources, check_memory, parse_cpu};
 use crate::core::time::Wall;
 use crate::core::tokens::{self, Uses};
 use crate::core::units::{parse_size, parse_span, parse_umask};
@@ -123,6 +125,29 @@ struct SurroundingsArgs {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Limits of all its processes together (cgroup v2)")]
+struct ResourceArgs {
+    /// End it when it needs more memory
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
+    /// Swap that it may use
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    swap: Option<u64>,
+    /// Processes and threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_TASKS))]
+    tasks: Option<u64>,
+    /// Processors; 1.5 is one and a half
+    #[arg(long, value_name = "N", value_parser = parse_cpu)]
+    cpu: Option<u64>,
+    /// Share of the processors where others want them, 1 to 10000; 100 is usual
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    cpu_weight: Option<u16>,
+    /// The same of the disks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    io_weight: Option<u16>,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct JobArgs {
     /// One word: a shell line; several: a program and its arguments; "-": a script on standard input
     #[arg(value_name = "CMD", trailing_var_arg = true, help_heading = "Command")]
@@ -136,6 +161,10 @@ pub struct JobArgs {
     tries: TriesArgs,
     #[command(flatten)]
     surroundings: SurroundingsArgs,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+    #[command(flatten)]
+    resources: ResourceArgs,
     /// The job's id [default: the next number]
     #[arg(long, value_name = "ID", help_heading = "Id and description")]
     id: Option<JobId>,
@@ -268,6 +297,14 @@ impl JobArgs {
         self.schedule.fill(&mut record);
         self.tries.fill(&mut record);
         self.surroundings.fill(&mut record)?;
+        record.resources = self
+            .resources
+            .resources(self.sandbox.best_effort)
+            .map(Box::new);
+        if self.sandbox.is_asked() || record.resources.is_none() {
+            let here = std::env::current_dir()?;
+            record.sandbox = self.sandbox.sandbox(&here)?.map(Box::new);
+        }
         Ok(record)
     }
 }
@@ -380,6 +417,23 @@ impl SurroundingsArgs {
     }
 }
 
+impl ResourceArgs {
+    /// The limits that the options ask for, if any does.
+    fn resources(self, best_effort: bool) -> Option<Resources> {
+        let resources = Resources {
+            memory: self.memory,
+            swap: self.swap,
+            tasks: self.tasks,
+            cpu_millis: self.cpu,
+            cpu_weight: self.cpu_weight,
+            io_weight: self.io_weight,
+            best_effort,
+        };
+        let is_asked = resources.limits().next().is_some();
+        is_asked.then_some(resources)
+    }
+}
+
 fn work(script: Option<JobId>, mut command: Vec<String>) -> Result<Work, Failure> {
     if let Some(name) = script {
         let args = command;
@@ -397,6 +451,10 @@ fn work(script: Option<JobId>, mut command: Vec<String>) -> Result<Work, Failure
         true => Err(Failure::new(USAGE, "the command is empty")),
         false => Ok(Work::Text(text)),
     }
+}
+
+fn parse_memory(text: &str) -> Result<u64, String> {
+    check_memory(parse_size(text)?)
 }
 
 fn parse_backoff(text: &str) -> Result<BackoffSpec, String> {

@@ -39,12 +39,13 @@ pub struct SandboxArgs {
     namespaces: bool,
     /// Leave out the parts that this machine cannot enforce
     #[arg(long)]
-    best_effort: bool,
+    pub best_effort: bool,
 }
 
 impl SandboxArgs {
     /// The sandbox that the options ask for, if any does. Paths are relative to this directory.
     pub fn sandbox(self, cwd: &Path) -> Result<Option<Sandbox>, Failure> {
+        let is_asked = self.is_asked();
         let lists = [
             (self.ro, Access::Read, PathKind::Any),
             (self.rof, Access::Read, PathKind::File),
@@ -65,12 +66,17 @@ impl SandboxArgs {
             namespaces: self.namespaces,
             best_effort: self.best_effort,
         };
-        let is_asked = self.network.is_some()
+        Ok((is_asked || sandbox.best_effort).then_some(sandbox))
+    }
+
+    /// True if an option other than `--best-effort` is there: that one may be meant for limits.
+    pub fn is_asked(&self) -> bool {
+        let lists = [&self.ro, &self.rof, &self.rw, &self.rwf];
+        self.system
+            || self.network.is_some()
             || self.syscalls.is_some()
-            || self.best_effort
             || self.namespaces
-            || sandbox.has_file_rules();
-        Ok(is_asked.then_some(sandbox))
+            || lists.iter().any(|list| !list.is_empty())
     }
 }
 

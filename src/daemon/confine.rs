@@ -1,9 +1,11 @@
 //! What holds a job: its sandbox, and the limits of its control group.
 
+use super::Options;
 use super::home::Home;
 use super::start::{NotLaunched, Setup};
 use crate::core::config::Config;
 use crate::core::config::bounds::Level;
+use crate::core::record::Work;
 use crate::core::sandbox::{GroupLimit, Resources, Sandbox, Sandboxed};
 use crate::os::cgroup::Cgroup;
 use crate::os::confine::{self, Ability, ConfineError, Confinement, Layer, OwnFiles};
@@ -35,10 +37,19 @@ impl GroupLimits {
 }
 
 impl<'a> JobBounds<'a> {
-    /// What the settings and the record ask for.
-    pub fn of(config: &'a Config, start: &Setup<'a>) -> Self {
+    /// What the options of the daemon, the settings and the record ask for.
+    pub fn of(options: &'a Options, config: &'a Config, start: &Setup<'a>) -> Self {
+        let of_all = options
+            .sandbox
+            .as_ref()
+            .filter(|_| !matches!(start.record.work, Work::Url(_)));
+        let of_all = of_all.map(|value| Level {
+            field: "options of pirn serve: sandbox".to_owned(),
+            value,
+        });
+        let sandboxes = config.sandboxes(start.queue, start.record);
         Self {
-            sandboxes: config.sandboxes(start.queue, start.record),
+            sandboxes: of_all.into_iter().chain(sandboxes).collect(),
             resources: config.resources(start.queue, start.record),
         }
     }

@@ -35,7 +35,7 @@ pub fn launch(
     logs: &OpenLogs,
 ) -> Result<Launched<Leader>, NotLaunched> {
     let config = daemon.config();
-    let bounds = JobBounds::of(&config, start);
+    let bounds = JobBounds::of(&daemon.options, &config, start);
     let has_file_rules = bounds.has_file_rules();
     let scratch = make_scratch(daemon, start, has_file_rules)?;
     let mut env = environment(&daemon.home, start, scratch.as_deref());

@@ -267,6 +267,27 @@ fn is_marked(path: &Path) -> bool {
 mod tests {
     use super::*;
 
+    /// A plain directory stands in for a control group.
+    #[test]
+    fn limits_and_what_came_of_them() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let group = Cgroup(dir.path().join("job"));
+        group.create(&[("memory.max", "1".to_owned()), ("pids.max", "2".to_owned())])?;
+        let read = |name: &str| fs::read_to_string(group.0.join(name));
+        assert_eq!(
+            (read("memory.max")?, read("pids.max")?),
+            ("1".to_owned(), "2".to_owned())
+        );
+        assert!(!group.had_oom_kill());
+        fs::write(group.0.join("memory.events"), "low 0\noom 1\noom_kill 0\n")?;
+        assert!(!group.had_oom_kill());
+        fs::write(group.0.join("memory.events"), "low 0\noom 1\noom_kill 2\n")?;
+        assert!(group.had_oom_kill());
+        let refused = group.create(&[("no/such", "1".to_owned())]);
+        assert!(refused.is_err_and(|e| e.to_string().starts_with("no/such: ")));
+        Ok(())
+    }
+
     #[test]
     fn where_a_group_is() {
         let line = "31 30 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate";

@@ -500,3 +500,91 @@ fn a_misspelt_restriction_is_not_ignored() {
         assert!(reason.contains(words), "{name}: {reason}");
     }
 }
+
+#[test]
+fn options_of_add_and_run() {
+    let spool = Spool::made();
+    let id = spool.add(&[
+        "-ro",
+        "in",
+        "-rwf=/out/a",
+        "--system",
+        "--network",
+        "connect=443,udp",
+        "--namespaces",
+        "--memory",
+        "512M",
+        "--swap",
+        "0",
+        "--tasks",
+        "9",
+        "--cpu",
+        "1.5",
+        "--cpu-weight",
+        "50",
+        "--io-weight",
+        "60",
+        "true",
+        "-ro",
+    ]);
+    let record = spool.record(&format!("pending/{id}"));
+    let here = std::env::current_dir().unwrap().join("in");
+    let expected = json!({
+        "system": true, "ro": [here], "rwf": ["/out/a"], "network": {"connect": [443], "udp": true}, "namespaces": true,
+    });
+    assert_eq!(record["sandbox"], expected);
+    let expected = json!({
+        "memory": 512 << 20, "swap": 0, "tasks": 9, "cpu": 1.5, "cpu_weight": 50, "io_weight": 60,
+    });
+    assert_eq!(record["resources"], expected);
+    assert_eq!(record["command"], json!(["true", "-ro"]));
+    assert!(spool.pirn(&["show", &id]).stdout.contains("sandbox"));
+    let limited = spool.add(&["--tasks", "9", "--best-effort", "true"]);
+    let record = spool.record(&format!("pending/{limited}"));
+    assert_eq!(
+        (&record["sandbox"], &record["resources"]["best_effort"]),
+        (&Value::Null, &json!(true))
+    );
+    let sandboxed = spool.add(&["--best-effort", "true"]);
+    assert_eq!(
+        spool.record(&format!("pending/{sandboxed}"))["sandbox"],
+        json!({"best_effort": true})
+    );
+    for wrong in [
+        ["--memory", "0"],
+        ["--cpu", "0"],
+        ["--tasks", "0"],
+        ["--network", "tcp"],
+    ] {
+        assert_eq!(
+            spool.pirn(&["add", wrong[0], wrong[1], "true"]).code,
+            2,
+            "{wrong:?}"
+        );
+    }
+    let done = spool.pirn(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&done.stdout).unwrap();
+    let groups = status["sandbox"]["groups"].as_array().map(Vec::len);
+    assert_eq!(groups, Some(0), "{status}");
+    assert!(
+        spool.pirn(&["status"]).stdout.contains("\nsandbox   "),
+        "{status}"
+    );
+}
+
+#[test]
+fn run_confines_its_job() {
+    if !can_confine() {
+        return;
+    }
+    let spool = Spool::made();
+    let [within, _, other] = directories(&spool);
+    let lines = format!("cat {within}/a; cat {other}/a");
+    let done = spool.pirn(&["run", "--system", "-ro", &within, &lines]);
+    assert_eq!(
+        (done.code, done.stdout.lines().next()),
+        (1, Some("text")),
+        "{}",
+        done.stderr
+    );
+}

@@ -81,3 +81,36 @@ fn least<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
         (None, other) => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_the_group() {
+        let resources = Resources {
+            memory: Some(512 << 20),
+            swap: Some(0),
+            tasks: Some(100),
+            cpu_millis: Some(1500),
+            cpu_weight: Some(50),
+            io_weight: Some(60),
+            best_effort: false,
+        };
+        let files = resources.limits().flat_map(|limit| limit.files);
+        let files: Vec<String> = files
+            .map(|(file, value)| format!("{file} {value}"))
+            .collect();
+        let expected = [
+            "memory.oom.group 1",
+            "memory.max 536870912",
+            "memory.swap.max 0",
+            "pids.max 100",
+            "cpu.max 150000 100000",
+            "cpu.weight 50",
+            "io.weight 60",
+        ];
+        assert_eq!(files, expected);
+        assert_eq!(Resources::default().limits().count(), 0);
+    }
+}

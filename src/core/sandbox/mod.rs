@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub use limits::GroupLimit;
-pub use read::{check_path, parse_cpu};
+pub use read::{MOST_TASKS, check_memory, check_path, parse_cpu};
 
 /// What a job may reach. One in which nothing is named still takes from the job the rights to gain privileges, to trace
 /// processes outside, and to make the system calls that [`Syscalls::Basic`] refuses.

@@ -41,7 +41,7 @@ const RESOURCE_FIELDS: [&str; 7] = [
 const PLACES: [&str; 2] = ["$PIRN_TMP", "$PIRN_STORE"];
 
 /// Most processes that Linux can have.
-const MOST_TASKS: i64 = 1 << 22;
+pub const MOST_TASKS: u64 = 1 << 22;
 
 /// The least share of a processor that the kernel keeps to, and more processors than there are, both in thousandths.
 const LEAST_CPU: f64 = 10.0;
@@ -96,7 +96,7 @@ impl Resources {
                 key if field.is_null() && RESOURCE_FIELDS.contains(&key) => {}
                 "memory" => resources.memory = Some(field.read(memory)?),
                 "swap" => resources.swap = Some(field.read(json::size)?),
-                "tasks" => resources.tasks = Some(field.integer(1..=MOST_TASKS)?),
+                "tasks" => resources.tasks = Some(field.integer(1..=MOST_TASKS.cast_signed())?),
                 "cpu" => resources.cpu_millis = Some(field.read(|raw| cpu(json::number(raw)?))?),
                 "cpu_weight" => resources.cpu_weight = Some(field.integer(1..=10_000)?),
                 "io_weight" => resources.io_weight = Some(field.integer(1..=10_000)?),
@@ -218,7 +218,12 @@ fn private_tmp(raw: &RawValue) -> Result<(), String> {
 }
 
 fn memory(raw: &RawValue) -> Result<u64, String> {
-    match json::size(raw)? {
+    check_memory(json::size(raw)?)
+}
+
+/// Errors: a job cannot run with this limit.
+pub fn check_memory(bytes: u64) -> Result<u64, String> {
+    match bytes {
         0 => Err("expected a size above 0; a process cannot do without memory".to_owned()),
         bytes => Ok(bytes),
     }
