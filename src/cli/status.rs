@@ -10,6 +10,7 @@ use crate::core::id::QueueName;
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
 use crate::os::clock;
+use crate::os::confine::Ability;
 use crate::spool::{BridgeFiles, Holder, Role, Spool, SpoolLock, Where};
 use serde_json::json;
 use std::path::Path;
@@ -94,6 +95,11 @@ impl StatusReport {
         daemon.map(|daemon| daemon.pid.unwrap_or(0))
     }
 
+    /// The controllers whose limits jobs can have.
+    fn groups(&self) -> &[String] {
+        self.holder.as_ref().map_or(&[], |holder| &holder.groups)
+    }
+
     fn trouble(&self) -> Option<&String> {
         self.holder.as_ref()?.trouble.as_ref()
     }
@@ -112,10 +118,14 @@ impl StatusReport {
             })
         });
         let bridges: Vec<_> = bridges.collect();
+        let ability = Ability::get();
+        let sandbox = json!({
+            "landlock": ability.landlock, "seccomp": ability.seccomp, "groups": self.groups(),
+        });
         json!({
             "spool": path.to_string_lossy(), "daemon": self.daemon(), "pending": self.pending(), "held": self.held,
             "active": self.active, "complete": self.complete, "failed": self.failed, "bad": self.bad,
-            "paused": self.is_paused, "queues": queues, "remote": bridges, "config_error": self.config_error,
+            "paused": self.is_paused, "queues": queues, "remote": bridges, "sandbox": sandbox, "config_error": self.config_error,
             "shortage": self.shortage, "trouble": self.trouble(),
         })
     }
@@ -149,6 +159,11 @@ impl StatusReport {
             let text = format!("{}: {} waiting{paused}", queue.name, queue.waiting);
             lines.push(("queue", text));
         }
+        let mut sandbox = Ability::get().to_string();
+        if !self.groups().is_empty() {
+            sandbox.push_str(&format!("; groups: {}", self.groups().join(" ")));
+        }
+        lines.push(("sandbox", sandbox));
         let now = clock::wall();
         lines.extend(self.bridges.iter().map(|b| ("remote", bridge_text(b, now))));
         let troubles = [

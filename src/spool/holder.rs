@@ -19,6 +19,8 @@ pub struct Holder {
     pub config: Option<PathBuf>,
     /// False if it leaves out syncs.
     pub syncs: bool,
+    /// The controllers whose limits the control groups of its jobs can have.
+    pub groups: Vec<String>,
     /// Its trouble, if it cannot record the ends of jobs.
     pub trouble: Option<String>,
 }
@@ -31,6 +33,7 @@ impl Holder {
         role: Role::Serve,
         config: None,
         syncs: true,
+        groups: Vec::new(),
         trouble: None,
     };
 
@@ -107,6 +110,11 @@ pub(super) fn read_holder(mut file: &File) -> Holder {
         version,
         role,
         config: value("config").map(PathBuf::from),
+        groups: value("groups")
+            .iter()
+            .flat_map(|groups| groups.split(' '))
+            .map(str::to_owned)
+            .collect(),
         syncs: value("sync").is_none_or(|sync| sync != "no"),
         trouble,
     }

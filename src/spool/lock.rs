@@ -187,6 +187,16 @@ impl SpoolLock {
         }
     }
 
+    /// Adds to `lock` which limits the control groups of jobs can have.
+    pub fn tell_groups(&mut self, controllers: &[&str]) {
+        if controllers.is_empty() {
+            return;
+        }
+        if let Err(e) = self.say("groups", &controllers.join(" ")) {
+            log::warn!("lock: commands are not told of control groups: {e}");
+        }
+    }
+
     fn say(&mut self, key: &str, value: &str) -> io::Result<()> {
         self.text.push_str(&format!("{key}: {value}\n"));
         // Readers find the earlier lines at any moment.

@@ -35,6 +35,7 @@ mod peers;
 mod qmd;
 mod refusals;
 mod rights;
+mod sandboxes;
 mod steer;
 mod strangers;
 mod tries;

@@ -32,6 +32,8 @@ fn callers_without_a_token_start_scripts_only() {
         r#"{"script": "hello", "nice": -5}"#,
         r#"{"script": "hello", "umask": "000"}"#,
         r#"{"script": "hello", "limits": {"nofile": 1}}"#,
+        r#"{"script": "hello", "sandbox": {}}"#,
+        r#"{"script": "hello", "resources": {"tasks": 9}}"#,
     ] {
         let refused = post(port, "/v1/jobs", body);
         assert_eq!(

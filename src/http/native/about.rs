@@ -1,10 +1,12 @@
-//! The rights of the caller, the scripts, and the bridges: `GET /v1/whoami`, `GET /v1/scripts` and `GET /v1/remote`.
+//! The server, the rights of the caller, the scripts, and the bridges: `GET /v1`, `GET /v1/whoami`, `GET /v1/scripts` and
+//! `GET /v1/remote`.
 
 use super::{failed, require};
 use crate::core::id::JobId;
 use crate::http::{Door, Handled, Request, Response, Right};
 use crate::os::clock;
-use crate::spool::Place;
+use crate::os::confine::Ability;
+use crate::spool::{Place, SpoolLock};
 use serde_json::json;
 use std::sync::Arc;
 
@@ -19,6 +21,19 @@ pub fn whoami(request: &Request) -> Handled {
     }
     let response = Response::json(200, format!("{about}\n"));
     Ok(response.header("Cache-Control", "no-store").into())
+}
+
+/// Shows the version of pirn, and the sandboxes and limits that its jobs can have.
+pub fn server(request: &Request, door: &Arc<Door>) -> Handled {
+    require(request, Right::Read)?;
+    let ability = Ability::get();
+    let holder = SpoolLock::holder(door.spool().path()).map_err(failed)?;
+    let groups = holder.map(|holder| holder.groups).unwrap_or_default();
+    let about = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "sandbox": {"landlock": ability.landlock, "seccomp": ability.seccomp, "groups": groups},
+    });
+    Ok(Response::json(200, format!("{about}\n")).into())
 }
 
 /// The names in `scripts/` that a job can give as its `script`.

@@ -48,6 +48,7 @@ fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Handled>
             one::steer(request, door, id, verb)
         }
         (["v1", "events"], _) if get => events::get(request, door),
+        (["v1"], _) if get => about::server(request, door),
         (["v1", "whoami"], _) if get => about::whoami(request),
         (["v1", "scripts"], _) if get => about::scripts(request, door),
         (["v1", "remote"], _) if get => about::remote(request, door),
@@ -63,6 +64,7 @@ fn route(request: &Request, door: &Arc<Door>, parts: &[&str]) -> Option<Handled>
 fn methods_of(path: &[&str]) -> Option<&'static str> {
     match path {
         ["healthz" | "readyz" | "metrics"]
+        | ["v1"]
         | ["v1", "events" | "whoami" | "scripts" | "remote"]
         | ["v1", "jobs", _, "log"] => Some("GET, HEAD, OPTIONS"),
         ["v1", "jobs"] => Some("GET, HEAD, OPTIONS, POST"),

@@ -43,6 +43,9 @@ const FACTS = [
   ['interruptions', 'Interruptions'],
   ['cpu', 'CPU time', span],
   ['max_rss', 'Peak memory', bytes],
+  ['sandbox', 'Sandbox', textOf],
+  ['resources', 'Limits', textOf],
+  ['sandboxed', 'Held by', textOf],
   ['callback_url', 'Callback'],
 ];
 

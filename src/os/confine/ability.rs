@@ -94,6 +94,20 @@ impl Ability {
     }
 }
 
+impl fmt::Display for Ability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.landlock {
+            0 => f.write_str("no Landlock")?,
+            version => write!(f, "Landlock {version}")?,
+        }
+        f.write_str(if self.seccomp {
+            ", seccomp"
+        } else {
+            ", no seccomp"
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Requirement {
     Landlock(u8),
