@@ -139,9 +139,11 @@ impl Scanner {
         }
     }
 
-    /// The name that left `pending/` may have been a queue's.
+    /// The name that left `pending/` may have been a queue's. The default queue is `pending/` itself, whatever is called
+    /// like it.
     fn check_queue(&mut self, name: &[u8]) {
         if let Ok(queue) = QueueName::from_bytes(name)
+            && !queue.is_default()
             && self.daemon.machine.watches.has(&Place::of_queue(&queue))
         {
             self.queue_gone(&queue);

@@ -74,3 +74,12 @@ fn every_file_runs_exactly_once() {
         began.elapsed()
     );
 }
+
+#[test]
+fn a_job_may_be_called_like_the_default_queue() {
+    let spool = Spool::serving(&[]);
+    for name in ["default", "next"] {
+        spool.drop_file(name, "true");
+        spool.wait_record(&format!("complete/{name}"));
+    }
+}
