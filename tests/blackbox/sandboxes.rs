@@ -588,3 +588,24 @@ fn run_confines_its_job() {
         done.stderr
     );
 }
+
+#[test]
+fn the_next_daemon_knows_what_holds_a_job() {
+    if !can_confine() {
+        return;
+    }
+    let mut spool = Spool::serving(&[]);
+    let go = spool.beside("go");
+    let lines = format!("until [ -e {} ]; do sleep 0.02; done", go.display());
+    spool.drop_json(
+        "1",
+        &json!({"command": lines, "sandbox": {"network": "none"}}),
+    );
+    spool.wait_note("1");
+    spool.crash();
+    spool.serve(&[]);
+    fs::write(go, "").unwrap();
+    let (_, record) = spool.wait_end("1");
+    assert_eq!(record["sandboxed"]["layers"], 1, "{record}");
+    spool.wait_for("no scratch", || spool.scratch().is_empty());
+}
