@@ -225,16 +225,23 @@ fn what_a_good_job_leaves_behind_lives_on_in_its_group() {
 }
 
 #[test]
-fn short_jobs_leave_no_group() {
+fn each_of_a_thousand_short_jobs_is_in_its_own_group_and_none_is_left() {
     let Some(group) = Group::make("many") else {
         return;
     };
-    let mut spool = Spool::new();
+    let mut spool = Spool::made();
+    spool.config(r#"{"slots": 4}"#);
     group.serve(&mut spool);
-    for n in 0..300 {
-        spool.drop_file(&format!("n{n}"), "exit 0");
+    let ids: Vec<String> = (0..1000).map(|n| format!("n{n}")).collect();
+    for id in &ids {
+        spool.drop_file(id, "exec cat /proc/self/cgroup");
     }
-    spool.wait_for("all to end", || spool.ls("complete").len() == 300);
+    spool.wait_for("all to end", || spool.ls("complete").len() == ids.len());
+    for id in &ids {
+        let record = spool.record(&format!("complete/{id}"));
+        let output = record["output"].as_str().unwrap();
+        assert!(output.contains(&format!(".{id}\n")), "{id}: {output}");
+    }
     spool.wait_for("all groups to be gone", || group.jobs().is_empty());
 }
 
