@@ -39,3 +39,4 @@ mod kill_archive;
 mod kill_cli;
 mod kill_controls;
 mod kill_follow;
+mod kill_front;
