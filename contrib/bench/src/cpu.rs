@@ -1,6 +1,6 @@
 //! The CPU that a job costs the daemon. The number of instructions is about the same on every machine.
 
-use crate::daemon::{Daemon, NO_OP, Spool, drain};
+use crate::daemon::{Daemon, NO_FRONT, NO_OP, Spool, drain};
 use crate::ground::Ground;
 use crate::limits::spawn_rate;
 use crate::report::{Row, remark, table};
@@ -78,6 +78,7 @@ fn instructions(c: &Context, ground: &Ground, count: usize) -> io::Result<u64> {
         ])
         .arg(&c.pirn)
         .args(["serve", "--drain"])
+        .env(NO_FRONT.0, NO_FRONT.1)
         .arg(&spool.dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null())

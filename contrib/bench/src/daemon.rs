@@ -52,6 +52,9 @@ pub struct Daemon {
     child: Child,
 }
 
+/// The variable that makes a daemon one process. Earlier versions know no option for that.
+pub const NO_FRONT: (&str, &str) = ("PIRN_FRONT", "0");
+
 /// The time after which the benchmark gives up on a daemon.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -71,6 +74,7 @@ impl Daemon {
         let mut command = Command::new(pirn);
         command
             .arg("serve")
+            .env(NO_FRONT.0, NO_FRONT.1)
             .arg(&spool.dir)
             .stdin(Stdio::null())
             .stderr(log);

@@ -1,7 +1,7 @@
 //! The cost of each feature: the system calls of a job by purpose, the time of the necessary calls alone, and jobs with
 //! a feature beside jobs without.
 
-use crate::daemon::{NO_OP, Spool};
+use crate::daemon::{NO_FRONT, NO_OP, Spool};
 use crate::drain;
 use crate::ground::Ground;
 use crate::limits::rate;
@@ -204,6 +204,7 @@ fn traced(c: &Context, ground: &Ground, count: usize) -> io::Result<Calls> {
         .arg(&out)
         .arg(&c.pirn)
         .args(["serve", "--drain"])
+        .env(NO_FRONT.0, NO_FRONT.1)
         .arg(&spool.dir)
         .stdout(Stdio::null())
         .stderr(log)
