@@ -23,7 +23,7 @@ struct Front {
     daemon: i32,
     signals: PassedSignals,
     /// What the daemon tells the service manager.
-    messages: UnixDatagram,
+    messages: Option<UnixDatagram>,
     notifier: Notifier,
     /// The last signal by which the daemon was told to end.
     end: Option<i32>,
@@ -40,23 +40,30 @@ pub fn stand_before_daemon(lock: &SpoolLock) -> Result<Option<u8>, ServeError> {
 }
 
 fn split(lock: &SpoolLock) -> io::Result<Option<u8>> {
-    let (messages, theirs) = UnixDatagram::pair()?;
-    messages.set_nonblocking(true)?;
-    theirs.set_nonblocking(true)?;
-    let Side::Front(daemon) = front::split(theirs.into())? else {
+    let notifier = Notifier::from_env();
+    let (messages, theirs) = match notifier.is_on() {
+        true => UnixDatagram::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
+        false => (None, None),
+    };
+    for socket in messages.iter().chain(&theirs) {
+        socket.set_nonblocking(true)?;
+    }
+    let Side::Front(daemon) = front::split(theirs.map(Into::into))? else {
         return Ok(None);
     };
     let front = Front {
         daemon,
         signals: PassedSignals::new()?,
         messages,
-        notifier: Notifier::from_env(),
+        notifier,
         end: None,
     };
     wait::become_subreaper()?;
     let poller = Poller::new()?;
     poller.add(&front.signals, 0)?;
-    poller.add(&front.messages, 1)?;
+    if let Some(messages) = &front.messages {
+        poller.add(messages, 1)?;
+    }
     Ok(Some(front.wait(lock, &poller)?))
 }
 
@@ -81,7 +88,10 @@ impl Front {
 
     fn pass_messages(&self) {
         let mut buffer = [0; 4096];
-        while let Ok(n) = self.messages.recv(&mut buffer) {
+        let Some(messages) = &self.messages else {
+            return;
+        };
+        while let Ok(n) = messages.recv(&mut buffer) {
             self.notifier.pass_on(&buffer[..n]);
         }
     }

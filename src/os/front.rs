@@ -18,8 +18,8 @@ pub enum Side {
     Behind,
 }
 
-/// Splits this process, which must have one thread. The child gets the descriptor by [`NOTIFY`].
-pub fn split(notify: OwnedFd) -> io::Result<Side> {
+/// Splits this process, which must have one thread. The child gets the descriptor, if there is one, by [`NOTIFY`].
+pub fn split(notify: Option<OwnedFd>) -> io::Result<Side> {
     let front = std::process::id();
     debug_assert_eq!(std::fs::read_dir("/proc/self/task")?.count(), 1);
     // SAFETY: there is one thread, so that the child may do what its parent may.
@@ -33,11 +33,8 @@ pub fn split(notify: OwnedFd) -> io::Result<Side> {
     if nix::unistd::getppid().as_raw().cast_unsigned() != front {
         return Err(io::Error::other("the parent has ended"));
     }
-    let variables = [
-        (FRONT, front.to_string()),
-        (NOTIFY, notify.into_raw_fd().to_string()),
-    ];
-    for (name, value) in variables {
+    let notify = notify.map(|fd| (NOTIFY, fd.into_raw_fd().to_string()));
+    for (name, value) in std::iter::once((FRONT, front.to_string())).chain(notify) {
         // SAFETY: there is one thread, so that nobody reads the environment meanwhile.
         unsafe { std::env::set_var(name, value) };
     }

@@ -77,7 +77,7 @@ impl Notifier {
 
     /// Keeps what our front has given us through an exec of this process.
     pub fn keep_on_exec(&self) {
-        if let Some(socket) = &self.socket {
+        if let Some(socket) = self.socket.as_ref().filter(|_| front::pid().is_some()) {
             spawn::keep_on_exec(socket.as_fd());
         }
     }
