@@ -327,7 +327,35 @@ fn explain(e: StartError, program: &str, cwd: &str, has_file_rules: bool) -> Not
         | ChildStep::Limit(_)
         | ChildStep::Close
         | ChildStep::Mask
-        | ChildStep::Confine(_) => e.to_string(),
+        // Here an error that something is missing, such as the file of a limit, is not about the program.
+        | ChildStep::Confine(_) => return NotLaunched::refused(e.to_string()),
     };
     impossible(&e.error, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_program_that_is_not_there_is_not_found() {
+        let code =
+            |step, e: io::Error| match explain(StartError { step, error: e }, "/p", "/", true) {
+                NotLaunched::Impossible { error, code } => (error, code),
+                NotLaunched::Resources(e) => (e.to_string(), 0),
+            };
+        let no_file = io::Error::new(io::ErrorKind::NotFound, "memory.swap.max: not there");
+        let limit = "control group: memory.swap.max: not there".to_owned();
+        assert_eq!(
+            code(ChildStep::Group, no_file),
+            (limit, EXIT_NOT_EXECUTABLE)
+        );
+        let missing = || io::Error::from_raw_os_error(libc::ENOENT);
+        assert_eq!(code(ChildStep::Exec, missing()).1, EXIT_NOT_FOUND);
+        assert_eq!(
+            code(ChildStep::Group, missing()).1,
+            0,
+            "the group was just removed"
+        );
+    }
 }
