@@ -1,10 +1,12 @@
-//! `pirn add`.
+//! `pirn add`, `pirn at`.
 
 use super::batch;
 use super::exit::{CommandResult, Failure, OK};
 use super::job::JobArgs;
 use super::output;
 use super::served;
+use super::when;
+use crate::core::time::Wall;
 use crate::spool::Spool;
 use clap::ArgGroup;
 use std::path::Path;
@@ -22,13 +24,31 @@ pub struct AddArgs {
     job: JobArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub struct AtArgs {
+    /// When to run it, as one word: 16:00, "tomorrow 4pm", "now + 5 minutes"; as for add --at
+    #[arg(value_name = "TIME", value_parser = when::parse, help_heading = "Command")]
+    time: Wall,
+    #[command(flatten)]
+    job: JobArgs,
+}
+
+pub fn at(path: &Path, args: AtArgs) -> CommandResult {
+    let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
+    add_one(&spool, args.job.starting_at(args.time)?)
+}
+
 pub fn add(path: &Path, args: AddArgs) -> CommandResult {
     let spool = Spool::open(path, !args.no_sync).map_err(|e| Failure::at(path, e))?;
     if args.batch {
         return batch::add(&spool, args.job);
     }
-    let id = args.job.prepare(&spool)?.submit(&spool)?;
+    add_one(&spool, args.job)
+}
+
+fn add_one(spool: &Spool, job: JobArgs) -> CommandResult {
+    let id = job.prepare(spool)?.submit(spool)?;
     output::line(&id)?;
-    served::tell_unserved(&spool);
+    served::tell_unserved(spool);
     Ok(OK)
 }

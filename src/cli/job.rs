@@ -43,14 +43,14 @@ struct ScheduleArgs {
     /// Need these tokens of the settings while it runs, as gpu or gpu=2,licence
     #[arg(long = "use", value_name = "TOKENS", value_parser = tokens::parse_uses)]
     uses: Vec<Uses>,
-    /// Not before this time: 16:00, "2026-11-21 16:00", RFC 3339, @UNIX
+    /// Not before this time: 16:00, "tomorrow 4pm", "2026-11-21 16:00", RFC 3339, 90m, @UNIX
     #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with = "in_")]
     at: Option<Wall>,
     /// Not before this much time has passed
     #[arg(long = "in", id = "in_", value_name = "DURATION", value_parser = parse_span)]
     in_: Option<Duration>,
-    /// Fail it if it has not started by this time, or within this duration
-    #[arg(long, value_name = "TIME", value_parser = when::parse_or_within)]
+    /// Fail it if it has not started by this time, as for --at
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
     expires: Option<Wall>,
 }
 
@@ -210,6 +210,21 @@ impl PreparedJob {
 }
 
 impl JobArgs {
+    /// The job of `pirn at`: not before this time; without a command, the script on standard input.
+    pub fn starting_at(mut self, time: Wall) -> Result<Self, Failure> {
+        if self.schedule.at.is_some() || self.schedule.in_.is_some() {
+            return Err(Failure::new(
+                USAGE,
+                "the time is given twice: leave out --at and --in",
+            ));
+        }
+        self.schedule.at = Some(time);
+        if self.command.is_empty() && self.script.is_none() {
+            self.command.push("-".to_owned());
+        }
+        Ok(self)
+    }
+
     /// Reads and checks all of the job.
     pub fn prepare(mut self, spool: &Spool) -> Result<PreparedJob, Failure> {
         let config = admission::admit(spool)?;
@@ -338,7 +353,8 @@ impl ScheduleArgs {
     /// Warns of a date in the past: it is probably a mistake. The job is still accepted, since scripts compute dates.
     fn tell_passed_dates(&self) {
         let now = clock::wall();
-        let has_passed = |date: &Wall| *date <= now;
+        // `now` was read a moment ago.
+        let has_passed = |date: &Wall| date.after(Duration::from_secs(1)) <= now;
         if let Some(at) = self.at.filter(has_passed) {
             eprintln!("pirn: --at: {at} has passed; the job may start at once");
         }

@@ -38,6 +38,7 @@ mod show;
 mod status;
 mod steer;
 mod tail;
+mod timespec;
 mod token;
 mod users;
 mod wait;
@@ -73,6 +74,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Add a job; prints its id
     Add(add::AddArgs),
+    /// Add a job that runs at a time; without CMD, a script on standard input
+    At(add::AtArgs),
     /// Add a job, show its output, exit as it does; needs no daemon
     Run(run::RunArgs),
     /// Run a command in a sandbox, without a spool
@@ -212,6 +215,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
     match command {
         Command::Serve(args) => serve::serve(spool, args),
         Command::Add(args) => add::add(&spool, args),
+        Command::At(args) => add::at(&spool, args),
         Command::Run(args) => run::run(&spool, args),
         Command::Launch(args) => launch::launch(args),
         Command::Ls(args) => ls::ls(&spool, &args),

@@ -1,32 +1,31 @@
 //! Points in time as people write them.
 
+use super::timespec;
 use crate::core::time::Wall;
 use crate::core::units::parse_span;
 use crate::os::clock;
 use jiff::Timestamp;
-use jiff::civil::{Date, Time};
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 
-/// `16:00` (the next one), `2026-11-21`, `2026-11-21 16:00`, RFC 3339 with offset, `@1795190400`. Local time
-/// unless an offset is given.
+/// A duration with units, from now; RFC 3339 with offset; `@1795190400`; or the words of at(1), such as `16:00` (the
+/// next one), `2026-11-21 16:00`, `tomorrow 4pm`. Local time unless an offset is given.
 pub fn parse(text: &str) -> Result<Wall, String> {
     parse_at(text, clock::wall(), &TimeZone::system())
-}
-
-/// As [`parse`], or a duration from now.
-pub fn parse_or_within(text: &str) -> Result<Wall, String> {
-    match parse_span(text) {
-        Ok(span) => Ok(clock::wall().after(span)),
-        Err(_) => parse(text),
-    }
 }
 
 /// As [`parse`], with the clock and the zone passed in.
 fn parse_at(text: &str, now: Wall, zone: &TimeZone) -> Result<Wall, String> {
     let text = text.trim();
+    // A number alone could be meant as an hour.
+    if text.parse::<f64>().is_err()
+        && let Ok(span) = parse_span(text)
+    {
+        return Ok(now.after(span));
+    }
     let stamp = instant(text, now, zone).ok_or_else(|| {
         format!(
-            "expected a time such as 16:00, \"2026-11-21 16:00\", 2026-11-21T16:00:00Z or @1795190400, got {text:?}"
+            "expected a time such as 16:00, \"tomorrow 4pm\", \"2026-11-21 16:00\", 2026-11-21T16:00:00Z, 90m or \
+             @1795190400, got {text:?}"
         )
     })?;
     i64::try_from(stamp.as_nanosecond())
@@ -41,60 +40,21 @@ fn instant(text: &str, now: Wall, zone: &TimeZone) -> Option<Timestamp> {
     if let Ok(stamp) = text.parse() {
         return Some(stamp);
     }
-    if let Some(time) = time(text) {
-        return next(time, now, zone);
+    match text.split_once(['T', 't']) {
+        Some((day, time)) if timespec::date(day).is_some() => {
+            timespec::read(&format!("{day} {time}"), now, zone)
+        }
+        Some(_) | None => timespec::read(text, now, zone),
     }
-    let (day, time_of_day) = match text.split_once([' ', 'T', 't']) {
-        Some((day, time_of_day)) => (day, time(time_of_day)?),
-        None => (text, Time::midnight()),
-    };
-    // Of a time that clocks show twice, the first; one that they skip is counted from before the change, so that
-    // 02:30 becomes 03:30 (RFC 5545).
-    zone.to_timestamp(date(day)?.to_datetime(time_of_day)).ok()
-}
-
-/// `2026-11-21`. jiff's own parser also takes longer texts and ignores the rest.
-fn date(text: &str) -> Option<Date> {
-    let is_date = |byte: u8| byte.is_ascii_digit() || byte == b'-';
-    let is_whole = text.contains('-') && text.bytes().all(is_date);
-    is_whole.then(|| text.parse().ok())?
-}
-
-/// `16:00`, `16:00:30` or `16:00:30.5`, and as for [`date`] nothing longer.
-fn time(text: &str) -> Option<Time> {
-    let is_time = |byte: u8| byte.is_ascii_digit() || byte == b':' || byte == b'.';
-    let is_whole = text.contains(':') && text.bytes().all(is_time);
-    is_whole.then(|| text.parse().ok())?
-}
-
-/// The next instant at which clocks show this time, or would if they did not skip it.
-fn next(time: Time, now: Wall, zone: &TimeZone) -> Option<Timestamp> {
-    let now = Timestamp::from_nanosecond(i128::from(now.0)).ok()?;
-    let clock = zone.to_datetime(now);
-    let today = clock.date();
-    // Where clocks are set back over midnight, they show the end of yesterday again.
-    let days = [today.yesterday().ok()?, today, today.tomorrow().ok()?];
-    days.into_iter()
-        .map(|day| zone.to_ambiguous_timestamp(day.to_datetime(time)))
-        .filter(|asked| {
-            // A time that clocks skip has passed once they show a later one.
-            let is_skipped = matches!(asked.offset(), AmbiguousOffset::Gap { .. });
-            !is_skipped || asked.datetime() > clock
-        })
-        .flat_map(|asked| [asked.compatible(), asked.later()])
-        .flatten()
-        .filter(|stamp| *stamp > now)
-        .min()
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use jiff::civil::{DateTime, date};
+    use jiff::civil::{Date, DateTime, Time, date};
     use jiff::{SignedDuration, ToSpan};
     use proptest::prelude::*;
-    use std::time::Duration;
 
     /// Zones by their rules, so that the test needs no zone files: an hour at 02:00, one at 23:00 before and at 00:00
     /// after which clocks change, half an hour in the other half of the world, and one without changes.
@@ -230,6 +190,8 @@ mod tests {
             "16:00[America/New_York]",
             "2026-11-21+02:00",
             "16",
+            "1.5",
+            "-1h",
             "1600",
             "20261121",
         ] {
@@ -245,7 +207,8 @@ mod tests {
             let why = at(far, now, &zone("UTC0")).unwrap_err();
             assert!(why.contains("from 1678 to 2261"), "{far}: {why}");
         }
-        let within = parse_or_within("1h").unwrap().since(clock::wall());
-        assert!(within > Duration::from_secs(3500));
+        let now = Timestamp::from_second(100).unwrap();
+        let within = at("1h 30m", now, &zone("UTC0")).unwrap();
+        assert_eq!(within.as_second(), 100 + 5400);
     }
 }

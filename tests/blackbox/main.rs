@@ -13,6 +13,7 @@ mod bounds;
 mod broken_disk;
 mod cli_add;
 mod cli_all;
+mod cli_at;
 mod cli_hold;
 mod cli_ids;
 mod cli_log;
