@@ -42,13 +42,14 @@ fn confine(sandbox: &Sandbox, program: &Path) -> Result<(), ConfineError> {
     let layer = Layer {
         name: "sandbox",
         sandbox,
-        program: program.exists().then_some(program),
         is_scoped: true,
     };
     let (stdout, stderr) = (io::stdout(), io::stderr());
     let mut logs = vec![stdout.as_fd(), stderr.as_fd()];
     logs.retain(is_regular);
+    let programs = [program].into_iter().filter(|program| program.exists());
     let own = OwnFiles {
+        programs: programs.collect(),
         logs,
         ..OwnFiles::default()
     };

@@ -5,6 +5,7 @@ mod admission;
 mod as_user;
 mod batch;
 mod config;
+mod confined;
 #[cfg(feature = "url")]
 mod deliver;
 mod existing;

@@ -226,6 +226,10 @@ mod tests {
             ),
             ("pirn launch ls -ro", "pirn launch ls -ro"),
             ("pirn launch --system ls -ro", "pirn launch --system ls -ro"),
+            (
+                "pirn serve /s -ro /a --slots 2 -rw /b",
+                "pirn serve /s --ro /a --slots 2 --rw /b",
+            ),
             // The commands that have no such options take them as two short ones.
             ("pirn ls -ro", "pirn ls -ro"),
             ("-ro", "-ro"),

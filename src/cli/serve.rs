@@ -1,8 +1,10 @@
 //! `pirn serve`.
 
+use super::confined;
 use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK};
 use super::inputs;
 use super::output;
+use super::sandbox::SandboxArgs;
 use crate::core::config::{Config, Only};
 use crate::daemon::{self, Given, Opening, Options, ServeError, Service, front};
 use crate::http::dialect::jobrunner;
@@ -51,6 +53,8 @@ pub struct ServeArgs {
     /// Be one process: the exit codes of jobs that end while no daemon is there are lost. For tests and supervisors
     #[arg(long)]
     no_front: bool,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
 }
 
 /// The options of `serve`, checked.
@@ -76,6 +80,13 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
             Failure::new(BAD_CONFIG, what)
         };
         cgroup::enter(group).map_err(refused)?;
+    }
+    if options.sandbox.is_some() {
+        // The rules are about files that are there.
+        Spool::create(&options.spool, !options.no_sync)
+            .map_err(|e| Failure::at(&options.spool, e))?;
+        confined::confine(&options, &plan.addresses)
+            .map_err(|e| Failure::new(BAD_CONFIG, e.to_string()))?;
     }
     let lock = match inherited {
         Some(lock) => lock,
@@ -106,6 +117,8 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
         true => Some(jobrunner()?),
         false => None,
     };
+    let cwd = std::env::current_dir()?;
+    let sandbox = args.sandbox.sandbox(&cwd)?;
     let options = Options {
         spool: args.path.unwrap_or(spool),
         slots: args.slots,
@@ -116,7 +129,7 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
         no_sync: args.no_sync,
         lax_modes: args.lax_modes,
         cgroup: args.cgroup,
-        sandbox: None,
+        sandbox,
         single: None,
         tally: Arc::default(),
     };

@@ -44,7 +44,7 @@ impl<'a> JobBounds<'a> {
             .as_ref()
             .filter(|_| !matches!(start.record.work, Work::Url(_)));
         let of_all = of_all.map(|value| Level {
-            field: "options of pirn serve: sandbox".to_owned(),
+            field: "serve".to_owned(),
             value,
         });
         let sandboxes = config.sandboxes(start.queue, start.record);
@@ -145,7 +145,6 @@ fn layer<'a>(level: &'a Level<'_, Sandbox>) -> Layer<'a> {
     Layer {
         name: &level.field,
         sandbox: level.value,
-        program: None,
         is_scoped: true,
     }
 }

@@ -67,6 +67,11 @@ impl Delegated {
         Some(found)
     }
 
+    /// The group in which those of jobs are made.
+    pub fn unit(&self) -> &Path {
+        &self.unit
+    }
+
     /// Enables the controllers that are there, if no process runs in the group itself.
     fn enable_controllers(&mut self) {
         if self.unit == self.own {

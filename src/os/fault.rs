@@ -47,6 +47,10 @@ pub enum Fault {
     NoOwnership,
     /// The kernel does not tell how the child of another process has ended, as before Linux 6.15.
     NoPidfdInfo,
+    /// Each image of a confined daemon confines itself.
+    StackedLayers,
+    /// A confined daemon cannot signal processes outside its layer.
+    ScopedDaemon,
 }
 
 impl Fault {
@@ -74,6 +78,8 @@ impl Fault {
             Self::NoSeccomp => "no-seccomp",
             Self::NoOwnership => "no-ownership",
             Self::NoPidfdInfo => "no-pidfd-info",
+            Self::StackedLayers => "stacked-layers",
+            Self::ScopedDaemon => "scoped-daemon",
         }
     }
 

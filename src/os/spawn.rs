@@ -13,6 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// The binary that is running, even when its file was replaced.
 pub const OWN_BINARY: &str = "/proc/self/exe";
@@ -169,13 +170,22 @@ pub fn copy_descriptor(number: i32) -> Option<OwnedFd> {
     (copy >= 0).then(|| unsafe { OwnedFd::from_raw_fd(copy) })
 }
 
+/// A variable that the program gets which this process becomes.
+static KEPT: OnceLock<(&str, String)> = OnceLock::new();
+
+/// Sets this variable for the program that this process becomes. Only the first one counts.
+pub fn keep_variable(name: &'static str, value: String) {
+    let _ = KEPT.set((name, value));
+}
+
 /// Becomes another program, with these variables added to our own. Returns only if that fails. A file that the kernel
 /// does not execute is not given to a shell.
 ///
 /// The other program has the default action of SIGPIPE, which Rust's start-up ignores.
 pub fn replace_process(program: &str, argv: &[OsString], env: &[(&str, String)]) -> io::Error {
-    let ours = std::env::vars_os().filter(|(key, _)| env.iter().all(|(new, _)| key != new));
-    let new = env.iter().map(|(key, value)| (key.into(), value.into()));
+    let new: Vec<&(&str, String)> = env.iter().chain(KEPT.get()).collect();
+    let ours = std::env::vars_os().filter(|(key, _)| new.iter().all(|(new, _)| key != new));
+    let new = new.iter().map(|(key, value)| (key.into(), value.into()));
     replace_all(program, argv, ours.chain(new))
 }
 

@@ -56,6 +56,7 @@ mod record;
 mod restart;
 mod sandboxes;
 mod scratch;
+mod serve_confined;
 mod shares;
 mod signals;
 mod singletons;

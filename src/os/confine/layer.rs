@@ -13,9 +13,8 @@ pub struct Layer<'a> {
     pub name: &'a str,
     /// What it permits.
     pub sandbox: &'a Sandbox,
-    /// A program that this layer lets the job read and execute too.
-    pub program: Option<&'a Path>,
-    /// Signals to processes outside, and connections to their abstract sockets, are refused.
+    /// Signals to processes outside, and connections to their abstract sockets, are refused, and most capabilities of
+    /// root are dropped.
     pub is_scoped: bool,
 }
 

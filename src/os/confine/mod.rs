@@ -59,7 +59,8 @@ impl Confinement {
             seccomp: filter.is_some(),
             missing,
         };
-        let drops_capabilities = nix::unistd::geteuid().is_root();
+        let is_jobs = layers.iter().any(|layer| layer.is_scoped);
+        let drops_capabilities = is_jobs && nix::unistd::geteuid().is_root();
         Ok(Self {
             rulesets,
             filter,

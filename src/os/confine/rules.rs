@@ -52,6 +52,8 @@ const WRITE: FsRights = make_bitflags!(AccessFs::{
     Execute | ReadFile | ReadDir | WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSym
     | MakeFifo | MakeSock | Refer | IoctlDev | ResolveUnix
 });
+/// Of a file. A directory in its place, which no job can execute, is not permitted by this.
+const PROGRAM: FsRights = make_bitflags!(AccessFs::{Execute | ReadFile});
 const LOG: FsRights = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
 const DEVICE: FsRights = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate | IoctlDev});
 
@@ -138,8 +140,7 @@ impl Rules {
         for rule in &layer.sandbox.paths {
             self.permit_listed(layer.name, rule, own)?;
         }
-        let programs = own.programs.iter().copied().chain(layer.program);
-        let programs = programs.map(|path| (path, READ));
+        let programs = own.programs.iter().map(|path| (*path, PROGRAM));
         for (path, rights) in programs.chain(own.scratch.map(|path| (path, WRITE))) {
             let file = open(path).map_err(|e| not_opened(&path.display().to_string(), e))?;
             self.permit(&file, rights)?;
