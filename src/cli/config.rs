@@ -5,7 +5,7 @@ use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
 use super::output;
 use super::settings;
 use crate::os::written;
-use crate::spool::{self, EditError};
+use crate::spool::{self, EditError, Spool};
 use clap::Subcommand;
 use serde_json::value::RawValue;
 use std::io;
@@ -36,7 +36,7 @@ enum ConfigCommand {
 pub fn config(spool: &Path, args: ConfigArgs) -> CommandResult {
     match args.command {
         ConfigCommand::Check { file } => check(spool, file.as_deref()),
-        ConfigCommand::Set { key, value } => set(spool, &key, &value),
+        ConfigCommand::Set { key, value } => set_value(spool, &key, &value),
     }
 }
 
@@ -58,12 +58,18 @@ fn check(spool: &Path, file: Option<&Path>) -> CommandResult {
 /// The one setting for which null is a value.
 const KEEPS_NULL: &str = "keep";
 
-fn set(path: &Path, key: &str, value: &str) -> CommandResult {
+fn set_value(path: &Path, key: &str, value: &str) -> CommandResult {
     let spool = existing::spool(path)?;
     let keys = keys(key)?;
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let removes = value == "null" && key != KEEPS_NULL;
-    let edit = (&keys[..], (!removes).then(|| as_json(value)));
+    set(&spool, &keys, (!removes).then(|| as_json(value)))
+}
+
+/// Sets or removes the value to which these keys lead.
+pub fn set(spool: &Spool, keys: &[&str], value: Option<String>) -> CommandResult {
+    let path = spool.path();
+    let edit = (keys, value);
     let file = settings::path(path);
     if file != path.join("config.json") {
         let file = file.display();

@@ -198,6 +198,19 @@ impl PreparedJob {
         }
     }
 
+    /// The job of a record, as if it had never run. Those that it came after have been waited for, and may be gone.
+    pub fn copy_of(spool: &Spool, mut record: Record) -> Result<Self, Failure> {
+        let config = admission::admit(spool)?;
+        admission::room(spool, &config)?;
+        record.make_fresh();
+        record.after.clear();
+        record.after_any.clear();
+        record.created_at = Some(clock::wall());
+        let queue = record.queue.clone().unwrap_or_default();
+        let id = NewId::Next;
+        Ok(Self { record, queue, id })
+    }
+
     /// Accepts the job into the spool.
     pub fn submit(mut self, spool: &Spool) -> Result<JobId, Failure> {
         let submit = Submit {

@@ -4,16 +4,19 @@ mod add;
 mod admission;
 mod as_user;
 mod batch;
+mod clean;
 mod config;
 mod confined;
 #[cfg(feature = "url")]
 mod deliver;
+mod edit;
 mod existing;
 mod exit;
 mod follow;
 mod follow_running;
 mod inputs;
 mod job;
+mod kill;
 mod launch;
 mod lease_rows;
 mod lines;
@@ -36,8 +39,10 @@ mod serve;
 mod served;
 mod settings;
 mod show;
+mod slots;
 mod status;
 mod steer;
+mod stop;
 mod tail;
 mod timespec;
 mod token;
@@ -92,6 +97,8 @@ enum Command {
     Wait(wait::WaitArgs),
     /// Cancel waiting or running jobs; their records go to failed/
     Cancel(steer::SteerArgs),
+    /// Send a signal to running jobs
+    Kill(kill::KillArgs),
     /// Run finished jobs again
     Retry(steer::RetryArgs),
     /// Remove waiting or finished jobs, with their logs
@@ -100,10 +107,24 @@ enum Command {
     Hold(steer::SteerArgs),
     /// Let held jobs go, back to their queues
     Release(steer::SteerArgs),
+    /// Let waiting jobs go before all others of their queues
+    Urgent(steer::SteerArgs),
+    /// Move waiting jobs to another queue
+    Move(steer::MoveArgs),
+    /// Edit waiting jobs with $EDITOR
+    Edit(edit::EditArgs),
+    /// Remove jobs that have ended [default: those in complete/]
+    Clean(clean::CleanArgs),
+    /// Show or change how many jobs run at a time
+    Slots(slots::SlotsArgs),
     /// Start nothing more, in one queue or in all
     Pause(pause::QueueArgs),
     /// Start jobs again
     Resume(pause::QueueArgs),
+    /// Tell the daemon to end when running jobs have; waits until it has
+    Stop(stop::StopArgs),
+    /// Tell the daemon to end when nothing is left to run; waits until it has
+    Drain,
     /// Show the daemon, the number of jobs in each state, the queues, and any trouble
     Status(status::StatusArgs),
     /// Send a job to a queue on another server; prints its id
@@ -224,6 +245,14 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Log(args) => logs::log(&spool, &args),
         Command::Wait(args) => wait::wait(&spool, &args),
         Command::Cancel(args) => steer::cancel(&spool, &args),
+        Command::Kill(args) => kill::kill(&spool, &args),
+        Command::Urgent(args) => steer::urgent(&spool, &args),
+        Command::Move(args) => steer::move_to(&spool, args),
+        Command::Edit(args) => edit::edit(&spool, &args),
+        Command::Clean(args) => clean::clean(&spool, &args),
+        Command::Slots(args) => slots::slots(&spool, &args),
+        Command::Stop(args) => stop::stop(&spool, &args),
+        Command::Drain => stop::drain(&spool),
         Command::Retry(args) => steer::retry(&spool, &args),
         Command::Rm(args) => steer::rm(&spool, &args),
         Command::Hold(args) => steer::hold(&spool, &args),

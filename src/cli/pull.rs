@@ -235,7 +235,7 @@ fn pass_on(signals: &[Told], bridges: &[ReadyBridge], is_watched: bool) -> usize
     let mut stops = 0;
     for signal in signals {
         match signal {
-            Told::Stop => {
+            Told::Stop | Told::Drain => {
                 stops += 1;
                 stop_all(bridges);
             }

@@ -7,7 +7,7 @@ use super::serve;
 use crate::core::id::JobId;
 use crate::daemon::{self, Given, Options};
 use crate::os::poll::Waker;
-use crate::os::signals::{Signals, Told};
+use crate::os::signals::Signals;
 use crate::spool::{Found, Role, Spool, SpoolLock};
 use clap::ArgGroup;
 use std::path::Path;
@@ -112,11 +112,7 @@ fn with_daemon(mut follower: Follower<'_>, mut signals: Signals) -> Result<Optio
     let mut lock = None;
     let mut told = 0;
     let found = follower.follow(&mut || {
-        for _ in signals
-            .read()
-            .into_iter()
-            .filter(|t| matches!(t, Told::Stop | Told::Leave))
-        {
+        for _ in signals.read().into_iter().filter(|t| t.is_end()) {
             told += 1;
             if told > 1 {
                 return Err(left_to_itself(&id));

@@ -33,7 +33,7 @@ pub struct Selection {
     #[command(flatten)]
     pub filter: Filter,
     /// All jobs that this can be done to
-    #[arg(long, conflicts_with = "words")]
+    #[arg(long)]
     pub all: bool,
 }
 
@@ -226,6 +226,11 @@ impl Selection {
         Ok(found)
     }
 
+    /// Takes the last word, which means something else than jobs.
+    pub fn take_last_word(&mut self) -> Option<JobId> {
+        self.words.pop()
+    }
+
     /// True for a command line that says nothing about jobs.
     pub fn says_nothing(&self) -> bool {
         self.words.is_empty() && self.filter.is_empty() && !self.all
@@ -234,6 +239,10 @@ impl Selection {
     fn find(&self, spool: &Spool, states: &[State]) -> Result<Selected, Failure> {
         self.filter.check(spool)?;
         let are_named = !self.words.is_empty();
+        if are_named && self.all {
+            let what = format!("{}: --all means all jobs, not one", self.words[0]);
+            return Err(Failure::new(USAGE, what));
+        }
         let ids = match are_named {
             true => {
                 let meant = self.words.iter().map(|w| self.filter.meant_by(spool, w));

@@ -1,10 +1,12 @@
 //! `pirn cancel`, `pirn retry`, `pirn rm`, `pirn hold`, `pirn release`.
 
 use super::existing;
-use super::exit::{CommandResult, FAILURE, Failure, OK};
+use super::exit::{CommandResult, FAILURE, Failure, NO_INPUT, OK, USAGE};
+use super::job::PreparedJob;
+use super::output;
 use super::select::{Selected, Selection};
 use super::served;
-use crate::core::id::JobId;
+use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
 use crate::spool::{NOT_RUNNING, Place, Spool, Steered};
 use std::collections::BTreeSet;
@@ -19,6 +21,15 @@ pub struct SteerArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
+    #[command(flatten)]
+    jobs: Selection,
+    /// Leave the jobs as they are and add them once more; prints the new ids
+    #[arg(long)]
+    copy: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MoveArgs {
     #[command(flatten)]
     jobs: Selection,
 }
@@ -50,6 +61,9 @@ pub fn retry(path: &Path, args: &RetryArgs) -> CommandResult {
         false => &[State::Failed],
     };
     let jobs = args.jobs.to_change(&spool, states)?;
+    if args.copy {
+        return copy_each(&spool, &jobs);
+    }
     each(&spool, &jobs, |id, changed| {
         let wrong = |state| format!("has not ended yet: it is in {state}/");
         judge(id, spool.retry(id, changed), wrong)
@@ -78,6 +92,46 @@ fn does_not_wait(state: State) -> String {
     format!("does not wait: it is in {state}/")
 }
 
+/// The states of jobs whose turn can be changed.
+const WAITING: [State; 2] = [State::Pending, State::Held];
+
+pub fn urgent(path: &Path, args: &SteerArgs) -> CommandResult {
+    let spool = existing::spool(path)?;
+    let jobs = args.jobs.to_change(&spool, &WAITING)?;
+    each(&spool, &jobs, |id, _| {
+        judge(id, spool.make_urgent(id), does_not_wait)
+    })
+}
+
+/// As with mv(1), the last word is where to.
+pub fn move_to(path: &Path, mut args: MoveArgs) -> CommandResult {
+    let spool = existing::spool(path)?;
+    let queue = args
+        .jobs
+        .take_last_word()
+        .ok_or_else(|| Failure::new(USAGE, "say which jobs, and last the queue to move them to"))?;
+    let queue = QueueName::new(queue.as_str())
+        .map_err(|e| Failure::new(USAGE, format!("the queue {queue}: its name {e}")))?;
+    let jobs = args.jobs.to_change(&spool, &WAITING)?;
+    each(&spool, &jobs, |id, _| {
+        judge(id, spool.move_to(id, &queue), does_not_wait)
+    })
+}
+
+/// Adds the same jobs once more, and prints their ids.
+fn copy_each(spool: &Spool, jobs: &Selected) -> CommandResult {
+    each(spool, jobs, |id, _| {
+        let copy = || {
+            let found = existing::job(spool, id)?;
+            output::line(PreparedJob::copy_of(spool, found.record)?.submit(spool)?)
+        };
+        copy().map_err(|e| match e.code {
+            NO_INPUT => NotDone::Elsewhere(e),
+            _ => NotDone::Failed(e),
+        })
+    })
+}
+
 pub fn rm(path: &Path, args: &RmArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     let states = match args.kill {
@@ -92,7 +146,7 @@ pub fn rm(path: &Path, args: &RmArgs) -> CommandResult {
 }
 
 /// Why nothing was done to a job.
-enum NotDone {
+pub enum NotDone {
     /// It is in another state, or gone.
     Elsewhere(Failure),
     /// Something failed.
@@ -120,7 +174,7 @@ fn judge(
 
 /// Does `work` for each job and reports each failure; the exit code is that of the first. A job that only its
 /// properties have selected may have left its state since, which is no failure. At the end, all changes are durable.
-fn each(
+pub fn each(
     spool: &Spool,
     jobs: &Selected,
     mut work: impl FnMut(&JobId, &mut BTreeSet<Place>) -> Result<(), NotDone>,

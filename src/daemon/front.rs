@@ -99,7 +99,7 @@ impl Front {
     fn pass_signals(&mut self) {
         while let Some(signal) = self.signals.read() {
             match signal.told {
-                Some(Told::Stop | Told::Leave) => self.end = Some(signal.number),
+                Some(Told::Stop | Told::Leave | Told::Drain) => self.end = Some(signal.number),
                 Some(Told::Reload | Told::Upgrade) => {}
                 None => continue,
             }

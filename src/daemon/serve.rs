@@ -38,6 +38,9 @@ impl WatcherThread {
         if options.no_sync {
             lock.tell_no_sync();
         }
+        if let Some(slots) = options.slots {
+            lock.tell_slots(slots);
+        }
         let signals = match given.signals {
             Some(signals) => signals,
             None => Signals::install().or_else(doing("installing signal handlers"))?,
@@ -80,6 +83,7 @@ impl WatcherThread {
             notifier: Notifier::from_env(),
             stopping: false,
             leaving: false,
+            draining: false,
             ending_jobs: false,
             status: String::new(),
             daemon,
@@ -271,15 +275,19 @@ impl WatcherThread {
             match told {
                 Told::Stop => self.stop(),
                 Told::Leave => self.begin_leave(),
+                Told::Drain => self.drain(),
                 Told::Reload => self.reload_as_told(),
-                Told::Upgrade
-                    if self.stopping || self.leaving || self.daemon.options.single.is_some() =>
-                {
+                Told::Upgrade if self.is_to_end() || self.daemon.options.single.is_some() => {
                     log::warn!("upgrade: not done: this process ends with its jobs");
                 }
                 Told::Upgrade => self.prove(),
             }
         }
+    }
+
+    /// True once a signal has said that it is to end, now or later.
+    fn is_to_end(&self) -> bool {
+        self.stopping || self.leaving || self.draining
     }
 
     /// Ends once what is being started or recorded is, and leaves the jobs to the next daemon, if that can learn how they
@@ -312,6 +320,7 @@ impl WatcherThread {
         self.leaving = false;
         daemon.set_alert(true);
         let was_stopping = std::mem::replace(&mut self.stopping, true);
+        daemon.machine.lock().tell_stopping();
         self.ending_jobs = was_stopping;
         if let Some(id) = &daemon.options.single {
             if let Err(e) = daemon.spool.cancel(id) {
@@ -334,6 +343,20 @@ impl WatcherThread {
             }
             true => log::info!("stopping: ending {running} running jobs"),
         }
+    }
+
+    /// Ends when nothing is left to run, as with `--drain`.
+    fn drain(&mut self) {
+        if self.daemon.options.single.is_some() {
+            return self.stop();
+        }
+        self.draining = true;
+        self.bridges.stop();
+        // The next image would not know that it is to end.
+        self.upgrade = Upgrade::No;
+        self.daemon.set_alert(true);
+        self.daemon.machine.lock().tell_draining();
+        log::info!("draining: ends when nothing is left to run");
     }
 
     fn reload_as_told(&mut self) {
@@ -369,7 +392,7 @@ impl WatcherThread {
             return looked && !daemon.ask(|s| s.knows(id));
         }
         self.stopping
-            || (daemon.options.drain
+            || ((self.draining || daemon.options.drain)
                 && looked
                 && daemon.ask(|s| s.is_drained())
                 && !daemon.machine.watches.has_news())

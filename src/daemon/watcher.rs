@@ -80,6 +80,8 @@ pub struct WatcherThread {
     pub(super) stopping: bool,
     /// Told to end and to leave the jobs to the next daemon.
     pub(super) leaving: bool,
+    /// To end when nothing is left to run.
+    pub(super) draining: bool,
     /// Told again to stop.
     pub(super) ending_jobs: bool,
     /// As it was told to the notifier.

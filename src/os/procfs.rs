@@ -161,6 +161,18 @@ fn has_flock(pid: i32, descriptor: &OsStr) -> bool {
     })
 }
 
+/// True if a process has a handler for this signal, or blocks it to wait for it: it is not ended by it.
+pub fn expects(pid: i32, signal: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let has = |mask: &str| {
+        let mask = u64::from_str_radix(mask.trim(), 16);
+        mask.is_ok_and(|mask| mask >> (signal - 1) & 1 == 1)
+    };
+    let masks = ["SigCgt:", "SigBlk:"];
+    let of = |line: &str| masks.iter().find_map(|key| line.strip_prefix(key).map(has));
+    status.lines().filter_map(of).any(|is_in| is_in)
+}
+
 /// The real user id of a process.
 pub fn user_of(pid: i32) -> Option<u32> {
     let ids = field(&format!("{pid}/status"), "Uid:")?;

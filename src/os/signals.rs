@@ -14,6 +14,8 @@ use std::os::unix::net::UnixStream;
 pub enum Told {
     /// SIGTERM or SIGINT: end.
     Stop,
+    /// SIGPWR: end when nothing is left to run.
+    Drain,
     /// SIGHUP: read the config again.
     Reload,
     /// SIGUSR2: become the new binary.
@@ -22,9 +24,20 @@ pub enum Told {
     Leave,
 }
 
-const HANDLED: [(i32, Told); 5] = [
+impl Told {
+    /// True if it asks for the end of the process, sooner or later.
+    pub fn is_end(self) -> bool {
+        match self {
+            Self::Stop | Self::Drain | Self::Leave => true,
+            Self::Reload | Self::Upgrade => false,
+        }
+    }
+}
+
+const HANDLED: [(i32, Told); 6] = [
     (libc::SIGTERM, Told::Stop),
     (libc::SIGINT, Told::Stop),
+    (libc::SIGPWR, Told::Drain),
     (libc::SIGHUP, Told::Reload),
     (libc::SIGUSR2, Told::Upgrade),
     (libc::SIGQUIT, Told::Leave),
@@ -192,6 +205,30 @@ impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// The signal that tells a daemon this.
+pub fn number_of(told: Told) -> i32 {
+    match told {
+        Told::Stop => libc::SIGTERM,
+        Told::Drain => libc::SIGPWR,
+        Told::Reload => libc::SIGHUP,
+        Told::Upgrade => libc::SIGUSR2,
+        Told::Leave => libc::SIGQUIT,
+    }
+}
+
+/// Reads the name of a signal, with or without SIG, or its number.
+pub fn parse(text: &str) -> Result<i32, String> {
+    let wrong = || format!("expected a signal such as TERM, SIGUSR1 or 9, got {text:?}");
+    if let Ok(number) = text.parse::<i32>() {
+        let is_signal = (0..=libc::SIGRTMAX()).contains(&number);
+        return is_signal.then_some(number).ok_or_else(wrong);
+    }
+    let name = text.to_ascii_uppercase();
+    let name = name.strip_prefix("SIG").unwrap_or(&name);
+    let known: Result<Signal, _> = format!("SIG{name}").parse();
+    known.map(|signal| signal as i32).map_err(|_| wrong())
 }
 
 /// The name of a signal, such as SIGTERM.

@@ -144,6 +144,9 @@ fn read_usage(usage: &libc::rusage) -> Usage {
 #[derive(Debug)]
 pub struct PidFd(OwnedFd);
 
+/// For pidfd_send_signal(2): the group that the process leads.
+const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+
 impl PidFd {
     /// Opens the descriptor. Errors: ESRCH if there is no such process.
     pub fn open(pid: i32) -> io::Result<Self> {
@@ -155,6 +158,37 @@ impl PidFd {
         }
         // SAFETY: the kernel has just given us this descriptor, and nothing else owns it.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Signals the process.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        self.send(signal, 0)
+    }
+
+    /// Signals the process group that this process, number `pid`, leads.
+    pub fn signal_group(&self, pid: i32, signal: i32) -> io::Result<()> {
+        match self.send(signal, PIDFD_SIGNAL_PROCESS_GROUP) {
+            // Before Linux 6.9 the group cannot be named by a descriptor.
+            Err(e) if e.raw_os_error() == Some(libc::EINVAL) => {
+                // SAFETY: kill(2) takes two numbers.
+                match unsafe { libc::kill(-pid, signal) } {
+                    0 => Ok(()),
+                    _ => Err(io::Error::last_os_error()),
+                }
+            }
+            sent => sent,
+        }
+    }
+
+    fn send(&self, signal: i32, flags: u32) -> io::Result<()> {
+        let (fd, no_info) = (self.0.as_raw_fd(), std::ptr::null::<libc::siginfo_t>());
+        // SAFETY: the descriptor is open, and without siginfo the call takes numbers only.
+        let done =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, signal, no_info, flags) };
+        match done {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
     }
 
     /// Waits until the process has ended, or an [`thread::Interrupt`] comes. True if it has ended.

@@ -91,7 +91,7 @@ impl<F: Fs> Spool<F> {
     ) -> io::Result<IfSame<()>> {
         let (from, name) = (Place::of_queue(queue), id.as_str().as_bytes());
         if let Some(record) = rewritten {
-            match self.rewrite(&from, id, expected, record)? {
+            match self.rewrite(&from, id, expected, record.to_json().as_bytes())? {
                 IfSame::Done(stamp) => expected = stamp,
                 IfSame::Gone => return Ok(IfSame::Gone),
                 IfSame::Changed => return Ok(IfSame::Changed),

@@ -1,10 +1,8 @@
 //! Holding jobs and releasing them.
 
-use super::rewrite::IfSame;
-use super::ticket::stamp;
 use super::{Ask, Fs, OLD_HELD, Place, Spool, Steered, Where};
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::State;
+use crate::core::record::{Record, State};
 use std::collections::BTreeSet;
 use std::io;
 
@@ -48,16 +46,8 @@ impl<F: Fs> Spool<F> {
         if queue.is_default() || queue.as_str() == OLD_HELD {
             return Ok(());
         }
-        while let Some((look, mut record)) = self.read_record(id, &Place::Held, Ask::Writing)? {
-            if record.queue.as_ref() == Some(queue) {
-                break;
-            }
-            record.queue = Some(queue.clone());
-            match self.rewrite(&Place::Held, id, stamp(&look), &record)? {
-                IfSame::Done(_) | IfSame::Gone => break,
-                IfSame::Changed => {}
-            }
-        }
+        let name = |record: &mut Record| record.queue = Some(queue.clone());
+        self.edit_record(id, &Place::Held, name)?;
         Ok(())
     }
 

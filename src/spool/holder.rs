@@ -21,9 +21,19 @@ pub struct Holder {
     pub syncs: bool,
     /// The controllers whose limits the control groups of its jobs can have.
     pub groups: Vec<String>,
+    /// The slots that its command line gave it, which overrule the settings.
+    pub slots: Option<u32>,
+    /// True once it was told to end.
+    pub is_stopping: bool,
+    /// True once it was told to end when nothing is left to run.
+    pub is_draining: bool,
     /// Its trouble, if it cannot record the ends of jobs.
     pub trouble: Option<String>,
 }
+
+/// The keys of the two ways to end.
+pub(super) const STOPPING: &str = "stopping";
+pub(super) const DRAINING: &str = "draining";
 
 impl Holder {
     /// A holder of which nothing is known.
@@ -34,6 +44,9 @@ impl Holder {
         config: None,
         syncs: true,
         groups: Vec::new(),
+        slots: None,
+        is_stopping: false,
+        is_draining: false,
         trouble: None,
     };
 
@@ -116,6 +129,9 @@ pub(super) fn read_holder(mut file: &File) -> Holder {
             .map(str::to_owned)
             .collect(),
         syncs: value("sync").is_none_or(|sync| sync != "no"),
+        slots: value("slots").and_then(|slots| slots.parse().ok()),
+        is_stopping: value(STOPPING).is_some(),
+        is_draining: value(DRAINING).is_some(),
         trouble,
     }
 }

@@ -4,13 +4,13 @@
 //! `lock` says who has the spool. Its first line is the pid. Each further line is `key: value`; readers skip keys
 //! that they do not know.
 
-use super::holder::{Holder, Role, about_us, read_holder};
+use super::holder::{DRAINING, Holder, Role, STOPPING, about_us, read_holder};
 use super::lock_part::{LockPart, await_release, is_held};
-use crate::os::{clock, dir, signals, spawn};
+use crate::os::{clock, dir, procfs, signals, spawn};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -197,6 +197,32 @@ impl SpoolLock {
         }
     }
 
+    /// Adds the slots that the command line gives to `lock`: `pirn slots` cannot change them.
+    pub fn tell_slots(&mut self, slots: usize) {
+        if let Err(e) = self.say("slots", &slots.to_string()) {
+            log::warn!("lock: commands are not told of --slots: {e}");
+        }
+    }
+
+    /// Answers a first signal to end, for those who are about to send a second one.
+    pub fn tell_stopping(&mut self) {
+        self.answer(STOPPING);
+    }
+
+    /// Answers a signal to end when nothing is left to run.
+    pub fn tell_draining(&mut self) {
+        self.answer(DRAINING);
+    }
+
+    fn answer(&mut self, key: &str) {
+        if self.text.contains(&format!("\n{key}: ")) {
+            return;
+        }
+        if let Err(e) = self.say(key, "yes") {
+            log::warn!("lock: commands are not told that the daemon is {key}: {e}");
+        }
+    }
+
     fn say(&mut self, key: &str, value: &str) -> io::Result<()> {
         self.text.push_str(&format!("{key}: {value}\n"));
         // Readers find the earlier lines at any moment.
@@ -236,6 +262,18 @@ impl SpoolLock {
             Some(active) => is_held(&active),
             None => Ok(false),
         }
+    }
+
+    /// True if this process, or a child of it, has the lock.
+    pub fn is_held_by(spool: &Path, pid: i32) -> io::Result<bool> {
+        let root = dir::open_path(spool)?;
+        let Some(file) = LockPart::File.open_to_ask(&root)? else {
+            return Ok(false);
+        };
+        let meta = file.metadata()?;
+        let has_it = |pid| procfs::has_locked(pid, meta.dev(), meta.ino());
+        let is_child = |stat: &procfs::Stat| stat.parent == pid;
+        Ok(has_it(pid) || procfs::all()?.iter().any(|s| is_child(s) && has_it(s.pid)))
     }
 
     /// The holder of a spool's lock, if anybody has it.

@@ -41,6 +41,12 @@ impl<F: Fs> Spool<F> {
         look.is_ok_and(|look| look.is_some())
     }
 
+    /// True if a name is certainly in `held/`.
+    pub fn is_held(&self, id: &JobId) -> bool {
+        let look = self.fs.look(&Place::Held, id.as_str().as_bytes());
+        look.is_ok_and(|look| look.is_some())
+    }
+
     /// Calls `each` with every name in a directory.
     pub fn names(&self, place: &Place, each: &mut dyn FnMut(&[u8])) -> io::Result<()> {
         self.fs.names(place, each)

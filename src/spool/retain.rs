@@ -147,6 +147,9 @@ impl<F: Fs> Spool<F> {
             {
                 continue;
             }
+            if super::edit::edited_job(&name).is_some_and(|id| self.is_held(&id)) {
+                continue;
+            }
             if old || writer_of(&name).is_some_and(|pid| procfs::stat(pid).is_none()) {
                 self.discard_staged(&name)?;
             }

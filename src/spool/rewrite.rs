@@ -32,19 +32,18 @@ fn swapped_job(staged: &[u8]) -> Option<JobId> {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Exchanges the file of a waiting or held job for this record, if it is the file seen as `expected`. Gives the
-    /// stamp of the new file.
+    /// Exchanges the file of a waiting or held job for this text, if it is the file seen as `expected`. Gives the stamp
+    /// of the new file.
     pub(super) fn rewrite(
         &self,
         place: &Place,
         id: &JobId,
         expected: Stamp,
-        record: &Record,
+        text: &[u8],
     ) -> io::Result<IfSame<Stamp>> {
         let name = id.as_str().as_bytes();
         let ownership = self.ownership(place, id);
-        let json = record.to_json();
-        let staged = self.stage_like(&format!("{SWAP}{id}"), json.as_bytes(), ownership)?;
+        let staged = self.stage_like(&format!("{SWAP}{id}"), text, ownership)?;
         // Looked at now: once it is in place, another file may take its name.
         let ours = self.fs.look(&Place::Tmp, &staged)?;
         let ours = stamp(&ours.ok_or(io::ErrorKind::NotFound)?);

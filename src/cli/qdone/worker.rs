@@ -14,7 +14,7 @@ use crate::core::id::QueueName;
 use crate::daemon::{self, Given, Options};
 use crate::os::limits;
 use crate::os::poll::Poller;
-use crate::os::signals::{Signals, Teller, Told};
+use crate::os::signals::{Signals, Teller};
 use crate::remote::bridge::{self, BridgeError, BridgePlan, BridgeStop, LookUp};
 use crate::spool::{Spool, SpoolLock};
 use serde_json::json;
@@ -260,11 +260,7 @@ fn act_on(
     let mut stops = 0;
     let watch = move || {
         while poller.wait(None).is_ok() {
-            for _ in signals
-                .read()
-                .into_iter()
-                .filter(|told| matches!(told, Told::Stop | Told::Leave))
-            {
+            for _ in signals.read().into_iter().filter(|told| told.is_end()) {
                 stops += 1;
                 match stops {
                     1 => {

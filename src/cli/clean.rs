@@ -1,0 +1,45 @@
+//! `pirn clean`.
+
+use super::existing;
+use super::exit::{CommandResult, OK};
+use crate::core::record::State;
+use crate::core::units::parse_span;
+use crate::os::clock;
+use crate::spool::Place;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+pub struct CleanArgs {
+    /// Only jobs that ended longer ago than this
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    older: Option<Duration>,
+    /// Remove jobs in this state: complete or failed (repeat)
+    #[arg(long, default_value = "complete", value_parser = parse_final())]
+    state: Vec<State>,
+}
+
+fn parse_final() -> impl TypedValueParser<Value = State> {
+    let finals = || State::ALL.into_iter().filter(|state| state.is_final());
+    PossibleValuesParser::new(finals().map(State::as_str)).try_map(move |word| {
+        let state = finals().find(|state| state.as_str() == word);
+        state.ok_or("expected a state")
+    })
+}
+
+/// Removes jobs that have ended, with their logs. A job that is retried meanwhile stays.
+pub fn clean(path: &Path, args: &CleanArgs) -> CommandResult {
+    let spool = existing::spool(path)?;
+    let now = clock::wall();
+    let places: BTreeSet<Place> = args.state.iter().map(|s| Place::of_state(*s)).collect();
+    let is_old = |finished| args.older.is_none_or(|older| now.since(finished) > older);
+    for job in spool.finished(false)? {
+        if places.contains(&job.place) && is_old(job.finished) {
+            spool.remove_finished(&job.id, &job.place)?;
+        }
+    }
+    spool.sync_all(&places)?;
+    Ok(OK)
+}

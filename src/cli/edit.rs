@@ -1,0 +1,117 @@
+//! `pirn edit`.
+
+use super::existing;
+use super::exit::{BAD_DATA, CommandResult, FAILURE, Failure, OK};
+use super::select::Selection;
+use super::served;
+use super::settings;
+use crate::core::id::JobId;
+use crate::core::record::{Record, State};
+use crate::spool::{HeldText, IfSame, Place, Spool, Steered, edit_copy};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+#[derive(Debug, clap::Args)]
+pub struct EditArgs {
+    #[command(flatten)]
+    jobs: Selection,
+}
+
+/// Edits jobs one after the other; stops at the first that cannot be.
+pub fn edit(path: &Path, args: &EditArgs) -> CommandResult {
+    let spool = existing::spool(path)?;
+    served::refuse_old_daemon(&spool)?;
+    let states = [State::Pending, State::Held];
+    for id in args.jobs.to_change(&spool, &states)?.ids {
+        edit_one(&spool, &id)?;
+    }
+    Ok(OK)
+}
+
+/// Holds the job while its user edits a copy. Then it goes back to where it was, unless the text is no job.
+fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
+    let was = match spool.hold(id)? {
+        Steered::Done(was) => was,
+        Steered::Missing => return Err(Failure::no_job(id)),
+        Steered::Wrong(state) => {
+            let what = format!("job {id} does not wait: it is in {state}/");
+            return Err(Failure::new(FAILURE, what));
+        }
+    };
+    let gone = || Failure::new(FAILURE, format!("job {id} is not held any more"));
+    let text = spool.held_text(id)?.ok_or_else(gone)?;
+    if !spool.make_edit_copy(id, &text.bytes)? {
+        let copy = path_of_copy(spool, id);
+        eprintln!("pirn: going on with an earlier editing, {}", copy.display());
+    }
+    if let Err(e) = run_editor(&path_of_copy(spool, id)) {
+        let what = format!("the editor: {e}; job {id} stays as it was");
+        spool.remove_edit_copy(id)?;
+        let_go(spool, id, was)?;
+        return Err(Failure::new(FAILURE, what));
+    }
+    put_back(spool, id, &text)?;
+    spool.remove_edit_copy(id)?;
+    let_go(spool, id, was)
+}
+
+fn path_of_copy(spool: &Spool, id: &JobId) -> PathBuf {
+    let path = spool.path_of(&Place::Tmp).join(edit_copy(id));
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// Runs the editor as other programs do: its name may have arguments.
+fn run_editor(copy: &Path) -> Result<(), String> {
+    let set = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let editor = set("VISUAL").or_else(|| set("EDITOR"));
+    let editor = editor.unwrap_or_else(|| "vi".to_owned());
+    let mut command = Command::new("/bin/sh");
+    command
+        .args(["-c", &format!("{editor} \"$1\""), "sh"])
+        .arg(copy);
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{editor}: {status}")),
+        Err(e) => Err(format!("{editor}: {e}")),
+    }
+}
+
+/// Replaces the held file by the edited text. The copy stays if that cannot be done, and so the work of the user.
+fn put_back(spool: &Spool, id: &JobId, text: &HeldText) -> Result<(), Failure> {
+    let most = settings::read(spool.path()).map_or(u64::MAX, |config| config.max_job_bytes);
+    let copy = path_of_copy(spool, id);
+    let stays = |what: String| {
+        let copy = copy.display();
+        let what =
+            format!("{what}; job {id} is held, and {copy} has your text: pirn edit {id} goes on");
+        Failure::new(BAD_DATA, what)
+    };
+    let edited = spool.read_edit_copy(id, most)?.ok_or_else(|| {
+        stays(format!(
+            "the text is gone or larger than {most} bytes (max_job_bytes)"
+        ))
+    })?;
+    if edited == text.bytes {
+        return Ok(());
+    }
+    Record::from_bytes(&edited).map_err(|e| stays(e.to_string()))?;
+    match spool.put_edited(id, text, &edited)? {
+        IfSame::Done(()) => Ok(()),
+        IfSame::Gone | IfSame::Changed => Err(stays("its file has changed meanwhile".to_owned())),
+    }
+}
+
+/// Releases a job that waited before.
+fn let_go(spool: &Spool, id: &JobId, was: State) -> Result<(), Failure> {
+    if was == State::Held {
+        return Ok(());
+    }
+    match spool.release(id)? {
+        Steered::Done(_) => Ok(()),
+        Steered::Missing => Err(Failure::no_job(id)),
+        Steered::Wrong(state) => {
+            let what = format!("job {id} is in {state}/ now");
+            Err(Failure::new(FAILURE, what))
+        }
+    }
+}

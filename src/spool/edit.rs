@@ -1,0 +1,91 @@
+//! Editing the text of a held job: a copy of it in `tmp/`, and its way back.
+
+use super::rewrite::IfSame;
+use super::ticket::stamp;
+use super::view::MAX_RECORD_BYTES;
+use super::{Ask, Fs, Place, Spool, Taken};
+use crate::core::id::JobId;
+use crate::core::scheduler::Stamp;
+use std::io;
+
+/// The text of a held job, and the file that it was read from.
+#[derive(Debug)]
+pub struct HeldText {
+    /// The text.
+    pub bytes: Vec<u8>,
+    file: Stamp,
+}
+
+/// How the name of a copy begins.
+const EDITED: &str = ".edit.";
+
+/// The held job whose copy has this name in `tmp/`.
+pub(super) fn edited_job(name: &[u8]) -> Option<JobId> {
+    JobId::from_bytes(name.strip_prefix(EDITED.as_bytes())?).ok()
+}
+
+/// The name in `tmp/` of the copy of a job that is being edited.
+pub fn edit_copy(id: &JobId) -> String {
+    format!("{EDITED}{id}")
+}
+
+impl<F: Fs> Spool<F> {
+    /// The text of a held job; `None` if it is not held any more.
+    pub fn held_text(&self, id: &JobId) -> io::Result<Option<HeldText>> {
+        let name = id.as_str().as_bytes();
+        Ok(
+            match self
+                .fs
+                .take(&Place::Held, name, MAX_RECORD_BYTES, Ask::Nothing)?
+            {
+                Taken::File { look, bytes, .. } => Some(HeldText {
+                    bytes,
+                    file: stamp(&look),
+                }),
+                Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => None,
+            },
+        )
+    }
+
+    /// Makes the copy of a job that is to be edited, with mode 0600. False if there is one already: an earlier editing
+    /// has left it.
+    pub fn make_edit_copy(&self, id: &JobId, bytes: &[u8]) -> io::Result<bool> {
+        let name = edit_copy(id);
+        match self
+            .fs
+            .write_new(&Place::Tmp, name.as_bytes(), bytes, false)
+        {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            made => made.map(|()| true),
+        }
+    }
+
+    /// The text of the copy; `None` if it is gone, or is no file of at most this size any more.
+    pub fn read_edit_copy(&self, id: &JobId, most: u64) -> io::Result<Option<Vec<u8>>> {
+        let name = edit_copy(id);
+        Ok(
+            match self
+                .fs
+                .take(&Place::Tmp, name.as_bytes(), most, Ask::Nothing)?
+            {
+                Taken::File { bytes, .. } => Some(bytes),
+                Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => None,
+            },
+        )
+    }
+
+    /// Removes the copy.
+    pub fn remove_edit_copy(&self, id: &JobId) -> io::Result<()> {
+        let name = edit_copy(id);
+        self.fs.unlink(&Place::Tmp, name.as_bytes()).map(drop)
+    }
+
+    /// Puts an edited text in the place of a held job, durably, if its file is still the one that was read.
+    pub fn put_edited(&self, id: &JobId, read: &HeldText, text: &[u8]) -> io::Result<IfSame<()>> {
+        Ok(match self.rewrite(&Place::Held, id, read.file, text)? {
+            IfSame::Done(_) => IfSame::Done(self.sync(&Place::Held)?),
+            IfSame::Gone => IfSame::Gone,
+            IfSame::Changed => IfSame::Changed,
+        })
+    }
+}

@@ -1,0 +1,216 @@
+//! `urgent`, `move`, `edit`: changing jobs that wait.
+
+use crate::spool::{Done, Spool};
+use crate::tools::ok;
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+/// Runs `pirn edit` with this shell script as the editor; `$1` is the file.
+fn edit(spool: &Spool, script: &str, id: &str) -> Done {
+    let editor = spool.beside("editor");
+    fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = spool.command(["edit", id]);
+    command.env_remove("VISUAL").env("EDITOR", &editor);
+    spool.finish(&mut command)
+}
+
+/// The hidden files in `tmp/`.
+fn copies(spool: &Spool) -> Vec<String> {
+    let names = fs::read_dir(spool.path().join("tmp")).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(".edit")).collect()
+}
+
+#[test]
+fn urgent_jobs_come_first() {
+    let mut spool = Spool::new();
+    for command in ["a", "b", "c", "d"] {
+        spool.add(&["-p", "9", &format!("echo {command} >> $PIRN_STORE/order")]);
+    }
+    spool.drop_file("text", "echo e >> $PIRN_STORE/order");
+    ok(&spool, &["hold", "4"]);
+    ok(&spool, &["urgent", "4", "text"]);
+    ok(&spool, &["urgent", "3"]);
+    assert_eq!(spool.record("pending/3")["priority"], 2_147_483_647);
+    ok(&spool, &["release", "4"]);
+    spool.serve(&["--slots", "1", "--drain"]);
+    assert_eq!(spool.wait_exit(), 0);
+    // The urgent ones among themselves are in the order of their age.
+    assert_eq!(spool.read("store/order"), "c\nd\ne\na\nb\n");
+    assert_eq!(spool.pirn(&["urgent", "3"]).code, 1);
+    assert_eq!(spool.pirn(&["urgent", "9"]).code, 66);
+}
+
+#[test]
+fn urgent_under_a_daemon() {
+    let spool = Spool::serving(&[]);
+    ok(&spool, &["pause"]);
+    for n in 1..=3 {
+        spool.add(&[&format!("echo {n} >> $PIRN_STORE/order")]);
+    }
+    ok(&spool, &["urgent", "last"]);
+    ok(&spool, &["slots", "1"]);
+    spool.wait_daemon_log("config: read");
+    ok(&spool, &["resume"]);
+    spool.wait_record("complete/2");
+    assert_eq!(spool.read("store/order"), "3\n1\n2\n");
+}
+
+#[test]
+fn jobs_move_to_other_queues() {
+    let spool = Spool::new();
+    spool.add(&["-q", "mail", "true"]);
+    spool.add(&["true"]);
+    spool.add(&["-q", "mail", "true"]);
+    spool.drop_file("text", "true");
+    ok(&spool, &["hold", "3"]);
+    ok(&spool, &["move", "2", "text", "night"]);
+    assert_eq!(spool.ls("pending/night"), ["2", "text"]);
+    assert_eq!(spool.read("pending/night/text"), "true");
+    ok(&spool, &["move", "1", "default"]);
+    assert_eq!(spool.record("pending/1").get("queue"), None);
+    ok(&spool, &["move", "3", "night"]);
+    assert_eq!(spool.record("held/3")["queue"], "night");
+    ok(&spool, &["release", "3"]);
+    ok(&spool, &["move", "-q", "night", "day"]);
+    assert_eq!(spool.ls("pending/day"), ["2", "3", "text"]);
+    ok(&spool, &["move", "2", "day"]);
+    for (args, code) in [
+        (&["move", "1"][..], 2),
+        (&["move", "day"], 2),
+        (&["move"], 2),
+        (&["move", "9", "day"], 66),
+        (&["move", "1", "held"], 1),
+        (&["move", "1", "../x"], 2),
+    ] {
+        let done = spool.pirn(args);
+        assert_eq!(done.code, code, "{args:?}: {}", done.stderr);
+    }
+    assert!(spool.has("pending/1"));
+}
+
+#[test]
+fn a_moved_job_runs_from_its_new_queue() {
+    let spool = Spool::serving(&[]);
+    for queue in ["mail", "night"] {
+        spool.make_queue(queue);
+    }
+    ok(&spool, &["pause", "mail"]);
+    spool.add(&["-q", "mail", "true"]);
+    spool.add(&["-q", "mail", "true"]);
+    ok(&spool, &["move", "1", "night"]);
+    assert_eq!(spool.wait_record("complete/1")["queue"], "night");
+    ok(&spool, &["move", "2", "default"]);
+    assert_eq!(spool.wait_record("complete/2").get("queue"), None);
+    assert_eq!(spool.pirn(&["move", "2", "mail"]).code, 1);
+}
+
+#[test]
+fn an_edited_job_goes_back() {
+    let spool = Spool::serving(&[]);
+    ok(&spool, &["pause"]);
+    spool.add(&["-q", "mail", "--name", "before", "echo old"]);
+    let script = format!(
+        "ls {0}/held > {0}/store/held; stat -c %a \"$1\" > {0}/store/mode; sed -i s/before/after/ \"$1\"",
+        spool.path().display()
+    );
+    let done = edit(&spool, &script, "1");
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    assert_eq!(
+        (spool.read("store/held"), spool.read("store/mode")),
+        ("1\n".to_owned(), "600\n".to_owned())
+    );
+    let record = spool.record("pending/mail/1");
+    assert_eq!(
+        (&record["name"], &record["command"]),
+        (&json!("after"), &json!("echo old"))
+    );
+    assert!(spool.ls("held").is_empty() && copies(&spool).is_empty());
+    ok(&spool, &["resume"]);
+    assert_eq!(spool.wait_record("complete/1")["name"], "after");
+    assert_eq!(edit(&spool, "true", "1").code, 1);
+    assert_eq!(edit(&spool, "true", "9").code, 66);
+}
+
+#[test]
+fn a_shell_line_is_edited_as_it_is() {
+    let spool = Spool::new();
+    spool.make();
+    spool.drop_file("build", "make -C /src");
+    let inode = |name: &str| fs::metadata(spool.path().join(name)).unwrap().ino();
+    let before = inode("pending/build");
+    assert_eq!(edit(&spool, "true", "build").code, 0);
+    assert_eq!(inode("pending/build"), before);
+    assert_eq!(edit(&spool, "echo make >\"$1\"", "build").code, 0);
+    assert_eq!(spool.read("pending/build"), "make\n");
+    // An editor that is called with arguments, as `VISUAL=\"code -w\"` does.
+    let mut command = spool.command(["edit", "build"]);
+    command.env("VISUAL", "sed -i s/make/ninja/");
+    assert_eq!(spool.finish(&mut command).code, 0);
+    assert_eq!(spool.read("pending/build"), "ninja\n");
+    // A held job stays held.
+    ok(&spool, &["hold", "build"]);
+    assert_eq!(edit(&spool, "echo x >\"$1\"", "build").code, 0);
+    assert_eq!(
+        (spool.read("held/build"), spool.ls("pending").len()),
+        ("x\n".to_owned(), 0)
+    );
+}
+
+#[test]
+fn what_is_no_job_stays_held() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    let done = edit(&spool, "echo '{\"command\": 7}' > \"$1\"", "1");
+    assert_eq!(done.code, 65);
+    for part in ["command", "job 1 is held", "pirn edit 1 goes on"] {
+        assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+    }
+    assert_eq!(spool.record("held/1")["command"], "echo good");
+    assert_eq!(copies(&spool), [".edit.1"]);
+    // The text of the user is not lost, not even to a daemon that begins.
+    let mut spool = spool;
+    spool.serve(&[]);
+    let done = edit(&spool, "sed -i 's/7/\"echo better\"/' \"$1\"", "1");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stderr.contains("earlier editing"), "{}", done.stderr);
+    // It was held before this editing.
+    assert_eq!(spool.record("held/1")["command"], "echo better");
+    assert!(copies(&spool).is_empty());
+    ok(&spool, &["release", "1"]);
+    assert_eq!(spool.wait_record("complete/1")["output"], "better\n");
+}
+
+#[test]
+fn an_editor_that_fails_changes_nothing() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    let done = edit(&spool, "echo junk > \"$1\"; exit 3", "1");
+    assert_eq!(done.code, 1);
+    assert!(done.stderr.contains("stays as it was"), "{}", done.stderr);
+    assert_eq!(spool.record("pending/1")["command"], "echo good");
+    assert!(copies(&spool).is_empty());
+}
+
+#[test]
+fn an_edited_job_that_somebody_else_changes() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    let script = format!(
+        "echo other > {}/held/1; echo mine > \"$1\"",
+        spool.path().display()
+    );
+    let done = edit(&spool, &script, "1");
+    assert_eq!(done.code, 65);
+    assert!(
+        done.stderr.contains("has changed meanwhile"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(spool.read("held/1"), "other\n");
+    let script = format!("rm {}/held/1", spool.path().display());
+    assert_eq!(edit(&spool, &script, "1").code, 65);
+    assert_eq!(spool.ls("held").len() + spool.ls("pending").len(), 0);
+}
