@@ -45,6 +45,7 @@ mod interruptions;
 mod kept;
 mod late_reaper;
 mod launch;
+mod launch_probe;
 mod leftovers;
 mod lock;
 mod modes;

@@ -182,12 +182,9 @@ impl Sockets {
                 (libc::SYS_sendmsg, 2),
                 (libc::SYS_sendmmsg, 3),
             ];
-            calls.extend(flags.map(|(call, argument)| {
-                (
-                    call,
-                    unless_any(argument, libc::MSG_FASTOPEN.cast_unsigned()),
-                )
-            }));
+            let fast_open = libc::MSG_FASTOPEN.cast_unsigned();
+            calls.extend(flags.map(|(call, argument)| (call, unless_any(argument, fast_open))));
+            calls.insert(libc::SYS_setsockopt, unless_protocol_changes());
         }
     }
 }
@@ -247,6 +244,18 @@ fn restrict_namespaces(calls: &mut Calls) {
     calls.insert(libc::SYS_clone, unless_any(0, OF_CLONE.cast_unsigned()));
     // Its flags are in memory, where a filter cannot see them. C libraries use clone(2) instead.
     calls.insert(libc::SYS_clone3, refuse(libc::ENOSYS));
+}
+
+/// setsockopt(2) but for the option that makes a TCP socket one of another protocol. With SMC, the kernel itself would
+/// connect, which Landlock does not see.
+fn unless_protocol_changes() -> Code {
+    let mut code = load(1);
+    code.push(jump_unless_equal(libc::IPPROTO_TCP, 3));
+    code.extend(load(2));
+    code.push(jump_unless_equal(libc::TCP_ULP, 1));
+    code.extend(refuse(libc::EPERM));
+    code.push(PERMIT);
+    code
 }
 
 /// ioctl(2) but for two requests that put characters into the input of a terminal.
