@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A control group that is removed in the end.
-struct Group(PathBuf);
+pub struct Group(PathBuf);
 
 impl Group {
     /// A group below that of this process.
-    fn make() -> io::Result<Self> {
+    pub fn make() -> io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts")?;
         let point = mounts.lines().find_map(|line| {
             let mut fields = line.split(' ').skip(1);
@@ -32,6 +32,12 @@ impl Group {
         let group = Path::new(point).join(own).join(name);
         fs::create_dir(&group)?;
         Ok(Self(group))
+    }
+}
+
+impl Group {
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -19,6 +19,7 @@ mod limits;
 mod ls;
 mod peers;
 mod report;
+mod start;
 mod stats;
 mod sys;
 
@@ -30,7 +31,8 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 contrib/bench/run [OPTIONS] [FIGURE...]
 
-Figures: limits floor drain latency group enqueue growth idle cpu features peers (default: all).
+Figures: limits floor drain latency group start enqueue growth idle cpu features peers (default: all).
+start is what confining a job costs.
 floor is what the protocol's file operations cost by themselves.
 growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting.
 
@@ -44,12 +46,13 @@ growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting
 
 type Figure = (&'static str, fn(&Context) -> io::Result<()>);
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 12] = [
     ("limits", limits::report),
     ("floor", floor::report),
     ("drain", drain::report),
     ("latency", latency::report),
     ("group", group::report),
+    ("start", start::report),
     ("enqueue", enqueue::report),
     ("growth", growth::report),
     ("idle", idle::report),
