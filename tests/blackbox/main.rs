@@ -52,6 +52,7 @@ mod modes;
 mod odd_texts;
 mod order;
 mod other_user;
+mod own_program;
 mod ownership;
 mod parents;
 mod pauses;

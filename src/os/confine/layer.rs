@@ -21,8 +21,10 @@ pub struct Layer<'a> {
 /// The files of a job itself, which each layer with file rules permits too.
 #[derive(Debug, Clone, Default)]
 pub struct OwnFiles<'a> {
-    /// Programs and scripts that may be read and executed.
+    /// Programs and scripts that may be read and executed. Those that cannot be executed are left out.
     pub programs: Vec<&'a Path>,
+    /// A script that an interpreter reads.
+    pub copy: Option<&'a Path>,
     /// The directory that paths name as `$PIRN_TMP`; it may be changed.
     pub scratch: Option<&'a Path>,
     /// The directory that paths name as `$PIRN_STORE`.

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 type FsRights = BitFlags<AccessFs>;
@@ -52,7 +52,7 @@ const WRITE: FsRights = make_bitflags!(AccessFs::{
     Execute | ReadFile | ReadDir | WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSym
     | MakeFifo | MakeSock | Refer | IoctlDev | ResolveUnix
 });
-/// Of a file. A directory in its place, which no job can execute, is not permitted by this.
+/// Of a file.
 const PROGRAM: FsRights = make_bitflags!(AccessFs::{Execute | ReadFile});
 const LOG: FsRights = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate});
 const DEVICE: FsRights = make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate | IoctlDev});
@@ -140,10 +140,19 @@ impl Rules {
         for rule in &layer.sandbox.paths {
             self.permit_listed(layer.name, rule, own)?;
         }
-        let programs = own.programs.iter().map(|path| (*path, PROGRAM));
-        for (path, rights) in programs.chain(own.scratch.map(|path| (path, WRITE))) {
-            let file = open(path).map_err(|e| not_opened(&path.display().to_string(), e))?;
-            self.permit(&file, rights)?;
+        for path in &own.programs {
+            let file = open_own(path)?;
+            // A job may have put a link there meanwhile: it does not get a file to read, or a directory, by that.
+            if is_executable(&file).map_err(|e| ConfineError::Call("fstat", e))? {
+                self.permit(&file, PROGRAM)?;
+            }
+        }
+        let copy = own.copy.map(|path| (path, PROGRAM));
+        for (path, rights) in copy
+            .into_iter()
+            .chain(own.scratch.map(|path| (path, WRITE)))
+        {
+            self.permit(&open_own(path)?, rights)?;
         }
         for log in own.logs.iter().filter(|_| !Fault::NoLogRule.is_on()) {
             self.permit(log, LOG)?;
@@ -219,6 +228,16 @@ fn open(path: &Path) -> Result<File, Errno> {
         .custom_flags(libc::O_PATH)
         .open(path);
     opened.map_err(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO)))
+}
+
+fn open_own(path: &Path) -> Result<File, ConfineError> {
+    open(path).map_err(|e| not_opened(&path.display().to_string(), e))
+}
+
+/// False for what nobody can execute.
+fn is_executable(file: &File) -> io::Result<bool> {
+    let about = file.metadata()?;
+    Ok(about.is_file() && about.mode() & 0o111 != 0)
 }
 
 fn is_about_path(e: Errno) -> bool {
