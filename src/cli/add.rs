@@ -1,5 +1,6 @@
 //! `pirn add`, `pirn at`.
 
+use super::admission;
 use super::batch;
 use super::exit::{CommandResult, Failure, OK};
 use super::job::JobArgs;
@@ -20,6 +21,12 @@ pub struct AddArgs {
     /// Sync nothing: a power cut may lose the job
     #[arg(long)]
     no_sync: bool,
+    /// Refuse the job (exit code 75) while this many wait, in all queues
+    #[arg(long, value_name = "N", conflicts_with = "batch")]
+    max: Option<u64>,
+    /// If a job of that id waits or runs, leave it at that: print the id, exit with 0
+    #[arg(long, requires = "id", conflicts_with_all = ["replace", "batch"])]
+    dedup: bool,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -38,10 +45,19 @@ pub fn at(path: &Path, args: AtArgs) -> CommandResult {
     add_one(&spool, args.job.starting_at(args.time)?)
 }
 
-pub fn add(path: &Path, args: AddArgs) -> CommandResult {
+pub fn add(path: &Path, mut args: AddArgs) -> CommandResult {
     let spool = Spool::open(path, !args.no_sync).map_err(|e| Failure::at(path, e))?;
     if args.batch {
         return batch::add(&spool, args.job);
+    }
+    if args.dedup
+        && let Some(id) = args.job.unfinished_twin(&spool)?
+    {
+        output::line(&id)?;
+        return Ok(OK);
+    }
+    if let Some(most) = args.max {
+        admission::limit(&spool, most)?;
     }
     add_one(&spool, args.job)
 }

@@ -31,6 +31,22 @@ pub fn room(spool: &Spool, config: &Config) -> Result<u64, Failure> {
     spool.room(config).map_err(not_now)
 }
 
+/// Refuses a new job while this many wait.
+pub fn limit(spool: &Spool, most: u64) -> Result<(), Failure> {
+    let config = Config {
+        max_pending: Some(most),
+        ..Config::default()
+    };
+    match spool.room(&config) {
+        Ok(_) => Ok(()),
+        Err(NotAdmitted::Full { waiting, most }) => {
+            let what = format!("not accepted: {waiting} jobs wait, --max is {most}");
+            Err(Failure::new(NOT_NOW, what))
+        }
+        Err(why) => Err(not_now(why)),
+    }
+}
+
 fn not_now(why: NotAdmitted) -> Failure {
     match why {
         NotAdmitted::Io(e) => e.into(),

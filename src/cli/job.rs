@@ -15,7 +15,7 @@ use crate::core::time::Wall;
 use crate::core::tokens::{self, Uses};
 use crate::core::units::{parse_size, parse_span, parse_umask};
 use crate::os::{clock, limits, procfs};
-use crate::spool::{NewId, Spool, Submit, SubmitError};
+use crate::spool::{NewId, Spool, Submit, SubmitError, Where};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -165,6 +165,9 @@ pub struct JobArgs {
     sandbox: SandboxArgs,
     #[command(flatten)]
     resources: ResourceArgs,
+    /// Shell line to run when it has ended; its record is on standard input
+    #[arg(long, value_name = "CMD", help_heading = "Command")]
+    on_finish: Option<String>,
     /// The job's id [default: the next number]
     #[arg(long, value_name = "ID", help_heading = "Id and description")]
     id: Option<JobId>,
@@ -236,6 +239,22 @@ impl JobArgs {
             self.command.push("-".to_owned());
         }
         Ok(self)
+    }
+
+    /// The job that waits or runs under the id that is asked for. If there is none, an ended one does not matter.
+    pub fn unfinished_twin(&mut self, spool: &Spool) -> Result<Option<JobId>, Failure> {
+        let Some(id) = &self.id else { return Ok(None) };
+        self.replace = true;
+        let Some(found) = spool.get(id)? else {
+            return Ok(None);
+        };
+        match found.at {
+            Where::Pending(_) | Where::Held | Where::Active => {
+                spool.confirm(&found)?;
+                Ok(Some(id.clone()))
+            }
+            Where::Complete | Where::Failed => Ok(None),
+        }
     }
 
     /// Reads and checks all of the job.
@@ -320,6 +339,7 @@ impl JobArgs {
         record.name = self.name;
         record.comment = self.comment;
         record.tags = self.tag;
+        record.on_finish = self.on_finish.map(shell_line).transpose()?;
         record.created_at = Some(clock::wall());
         self.schedule.tell_passed_dates();
         self.schedule.fill(&mut record);
@@ -476,6 +496,10 @@ fn work(script: Option<JobId>, mut command: Vec<String>) -> Result<Work, Failure
         text = String::from_utf8(inputs::stdin()?)
             .map_err(|_| Failure::new(BAD_DATA, "standard input: a script must be UTF-8 text"))?;
     }
+    shell_line(text)
+}
+
+fn shell_line(text: String) -> Result<Work, Failure> {
     match text.trim().is_empty() {
         true => Err(Failure::new(USAGE, "the command is empty")),
         false => Ok(Work::Text(text)),

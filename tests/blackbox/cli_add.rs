@@ -72,6 +72,10 @@ fn every_option_ends_in_the_record() {
     spool.add(&["--id", "p2", "true"]);
     for (args, expected) in [
         (vec!["-p", "7"], json!({"priority": 7})),
+        (
+            vec!["--on-finish", "date >> ends"],
+            json!({"on_finish": "date >> ends"}),
+        ),
         (vec!["--priority", "-3"], json!({"priority": -3})),
         (vec!["--after", "p1"], json!({"after": ["p1"]})),
         (vec!["--after", "p1,p2"], json!({"after": ["p1", "p2"]})),

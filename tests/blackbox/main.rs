@@ -12,6 +12,7 @@ mod batch;
 mod bounds;
 mod broken_disk;
 mod cli_add;
+mod cli_admit;
 mod cli_all;
 mod cli_at;
 mod cli_clean;

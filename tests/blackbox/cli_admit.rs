@@ -1,0 +1,117 @@
+//! The options of `pirn add` that decide whether a job is accepted, and what follows its end.
+
+use crate::spool::Spool;
+use crate::tools::Gate;
+use std::fs;
+
+#[test]
+fn a_command_runs_when_the_job_has_ended() {
+    let spool = Spool::serving(&[]);
+    let ends = spool.beside("ends");
+    let tell = format!(
+        "echo $PIRN_PARENT_ID $PIRN_PARENT_EXIT_CODE > {0}.new; mv {0}.new {0}",
+        ends.display()
+    );
+    spool.add(&["--id", "build", "--on-finish", &tell, "exit 3"]);
+    spool.wait_for("the command", || ends.exists());
+    assert_eq!(fs::read_to_string(ends).unwrap(), "build 3\n");
+    for empty in ["", " \n"] {
+        let done = spool.pirn(&["add", "--on-finish", empty, "true"]);
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (2, ""),
+            "{}",
+            done.stderr
+        );
+    }
+}
+
+#[test]
+fn a_job_is_refused_while_many_wait() {
+    let spool = Spool::new();
+    let add = |max: &str| spool.pirn(&["add", "--max", max, "-q", "mail", "true"]);
+    for (max, code, stdout) in [
+        ("0", 75, ""),
+        ("1", 0, "1\n"),
+        ("1", 75, ""),
+        ("2", 0, "2\n"),
+        ("18446744073709551615", 0, "3\n"),
+        ("-1", 2, ""),
+        ("many", 2, ""),
+    ] {
+        let done = add(max);
+        assert_eq!(
+            (done.code, done.stdout.as_str()),
+            (code, stdout),
+            "{max}: {}",
+            done.stderr
+        );
+    }
+    // Jobs of all queues count, held ones do not.
+    assert_eq!(
+        spool.pirn(&["add", "--max", "3", "true"]).stderr,
+        "pirn: not accepted: 3 jobs wait, --max is 3\n"
+    );
+    spool.pirn(&["hold", "1"]);
+    assert_eq!(spool.pirn(&["add", "--max", "3", "true"]).code, 0);
+    assert_eq!(spool.pirn(&["add", "--batch", "--max", "3"]).code, 2);
+}
+
+#[test]
+fn a_job_that_waits_or_runs_is_not_added_again() {
+    let spool = Spool::serving(&["--slots", "1"]);
+    let mut gate = Gate::new(&spool, "gate");
+    let add = |command: &str| {
+        let done = spool.pirn(&["add", "--id", "backup", "--dedup", command]);
+        assert_eq!(
+            (done.code, done.stdout.as_str(), done.stderr.as_str()),
+            (0, "backup\n", "")
+        );
+    };
+    add(&format!("echo first; {}", gate.wait()));
+    spool.wait_note("backup");
+    add("echo second");
+    assert_eq!(spool.ls("pending"), [""; 0]);
+    gate.open(1);
+    spool.wait_file("complete/backup");
+    assert_eq!(spool.read("log/backup"), "first\n");
+    // It has ended: the next one is a new run.
+    add("echo third");
+    spool.wait_for("the second run", || {
+        spool.has("complete/backup") && spool.read("log/backup") == "third\n"
+    });
+    assert_eq!(spool.read("log/backup~1"), "first\n");
+}
+
+#[test]
+fn a_waiting_and_a_held_job_stay_as_they_are() {
+    let spool = Spool::new();
+    spool.add(&["--id", "backup", "-q", "mail", "echo first"]);
+    let again = [
+        "add",
+        "--id",
+        "backup",
+        "--dedup",
+        "--max",
+        "0",
+        "echo second",
+    ];
+    for dir in ["pending/mail", "held"] {
+        let done = spool.pirn(&again);
+        assert_eq!((done.code, done.stdout.as_str()), (0, "backup\n"), "{dir}");
+        assert_eq!(
+            spool.record(&format!("{dir}/backup"))["command"],
+            "echo first"
+        );
+        spool.pirn(&["hold", "backup"]);
+    }
+    assert_eq!(spool.ls("pending"), ["mail"]);
+    for args in [
+        &["add", "--dedup", "true"][..],
+        &["add", "--dedup", "--id", "a", "--replace", "true"],
+        &["add", "--dedup", "--id", "a/b", "true"],
+        &["add", "--dedup", "--batch"],
+    ] {
+        assert_eq!(spool.pirn(args).code, 2, "{args:?}");
+    }
+}
