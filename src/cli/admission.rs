@@ -3,6 +3,9 @@
 use super::exit::{Failure, NOT_NOW};
 use super::settings;
 use crate::core::config::Config;
+use crate::core::id::QueueName;
+use crate::core::record::Record;
+use crate::core::scheduler::Demand;
 use crate::spool::{NotAdmitted, Spool};
 use std::sync::Once;
 
@@ -24,6 +27,18 @@ fn settings_or_defaults(spool: &Spool) -> Config {
         });
         Config::default()
     })
+}
+
+/// Says so if the job asks for more slots or tokens than there are: it is accepted, but waits for other settings.
+pub fn tell_excess(spool: &Spool, config: &Config, queue: &QueueName, record: &Record) {
+    let demand = Demand::new(record.slots, &record.uses);
+    if demand == Demand::default() {
+        return;
+    }
+    let waits = spool.waits(config).ok();
+    if let Some(waiting) = waits.and_then(|waits| waits.scene().excess(queue, &demand)) {
+        eprintln!("pirn: {}; the job waits until there are more", waiting.text);
+    }
 }
 
 /// How many more jobs may wait. Refuses new jobs if that is none.

@@ -5,6 +5,7 @@ use super::exit::{CommandResult, Failure, OK};
 use super::output::{Pieces, Style};
 use super::rows::{Form, Row};
 use super::select::Filter;
+use super::settings;
 use crate::core::record::State;
 use crate::os::clock;
 use crate::spool::{Spool, Where};
@@ -132,11 +133,23 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
 fn collect(spool: &Spool, args: &LsArgs, places: &[Where]) -> Result<Vec<Row>, Failure> {
     let now = clock::wall();
     let mut rows = Vec::new();
+    let waits = settings::waits(spool)?;
     for at in places {
         for id in spool.ids(at)? {
             match spool.load(&id, at) {
                 Ok(Some(record)) if args.filter.matches(&record) => {
-                    rows.push(Row::new(id, at, &record, args.form(), now));
+                    let waiting = match args.form() {
+                        Form::Ids => None,
+                        Form::Json | Form::Table => waits.of(&id, at, &record),
+                    };
+                    rows.push(Row::new(
+                        id,
+                        at,
+                        &record,
+                        waiting.as_ref(),
+                        args.form(),
+                        now,
+                    ));
                 }
                 Ok(_) => {}
                 Err(e) => eprintln!("pirn: {e}"),

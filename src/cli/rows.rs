@@ -6,6 +6,7 @@ use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Reason, Record, State, Try};
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
+use crate::core::waiting::{WaitReason, WaitWord};
 use crate::spool::Where;
 use std::cmp::{Ordering, Reverse};
 use std::time::Duration;
@@ -23,7 +24,14 @@ pub struct Row {
 }
 
 impl Row {
-    pub fn new(id: JobId, at: &Where, record: &Record, form: Form, now: Wall) -> Self {
+    pub fn new(
+        id: JobId,
+        at: &Where,
+        record: &Record,
+        waiting: Option<&WaitReason>,
+        form: Form,
+        now: Wall,
+    ) -> Self {
         let state = at.state();
         let (priority, when) = match state {
             State::Pending | State::Held => (record.priority, record.created_at),
@@ -34,9 +42,9 @@ impl Row {
             Form::Ids => Default::default(),
             Form::Json => (
                 String::new(),
-                record.to_json_in(state).trim_end().to_owned(),
+                record.to_json_waiting(state, waiting).trim_end().to_owned(),
             ),
-            Form::Table => (result(record, state, now), tame(&label(record))),
+            Form::Table => (result(record, state, waiting, now), tame(&label(record))),
         };
         Self {
             id,
@@ -120,7 +128,7 @@ pub fn how_it_failed(record: &Record) -> String {
 }
 
 /// The time a job took or how it failed, the time since it started, or what it waits for.
-fn result(record: &Record, state: State, now: Wall) -> String {
+fn result(record: &Record, state: State, waiting: Option<&WaitReason>, now: Wall) -> String {
     let took = record.duration.map_or_else(String::new, |s| {
         brief_span(Duration::from_secs_f64(s.max(0.0)))
     });
@@ -138,7 +146,9 @@ fn result(record: &Record, state: State, now: Wall) -> String {
             match (record.after.iter().chain(&record.after_any).next(), date) {
                 (Some(parent), _) => format!("after {parent}"),
                 (None, Some(at)) => format!("in {}", brief_span(at.since(now))),
-                (None, None) => String::new(),
+                (None, None) => waiting
+                    .filter(|waiting| waiting.why != WaitWord::Held)
+                    .map_or_else(String::new, |waiting| waiting.why.as_str().to_owned()),
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::core::config::Config;
 use crate::os::written;
-use crate::spool::{self, SpoolLock};
+use crate::spool::{self, Spool, SpoolLock, Waits};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -26,4 +26,9 @@ pub fn read_file(file: &Path) -> Result<Config, String> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
         Err(e) => Err(e.to_string()),
     }
+}
+
+/// Looks why jobs wait. Settings that are not valid are not in force, so that nothing follows from them.
+pub fn waits(spool: &Spool) -> io::Result<Waits<'_>> {
+    spool.waits(&read(spool.path()).unwrap_or_default())
 }

@@ -40,6 +40,8 @@ struct StatusReport {
     failed: usize,
     bad: usize,
     bridges: Vec<BridgeFiles>,
+    /// The tokens of the settings, with how many are in use and how many there are.
+    tokens: Vec<(String, usize, usize)>,
     config_error: Option<String>,
     shortage: Option<String>,
 }
@@ -68,6 +70,7 @@ impl StatusReport {
         };
         let holder = SpoolLock::holder(path)?;
         let pauses = spool.pauses()?;
+        let waits = spool.waits(&config)?;
         let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
         Ok(Self {
             is_paused: config.paused || pauses.all,
@@ -78,6 +81,11 @@ impl StatusReport {
             failed: count(Where::Failed)?,
             bad: spool.count_bad()?,
             bridges: spool.bridges()?,
+            tokens: waits
+                .scene()
+                .tokens()
+                .map(|(name, used, total)| (name.to_string(), used, total))
+                .collect(),
             config_error,
             shortage: spool.shortage(&config, holder.is_some()),
             holder,
@@ -109,6 +117,10 @@ impl StatusReport {
         let queues: Vec<_> = queues
             .map(|q| json!({"name": q.name.as_str(), "waiting": q.waiting, "paused": q.paused}))
             .collect();
+        let tokens = self.tokens.iter();
+        let tokens: Vec<_> = tokens
+            .map(|(name, used, total)| json!({"name": name, "used": used, "total": total}))
+            .collect();
         let now = clock::wall();
         let bridges = self.bridges.iter().map(|bridge| {
             let sum = bridge.summary(now);
@@ -125,7 +137,7 @@ impl StatusReport {
         json!({
             "spool": path.to_string_lossy(), "daemon": self.daemon(), "pending": self.pending(), "held": self.held,
             "active": self.active, "complete": self.complete, "failed": self.failed, "bad": self.bad,
-            "paused": self.is_paused, "queues": queues, "remote": bridges, "sandbox": sandbox, "config_error": self.config_error,
+            "paused": self.is_paused, "queues": queues, "tokens": tokens, "remote": bridges, "sandbox": sandbox, "config_error": self.config_error,
             "shortage": self.shortage, "trouble": self.trouble(),
         })
     }
@@ -164,6 +176,9 @@ impl StatusReport {
             sandbox.push_str(&format!("; groups: {}", self.groups().join(" ")));
         }
         lines.push(("sandbox", sandbox));
+        for (name, used, total) in &self.tokens {
+            lines.push(("token", format!("{name}: {used} of {total} in use")));
+        }
         let now = clock::wall();
         lines.extend(self.bridges.iter().map(|b| ("remote", bridge_text(b, now))));
         let troubles = [

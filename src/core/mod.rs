@@ -22,3 +22,5 @@ mod short;
 pub mod time;
 pub mod tokens;
 pub mod units;
+pub mod waiting;
+pub mod waits;

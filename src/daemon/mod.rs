@@ -88,7 +88,7 @@ pub struct Options {
 #[derive(Debug)]
 pub enum ServeError {
     /// Another daemon has the spool.
-    Held(Holder),
+    Held(Box<Holder>),
     /// The config is not valid, or the file system cannot hold a spool.
     Config(String),
     /// The system refused something.

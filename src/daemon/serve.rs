@@ -35,6 +35,7 @@ impl WatcherThread {
             Spool::create(&options.spool, !options.no_sync).map_err(not_served(&options.spool))?;
         let mut lock = given.lock;
         lock.tell_config(options.config.as_deref());
+        lock.tell_only(&options.only.0);
         if options.no_sync {
             lock.tell_no_sync();
         }
@@ -184,7 +185,7 @@ impl WatcherThread {
     fn leave(self) -> Result<(), ServeError> {
         let daemon = self.daemon;
         if let Some(holder) = daemon.machine.successor() {
-            return Err(ServeError::Held(holder.clone()));
+            return Err(ServeError::Held(Box::new(holder.clone())));
         }
         if let Err(e) = daemon.spool.settle_numbers(&daemon.home.boot) {
             log::warn!("seq: {e}");

@@ -68,7 +68,7 @@ pub use crate::core::config::rights::{Caller, Right, Rights};
 
 use crate::core::config::Config;
 use crate::core::config::http::Dialect;
-use crate::spool::Found;
+use crate::spool::{Found, Waits};
 use problem::Refused;
 use std::sync::Arc;
 
@@ -170,6 +170,14 @@ pub fn shown(found: &Found) -> String {
     let mut record = found.record.clone();
     record.hide_secrets();
     record.to_json_in(found.at.state())
+}
+
+/// The same, and why the job waits, if it does.
+pub fn shown_waiting(found: &Found, waits: &Waits<'_>) -> String {
+    let mut record = found.record.clone();
+    record.hide_secrets();
+    let waiting = waits.of(&found.id, &found.at, &found.record);
+    record.to_json_waiting(found.at.state(), waiting.as_ref())
 }
 
 /// A job as this request may see it: without `read` only its id and its state.

@@ -17,6 +17,8 @@ pub struct Holder {
     pub role: Role,
     /// The file of its settings; `None` for `config.json` in the spool.
     pub config: Option<PathBuf>,
+    /// The queues that it serves, if not all, with a space between them.
+    pub only: Option<Box<str>>,
     /// False if it leaves out syncs.
     pub syncs: bool,
     /// The controllers whose limits the control groups of its jobs can have.
@@ -42,6 +44,7 @@ impl Holder {
         version: None,
         role: Role::Serve,
         config: None,
+        only: None,
         syncs: true,
         groups: Vec::new(),
         slots: None,
@@ -128,6 +131,7 @@ pub(super) fn read_holder(mut file: &File) -> Holder {
             .flat_map(|groups| groups.split(' '))
             .map(str::to_owned)
             .collect(),
+        only: value("only").map(Into::into),
         syncs: value("sync").is_none_or(|sync| sync != "no"),
         slots: value("slots").and_then(|slots| slots.parse().ok()),
         is_stopping: value(STOPPING).is_some(),

@@ -30,7 +30,7 @@ pub enum Tenure {
 #[derive(Debug)]
 pub enum LockError {
     /// Another daemon has the spool.
-    Held(Holder),
+    Held(Box<Holder>),
     /// The system refused what the text names.
     Io(String, io::Error),
 }
@@ -75,7 +75,7 @@ impl SpoolLock {
                 }
                 await_release(spool).map_err(in_lock)?;
             } else {
-                return Err(LockError::Held(holder));
+                return Err(LockError::Held(Box::new(holder)));
             }
         }
     }
@@ -177,6 +177,18 @@ impl SpoolLock {
         });
         if let Err(e) = path.and_then(|path| self.say("config", &path)) {
             log::warn!("lock: commands are not told of {}: {e}", config.display());
+        }
+    }
+
+    /// Adds to `lock` the queues that are served, if not all are: commands say by them why jobs wait.
+    pub fn tell_only(&mut self, only: &[String]) {
+        // A pattern with a space would be read as two.
+        let is_plain = |name: &String| !name.contains(char::is_whitespace);
+        if !only.is_empty()
+            && only.iter().all(is_plain)
+            && let Err(e) = self.say("only", &only.join(" "))
+        {
+            log::warn!("lock: commands are not told of --only: {e}");
         }
     }
 

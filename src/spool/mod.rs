@@ -46,6 +46,7 @@ mod steer;
 mod ticket;
 mod users;
 mod view;
+mod waits;
 
 pub use accept::{NewId, Submit, SubmitError};
 pub use admit::NotAdmitted;
@@ -71,6 +72,7 @@ pub use settings::{Edit, EditError, read_config};
 pub use steer::{NOT_RUNNING, OLD_HELD, Steered};
 pub use users::UserSpools;
 pub use view::{Found, Where};
+pub use waits::Waits;
 
 use crate::core::config::ids::IdForm;
 use crate::os::fault::Fault;

@@ -185,6 +185,22 @@ impl<F: Fs> Spool<F> {
         }))
     }
 
+    /// True if a process has a waiting job's file open for writing.
+    pub fn is_being_written(&self, place: &Place, id: &JobId) -> bool {
+        let name = id.as_str().as_bytes();
+        let taken = self.fs.take(place, name, MAX_RECORD_BYTES, Ask::Writing);
+        let is_open = |taken| {
+            matches!(
+                taken,
+                Taken::File {
+                    writers: Writers::Open,
+                    ..
+                }
+            )
+        };
+        taken.is_ok_and(is_open)
+    }
+
     /// A job's file and the record in it, with the queue that it names itself. With [`Ask::Writing`] it is an error
     /// if somebody is writing the file.
     pub(super) fn read_record(

@@ -77,5 +77,6 @@ mod surroundings;
 mod tries;
 mod upgrade;
 mod users;
+mod waiting;
 mod workload;
 mod writers;

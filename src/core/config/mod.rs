@@ -215,10 +215,15 @@ impl Config {
             .or_else(|| self.paused.then(|| "paused".to_owned()))
     }
 
+    /// True for the queue whose jobs run beside those of all others, in slots of its own.
+    pub fn is_beside(queue: &QueueName) -> bool {
+        queue.as_str() == CALLBACKS
+    }
+
     /// How many jobs of `queue` may run at a time; `None`: only the spool's slots bound it.
     pub fn slots_of(&self, queue: &QueueName) -> Option<usize> {
         let told = self.queues.get(queue).and_then(|q| q.slots);
-        told.or_else(|| (queue.as_str() == CALLBACKS).then_some(CALLBACK_SLOTS))
+        told.or_else(|| Self::is_beside(queue).then_some(CALLBACK_SLOTS))
     }
 
     /// The defaults that are set for this queue alone.

@@ -2,6 +2,7 @@
 
 use super::{Record, Scratch, Setting, State, Try, Work};
 use crate::core::units::show_span;
+use crate::core::waiting::WaitReason;
 use base64::Engine as _;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -10,18 +11,27 @@ use std::collections::BTreeMap;
 impl Record {
     /// The text of the record's file.
     pub fn to_json(&self) -> String {
-        self.print(None)
+        self.print(None, None)
     }
 
     /// The record as commands and clients see it, with its state.
     pub fn to_json_in(&self, state: State) -> String {
-        self.print(Some(state))
+        self.print(Some(state), None)
     }
 
-    fn print(&self, state: Option<State>) -> String {
+    /// The same, and why the job waits, if it does.
+    pub fn to_json_waiting(&self, state: State, waiting: Option<&WaitReason>) -> String {
+        self.print(Some(state), waiting)
+    }
+
+    fn print(&self, state: Option<State>, waiting: Option<&WaitReason>) -> String {
         let mut out = Out::new();
         out.maybe("id", self.id.as_ref());
         out.maybe("state", state.map(State::as_str));
+        out.maybe(
+            "waiting",
+            waiting.map(|w| json!({"why": w.why.as_str(), "text": w.text})),
+        );
         self.print_work(&mut out);
         self.print_schedule(&mut out);
         self.print_outcome(&mut out);

@@ -3,8 +3,8 @@
 use super::{failed, in_path, input, require};
 use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Record, State, Work, without_userinfo};
-use crate::http::{Door, Handled, Request, Response, Right, problem, shown};
-use crate::spool::{Found, Where};
+use crate::http::{Door, Handled, Request, Response, Right, problem, shown_waiting};
+use crate::spool::{Found, Waits, Where};
 use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
@@ -173,7 +173,13 @@ struct JobPage {
 
 impl JobPage {
     /// Adds those of these jobs that are asked for. True once the page is full: then there is more behind `last`.
-    fn fill(&mut self, names: Names, wanted: &ListQuery<'_>, door: &Door) -> bool {
+    fn fill(
+        &mut self,
+        names: Names,
+        wanted: &ListQuery<'_>,
+        door: &Door,
+        waits: &Waits<'_>,
+    ) -> bool {
         for (id, at) in names {
             let is_full = self.count >= wanted.limit
                 || self.body.len() > PAGE_BYTES
@@ -194,7 +200,7 @@ impl JobPage {
                     at,
                     record,
                 };
-                self.body.push_str(shown(&found).trim_end());
+                self.body.push_str(shown_waiting(&found, waits).trim_end());
                 self.count += 1;
             }
             self.last = Some(id);
@@ -206,6 +212,8 @@ impl JobPage {
 pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Read)?;
     let wanted = ListQuery::of(request)?;
+    let config = door.config();
+    let waits = door.spool().waits(&config).map_err(failed)?;
     let mut page = JobPage {
         body: String::from("{\"jobs\": ["),
         count: 0,
@@ -217,7 +225,7 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     let mut most = AT_FIRST;
     let is_full = loop {
         let (names, is_more) = wanted.names(door, after.as_deref(), most).map_err(failed)?;
-        if page.fill(names, &wanted, door) {
+        if page.fill(names, &wanted, door, &waits) {
             break true;
         }
         if !is_more {

@@ -6,7 +6,7 @@ use crate::core::id::QueueName;
 use crate::daemon::{BUCKETS, Histogram, OfQueue};
 use crate::http::{Door, Handled, Request, Response, Right};
 use crate::os::clock;
-use crate::spool::{BridgeFiles, LeaseSummary, Where};
+use crate::spool::{BridgeFiles, LeaseSummary, Waits, Where};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::io;
@@ -136,6 +136,9 @@ fn gauges(page: &mut Exposition, door: &Door) -> io::Result<()> {
         );
     }
     page.gauge("pirn_slots", "Jobs at a time.", door.slots());
+    if !config.tokens.is_empty() {
+        tokens(page, &spool.waits(&config)?);
+    }
     page.gauge(
         "pirn_bad_files",
         "Files in bad/ that could not be jobs.",
@@ -149,6 +152,21 @@ fn gauges(page: &mut Exposition, door: &Door) -> io::Result<()> {
     page.gauge("queued_jobs", "Jobs that wait.", pending);
     leases(page, &spool.bridges()?);
     Ok(())
+}
+
+fn tokens(page: &mut Exposition, waits: &Waits<'_>) {
+    let mut put = |name, help, value: &dyn Fn(usize, usize) -> usize| {
+        page.head(name, "gauge", help);
+        for (token, used, total) in waits.scene().tokens() {
+            page.value(name, &[("token", token.as_str())], value(used, total));
+        }
+    };
+    put("pirn_tokens", "Tokens in the settings.", &|_, total| total);
+    put(
+        "pirn_tokens_used",
+        "Tokens that running jobs have.",
+        &|used, _| used,
+    );
 }
 
 /// The bridges, by name.

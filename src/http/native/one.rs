@@ -4,10 +4,11 @@ use super::{failed, input, job_id, no_job, require};
 use crate::core::record::State;
 use crate::http::tokens::digest;
 use crate::http::{
-    Door, Ended, Handled, Request, Response, Right, problem, shown, shown_to, wait_for_end,
+    Door, Ended, Handled, Request, Response, Right, problem, shown, shown_to, shown_waiting,
+    wait_for_end,
 };
 use crate::os::clock;
-use crate::spool::{Found, NOT_RUNNING, Steered};
+use crate::spool::{Found, NOT_RUNNING, Steered, Where};
 use std::io;
 use std::sync::Arc;
 
@@ -21,21 +22,31 @@ pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     let Some(span) = input::wait(request)? else {
         let found = door.spool().get(&id).map_err(failed)?;
         let found = found.ok_or_else(|| no_job(&id))?;
-        return Ok(tagged(&found, known.as_deref()).into());
+        return Ok(tagged(waiting(door, &found)?, known.as_deref()).into());
     };
     let until = clock::now().boot.after(span);
     let response = match wait_for_end(request, door, &id, Some(until)) {
-        Ended::Over(found) => tagged(&found, known.as_deref()),
-        Ended::Late(found) => Response::json(202, shown(&found)),
+        Ended::Over(found) => tagged(shown(&found), known.as_deref()),
+        Ended::Late(found) => Response::json(202, waiting(door, &found)?),
         Ended::Gone => no_job(&id),
         Ended::Failed(e) => failed(e),
     };
     Ok(response.into())
 }
 
+/// The job, and why it waits, if it does.
+fn waiting(door: &Door, found: &Found) -> Result<String, Response> {
+    match found.at {
+        Where::Pending(_) | Where::Held => {
+            let waits = door.spool().waits(&door.config()).map_err(failed)?;
+            Ok(shown_waiting(found, &waits))
+        }
+        Where::Active | Where::Complete | Where::Failed => Ok(shown(found)),
+    }
+}
+
 /// The job with a tag that changes whenever it does; 304 if the client has it already.
-fn tagged(found: &Found, known: Option<&str>) -> Response {
-    let text = shown(found);
+fn tagged(text: String, known: Option<&str>) -> Response {
     let tag = format!("\"{}\"", digest(&text).get(..24).unwrap_or_default());
     let is_known = known.is_some_and(|known| {
         let mut tags = known

@@ -119,7 +119,7 @@ export class Detail {
     document.title = `${this.title} · pirn`;
     setText(this.heading, this.title);
     setBadge(this.badge, job.state);
-    setText(this.outcome, outcome(job));
+    setText(this.outcome, job.waiting ? plain(job.waiting.text) : outcome(job));
     this.work.hidden = false;
     setText(this.work, plain([work(job), ...extra(job)].join('\n')));
     this.error.hidden = !job.error;

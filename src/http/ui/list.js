@@ -2,7 +2,7 @@
 
 import { api, pathOf } from './net.js';
 import { badge, button, complain, h, setAttr, setBadge, setText, setTime } from './dom.js';
-import { ago, due, leases, line, now, running, span, told, work } from './text.js';
+import { ago, due, leases, line, now, plain, running, span, told, work } from './text.js';
 
 const PAGE = 50;
 const STATES = ['pending', 'held', 'active', 'complete', 'failed'];
@@ -54,6 +54,7 @@ class Row {
     setText(this.work, runs.slice(0, 300));
     setBadge(this.badge, job.state);
     setText(this.outcome, told(job));
+    setAttr(this.outcome, 'title', job.waiting ? plain(job.waiting.text) : null);
     setAttr(this.link, 'title', this.link.textContent);
     setText(this.queue, line(job.queue ?? 'default'));
     setTime(this.created, job.created_at);

@@ -95,7 +95,11 @@ export function outcome(job) {
 /** What there is to tell of a job beside its state. What waits has been tried so often; what runs is being tried. */
 export function told({ state, attempt = 0, ...job }) {
   if (state === 'failed') return outcome(job);
-  if (state === 'pending' || state === 'held') return attempt ? `${attempt} ${attempt === 1 ? 'try' : 'tries'}` : '';
+  if (state === 'pending' || state === 'held') {
+    const tries = attempt ? `${attempt} ${attempt === 1 ? 'try' : 'tries'}` : '';
+    const why = state === 'pending' && job.waiting ? job.waiting.why.replaceAll('_', ' ') : '';
+    return [why, tries].filter(Boolean).join(', ');
+  }
   return attempt > 1 ? `try ${attempt}` : '';
 }
 

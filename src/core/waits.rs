@@ -1,0 +1,281 @@
+//! Why a job waits, in one word and one sentence.
+//!
+//! The scheduler knows it best, but only the daemon could ask it. This follows from what anybody finds in the spool, in
+//! the order of the scheduler's gates, and so also where no daemon runs.
+
+use super::config::pauses::Pauses;
+use super::config::{Config, Only};
+use super::id::{JobId, QueueName};
+use super::record::Record;
+use super::scheduler::Demand;
+use super::time::Wall;
+use super::tokens::TokenName;
+use super::waiting::{WaitReason, WaitWord};
+
+/// A job in `active/`, as far as others wait for it.
+#[derive(Debug, Clone)]
+pub struct Busy {
+    /// The job.
+    pub id: JobId,
+    /// Its queue.
+    pub queue: QueueName,
+    /// Its group.
+    pub group: Option<String>,
+    /// What it takes.
+    pub demand: Demand,
+}
+
+/// What is the same for all jobs of a spool.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// The time.
+    pub now: Wall,
+    /// The settings.
+    pub config: Config,
+    /// The pauses that are files.
+    pub pauses: Pauses,
+    /// Jobs at a time.
+    pub slots: usize,
+    /// The queues that the daemon serves.
+    pub only: Only,
+    /// A daemon serves the spool.
+    pub is_served: bool,
+    /// Why nothing is started for lack of room on the disk.
+    pub shortage: Option<String>,
+    /// The jobs in `active/`.
+    pub active: Vec<Busy>,
+}
+
+/// What has to be looked up for one job. Each is asked only if nothing before it explains why the job waits.
+pub trait JobFacts {
+    /// True if this job has not ended.
+    fn is_open(&self, parent: &JobId) -> bool;
+    /// A waiting job of this group that is older than this one.
+    fn older_in_group(&self, group: &str, made: Option<Wall>, id: &JobId) -> Option<JobId>;
+    /// True while somebody writes the job's file.
+    fn is_being_written(&self) -> bool;
+    /// True while processes of an earlier run live.
+    fn has_leftover(&self) -> bool;
+}
+
+impl Scene {
+    /// The tokens of the settings: how many are in use, and how many there are.
+    pub fn tokens(&self) -> impl Iterator<Item = (&TokenName, usize, usize)> {
+        let tokens = self.config.tokens.iter();
+        tokens.map(|(name, supply)| (name, self.used(name), supply.total()))
+    }
+
+    fn used(&self, token: &TokenName) -> usize {
+        let uses = self
+            .active
+            .iter()
+            .filter_map(|busy| busy.demand.uses.get(token));
+        uses.map(|n| to_usize(*n)).sum()
+    }
+
+    /// Why a job waits that is in `held/`.
+    pub fn held() -> WaitReason {
+        because(
+            WaitWord::Held,
+            "it is held; pirn release lets it go".to_owned(),
+        )
+    }
+
+    /// Why this job of `pending/` waits.
+    pub fn waits(
+        &self,
+        id: &JobId,
+        queue: &QueueName,
+        record: &Record,
+        facts: &impl JobFacts,
+    ) -> WaitReason {
+        let demand = Demand::new(record.slots, &record.uses);
+        self.before_ready(id, record, facts)
+            .or_else(|| self.closed(queue))
+            .or_else(|| self.excess(queue, &demand))
+            .or_else(|| {
+                self.shortage
+                    .clone()
+                    .map(|text| because(WaitWord::Disk, text))
+            })
+            .or_else(|| self.taken(queue, &demand))
+            .unwrap_or_else(|| self.otherwise(facts))
+    }
+
+    /// The job itself is not ready.
+    fn before_ready(
+        &self,
+        id: &JobId,
+        record: &Record,
+        facts: &impl JobFacts,
+    ) -> Option<WaitReason> {
+        let mut parents = record.after.iter().chain(&record.after_any);
+        // A job that was tried has passed this.
+        if record.attempt == 0
+            && let Some(parent) = parents.find(|parent| facts.is_open(parent))
+        {
+            let text = format!("it comes after job {parent}, which has not ended");
+            return Some(because(WaitWord::After, text));
+        }
+        if let Some(group) = &record.group {
+            let mut active = self
+                .active
+                .iter()
+                .filter(|busy| busy.group.as_ref() == Some(group));
+            let first = active.next().map(|busy| busy.id.clone());
+            let first = first.or_else(|| facts.older_in_group(group, record.created_at, id));
+            if let Some(first) = first {
+                let text = format!("job {first} of its group {group} goes first");
+                return Some(because(WaitWord::Group, text));
+            }
+        }
+        let ahead = |date: Option<Wall>| date.filter(|date| *date > self.now);
+        if let Some(date) = ahead(record.not_before) {
+            return Some(because(
+                WaitWord::NotBefore,
+                format!("it is not to start before {date}"),
+            ));
+        }
+        let date = ahead(record.retry_at)?;
+        let text = format!(
+            "try {} has ended, the next one is due at {date}",
+            record.attempt
+        );
+        Some(because(WaitWord::Backoff, text))
+    }
+
+    /// Nothing is started from its queue.
+    fn closed(&self, queue: &QueueName) -> Option<WaitReason> {
+        if self.pauses.all {
+            let text = "pending/.paused keeps all jobs from being started".to_owned();
+            return Some(because(WaitWord::AllPaused, text));
+        }
+        if self.config.paused {
+            let text = "the setting paused keeps all jobs from being started".to_owned();
+            return Some(because(WaitWord::AllPaused, text));
+        }
+        if self.pauses.has(queue) {
+            let text = format!("pending/{queue}/.paused keeps its queue from being served");
+            return Some(because(WaitWord::QueuePaused, text));
+        }
+        if self.config.is_paused(queue) {
+            let text =
+                format!("the setting queues.{queue}.paused keeps its queue from being served");
+            return Some(because(WaitWord::QueuePaused, text));
+        }
+        let text = || format!("the daemon serves only {}", self.only.0.join(", "));
+        (!self.only.serves(queue)).then(|| because(WaitWord::NotServed, text()))
+    }
+
+    /// It asks for more than there is, and waits for other settings.
+    pub fn excess(&self, queue: &QueueName, demand: &Demand) -> Option<WaitReason> {
+        for (name, n) in &demand.uses {
+            let total = self.config.tokens.get(name).map(|supply| supply.total());
+            if total.is_none_or(|total| total < to_usize(*n)) {
+                let text = match total {
+                    None => format!("it needs {n} {name}, and the settings have no such token"),
+                    Some(total) => format!("it needs {n} {name}, and there are {total} in all"),
+                };
+                return Some(because(WaitWord::Tokens, text));
+            }
+        }
+        let weight = to_usize(demand.slots);
+        let word = match weight {
+            1 => WaitWord::Slots,
+            _ => WaitWord::Weight,
+        };
+        let takes = match weight {
+            1 => "it takes a slot".to_owned(),
+            n => format!("it takes {n} slots"),
+        };
+        if let Some(slots) = self.config.slots_of(queue).filter(|slots| *slots < weight) {
+            let text = format!("{takes}, and its queue {queue} has {slots} in all");
+            return Some(because(word, text));
+        }
+        let slots = self.slots;
+        let is_beside = Config::is_beside(queue) && slots > 0;
+        (!is_beside && slots < weight)
+            .then(|| because(word, format!("{takes}, and there are {slots} in all")))
+    }
+
+    /// Other jobs have what it needs.
+    fn taken(&self, queue: &QueueName, demand: &Demand) -> Option<WaitReason> {
+        for (name, n) in &demand.uses {
+            let total = self
+                .config
+                .tokens
+                .get(name)
+                .map_or(0, |supply| supply.total());
+            let used = self.used(name);
+            let free = total.saturating_sub(used);
+            if free < to_usize(*n) {
+                let text = format!("it needs {n} {name}, and {free} of {total} are free");
+                return Some(because(WaitWord::Tokens, text));
+            }
+        }
+        let weight = to_usize(demand.slots);
+        let used = |counts: &dyn Fn(&QueueName) -> bool| -> usize {
+            let jobs = self.active.iter().filter(|busy| counts(&busy.queue));
+            jobs.map(|busy| to_usize(busy.demand.slots)).sum()
+        };
+        let lacks = |total: usize, used: usize, of: String| {
+            let free = total.saturating_sub(used);
+            (free < weight).then(|| match weight {
+                1 => because(WaitWord::Slots, format!("all {total} slots{of} are taken")),
+                n => because(
+                    WaitWord::Weight,
+                    format!("it takes {n} slots, and {free} of {total}{of} are free"),
+                ),
+            })
+        };
+        let of_queue = self.config.slots_of(queue).and_then(|slots| {
+            lacks(
+                slots,
+                used(&|other| other == queue),
+                format!(" of queue {queue}"),
+            )
+        });
+        of_queue.or_else(|| match Config::is_beside(queue) {
+            true => None,
+            false => lacks(
+                self.slots,
+                used(&|other| !Config::is_beside(other)),
+                String::new(),
+            ),
+        })
+    }
+
+    /// Nothing that all can see is in its way.
+    fn otherwise(&self, facts: &impl JobFacts) -> WaitReason {
+        let (why, text) = if facts.is_being_written() {
+            (
+                WaitWord::FileOpen,
+                "a process has its file open for writing",
+            )
+        } else if facts.has_leftover() {
+            (
+                WaitWord::Leftover,
+                "processes of an earlier run of it still have its log open",
+            )
+        } else if !self.is_served {
+            (
+                WaitWord::NoDaemon,
+                "no daemon serves the spool; pirn serve starts it",
+            )
+        } else {
+            (
+                WaitWord::Turn,
+                "other jobs go first, or it is about to start",
+            )
+        };
+        because(why, text.to_owned())
+    }
+}
+
+fn because(why: WaitWord, text: String) -> WaitReason {
+    WaitReason { why, text }
+}
+
+fn to_usize(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}

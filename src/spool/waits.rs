@@ -1,0 +1,159 @@
+//! What jobs wait for, as anybody can find out who may read the spool.
+
+use super::{Place, RealFs, Role, Spool, SpoolLock, Where};
+use crate::core::config::{Config, Only};
+use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::record::Record;
+use crate::core::scheduler::Demand;
+use crate::core::time::Wall;
+use crate::core::waiting::WaitReason;
+use crate::core::waits::{Busy, JobFacts, Scene};
+use crate::os::clock;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::io;
+
+/// How many waiting files are read to find the first of a group.
+const MOST_READ: usize = 10_000;
+
+/// The state of a spool at one moment, for asking why its jobs wait.
+pub struct Waits<'s> {
+    spool: &'s Spool<RealFs>,
+    scene: Scene,
+    /// The oldest waiting job of each group, once somebody has asked.
+    firsts: OnceCell<HashMap<String, (Option<Wall>, JobId)>>,
+}
+
+impl Spool<RealFs> {
+    /// Looks why jobs wait under these settings.
+    pub fn waits(&self, config: &Config) -> io::Result<Waits<'_>> {
+        let holder = SpoolLock::holder(self.path())?;
+        let told = holder.as_ref().and_then(|holder| holder.slots);
+        let told = told
+            .and_then(|slots| usize::try_from(slots).ok())
+            .or(config.slots);
+        let slots =
+            told.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let mut active = Vec::new();
+        for id in self.ids(&Where::Active)? {
+            // A job that has just ended is in nobody's way.
+            if let Ok(Some(record)) = self.load(&id, &Where::Active) {
+                active.push(Busy {
+                    queue: record.queue.clone().unwrap_or_default(),
+                    group: record.group.clone(),
+                    demand: Demand::new(record.slots, &record.uses),
+                    id,
+                });
+            }
+        }
+        let only = holder.as_ref().and_then(|holder| holder.only.as_deref());
+        let only = only.map(|only| only.split(' ').map(str::to_owned).collect());
+        let scene = Scene {
+            now: clock::wall(),
+            config: config.clone(),
+            pauses: self.pauses()?,
+            slots,
+            only: Only(only.unwrap_or_default()),
+            is_served: holder
+                .as_ref()
+                .is_some_and(|holder| holder.role == Role::Serve),
+            shortage: self.shortage(config, holder.is_some()),
+            active,
+        };
+        Ok(Waits {
+            spool: self,
+            scene,
+            firsts: OnceCell::new(),
+        })
+    }
+}
+
+impl Waits<'_> {
+    /// Why a job waits that is there; `None` if it does not wait.
+    pub fn of(&self, id: &JobId, at: &Where, record: &Record) -> Option<WaitReason> {
+        match at {
+            Where::Held => Some(Scene::held()),
+            Where::Pending(queue) => {
+                let place = at.place();
+                let facts = Lookups {
+                    waits: self,
+                    id,
+                    place,
+                };
+                Some(self.scene.waits(id, queue, record, &facts))
+            }
+            Where::Active | Where::Complete | Where::Failed => None,
+        }
+    }
+
+    /// The facts that are the same for all jobs.
+    pub fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    fn firsts(&self) -> HashMap<String, (Option<Wall>, JobId)> {
+        let mut firsts = HashMap::new();
+        let mut queues = self.spool.queues().unwrap_or_default();
+        queues.push(QueueName::default());
+        queues.sort();
+        queues.dedup();
+        let mut left = MOST_READ;
+        for at in queues.into_iter().map(Where::Pending) {
+            for id in self.spool.ids(&at).unwrap_or_default() {
+                if left == 0 {
+                    return firsts;
+                }
+                left -= 1;
+                let Ok(Some(record)) = self.spool.load(&id, &at) else {
+                    continue;
+                };
+                let Some(group) = record.group else { continue };
+                let own = (record.created_at, id);
+                let first = firsts.entry(group).or_insert_with(|| own.clone());
+                if is_older(&own, first) {
+                    *first = own;
+                }
+            }
+        }
+        firsts
+    }
+}
+
+fn is_older(a: &(Option<Wall>, JobId), b: &(Option<Wall>, JobId)) -> bool {
+    let by_age = a.0.cmp(&b.0);
+    by_age
+        .then_with(|| natural_order(a.1.as_str(), b.1.as_str()))
+        .is_lt()
+}
+
+struct Lookups<'w> {
+    waits: &'w Waits<'w>,
+    id: &'w JobId,
+    place: Place,
+}
+
+impl JobFacts for Lookups<'_> {
+    fn is_open(&self, parent: &JobId) -> bool {
+        !matches!(
+            self.waits.spool.find(parent),
+            Ok(Some(Where::Complete | Where::Failed))
+        )
+    }
+
+    fn older_in_group(&self, group: &str, made: Option<Wall>, id: &JobId) -> Option<JobId> {
+        let first = self
+            .waits
+            .firsts
+            .get_or_init(|| self.waits.firsts())
+            .get(group)?;
+        is_older(first, &(made, id.clone())).then(|| first.1.clone())
+    }
+
+    fn is_being_written(&self) -> bool {
+        self.waits.spool.is_being_written(&self.place, self.id)
+    }
+
+    fn has_leftover(&self) -> bool {
+        self.waits.spool.log_is_held(self.id)
+    }
+}
