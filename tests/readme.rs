@@ -2,11 +2,13 @@
 //!
 //! `# => text` lines give the whole standard output of the commands since the last such lines (or since the block
 //! began); `...` in them stands for anything within the line. Blocks marked `sh sqs` need moto, which stands in for AWS,
-//! those marked `sh inotify` need inotifywait, and those marked `sh landlock` a kernel that can enforce sandboxes.
+//! those marked `sh inotify` need inotifywait, and those marked `sh landlock` a kernel that can enforce sandboxes. Those
+//! marked `sh mail` get a `mail` that sends nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,6 +39,9 @@ struct Part {
     script: String,
     expected: Vec<String>,
 }
+
+/// A program that stands in for `mail`, so that no test sends any: it keeps the letter.
+const MAIL: &str = "#!/bin/sh\n{ echo \"$@\"; cat; } > \"$HOME/letter\"\n";
 
 /// Moto as the README starts it, wherever it is installed.
 const MOTO: &str = r#"
@@ -69,7 +74,7 @@ fn has_landlock() -> bool {
 
 /// The marks of the blocks that can be run here.
 fn marks() -> Vec<&'static str> {
-    let mut marks = vec!["```sh"];
+    let mut marks = vec!["```sh", "```sh mail"];
     if has_moto() {
         marks.push("```sh sqs");
     }
@@ -213,6 +218,10 @@ fn the_session() {
         writeln!(script, "echo 'README.md line {}' >&2", part.line).unwrap();
         writeln!(script, "{{\n{}}} > '{}'", part.script, file.display()).unwrap();
     }
+    let bin = home.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("mail"), MAIL).unwrap();
+    fs::set_permissions(bin.join("mail"), Permissions::from_mode(0o755)).unwrap();
     let stderr = fs::File::create(home.path().join("stderr")).unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_pirn"));
     let mut child = Command::new("bash")
@@ -220,10 +229,12 @@ fn the_session() {
         .current_dir(home.path())
         .env("HOME", home.path())
         .env("PIRN_SPOOL", home.path().join("first"))
+        .env("LOGNAME", "alice")
         .env(
             "PATH",
             format!(
-                "{}:{}",
+                "{}:{}:{}",
+                bin.display(),
                 binary.parent().unwrap().display(),
                 std::env::var("PATH").unwrap()
             ),
@@ -269,6 +280,8 @@ fn the_session() {
     }
     let status = status.unwrap_or_else(|| panic!("the session hangs; stderr:\n{stderr}"));
     assert!(status.success(), "{status}; stderr:\n{stderr}");
+    let letter = fs::read_to_string(home.path().join("letter")).unwrap();
+    assert_eq!(letter, "-s note: complete alice\nnoted\n");
 }
 
 /// Ends the session's daemons, whose pids are in the locks of the README's spools, and their jobs.
