@@ -3,7 +3,8 @@
 use super::exit::{BAD_DATA, FAILURE, Failure, NO_INPUT, USAGE};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek};
+use std::os::fd::AsFd;
 
 /// Variables that pirn sets for its jobs. A job that adds another job does not pass them on.
 const OWN_VARIABLES: [&str; 11] = [
@@ -73,6 +74,21 @@ pub fn directory(cwd: Option<String>) -> Result<String, Failure> {
 /// Reads standard input to its end.
 pub fn stdin() -> Result<Vec<u8>, Failure> {
     read(&mut io::stdin().lock(), "standard input")
+}
+
+/// Warns of a file on standard input, of which nothing has been read: the user may think that the job gets it. In a shell
+/// loop over its lines, the shell has read from it.
+pub fn tell_unread() {
+    let is_unread = || -> io::Result<bool> {
+        let mut file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let look = file.metadata()?;
+        Ok(look.is_file() && look.len() > 0 && file.stream_position()? == 0)
+    };
+    if is_unread().unwrap_or(false) {
+        eprintln!(
+            "pirn: standard input is a file, which the job does not get; --stdin - gives it to the job"
+        );
+    }
 }
 
 /// Reads a file.

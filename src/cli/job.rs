@@ -268,6 +268,10 @@ impl JobArgs {
             (Some(id), true) => NewId::Replace(id),
         };
         let queue = self.schedule.queue.clone().unwrap_or_default();
+        let reads_script = self.script.is_none() && self.command == ["-"];
+        if !reads_script && self.surroundings.stdin.is_none() {
+            inputs::tell_unread();
+        }
         let work = work(self.script.take(), std::mem::take(&mut self.command))?;
         let mut record = self.record(work)?;
         record.tries.get_or_insert(config.tries_of_accepted(&queue));

@@ -3,6 +3,7 @@
 use crate::spool::Spool;
 use crate::tools::Gate;
 use std::fs;
+use std::process::Command;
 
 #[test]
 fn a_command_runs_when_the_job_has_ended() {
@@ -114,4 +115,34 @@ fn a_waiting_and_a_held_job_stay_as_they_are() {
     ] {
         assert_eq!(spool.pirn(args).code, 2, "{args:?}");
     }
+}
+
+#[test]
+fn a_file_that_the_job_does_not_get_is_said() {
+    let spool = Spool::new();
+    let (full, empty) = (spool.beside("full"), spool.beside("empty"));
+    fs::write(&full, "a\nb\n").unwrap();
+    fs::write(&empty, "").unwrap();
+    for (line, expected) in [
+        ("\"$0\" add cat < \"$1\"", 1),
+        ("\"$0\" at noon cat < \"$1\"", 1),
+        ("\"$0\" add --stdin - cat < \"$1\"", 0),
+        ("\"$0\" add - < \"$1\"", 0),
+        (
+            "while read -r x; do \"$0\" add echo \"$x\"; done < \"$1\"",
+            0,
+        ),
+        ("cat \"$1\" | \"$0\" add cat", 0),
+        ("\"$0\" add cat < \"$2\"", 0),
+        ("\"$0\" add cat <&-", 0),
+    ] {
+        let program = spool.command([""]).get_program().to_owned();
+        let mut shell = Command::new("bash");
+        shell.args(["-c", line]).arg(program).args([&full, &empty]);
+        let done = spool.finish(shell.env("PIRN_SPOOL", spool.path()));
+        assert_eq!(done.code, 0, "{line}: {}", done.stderr);
+        let said = done.stderr.matches("--stdin - gives it to the job").count();
+        assert_eq!(said, expected, "{line}: {}", done.stderr);
+    }
+    assert_eq!(spool.record("pending/3")["stdin"], "a\nb\n");
 }
