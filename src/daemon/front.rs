@@ -71,6 +71,9 @@ impl Front {
     /// Passes on what comes until the daemon ends. Gives the exit code, if this process does not become the daemon.
     fn wait(mut self, lock: &SpoolLock, poller: &Poller) -> io::Result<u8> {
         loop {
+            // Before the daemon is looked at: SIGCHLD, once read, wakes us no more.
+            self.pass_signals();
+            let first = wait::next_own_end()?;
             // It may have spoken before it ended.
             let ended = wait::has_ended(self.daemon)?;
             self.pass_messages();
@@ -80,9 +83,14 @@ impl Front {
                 Some(Exit::Lost) => {
                     return Err(io::Error::other("how the daemon ended is not known"));
                 }
-                None => self.pass_signals(),
+                None => {}
             }
-            poller.wait(None)?;
+            match first {
+                // The first process of a container gets the orphans of all that do not come from the daemon. Those of
+                // jobs are the daemon's as long as it lives.
+                Some(orphan) if std::process::id() == 1 => wait::reap(orphan.pid),
+                Some(_) | None => poller.wait(None).map(drop)?,
+            }
         }
     }
 

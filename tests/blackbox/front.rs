@@ -1,5 +1,6 @@
 //! The process in front of the daemon, and SIGQUIT: exit codes are true whatever becomes of the daemon.
 
+use crate::pid_reuse::Space;
 use crate::spool::{Spool, is_alive};
 use crate::strace::has_tool;
 use serde_json::json;
@@ -205,6 +206,62 @@ fn a_key_of_the_terminal_counts_once() {
     assert!(!spool.daemon_log().contains("stopping: ending"));
     drop(keys);
     assert!(terminal.wait().unwrap().success());
+}
+
+/// The daemon is killed after the front, which a signal has woken, has found it alive, and before that is acted on.
+#[test]
+fn an_end_beside_a_signal_is_not_missed() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let mut spool = Spool::new();
+    let mut command = Command::new("strace");
+    command
+        .args(["-D", "-o", "/dev/null", "-e", "trace=waitid"])
+        .args(["-e", "inject=waitid:delay_exit=300000"])
+        .args([env!("CARGO_BIN_EXE_pirn"), "serve"])
+        .env("PIRN_SPOOL", spool.path());
+    spool.serve_with_front(command);
+    let daemon = behind(&spool);
+    let front = spool.daemon_pid().unwrap();
+    let is = |state: &str| {
+        let stat = fs::read_to_string(format!("/proc/{front}/stat")).unwrap();
+        stat.contains(&format!(") {state} "))
+    };
+    spool.wait_for("the front to sleep", || is("S"));
+    kill("HUP", front.into());
+    spool.wait_for("the front to be held in its call", || is("t"));
+    kill("KILL", daemon);
+    spool.wait_daemon_log("taking its place");
+    spool.stop();
+}
+
+/// The first process of a container gets the orphans of commands that others run in it.
+#[test]
+fn a_front_that_is_the_first_process_reaps_orphans() {
+    let spool = Spool::new();
+    let Some(space) = Space::serve(&spool, &[]) else {
+        return;
+    };
+    let first = space.first();
+    let children = || {
+        let path = format!("/proc/{first}/task/{first}/children");
+        let children = fs::read_to_string(path).unwrap();
+        children.split_whitespace().count()
+    };
+    spool.wait_for("the daemon", || children() == 1);
+    let go = spool.beside("go");
+    let line = format!(
+        "until [ -e '{}' ]; do sleep 0.02; done >/dev/null 2>&1 &",
+        go.display()
+    );
+    let done = Command::new("nsenter")
+        .args(["--pid", "--target", &first, "sh", "-c", &line])
+        .status();
+    assert!(done.unwrap().success());
+    spool.wait_for("the orphan", || children() == 2);
+    let_go(go);
+    spool.wait_for("the orphan to be reaped", || children() == 1);
 }
 
 #[test]

@@ -6,11 +6,14 @@ use serde_json::json;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
+/// The daemon is the first process, and there are numbers enough.
+const ONE_PROCESS: [&str; 3] = ["--no-front", "--slots", "40"];
+
 /// A daemon in a PID namespace of its own; all in there is killed when this is dropped.
-struct Space(Child);
+pub struct Space(Child);
 
 impl Space {
-    fn serve(spool: &Spool) -> Option<Self> {
+    pub fn serve(spool: &Spool, options: &[&str]) -> Option<Self> {
         let args = ["--pid", "--fork", "--kill-child", "--mount-proc"];
         let mut trial = Command::new("unshare");
         let trial = trial.args(args).arg("true").stderr(Stdio::null()).status();
@@ -21,13 +24,8 @@ impl Space {
         let mut command = Command::new("unshare");
         command
             .args(args)
-            .args([
-                env!("CARGO_BIN_EXE_pirn"),
-                "serve",
-                "--no-front",
-                "--slots",
-                "40",
-            ])
+            .args([env!("CARGO_BIN_EXE_pirn"), "serve"])
+            .args(options)
             .env("PIRN_SPOOL", spool.path())
             .env("PIRN_LOG", "debug");
         let space = Self(spool.spawn_logged(&mut command));
@@ -36,13 +34,18 @@ impl Space {
         Some(space)
     }
 
-    /// Has the next process in the namespace get the number after this one.
-    fn count_from(&self, last: i64) {
+    /// The first process in the namespace, by its number outside.
+    pub fn first(&self) -> String {
         let pid = self.0.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        children.trim().to_owned()
+    }
+
+    /// Has the next process in the namespace get the number after this one.
+    fn count_from(&self, last: i64) {
         let line = format!("echo {last} > /proc/sys/kernel/ns_last_pid");
         let done = Command::new("nsenter")
-            .args(["--pid", "--target", children.trim(), "sh", "-c", &line])
+            .args(["--pid", "--target", &self.first(), "sh", "-c", &line])
             .status();
         assert!(done.unwrap().success());
     }
@@ -58,7 +61,7 @@ impl Drop for Space {
 #[test]
 fn a_job_with_the_number_of_a_dead_leader_is_not_part_of_what_that_left() {
     let spool = Spool::new();
-    let Some(space) = Space::serve(&spool) else {
+    let Some(space) = Space::serve(&spool, &ONE_PROCESS) else {
         return;
     };
     let (mut left, mut others) = (Gate::new(&spool, "left"), Gate::new(&spool, "others"));
