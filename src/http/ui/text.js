@@ -97,7 +97,10 @@ export function told({ state, attempt = 0, ...job }) {
   if (state === 'failed') return outcome(job);
   if (state === 'pending' || state === 'held') {
     const tries = attempt ? `${attempt} ${attempt === 1 ? 'try' : 'tries'}` : '';
-    const why = state === 'pending' && job.waiting ? job.waiting.why.replaceAll('_', ' ') : '';
+    // A date that is to come has a column of its own.
+    const said = ['held', 'not_before', 'backoff', undefined];
+    const word = job.waiting?.why;
+    const why = said.includes(word) ? '' : word.replaceAll('_', ' ');
     return [why, tries].filter(Boolean).join(', ');
   }
   return attempt > 1 ? `try ${attempt}` : '';
