@@ -39,7 +39,7 @@ fn run(command: &mut Command) -> Option<Output> {
     output.ok()
 }
 
-/// What systemd says about these units, as far as it is about them.
+/// The lines of systemd that are about these units.
 fn verify(args: &[&str], dir: &str, change: impl Fn(String) -> String) -> Option<String> {
     let place = tempfile::tempdir().unwrap();
     let mut command = Command::new("systemd-analyze");

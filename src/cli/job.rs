@@ -322,6 +322,10 @@ impl JobArgs {
             let what = format!("--cwd {dir}: for another machine, name the whole path");
             return Err(Failure::new(USAGE, what));
         }
+        if let Some((option, path)) = self.sandbox.relative_path() {
+            let what = format!("{option} {path}: for another machine, name the whole path");
+            return Err(Failure::new(USAGE, what));
+        }
         options.clean_env = true;
         let (has_cwd, has_umask) = (options.cwd.is_some(), options.umask.is_some());
         let mut record = self.record(work)?;
@@ -357,8 +361,7 @@ impl JobArgs {
             .resources(self.sandbox.best_effort)
             .map(Box::new);
         if self.sandbox.is_asked() || record.resources.is_none() {
-            let here = std::env::current_dir()?;
-            record.sandbox = self.sandbox.sandbox(&here)?.map(Box::new);
+            record.sandbox = self.sandbox.sandbox()?.map(Box::new);
         }
         Ok(record)
     }

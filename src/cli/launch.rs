@@ -22,7 +22,7 @@ pub struct LaunchArgs {
 pub fn launch(args: LaunchArgs) -> CommandResult {
     let cwd = std::env::current_dir()
         .map_err(|e| Failure::new(NOT_CONFINED, format!("the working directory: {e}")))?;
-    let sandbox = args.sandbox.sandbox(&cwd)?.unwrap_or_default();
+    let sandbox = args.sandbox.sandbox()?.unwrap_or_default();
     let name = args.command.first().map(|name| name.to_string_lossy());
     let name = name.unwrap_or_default();
     let path = std::env::var("PATH").unwrap_or_default();

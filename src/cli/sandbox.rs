@@ -1,6 +1,6 @@
 //! The options that say what a command, a job or the daemon may reach.
 
-use super::exit::{Failure, USAGE};
+use super::exit::{FAILURE, Failure, USAGE};
 use crate::core::sandbox::{
     Access, Network, PathKind, PathRule, Ports, Sandbox, Syscalls, check_path,
 };
@@ -8,7 +8,6 @@ use crate::os::spawn::path_text;
 use clap::{Arg, Command};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Sandbox")]
@@ -43,8 +42,9 @@ pub struct SandboxArgs {
 }
 
 impl SandboxArgs {
-    /// The sandbox that the options ask for, if any does. Paths are relative to this directory.
-    pub fn sandbox(self, cwd: &Path) -> Result<Option<Sandbox>, Failure> {
+    /// The sandbox that the options ask for, if any does. Paths may be relative to the working directory, which need not
+    /// be there otherwise.
+    pub fn sandbox(self) -> Result<Option<Sandbox>, Failure> {
         let is_asked = self.is_asked();
         let lists = [
             (self.ro, Access::Read, PathKind::Any),
@@ -58,15 +58,27 @@ impl SandboxArgs {
         });
         let sandbox = Sandbox {
             system: self.system,
-            paths: rules
-                .map(|rule| absolute(rule, cwd))
-                .collect::<Result<_, _>>()?,
+            paths: rules.map(absolute).collect::<Result<_, _>>()?,
             network: self.network.clone().unwrap_or_default(),
             syscalls: self.syscalls.unwrap_or_default(),
             namespaces: self.namespaces,
             best_effort: self.best_effort,
         };
         Ok((is_asked || sandbox.best_effort).then_some(sandbox))
+    }
+
+    /// The first path that depends on the working directory, with its option.
+    pub fn relative_path(&self) -> Option<(&'static str, &str)> {
+        let lists = [
+            ("--ro", &self.ro),
+            ("--rof", &self.rof),
+            ("--rw", &self.rw),
+            ("--rwf", &self.rwf),
+        ];
+        let mut paths = lists
+            .into_iter()
+            .flat_map(|(option, paths)| paths.iter().map(move |path| (option, path.as_str())));
+        paths.find(|(_, path)| check_path(path).is_err())
     }
 
     /// True if an option other than `--best-effort` is there: that one may be meant for limits.
@@ -80,7 +92,7 @@ impl SandboxArgs {
     }
 }
 
-fn absolute(rule: PathRule, cwd: &Path) -> Result<PathRule, Failure> {
+fn absolute(rule: PathRule) -> Result<PathRule, Failure> {
     let path = match check_path(&rule.path) {
         Ok(()) => rule.path,
         Err(_) if rule.path.is_empty() || rule.path.starts_with('$') => {
@@ -91,7 +103,13 @@ fn absolute(rule: PathRule, cwd: &Path) -> Result<PathRule, Failure> {
             );
             return Err(Failure::new(USAGE, what));
         }
-        Err(_) => path_text(&cwd.join(&rule.path)),
+        Err(_) => {
+            let whole = std::path::absolute(&rule.path).map_err(|e| {
+                let what = format!("--{} {}: {e}", rule.list(), rule.path);
+                Failure::new(FAILURE, what)
+            })?;
+            path_text(&whole)
+        }
     };
     Ok(PathRule { path, ..rule })
 }

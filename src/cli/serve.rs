@@ -117,8 +117,7 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
         true => Some(jobrunner()?),
         false => None,
     };
-    let cwd = std::env::current_dir()?;
-    let sandbox = args.sandbox.sandbox(&cwd)?;
+    let sandbox = args.sandbox.sandbox()?;
     let options = Options {
         spool: args.path.unwrap_or(spool),
         slots: args.slots,

@@ -147,11 +147,11 @@ mod tests {
                 true => shown.date().to_datetime(time),
                 false => shown.date().tomorrow().unwrap().to_datetime(time),
             };
-            if shown < asked && asked <= next {
-                return before + asked.duration_since(shown);
-            }
             if next.time() == time {
                 return before + minute;
+            }
+            if shown < asked && asked < next {
+                return before + asked.duration_since(shown);
             }
             before += minute;
         }
@@ -172,6 +172,14 @@ mod tests {
         assert_eq!(read("01:30", between), "2026-11-01T06:30:00Z");
         let after = "2026-11-01T06:40:00Z".parse().unwrap();
         assert_eq!(read("01:30", after), "2026-11-02T06:30:00Z");
+    }
+
+    #[test]
+    fn the_first_time_after_a_skip() {
+        let zone = zone(ZONES[2]);
+        let now = "2026-10-02T16:00:00Z".parse().unwrap();
+        let read = at("02:30", now, &zone).unwrap();
+        assert_eq!(read.to_string(), "2026-10-03T15:30:00Z");
     }
 
     #[test]

@@ -72,7 +72,7 @@ pub type Uses = BTreeMap<TokenName, u32>;
 /// The units of each token that a job was given.
 pub type Units = BTreeMap<TokenName, Vec<Box<str>>>;
 
-/// What the settings have of a token.
+/// The units of a token, as the settings have them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Supply {
     /// This many, which need no names.

@@ -1,6 +1,6 @@
 //! The reasons for which a job waits, as users see them.
 
-/// What a job waits for.
+/// The cause for which a job waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WaitWord {
     /// Somebody holds it back.

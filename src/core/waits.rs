@@ -21,11 +21,11 @@ pub struct Busy {
     pub queue: QueueName,
     /// Its group.
     pub group: Option<String>,
-    /// What it takes.
+    /// The slots and tokens that it takes.
     pub demand: Demand,
 }
 
-/// What is the same for all jobs of a spool.
+/// The facts that are the same for all jobs of a spool.
 #[derive(Debug, Clone)]
 pub struct Scene {
     /// The time.
@@ -46,7 +46,7 @@ pub struct Scene {
     pub active: Vec<Busy>,
 }
 
-/// What has to be looked up for one job. Each is asked only if nothing before it explains why the job waits.
+/// The facts that have to be looked up for one job. Each is asked only if nothing before it explains why the job waits.
 pub trait JobFacts {
     /// True if this job has not ended.
     fn is_open(&self, parent: &JobId) -> bool;

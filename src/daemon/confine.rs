@@ -1,4 +1,4 @@
-//! What holds a job: its sandbox, and the limits of its control group.
+//! The sandbox of a job, and the limits of its control group.
 
 use super::Options;
 use super::home::Home;
@@ -37,7 +37,7 @@ impl GroupLimits {
 }
 
 impl<'a> JobBounds<'a> {
-    /// What the options of the daemon, the settings and the record ask for.
+    /// The bounds that the options of the daemon, the settings and the record ask for.
     pub fn of(options: &'a Options, config: &'a Config, start: &Setup<'a>) -> Self {
         let of_all = options
             .sandbox
@@ -108,7 +108,7 @@ impl<'a> JobBounds<'a> {
         Ok(limits)
     }
 
-    /// What holds the job, for its record.
+    /// The sandbox and limits of the job, for its record.
     pub fn report(
         &self,
         confinement: Option<&Confinement>,

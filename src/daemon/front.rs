@@ -22,7 +22,7 @@ struct Front {
     /// The pid of the daemon. Until it is reaped, no other process gets it.
     daemon: i32,
     signals: PassedSignals,
-    /// What the daemon tells the service manager.
+    /// The messages of the daemon to the service manager.
     messages: Option<UnixDatagram>,
     notifier: Notifier,
     /// The last signal by which the daemon was told to end.
@@ -48,6 +48,8 @@ fn split(lock: &SpoolLock) -> io::Result<Option<u8>> {
     for socket in messages.iter().chain(&theirs) {
         socket.set_nonblocking(true)?;
     }
+    // Before the daemon can have jobs: each of them is to be a child of this process when the daemon dies.
+    wait::become_subreaper()?;
     let Side::Front(daemon) = front::split(theirs.map(Into::into))? else {
         return Ok(None);
     };
@@ -58,7 +60,6 @@ fn split(lock: &SpoolLock) -> io::Result<Option<u8>> {
         notifier,
         end: None,
     };
-    wait::become_subreaper()?;
     let poller = Poller::new()?;
     poller.add(&front.signals, 0)?;
     if let Some(messages) = &front.messages {

@@ -76,7 +76,7 @@ pub struct Options {
     pub lax_modes: bool,
     /// The control group to make the groups of jobs in; the daemon runs in a group there.
     pub cgroup: Option<PathBuf>,
-    /// What every job is confined to, whatever its record and the settings say.
+    /// The sandbox that no job can leave, whatever its record and the settings say.
     pub sandbox: Option<Sandbox>,
     /// Run this one job and nothing else (`pirn run` without a daemon).
     pub single: Option<JobId>,
@@ -145,7 +145,7 @@ pub trait Service {
 /// Starts a [`Service`] once the daemon has the spool.
 pub type Opening = Box<dyn FnOnce() -> io::Result<Box<dyn Service>>>;
 
-/// What the caller passes in.
+/// The resources that the caller passes in.
 #[derive(Debug)]
 pub struct Given {
     /// The spool's lock.

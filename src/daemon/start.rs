@@ -67,7 +67,7 @@ pub struct Launched<L> {
     pub log_offset: u64,
     /// The control group of its processes.
     pub cgroup: Option<Cgroup>,
-    /// What holds it, if it has a sandbox or limits.
+    /// Its sandbox and limits, if it has any.
     pub sandboxed: Option<Box<Sandboxed>>,
 }
 

@@ -41,7 +41,7 @@ pub struct Plan<'a> {
     pub limits: &'a [Limit],
     /// The directory of the control group that it is born in, if not ours.
     pub group: Option<BorrowedFd<'a>>,
-    /// What it may not do.
+    /// The rights that it gives up.
     pub confinement: Option<&'a Confinement>,
 }
 

@@ -1,4 +1,4 @@
-//! Who may do what with a file: its mode and its owners, which users change with chmod(1) and chgrp(1).
+//! Mode and owners of a file, which users change with chmod(1) and chgrp(1).
 
 use super::user;
 use std::fs::{File, Permissions};

@@ -34,7 +34,7 @@ pub struct Launch {
     pub nice: Option<i32>,
     /// Its resource limits where they differ from ours.
     pub limits: Vec<Limit>,
-    /// What it may not do.
+    /// The rights that it gives up.
     pub confinement: Option<Confinement>,
 }
 

@@ -1,4 +1,4 @@
-//! What jobs wait for, as anybody can find out who may read the spool.
+//! The causes for which jobs wait, as anybody can find them out who may read the spool.
 
 use super::{Place, RealFs, Role, Spool, SpoolLock, Where};
 use crate::core::config::{Config, Only};

@@ -158,17 +158,14 @@ fn stop_waits_for_running_jobs() {
     spool.drop_file("7", gate.wait());
     spool.wait_note("7");
     let mut stop = spool.spawn_logged(&mut spool.command(["stop"]));
-    spool.wait_for("the answer", || {
-        spool.read("lock").contains("stopping: yes")
+    spool.wait_for("what it waits for", || {
+        let log = spool.daemon_log();
+        log.contains("waiting for 1 running job; pirn stop --now")
     });
+    assert!(spool.read("lock").contains("stopping: yes"));
     assert!(stop.try_wait().unwrap().is_none());
     gate.open(1);
     assert_eq!(stop.wait().unwrap().code(), Some(0));
-    assert!(
-        spool
-            .daemon_log()
-            .contains("waiting for 1 running job; pirn stop --now")
-    );
     assert!(spool.has("complete/7"));
     assert_eq!(spool.wait_exit(), 0);
     let done = spool.pirn(&["stop"]);

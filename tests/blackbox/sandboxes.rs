@@ -16,7 +16,7 @@ fn can_confine() -> bool {
     is_new
 }
 
-/// What held a job with this sandbox as far as this machine can.
+/// The record's `sandboxed` of a job with this sandbox on this machine.
 fn held(spool: &Spool, sandbox: &Value) -> Value {
     let mut sandbox = sandbox.clone();
     sandbox["best_effort"] = json!(true);

@@ -6,10 +6,10 @@ use crate::core::json::{Field, JsonError};
 use crate::core::record::{PARENT_QUEUE, Record, Work};
 use crate::core::sandbox::{Resources, Sandbox};
 
-/// What one place in the settings asks for.
+/// The bounds that one place in the settings asks for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Bounds {
-    /// What jobs may reach.
+    /// The sandbox of jobs.
     pub sandbox: Option<Sandbox>,
     /// How much of the machine each of them may take.
     pub resources: Option<Resources>,

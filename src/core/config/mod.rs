@@ -42,7 +42,7 @@ pub struct Defaults {
     pub max_log: Setting<u64>,
     /// Nice value.
     pub nice: Option<i32>,
-    /// What jobs may reach and take.
+    /// Sandbox and limits of jobs.
     pub bounds: Bounds,
 }
 
@@ -55,7 +55,7 @@ pub struct QueueConfig {
     pub paused: bool,
     /// They overrule the spool's defaults.
     pub defaults: Defaults,
-    /// What its jobs may reach and take, whatever they ask for.
+    /// Sandbox and limits that none of its jobs can leave.
     pub enforced: Bounds,
 }
 
@@ -84,7 +84,7 @@ pub struct Config {
     pub paused: bool,
     /// Defaults for jobs.
     pub defaults: Defaults,
-    /// What all jobs may reach and take, whatever they ask for.
+    /// Sandbox and limits that no job can leave.
     pub enforced: Bounds,
     /// Settings of single queues.
     pub queues: BTreeMap<QueueName, QueueConfig>,

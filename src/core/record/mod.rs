@@ -331,7 +331,7 @@ pub struct Record {
     pub max_log: Setting<u64>,
     /// Resource limits: name to value, `None` for unlimited.
     pub limits: BTreeMap<String, Option<u64>>,
-    /// What it may reach. Most jobs have none, and many records are in memory at a time.
+    /// Its sandbox. Most jobs have none, and many records are in memory at a time.
     pub sandbox: Option<Box<Sandbox>>,
     /// How much of the machine its processes may take together.
     pub resources: Option<Box<Resources>>,
@@ -375,7 +375,7 @@ pub struct Record {
     pub max_rss: Option<u64>,
     /// A process of the last try was killed because they needed more than `resources.memory`.
     pub oom: bool,
-    /// What held the last try, if it had a sandbox or limits.
+    /// The sandbox and limits that the last try had, if any.
     pub sandboxed: Option<Box<Sandboxed>>,
     /// The end of the log, lossy UTF-8.
     pub output: Option<String>,

@@ -1,4 +1,4 @@
-//! What a job may not do, and how much of the machine it may take, as settings and records ask for it.
+//! Sandboxes and limits of jobs, as settings and records ask for them.
 
 mod limits;
 mod read;
@@ -7,7 +7,7 @@ mod write;
 pub use limits::GroupLimit;
 pub use read::{MOST_TASKS, check_memory, check_path, parse_cpu};
 
-/// What a job may reach. One in which nothing is named still takes from the job the rights to gain privileges, to trace
+/// The bounds of a job. One in which nothing is named still takes from the job the rights to gain privileges, to trace
 /// processes outside, and to make the system calls that [`Syscalls::Basic`] refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sandbox {
@@ -21,7 +21,7 @@ pub struct Sandbox {
     pub syscalls: Syscalls,
     /// It may make namespaces, though only basic system calls.
     pub namespaces: bool,
-    /// What the machine cannot keep is left out, and named in the record. Otherwise the job does not run.
+    /// The parts that the machine cannot keep are left out, and named in the record. Otherwise the job does not run.
     pub best_effort: bool,
 }
 
@@ -32,14 +32,14 @@ impl Sandbox {
     }
 }
 
-/// What may be done with a file, or below a directory.
+/// A file or directory with what may be done to it, or below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathRule {
     /// Absolute, or beginning with `$PIRN_TMP` or `$PIRN_STORE`.
     pub path: String,
-    /// What may be done.
+    /// The rights.
     pub access: Access,
-    /// What must be there.
+    /// The kind of file that must be there.
     pub kind: PathKind,
 }
 
@@ -55,7 +55,7 @@ impl PathRule {
     }
 }
 
-/// What a [`PathRule`] permits.
+/// The rights that a [`PathRule`] gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// Reading and executing.
@@ -64,7 +64,7 @@ pub enum Access {
     Write,
 }
 
-/// What a [`PathRule`] must find at its path.
+/// The kind of file that a [`PathRule`] must find at its path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
     /// A file or a directory.
@@ -127,7 +127,7 @@ pub struct Resources {
     pub best_effort: bool,
 }
 
-/// What held a job that had a sandbox or limits, in its record.
+/// The sandbox and limits that a job had, in its record.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sandboxed {
     /// The version of Landlock's interface; 0 without it.

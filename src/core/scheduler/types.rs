@@ -45,7 +45,7 @@ pub struct Ticket {
     pub group: Option<Box<str>>,
     /// The jobs that it comes after.
     pub parents: Vec<Parent>,
-    /// What it takes while it runs.
+    /// The slots and tokens that it takes while it runs.
     pub demand: Demand,
 }
 

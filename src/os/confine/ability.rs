@@ -1,4 +1,4 @@
-//! What this kernel can enforce, and what of a sandbox it cannot.
+//! The parts of a sandbox that this kernel can enforce, and those that it cannot.
 
 use super::layer::Layer;
 use crate::core::sandbox::{Network, Syscalls};
@@ -6,7 +6,7 @@ use crate::os::fault::{self, Fault};
 use std::fmt;
 use std::sync::OnceLock;
 
-/// What this kernel can enforce.
+/// The parts of a sandbox that this kernel can enforce.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ability {
     /// The version of Landlock's interface (landlock(7)); 0 without Landlock.

@@ -37,7 +37,7 @@ enum Sockets {
 }
 
 impl Wanted {
-    /// What these sandboxes permit together.
+    /// The calls that all these sandboxes permit.
     pub fn of<'a>(sandboxes: impl Iterator<Item = &'a Sandbox>) -> Self {
         let mut wanted = Self {
             sockets: Sockets::All,

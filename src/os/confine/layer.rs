@@ -11,7 +11,7 @@ use std::path::Path;
 pub struct Layer<'a> {
     /// The field or option that asks for it, for messages: `sandbox`.
     pub name: &'a str,
-    /// What it permits.
+    /// The bounds that it sets.
     pub sandbox: &'a Sandbox,
     /// Signals to processes outside, and connections to their abstract sockets, are refused, and most capabilities of
     /// root are dropped.

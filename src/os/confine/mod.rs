@@ -28,7 +28,7 @@ pub struct Confinement {
     report: ConfineReport,
 }
 
-/// What a confinement holds to.
+/// The parts of a confinement that are enforced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfineReport {
     /// The version of Landlock's interface; 0 without it.
@@ -69,7 +69,7 @@ impl Confinement {
         })
     }
 
-    /// What it holds to.
+    /// The parts of it that are enforced.
     pub fn report(&self) -> &ConfineReport {
         &self.report
     }
