@@ -30,7 +30,7 @@ fn jobs_appear_and_change_without_a_reload() {
     spool.add(&["--name", "second", &format!("{}; echo over", gate.wait())]);
     browser.wait(&format!("{ROWS}[0]?.startsWith('active 2 · second')"));
     spool.add(&["--queue", "mail", "--name", "third", "true"]);
-    browser.wait(&format!("{ROWS}[0]?.startsWith('pending 3 · third')"));
+    browser.wait(&format!("{ROWS}[0]?.startsWith('pending slots 3 · third')"));
     browser.wait_text("1 active, 1 pending");
     gate.open(1);
     browser.wait(&format!(
