@@ -130,7 +130,7 @@ fn options_that_only_hold_here_are_refused() {
         &["--after", "1"],
         &["--after-any", "1"],
         &["-C", "relative"],
-        &["-ro", "relative"],
+        &["--ro", "relative"],
     ] {
         let done = spool.pirn(&[&["push", url], options, &["true"]].concat());
         assert_eq!(done.code, 2, "{options:?}: {}", done.stderr);
