@@ -238,7 +238,8 @@ fn hidden_processes_of_others_do_not_hold_up_a_sweep() {
     user.spool.serve_with(command);
     let note = user.spool.path().join("store/left");
     let line = format!(
-        "(setsid sh -c 'echo $$ > {0}; exec sleep 600' </dev/null >/dev/null 2>&1 &)
+        "rm -f {0}
+        (setsid sh -c 'echo $$ > {0}; exec sleep 600' </dev/null >/dev/null 2>&1 &)
         while [ ! -s {0} ]; do sleep 0.01; done; exit 75",
         note.display()
     );
