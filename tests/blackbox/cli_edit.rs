@@ -5,6 +5,7 @@ use crate::tools::ok;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::{Duration, SystemTime};
 
 /// Runs `pirn edit` with this shell script as the editor; `$1` is the file.
 fn edit(spool: &Spool, script: &str, id: &str) -> Done {
@@ -30,6 +31,10 @@ fn urgent_jobs_come_first() {
         spool.add(&["-p", "9", &format!("echo {command} >> $PIRN_STORE/order")]);
     }
     spool.drop_file("text", "echo e >> $PIRN_STORE/order");
+    // The dates of files are those of a clock that ticks every few milliseconds: it may not have moved since the adding.
+    let text = fs::File::open(spool.path().join("pending/text")).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(1);
+    text.set_modified(later).unwrap();
     ok(&spool, &["hold", "4"]);
     ok(&spool, &["urgent", "4", "text"]);
     ok(&spool, &["urgent", "3"]);
