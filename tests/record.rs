@@ -138,6 +138,11 @@ fn sandbox() -> impl Strategy<Value = Value> {
         Just(("private_tmp", json!(false))),
         any::<bool>().prop_map(|b| ("best_effort", json!(b))),
     ];
+    some_of(field)
+}
+
+/// An object with some of these fields.
+fn some_of(field: impl Strategy<Value = (&'static str, Value)>) -> impl Strategy<Value = Value> {
     prop::collection::vec(field, 0..5).prop_map(|fields| {
         json!(
             fields
@@ -159,13 +164,7 @@ fn resources() -> impl Strategy<Value = Value> {
         (1..=10_000).prop_map(|n| ("io_weight", json!(n))),
         any::<bool>().prop_map(|b| ("best_effort", json!(b))),
     ];
-    prop::collection::vec(field, 0..5).prop_map(|fields| {
-        json!(
-            fields
-                .into_iter()
-                .collect::<std::collections::BTreeMap<_, _>>()
-        )
-    })
+    some_of(field)
 }
 
 const REASONS: [&str; 9] = [

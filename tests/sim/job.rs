@@ -151,6 +151,21 @@ pub struct File {
 }
 
 impl File {
+    /// A file that a user has just written.
+    pub fn new(version: u64, spec: Rc<Spec>, queue: QueueName) -> Self {
+        Self {
+            version,
+            spec,
+            queue,
+            attempt: 0,
+            interruptions: 0,
+            spawned: 0,
+            retry_at: None,
+            end: None,
+            units: Units::new(),
+        }
+    }
+
     pub fn stamp(&self) -> Stamp {
         Stamp {
             inode: self.version,

@@ -217,17 +217,7 @@ fn arrive(
         ..job::Spec::random(&mut dice::Dice::new(0), &id, world.now)
     };
     let version = name.parse::<u64>().unwrap() - 1;
-    let file = job::File {
-        version,
-        spec: std::rc::Rc::new(spec),
-        queue: queue.clone(),
-        attempt: 0,
-        interruptions: 0,
-        spawned: 0,
-        retry_at: None,
-        end: None,
-        units: Units::new(),
-    };
+    let file = job::File::new(version, std::rc::Rc::new(spec), queue.clone());
     let ticket = world.ticket(&id, &file);
     world.put_pending(&id, &queue, file);
     let stamp = ticket.stamp;

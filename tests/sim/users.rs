@@ -6,7 +6,6 @@ use crate::world::Notice;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::Reason;
 use pirn::core::scheduler::MovedTo;
-use pirn::core::tokens::Units;
 use std::rc::Rc;
 
 impl Sim {
@@ -27,17 +26,7 @@ impl Sim {
                 let spec = Rc::new(Spec::random(&mut self.dice, &id, self.world.now));
                 let version = self.world.next_version;
                 self.world.next_version += 1;
-                let file = File {
-                    version,
-                    spec,
-                    queue: queue.clone(),
-                    attempt: 0,
-                    interruptions: 0,
-                    spawned: 0,
-                    retry_at: None,
-                    end: None,
-                    units: Units::new(),
-                };
+                let file = File::new(version, spec, queue.clone());
                 self.drop_file(&id, &queue, file);
             }
             10..13 => {
