@@ -322,8 +322,9 @@ impl JobArgs {
             let what = format!("--cwd {dir}: for another machine, name the whole path");
             return Err(Failure::new(USAGE, what));
         }
-        if let Some((option, path)) = self.sandbox.relative_path() {
-            let what = format!("{option} {path}: for another machine, name the whole path");
+        if let Some(rule) = self.sandbox.relative_path() {
+            let (list, path) = (rule.list(), rule.path);
+            let what = format!("--{list} {path}: for another machine, name the whole path");
             return Err(Failure::new(USAGE, what));
         }
         options.clean_env = true;

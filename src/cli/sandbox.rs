@@ -46,20 +46,10 @@ impl SandboxArgs {
     /// be there otherwise.
     pub fn sandbox(self) -> Result<Option<Sandbox>, Failure> {
         let is_asked = self.is_asked();
-        let lists = [
-            (self.ro, Access::Read, PathKind::Any),
-            (self.rof, Access::Read, PathKind::File),
-            (self.rw, Access::Write, PathKind::Any),
-            (self.rwf, Access::Write, PathKind::File),
-        ];
-        let rules = lists.into_iter().flat_map(|(paths, access, kind)| {
-            let rule = move |path| PathRule { path, access, kind };
-            paths.into_iter().map(rule)
-        });
         let sandbox = Sandbox {
             system: self.system,
-            paths: rules.map(absolute).collect::<Result<_, _>>()?,
-            network: self.network.clone().unwrap_or_default(),
+            paths: self.rules().map(absolute).collect::<Result<_, _>>()?,
+            network: self.network.unwrap_or_default(),
             syscalls: self.syscalls.unwrap_or_default(),
             namespaces: self.namespaces,
             best_effort: self.best_effort,
@@ -67,28 +57,32 @@ impl SandboxArgs {
         Ok((is_asked || sandbox.best_effort).then_some(sandbox))
     }
 
-    /// The first path that depends on the working directory, with its option.
-    pub fn relative_path(&self) -> Option<(&'static str, &str)> {
+    /// The paths as they were given.
+    fn rules(&self) -> impl Iterator<Item = PathRule> {
         let lists = [
-            ("--ro", &self.ro),
-            ("--rof", &self.rof),
-            ("--rw", &self.rw),
-            ("--rwf", &self.rwf),
+            (&self.ro, Access::Read, PathKind::Any),
+            (&self.rof, Access::Read, PathKind::File),
+            (&self.rw, Access::Write, PathKind::Any),
+            (&self.rwf, Access::Write, PathKind::File),
         ];
-        let mut paths = lists
-            .into_iter()
-            .flat_map(|(option, paths)| paths.iter().map(move |path| (option, path.as_str())));
-        paths.find(|(_, path)| check_path(path).is_err())
+        lists.into_iter().flat_map(|(paths, access, kind)| {
+            let rule = move |path| PathRule { path, access, kind };
+            paths.iter().cloned().map(rule)
+        })
+    }
+
+    /// The first path that depends on the working directory.
+    pub fn relative_path(&self) -> Option<PathRule> {
+        self.rules().find(|rule| check_path(&rule.path).is_err())
     }
 
     /// True if an option other than `--best-effort` is there: that one may be meant for limits.
     pub fn is_asked(&self) -> bool {
-        let lists = [&self.ro, &self.rof, &self.rw, &self.rwf];
         self.system
             || self.network.is_some()
             || self.syscalls.is_some()
             || self.namespaces
-            || lists.iter().any(|list| !list.is_empty())
+            || self.rules().next().is_some()
     }
 }
 

@@ -7,6 +7,14 @@ mod write;
 pub use limits::GroupLimit;
 pub use read::{MOST_TASKS, check_memory, check_path, parse_cpu};
 
+/// The lists of paths, by the rules in them; [`list`] has their names.
+const LISTS: [(Access, PathKind); 4] = [
+    (Access::Read, PathKind::Any),
+    (Access::Read, PathKind::File),
+    (Access::Write, PathKind::Any),
+    (Access::Write, PathKind::File),
+];
+
 /// The bounds of a job. One in which nothing is named still takes from the job the rights to gain privileges, to trace
 /// processes outside, and to make the system calls that [`Syscalls::Basic`] refuses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,12 +54,16 @@ pub struct PathRule {
 impl PathRule {
     /// The list that it is in.
     pub fn list(&self) -> &'static str {
-        match (self.access, self.kind) {
-            (Access::Read, PathKind::Any) => "ro",
-            (Access::Read, PathKind::File) => "rof",
-            (Access::Write, PathKind::Any) => "rw",
-            (Access::Write, PathKind::File) => "rwf",
-        }
+        list(self.access, self.kind)
+    }
+}
+
+fn list(access: Access, kind: PathKind) -> &'static str {
+    match (access, kind) {
+        (Access::Read, PathKind::Any) => "ro",
+        (Access::Read, PathKind::File) => "rof",
+        (Access::Write, PathKind::Any) => "rw",
+        (Access::Write, PathKind::File) => "rwf",
     }
 }
 

@@ -1,17 +1,9 @@
 //! Reading `sandbox` and `resources`. Unknown keys are errors, also in a record: a misspelt restriction must not be ignored.
 
-use super::{Access, Network, PathKind, PathRule, Ports, Resources, Sandbox, Sandboxed, Syscalls};
+use super::{LISTS, Network, PathRule, Ports, Resources, Sandbox, Sandboxed, Syscalls, list};
 use crate::core::json::{self, Field, JsonError, Object, expected};
 use crate::core::quote::quoted;
 use serde_json::value::RawValue;
-
-/// The lists of paths, each with what it permits.
-pub(super) const LISTS: [(&str, Access, PathKind); 4] = [
-    ("ro", Access::Read, PathKind::Any),
-    ("rof", Access::Read, PathKind::File),
-    ("rw", Access::Write, PathKind::Any),
-    ("rwf", Access::Write, PathKind::File),
-];
 
 /// The keys of `sandbox`.
 const FIELDS: [&str; 10] = [
@@ -54,16 +46,13 @@ impl Sandbox {
         let mut sandbox = Self::default();
         let mut has_list = false;
         for field in object.fields() {
-            let list = LISTS.iter().find(|(key, _, _)| *key == field.key);
-            match (field.key, list) {
+            let mut lists = LISTS.into_iter();
+            let found = lists.find(|(access, kind)| list(*access, *kind) == field.key);
+            match (field.key, found) {
                 (key, _) if field.is_null() && FIELDS.contains(&key) => {}
-                (_, Some((_, access, kind))) => {
+                (_, Some((access, kind))) => {
                     let paths = field.read(paths)?;
-                    let rule = |path| PathRule {
-                        path,
-                        access: *access,
-                        kind: *kind,
-                    };
+                    let rule = |path| PathRule { path, access, kind };
                     sandbox.paths.extend(paths.into_iter().map(rule));
                     has_list = true;
                 }

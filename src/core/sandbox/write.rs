@@ -1,7 +1,6 @@
 //! Printing `sandbox` and `resources`, as `read` reads them.
 
-use super::read::LISTS;
-use super::{Network, Ports, Resources, Sandbox, Sandboxed, Syscalls};
+use super::{LISTS, Network, Ports, Resources, Sandbox, Sandboxed, Syscalls, list};
 use serde_json::{Map, Value, json};
 
 impl Sandbox {
@@ -9,7 +8,8 @@ impl Sandbox {
     pub fn to_json(&self) -> Value {
         let mut out = Map::new();
         put(&mut out, "system", self.system, !self.system);
-        for (key, _, _) in LISTS {
+        for (access, kind) in LISTS {
+            let key = list(access, kind);
             let listed = self.paths.iter().filter(|rule| rule.list() == key);
             let paths = listed.map(|rule| &rule.path);
             let paths: Vec<&String> = paths.collect();
