@@ -8,7 +8,7 @@ use super::select::Filter;
 use super::settings;
 use crate::core::record::State;
 use crate::os::clock;
-use crate::spool::{Spool, Where};
+use crate::spool::{Spool, Waits, Where};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::path::Path;
 
@@ -92,6 +92,10 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
     let mut out = Pieces::default();
     let mut rows = Vec::new();
     let mut hidden = 0;
+    let waits = match args.form() {
+        Form::Ids => None,
+        Form::Json | Form::Table => Some(settings::waits(&spool)?),
+    };
     for state in ORDER.into_iter().filter(is_wanted) {
         let places = args.filter.places(&spool, &[state])?;
         if args.needs_names_only(&places) {
@@ -102,7 +106,7 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
             }
             continue;
         }
-        let mut of_state = collect(&spool, args, &places)?;
+        let mut of_state = collect(&spool, args, &places, waits.as_ref())?;
         let extra = of_state.len().saturating_sub(args.most(state));
         hidden += extra;
         if state.is_final() {
@@ -130,18 +134,19 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
 }
 
 /// The jobs in one state, sorted by [`Row::order`].
-fn collect(spool: &Spool, args: &LsArgs, places: &[Where]) -> Result<Vec<Row>, Failure> {
+fn collect(
+    spool: &Spool,
+    args: &LsArgs,
+    places: &[Where],
+    waits: Option<&Waits<'_>>,
+) -> Result<Vec<Row>, Failure> {
     let now = clock::wall();
     let mut rows = Vec::new();
-    let waits = settings::waits(spool)?;
     for at in places {
         for id in spool.ids(at)? {
             match spool.load(&id, at) {
                 Ok(Some(record)) if args.filter.matches(&record) => {
-                    let waiting = match args.form() {
-                        Form::Ids => None,
-                        Form::Json | Form::Table => waits.of(&id, at, &record),
-                    };
+                    let waiting = waits.and_then(|waits| waits.of(&id, at, &record));
                     rows.push(Row::new(
                         id,
                         at,

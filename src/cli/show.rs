@@ -7,7 +7,7 @@ use super::select::Selection;
 use super::settings;
 use crate::core::json::Object;
 use crate::core::record::State;
-use crate::spool::{Found, Spool};
+use crate::spool::{Found, Waits};
 use std::path::Path;
 
 #[derive(Debug, clap::Args)]
@@ -22,13 +22,14 @@ pub struct ShowArgs {
 pub fn show(path: &Path, args: &ShowArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     let ids = args.jobs.to_look_at(&spool, &State::ALL)?.ids;
+    let waits = settings::waits(&spool).ok();
     for (n, id) in ids.iter().enumerate() {
         let mut found = existing::job(&spool, id)?;
         let text = match args.json {
-            true => json(&spool, &found),
+            true => json(waits.as_ref(), &found),
             false => {
                 found.record.env.clear();
-                as_text(&json(&spool, &found))?
+                as_text(&json(waits.as_ref(), &found))?
             }
         };
         let gap = if n > 0 && !args.json { "\n" } else { "" };
@@ -38,8 +39,7 @@ pub fn show(path: &Path, args: &ShowArgs) -> CommandResult {
 }
 
 /// The record with its state, and why the job waits.
-fn json(spool: &Spool, found: &Found) -> String {
-    let waits = settings::waits(spool).ok();
+fn json(waits: Option<&Waits<'_>>, found: &Found) -> String {
     let waiting = waits.and_then(|waits| waits.of(&found.id, &found.at, &found.record));
     found
         .record

@@ -132,9 +132,9 @@ impl<F: Fs> Spool<F> {
 
     /// The number of waiting and of held jobs, by their names alone.
     pub fn count_waiting(&self) -> io::Result<usize> {
-        let queues = self.queues()?.into_iter().chain([QueueName::default()]);
+        let places = self.places_of(State::Pending)?;
         let mut waiting = 0;
-        for at in queues.map(Where::Pending).chain([Where::Held]) {
+        for at in places.into_iter().chain([Where::Held]) {
             self.each_id(&at, &mut |_| waiting += 1)?;
         }
         Ok(waiting)

@@ -2,8 +2,8 @@
 
 use super::{Place, RealFs, Role, Spool, SpoolLock, Where};
 use crate::core::config::{Config, Only};
-use crate::core::id::{JobId, QueueName, natural_order};
-use crate::core::record::Record;
+use crate::core::id::{JobId, natural_order};
+use crate::core::record::{Record, State};
 use crate::core::scheduler::Demand;
 use crate::core::time::Wall;
 use crate::core::waiting::WaitReason;
@@ -93,12 +93,8 @@ impl Waits<'_> {
 
     fn firsts(&self) -> HashMap<String, (Option<Wall>, JobId)> {
         let mut firsts = HashMap::new();
-        let mut queues = self.spool.queues().unwrap_or_default();
-        queues.push(QueueName::default());
-        queues.sort();
-        queues.dedup();
         let mut left = MOST_READ;
-        for at in queues.into_iter().map(Where::Pending) {
+        for at in self.spool.places_of(State::Pending).unwrap_or_default() {
             for id in self.spool.ids(&at).unwrap_or_default() {
                 if left == 0 {
                     return firsts;
