@@ -158,9 +158,8 @@ impl Scene {
             let text = format!("pending/{queue}/.paused keeps its queue from being served");
             return Some(because(WaitWord::QueuePaused, text));
         }
-        if self.config.is_paused(queue) {
-            let text =
-                format!("the setting queues.{queue}.paused keeps its queue from being served");
+        if let Some(setting) = self.config.pausing_setting(Some(queue)) {
+            let text = format!("the setting {setting} keeps its queue from being served");
             return Some(because(WaitWord::QueuePaused, text));
         }
         let text = || format!("the daemon serves only {}", self.only.0.join(", "));
@@ -179,7 +178,7 @@ impl Scene {
                 return Some(because(WaitWord::Tokens, text));
             }
         }
-        let weight = to_usize(demand.slots);
+        let weight = demand.weight();
         let word = match weight {
             1 => WaitWord::Slots,
             _ => WaitWord::Weight,
@@ -213,10 +212,10 @@ impl Scene {
                 return Some(because(WaitWord::Tokens, text));
             }
         }
-        let weight = to_usize(demand.slots);
+        let weight = demand.weight();
         let used = |counts: &dyn Fn(&QueueName) -> bool| -> usize {
             let jobs = self.active.iter().filter(|busy| counts(&busy.queue));
-            jobs.map(|busy| to_usize(busy.demand.slots)).sum()
+            jobs.map(|busy| busy.demand.weight()).sum()
         };
         let lacks = |total: usize, used: usize, of: String| {
             let free = total.saturating_sub(used);

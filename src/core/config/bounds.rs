@@ -210,7 +210,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is enforced is permitted less, whatever the job and the defaults say.
+        /// An enforced sandbox takes rights away and gives none, whatever the job and the defaults say.
         #[test]
         fn a_further_level_never_permits_more(
             added in sandbox(),

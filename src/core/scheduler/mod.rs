@@ -187,8 +187,7 @@ impl Scheduler {
     }
 
     /// True when no job is live and none will be started by itself: those that still wait are paused or not served, or
-    /// come after another job that is neither started nor ended, or
-    /// ask for more than there is.
+    /// come after another job that is neither started nor ended, or ask for more than there is.
     pub fn is_drained(&self) -> bool {
         self.is_quiet()
             && (self.policy.slots == 0

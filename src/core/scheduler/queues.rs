@@ -58,13 +58,6 @@ pub(super) struct Lane {
     ready: Ready,
 }
 
-impl Lane {
-    /// How many slots each job takes.
-    fn weight(&self) -> usize {
-        usize::try_from(self.demand.slots).unwrap_or(usize::MAX)
-    }
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Queues {
     all: Vec<Queue>,
@@ -175,7 +168,7 @@ impl Queues {
 
     /// True if the settings have as much as a job of this demand takes.
     fn fits(&self, queue: QueueIx, demand: &Demand, policy: &Policy) -> bool {
-        let weight = usize::try_from(demand.slots).unwrap_or(usize::MAX);
+        let weight = demand.weight();
         let total = |name| policy.config.tokens.get(name).map_or(0, |of| of.total());
         let has = |name, n: u32| usize::try_from(n).is_ok_and(|n| n <= total(name));
         (self.is_beside(queue) || weight <= policy.slots)
@@ -202,7 +195,7 @@ impl Queues {
     /// A job's queue, and how many slots it takes.
     pub fn weight_of(&self, job: &Job) -> (QueueIx, usize) {
         let lane = &self[job.lane];
-        (lane.queue, lane.weight())
+        (lane.queue, lane.demand.weight())
     }
 
     /// The job could run now: it gets a seat in its lane.
@@ -281,9 +274,9 @@ impl Queues {
                 let by_turn = key(a, *first).cmp(&key(b, *second));
                 by_turn.then_with(|| table.order(*first, *second))
             })?;
-            if !self[lane.queue].has_room(lane.weight()) {
+            if !self[lane.queue].has_room(lane.demand.weight()) {
                 full.insert(lane.queue);
-            } else if lane.weight() > free_slots && !self.is_beside(lane.queue) {
+            } else if lane.demand.weight() > free_slots && !self.is_beside(lane.queue) {
                 has_slot = false;
             } else {
                 self.remove(ix, table);

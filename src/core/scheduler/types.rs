@@ -54,7 +54,7 @@ pub struct Ticket {
 pub struct Demand {
     /// Slots of the spool and of its queue, at least one.
     pub slots: u32,
-    /// TokensInUse.
+    /// Tokens, each at least once.
     pub uses: Uses,
 }
 
@@ -71,6 +71,11 @@ impl Demand {
         let slots = slots.unwrap_or(1);
         let uses = uses.clone();
         Self { slots, uses }
+    }
+
+    /// How many slots it takes, to be added to others.
+    pub fn weight(&self) -> usize {
+        usize::try_from(self.slots).unwrap_or(usize::MAX)
     }
 
     /// True for one slot and no token, which most jobs take.
