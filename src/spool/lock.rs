@@ -7,6 +7,7 @@
 use super::holder::{DRAINING, Holder, Role, STOPPING, about_us, read_holder};
 use super::lock_part::{LockPart, await_release, is_held};
 use crate::os::{clock, dir, procfs, signals, spawn};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -175,45 +176,40 @@ impl SpoolLock {
             text.map(str::to_owned)
                 .ok_or_else(|| io::ErrorKind::InvalidFilename.into())
         });
-        if let Err(e) = path.and_then(|path| self.say("config", &path)) {
-            log::warn!("lock: commands are not told of {}: {e}", config.display());
-        }
+        let said = path.and_then(|path| self.say("config", &path));
+        warn_untold(
+            said,
+            format_args!("commands are not told of {}", config.display()),
+        );
     }
 
     /// Adds to `lock` the queues that are served, if not all are: commands say by them why jobs wait.
     pub fn tell_only(&mut self, only: &[String]) {
         // A pattern with a space would be read as two.
         let is_plain = |name: &String| !name.contains(char::is_whitespace);
-        if !only.is_empty()
-            && only.iter().all(is_plain)
-            && let Err(e) = self.say("only", &only.join(" "))
-        {
-            log::warn!("lock: commands are not told of --only: {e}");
+        if !only.is_empty() && only.iter().all(is_plain) {
+            let said = self.say("only", &only.join(" "));
+            warn_untold(said, "commands are not told of --only");
         }
     }
 
     /// Adds to `lock` that the daemon leaves out syncs.
     pub fn tell_no_sync(&mut self) {
-        if let Err(e) = self.say("sync", "no") {
-            log::warn!("lock: bridges are not told of --no-sync: {e}");
-        }
+        warn_untold(self.say("sync", "no"), "bridges are not told of --no-sync");
     }
 
     /// Adds to `lock` which limits the control groups of jobs can have.
     pub fn tell_groups(&mut self, controllers: &[&str]) {
-        if controllers.is_empty() {
-            return;
-        }
-        if let Err(e) = self.say("groups", &controllers.join(" ")) {
-            log::warn!("lock: commands are not told of control groups: {e}");
+        if !controllers.is_empty() {
+            let said = self.say("groups", &controllers.join(" "));
+            warn_untold(said, "commands are not told of control groups");
         }
     }
 
     /// Adds the slots that the command line gives to `lock`: `pirn slots` cannot change them.
     pub fn tell_slots(&mut self, slots: usize) {
-        if let Err(e) = self.say("slots", &slots.to_string()) {
-            log::warn!("lock: commands are not told of --slots: {e}");
-        }
+        let said = self.say("slots", &slots.to_string());
+        warn_untold(said, "commands are not told of --slots");
     }
 
     /// Answers a first signal to end, for those who are about to send a second one.
@@ -227,11 +223,9 @@ impl SpoolLock {
     }
 
     fn answer(&mut self, key: &str) {
-        if self.text.contains(&format!("\n{key}: ")) {
-            return;
-        }
-        if let Err(e) = self.say(key, "yes") {
-            log::warn!("lock: commands are not told that the daemon is {key}: {e}");
+        if !self.text.contains(&format!("\n{key}: ")) {
+            let what = format_args!("commands are not told that the daemon is {key}");
+            warn_untold(self.say(key, "yes"), what);
         }
     }
 
@@ -309,3 +303,10 @@ impl SpoolLock {
 
 /// How long after its end a process may still be found to have the lock.
 const DEAD_FOR: Duration = Duration::from_secs(5);
+
+/// The lock holds without a line that could not be written.
+fn warn_untold(said: io::Result<()>, what: impl fmt::Display) {
+    if let Err(e) = said {
+        log::warn!("lock: {what}: {e}");
+    }
+}
