@@ -4,6 +4,7 @@ use super::exit::{CommandResult, Failure, NOT_CONFINED, NOT_EXECUTABLE, NOT_FOUN
 use super::sandbox::SandboxArgs;
 use crate::core::sandbox::Sandbox;
 use crate::os::confine::{ConfineError, Confinement, Layer, OwnFiles};
+use crate::os::dir::{self, FileType};
 use crate::os::spawn::{self, path_text};
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
@@ -32,10 +33,10 @@ pub fn launch(args: LaunchArgs) -> CommandResult {
     confined.map_err(|e| Failure::new(NOT_CONFINED, e.to_string()))?;
     let e = spawn::replace_process(&program, &args.command, &[]);
     let hint = match e.kind() {
-        ErrorKind::PermissionDenied if sandbox.has_file_rules() => spawn::OUTSIDE_RULES,
-        _ => "",
+        ErrorKind::PermissionDenied if sandbox.has_file_rules() => spawn::outside_rules("ro"),
+        _ => String::new(),
     };
-    Err(not_run(&program, &e, hint))
+    Err(not_run(&program, &e, &hint))
 }
 
 fn confine(sandbox: &Sandbox, program: &Path) -> Result<(), ConfineError> {
@@ -57,7 +58,7 @@ fn confine(sandbox: &Sandbox, program: &Path) -> Result<(), ConfineError> {
 }
 
 fn is_regular(fd: &BorrowedFd<'_>) -> bool {
-    nix::sys::stat::fstat(fd).is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFREG)
+    dir::look_at(fd).is_ok_and(|look| look.kind == FileType::File)
 }
 
 fn not_run(program: &str, e: &io::Error, hint: &str) -> Failure {

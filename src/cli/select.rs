@@ -130,7 +130,7 @@ impl Filter {
             }
         }
         ids.sort_by(|a, b| natural_order(a.as_str(), b.as_str()));
-        // One that moved on during the listing was found twice.
+        // A job that moved on during the listing was found twice.
         ids.dedup();
         Ok(ids)
     }

@@ -22,7 +22,7 @@ pub struct JobBounds<'a> {
 #[derive(Debug, Default)]
 pub struct GroupLimits {
     set: Vec<GroupLimit>,
-    /// Those that are left out.
+    /// The names of the limits that are left out.
     missing: Vec<String>,
 }
 

@@ -311,10 +311,8 @@ fn explain(e: StartError, program: &str, cwd: &str, has_file_rules: bool) -> Not
     let sentence = match e.step {
         ChildStep::Directory => format!("cannot enter the working directory {cwd}: {}", e.error),
         ChildStep::Exec if has_file_rules && e.error.kind() == io::ErrorKind::PermissionDenied => {
-            format!(
-                "cannot execute {program}: {} (its loader or libraries may be outside sandbox.ro)",
-                e.error
-            )
+            let hint = spawn::outside_rules("sandbox.ro");
+            format!("cannot execute {program}: {}{hint}", e.error)
         }
         ChildStep::Exec => format!("cannot execute {program}: {}", e.error),
         ChildStep::Clone

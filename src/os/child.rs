@@ -9,7 +9,7 @@ use super::clone::{self, Cloned};
 use super::confine::{Confinement, FailedCall};
 use super::fault::Fault;
 use super::limits::Limit;
-use super::step::{ChildStep, StartError};
+use super::step::{ChildStep, StartError, last_error};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use std::cell::{Cell, UnsafeCell};
@@ -248,11 +248,6 @@ impl ChildStart<'_> {
             _ => Ok(()),
         }
     }
-}
-
-fn last_error() -> c_int {
-    // SAFETY: the number of the calling thread's last error; a child uses its parent's, which waits.
-    unsafe { *libc::__errno_location() }
 }
 
 /// The kernel's structure: the handler first, then flags and mask (rt_sigaction(2)). All-zero, it is SIG_DFL.

@@ -133,11 +133,6 @@ pub fn set_mode(file: impl AsFd, mode: u32) -> io::Result<()> {
     Ok(fchmod(file, Mode::from_bits_truncate(mode))?)
 }
 
-/// The mode of an open file or directory.
-pub fn mode_of(file: impl AsFd) -> io::Result<u32> {
-    Ok(fstat(file)?.st_mode & 0o7777)
-}
-
 /// Removes an empty sub-directory.
 pub fn remove_dir(base: impl AsFd, name: &[u8]) -> io::Result<()> {
     Ok(unlinkat(base, name, UnlinkatFlags::RemoveDir)?)

@@ -18,8 +18,10 @@ use std::sync::OnceLock;
 /// The binary that is running, even when its file was replaced.
 pub const OWN_BINARY: &str = "/proc/self/exe";
 
-/// Follows the message that a program was not executed (EACCES), if it may open only some files.
-pub const OUTSIDE_RULES: &str = " (its loader or libraries may be outside ro)";
+/// Follows the message that a program was not executed (EACCES), if it may read only the files in this list.
+pub fn outside_rules(list: &str) -> String {
+    format!(" (its loader or libraries may be outside {list})")
+}
 
 /// A program that is ready to start.
 #[derive(Debug)]

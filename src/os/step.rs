@@ -1,7 +1,14 @@
 //! The steps of a child on its way to the program, and the error of one that failed.
 
+use std::ffi::c_int;
 use std::fmt;
 use std::io;
+
+/// The number of the calling thread's last error; a child that shares our memory uses its parent's, which waits.
+pub(super) fn last_error() -> c_int {
+    // SAFETY: the place lives as long as its thread.
+    unsafe { *libc::__errno_location() }
+}
 
 /// One step of a child on its way to the program, in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

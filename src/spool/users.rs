@@ -3,6 +3,7 @@
 
 use crate::core::record::State;
 use crate::os::dir::{self, FileType, How};
+use crate::os::ownership::Ownership;
 use crate::os::user::{self, Account};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -22,12 +23,11 @@ impl UserSpools {
     /// Opens the directory. It must be ours, and nobody else may write to it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let dir = dir::open_path(path)?;
-        let (look, mode) = (dir::look_at(&dir)?, dir::mode_of(&dir)?);
-        match look.ownership.uid == user::uid() && mode & 0o022 == 0 {
+        let Ownership { mode, uid, .. } = dir::look_at(&dir)?.ownership;
+        match uid == user::uid() && mode & 0o022 == 0 {
             true => Ok(Self { dir }),
             false => Err(io::Error::other(format!(
-                "others can change it (mode {mode:04o}, uid {}); chown root and chmod 711 it",
-                look.ownership.uid
+                "others can change it (mode {mode:04o}, uid {uid}); chown root and chmod 711 it"
             ))),
         }
     }

@@ -29,7 +29,7 @@ impl Address {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
             Self::Unix(_) => true,
-            // One that is not there is refused when it is to be opened.
+            // A socket that was not passed is refused when it is to be opened.
             Self::Passed(_) => passed_address(self).is_none_or(|address| address.is_local()),
         }
     }

@@ -2,6 +2,7 @@
 //! makes system calls with prepared data.
 
 use super::Confinement;
+use crate::os::step::last_error;
 use std::ffi::{c_int, c_long, c_ulong};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -103,8 +104,7 @@ fn prctl(option: c_int, value: c_ulong) -> Result<(), FailedCall> {
 fn check(call: &'static str, result: c_long) -> Result<(), FailedCall> {
     match result {
         -1 => {
-            // SAFETY: this is the place of the calling thread's own errno.
-            let error = unsafe { *libc::__errno_location() };
+            let error = last_error();
             Err(FailedCall { call, error })
         }
         _ => Ok(()),
