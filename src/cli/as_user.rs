@@ -7,9 +7,11 @@ use crate::os::{limits, spawn};
 use std::ffi::OsString;
 
 /// Variables that a user's process keeps of root's environment, beside those for languages.
-const KEPT: [&str; 6] = [
+const KEPT: [&str; 8] = [
     "TERM",
     "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
     "LANG",
     "TZ",
     "PIRN_LOG",

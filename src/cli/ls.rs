@@ -2,14 +2,16 @@
 
 use super::existing;
 use super::exit::{CommandResult, Failure, OK};
-use super::output::{Pieces, Style};
+use super::output::Pieces;
 use super::rows::{Form, Row};
 use super::select::Filter;
 use super::settings;
+use super::style::{Ink, Style, columns, fit, padding};
 use crate::core::record::State;
 use crate::os::clock;
 use crate::spool::{Spool, Waits, Where};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::borrow::Cow;
 use std::path::Path;
 
 #[derive(Debug, Default, clap::Args)]
@@ -184,38 +186,34 @@ fn print_table(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {
     let mut widths = [0; 4];
     for cells in rows.iter().map(Row::cells).chain([head]) {
         for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = cell.chars().count().max(*width);
+            *width = columns(cell).max(*width);
         }
     }
     let used: usize = widths.iter().sum::<usize>() + 8;
     let room = style
         .width
         .map_or(usize::MAX, |width| width.saturating_sub(used).max(10));
-    print_row(&head, &widths, room, head[1], out)?;
+    print_row(&head, &widths, room, style, |_| Some(Ink::Bold), out)?;
     rows.iter().try_for_each(|row| {
-        let state = style.state(row.state);
-        print_row(&row.cells(), &widths, room, &state, out)
+        let ink = |column| (column == 1).then(|| Ink::of_state(row.state));
+        print_row(&row.cells(), &widths, room, style, ink, out)
     })
 }
 
-/// `state` is the second cell with the codes of its colour, which take no room.
 fn print_row(
     cells: &[&str; 5],
     widths: &[usize; 4],
     room: usize,
-    state: &str,
+    style: Style,
+    ink: impl Fn(usize) -> Option<Ink>,
     out: &mut Pieces,
 ) -> Result<(), Failure> {
-    let shown = [cells[0], state, cells[2], cells[3]];
-    for ((cell, width), shown) in cells.iter().zip(widths).zip(shown) {
-        let gap = width.saturating_sub(cell.chars().count()) + 2;
-        out.push(&[shown, &" ".repeat(gap)])?;
+    let paint = |column: usize, text| match ink(column) {
+        Some(ink) => style.paint(ink, text),
+        None => Cow::Borrowed(text),
+    };
+    for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        out.push(&[&paint(n, cell), &padding(cell, *width), "  "])?;
     }
-    match cells[4].char_indices().nth(room) {
-        None => out.push(&[cells[4], "\n"]),
-        Some(_) => {
-            let command: String = cells[4].chars().take(room - 1).collect();
-            out.push(&[&command, "…\n"])
-        }
-    }
+    out.push(&[&paint(4, &fit(cells[4], room)), "\n"])
 }

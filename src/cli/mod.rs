@@ -43,6 +43,7 @@ mod slots;
 mod status;
 mod steer;
 mod stop;
+mod style;
 mod tail;
 mod timespec;
 mod token;
@@ -51,7 +52,7 @@ mod wait;
 mod when;
 
 use crate::os::user;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use exit::CommandResult;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ struct Cli {
     /// Become this user first; root only
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// When to print in colours; auto: on a terminal, as far as NO_COLOR, CLICOLOR and CLICOLOR_FORCE do not say otherwise
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
     /// Check the options and settings of `serve` without serving: a daemon does this before an upgrade
     #[arg(long, hide = true)]
     prove: bool,
@@ -177,6 +181,7 @@ impl Cli {
             return Ok(Self {
                 spool,
                 user: None,
+                color: ColorChoice::Auto,
                 prove: false,
                 command: Some(Command::Add(args)),
             });
@@ -199,6 +204,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(if is_mistake { exit::USAGE } else { exit::OK });
         }
     };
+    style::choose(cli.color);
     if let Some(name) = &cli.user {
         match as_user::account(name) {
             Ok(None) => {}

@@ -1,9 +1,9 @@
-//! Writing to stdout, which may be a pipe that its reader closes early, or a terminal with colours.
+//! Writing to stdout, which may be a pipe that its reader closes early.
 
 use super::exit::Failure;
-use crate::core::record::State;
+use super::style::{Ink, Style};
 use std::fmt::Display;
-use std::io::{self, IsTerminal, Read, StdoutLock, Write};
+use std::io::{self, Read, StdoutLock, Write};
 
 /// Prints one line.
 pub fn line(text: impl Display) -> Result<(), Failure> {
@@ -32,10 +32,9 @@ pub fn copy(from: &mut impl Read) -> Result<(), Failure> {
 /// Prints a line that is not of a job but about it, dim, and on a terminal only: a pipe gets what the job wrote.
 pub fn aside(text: &str) -> Result<(), Failure> {
     let style = Style::of_stdout();
-    match (style.width, style.colour) {
-        (None, _) => Ok(()),
-        (Some(_), true) => line(format!("\x1b[2m{}\x1b[0m", tame(text))),
-        (Some(_), false) => line(tame(text)),
+    match style.width {
+        None => Ok(()),
+        Some(_) => line(style.paint(Ink::Dim, &tame(text))),
     }
 }
 
@@ -74,41 +73,6 @@ impl Pieces {
 
 /// As many bytes as a pipe holds.
 const PIECE: usize = 64 << 10;
-
-/// The colours and the width of stdout.
-#[derive(Debug, Clone, Copy)]
-pub struct Style {
-    colour: bool,
-    /// Columns of the terminal; `None` if stdout is none.
-    pub width: Option<usize>,
-}
-
-impl Style {
-    /// Looks at stdout and at NO_COLOR (no-color.org).
-    pub fn of_stdout() -> Self {
-        let terminal = io::stdout().is_terminal();
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
-            || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
-        Self {
-            colour: terminal && !unwanted,
-            width: terminal.then(crate::os::user::terminal_width),
-        }
-    }
-
-    /// The word for a state, coloured.
-    pub fn state(self, state: State) -> String {
-        let code = match state {
-            State::Pending | State::Held => "33",
-            State::Active => "36",
-            State::Complete => "32",
-            State::Failed => "31",
-        };
-        match self.colour {
-            true => format!("\x1b[{code}m{state}\x1b[0m"),
-            false => state.to_string(),
-        }
-    }
-}
 
 /// Text of a job with its control characters replaced, so that a terminal does not obey them.
 pub fn tame(text: &str) -> String {

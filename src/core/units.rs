@@ -59,6 +59,43 @@ pub fn brief_span(span: Duration) -> String {
     }
 }
 
+/// Prints a duration in its largest unit, to the nearest: `45s`, `3m`, `2h`, `5d`, `3y`.
+pub fn rough_span(span: Duration) -> String {
+    let secs = span.as_secs() + u64::from(span.subsec_millis() >= 500);
+    let rounded = |unit: u64| (secs + unit / 2) / unit;
+    let (minutes, hours, days) = (rounded(60), rounded(3600), rounded(86_400));
+    match (secs, minutes, hours, days) {
+        (0..=59, _, _, _) => format!("{secs}s"),
+        (_, 0..=59, _, _) => format!("{minutes}m"),
+        (_, _, 0..=47, _) => format!("{hours}h"),
+        (_, _, _, 0..=729) => format!("{days}d"),
+        (_, _, _, days) => format!("{}y", days / 365),
+    }
+}
+
+/// Prints how long ago something was: `3m ago`.
+pub fn ago(span: Duration) -> String {
+    match rough_span(span).as_str() {
+        "0s" => "just now".to_owned(),
+        text => format!("{text} ago"),
+    }
+}
+
+/// Prints a size in the largest unit in which it is at least 1: `0 B`, `999 B`, `1.5 KiB`, `34 MiB`.
+pub fn show_size(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    let power = (bytes.max(1).ilog2() / 10).min(4);
+    let size = bytes as f64 / 1024_f64.powi(i32::try_from(power).unwrap_or(0));
+    match power {
+        0 => format!("{bytes} B"),
+        power => {
+            let digits = usize::from(size < 9.95);
+            let unit = units[usize::try_from(power - 1).unwrap_or(0)];
+            format!("{size:.digits$} {unit}")
+        }
+    }
+}
+
 /// Reads `4096`, `64K`, `1.5M`, `2GiB`; letters are powers of 1024 (as in systemd), `kB MB GB` powers of 1000.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     let bad = || {
@@ -135,6 +172,21 @@ mod tests {
         assert_eq!(parse_span(&show_span(span)).unwrap(), span);
         assert_eq!(brief_span(Duration::from_secs(125)), "2m 5s");
         assert_eq!(brief_span(Duration::from_millis(1_340)), "1.3s");
+        for (secs, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (89, "1m"),
+            (90, "2m"),
+            (3599, "1h"),
+            (7199, "2h"),
+            (47 * 3600, "47h"),
+            (48 * 3600, "2d"),
+            (800 * 86_400, "2y"),
+        ] {
+            assert_eq!(rough_span(Duration::from_secs(secs)), text, "{secs}");
+        }
+        assert_eq!(ago(Duration::from_millis(400)), "just now");
+        assert_eq!(ago(Duration::from_secs(180)), "3m ago");
     }
 
     #[test]
@@ -147,6 +199,17 @@ mod tests {
             ("1kB", 1_000),
         ] {
             assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
+        }
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (35 << 20, "35 MiB"),
+            (1023 << 20, "1023 MiB"),
+            (1 << 50, "1024 TiB"),
+        ] {
+            assert_eq!(show_size(bytes), text, "{bytes}");
         }
         for bad in ["", "K", "-1", "1Q", "1.2.3", "99999999999999999999T"] {
             assert!(parse_size(bad).is_err(), "{bad}");

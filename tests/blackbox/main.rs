@@ -2,6 +2,9 @@
 //! would.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+// Each kind of terminal test uses some of it.
+#[allow(dead_code)]
+mod pty;
 mod spool;
 mod tools;
 
@@ -28,6 +31,7 @@ mod cli_served;
 mod cli_slots;
 mod cli_status;
 mod cli_steer;
+mod cli_style;
 mod clocks;
 mod config;
 mod config_written;

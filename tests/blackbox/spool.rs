@@ -166,10 +166,10 @@ impl Spool {
     /// A pirn command on this spool.
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pirn"));
-        command
-            .env("PIRN_SPOOL", self.path())
-            .env_remove("NO_COLOR")
-            .args(args);
+        command.env("PIRN_SPOOL", self.path()).args(args);
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(name);
+        }
         command
     }
 

@@ -1,23 +1,23 @@
 //! Text for people, on stderr.
 
-use std::io::{IsTerminal, Write};
+use crate::cli::style::{Ink, Style};
+use std::io::Write;
 
 /// How much is told.
 #[derive(Debug, Clone, Copy)]
 pub struct Say {
     /// Each step is told.
     pub is_verbose: bool,
-    has_colours: bool,
+    style: Style,
 }
 
 impl Say {
     /// Each step is told if that is asked for, or stderr is a terminal and nobody has asked for quiet.
     pub fn new(quiet: bool, verbose: bool) -> Self {
-        let is_terminal = std::io::stderr().is_terminal();
-        let no_colours = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+        let style = Style::of_stderr();
         Self {
-            is_verbose: verbose || (is_terminal && !quiet),
-            has_colours: is_terminal && !no_colours,
+            is_verbose: verbose || (style.width.is_some() && !quiet),
+            style,
         }
     }
 
@@ -42,9 +42,6 @@ impl Say {
 
     /// Tells what must be told, in red.
     pub fn error(self, text: &str) {
-        match self.has_colours {
-            true => self.always(&format!("\x1b[31m{text}\x1b[0m")),
-            false => self.always(text),
-        }
+        self.always(&self.style.paint(Ink::Red, text));
     }
 }

@@ -1,0 +1,63 @@
+//! Colours, and the width of the terminal.
+
+use crate::pty::Terminal;
+use crate::spool::Spool;
+use serde_json::json;
+
+/// A spool with a job that waits.
+fn one_waiting() -> Spool {
+    let spool = Spool::made();
+    let command = format!("echo {}", "日本".repeat(100));
+    spool.drop_json("7", &json!({"command": command}));
+    spool
+}
+
+const CODE: &str = "\u{1b}[";
+
+#[test]
+fn colours_are_decided_by_option_variables_and_terminal() {
+    let spool = one_waiting();
+    // The option, a variable, and whether there are colours in a pipe and on a terminal.
+    for (option, variable, in_pipe, on_terminal) in [
+        ("auto", ("LANG", "C"), false, true),
+        ("always", ("NO_COLOR", "1"), true, true),
+        ("never", ("CLICOLOR_FORCE", "1"), false, false),
+        ("auto", ("NO_COLOR", "1"), false, false),
+        ("auto", ("NO_COLOR", ""), false, true),
+        ("auto", ("CLICOLOR_FORCE", "1"), true, true),
+        ("auto", ("CLICOLOR_FORCE", "0"), false, true),
+        ("auto", ("CLICOLOR", "0"), false, false),
+        ("auto", ("CLICOLOR", "1"), false, true),
+        ("auto", ("TERM", "dumb"), false, false),
+    ] {
+        let command = || {
+            let mut command = spool.command(["--color", option, "ls"]);
+            command.env(variable.0, variable.1);
+            command
+        };
+        let done = spool.finish(&mut command());
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let case = format!("{option} {variable:?}");
+        assert_eq!(done.stdout.contains(CODE), in_pipe, "{case}");
+        let (code, shown) = Terminal::start_command(command(), 24, 80).end();
+        assert_eq!(code, 0, "{case}: {shown}");
+        assert_eq!(shown.contains(CODE), on_terminal, "{case}: {shown}");
+    }
+}
+
+#[test]
+fn lines_fit_the_terminal_and_are_whole_in_a_pipe() {
+    let spool = one_waiting();
+    for columns in [80, 81, 200] {
+        let mut command = spool.command(["ls"]);
+        command.env("NO_COLOR", "1");
+        let (_, shown) = Terminal::start_command(command, 24, columns).end();
+        let line = shown.lines().find(|line| line.starts_with('7')).unwrap();
+        // Each of the wide characters takes two columns.
+        let taken: usize = line.chars().map(|c| if c > '⺀' { 2 } else { 1 }).sum();
+        let columns = usize::from(columns);
+        assert!(taken == columns || taken == columns - 1, "{taken}: {line}");
+        assert!(line.ends_with('…'), "{line}");
+    }
+    assert!(spool.pirn(&["ls"]).stdout.ends_with("日本\n"));
+}
