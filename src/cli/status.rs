@@ -82,7 +82,6 @@ impl StatusReport {
             bad: spool.count_bad()?,
             bridges: spool.bridges()?,
             tokens: waits
-                .scene()
                 .tokens()
                 .map(|(name, used, total)| (name.to_string(), used, total))
                 .collect(),

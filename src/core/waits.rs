@@ -3,11 +3,10 @@
 //! The scheduler knows it best, but only the daemon could ask it. This follows from what anybody finds in the spool, in
 //! the order of the scheduler's gates, and so also where no daemon runs.
 
-use super::config::pauses::Pauses;
-use super::config::{Config, Only};
+use super::config::Config;
 use super::id::{JobId, QueueName};
 use super::record::Record;
-use super::scheduler::Demand;
+use super::scheduler::{Demand, Excess, Policy};
 use super::time::Wall;
 use super::tokens::TokenName;
 use super::waiting::{WaitReason, WaitWord};
@@ -30,24 +29,18 @@ pub struct Busy {
 pub struct Scene {
     /// The time.
     pub now: Wall,
-    /// The settings.
-    pub config: Config,
-    /// The pauses that are files.
-    pub pauses: Pauses,
-    /// Jobs at a time.
-    pub slots: usize,
-    /// The queues that the daemon serves.
-    pub only: Only,
+    /// The settings in force.
+    pub policy: Policy,
     /// A daemon serves the spool.
     pub is_served: bool,
     /// Why nothing is started for lack of room on the disk.
     pub shortage: Option<String>,
-    /// The jobs in `active/`.
-    pub active: Vec<Busy>,
 }
 
-/// The facts that have to be looked up for one job. Each is asked only if nothing before it explains why the job waits.
+/// The facts that have to be looked up. Each is asked only if nothing before it explains why the job waits.
 pub trait JobFacts {
+    /// The jobs in `active/`.
+    fn active(&self) -> &[Busy];
     /// True if this job has not ended.
     fn is_open(&self, parent: &JobId) -> bool;
     /// A waiting job of this group that is older than this one.
@@ -60,17 +53,12 @@ pub trait JobFacts {
 
 impl Scene {
     /// The tokens of the settings: how many are in use, and how many there are.
-    pub fn tokens(&self) -> impl Iterator<Item = (&TokenName, usize, usize)> {
-        let tokens = self.config.tokens.iter();
-        tokens.map(|(name, supply)| (name, self.used(name), supply.total()))
-    }
-
-    fn used(&self, token: &TokenName) -> usize {
-        let uses = self
-            .active
-            .iter()
-            .filter_map(|busy| busy.demand.uses.get(token));
-        uses.map(|n| to_usize(*n)).sum()
+    pub fn tokens<'s>(
+        &'s self,
+        active: &'s [Busy],
+    ) -> impl Iterator<Item = (&'s TokenName, usize, usize)> {
+        let tokens = self.policy.config.tokens.iter();
+        tokens.map(|(name, supply)| (name, used(active, name), supply.total()))
     }
 
     /// Why a job waits that is in `held/`.
@@ -98,7 +86,7 @@ impl Scene {
                     .clone()
                     .map(|text| because(WaitWord::Disk, text))
             })
-            .or_else(|| self.taken(queue, &demand))
+            .or_else(|| self.taken(queue, &demand, facts.active()))
             .unwrap_or_else(|| self.otherwise(facts))
     }
 
@@ -118,8 +106,8 @@ impl Scene {
             return Some(because(WaitWord::After, text));
         }
         if let Some(group) = &record.group {
-            let mut active = self
-                .active
+            let mut active = facts
+                .active()
                 .iter()
                 .filter(|busy| busy.group.as_ref() == Some(group));
             let first = active.next().map(|busy| busy.id.clone());
@@ -146,67 +134,71 @@ impl Scene {
 
     /// Nothing is started from its queue.
     fn closed(&self, queue: &QueueName) -> Option<WaitReason> {
-        if self.pauses.all {
+        if self.policy.pauses.all {
             let text = "pending/.paused keeps all jobs from being started".to_owned();
             return Some(because(WaitWord::AllPaused, text));
         }
-        if self.config.paused {
+        if self.policy.config.paused {
             let text = "the setting paused keeps all jobs from being started".to_owned();
             return Some(because(WaitWord::AllPaused, text));
         }
-        if self.pauses.has(queue) {
+        if self.policy.pauses.has(queue) {
             let text = format!("pending/{queue}/.paused keeps its queue from being served");
             return Some(because(WaitWord::QueuePaused, text));
         }
-        if let Some(setting) = self.config.pausing_setting(Some(queue)) {
+        if let Some(setting) = self.policy.config.pausing_setting(Some(queue)) {
             let text = format!("the setting {setting} keeps its queue from being served");
             return Some(because(WaitWord::QueuePaused, text));
         }
-        let text = || format!("the daemon serves only {}", self.only.0.join(", "));
-        (!self.only.serves(queue)).then(|| because(WaitWord::NotServed, text()))
+        let text = || format!("the daemon serves only {}", self.policy.only.0.join(", "));
+        (!self.policy.only.serves(queue)).then(|| because(WaitWord::NotServed, text()))
     }
 
     /// It asks for more than there is, and waits for other settings.
     pub fn excess(&self, queue: &QueueName, demand: &Demand) -> Option<WaitReason> {
-        for (name, n) in &demand.uses {
-            let total = self.config.tokens.get(name).map(|supply| supply.total());
-            if total.is_none_or(|total| total < to_usize(*n)) {
-                let text = match total {
-                    None => format!("it needs {n} {name}, and the settings have no such token"),
-                    Some(total) => format!("it needs {n} {name}, and there are {total} in all"),
-                };
-                return Some(because(WaitWord::Tokens, text));
-            }
-        }
-        let weight = demand.weight();
-        let word = match weight {
-            1 => WaitWord::Slots,
-            _ => WaitWord::Weight,
-        };
-        let takes = match weight {
+        let takes = match demand.slots {
             1 => "it takes a slot".to_owned(),
             n => format!("it takes {n} slots"),
         };
-        if let Some(slots) = self.config.slots_of(queue).filter(|slots| *slots < weight) {
-            let text = format!("{takes}, and its queue {queue} has {slots} in all");
-            return Some(because(word, text));
-        }
-        let slots = self.slots;
-        let is_beside = Config::is_beside(queue) && slots > 0;
-        (!is_beside && slots < weight)
-            .then(|| because(word, format!("{takes}, and there are {slots} in all")))
+        let (why, text) = match self.policy.excess(queue, demand)? {
+            Excess::Tokens {
+                name,
+                wanted,
+                total: None,
+            } => (
+                WaitWord::Tokens,
+                format!("it needs {wanted} {name}, and the settings have no such token"),
+            ),
+            Excess::Tokens {
+                name,
+                wanted,
+                total: Some(total),
+            } => (
+                WaitWord::Tokens,
+                format!("it needs {wanted} {name}, and there are {total} in all"),
+            ),
+            Excess::OfQueue(slots) => (
+                slots_word(demand),
+                format!("{takes}, and its queue {queue} has {slots} in all"),
+            ),
+            Excess::OfSpool(slots) => (
+                slots_word(demand),
+                format!("{takes}, and there are {slots} in all"),
+            ),
+        };
+        Some(because(why, text))
     }
 
     /// Other jobs have what it needs.
-    fn taken(&self, queue: &QueueName, demand: &Demand) -> Option<WaitReason> {
+    fn taken(&self, queue: &QueueName, demand: &Demand, active: &[Busy]) -> Option<WaitReason> {
         for (name, n) in &demand.uses {
             let total = self
+                .policy
                 .config
                 .tokens
                 .get(name)
                 .map_or(0, |supply| supply.total());
-            let used = self.used(name);
-            let free = total.saturating_sub(used);
+            let free = total.saturating_sub(used(active, name));
             if free < to_usize(*n) {
                 let text = format!("it needs {n} {name}, and {free} of {total} are free");
                 return Some(because(WaitWord::Tokens, text));
@@ -214,20 +206,18 @@ impl Scene {
         }
         let weight = demand.weight();
         let used = |counts: &dyn Fn(&QueueName) -> bool| -> usize {
-            let jobs = self.active.iter().filter(|busy| counts(&busy.queue));
+            let jobs = active.iter().filter(|busy| counts(&busy.queue));
             jobs.map(|busy| busy.demand.weight()).sum()
         };
         let lacks = |total: usize, used: usize, of: String| {
             let free = total.saturating_sub(used);
-            (free < weight).then(|| match weight {
-                1 => because(WaitWord::Slots, format!("all {total} slots{of} are taken")),
-                n => because(
-                    WaitWord::Weight,
-                    format!("it takes {n} slots, and {free} of {total}{of} are free"),
-                ),
-            })
+            let text = || match weight {
+                1 => format!("all {total} slots{of} are taken"),
+                n => format!("it takes {n} slots, and {free} of {total}{of} are free"),
+            };
+            (free < weight).then(|| because(slots_word(demand), text()))
         };
-        let of_queue = self.config.slots_of(queue).and_then(|slots| {
+        let of_queue = self.policy.config.slots_of(queue).and_then(|slots| {
             lacks(
                 slots,
                 used(&|other| other == queue),
@@ -237,7 +227,7 @@ impl Scene {
         of_queue.or_else(|| match Config::is_beside(queue) {
             true => None,
             false => lacks(
-                self.slots,
+                self.policy.slots,
                 used(&|other| !Config::is_beside(other)),
                 String::new(),
             ),
@@ -273,6 +263,18 @@ impl Scene {
 
 fn because(why: WaitWord, text: String) -> WaitReason {
     WaitReason { why, text }
+}
+
+fn used(active: &[Busy], token: &TokenName) -> usize {
+    let uses = active.iter().filter_map(|busy| busy.demand.uses.get(token));
+    uses.map(|n| to_usize(*n)).sum()
+}
+
+fn slots_word(demand: &Demand) -> WaitWord {
+    match demand.slots {
+        1 => WaitWord::Slots,
+        _ => WaitWord::Weight,
+    }
 }
 
 fn to_usize(n: u32) -> usize {

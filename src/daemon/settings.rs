@@ -6,8 +6,8 @@ use super::{Options, ServeError, confine, doing, not_served};
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::scheduler::{Event, Policy};
-use crate::os::limits;
 use crate::os::written::{self, Written};
+use crate::os::{limits, thread};
 use crate::spool::{self, Place, Spool, SpoolLock};
 use std::io;
 use std::path::PathBuf;
@@ -86,11 +86,8 @@ impl Options {
 
     /// Jobs at a time under these settings. The default leaves room for a queue that was given slots at the start.
     pub fn slots(&self, config: &Config) -> usize {
-        let told = self.slots.or(config.slots);
-        told.unwrap_or_else(|| {
-            let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-            cpus.max(self.given_slots(config).unwrap_or(0))
-        })
+        let given = self.given_slots(config).unwrap_or(0);
+        config.slots_in_all(self.slots, thread::cpus().max(given))
     }
 
     fn given_slots(&self, config: &Config) -> Option<usize> {

@@ -86,3 +86,8 @@ impl Interrupt {
         };
     }
 }
+
+/// How many threads of this process can run at the same time.
+pub fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -4,14 +4,16 @@ use super::{Place, RealFs, Role, Spool, SpoolLock, Where};
 use crate::core::config::{Config, Only};
 use crate::core::id::{JobId, natural_order};
 use crate::core::record::{Record, State};
-use crate::core::scheduler::Demand;
+use crate::core::scheduler::{Demand, Policy};
 use crate::core::time::Wall;
+use crate::core::tokens::TokenName;
 use crate::core::waiting::WaitReason;
 use crate::core::waits::{Busy, JobFacts, Scene};
-use crate::os::clock;
+use crate::os::{clock, thread};
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::io;
+use std::sync::Arc;
 
 /// How many waiting files are read to find the first of a group.
 const MOST_READ: usize = 10_000;
@@ -20,6 +22,8 @@ const MOST_READ: usize = 10_000;
 pub struct Waits<'s> {
     spool: &'s Spool<RealFs>,
     scene: Scene,
+    /// The jobs in `active/`, once somebody has asked.
+    active: OnceCell<Vec<Busy>>,
     /// The oldest waiting job of each group, once somebody has asked.
     firsts: OnceCell<HashMap<String, (Option<Wall>, JobId)>>,
 }
@@ -29,40 +33,26 @@ impl Spool<RealFs> {
     pub fn waits(&self, config: &Config) -> io::Result<Waits<'_>> {
         let holder = SpoolLock::holder(self.path())?;
         let told = holder.as_ref().and_then(|holder| holder.slots);
-        let told = told
-            .and_then(|slots| usize::try_from(slots).ok())
-            .or(config.slots);
-        let slots =
-            told.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let mut active = Vec::new();
-        for id in self.ids(&Where::Active)? {
-            // A job that has just ended is in nobody's way.
-            if let Ok(Some(record)) = self.load(&id, &Where::Active) {
-                active.push(Busy {
-                    queue: record.queue.clone().unwrap_or_default(),
-                    group: record.group.clone(),
-                    demand: Demand::new(record.slots, &record.uses),
-                    id,
-                });
-            }
-        }
+        let told = told.and_then(|slots| usize::try_from(slots).ok());
         let only = holder.as_ref().and_then(|holder| holder.only.as_deref());
         let only = only.map(|only| only.split(' ').map(str::to_owned).collect());
         let scene = Scene {
             now: clock::wall(),
-            config: config.clone(),
-            pauses: self.pauses()?,
-            slots,
-            only: Only(only.unwrap_or_default()),
+            policy: Policy {
+                slots: config.slots_in_all(told, thread::cpus()),
+                config: Arc::new(config.clone()),
+                pauses: self.pauses()?,
+                only: Only(only.unwrap_or_default()),
+            },
             is_served: holder
                 .as_ref()
                 .is_some_and(|holder| holder.role == Role::Serve),
             shortage: self.shortage(config, holder.is_some()),
-            active,
         };
         Ok(Waits {
             spool: self,
             scene,
+            active: OnceCell::new(),
             firsts: OnceCell::new(),
         })
     }
@@ -89,6 +79,29 @@ impl Waits<'_> {
     /// The facts that are the same for all jobs.
     pub fn scene(&self) -> &Scene {
         &self.scene
+    }
+
+    /// The tokens of the settings: how many are in use, and how many there are.
+    pub fn tokens(&self) -> impl Iterator<Item = (&TokenName, usize, usize)> {
+        self.scene.tokens(self.active())
+    }
+
+    fn active(&self) -> &[Busy] {
+        self.active.get_or_init(|| {
+            let mut active = Vec::new();
+            for id in self.spool.ids(&Where::Active).unwrap_or_default() {
+                // A job that has just ended is in nobody's way.
+                if let Ok(Some(record)) = self.spool.load(&id, &Where::Active) {
+                    active.push(Busy {
+                        queue: record.queue.clone().unwrap_or_default(),
+                        group: record.group.clone(),
+                        demand: Demand::new(record.slots, &record.uses),
+                        id,
+                    });
+                }
+            }
+            active
+        })
     }
 
     fn firsts(&self) -> HashMap<String, (Option<Wall>, JobId)> {
@@ -129,6 +142,10 @@ struct Lookups<'w> {
 }
 
 impl JobFacts for Lookups<'_> {
+    fn active(&self) -> &[Busy] {
+        self.waits.active()
+    }
+
     fn is_open(&self, parent: &JobId) -> bool {
         !matches!(
             self.waits.spool.find(parent),

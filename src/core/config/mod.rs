@@ -220,6 +220,11 @@ impl Config {
         queue.as_str() == CALLBACKS
     }
 
+    /// Jobs at a time in all: as the daemon's start says, else as the settings do, else as many as the machine suits.
+    pub fn slots_in_all(&self, told: Option<usize>, suited: usize) -> usize {
+        told.or(self.slots).unwrap_or(suited)
+    }
+
     /// How many jobs of `queue` may run at a time; `None`: only the spool's slots bound it.
     pub fn slots_of(&self, queue: &QueueName) -> Option<usize> {
         let told = self.queues.get(queue).and_then(|q| q.slots);

@@ -9,6 +9,7 @@ mod gates;
 mod groups;
 mod life;
 mod live;
+mod policy;
 mod queues;
 mod ready;
 mod slots;
@@ -17,9 +18,10 @@ mod timers;
 mod tokens;
 mod types;
 
+pub use policy::{Demand, Excess, Policy};
 pub use types::{
-    Action, Belief, CommittedTo, Counts, Demand, Event, MovedTo, Need, NotStarted, Parent,
-    ParentState, Policy, QuarantineReason, Slot, Stamp, Ticket,
+    Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, NotStarted, Parent, ParentState,
+    QuarantineReason, Slot, Stamp, Ticket,
 };
 
 use super::id::{JobId, QueueName};

@@ -3,11 +3,11 @@
 //! The jobs of a queue that take the same slots and tokens are a *lane*. If the first of them that could run lacks
 //! something, so do all behind it: only the first of each lane has to be looked at, however many wait.
 
+use super::policy::{Demand, Policy};
 use super::ready::Ready;
 use super::slots::SlotNumbers;
 use super::table::{Gate, Ix, Job, LaneIx, QueueIx, Table};
 use super::tokens::FreeTokens;
-use super::types::{Demand, Policy};
 use crate::core::config::CALLBACKS;
 use crate::core::id::QueueName;
 use crate::core::tokens::Uses;
@@ -134,7 +134,7 @@ impl Queues {
         let lane = Lane {
             queue,
             demand: demand.clone(),
-            fits: self.fits(queue, demand, policy),
+            fits: policy.excess(&self[queue].name, demand).is_none(),
             jobs: 1,
             ready: Ready::default(),
         };
@@ -166,16 +166,6 @@ impl Queues {
         }
     }
 
-    /// True if the settings have as much as a job of this demand takes.
-    fn fits(&self, queue: QueueIx, demand: &Demand, policy: &Policy) -> bool {
-        let weight = demand.weight();
-        let total = |name| policy.config.tokens.get(name).map_or(0, |of| of.total());
-        let has = |name, n: u32| usize::try_from(n).is_ok_and(|n| n <= total(name));
-        (self.is_beside(queue) || weight <= policy.slots)
-            && self[queue].slots.is_none_or(|slots| weight <= slots)
-            && demand.uses.iter().all(|(name, n)| has(name, *n))
-    }
-
     /// The settings have changed.
     pub fn configure(&mut self, policy: &Policy) {
         for queue in &mut self.all {
@@ -183,7 +173,8 @@ impl Queues {
         }
         for at in 0..self.lanes.len() {
             let lane = &self.lanes[at];
-            self.lanes[at].fits = self.fits(lane.queue, &lane.demand, policy);
+            let excess = policy.excess(&self[lane.queue].name, &lane.demand);
+            self.lanes[at].fits = excess.is_none();
         }
     }
 

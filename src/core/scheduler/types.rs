@@ -1,14 +1,13 @@
 //! The events that the scheduler takes in, and the actions that it asks for.
 
-use crate::core::config::pauses::Pauses;
-use crate::core::config::{Config, Only, Terms};
+use super::policy::{Demand, Policy};
+use crate::core::config::Terms;
 use crate::core::id::{JobId, QueueName};
 use crate::core::policy::{TryEnd, Verdict};
 use crate::core::process::{Exit, Stop};
 use crate::core::record::Reason;
 use crate::core::time::Wall;
-use crate::core::tokens::{Units, Uses};
-use std::sync::Arc;
+use crate::core::tokens::Units;
 use std::time::Duration;
 
 /// Tells one file from another that later has the same name.
@@ -47,41 +46,6 @@ pub struct Ticket {
     pub parents: Vec<Parent>,
     /// The slots and tokens that it takes while it runs.
     pub demand: Demand,
-}
-
-/// The slots and tokens that a job takes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Demand {
-    /// Slots of the spool and of its queue, at least one.
-    pub slots: u32,
-    /// Tokens, each at least once.
-    pub uses: Uses,
-}
-
-impl Default for Demand {
-    fn default() -> Self {
-        let uses = Uses::new();
-        Self { slots: 1, uses }
-    }
-}
-
-impl Demand {
-    /// The demand of a record with these fields.
-    pub fn new(slots: Option<u32>, uses: &Uses) -> Self {
-        let slots = slots.unwrap_or(1);
-        let uses = uses.clone();
-        Self { slots, uses }
-    }
-
-    /// How many slots it takes, to be added to others.
-    pub fn weight(&self) -> usize {
-        usize::try_from(self.slots).unwrap_or(usize::MAX)
-    }
-
-    /// True for one slot and no token, which most jobs take.
-    pub(super) fn is_plain(&self) -> bool {
-        self.slots == 1 && self.uses.is_empty()
-    }
 }
 
 /// A job that another comes after.
@@ -157,31 +121,6 @@ pub enum CommittedTo {
     Pending(Box<Ticket>),
     /// Another place, or the file is gone: the scheduler forgets the job.
     Gone,
-}
-
-/// The settings that scheduling depends on.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// Jobs at a time.
-    pub slots: usize,
-    /// The settings, for their pauses and queue slots.
-    pub config: Arc<Config>,
-    /// Pauses that are files.
-    pub pauses: Pauses,
-    /// The queues that are served.
-    pub only: Only,
-}
-
-impl Policy {
-    /// The slots of a queue, and whether it is closed, so that no job is started from it.
-    pub(super) fn of(&self, queue: &QueueName) -> (Option<usize>, bool) {
-        let slots = self.config.slots_of(queue);
-        (
-            // A daemon without slots starts no job at all.
-            slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
-            self.config.is_paused(queue) || self.pauses.has(queue) || !self.only.serves(queue),
-        )
-    }
 }
 
 /// Numbers of jobs.

@@ -157,7 +157,7 @@ fn gauges(page: &mut Exposition, door: &Door) -> io::Result<()> {
 fn tokens(page: &mut Exposition, waits: &Waits<'_>) {
     let mut put = |name, help, value: &dyn Fn(usize, usize) -> usize| {
         page.head(name, "gauge", help);
-        for (token, used, total) in waits.scene().tokens() {
+        for (token, used, total) in waits.tokens() {
             page.value(name, &[("token", token.as_str())], value(used, total));
         }
     };

@@ -1,6 +1,7 @@
 //! Slots and tokens.
 
 use super::*;
+use crate::core::config::CALLBACKS;
 use crate::core::tokens::{TokenName, Uses, parse_uses};
 
 fn token(name: &str) -> TokenName {
@@ -177,5 +178,38 @@ fn small_jobs_do_not_starve_a_large_one() {
             }
         }
         assert!(ends <= 6, "{slots} {uses}: started after {ends} ends");
+    }
+}
+
+#[test]
+fn the_part_of_a_demand_that_is_more_than_there_is() {
+    let config = r#"{"tokens": {"gpu": ["0", "1"]}, "queues": {"mail": {"slots": 2}}}"#;
+    let gpu = token("gpu");
+    let (tape, too_many) = (token("tape"), Excess::OfSpool(3));
+    let tokens = |name, wanted, total| Excess::Tokens {
+        name,
+        wanted,
+        total,
+    };
+    for (slots, queue, weight, uses, excess) in [
+        (3, "default", 3, "gpu=2", None),
+        (3, "default", 4, "", Some(too_many.clone())),
+        (3, "mail", 2, "", None),
+        (3, "mail", 3, "", Some(Excess::OfQueue(2))),
+        (3, "default", 4, "gpu=3", Some(tokens(&gpu, 3, Some(2)))),
+        (3, "default", 1, "tape", Some(tokens(&tape, 1, None))),
+        // The callbacks run beside the others, unless nothing is run at all.
+        (1, CALLBACKS, 2, "", None),
+        (0, CALLBACKS, 1, "", Some(Excess::OfSpool(0))),
+        (0, "mail", 1, "", Some(Excess::OfSpool(0))),
+    ] {
+        let Ticket { demand, .. } = demanding("1", weight, uses, 0);
+        let policy = with_tokens(slots, config).policy;
+        let queue = QueueName::new(queue).unwrap();
+        assert_eq!(
+            policy.excess(&queue, &demand),
+            excess,
+            "{slots} {queue} {demand:?}"
+        );
     }
 }
