@@ -1,11 +1,11 @@
 //! `pirn log`.
 
+use super::ends::{how_a_try_ended, how_it_failed};
 use super::existing;
 use super::exit::{CommandResult, Failure, NO_INPUT, OK};
 use super::follow::{Follower, OldLogs};
 use super::follow_running;
 use super::output;
-use super::rows::{how_a_try_ended, how_it_failed};
 use super::select::Selection;
 use super::served;
 use super::tail::{all_but_last, start_of_last};

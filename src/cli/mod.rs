@@ -9,11 +9,14 @@ mod config;
 mod confined;
 #[cfg(feature = "url")]
 mod deliver;
+mod describe;
 mod edit;
+mod ends;
 mod existing;
 mod exit;
 mod follow;
 mod follow_running;
+mod history;
 mod inputs;
 mod job;
 mod kill;

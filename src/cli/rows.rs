@@ -1,15 +1,15 @@
 //! The parts of a job that `ls` prints. It keeps only these, so that a million jobs do not need a million records in
 //! memory.
 
+use super::ends::{end, seconds_to_span};
 use super::output::tame;
 use crate::core::id::{JobId, QueueName, natural_order};
-use crate::core::record::{Reason, Record, State, Try};
+use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
 use crate::core::waiting::{WaitReason, WaitWord};
 use crate::spool::Where;
 use std::cmp::{Ordering, Reverse};
-use std::time::Duration;
 
 /// A job to list.
 pub struct Row {
@@ -96,42 +96,11 @@ fn label(record: &Record) -> String {
     }
 }
 
-/// How a job ended that has not ended well, in few words.
-fn end(record: &Record) -> String {
-    let end = |reason| end_for(reason, record.exit_code, record.signal);
-    record.reason.map_or_else(String::new, end)
-}
-
-fn end_for(reason: Reason, exit_code: Option<i32>, signal: Option<i32>) -> String {
-    match (reason, exit_code, signal) {
-        (Reason::Exited, Some(code), _) => format!("exit {code}"),
-        (Reason::Signaled, _, Some(signal)) => format!("signal {signal}"),
-        (reason, _, _) => reason.to_string(),
-    }
-}
-
-/// How and when a try ended.
-pub fn how_a_try_ended(one: &Try) -> String {
-    let how = end_for(one.reason, one.exit_code, one.signal);
-    format!("{how} at {}", one.finished_at)
-}
-
-/// The same with the message that the record has.
-pub fn how_it_failed(record: &Record) -> String {
-    let mut parts = vec![end(record)];
-    parts.extend(record.error.as_deref().map(tame));
-    parts.retain(|part| !part.is_empty());
-    match parts.is_empty() {
-        true => "its record does not say how".to_owned(),
-        false => parts.join(": "),
-    }
-}
-
 /// The time a job took or how it failed, the time since it started, or what it waits for.
 fn result(record: &Record, state: State, waiting: Option<&WaitReason>, now: Wall) -> String {
-    let took = record.duration.map_or_else(String::new, |s| {
-        brief_span(Duration::from_secs_f64(s.max(0.0)))
-    });
+    let took = record
+        .duration
+        .map_or_else(String::new, |s| brief_span(seconds_to_span(s)));
     match state {
         State::Complete => took,
         State::Failed => end(record),

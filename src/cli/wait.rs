@@ -1,10 +1,10 @@
 //! `pirn wait`.
 
+use super::ends::how_it_failed;
 use super::existing;
 use super::exit::{self, CommandResult, Failure, NO_INPUT, NOT_NOW, OK};
 use super::follow::Moves;
 use super::output;
-use super::rows::how_it_failed;
 use super::select::Selection;
 use super::served;
 use crate::core::id::JobId;

@@ -13,6 +13,25 @@ pub fn parse(text: &str) -> Result<Wall, String> {
     parse_at(text, clock::wall(), &TimeZone::system())
 }
 
+/// Prints an instant in local time as ls(1) does: `12:03:09` today, `Nov 28 12:03` this year, else `2027-01-02 12:03`.
+pub fn brief(at: Wall, now: Wall) -> String {
+    brief_in(at, now, &TimeZone::system())
+}
+
+fn brief_in(at: Wall, now: Wall, zone: &TimeZone) -> String {
+    let local = |at: Wall| {
+        let stamp = Timestamp::from_nanosecond(i128::from(at.0)).unwrap_or_default();
+        zone.to_datetime(stamp)
+    };
+    let (at, now) = (local(at), local(now));
+    let form = match (at.date() == now.date(), at.year() == now.year()) {
+        (true, _) => "%H:%M:%S",
+        (false, true) => "%b %e %H:%M",
+        (false, false) => "%Y-%m-%d %H:%M",
+    };
+    at.strftime(form).to_string()
+}
+
 /// As [`parse`], with the clock and the zone passed in.
 fn parse_at(text: &str, now: Wall, zone: &TimeZone) -> Result<Wall, String> {
     let text = text.trim();
@@ -180,6 +199,21 @@ mod tests {
         let now = "2026-10-02T16:00:00Z".parse().unwrap();
         let read = at("02:30", now, &zone).unwrap();
         assert_eq!(read.to_string(), "2026-10-03T15:30:00Z");
+    }
+
+    #[test]
+    fn a_time_is_printed_as_briefly_as_today_allows() {
+        let zone = zone("<+02>-2");
+        let now = Wall::parse("2026-11-28T21:59:00Z").unwrap();
+        for (at, text) in [
+            ("2026-11-28T10:03:00Z", "12:03:00"),
+            ("2026-11-27T21:59:59Z", "Nov 27 23:59"),
+            ("2026-11-28T22:00:00Z", "Nov 29 00:00"),
+            ("2026-03-01T00:00:00Z", "Mar  1 02:00"),
+            ("2026-12-31T22:00:00Z", "2027-01-01 00:00"),
+        ] {
+            assert_eq!(brief_in(Wall::parse(at).unwrap(), now, &zone), text);
+        }
     }
 
     #[test]

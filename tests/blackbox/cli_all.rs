@@ -2,7 +2,6 @@
 
 use crate::cli_look::one_of_each;
 use crate::spool::Spool;
-use std::process::Stdio;
 
 #[test]
 fn unknown_ids_are_66() {
@@ -104,26 +103,6 @@ fn help_and_version_go_to_stdout() {
 #[test]
 fn no_colour_where_nobody_sees_it() {
     let (spool, _gate) = one_of_each();
-    // On a terminal, made by script(1), there is colour unless NO_COLOR or a dumb terminal forbids it.
-    let pirn = spool.command([""]).get_program().display().to_string();
-    let on_terminal = |args: &str, env: &[(&str, &str)]| {
-        let mut command = std::process::Command::new("script");
-        command
-            .args(["-qec", &format!("{pirn} {args}"), "/dev/null"])
-            .env("PIRN_SPOOL", spool.path())
-            .env("TERM", "xterm")
-            .env_remove("NO_COLOR");
-        command.envs(env.iter().copied()).stdin(Stdio::null());
-        spool.finish(&mut command).stdout
-    };
-    assert!(on_terminal("ls", &[]).contains('\u{1b}'));
-    for env in [("NO_COLOR", "1"), ("TERM", "dumb")] {
-        let shown = on_terminal("ls", &[env]);
-        assert!(
-            shown.contains("good") && !shown.contains('\u{1b}'),
-            "{env:?}: {shown:?}"
-        );
-    }
     for args in [
         vec!["ls"],
         vec!["status"],

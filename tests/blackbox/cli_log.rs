@@ -1,10 +1,11 @@
 //! `log` and `wait`: single tries, following all that runs, and why a job ended badly.
 
+use crate::pty::Terminal;
 use crate::spool::Spool;
 use crate::tools::Gate;
 use serde_json::json;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 /// A job `7` with two tries that failed, and a third that waits at the gate.
 fn three_tries() -> (Spool, Gate) {
@@ -59,26 +60,19 @@ fn a_terminal_shows_where_a_try_begins() {
     let (spool, mut gate) = three_tries();
     gate.open(1);
     spool.wait_record("failed/7");
-    let pirn = spool.command([""]).get_program().display().to_string();
-    let on_terminal = |args: &str| {
-        let mut command = Command::new("script");
-        command
-            .args(["-qec", &format!("{pirn} {args}"), "/dev/null"])
-            .env("PIRN_SPOOL", spool.path())
-            .env("TERM", "xterm")
-            .env_remove("NO_COLOR")
-            .stdin(Stdio::null());
-        spool.finish(&mut command).stdout.replace('\r', "")
+    let on_terminal = |args: &[&str]| {
+        let args = [&["log"], args].concat();
+        Terminal::start(&spool, &args, 24, 80).end().1
     };
-    let shown = on_terminal("log 7");
+    let shown = on_terminal(&["7"]);
     for n in 1..=3 {
         let part = format!("\u{1b}[2m--- try {n}: exit 5 at ");
         assert!(shown.contains(&part), "{shown:?}");
         assert!(shown.contains(&format!("---\u{1b}[0m\ntry {n}\nend {n}\n")));
     }
-    assert_eq!(on_terminal("log 7 -n 1"), "end 3\n");
+    assert_eq!(on_terminal(&["7", "-n", "1"]), "end 3\n");
     // Several jobs are told apart.
-    assert!(on_terminal("log 7 7").starts_with("\u{1b}[2m==> 7 <==\u{1b}[0m\n"));
+    assert!(on_terminal(&["7", "7"]).starts_with("\u{1b}[2m==> 7 <==\u{1b}[0m\n"));
     assert_eq!(
         spool.pirn(&["log", "7", "7", "-n", "1"]).stdout,
         "end 3\nend 3\n"

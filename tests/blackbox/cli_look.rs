@@ -157,7 +157,7 @@ fn show_gives_the_record() {
     expected["state"] = json!("complete");
     assert_eq!(shown, expected);
     let text = spool.pirn(&["show", "bad"]).stdout;
-    for word in ["exit_code", "9", "echo one", "mail", "failed"] {
+    for word in ["exit 9", "echo one", "mail", "failed"] {
         assert!(text.contains(word), "{word:?} is not in\n{text}");
     }
     assert_eq!(

@@ -28,6 +28,7 @@ mod cli_missing;
 mod cli_run;
 mod cli_select;
 mod cli_served;
+mod cli_show;
 mod cli_slots;
 mod cli_status;
 mod cli_steer;
