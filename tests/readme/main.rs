@@ -11,7 +11,11 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
+use tools::{has, install};
+
+mod compat;
 mod session;
+mod tools;
 
 const README: &str = include_str!("../../README.md");
 const MIGRATION: &str = include_str!("../../doc/MIGRATION.md");
@@ -32,29 +36,14 @@ fn has_landlock() -> bool {
     confined.is_ok_and(|status| status.success())
 }
 
-fn has(program: &str) -> bool {
-    Command::new("sh")
-        .args(["-c", &format!("command -v {program}")])
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
-}
-
 /// The marks of the blocks that can be run here; none, if no block can. On Debian, root installs missing programs.
 fn marks() -> &'static [&'static str] {
     static MARKS: OnceLock<Vec<&str>> = OnceLock::new();
     MARKS.get_or_init(|| {
         let wanted = ["bash", "curl", "jq", "redis-server"];
-        if wanted.iter().any(|program| !has(program)) && has("apt-get") {
-            let _ = Command::new("apt-get")
-                .args(["install", "-y", "-q"])
-                .args(wanted)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .status();
-        }
-        if let Some(program) = wanted[..3].iter().find(|program| !has(program)) {
+        if !install(&wanted, &wanted)
+            && let Some(program) = wanted[..3].iter().find(|program| !has(program))
+        {
             eprintln!("skipped: {program} is not installed");
             return Vec::new();
         }
