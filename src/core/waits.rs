@@ -205,10 +205,6 @@ impl Scene {
             }
         }
         let weight = demand.weight();
-        let used = |counts: &dyn Fn(&QueueName) -> bool| -> usize {
-            let jobs = active.iter().filter(|busy| counts(&busy.queue));
-            jobs.map(|busy| busy.demand.weight()).sum()
-        };
         let lacks = |total: usize, used: usize, of: String| {
             let free = total.saturating_sub(used);
             let text = || match weight {
@@ -220,17 +216,13 @@ impl Scene {
         let of_queue = self.policy.config.slots_of(queue).and_then(|slots| {
             lacks(
                 slots,
-                used(&|other| other == queue),
+                slots_used(active, Some(queue)),
                 format!(" of queue {queue}"),
             )
         });
         of_queue.or_else(|| match Config::is_beside(queue) {
             true => None,
-            false => lacks(
-                self.policy.slots,
-                used(&|other| !Config::is_beside(other)),
-                String::new(),
-            ),
+            false => lacks(self.policy.slots, slots_used(active, None), String::new()),
         })
     }
 
@@ -263,6 +255,16 @@ impl Scene {
 
 fn because(why: WaitWord, text: String) -> WaitReason {
     WaitReason { why, text }
+}
+
+/// How many slots jobs hold: those of this queue, or the ones that all queues share.
+pub fn slots_used(active: &[Busy], queue: Option<&QueueName>) -> usize {
+    let counts = |of: &QueueName| match queue {
+        Some(queue) => of == queue,
+        None => !Config::is_beside(of),
+    };
+    let jobs = active.iter().filter(|busy| counts(&busy.queue));
+    jobs.map(|busy| busy.demand.weight()).sum()
 }
 
 fn used(active: &[Busy], token: &TokenName) -> usize {

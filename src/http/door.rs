@@ -38,7 +38,15 @@ pub struct Door {
 pub struct LiveFile<T> {
     path: PathBuf,
     missing: T,
-    state: Mutex<(Option<FileVersion>, T)>,
+    state: Mutex<LiveState<T>>,
+}
+
+#[derive(Debug)]
+struct LiveState<T> {
+    version: Option<FileVersion>,
+    value: T,
+    /// Why this version is not used.
+    error: Option<String>,
 }
 
 /// The version of a file: device, inode, modification, size.
@@ -49,7 +57,11 @@ impl<T: Clone> LiveFile<T> {
     pub fn new(path: PathBuf, missing: T) -> Self {
         Self {
             path,
-            state: Mutex::new((None, missing.clone())),
+            state: Mutex::new(LiveState {
+                version: None,
+                value: missing.clone(),
+                error: None,
+            }),
             missing,
         }
     }
@@ -65,20 +77,37 @@ impl<T: Clone> LiveFile<T> {
             .map(|m| (m.dev(), m.ino(), m.mtime(), m.mtime_nsec(), m.size()))
             .ok();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 != stamp {
-            let before = std::mem::replace(&mut state.0, stamp);
-            match written::read(&self.path, parse) {
-                Ok(Written::Valid(value)) => state.1 = value,
-                // The next call reads it again.
-                Ok(Written::Unfinished(_)) => state.0 = before,
-                Err(_) if stamp.is_none() => state.1 = self.missing.clone(),
-                Ok(Written::Invalid(why)) => {
-                    log::error!("http: {}: not used: {why}", self.path.display());
+        if state.version != stamp {
+            let before = std::mem::replace(&mut state.version, stamp);
+            let error = match written::read(&self.path, parse) {
+                Ok(Written::Valid(value)) => {
+                    state.value = value;
+                    None
                 }
-                Err(e) => log::error!("http: {}: not used: {e}", self.path.display()),
+                // The next call reads it again.
+                Ok(Written::Unfinished(_)) => {
+                    state.version = before;
+                    return state.value.clone();
+                }
+                Err(_) if stamp.is_none() => {
+                    state.value = self.missing.clone();
+                    None
+                }
+                Ok(Written::Invalid(why)) => Some(why),
+                Err(e) => Some(e.to_string()),
+            };
+            if let Some(why) = &error {
+                log::error!("http: {}: not used: {why}", self.path.display());
             }
+            state.error = error;
         }
-        state.1.clone()
+        state.value.clone()
+    }
+
+    /// Why the file is not used, as of the last [`Self::get`].
+    fn error(&self) -> Option<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.error.clone()
     }
 }
 
@@ -122,6 +151,14 @@ impl Door {
         });
         self.spool.set_id_form(config.ids);
         config
+    }
+
+    /// Why the file of the settings is not used, so that the earlier ones stay.
+    pub fn config_error(&self) -> Option<String> {
+        let why = self.config.error()?;
+        let path = self.config.path();
+        let name = path.strip_prefix(self.spool.path()).unwrap_or(path);
+        Some(format!("{} is not used: {why}", name.display()))
     }
 
     /// Jobs at a time, as the settings are now.

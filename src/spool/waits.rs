@@ -2,13 +2,13 @@
 
 use super::{Place, RealFs, Role, Spool, SpoolLock, Where};
 use crate::core::config::{Config, Only};
-use crate::core::id::{JobId, natural_order};
+use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Record, State};
 use crate::core::scheduler::{Demand, Policy};
 use crate::core::time::Wall;
 use crate::core::tokens::TokenName;
 use crate::core::waiting::WaitReason;
-use crate::core::waits::{Busy, JobFacts, Scene};
+use crate::core::waits::{Busy, JobFacts, Scene, slots_used};
 use crate::os::{clock, thread};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -84,6 +84,11 @@ impl Waits<'_> {
     /// The tokens of the settings: how many are in use, and how many there are.
     pub fn tokens(&self) -> impl Iterator<Item = (&TokenName, usize, usize)> {
         self.scene.tokens(self.active())
+    }
+
+    /// How many slots jobs hold: those of this queue, or the ones that all queues share.
+    pub fn slots_used(&self, queue: Option<&QueueName>) -> usize {
+        slots_used(self.active(), queue)
     }
 
     fn active(&self) -> &[Busy] {

@@ -44,7 +44,7 @@ fn ids(port: u16, query: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_search_looks_at_ids_names_tags_comments_and_urls() {
+fn a_search_looks_at_ids_names_tags_comments_commands_and_urls() {
     let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
     spool.add(&["--id", "nightly-Backup", "true"]);
     spool.add(&["--name", "BACKUP of /srv", "true"]);
@@ -56,8 +56,13 @@ fn a_search_looks_at_ids_names_tags_comments_and_urls() {
         ["1", "2", "3", "call", "nightly-Backup"]
     );
     assert_eq!(ids(port, "search=hush").len(), 0, "a secret of a URL");
+    spool.add(&["tar", "-cf", "x y.tar", "/srv"]);
+    spool.script("fetch", "#!/bin/sh\n");
+    spool.drop_json("script", &json!({"script": "fetch", "args": ["moon"]}));
+    assert_eq!(ids(port, "search=tar%20-cf%20%27X%20Y"), ["4"]);
+    assert_eq!(ids(port, "search=fetch%20moon"), ["script"]);
     assert_eq!(ids(port, "search=BackUp&limit=1&after=1"), ["2"]);
-    assert_eq!(ids(port, "search=").len(), 5);
+    assert_eq!(ids(port, "search=").len(), 7);
     assert_eq!(ids(port, "search=%00").len(), 0);
 }
 

@@ -36,6 +36,8 @@ mod qmd;
 mod refusals;
 mod rights;
 mod sandboxes;
+mod shares;
+
 mod steer;
 mod strangers;
 mod tries;

@@ -45,6 +45,54 @@ fn a_job_is_steered() {
 }
 
 #[test]
+fn a_waiting_job_is_made_urgent_and_moved() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "1"]);
+    let mut gate = Gate::new(&spool, "gate");
+    post(port, "/v1/jobs", &gate.wait());
+    spool.wait_note("1");
+    for _ in 0..3 {
+        post(port, "/v1/jobs", "true");
+    }
+    let steer = |target: &str| post(port, &format!("/v1/jobs/{target}"), "");
+    steer("4/hold");
+    assert_eq!(steer("3/urgent").json()["priority"], i32::MAX);
+    for (target, state) in [("3", "pending"), ("4", "held")] {
+        let moved = steer(&format!("{target}/move?queue=mail"));
+        let moved = (moved.status, moved.json());
+        assert_eq!(
+            (moved.0, &moved.1["state"]),
+            (200, &json!(state)),
+            "{target}"
+        );
+    }
+    assert_eq!(spool.ls("pending/mail"), ["3"]);
+    steer("4/release");
+    assert_eq!(spool.ls("pending/mail"), ["3", "4"]);
+    assert_eq!(steer("3/move?queue=default").status, 200);
+    for (target, status) in [
+        ("1/urgent", 409),
+        ("1/move?queue=mail", 409),
+        ("9/move?queue=mail", 404),
+        ("2/move", 400),
+        ("2/move?queue=.x", 400),
+        ("2/move?queue=held", 400),
+    ] {
+        assert_eq!(steer(target).status, status, "{target}");
+    }
+    gate.open(1);
+    let [second, third] = ["2", "3"].map(|id| spool.wait_record(&format!("complete/{id}")));
+    assert!(
+        third["started_at"].as_str() < second["started_at"].as_str(),
+        "{third} {second}"
+    );
+
+    spool.config(r#"{"http": {"anonymous": ["read"]}}"#);
+    for verb in ["urgent", "move?queue=mail"] {
+        assert_eq!(steer(&format!("3/{verb}")).status, 401, "{verb}");
+    }
+}
+
+#[test]
 fn a_held_job_waits_until_it_is_released() {
     let (mut spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
     post(port, "/v1/jobs", r#"{"command": "true", "queue": "mail"}"#);
@@ -90,7 +138,7 @@ fn queues_are_shown_and_changed() {
     post(port, "/v1/jobs", r#"{"command": "true", "queue": "mail"}"#);
     post(port, "/v1/jobs?wait=20s", "true");
     let queues = get(port, "/v1/queues").json();
-    let mail = json!({"name": "mail", "waiting": 1, "paused": true, "slots": 2});
+    let mail = json!({"name": "mail", "waiting": 1, "paused": true, "slots": 2, "used": 0});
     assert!(
         queues["queues"].as_array().unwrap().contains(&mail),
         "{queues}"

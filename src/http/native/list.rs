@@ -5,6 +5,7 @@ use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Record, State, Work, without_userinfo};
 use crate::http::{Door, Handled, Request, Response, Right, problem, shown_waiting};
 use crate::spool::{Found, Waits, Where};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
@@ -75,16 +76,18 @@ impl<'r> ListQuery<'r> {
     fn is_wanted(&self, id: &JobId, record: &Record) -> bool {
         let queue = record.queue.clone().unwrap_or_default();
         let has = |wanted: &String| {
-            let url = match &record.work {
+            let work = match &record.work {
+                Work::Text(_) | Work::Argv(_) | Work::Script { .. } => {
+                    Cow::from(record.work.summary())
+                }
                 // A search must not reveal the part that is not shown.
-                Work::Url(call) => Some(without_userinfo(&call.url)),
-                Work::Text(_) | Work::Argv(_) | Work::Script { .. } => None,
+                Work::Url(call) => without_userinfo(&call.url),
             };
             let texts = [
                 Some(id.as_str()),
+                Some(&work),
                 record.name.as_deref(),
                 record.comment.as_deref(),
-                url.as_deref(),
             ];
             let tags = record.tags.iter().map(String::as_str);
             let mut texts = texts.into_iter().flatten().chain(tags);

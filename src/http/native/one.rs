@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 /// The verbs that steer a job.
-pub const VERBS: [&str; 4] = ["cancel", "retry", "hold", "release"];
+pub const VERBS: [&str; 6] = ["cancel", "retry", "hold", "release", "urgent", "move"];
 
 pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     require(request, Right::Read)?;
@@ -94,6 +94,12 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Handl
             spool.durably(|changed| spool.retry(&id, changed))
         }
         "hold" => door.spool().hold(&id),
+        "urgent" => door.spool().make_urgent(&id),
+        "move" => {
+            let queue = request.query("queue");
+            let queue = queue.ok_or_else(|| problem::new(400, "move: ?queue= is missing"))?;
+            door.spool().move_to(&id, &input::queue(queue)?)
+        }
         _ => door.spool().release(&id),
     };
     let status = match steered {
@@ -109,6 +115,9 @@ pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Handl
             let what =
                 format!("job {id}: another job of that name is in the way, or it keeps moving");
             return Err(problem::new(409, what));
+        }
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+            return Err(problem::new(400, e.to_string()));
         }
         Err(e) => return Err(failed(e)),
     };

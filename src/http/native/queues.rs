@@ -5,7 +5,7 @@ use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::core::json::{self, Object};
 use crate::http::{Door, Handled, Request, Response, Right, problem};
-use crate::spool::Where;
+use crate::spool::{SpoolLock, Where};
 use serde_json::{Value, json};
 use std::io;
 use std::sync::Arc;
@@ -16,9 +16,10 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
 }
 
 fn describe(door: &Door) -> Result<Value, Response> {
-    let config = door.config();
+    let (config, spool) = (door.config(), door.spool());
     let names = names(door, &config).map_err(failed)?;
-    let pauses = door.spool().pauses().map_err(failed)?;
+    let pauses = spool.pauses().map_err(failed)?;
+    let waits = spool.waits(&config).map_err(failed)?;
     let mut queues = Vec::new();
     for name in names {
         let of_queue = config.queues.get(&name);
@@ -27,12 +28,20 @@ fn describe(door: &Door) -> Result<Value, Response> {
             "waiting": waiting(door, &name).map_err(failed)?,
             "paused": of_queue.is_some_and(|queue| queue.paused) || pauses.queues.contains(&name),
             "slots": config.slots_of(&name),
+            "used": waits.slots_used(Some(&name)),
         }));
     }
-    let count = |at| Ok::<_, Response>(door.spool().ids(&at).map_err(failed)?.len());
+    let tokens = waits.tokens();
+    let tokens: Vec<_> = tokens
+        .map(|(name, used, total)| json!({"name": name.as_str(), "used": used, "total": total}))
+        .collect();
+    let holder = SpoolLock::holder(spool.path()).map_err(failed)?;
+    let count = |at| Ok::<_, Response>(spool.ids(&at).map_err(failed)?.len());
     Ok(json!({
         "queues": queues, "active": count(Where::Active)?, "held": count(Where::Held)?,
-        "paused": config.paused || pauses.all, "slots": door.slots(),
+        "paused": config.paused || pauses.all, "slots": door.slots(), "used": waits.slots_used(None), "tokens": tokens,
+        "config_error": door.config_error(), "shortage": spool.shortage(&config, true),
+        "trouble": holder.and_then(|holder| holder.trouble),
     }))
 }
 
