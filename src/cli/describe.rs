@@ -146,7 +146,12 @@ impl Description<'_> {
                 }
             }
             (State::Pending | State::Held, None) => {}
-            (State::Active, _) => tell("runs", self.how_it_runs()),
+            (State::Active, _) => {
+                tell("runs", self.how_it_runs());
+                if let Some(progress) = self.spool.progress(&self.found.id, &self.found.at) {
+                    tell("progress", progress.to_string());
+                }
+            }
             (state @ (State::Complete | State::Failed), _) => {
                 tell("ended", ends::sentence(record, state));
             }

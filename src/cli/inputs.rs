@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek};
 use std::os::fd::AsFd;
 
 /// Variables that pirn sets for its jobs. A job that adds another job does not pass them on.
-const OWN_VARIABLES: [&str; 11] = [
+const OWN_VARIABLES: [&str; 12] = [
     "PIRN_ID",
     "PIRN_PID",
     "PIRN_QUEUE",
@@ -18,6 +18,7 @@ const OWN_VARIABLES: [&str; 11] = [
     "PIRN_STORE",
     "PIRN_TMP",
     "PIRN_OUT",
+    "PIRN_PROGRESS",
     "PIRN_LOCK_FD",
 ];
 

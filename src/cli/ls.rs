@@ -149,11 +149,13 @@ fn collect(
             match spool.load(&id, at) {
                 Ok(Some(record)) if args.filter.matches(&record) => {
                     let waiting = waits.and_then(|waits| waits.of(&id, at, &record));
+                    let progress = spool.progress(&id, at);
                     rows.push(Row::new(
                         id,
                         at,
                         &record,
                         waiting.as_ref(),
+                        progress.as_ref(),
                         args.form(),
                         now,
                     ));

@@ -2,6 +2,7 @@
 
 use super::exit::Failure;
 use super::style::{Ink, Style};
+pub use crate::core::quote::tame;
 use std::fmt::Display;
 use std::io::{self, Read, StdoutLock, Write};
 
@@ -73,10 +74,3 @@ impl Pieces {
 
 /// As many bytes as a pipe holds.
 const PIECE: usize = 64 << 10;
-
-/// Text of a job with its control characters replaced, so that a terminal does not obey them.
-pub fn tame(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
-}

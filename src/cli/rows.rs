@@ -4,6 +4,7 @@
 use super::ends::{end, seconds_to_span};
 use super::output::tame;
 use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::progress::JobProgress;
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
@@ -29,6 +30,7 @@ impl Row {
         at: &Where,
         record: &Record,
         waiting: Option<&WaitReason>,
+        progress: Option<&JobProgress>,
         form: Form,
         now: Wall,
     ) -> Self {
@@ -42,9 +44,15 @@ impl Row {
             Form::Ids => Default::default(),
             Form::Json => (
                 String::new(),
-                record.to_json_waiting(state, waiting).trim_end().to_owned(),
+                record
+                    .to_json_now(state, waiting, progress)
+                    .trim_end()
+                    .to_owned(),
             ),
-            Form::Table => (result(record, state, waiting, now), tame(&label(record))),
+            Form::Table => (
+                result(record, state, waiting, progress, now),
+                tame(&label(record)),
+            ),
         };
         Self {
             id,
@@ -96,17 +104,30 @@ fn label(record: &Record) -> String {
     }
 }
 
-/// The time a job took or how it failed, the time since it started, or what it waits for.
-fn result(record: &Record, state: State, waiting: Option<&WaitReason>, now: Wall) -> String {
+/// The time a job took or how it failed, the time since it started and how far it is, or what it waits for.
+fn result(
+    record: &Record,
+    state: State,
+    waiting: Option<&WaitReason>,
+    progress: Option<&JobProgress>,
+    now: Wall,
+) -> String {
     let took = record
         .duration
         .map_or_else(String::new, |s| brief_span(seconds_to_span(s)));
     match state {
         State::Complete => took,
         State::Failed => end(record),
-        State::Active => record
-            .started_at
-            .map_or_else(|| "started".to_owned(), |at| brief_span(now.since(at))),
+        State::Active => {
+            let since = |at| brief_span(now.since(at));
+            let ran = record
+                .started_at
+                .map_or_else(|| "started".to_owned(), since);
+            match progress {
+                Some(progress) => format!("{} {ran}", progress.percent()),
+                None => ran,
+            }
+        }
         State::Pending | State::Held => {
             let date = record
                 .not_before

@@ -35,9 +35,13 @@ pub fn show(path: &Path, args: &ShowArgs) -> CommandResult {
         };
         let waiting = waiting.and_then(|waits| waits.of(id, &found.at, &found.record));
         let text = match args.json {
-            true => found
-                .record
-                .to_json_waiting(found.at.state(), waiting.as_ref()),
+            true => {
+                let state = found.at.state();
+                let progress = spool.progress(id, &found.at);
+                found
+                    .record
+                    .to_json_now(state, waiting.as_ref(), progress.as_ref())
+            }
             false => Description {
                 spool: &spool,
                 found: &found,

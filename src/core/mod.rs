@@ -11,6 +11,7 @@ pub mod lease;
 pub mod percent;
 pub mod policy;
 pub mod process;
+pub mod progress;
 pub mod qdone_names;
 pub mod quote;
 pub mod record;

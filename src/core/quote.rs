@@ -23,6 +23,13 @@ pub fn cut_to(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
+/// Text of a job with its control characters replaced, so that a terminal does not obey them.
+pub fn tame(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{cut_to, quoted};

@@ -11,7 +11,7 @@ use std::fmt;
 pub struct TokenName(Box<str>);
 
 /// The rest of the names of pirn's variables, in lower case. `PIRN_PARENT_` begins some more.
-const RESERVED: [&str; 15] = [
+const RESERVED: [&str; 16] = [
     "active_fd",
     "attempt",
     "faults",
@@ -21,6 +21,7 @@ const RESERVED: [&str; 15] = [
     "log",
     "out",
     "pid",
+    "progress",
     "queue",
     "queue_slot",
     "slot",

@@ -16,7 +16,7 @@ use crate::os::limits::Limit;
 use crate::os::spawn;
 use crate::os::step::{ChildStep, StartError};
 use crate::os::wait::PidFd;
-use crate::spool::OpenLogs;
+use crate::spool::{OpenLogs, progress_path};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -142,6 +142,8 @@ fn environment(home: &Home, start: &Setup<'_>, scratch: Option<&str>) -> BTreeMa
     put("PIRN_QUEUE_SLOT", &start.slot.of_queue.to_string());
     put("PIRN_SPOOL", &home.spool);
     put("PIRN_STORE", &format!("{}/store", home.spool));
+    let progress = progress_path(start.id, scratch.is_some());
+    put("PIRN_PROGRESS", &format!("{}/tmp/{progress}", home.spool));
     for (name, units) in &start.record.units {
         let units = units.join(",");
         put(&name.variable(), &units);

@@ -102,6 +102,9 @@ fn take_scratch<M: Machine>(
             report(id, removed);
         }
     }
+    if !record.wants_scratch() {
+        report(id, spool.remove_progress(id));
+    }
     if runs_from_copy(&record.work) {
         report(id, spool.remove_script_copy(id));
     }

@@ -1,5 +1,6 @@
 //! Tries that an earlier daemon left in `active/`: some were interrupted, some still run.
 
+use super::insist::report;
 use super::leader::is_ours;
 use super::reconcile::quarantine;
 use super::run::{Facts, Run};
@@ -32,6 +33,8 @@ pub fn recover<M: Machine>(daemon: &Arc<Daemon<M>>) -> io::Result<()> {
         match daemon.spool.left(&id)? {
             Left::Ended(record) => move_on(daemon, &id, &record),
             Left::Between(record) => {
+                // A power cut may have undone that it was removed.
+                report(&id, daemon.spool.remove_progress(&id));
                 daemon.spool.put_back(&id, *record)?;
             }
             Left::Begun(record) => take_over(daemon, &id, *record, None)?,

@@ -68,7 +68,7 @@ pub use crate::core::config::rights::{Caller, Right, Rights};
 
 use crate::core::config::Config;
 use crate::core::config::http::Dialect;
-use crate::spool::{Found, Waits};
+use crate::spool::{Found, Spool, Waits};
 use problem::Refused;
 use std::sync::Arc;
 
@@ -172,12 +172,13 @@ pub fn shown(found: &Found) -> String {
     record.to_json_in(found.at.state())
 }
 
-/// The same, and why the job waits, if it does.
-pub fn shown_waiting(found: &Found, waits: &Waits<'_>) -> String {
+/// The same, and why the job waits, or how far it is, if that is known.
+pub fn shown_now(found: &Found, spool: &Spool, waits: Option<&Waits<'_>>) -> String {
     let mut record = found.record.clone();
     record.hide_secrets();
-    let waiting = waits.of(&found.id, &found.at, &found.record);
-    record.to_json_waiting(found.at.state(), waiting.as_ref())
+    let waiting = waits.and_then(|waits| waits.of(&found.id, &found.at, &found.record));
+    let progress = spool.progress(&found.id, &found.at);
+    record.to_json_now(found.at.state(), waiting.as_ref(), progress.as_ref())
 }
 
 /// A job as this request may see it: without `read` only its id and its state.

@@ -10,7 +10,7 @@ use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, fchown, fsync, unlinkat};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -258,6 +258,19 @@ pub fn read_up_to(mut file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>>
     }
     bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(bytes)
+}
+
+/// Reads the end of a regular file: at most `most` bytes, from the byte `from` on, or from the beginning if the file is
+/// shorter than that. Says too where they begin.
+pub fn read_end(file: &mut File, from: u64, most: u64) -> io::Result<(Vec<u8>, u64)> {
+    let look = look_at(&file)?;
+    if look.kind != FileType::File {
+        return Err(io::Error::other(look.kind.as_str()));
+    }
+    let from = if from <= look.size { from } else { 0 };
+    let from = look.size.saturating_sub(most).max(from);
+    file.seek(SeekFrom::Start(from))?;
+    Ok((read_up_to(file, look.size - from, most)?, from))
 }
 
 /// Renames within or between directories.

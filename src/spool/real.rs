@@ -10,7 +10,7 @@ use crate::os::ownership::Ownership;
 use crate::os::spawning;
 use fs2::FileExt;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt as _;
@@ -172,11 +172,7 @@ impl Fs for RealFs {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let size = dir::look_at(&file)?.size;
-        let from = if from <= size { from } else { 0 };
-        let from = size.saturating_sub(most).max(from);
-        file.seek(SeekFrom::Start(from))?;
-        dir::read_up_to(&file, size - from, most).map(Some)
+        dir::read_end(&mut file, from, most).map(|(bytes, _)| Some(bytes))
     }
 
     fn cut(&self, place: &Place, name: &[u8], size: u64) -> io::Result<()> {

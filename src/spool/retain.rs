@@ -2,6 +2,7 @@
 //! by which clock.
 
 use super::logs::names_of_logs;
+use super::progress::progress_of;
 use super::{Ask, Fs, Place, Spool, Taken, Where};
 use crate::core::id::JobId;
 use crate::core::record::Scratch;
@@ -141,6 +142,12 @@ impl<F: Fs> Spool<F> {
                 continue;
             };
             let old = now.since(Wall(look.modified)) > STAGED_WITHIN;
+            if let Some(id) = progress_of(&name) {
+                if !self.is_active(&id) {
+                    self.remove_progress(&id)?;
+                }
+                continue;
+            }
             let copy_of = name.strip_prefix(b".script.").map(JobId::from_bytes);
             if let Some(Ok(id)) = copy_of
                 && self.is_active(&id)

@@ -17,9 +17,10 @@ pub(super) fn script_copy(id: &JobId) -> String {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Removes a job's scratch directory and its private copy.
+    /// Removes a job's scratch directory, its private copy and its progress.
     pub fn remove_scratch(&self, id: &JobId) -> io::Result<()> {
         self.remove_script_copy(id)?;
+        self.remove_progress(id)?;
         self.remove_scratch_directory(id)
     }
 

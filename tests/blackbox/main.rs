@@ -63,6 +63,7 @@ mod ownership;
 mod parents;
 mod pauses;
 mod pid_reuse;
+mod progress;
 mod record;
 mod restart;
 mod sandboxes;

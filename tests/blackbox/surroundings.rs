@@ -10,13 +10,14 @@ use std::process::Command;
 
 /// The variables that pirn-spool(5) documents; those of the locale and time zone (LANG, LC_*, TZ) only if the daemon
 /// has them.
-const ALWAYS: [&str; 13] = [
+const ALWAYS: [&str; 14] = [
     "HOME",
     "LOGNAME",
     "PATH",
     "PIRN_ATTEMPT",
     "PIRN_ID",
     "PIRN_PID",
+    "PIRN_PROGRESS",
     "PIRN_QUEUE",
     "PIRN_QUEUE_SLOT",
     "PIRN_SLOT",

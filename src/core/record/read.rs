@@ -55,8 +55,10 @@ impl Record {
         let mut record = Self::default();
         let mut parts = WorkParts::default();
         for field in object.fields() {
-            // The directory is the state, but `pirn show` prints one, and why a job waits; its output may be dropped again.
-            if matches!(field.key, "state" | "waiting") || field.is_null() && Self::knows(field) {
+            // `pirn show` prints what no record has: the output of it may be dropped again.
+            if matches!(field.key, "state" | "waiting" | "progress")
+                || field.is_null() && Self::knows(field)
+            {
                 continue;
             }
             if let Some(key) = unsupported(field.key) {

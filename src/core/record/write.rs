@@ -1,6 +1,7 @@
 //! Printing a record: one field a line, in a fixed order, unknown fields last with their own text.
 
 use super::{Record, Scratch, Setting, State, Try, Work};
+use crate::core::progress::JobProgress;
 use crate::core::units::show_span;
 use crate::core::waiting::WaitReason;
 use base64::Engine as _;
@@ -11,26 +12,40 @@ use std::collections::BTreeMap;
 impl Record {
     /// The text of the record's file.
     pub fn to_json(&self) -> String {
-        self.print(None, None)
+        self.print(None, None, None)
     }
 
     /// The record as commands and clients see it, with its state.
     pub fn to_json_in(&self, state: State) -> String {
-        self.print(Some(state), None)
+        self.print(Some(state), None, None)
     }
 
-    /// The same, and why the job waits, if it does.
-    pub fn to_json_waiting(&self, state: State, waiting: Option<&WaitReason>) -> String {
-        self.print(Some(state), waiting)
+    /// The same, and why the job waits, or how far it is, if that is known.
+    pub fn to_json_now(
+        &self,
+        state: State,
+        waiting: Option<&WaitReason>,
+        progress: Option<&JobProgress>,
+    ) -> String {
+        self.print(Some(state), waiting, progress)
     }
 
-    fn print(&self, state: Option<State>, waiting: Option<&WaitReason>) -> String {
+    fn print(
+        &self,
+        state: Option<State>,
+        waiting: Option<&WaitReason>,
+        progress: Option<&JobProgress>,
+    ) -> String {
         let mut out = Out::new();
         out.maybe("id", self.id.as_ref());
         out.maybe("state", state.map(State::as_str));
         out.maybe(
             "waiting",
             waiting.map(|w| json!({"why": w.why.as_str(), "text": w.text})),
+        );
+        out.maybe(
+            "progress",
+            progress.map(|p| json!({"done": p.done, "text": p.text})),
         );
         self.print_work(&mut out);
         self.print_schedule(&mut out);

@@ -3,7 +3,7 @@
 use super::{failed, in_path, input, require};
 use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Record, State, Work, without_userinfo};
-use crate::http::{Door, Handled, Request, Response, Right, problem, shown_waiting};
+use crate::http::{Door, Handled, Request, Response, Right, problem, shown_now};
 use crate::spool::{Found, Waits, Where};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -203,7 +203,8 @@ impl JobPage {
                     at,
                     record,
                 };
-                self.body.push_str(shown_waiting(&found, waits).trim_end());
+                self.body
+                    .push_str(shown_now(&found, door.spool(), Some(waits)).trim_end());
                 self.count += 1;
             }
             self.last = Some(id);

@@ -4,7 +4,7 @@ use super::{failed, input, job_id, no_job, require};
 use crate::core::record::State;
 use crate::http::tokens::digest;
 use crate::http::{
-    Door, Ended, Handled, Request, Response, Right, problem, shown, shown_to, shown_waiting,
+    Door, Ended, Handled, Request, Response, Right, problem, shown, shown_now, shown_to,
     wait_for_end,
 };
 use crate::os::clock;
@@ -22,27 +22,27 @@ pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     let Some(span) = input::wait(request)? else {
         let found = door.spool().get(&id).map_err(failed)?;
         let found = found.ok_or_else(|| no_job(&id))?;
-        return Ok(tagged(waiting(door, &found)?, known.as_deref()).into());
+        return Ok(tagged(as_it_is(door, &found)?, known.as_deref()).into());
     };
     let until = clock::now().boot.after(span);
     let response = match wait_for_end(request, door, &id, Some(until)) {
         Ended::Over(found) => tagged(shown(&found), known.as_deref()),
-        Ended::Late(found) => Response::json(202, waiting(door, &found)?),
+        Ended::Late(found) => Response::json(202, as_it_is(door, &found)?),
         Ended::Gone => no_job(&id),
         Ended::Failed(e) => failed(e),
     };
     Ok(response.into())
 }
 
-/// The job, and why it waits, if it does.
-fn waiting(door: &Door, found: &Found) -> Result<String, Response> {
-    match found.at {
+/// The job, and why it waits, or how far it is.
+fn as_it_is(door: &Door, found: &Found) -> Result<String, Response> {
+    let waits = match found.at {
         Where::Pending(_) | Where::Held => {
-            let waits = door.spool().waits(&door.config()).map_err(failed)?;
-            Ok(shown_waiting(found, &waits))
+            Some(door.spool().waits(&door.config()).map_err(failed)?)
         }
-        Where::Active | Where::Complete | Where::Failed => Ok(shown(found)),
-    }
+        Where::Active | Where::Complete | Where::Failed => None,
+    };
+    Ok(shown_now(found, door.spool(), waits.as_ref()))
 }
 
 /// The job with a tag that changes whenever it does; 304 if the client has it already.
