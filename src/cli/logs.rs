@@ -100,7 +100,7 @@ fn tell_unstarted(spool: &Spool, found: &Found) {
     }
     match found.at {
         Where::Active => {}
-        Where::Pending(_) | Where::Held => served::tell_waiting(spool, &[id]),
+        Where::Pending(_) | Where::Held => served::tell_unstarted(spool, found),
         Where::Complete | Where::Failed if record.started_at.is_none() => {
             eprintln!("pirn: job {id} never ran: {}", how_it_failed(record));
         }

@@ -2,9 +2,10 @@
 //! spool without a daemon looks like any other, and `wait` seems to hang.
 
 use super::exit::{Failure, NOT_NOW};
+use super::settings;
 use crate::core::id::JobId;
-use crate::os::clock;
-use crate::spool::{Found, Role, Spool, SpoolLock, Where};
+use crate::core::waiting::WaitWord;
+use crate::spool::{Found, Role, Spool, SpoolLock, Waits, Where};
 use std::io;
 
 /// The most jobs that are named; further ones are counted.
@@ -38,10 +39,14 @@ pub fn tell_unserved(spool: &Spool) {
     }
 }
 
-/// Says which jobs the caller is about to wait for, where they are, and whether a daemon serves the spool.
+/// Says which jobs the caller is about to wait for, why they wait, and whether a daemon serves the spool.
 pub fn tell_waiting(spool: &Spool, ids: &[&JobId]) {
+    let waits = settings::waits(spool).ok();
     let named = ids.iter().take(NAMED).map(|id| match spool.get(id) {
-        Ok(Some(found)) => format!("{id} ({})", whereabouts(&found)),
+        Ok(Some(found)) => match whereabouts(waits.as_ref(), &found) {
+            Some(text) => format!("{id} ({text})"),
+            None => id.to_string(),
+        },
         // The wait itself will report this.
         Ok(None) | Err(_) => id.to_string(),
     });
@@ -53,23 +58,23 @@ pub fn tell_waiting(spool: &Spool, ids: &[&JobId]) {
     tell_unserved(spool);
 }
 
-fn whereabouts(found: &Found) -> String {
-    let record = &found.record;
-    match &found.at {
-        Where::Pending(queue) => {
-            let mut text = format!("in queue {queue}");
-            if let Some(date) = record.not_before.filter(|date| *date > clock::wall()) {
-                text.push_str(&format!(", not before {date}"));
-            }
-            let parents = record.after.iter().chain(&record.after_any);
-            let parents: Vec<&str> = parents.map(JobId::as_str).collect();
-            if !parents.is_empty() {
-                text.push_str(&format!(", after {}", parents.join(", ")));
-            }
-            text
+/// Says why a job that waits has not run yet.
+pub fn tell_unstarted(spool: &Spool, found: &Found) {
+    let reason = settings::waits(spool).ok();
+    let reason = reason.and_then(|waits| waits.of(&found.id, &found.at, &found.record));
+    let text = reason.map_or_else(String::new, |reason| format!(": {}", reason.text));
+    eprintln!("pirn: job {} has not run yet{text}", found.id);
+}
+
+/// Why a job has not ended. That no daemon serves the spool is said once for all jobs.
+fn whereabouts(waits: Option<&Waits<'_>>, found: &Found) -> Option<String> {
+    let text = match found.at {
+        Where::Pending(_) | Where::Held => {
+            let reason = waits?.of(&found.id, &found.at, &found.record)?;
+            return (reason.why != WaitWord::NoDaemon).then_some(reason.text);
         }
-        Where::Held => "held: pirn release lets it go".to_owned(),
-        Where::Active => "running".to_owned(),
-        Where::Complete | Where::Failed => "its end is not written yet".to_owned(),
-    }
+        Where::Active => "running",
+        Where::Complete | Where::Failed => "its end is not written yet",
+    };
+    Some(text.to_owned())
 }

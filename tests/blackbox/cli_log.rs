@@ -84,10 +84,21 @@ fn a_job_that_never_ran_says_why() {
     let spool = Spool::new();
     spool.add(&["true"]);
     spool.add(&["--after", "1", "true"]);
-    for (id, says) in [("1", "in queue default"), ("2", "after 1")] {
+    for (id, says) in [
+        (
+            "1",
+            "pirn: job 1 has not run yet: no daemon serves the spool; pirn serve starts it\n",
+        ),
+        (
+            "2",
+            "pirn: job 2 has not run yet: it comes after job 1, which has not ended\n",
+        ),
+    ] {
         let done = spool.pirn(&["log", id]);
-        assert_eq!((done.code, done.stdout.as_str()), (0, ""));
-        assert!(done.stderr.contains(says), "{}", done.stderr);
+        assert_eq!(
+            (done.code, done.stdout.as_str(), done.stderr.as_str()),
+            (0, "", says)
+        );
     }
     assert_eq!(spool.pirn(&["cancel", "1"]).code, 0);
     let done = spool.pirn(&["log", "1"]);

@@ -124,7 +124,7 @@ fn looking_makes_nothing_in_a_spool_that_lacks_something() {
         let done = spool.pirn(args);
         // `log` says why there is none.
         let says = if args[0] == "log" {
-            "waiting for 1"
+            "job 1 has not run yet"
         } else {
             ""
         };

@@ -83,7 +83,7 @@ fn wait_and_log_say_what_they_wait_for() {
     }
     let wait = Waiting::start(&spool, &["wait", "1"]);
     let log = Waiting::start(&spool, &["log", "-f", "1"]);
-    let told = format!("pirn: waiting for 1 (in queue mail)\n{}", spool.unserved());
+    let told = format!("pirn: waiting for 1\n{}", spool.unserved());
     wait.wait_said(&spool, &told);
     log.wait_said(&spool, &told);
     let done = spool.pirn(&["wait", "--timeout", "300ms", "1", "2", "3", "4", "5"]);
@@ -91,9 +91,7 @@ fn wait_and_log_say_what_they_wait_for() {
     assert_eq!(
         done.stderr,
         format!(
-            "pirn: waiting for 1 (in queue mail), \
-             2 (in queue default, not before 2199-01-01T00:00:00.000Z, after 1), \
-             3 (in queue default) and 2 more\n{}pirn: not all jobs have ended in time\n",
+            "pirn: waiting for 1, 2 (it comes after job 1, which has not ended), 3 and 2 more\n{}pirn: not all jobs have ended in time\n",
             spool.unserved()
         )
     );
@@ -116,9 +114,9 @@ fn wait_and_log_say_what_they_wait_for() {
     let done = spool.pirn(&["wait", "--timeout", "300ms", "2"]);
     assert_eq!((done.code, done.stdout.as_str()), (75, ""));
     assert!(
-        done.stderr
-            .starts_with("pirn: waiting for 2 (in queue default, ")
-            && !done.stderr.contains("no daemon"),
+        done.stderr.starts_with(
+            "pirn: waiting for 2 (it is not to start before 2199-01-01T00:00:00.000Z)\n"
+        ) && !done.stderr.contains("no daemon"),
         "{}",
         done.stderr
     );
@@ -145,10 +143,7 @@ fn what_waits_for_a_job_in_a_queue_notices_that_it_is_withdrawn() {
         for by_hand in [true, false] {
             let id = spool.add(&["-q", "mail", "true"]);
             let waiting = Waiting::start(&spool, &[verb, &[&id]].concat());
-            let told = format!(
-                "pirn: waiting for {id} (in queue mail)\n{}",
-                spool.unserved()
-            );
+            let told = format!("pirn: waiting for {id}\n{}", spool.unserved());
             waiting.wait_said(&spool, &told);
             // First it goes to another queue.
             fs::create_dir_all(spool.path().join("pending/web")).unwrap();
