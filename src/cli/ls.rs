@@ -6,12 +6,12 @@ use super::output::Pieces;
 use super::rows::{Form, Row};
 use super::select::Filter;
 use super::settings;
-use super::style::{Ink, Style, columns, fit, padding};
+use super::style::Style;
+use super::table;
 use crate::core::record::State;
 use crate::os::clock;
 use crate::spool::{Spool, Waits, Where};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use std::borrow::Cow;
 use std::path::Path;
 
 #[derive(Debug, Default, clap::Args)]
@@ -31,11 +31,14 @@ pub struct LsArgs {
     #[arg(short = 'U', long, conflicts_with = "limit")]
     unsorted: bool,
     /// Only the ids
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "jsonl"])]
     ids: bool,
     /// As a JSON list of records
-    #[arg(long)]
+    #[arg(long, conflicts_with = "jsonl")]
     json: bool,
+    /// As JSON, a record a line
+    #[arg(long)]
+    jsonl: bool,
 }
 
 /// The order in which states are listed.
@@ -59,15 +62,20 @@ fn parse_state() -> impl TypedValueParser<Value = State> {
 
 impl LsArgs {
     pub fn form(&self) -> Form {
-        match (self.ids, self.json) {
-            (true, _) => Form::Ids,
-            (false, true) => Form::Json,
-            (false, false) => Form::Table,
+        match (self.ids, self.json, self.jsonl) {
+            (true, _, _) => Form::Ids,
+            (false, true, _) => Form::Json,
+            (false, false, true) => Form::JsonLines,
+            (false, false, false) => Form::Table,
         }
     }
 
     fn names_a_state(&self) -> bool {
         !self.states.is_empty() || self.filter.failed
+    }
+
+    fn says_nothing(&self) -> bool {
+        self.states.is_empty() && self.filter.is_empty()
     }
 
     /// The most jobs of a state that are listed.
@@ -96,7 +104,7 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
     let mut hidden = 0;
     let waits = match args.form() {
         Form::Ids => None,
-        Form::Json | Form::Table => Some(settings::waits(&spool)?),
+        Form::Json | Form::JsonLines | Form::Table => Some(settings::waits(&spool)?),
     };
     for state in ORDER.into_iter().filter(is_wanted) {
         let places = args.filter.places(&spool, &[state])?;
@@ -120,15 +128,22 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
             Form::Ids => of_state
                 .iter()
                 .try_for_each(|row| out.push(&[row.id.as_str(), "\n"]))?,
-            Form::Json | Form::Table => rows.append(&mut of_state),
+            Form::Json | Form::JsonLines | Form::Table => rows.append(&mut of_state),
         }
     }
     match args.form() {
         Form::Ids => {}
         Form::Json => print_json(&rows, &mut out)?,
-        Form::Table => print_table(&rows, &mut out)?,
+        Form::JsonLines => rows
+            .iter()
+            .try_for_each(|row| out.push(&[&row.text, "\n"]))?,
+        Form::Table => table::print(&rows, Style::of_stdout(), &mut out)?,
     }
     out.flush()?;
+    if rows.is_empty() && args.form() == Form::Table && Style::of_stdout().width.is_some() {
+        let such = if args.says_nothing() { "" } else { " such" };
+        eprintln!("pirn: there is no{such} job in {}", path.display());
+    }
     if hidden > 0 {
         eprintln!("pirn: {hidden} more; --all shows them");
     }
@@ -177,45 +192,4 @@ fn print_json(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {
         out.push(&[if n == 0 { "" } else { ",\n" }, &row.text])?;
     }
     out.push(&["]\n"])
-}
-
-fn print_table(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let style = Style::of_stdout();
-    let head = ["ID", "STATE", "QUEUE", "RESULT", "COMMAND"];
-    let mut widths = [0; 4];
-    for cells in rows.iter().map(Row::cells).chain([head]) {
-        for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = columns(cell).max(*width);
-        }
-    }
-    let used: usize = widths.iter().sum::<usize>() + 8;
-    let room = style
-        .width
-        .map_or(usize::MAX, |width| width.saturating_sub(used).max(10));
-    print_row(&head, &widths, room, style, |_| Some(Ink::Bold), out)?;
-    rows.iter().try_for_each(|row| {
-        let ink = |column| (column == 1).then(|| Ink::of_state(row.state));
-        print_row(&row.cells(), &widths, room, style, ink, out)
-    })
-}
-
-fn print_row(
-    cells: &[&str; 5],
-    widths: &[usize; 4],
-    room: usize,
-    style: Style,
-    ink: impl Fn(usize) -> Option<Ink>,
-    out: &mut Pieces,
-) -> Result<(), Failure> {
-    let paint = |column: usize, text| match ink(column) {
-        Some(ink) => style.paint(ink, text),
-        None => Cow::Borrowed(text),
-    };
-    for (n, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        out.push(&[&paint(n, cell), &padding(cell, *width), "  "])?;
-    }
-    out.push(&[&paint(4, &fit(cells[4], room)), "\n"])
 }

@@ -47,6 +47,7 @@ mod status;
 mod steer;
 mod stop;
 mod style;
+mod table;
 mod tail;
 mod timespec;
 mod token;

@@ -7,20 +7,28 @@ use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::progress::JobProgress;
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
-use crate::core::units::brief_span;
+use crate::core::units::rough_span;
 use crate::core::waiting::{WaitReason, WaitWord};
 use crate::spool::Where;
 use std::cmp::{Ordering, Reverse};
+use std::time::Duration;
 
 /// A job to list.
 pub struct Row {
     pub id: JobId,
     pub state: State,
-    queue: QueueName,
+    pub queue: QueueName,
     priority: i32,
     when: Option<Wall>,
-    result: Box<str>,
-    /// Its label and command; the whole record for [`Form::Json`].
+    /// How long it has waited, or did before its last try.
+    pub waited: Option<Duration>,
+    /// How long its last try has run.
+    pub ran: Option<Duration>,
+    /// How long ago it ended.
+    pub ended: Option<Duration>,
+    /// How far it is, how it failed, or why it waits.
+    pub result: Box<str>,
+    /// Its label and command; the whole record for [`Form::Json`] and [`Form::JsonLines`].
     pub text: Box<str>,
 }
 
@@ -53,10 +61,31 @@ impl Row {
                 result(record, state, waiting, progress, now),
                 tame(&label(record)),
             ),
+            Form::JsonLines => {
+                let json = record.to_json_now(state, waiting, progress);
+                (String::new(), in_one_line(&json))
+            }
         };
+        let since = |at: Option<Wall>| at.map(|at| now.since(at));
+        let (waited, ran, ended) = match state {
+            State::Pending | State::Held => (since(record.created_at), None, None),
+            State::Active => (None, since(record.started_at), None),
+            State::Complete | State::Failed => (
+                None,
+                record.duration.map(seconds_to_span),
+                since(record.finished_at),
+            ),
+        };
+        let waited = waited.or_else(|| {
+            let (made, begun) = (record.created_at?, record.started_at?);
+            Some(begun.since(made))
+        });
         Self {
             id,
             state,
+            waited,
+            ran,
+            ended,
             queue: record.queue.clone().unwrap_or_default(),
             priority,
             when,
@@ -73,17 +102,12 @@ impl Row {
             .then_with(|| natural_order(self.id.as_str(), other.id.as_str()))
             .then_with(|| self.queue.cmp(&other.queue))
     }
+}
 
-    /// The columns.
-    pub fn cells(&self) -> [&str; 5] {
-        [
-            self.id.as_str(),
-            self.state.as_str(),
-            self.queue.as_str(),
-            &self.result,
-            &self.text,
-        ]
-    }
+/// A printed record in one line: outside its texts there are line breaks, in them there are none.
+fn in_one_line(json: &str) -> String {
+    let lines = json.trim_end().lines();
+    lines.map(str::trim_start).collect()
 }
 
 /// How jobs are listed.
@@ -93,6 +117,8 @@ pub enum Form {
     Ids,
     /// A list of records.
     Json,
+    /// One record a line.
+    JsonLines,
     /// Columns for people.
     Table,
 }
@@ -104,7 +130,7 @@ fn label(record: &Record) -> String {
     }
 }
 
-/// The time a job took or how it failed, the time since it started and how far it is, or what it waits for.
+/// How far a job is, how it failed, or why it waits.
 fn result(
     record: &Record,
     state: State,
@@ -112,22 +138,10 @@ fn result(
     progress: Option<&JobProgress>,
     now: Wall,
 ) -> String {
-    let took = record
-        .duration
-        .map_or_else(String::new, |s| brief_span(seconds_to_span(s)));
     match state {
-        State::Complete => took,
+        State::Complete => String::new(),
         State::Failed => end(record),
-        State::Active => {
-            let since = |at| brief_span(now.since(at));
-            let ran = record
-                .started_at
-                .map_or_else(|| "started".to_owned(), since);
-            match progress {
-                Some(progress) => format!("{} {ran}", progress.percent()),
-                None => ran,
-            }
-        }
+        State::Active => progress.map_or_else(String::new, JobProgress::percent),
         State::Pending | State::Held => {
             let date = record
                 .not_before
@@ -135,7 +149,7 @@ fn result(
                 .filter(|at| *at > now);
             match (record.after.iter().chain(&record.after_any).next(), date) {
                 (Some(parent), _) => format!("after {parent}"),
-                (None, Some(at)) => format!("in {}", brief_span(at.since(now))),
+                (None, Some(at)) => format!("in {}", rough_span(at.since(now))),
                 (None, None) => waiting
                     .filter(|waiting| waiting.why != WaitWord::Held)
                     .map_or_else(String::new, |waiting| waiting.why.as_str().to_owned()),

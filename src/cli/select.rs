@@ -87,7 +87,8 @@ impl Filter {
         self.tag.is_some() || self.name.is_some() || self.failed
     }
 
-    fn is_empty(&self) -> bool {
+    /// True if all jobs match.
+    pub fn is_empty(&self) -> bool {
         self.queue.is_none() && !self.describes_jobs()
     }
 

@@ -24,6 +24,7 @@ mod cli_hold;
 mod cli_ids;
 mod cli_log;
 mod cli_look;
+mod cli_ls;
 mod cli_missing;
 mod cli_run;
 mod cli_select;

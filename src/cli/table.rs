@@ -1,0 +1,184 @@
+//! The table of jobs that `ls` prints.
+
+use super::exit::Failure;
+use super::output::Pieces;
+use super::rows::Row;
+use super::style::{Ink, Style, columns, fit, padding};
+use crate::core::record::State;
+use crate::core::units::{ago, brief_span, rough_span};
+use std::borrow::Cow;
+use std::time::Duration;
+
+/// A column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum JobColumn {
+    Id,
+    State,
+    Queue,
+    Waited,
+    Ran,
+    Ended,
+    Result,
+    Command,
+}
+
+/// All columns, in their order.
+const COLUMNS: [JobColumn; 8] = [
+    JobColumn::Id,
+    JobColumn::State,
+    JobColumn::Queue,
+    JobColumn::Waited,
+    JobColumn::Ran,
+    JobColumn::Ended,
+    JobColumn::Result,
+    JobColumn::Command,
+];
+
+/// The columns that a narrow terminal does without, the first one first.
+const SPARED: [JobColumn; 4] = [
+    JobColumn::Waited,
+    JobColumn::Ran,
+    JobColumn::Queue,
+    JobColumn::Ended,
+];
+
+/// As many columns of the terminal are left for commands, if they need them.
+const ROOM: usize = 26;
+
+/// The space between two columns.
+const GAP: usize = 2;
+
+/// Jobs that ended longer ago are dim.
+const OLD: Duration = Duration::from_secs(86_400);
+
+impl JobColumn {
+    fn head(self) -> &'static str {
+        match self {
+            Self::Id => "ID",
+            Self::State => "STATE",
+            Self::Queue => "QUEUE",
+            Self::Waited => "WAITED",
+            Self::Ran => "RAN",
+            Self::Ended => "ENDED",
+            Self::Result => "RESULT",
+            Self::Command => "COMMAND",
+        }
+    }
+
+    /// The text for a job; empty if there is nothing to say.
+    fn cell(self, row: &Row) -> Cow<'_, str> {
+        let span = |span: Option<Duration>, show: fn(Duration) -> String| {
+            span.map_or_else(String::new, show).into()
+        };
+        match self {
+            Self::Id => row.id.as_str().into(),
+            Self::State => row.state.as_str().into(),
+            Self::Queue => row.queue.as_str().into(),
+            Self::Waited => span(row.waited, rough_span),
+            Self::Ran => span(row.ran, brief_span),
+            Self::Ended => span(row.ended, ago),
+            Self::Result => (&*row.result).into(),
+            Self::Command => (&*row.text).into(),
+        }
+    }
+
+    fn ink(self, row: &Row) -> Option<Ink> {
+        let is_old = row.ended.is_some_and(|ended| ended > OLD);
+        match self {
+            Self::State => Some(Ink::of_state(row.state)),
+            Self::Result if row.state == State::Failed => Some(Ink::Red),
+            Self::Result if row.state == State::Active => Some(Ink::Cyan),
+            Self::Id
+            | Self::Queue
+            | Self::Waited
+            | Self::Ran
+            | Self::Ended
+            | Self::Result
+            | Self::Command => is_old.then_some(Ink::Dim),
+        }
+    }
+}
+
+/// A column that is shown, with its width.
+struct ShownColumn {
+    column: JobColumn,
+    width: usize,
+}
+
+/// Prints the rows under a line of headings; nothing if there are none. A pipe gets all columns, and nothing is cut. On
+/// a terminal, columns that say nothing are left out, and further ones for which there is no room beside the commands.
+pub fn print(rows: &[Row], style: Style, out: &mut Pieces) -> Result<(), Failure> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut shown: Vec<ShownColumn> = COLUMNS.map(|column| measure(column, rows)).into();
+    if let Some(terminal) = style.width {
+        shown.retain(|one| says_something(one.column, rows));
+        make_room(&mut shown, terminal);
+    }
+    print_line(&shown, style, out, |column| {
+        (column.head().into(), Some(Ink::Bold))
+    })?;
+    rows.iter().try_for_each(|row| {
+        print_line(&shown, style, out, |column| match column.cell(row) {
+            cell if cell.is_empty() => ("-".into(), Some(Ink::Dim)),
+            cell => (cell, column.ink(row)),
+        })
+    })
+}
+
+fn measure(column: JobColumn, rows: &[Row]) -> ShownColumn {
+    let widest = rows.iter().map(|row| columns(&column.cell(row))).max();
+    let width = widest.unwrap_or(0).max(column.head().len());
+    ShownColumn { column, width }
+}
+
+fn says_something(column: JobColumn, rows: &[Row]) -> bool {
+    match column {
+        JobColumn::Queue => rows.iter().any(|row| !row.queue.is_default()),
+        JobColumn::Waited | JobColumn::Ran | JobColumn::Ended | JobColumn::Result => {
+            rows.iter().any(|row| !column.cell(row).is_empty())
+        }
+        JobColumn::Id | JobColumn::State | JobColumn::Command => true,
+    }
+}
+
+/// Drops columns until the commands have room, and gives them all that is left.
+fn make_room(shown: &mut Vec<ShownColumn>, terminal: usize) {
+    let used = |shown: &[ShownColumn]| -> usize {
+        let others = shown.iter().filter(|one| one.column != JobColumn::Command);
+        others.map(|one| one.width + GAP).sum()
+    };
+    let longest = shown.last().map_or(0, |command| command.width);
+    for spared in SPARED {
+        if used(shown) + longest.min(ROOM) <= terminal {
+            break;
+        }
+        shown.retain(|one| one.column != spared);
+    }
+    let left = terminal.saturating_sub(used(shown));
+    if let Some(command) = shown.last_mut() {
+        command.width = longest.min(left);
+    }
+}
+
+fn print_line<'a>(
+    shown: &[ShownColumn],
+    style: Style,
+    out: &mut Pieces,
+    cell: impl Fn(JobColumn) -> (Cow<'a, str>, Option<Ink>),
+) -> Result<(), Failure> {
+    for one in shown {
+        let is_last = one.column == JobColumn::Command;
+        let (text, ink) = cell(one.column);
+        let text = if is_last {
+            fit(&text, one.width)
+        } else {
+            text.as_ref().into()
+        };
+        let painted = ink.map_or(text.as_ref().into(), |ink| style.paint(ink, &text));
+        let gap = padding(&text, one.width + GAP);
+        out.push(&[&painted, if is_last { "\n" } else { &gap }])?;
+    }
+    Ok(())
+}

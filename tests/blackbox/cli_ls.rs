@@ -1,0 +1,213 @@
+//! `pirn ls`: the table, on a terminal and in a pipe, and JSON lines.
+
+use crate::pty::Terminal;
+use crate::spool::Spool;
+use crate::tools::without_years;
+use serde_json::{Value, json};
+use std::fs;
+
+/// Writes a record of January 2020.
+fn put(spool: &Spool, place: &str, fields: &Value) {
+    let mut record = json!({"created_at": "2020-01-04T00:00:00Z"});
+    let fields = fields.as_object().unwrap().clone();
+    record.as_object_mut().unwrap().extend(fields);
+    fs::write(spool.path().join(place), record.to_string()).unwrap();
+}
+
+/// Jobs in all states but `active`.
+fn old_jobs() -> Spool {
+    let spool = Spool::made();
+    put(
+        &spool,
+        "pending/10",
+        &json!({"command": "true", "name": "label"}),
+    );
+    put(
+        &spool,
+        "pending/11",
+        &json!({"command": "echo 日本", "after": ["10"]}),
+    );
+    put(&spool, "held/12", &json!({"command": "true"}));
+    for (place, code) in [("failed/8", 3), ("complete/9", 0)] {
+        put(
+            &spool,
+            place,
+            &json!({
+                "command": format!("exit {code}"), "started_at": "2020-01-04T00:02:00Z", "attempt": 1,
+                "finished_at": "2020-01-04T00:03:05Z", "duration": 65, "reason": "exited", "exit_code": code,
+            }),
+        );
+    }
+    spool
+}
+
+/// What a terminal shows, without colours.
+fn on_terminal(spool: &Spool, args: &[&str], columns: u16) -> String {
+    let mut command = spool.command(args);
+    command.env("NO_COLOR", "1");
+    let (code, shown) = Terminal::start_command(command, 24, columns).end();
+    assert_eq!(code, 0, "{shown}");
+    without_years(&shown)
+}
+
+#[test]
+fn a_pipe_gets_all_columns() {
+    let spool = old_jobs();
+    let text = "\
+ID  STATE     QUEUE    WAITED  RAN    ENDED   RESULT     COMMAND
+10  pending   default  Ny      -      -       no_daemon  [label] true
+11  pending   default  Ny      -      -       after 10   echo 日本
+12  held      default  Ny      -      -       -          true
+8   failed    default  2m      1m 5s  Ny ago  exit 3     exit 3
+9   complete  default  2m      1m 5s  Ny ago  -          exit 0
+";
+    assert_eq!(without_years(&spool.pirn(&["ls"]).stdout), text);
+    // Also those that say nothing.
+    let text = "\
+ID  STATE  QUEUE    WAITED  RAN  ENDED  RESULT  COMMAND
+12  held   default  Ny      -    -      -       true
+";
+    assert_eq!(without_years(&spool.pirn(&["ls", "held"]).stdout), text);
+}
+
+#[test]
+fn a_terminal_gets_the_columns_that_say_something() {
+    let spool = old_jobs();
+    let text = "\
+ID  STATE  WAITED  COMMAND
+12  held   Ny      true
+";
+    assert_eq!(on_terminal(&spool, &["ls", "held"], 80), text);
+    let queue = |name: &str| {
+        spool.make_queue(name);
+        put(
+            &spool,
+            &format!("pending/{name}/13"),
+            &json!({"command": "true"}),
+        );
+    };
+    queue("mail");
+    let text = "\
+ID  STATE    QUEUE    WAITED  RESULT     COMMAND
+10  pending  default  Ny      no_daemon  [label] true
+11  pending  default  Ny      after 10   echo 日本
+13  pending  mail     Ny      no_daemon  true
+";
+    assert_eq!(on_terminal(&spool, &["ls", "pending"], 80), text);
+}
+
+#[test]
+fn a_narrow_terminal_cuts_commands_and_then_spares_columns() {
+    let spool = Spool::made();
+    let id = "a-long-id-that-is-never-cut-0123456789";
+    put(
+        &spool,
+        &format!("failed/{id}"),
+        &json!({
+            "command": "echo 1234567890123456789012345678901234567890", "started_at": "2020-01-04T00:02:00Z",
+            "finished_at": "2020-01-04T00:03:05Z", "duration": 65, "reason": "timeout", "attempt": 1, "queue": "mail",
+        }),
+    );
+    let shown = |columns| {
+        let shown = on_terminal(&spool, &["ls"], columns);
+        let lines: Vec<_> = shown
+            .lines()
+            .map(|line| line[id.len()..].to_owned())
+            .collect();
+        [lines[0].clone(), lines[1].clone()]
+    };
+    assert_eq!(
+        shown(200),
+        [
+            "  STATE   QUEUE  WAITED  RAN    ENDED   RESULT   COMMAND",
+            "  failed  mail   2m      1m 5s  Ny ago  timeout  echo 1234567890123456789012345678901234567890",
+        ]
+    );
+    assert_eq!(
+        shown(115),
+        [
+            "  STATE   QUEUE  WAITED  RAN    ENDED   RESULT   COMMAND",
+            "  failed  mail   2m      1m 5s  Ny ago  timeout  echo 1234567890123456789012…",
+        ]
+    );
+    assert_eq!(
+        shown(110),
+        [
+            "  STATE   QUEUE  RAN    ENDED   RESULT   COMMAND",
+            "  failed  mail   1m 5s  Ny ago  timeout  echo 1234567890123456789012345…",
+        ]
+    );
+    assert_eq!(
+        shown(80),
+        [
+            "  STATE   RESULT   COMMAND",
+            "  failed  timeout  echo 12345678901234567…",
+        ]
+    );
+    assert_eq!(
+        shown(60),
+        ["  STATE   RESULT   CO…", "  failed  timeout  ec…"]
+    );
+}
+
+#[test]
+fn a_terminal_without_jobs_gets_a_line() {
+    let spool = Spool::made();
+    let path = spool.path().display().to_string();
+    for (args, such) in [
+        (&["ls"][..], ""),
+        (&["ls", "held"], " such"),
+        (&["ls", "--tag", "x"], " such"),
+    ] {
+        let line = format!("pirn: there is no{such} job in {path}\n");
+        assert_eq!(on_terminal(&spool, args, 80), line);
+        let done = spool.pirn(args);
+        assert_eq!(
+            (done.code, done.stdout.as_str(), done.stderr.as_str()),
+            (0, "", "")
+        );
+    }
+    for form in ["--ids", "--jsonl"] {
+        assert_eq!(on_terminal(&spool, &["ls", form], 80), "");
+    }
+}
+
+#[test]
+fn failures_are_red_and_old_ends_dim() {
+    let spool = old_jobs();
+    let (_, shown) = Terminal::start(&spool, &["ls", "failed", "complete"], 24, 80).end();
+    let line = |id: &str| {
+        shown
+            .lines()
+            .find(|line| line.contains(id))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(line("exit 3").contains("\x1b[31mfailed\x1b[0m"), "{shown}");
+    assert!(line("exit 3").contains("\x1b[31mexit 3\x1b[0m"), "{shown}");
+    assert!(
+        line("exit 0").contains("\x1b[32mcomplete\x1b[0m"),
+        "{shown}"
+    );
+    assert!(line("exit 0").contains("\x1b[2mexit 0\x1b[0m"), "{shown}");
+}
+
+#[test]
+fn json_lines_are_the_records_of_the_list() {
+    let spool = old_jobs();
+    put(
+        &spool,
+        "held/13",
+        &json!({"command": "a\n  b", "own": {"key": ["\n  x"]}}),
+    );
+    let list = spool.pirn(&["ls", "--json"]).stdout;
+    let list: Vec<Value> = serde_json::from_str(&list).unwrap();
+    let lines = spool.pirn(&["ls", "--jsonl"]).stdout;
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 6);
+    assert_eq!(lines, list);
+    assert_eq!(spool.pirn(&["ls", "--json", "--jsonl"]).code, 2);
+}
