@@ -37,6 +37,7 @@ mod cli_style;
 mod clocks;
 mod config;
 mod config_written;
+mod detach;
 mod drops;
 mod ends;
 mod escape;
