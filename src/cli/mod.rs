@@ -45,6 +45,7 @@ mod served;
 mod settings;
 mod show;
 mod slots;
+mod start;
 mod status;
 mod steer;
 mod stop;

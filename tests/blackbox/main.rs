@@ -9,6 +9,7 @@ mod spool;
 mod tools;
 
 mod abuse;
+mod autostart;
 mod bad_records;
 mod basics;
 mod batch;
