@@ -33,6 +33,7 @@ mod push;
 #[cfg(feature = "sqs")]
 mod qdone;
 mod remote;
+mod report;
 mod resources;
 mod result;
 mod rows;
