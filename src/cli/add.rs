@@ -5,7 +5,7 @@ use super::batch;
 use super::exit::{CommandResult, Failure, OK};
 use super::job::JobArgs;
 use super::output;
-use super::start::StartArgs;
+use super::served;
 use super::when;
 use crate::core::time::Wall;
 use crate::spool::Spool;
@@ -28,8 +28,6 @@ pub struct AddArgs {
     #[arg(long, requires = "id", conflicts_with_all = ["replace", "batch"])]
     dedup: bool,
     #[command(flatten)]
-    start: StartArgs,
-    #[command(flatten)]
     job: JobArgs,
 }
 
@@ -39,39 +37,34 @@ pub struct AtArgs {
     #[arg(value_name = "TIME", value_parser = when::parse, help_heading = "Command")]
     time: Wall,
     #[command(flatten)]
-    start: StartArgs,
-    #[command(flatten)]
     job: JobArgs,
 }
 
 pub fn at(path: &Path, args: AtArgs) -> CommandResult {
     let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
-    args.start.check(&spool)?;
-    add_one(&spool, args.job.starting_at(args.time)?, args.start)
+    add_one(&spool, args.job.starting_at(args.time)?)
 }
 
 pub fn add(path: &Path, mut args: AddArgs) -> CommandResult {
     let spool = Spool::open(path, !args.no_sync).map_err(|e| Failure::at(path, e))?;
-    args.start.check(&spool)?;
     if args.batch {
-        return batch::add(&spool, args.job, args.start);
+        return batch::add(&spool, args.job);
     }
     if args.dedup
         && let Some(id) = args.job.unfinished_twin(&spool)?
     {
         output::line(&id)?;
-        args.start.see_to_daemon(&spool);
         return Ok(OK);
     }
     if let Some(most) = args.max {
         admission::limit(&spool, most)?;
     }
-    add_one(&spool, args.job, args.start)
+    add_one(&spool, args.job)
 }
 
-fn add_one(spool: &Spool, job: JobArgs, start: StartArgs) -> CommandResult {
+fn add_one(spool: &Spool, job: JobArgs) -> CommandResult {
     let id = job.prepare(spool)?.submit(spool)?;
     output::line(&id)?;
-    start.see_to_daemon(spool);
+    served::tell_unserved(spool);
     Ok(OK)
 }

@@ -6,7 +6,7 @@ use super::exit::{CommandResult, FAILURE, Failure, OK};
 use super::job::JobArgs;
 use super::lines::{InputLine, InputLines};
 use super::output;
-use super::start::StartArgs;
+use super::served;
 use crate::core::config::Config;
 use crate::core::id::JobId;
 use crate::core::json::{JsonError, Object};
@@ -19,11 +19,10 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The number of the first line that was not accepted, and the reason.
 type NotAccepted = (u64, Failure);
 
-pub fn add(spool: &Spool, args: JobArgs, start: StartArgs) -> CommandResult {
+pub fn add(spool: &Spool, args: JobArgs) -> CommandResult {
     let options = BatchOptions::new(args.template(spool)?)?;
     let mut batch = BatchAdder {
         spool,
-        start,
         options,
         boot: procfs::boot_id(),
         room: 0,
@@ -41,7 +40,6 @@ pub fn add(spool: &Spool, args: JobArgs, start: StartArgs) -> CommandResult {
 
 struct BatchAdder<'a> {
     spool: &'a Spool,
-    start: StartArgs,
     options: BatchOptions,
     boot: String,
     /// How many more jobs may wait. Jobs are counted again when it is 0.
@@ -99,8 +97,8 @@ impl BatchAdder<'_> {
             let last = lines.last().map_or(0, |line| line.number);
             (last + 1, Failure::new(FAILURE, what))
         })?;
-        if is_first || self.accepted > 0 && self.start.is_asked(self.spool) {
-            self.start.see_to_daemon(self.spool);
+        if is_first {
+            served::tell_unserved(self.spool);
         }
         match batch.failed {
             None => Ok(()),

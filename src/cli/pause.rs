@@ -4,7 +4,6 @@ use super::existing;
 use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
 use super::served;
 use super::settings;
-use super::start::see_to_daemon;
 use crate::core::id::QueueName;
 use crate::spool::Spool;
 use std::io;
@@ -58,10 +57,7 @@ pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
         None if queue.is_some() && spool.pauses()?.all => {
             "pending/.paused pauses all queues (pirn resume)".to_owned()
         }
-        None => {
-            see_to_daemon(&spool);
-            return Ok(OK);
-        }
+        None => return Ok(OK),
     };
     let what = format!("nothing is resumed yet: {still}");
     Err(Failure::new(FAILURE, what))

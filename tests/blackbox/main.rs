@@ -9,7 +9,6 @@ mod spool;
 mod tools;
 
 mod abuse;
-mod autostart;
 mod bad_records;
 mod basics;
 mod batch;
@@ -38,7 +37,6 @@ mod cli_style;
 mod clocks;
 mod config;
 mod config_written;
-mod detach;
 mod drops;
 mod ends;
 mod escape;

@@ -13,7 +13,6 @@ use crate::core::config::remote::{BodyFormat, JobFields, RemoteConfig};
 use crate::core::id::QueueName;
 use crate::daemon::{self, Given, Options};
 use crate::os::limits;
-use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Teller};
 use crate::remote::bridge::{self, BridgeError, BridgePlan, BridgeStop, LookUp};
@@ -49,7 +48,7 @@ pub fn worker(
     say: Say,
 ) -> Result<(), QdoneError> {
     check(args)?;
-    serve::start_logging("warn", None);
+    serve::start_logging("warn");
     let signals = Signals::install().map_err(|e| other(format!("signals: {e}")))?;
     let told = Arc::new(AtomicBool::new(false));
     let progress = match args.archive {
@@ -167,7 +166,6 @@ fn serve_own(
         let given = Given {
             lock,
             signals: Some(orders),
-            notifier: Notifier::from_env(),
         };
         // Orphans of jobs are children of the first thread of a process: the daemon has to be that.
         let served = daemon::serve(options, given, None);
