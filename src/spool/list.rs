@@ -4,38 +4,44 @@ use super::seq::MOST;
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::State;
-use crate::os::dir::{FileType, Look};
+use crate::os::dir::FileType;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::PoisonError;
 
 impl<F: Fs> Spool<F> {
     /// The queues that have a directory, in no order.
     pub fn queues(&self) -> io::Result<Vec<QueueName>> {
-        // A directory without sub-directories has two links (on btrfs always one). This saves reading a large
-        // directory.
-        if self
-            .fs
-            .look(&Place::Root, b"pending")?
-            .is_some_and(|look| look.links == 2)
-        {
-            return Ok(Vec::new());
+        // A directory has two links, and one more for each sub-directory (on btrfs always one). This saves reading a
+        // large directory, here for every job that is looked for.
+        let look = self.fs.look(&Place::Root, b"pending")?;
+        let directories = look.and_then(|look| look.links.checked_sub(2));
+        let mut known = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if directories == Some(known.len() as u64) && self.are_queues(&known)? {
+            return Ok(known.clone());
         }
         let mut names = Vec::new();
         self.fs.names(&Place::Pending, &mut |name| {
             names.extend(QueueName::from_bytes(name))
         })?;
-        let mut queues = Vec::new();
+        known.clear();
         for queue in names {
-            let is_directory = |look: Look| look.kind == FileType::Directory;
-            if self
-                .fs
-                .look(&Place::Pending, queue.as_str().as_bytes())?
-                .is_some_and(is_directory)
-            {
-                queues.push(queue);
+            if self.are_queues(std::slice::from_ref(&queue))? {
+                known.push(queue);
             }
         }
-        Ok(queues)
+        Ok(known.clone())
+    }
+
+    /// True if all of these are directories in `pending/`.
+    fn are_queues(&self, names: &[QueueName]) -> io::Result<bool> {
+        for name in names {
+            let look = self.fs.look(&Place::Pending, name.as_str().as_bytes())?;
+            if look.is_none_or(|look| look.kind != FileType::Directory) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// The places of the jobs in a state: one directory, but for waiting jobs those of all queues, the default one first

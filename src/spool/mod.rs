@@ -77,6 +77,7 @@ pub use view::{Found, Where};
 pub use waits::Waits;
 
 use crate::core::config::ids::IdForm;
+use crate::core::id::QueueName;
 use crate::os::fault::Fault;
 use crate::os::ownership::Ownership;
 use group::GroupSync;
@@ -94,6 +95,8 @@ pub struct Spool<F: Fs = RealFs> {
     groups: [GroupSync; GROUPED.len()],
     staged: AtomicU64,
     pid: u32,
+    /// The queues that were there when `pending/` was last read.
+    queues: Mutex<Vec<QueueName>>,
     /// The form of the numbers that jobs get.
     id_form: RwLock<IdForm>,
     /// Held while older runs are renamed, and while the belongings of removed jobs are removed.
@@ -141,6 +144,7 @@ impl<F: Fs> Spool<F> {
             groups: Default::default(),
             staged: AtomicU64::new(0),
             pid: std::process::id(),
+            queues: Mutex::default(),
             id_form: RwLock::default(),
             naming: Mutex::new(()),
             names_in_bad: Mutex::new(()),

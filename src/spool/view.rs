@@ -137,28 +137,23 @@ impl<F: Fs> Spool<F> {
         self.find_among(&mut None, id)
     }
 
-    /// Finds a job. `queues` are all queues, and are listed here if they are `None`.
+    /// Finds a job. `queues` are all queues, and are listed here if they are `None`. One that waits or runs comes before
+    /// the end of an older one of its name.
     fn find_among(
         &self,
         queues: &mut Option<Vec<QueueName>>,
         id: &JobId,
     ) -> io::Result<Option<Where>> {
-        let name = id.as_str().as_bytes();
-        let is_job = |place: &Place| {
-            Ok::<_, io::Error>(
-                self.fs
-                    .look(place, name)?
-                    .is_some_and(|l| l.kind != FileType::Directory),
-            )
+        let is_job = |at: &Where| {
+            let look = self.fs.look(&at.place(), id.as_str().as_bytes())?;
+            Ok::<_, io::Error>(look.is_some_and(|look| look.kind != FileType::Directory))
         };
         for at in [
             Where::Active,
             Where::Pending(QueueName::default()),
             Where::Held,
-            Where::Complete,
-            Where::Failed,
         ] {
-            if is_job(&at.place())? {
+            if is_job(&at)? {
                 return Ok(Some(at));
             }
         }
@@ -167,8 +162,14 @@ impl<F: Fs> Spool<F> {
             None => queues.insert(self.queues()?),
         };
         for queue in queues.iter() {
-            if is_job(&Place::of_queue(queue)).unwrap_or(false) {
-                return Ok(Some(Where::Pending(queue.clone())));
+            let at = Where::Pending(queue.clone());
+            if is_job(&at).unwrap_or(false) {
+                return Ok(Some(at));
+            }
+        }
+        for at in [Where::Complete, Where::Failed] {
+            if is_job(&at)? {
+                return Ok(Some(at));
             }
         }
         Ok(None)

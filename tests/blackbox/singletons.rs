@@ -1,7 +1,7 @@
 //! A name is a singleton (DESIGN section 3): the newest run has the plain name, older runs are kept beside it.
 
 use crate::spool::Spool;
-use crate::tools::Gate;
+use crate::tools::{Gate, ok};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -298,4 +298,27 @@ fn what_waits_in_the_queue_that_a_drop_asks_for_is_not_lost() {
     assert_eq!(spool.record("pending/mail/backup")["command"], "echo third");
     spool.settle();
     assert_eq!(spool.ls("bad"), ["backup", "backup.reason"]);
+}
+
+/// The end of an older run says nothing about a job that waits, in whichever queue.
+#[test]
+fn a_waiting_job_is_found_before_an_older_end() {
+    let mut spool = Spool::serving(&[]);
+    spool.drop_file("x", "echo old");
+    spool.wait_record("complete/x");
+    spool.stop();
+    for queue in ["default", "mail"] {
+        spool.add(&["--id", "x", "--replace", "-q", queue, "echo new"]);
+        let shown = spool.pirn(&["show", "x", "--json"]).stdout;
+        let shown: Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["state"], "pending", "{queue}");
+        assert_eq!(shown["command"], "echo new");
+        assert_eq!(spool.pirn(&["wait", "x", "--timeout", "10ms"]).code, 75);
+        let done = spool.pirn(&["add", "--id", "x", "--dedup", "echo newer"]);
+        assert_eq!((done.code, done.stdout.as_str()), (0, "x\n"));
+        ok(&spool, &["cancel", "x"]);
+        assert_eq!(spool.record("failed/x")["command"], "echo new");
+        assert_eq!(spool.record("complete/x")["output"], "old\n");
+        spool.rm("failed/x");
+    }
 }
