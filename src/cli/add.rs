@@ -16,17 +16,16 @@ use std::path::Path;
 #[command(group = ArgGroup::new("what").args(["command", "script", "batch"]).required(true).multiple(true))]
 pub struct AddArgs {
     /// Jobs on standard input, one a line: shell lines, or records as JSON
-    #[arg(long, conflicts_with_all = ["command", "script", "id"])]
+    #[arg(long, conflicts_with_all = ["command", "script", "id", "max", "dedup"])]
     batch: bool,
     /// Sync nothing: a power cut may lose the job
     #[arg(long)]
     no_sync: bool,
-    /// Refuse the job (exit code 75) while this many wait, in all queues
-    #[arg(long, value_name = "N", conflicts_with = "batch")]
-    max: Option<u64>,
-    /// If a job of that id waits or runs, leave it at that: print the id, exit with 0
-    #[arg(long, requires = "id", conflicts_with_all = ["replace", "batch"])]
-    dedup: bool,
+    /// Hold the job: it waits for pirn release
+    #[arg(long)]
+    hold: bool,
+    #[command(flatten)]
+    unless: UnlessArgs,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -37,34 +36,54 @@ pub struct AtArgs {
     #[arg(value_name = "TIME", value_parser = when::parse, help_heading = "Command")]
     time: Wall,
     #[command(flatten)]
+    unless: UnlessArgs,
+    #[command(flatten)]
     job: JobArgs,
+}
+
+/// The options that leave a job out.
+#[derive(Debug, clap::Args)]
+struct UnlessArgs {
+    /// Refuse the job (exit code 75) while this many wait, in all queues
+    #[arg(long, value_name = "N")]
+    max: Option<u64>,
+    /// If a job of that id waits or runs, leave it at that: print the id, exit with 0
+    #[arg(long, requires = "id", conflicts_with = "replace")]
+    dedup: bool,
 }
 
 pub fn at(path: &Path, args: AtArgs) -> CommandResult {
     let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
-    add_one(&spool, args.job.starting_at(args.time)?)
+    add_one(
+        &spool,
+        args.job.starting_at(args.time)?,
+        &args.unless,
+        false,
+    )
 }
 
-pub fn add(path: &Path, mut args: AddArgs) -> CommandResult {
+pub fn add(path: &Path, args: AddArgs) -> CommandResult {
     let spool = Spool::open(path, !args.no_sync).map_err(|e| Failure::at(path, e))?;
-    if args.batch {
-        return batch::add(&spool, args.job);
+    match args.batch {
+        true => batch::add(&spool, args.job, args.hold),
+        false => add_one(&spool, args.job, &args.unless, args.hold),
     }
-    if args.dedup
-        && let Some(id) = args.job.unfinished_twin(&spool)?
+}
+
+fn add_one(spool: &Spool, mut job: JobArgs, unless: &UnlessArgs, held: bool) -> CommandResult {
+    if unless.dedup
+        && let Some(id) = job.unfinished_twin(spool)?
     {
         output::line(&id)?;
         return Ok(OK);
     }
-    if let Some(most) = args.max {
-        admission::limit(&spool, most)?;
+    if let Some(most) = unless.max {
+        admission::limit(spool, most)?;
     }
-    add_one(&spool, args.job)
-}
-
-fn add_one(spool: &Spool, job: JobArgs) -> CommandResult {
-    let id = job.prepare(spool)?.submit(spool)?;
+    let id = job.prepare(spool)?.submit(spool, held)?;
     output::line(&id)?;
-    served::tell_unserved(spool);
+    if !held {
+        served::tell_unserved(spool);
+    }
     Ok(OK)
 }

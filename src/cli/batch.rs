@@ -19,11 +19,13 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// The number of the first line that was not accepted, and the reason.
 type NotAccepted = (u64, Failure);
 
-pub fn add(spool: &Spool, args: JobArgs) -> CommandResult {
+/// Adds the jobs of standard input. If they are `held`, they wait until they are released.
+pub fn add(spool: &Spool, args: JobArgs, held: bool) -> CommandResult {
     let options = BatchOptions::new(args.template(spool)?)?;
     let mut batch = BatchAdder {
         spool,
         options,
+        held,
         boot: procfs::boot_id(),
         room: 0,
         accepted: 0,
@@ -41,6 +43,7 @@ pub fn add(spool: &Spool, args: JobArgs) -> CommandResult {
 struct BatchAdder<'a> {
     spool: &'a Spool,
     options: BatchOptions,
+    held: bool,
     boot: String,
     /// How many more jobs may wait. Jobs are counted again when it is 0.
     room: u64,
@@ -83,9 +86,13 @@ impl BatchAdder<'_> {
         // the time for each line, or if the clock was set back, a later line could get an earlier time.
         let created_at = &mut self.options.record.created_at;
         *created_at = (*created_at).max(Some(clock::wall()));
+        let held = self.held;
         let maker = || {
             let mut options = self.options.clone();
-            move |n: usize, id: &JobId| options.draft(&lines[n].bytes, id, config)
+            move |n: usize, id: &JobId| {
+                let job = options.draft(&lines[n].bytes, id, config)?;
+                Ok(JobText { held, ..job })
+            }
         };
         let batch = self
             .spool
@@ -97,7 +104,7 @@ impl BatchAdder<'_> {
             let last = lines.last().map_or(0, |line| line.number);
             (last + 1, Failure::new(FAILURE, what))
         })?;
-        if is_first {
+        if is_first && !held {
             served::tell_unserved(self.spool);
         }
         match batch.failed {
@@ -150,7 +157,11 @@ impl BatchOptions {
         record.tries.get_or_insert(tries);
         let text = record.to_json();
         admission::check_size(&text, config)?;
-        Ok(JobText { text, queue })
+        Ok(JobText {
+            text,
+            queue,
+            held: false,
+        })
     }
 
     /// The job of a line.

@@ -214,11 +214,12 @@ impl PreparedJob {
         Ok(Self { record, queue, id })
     }
 
-    /// Accepts the job into the spool.
-    pub fn submit(mut self, spool: &Spool) -> Result<JobId, Failure> {
+    /// Accepts the job into the spool. If it is `held`, it waits until it is released.
+    pub fn submit(mut self, spool: &Spool, held: bool) -> Result<JobId, Failure> {
         let submit = Submit {
             record: &mut self.record,
             queue: self.queue,
+            held,
             id: self.id,
         };
         Ok(spool.submit(submit, &procfs::boot_id())?)

@@ -36,7 +36,7 @@ fn run_job(path: &Path, job: JobArgs) -> CommandResult {
     let old_logs = job.id().map(|id| follow::old_logs(&spool, id));
     // The job may start at once: from here on, an interrupt cancels it.
     let signals = Signals::install()?;
-    let id = job.submit(&spool)?;
+    let id = job.submit(&spool, false)?;
     let follower = Follower::new(&spool, &id, old_logs.unwrap_or_default())?;
     let found = match SpoolLock::try_take(path, Role::Run)? {
         Ok(lock) => serve_one(follower, lock, signals)?,

@@ -123,7 +123,7 @@ fn copy_each(spool: &Spool, jobs: &Selected) -> CommandResult {
     each(spool, jobs, |id, _| {
         let copy = || {
             let found = existing::job(spool, id)?;
-            output::line(PreparedJob::copy_of(spool, found.record)?.submit(spool)?)
+            output::line(PreparedJob::copy_of(spool, found.record)?.submit(spool, false)?)
         };
         copy().map_err(|e| match e.code {
             NO_INPUT => NotDone::Elsewhere(e),

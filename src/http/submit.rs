@@ -93,6 +93,7 @@ impl Door {
         let submit = Submit {
             record: &mut record,
             queue,
+            held: false,
             id,
         };
         Ok(self.spool().submit(submit, self.boot())?)

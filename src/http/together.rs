@@ -88,6 +88,7 @@ impl Door {
             let submit = Submit {
                 record: &mut record,
                 queue,
+                held: false,
                 id: NewId::Next,
             };
             let done = spool.submit(submit, self.boot());
@@ -110,5 +111,6 @@ fn draft(record: &Record, id: &JobId) -> JobText {
     JobText {
         text: record.to_json(),
         queue: record.queue.unwrap_or_default(),
+        held: false,
     }
 }

@@ -29,7 +29,7 @@ pub enum NewId {
     Next,
     /// This id, unless it is taken.
     Exact(JobId),
-    /// This id. A waiting job that has it is replaced, in whichever queue it waits.
+    /// This id. A waiting job that has it is replaced, in whichever queue it waits, and a held one.
     Replace(JobId),
 }
 
@@ -40,6 +40,8 @@ pub struct Submit<'a> {
     pub record: &'a mut Record,
     /// The queue in which it waits.
     pub queue: QueueName,
+    /// It waits in `held/` until it is released to its queue.
+    pub held: bool,
     /// Its id.
     pub id: NewId,
 }
@@ -76,6 +78,14 @@ impl From<io::Error> for SubmitError {
     }
 }
 
+/// The directory in which a new job of this queue waits.
+pub(super) fn waiting_in(queue: &QueueName, held: bool) -> Place {
+    match held {
+        true => Place::Held,
+        false => Place::of_queue(queue),
+    }
+}
+
 /// Refuses the one name that a queue cannot have.
 pub(super) fn check_queue(queue: &QueueName) -> Result<(), SubmitError> {
     match queue.as_str() {
@@ -85,8 +95,8 @@ pub(super) fn check_queue(queue: &QueueName) -> Result<(), SubmitError> {
 }
 
 impl<F: Fs> Spool<F> {
-    /// Accepts a job: stages and syncs its record, renames it into its queue, syncs the queue. `boot` is the id of
-    /// this boot.
+    /// Accepts a job: stages and syncs its record, renames it into its queue or into `held/`, syncs that. `boot` is the
+    /// id of this boot.
     pub fn submit(&self, job: Submit<'_>, boot: &str) -> Result<JobId, SubmitError> {
         check_queue(&job.queue)?;
         job.record.queue = (!job.queue.is_default()).then(|| job.queue.clone());
@@ -100,6 +110,7 @@ impl<F: Fs> Spool<F> {
             }
             NewId::Replace(id) => (Some(id), How::Replace),
         };
+        let to = waiting_in(&job.queue, job.held);
         loop {
             let id = match &exact {
                 Some(id) => id.clone(),
@@ -107,7 +118,7 @@ impl<F: Fs> Spool<F> {
             };
             job.record.id = Some(id.clone());
             let staged = self.stage(id.as_str(), job.record.to_json().as_bytes())?;
-            match self.enter(&staged, &id, &job.queue, how) {
+            match self.enter(&staged, &id, &to, how) {
                 Ok(()) => return Ok(id),
                 Err(e) => {
                     self.fs.unlink(&Place::Tmp, &staged)?;
@@ -142,71 +153,82 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Renames a staged job into its queue, durably. A queue that was made for it is removed again if that fails.
-    fn enter(&self, staged: &[u8], id: &JobId, queue: &QueueName, how: How) -> io::Result<()> {
-        let made = !queue.is_default() && self.fs.make_queue(queue)?;
-        let entered = self.enter_queue(staged, id, queue, how);
-        if entered.is_err() && made {
+    /// Renames a staged job to where it waits, durably. A queue that was made for it is removed again if that fails.
+    fn enter(&self, staged: &[u8], id: &JobId, to: &Place, how: How) -> io::Result<()> {
+        let made = self.make_place(to)?;
+        let entered = self.enter_place(staged, id, to, how);
+        if let (Err(_), Some(queue)) = (&entered, made) {
             // Unless another process has put something into it meanwhile.
             let _ = self.fs.remove_queue(queue);
         }
         entered
     }
 
-    fn enter_queue(
-        &self,
-        staged: &[u8],
-        id: &JobId,
-        queue: &QueueName,
-        how: How,
-    ) -> io::Result<()> {
-        let (place, name) = (Place::of_queue(queue), id.as_str().as_bytes());
-        if !queue.is_default() {
-            self.sync(&Place::Pending)?;
+    /// Makes the directory of a queue if it is missing. Gives the queue if it was.
+    pub(super) fn make_place<'p>(&self, place: &'p Place) -> io::Result<Option<&'p QueueName>> {
+        if let Place::Queue(queue) = place
+            && self.fs.make_queue(queue)?
+        {
+            return Ok(Some(queue));
         }
-        if how == How::Replace {
-            self.gather(id, queue)?;
-        }
-        self.fs.rename(&Place::Tmp, staged, &place, name, how)?;
-        if Fault::NoPendingSync.is_on() {
-            return Ok(());
-        }
-        self.sync(&place).inspect_err(|_| {
-            // The job is not accepted, so its file is removed, unless it runs by now or has replaced another one.
-            if how == How::NoReplace {
-                let _ = self.fs.unlink(&place, name);
-            }
-        })?;
-        // A held job of this name is replaced too: its file is removed last. In a queue it could be started.
-        if how == How::Replace && self.fs.unlink(&Place::Held, name)? {
-            self.sync(&Place::Held)?;
-        }
-        Ok(())
+        Ok(None)
     }
 
-    /// Moves a waiting job of this name from any other queue into this one, so that the rename which replaces it here
-    /// leaves none in another queue.
-    fn gather(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
-        let (to, name) = (Place::of_queue(queue), id.as_str().as_bytes());
-        let queues = self.queues()?;
-        let places = queues.iter().map(Place::of_queue);
-        for from in places.chain([Place::Pending]) {
-            if from == to {
-                continue;
-            }
-            let waits = match self.fs.look(&from, name) {
-                Ok(look) => look.is_some_and(|look| look.kind != FileType::Directory),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => false,
-                Err(e) => return Err(e),
-            };
-            if waits {
-                match self.fs.rename(&from, name, &to, name, How::Replace) {
+    fn enter_place(&self, staged: &[u8], id: &JobId, to: &Place, how: How) -> io::Result<()> {
+        let name = id.as_str().as_bytes();
+        let is_held = *to == Place::Held;
+        if !to.is_fixed() {
+            self.sync(&Place::Pending)?;
+        }
+        if how == How::Replace && !is_held {
+            // So that the rename which replaces the job here leaves none in another queue.
+            for from in self.waiting_twins(id, to)? {
+                match self.fs.rename(&from, name, to, name, How::Replace) {
                     Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
                     Ok(()) | Err(_) => self.sync(&from)?,
                 }
             }
         }
+        self.fs.rename(&Place::Tmp, staged, to, name, how)?;
+        if Fault::NoPendingSync.is_on() {
+            return Ok(());
+        }
+        self.sync(to).inspect_err(|_| {
+            // The job is not accepted, so its file is removed, unless it runs by now or has replaced another one.
+            if how == How::NoReplace {
+                let _ = self.fs.unlink(to, name);
+            }
+        })?;
+        if how == How::Replace {
+            // The file of a held job is removed last, since in a queue it could be started. If the new job is held, the
+            // old one waits until the new one is durable: a crash must not leave the old one held.
+            let rest = match is_held {
+                true => self.waiting_twins(id, to)?,
+                false => vec![Place::Held],
+            };
+            for place in rest {
+                if self.fs.unlink(&place, name)? {
+                    self.sync(&place)?;
+                }
+            }
+        }
         Ok(())
+    }
+
+    /// The directories of other queues than this place in which a job of this name waits.
+    fn waiting_twins(&self, id: &JobId, than: &Place) -> io::Result<Vec<Place>> {
+        let queues = self.queues()?;
+        let places = queues.iter().map(Place::of_queue).chain([Place::Pending]);
+        let mut twins = Vec::new();
+        for place in places.filter(|place| place != than) {
+            match self.fs.look(&place, id.as_str().as_bytes()) {
+                Ok(Some(look)) if look.kind != FileType::Directory => twins.push(place),
+                Ok(_) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(twins)
     }
 
     /// The next id that no job has, for a caller who makes the job's file.

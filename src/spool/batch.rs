@@ -2,7 +2,7 @@
 //! thread renames them in order while others are still being staged, and then syncs each directory once. Only then is
 //! any of them accepted.
 
-use super::accept::{STATES, SubmitError, check_queue};
+use super::accept::{STATES, SubmitError, check_queue, waiting_in};
 use super::{Fs, Place, Spool};
 use crate::core::id::{JobId, QueueName};
 use crate::os::dir::How;
@@ -21,13 +21,15 @@ const SYNCERS: usize = 16;
 /// Threads that stage without syncs: more would wait for each other at the kernel's lock on `tmp/`.
 const WRITERS: usize = 2;
 
-/// The text of a job's file, and its queue.
+/// The text of a job's file, and where it waits.
 #[derive(Debug)]
 pub struct JobText {
     /// The record as JSON; it names the queue.
     pub text: String,
     /// The queue.
     pub queue: QueueName,
+    /// It waits in `held/` until it is released to its queue.
+    pub held: bool,
 }
 
 /// The outcome of accepting many jobs.
@@ -42,16 +44,16 @@ pub struct Batch {
 /// A job in `tmp/`.
 struct Staged {
     id: JobId,
-    queue: QueueName,
+    to: Place,
     name: Vec<u8>,
 }
 
-/// Jobs whose files are in their queues but not synced yet.
+/// Jobs whose files are where they wait but not synced yet.
 #[derive(Default)]
 struct Unsynced {
-    jobs: Vec<(JobId, QueueName)>,
-    /// The queues, and whether their directories were made for these jobs.
-    queues: BTreeMap<QueueName, bool>,
+    jobs: Vec<(JobId, Place)>,
+    /// The directories, and whether they were made for these jobs.
+    places: BTreeMap<Place, bool>,
 }
 
 impl<F: Fs> Spool<F> {
@@ -154,7 +156,7 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// Renames staged jobs into their queues in the order of their numbers, and syncs the queues.
+    /// Renames staged jobs to where they wait in the order of their numbers, and syncs those directories.
     fn show_all(
         &self,
         results: impl Iterator<Item = (usize, Result<Staged, SubmitError>)>,
@@ -177,16 +179,16 @@ impl<F: Fs> Spool<F> {
         }
         if let Err(e) = self.sync_unsynced(&unsynced) {
             // They are not accepted, so their files are removed, unless they run by now.
-            for (id, queue) in unsynced.jobs.drain(..) {
-                let name = id.as_str().as_bytes();
-                let _ = self.fs.unlink(&Place::of_queue(&queue), name);
+            for (id, place) in unsynced.jobs.drain(..) {
+                let _ = self.fs.unlink(&place, id.as_str().as_bytes());
             }
             failed = Some((0, e.into()));
         }
         if failed.is_some() {
-            for (queue, _) in unsynced.queues.iter().filter(|(_, made)| **made) {
+            let made = unsynced.places.iter().filter(|(_, made)| **made);
+            for queue in made.filter_map(|(place, _)| place.queue()) {
                 // This fails if there is anything in it, and then it stays.
-                let _ = self.fs.remove_queue(queue);
+                let _ = self.fs.remove_queue(&queue);
             }
         }
         let ids = unsynced.jobs.into_iter().map(|(id, _)| id).collect();
@@ -201,13 +203,14 @@ impl<F: Fs> Spool<F> {
     ) -> Result<Staged, SubmitError> {
         // For the default queue, `pending/` is not searched: the rename fails if the name is taken there.
         let id = self.number(number, &STATES[1..])?;
-        let JobText { text, queue } = make(&id).map_err(SubmitError::NoJob)?;
-        if !queue.is_default() {
+        let JobText { text, queue, held } = make(&id).map_err(SubmitError::NoJob)?;
+        let to = waiting_in(&queue, held);
+        if to != Place::Pending {
             self.number(number, &STATES[..1])?;
         }
         check_queue(&queue)?;
         let name = self.stage(id.as_str(), text.as_bytes())?;
-        Ok(Staged { id, queue, name })
+        Ok(Staged { id, to, name })
     }
 
     /// This number as an id, unless a file in these places has it.
@@ -219,17 +222,17 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Renames a job into its queue.
+    /// Renames a job to where it waits.
     fn show(&self, staged: Staged, unsynced: &mut Unsynced) -> Result<(), SubmitError> {
-        let Staged { id, queue, name } = staged;
-        let renamed = self.prepare(&queue, unsynced).and_then(|()| {
-            let (place, new_name) = (Place::of_queue(&queue), id.as_str().as_bytes());
+        let Staged { id, to, name } = staged;
+        let renamed = self.prepare(&to, unsynced).and_then(|()| {
+            let new_name = id.as_str().as_bytes();
             self.fs
-                .rename(&Place::Tmp, &name, &place, new_name, How::NoReplace)
+                .rename(&Place::Tmp, &name, &to, new_name, How::NoReplace)
         });
         match renamed {
             Ok(()) => {
-                unsynced.jobs.push((id, queue));
+                unsynced.jobs.push((id, to));
                 Ok(())
             }
             Err(e) => {
@@ -242,10 +245,10 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    fn prepare(&self, queue: &QueueName, unsynced: &mut Unsynced) -> io::Result<()> {
-        if !unsynced.queues.contains_key(queue) {
-            let made = !queue.is_default() && self.fs.make_queue(queue)?;
-            unsynced.queues.insert(queue.clone(), made);
+    fn prepare(&self, place: &Place, unsynced: &mut Unsynced) -> io::Result<()> {
+        if !unsynced.places.contains_key(place) {
+            let made = self.make_place(place)?.is_some();
+            unsynced.places.insert(place.clone(), made);
         }
         Ok(())
     }
@@ -254,13 +257,13 @@ impl<F: Fs> Spool<F> {
         if Fault::NoPendingSync.is_on() {
             return Ok(());
         }
-        if unsynced.queues.is_empty() {
+        if unsynced.places.is_empty() {
             return Ok(());
         }
         // `pending/`, which has the names of the queues, sorts before them and is synced first.
-        let mut places: BTreeSet<Place> = unsynced.queues.keys().map(Place::of_queue).collect();
-        places.insert(Place::Pending);
-        places.iter().try_for_each(|place| self.sync(place))
+        let mut places: BTreeSet<&Place> = unsynced.places.keys().collect();
+        places.insert(&Place::Pending);
+        places.into_iter().try_for_each(|place| self.sync(place))
     }
 }
 

@@ -93,6 +93,7 @@ impl<F: Fs> Spool<F> {
             let submit = Submit {
                 record: &mut job,
                 queue: queue.clone(),
+                held: false,
                 id: NewId::Exact(new.clone()),
             };
             // The id is given, so `submit` takes no number and needs no boot id.

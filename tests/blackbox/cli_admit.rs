@@ -146,3 +146,42 @@ fn a_file_that_the_job_does_not_get_is_said() {
     }
     assert_eq!(spool.record("pending/3")["stdin"], "a\nb\n");
 }
+
+#[test]
+fn at_may_leave_a_job_out_too() {
+    let spool = Spool::new();
+    let at = |args: &[&str]| {
+        let done = spool.pirn(&[&["at", "noon jan 5 2199"], args].concat());
+        (done.code, done.stdout)
+    };
+    let backup = ["--id", "backup", "--dedup", "--max", "1"];
+    for line in ["echo first", "echo second"] {
+        assert_eq!(at(&[&backup[..], &[line]].concat()), (0, "backup\n".into()));
+    }
+    assert_eq!(spool.record("pending/backup")["command"], "echo first");
+    assert_eq!(at(&["--max", "1", "true"]), (75, String::new()));
+    assert_eq!(at(&["--max", "2", "true"]), (0, "1\n".to_owned()));
+    assert_eq!(at(&["--dedup", "true"]), (2, String::new()));
+}
+
+#[test]
+fn standard_input_above_the_largest_job_is_refused() {
+    let spool = Spool::made();
+    spool.config(r#"{"max_job_bytes": "4K"}"#);
+    let add = ["add", "--stdin", "-", "cat"];
+    let done = spool.pirn_with_input(&add, &[b'x'; 4096]);
+    assert_eq!((done.code, done.stdout.as_str()), (65, ""));
+    assert!(
+        done.stderr.contains("max_job_bytes is 4096"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(spool.ls("pending"), [""; 0]);
+    assert_eq!(spool.scratch(), [""; 0]);
+    let done = spool.pirn_with_input(
+        &[&add[..1], &["-e", "A=b", "--clean-env"], &add[1..]].concat(),
+        &[b'x'; 3000],
+    );
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(spool.ls("pending"), [done.stdout.trim()]);
+}

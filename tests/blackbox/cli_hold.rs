@@ -322,3 +322,59 @@ fn a_file_that_is_being_written_is_not_held() {
         assert_eq!(held["queue"], "mail");
     }
 }
+
+/// The daemon looks at `pending/` all the time: a job that was there for an instant would be started.
+#[test]
+fn a_job_is_held_from_the_start() {
+    let spool = Spool::serving(&["--slots", "4"]);
+    for n in 1..=20 {
+        let done = spool.pirn(&["add", "--hold", "-q", "mail", "true"]);
+        assert_eq!(
+            (done.code, done.stdout, done.stderr),
+            (0, format!("{n}\n"), String::new())
+        );
+    }
+    let done = spool.pirn_with_input(&["add", "--batch", "--hold"], b"true\necho {}\n");
+    assert_eq!((done.code, done.stdout.as_str()), (0, "21\n22\n"));
+    let done = spool.pirn(&["add", "--hold", "--id", "named", "true"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "named\n"));
+    // The barrier runs after them: if one of them were started, it would have been by then.
+    let barrier = spool.add(&["true"]);
+    spool.wait_record(&format!("complete/{barrier}"));
+    assert_eq!(spool.ls("complete"), [barrier]);
+    assert_eq!((spool.ls("held").len(), spool.ls("log")), (23, vec![]));
+    assert_eq!(spool.ls("pending"), [""; 0]);
+    ok(&spool, &["release", "1", "22", "named"]);
+    assert_eq!(spool.wait_record("complete/1")["queue"], "mail");
+    spool.wait_record("complete/22");
+    spool.wait_record("complete/named");
+    assert_eq!(spool.ls("held").len(), 20);
+}
+
+#[test]
+fn a_held_job_has_its_id_alone() {
+    let spool = Spool::new();
+    let add = |args: &[&str]| {
+        let done = spool.pirn(&[&["add", "--id", "x"], args].concat());
+        (done.code, done.stdout)
+    };
+    let x = || "x\n".to_owned();
+    assert_eq!(add(&["--hold", "echo 1"]), (0, x()));
+    assert_eq!(add(&["--hold", "echo 2"]), (1, String::new()));
+    assert_eq!(add(&["echo 2"]), (1, String::new()));
+    assert_eq!(add(&["--dedup", "--hold", "echo 2"]), (0, x()));
+    assert_eq!(spool.record("held/x")["command"], "echo 1");
+    // A held job replaces one that waits in any queue, and the other way round.
+    for (n, queue) in ["default", "mail"].into_iter().enumerate() {
+        let line = format!("echo {n}");
+        assert_eq!(add(&["--replace", "-q", queue, "echo waits"]), (0, x()));
+        assert_eq!(spool.ls("held"), [""; 0]);
+        assert_eq!(add(&["--replace", "--hold", &line]), (0, x()));
+        assert!(!spool.has("pending/x") && !spool.has("pending/mail/x"));
+        assert_eq!(spool.record("held/x")["command"], line);
+    }
+    // Numbers are not given twice.
+    assert_eq!(spool.pirn(&["add", "--hold", "true"]).stdout, "1\n");
+    assert_eq!(spool.add(&["true"]), "2");
+    assert_eq!(spool.pirn(&["at", "noon", "--hold", "true"]).code, 2);
+}

@@ -230,6 +230,7 @@ fn judge_numbers(fs: &SimFs, promises: &Promises<'_>) -> Result<(), String> {
     let job = Submit {
         record: &mut record,
         queue: Default::default(),
+        held: false,
         id: NewId::Next,
     };
     let id = door

@@ -37,6 +37,7 @@ pub struct Wish {
     pub once: bool,
     pub tries: Option<u32>,
     pub queue: Option<&'static str>,
+    pub held: bool,
 }
 
 impl Wish {
@@ -44,6 +45,7 @@ impl Wish {
         once: false,
         tries: None,
         queue: None,
+        held: false,
     };
     pub const ONCE: Self = Self {
         once: true,
@@ -51,6 +53,10 @@ impl Wish {
     };
     pub const MAIL: Self = Self {
         queue: Some("mail"),
+        ..Self::PLAIN
+    };
+    pub const HELD: Self = Self {
+        held: true,
         ..Self::PLAIN
     };
 }
@@ -94,6 +100,7 @@ impl Life {
         let job = Submit {
             record: &mut record,
             queue,
+            held: wish.held,
             id: new,
         };
         match self.door.submit(job, BOOT) {
@@ -106,6 +113,7 @@ impl Life {
                         // A user may have removed it by now.
                         if job.hand == Hand::Off {
                             job.hold = Hold::Power;
+                            job.held = wish.held;
                         }
                     });
                 });
@@ -127,17 +135,19 @@ impl Life {
                 record.id = Some(id.clone());
                 record.queue = (!queue.is_default()).then(|| queue.clone());
                 let text = record.to_json();
-                Ok(JobText { text, queue })
+                let held = wishes[n].held;
+                Ok(JobText { text, queue, held })
             }
         };
         let batch = self.door.submit_all(wishes.len(), 1, BOOT, maker);
         assert!(batch.failed.is_none() && batch.ids.len() == wishes.len());
         self.fs.learn(|ledger| {
-            for (id, (token, _)) in batch.ids.iter().zip(&made) {
+            for (n, (id, (token, _))) in batch.ids.iter().zip(&made).enumerate() {
                 ledger.numbers.extend(id.as_str().parse::<u64>());
                 ledger.job(token, |job| {
                     if job.hand == Hand::Off {
                         job.hold = Hold::Power;
+                        job.held = wishes[n].held;
                     }
                 });
             }

@@ -11,7 +11,7 @@ const OK: Exit = Exit::Code(0);
 const FAIL: Exit = Exit::Code(1);
 const FINAL: Exit = Exit::Code(100);
 
-pub const ALL: [(&str, Script); 24] = [
+pub const ALL: [(&str, Script); 25] = [
     ("numbered jobs, each end", each_end),
     ("ends that are recorded together", together),
     ("an exact id, used again", exact),
@@ -42,6 +42,7 @@ pub const ALL: [(&str, Script); 24] = [
     ("many at once", many_at_once),
     ("replaced from another queue", replaced_from_another_queue),
     ("held and released", held_and_released),
+    ("accepted as held", accepted_as_held),
 ];
 
 fn default() -> QueueName {
@@ -382,4 +383,29 @@ fn held_and_released(life: &mut Life) {
     }
     life.run_in("1", &queue("mail"), OK);
     life.run_in("a", &queue("web"), OK);
+}
+
+fn accepted_as_held(life: &mut Life) {
+    life.submit(NewId::Exact(id("a")), Wish::HELD);
+    let a = || NewId::Replace(id("a"));
+    life.submit(a(), Wish::MAIL);
+    life.submit(a(), Wish::HELD);
+    life.submit(a(), Wish::PLAIN);
+    life.submit(a(), Wish::HELD);
+    life.batch(&[Wish::PLAIN, Wish::HELD]);
+    life.forget(&id("2"));
+    life.number(Wish {
+        held: true,
+        ..Wish::MAIL
+    });
+    life.run("1", OK);
+    for held in ["a", "3"] {
+        assert!(
+            life.fs.token_at(&Place::Held, held).is_some(),
+            "{held} is held"
+        );
+        life.release(&id(held));
+    }
+    life.run("a", OK);
+    life.run_in("3", &queue("mail"), OK);
 }

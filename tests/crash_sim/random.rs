@@ -74,6 +74,7 @@ impl Life {
             once: dice.percent(15),
             tries: dice.percent(30).then_some(1 + dice.below(3) as u32),
             queue: dice.percent(20).then_some("mail"),
+            held: dice.percent(10),
         };
         if dice.percent(20) {
             let (deed, steps) = (*dice.pick(&DEEDS[..11]), dice.index(9));
