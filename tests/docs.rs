@@ -42,7 +42,7 @@ fn options_of(help: &str) -> BTreeSet<String> {
     help.lines()
         .map(str::trim_start)
         .filter(|line| line.starts_with('-'))
-        .filter_map(|line| line[line.find("--")?..].split([' ', ',']).next())
+        .filter_map(|line| line[line.find("--")?..].split([' ', ',', '[']).next())
         .map(|option| option.trim_start_matches('-').to_owned())
         .collect()
 }

@@ -5,7 +5,7 @@ use super::batch;
 use super::exit::{CommandResult, Failure, OK};
 use super::job::JobArgs;
 use super::output;
-use super::served;
+use super::start::StartArgs;
 use super::when;
 use crate::core::time::Wall;
 use crate::spool::Spool;
@@ -27,6 +27,8 @@ pub struct AddArgs {
     #[command(flatten)]
     unless: UnlessArgs,
     #[command(flatten)]
+    start: StartArgs,
+    #[command(flatten)]
     job: JobArgs,
 }
 
@@ -37,6 +39,8 @@ pub struct AtArgs {
     time: Wall,
     #[command(flatten)]
     unless: UnlessArgs,
+    #[command(flatten)]
+    start: StartArgs,
     #[command(flatten)]
     job: JobArgs,
 }
@@ -54,27 +58,32 @@ struct UnlessArgs {
 
 pub fn at(path: &Path, args: AtArgs) -> CommandResult {
     let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
-    add_one(
-        &spool,
-        args.job.starting_at(args.time)?,
-        &args.unless,
-        false,
-    )
+    args.start.check(&spool)?;
+    let job = args.job.starting_at(args.time)?;
+    add_one(&spool, job, &args.unless, false, args.start)
 }
 
 pub fn add(path: &Path, args: AddArgs) -> CommandResult {
     let spool = Spool::open(path, !args.no_sync).map_err(|e| Failure::at(path, e))?;
+    args.start.check(&spool)?;
     match args.batch {
-        true => batch::add(&spool, args.job, args.hold),
-        false => add_one(&spool, args.job, &args.unless, args.hold),
+        true => batch::add(&spool, args.job, args.hold, args.start),
+        false => add_one(&spool, args.job, &args.unless, args.hold, args.start),
     }
 }
 
-fn add_one(spool: &Spool, mut job: JobArgs, unless: &UnlessArgs, held: bool) -> CommandResult {
+fn add_one(
+    spool: &Spool,
+    mut job: JobArgs,
+    unless: &UnlessArgs,
+    held: bool,
+    start: StartArgs,
+) -> CommandResult {
     if unless.dedup
         && let Some(id) = job.unfinished_twin(spool)?
     {
         output::line(&id)?;
+        start.see_to_daemon(spool);
         return Ok(OK);
     }
     if let Some(most) = unless.max {
@@ -83,7 +92,7 @@ fn add_one(spool: &Spool, mut job: JobArgs, unless: &UnlessArgs, held: bool) -> 
     let id = job.prepare(spool)?.submit(spool, held)?;
     output::line(&id)?;
     if !held {
-        served::tell_unserved(spool);
+        start.see_to_daemon(spool);
     }
     Ok(OK)
 }

@@ -67,7 +67,8 @@ fn without_user(words: impl Iterator<Item = OsString>) -> impl Iterator<Item = O
     })
 }
 
-fn environment(account: &Account) -> impl Iterator<Item = (OsString, OsString)> {
+/// The variables of a login, with those of ours that are about the place and not about the session.
+pub fn environment(account: &Account) -> impl Iterator<Item = (OsString, OsString)> {
     let kept = std::env::vars_os().filter(|(key, _)| {
         key.to_str()
             .is_some_and(|key| KEPT.contains(&key) || key.starts_with("LC_"))

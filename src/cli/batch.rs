@@ -6,7 +6,7 @@ use super::exit::{CommandResult, FAILURE, Failure, OK};
 use super::job::JobArgs;
 use super::lines::{InputLine, InputLines};
 use super::output;
-use super::served;
+use super::start::StartArgs;
 use crate::core::config::Config;
 use crate::core::id::JobId;
 use crate::core::json::{JsonError, Object};
@@ -20,10 +20,11 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 type NotAccepted = (u64, Failure);
 
 /// Adds the jobs of standard input. If they are `held`, they wait until they are released.
-pub fn add(spool: &Spool, args: JobArgs, held: bool) -> CommandResult {
+pub fn add(spool: &Spool, args: JobArgs, held: bool, start: StartArgs) -> CommandResult {
     let options = BatchOptions::new(args.template(spool)?)?;
     let mut batch = BatchAdder {
         spool,
+        start,
         options,
         held,
         boot: procfs::boot_id(),
@@ -42,6 +43,7 @@ pub fn add(spool: &Spool, args: JobArgs, held: bool) -> CommandResult {
 
 struct BatchAdder<'a> {
     spool: &'a Spool,
+    start: StartArgs,
     options: BatchOptions,
     held: bool,
     boot: String,
@@ -104,8 +106,9 @@ impl BatchAdder<'_> {
             let last = lines.last().map_or(0, |line| line.number);
             (last + 1, Failure::new(FAILURE, what))
         })?;
-        if is_first && !held {
-            served::tell_unserved(self.spool);
+        let starts = is_first || self.accepted > 0 && self.start.is_asked(self.spool);
+        if starts && !held {
+            self.start.see_to_daemon(self.spool);
         }
         match batch.failed {
             None => Ok(()),

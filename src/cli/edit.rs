@@ -5,6 +5,7 @@ use super::exit::{BAD_DATA, CommandResult, FAILURE, Failure, OK};
 use super::select::Selection;
 use super::served;
 use super::settings;
+use super::start::see_to_daemon;
 use crate::core::id::JobId;
 use crate::core::record::{Record, State};
 use crate::spool::{HeldText, IfSame, Place, Spool, Steered, edit_copy};
@@ -107,7 +108,10 @@ fn let_go(spool: &Spool, id: &JobId, was: State) -> Result<(), Failure> {
         return Ok(());
     }
     match spool.release(id)? {
-        Steered::Done(_) => Ok(()),
+        Steered::Done(_) => {
+            see_to_daemon(spool);
+            Ok(())
+        }
         Steered::Missing => Err(Failure::no_job(id)),
         Steered::Wrong(state) => {
             let what = format!("job {id} is in {state}/ now");

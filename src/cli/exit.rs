@@ -16,6 +16,8 @@ pub const USAGE: u8 = 2;
 pub const BAD_DATA: u8 = 65;
 /// There is no such job, queue, spool or input file (EX_NOINPUT).
 pub const NO_INPUT: u8 = 66;
+/// `status` has found trouble (EX_UNAVAILABLE).
+pub const TROUBLE: u8 = 69;
 /// The disk failed (EX_IOERR).
 pub const IO_ERROR: u8 = 74;
 /// Not now: queue full, disk nearly full, spool in use (EX_TEMPFAIL).

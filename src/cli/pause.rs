@@ -4,6 +4,7 @@ use super::existing;
 use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
 use super::served;
 use super::settings;
+use super::start::see_to_daemon;
 use crate::core::id::QueueName;
 use crate::spool::Spool;
 use std::io;
@@ -57,7 +58,10 @@ pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
         None if queue.is_some() && spool.pauses()?.all => {
             "pending/.paused pauses all queues (pirn resume)".to_owned()
         }
-        None => return Ok(OK),
+        None => {
+            see_to_daemon(&spool);
+            return Ok(OK);
+        }
     };
     let what = format!("nothing is resumed yet: {still}");
     Err(Failure::new(FAILURE, what))

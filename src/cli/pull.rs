@@ -67,7 +67,7 @@ pub fn pull(path: &Path, args: PullArgs) -> CommandResult {
             "name a bridge of the settings, or the URL of a queue: sqs:QUEUE, redis://HOST#QUEUE",
         ));
     }
-    serve::start_logging("info");
+    serve::start_logging("info", Some(path));
     let config = settings::read(path).map_err(|e| Failure::new(BAD_CONFIG, e))?;
     let mut bridges = Vec::new();
     for target in &args.targets {

@@ -6,6 +6,7 @@ use super::job::JobArgs;
 use super::serve;
 use crate::core::id::JobId;
 use crate::daemon::{self, Given, Options};
+use crate::os::notify::Notifier;
 use crate::os::poll::Waker;
 use crate::os::signals::Signals;
 use crate::spool::{Found, Role, Spool, SpoolLock};
@@ -30,7 +31,7 @@ pub fn run(path: &Path, args: RunArgs) -> CommandResult {
 }
 
 fn run_job(path: &Path, job: JobArgs) -> CommandResult {
-    serve::start_logging("warn");
+    serve::start_logging("warn", None);
     let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
     let job = job.prepare(&spool)?;
     let old_logs = job.id().map(|id| follow::old_logs(&spool, id));
@@ -74,6 +75,7 @@ fn serve_one(
         let given = Given {
             lock,
             signals: Some(signals),
+            notifier: Notifier::from_env(),
         };
         let served = daemon::serve(options, given, None).map_err(serve::failure);
         is_served.store(true, Ordering::SeqCst);

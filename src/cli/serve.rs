@@ -1,22 +1,27 @@
 //! `pirn serve`.
 
 use super::confined;
-use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK};
+use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK, USAGE};
 use super::inputs;
 use super::output;
 use super::sandbox::SandboxArgs;
 use crate::core::config::{Config, Only};
-use crate::daemon::{self, Given, Opening, Options, ServeError, Service, front};
+use crate::core::units::parse_span;
+use crate::daemon::detach::DetachedStart;
+use crate::daemon::front::{self, Behind};
+use crate::daemon::{self, Given, Opening, Options, ServeError, Service};
 use crate::http::dialect::jobrunner;
 use crate::http::tokens::Tokens;
 use crate::http::wire::listen::{Address, Listener};
 use crate::http::{Door, Server};
+use crate::os::notify::Notifier;
 use crate::os::spawn::path_text;
-use crate::os::{cgroup, clock, limits, written};
-use crate::spool::{self, Spool, SpoolLock};
+use crate::os::{cgroup, clock, detach, limits, written};
+use crate::spool::{self, DaemonLog, Spool, SpoolLock, Starting};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct ServeArgs {
@@ -26,9 +31,16 @@ pub struct ServeArgs {
     /// Jobs at a time [default: the config's, else one per CPU; with --jobrunner at least one per worker]
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
-    /// Exit when nothing is left to run
-    #[arg(long)]
-    drain: bool,
+    /// Exit when nothing is left to run, or when nothing has been for so long
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "0",
+        value_parser = parse_span
+    )]
+    drain: Option<Duration>,
     /// Serve only these queues: a name, or a prefix and * (repeat)
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
@@ -50,6 +62,9 @@ pub struct ServeArgs {
     /// Act as a jobrunner as well, with the settings in JOBRUNNER_CMD and its other variables
     #[arg(long)]
     jobrunner: bool,
+    /// Go on in the background, without a terminal, and log to daemon.log in the spool; returns once the daemon is ready
+    #[arg(long)]
+    detach: bool,
     /// Be one process: the exit codes of jobs that end while no daemon is there are lost. For tests and supervisors
     #[arg(long)]
     no_front: bool,
@@ -64,13 +79,70 @@ struct ServePlan {
     jobrunner: Option<jobrunner::Settings>,
 }
 
+/// The part of a daemon's start that is behind it.
+#[derive(Default)]
+struct Prelude {
+    /// The lock that an earlier image of this process has left.
+    inherited: Option<SpoolLock>,
+    /// Whether this process is to split in front and daemon.
+    has_front: bool,
+    /// The process that started this one waits for it.
+    starter: Option<(Notifier, Starting)>,
+}
+
 pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
-    start_logging("info");
     limits::keep_no_large_memory();
+    if args.detach {
+        detach::return_to_start_dir()?;
+    }
     let inherited = SpoolLock::inherited(args.path.as_ref().unwrap_or(&spool));
-    let has_front = !args.no_front && front::is_missing(inherited.as_ref());
+    let is_first = front::is_missing(inherited.as_ref());
+    let mut prelude = Prelude {
+        inherited,
+        has_front: !args.no_front && is_first,
+        starter: None,
+    };
+    let is_detached = args.detach;
+    if is_detached && is_first {
+        detach::close_inherited()?;
+    }
     let plan = plan(spool, args)?;
+    if is_detached && !is_first {
+        detach::leave_start_dir()?;
+    } else if is_detached {
+        match daemon::detach::start(&plan.options).map_err(failure)? {
+            DetachedStart::Daemon(notifier, starting) => {
+                prelude.starter = Some((notifier, starting))
+            }
+            DetachedStart::Ready => return Ok(OK),
+            DetachedStart::Waits(holder) => {
+                eprintln!("pirn: the daemon waits for {holder} to end");
+                return Ok(OK);
+            }
+            DetachedStart::Failed(code, line) => {
+                let what = format!("the daemon has ended with exit code {code}: {line}");
+                return Err(Failure::new(code, what));
+            }
+        }
+    }
+    start_logging("info", Some(&plan.options.spool));
+    let served = serve_plan(plan, prelude);
+    match served {
+        // The log has the date with every line.
+        Err(failure) if is_detached => {
+            log::error!("{}", failure.message);
+            Ok(failure.code)
+        }
+        served => served,
+    }
+}
+
+fn serve_plan(plan: ServePlan, prelude: Prelude) -> CommandResult {
     let options = plan.options.clone();
+    let (mut notifier, starting) = match prelude.starter {
+        Some((notifier, starting)) => (notifier, Some(starting)),
+        None => (Notifier::from_env(), None),
+    };
     if let Some(group) = &options.cgroup {
         let refused = |e| {
             let group = group.display();
@@ -88,17 +160,30 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
         confined::confine(&options, &plan.addresses)
             .map_err(|e| Failure::new(BAD_CONFIG, e.to_string()))?;
     }
-    let lock = match inherited {
+    let mut waits = || notifier.send("STATUS=waiting for a pirn run to end");
+    let lock = match prelude.inherited {
         Some(lock) => lock,
-        None => daemon::take_spool(&options).map_err(failure)?,
+        None => daemon::take_spool(&options, &mut waits).map_err(failure)?,
     };
-    if has_front && let Some(code) = front::stand_before_daemon(&lock).map_err(failure)? {
-        return Ok(code);
+    if starting.is_some() {
+        log::info!(
+            "process {} serves {}",
+            std::process::id(),
+            options.spool.display()
+        );
+    }
+    drop(starting);
+    if prelude.has_front {
+        notifier = match front::stand_before_daemon(&lock, notifier).map_err(failure)? {
+            Behind::Daemon(notifier) => notifier,
+            Behind::Ended(code) => return Ok(code),
+        };
     }
     let opening = opening(plan)?;
     let given = Given {
         lock,
         signals: None,
+        notifier,
     };
     daemon::serve(options, given, opening).map_err(failure)?;
     Ok(OK)
@@ -106,6 +191,9 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
 
 /// Does the part of [`serve`] that changes nothing. A daemon runs it before it replaces itself with this binary.
 pub fn prove(spool: PathBuf, args: ServeArgs) -> CommandResult {
+    if args.detach {
+        detach::return_to_start_dir()?;
+    }
     let plan = plan(spool, args)?;
     daemon::read_settings(&plan.options).map_err(failure)?;
     output::line(concat!("pirn ", env!("CARGO_PKG_VERSION")))?;
@@ -134,12 +222,15 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
     };
     let mut addresses = args.http;
     addresses.extend(jobrunner.as_ref().map(|j| j.address.clone()));
-    let plan = ServePlan {
+    let mut plan = ServePlan {
         options,
         addresses,
         jobrunner,
     };
     plan.check_addresses()?;
+    if args.detach {
+        plan.detach()?;
+    }
     Ok(plan)
 }
 
@@ -156,6 +247,29 @@ impl ServePlan {
             true => format!("JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: {address}"),
             false => format!("--http {address}"),
         }
+    }
+
+    /// A detached daemon works elsewhere, and has no descriptors of others.
+    fn detach(&mut self) -> Result<(), Failure> {
+        let options = &mut self.options;
+        let paths = [&mut options.config, &mut options.cgroup];
+        let paths = paths.into_iter().flatten();
+        for path in paths.chain([&mut options.spool]) {
+            *path = std::path::absolute(&*path).map_err(|e| Failure::at(path, e))?;
+        }
+        for address in &mut self.addresses {
+            match address {
+                Address::Unix(path) => {
+                    *path = std::path::absolute(&*path).map_err(|e| Failure::at(path, e))?;
+                }
+                Address::Passed(_) => {
+                    let what = format!("--http {address}: --detach passes on no descriptors");
+                    return Err(Failure::new(USAGE, what));
+                }
+                Address::Tcp(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Refuses an address that others can reach, if neither tokens, a password nor settings tell who may use it.
@@ -233,8 +347,8 @@ pub fn failure(e: ServeError) -> Failure {
     Failure::new(code, e.to_string())
 }
 
-/// Logs to stderr. `PIRN_LOG` sets the level (`debug`, `warn` and so on).
-pub fn start_logging(default: &str) {
+/// Logs to stderr, which may be the log of this spool. `PIRN_LOG` sets the level (`debug`, `warn` and so on).
+pub fn start_logging(default: &str, spool: Option<&Path>) {
     let mut builder =
         env_logger::Builder::from_env(env_logger::Env::new().filter_or("PIRN_LOG", default));
     builder.format(|out, record| {
@@ -245,5 +359,8 @@ pub fn start_logging(default: &str) {
         let now = crate::os::clock::wall();
         writeln!(out, "{now} {:5} {}", record.level(), record.args())
     });
+    if let Some(log) = spool.and_then(DaemonLog::of_stderr) {
+        builder.target(env_logger::Target::Pipe(Box::new(log)));
+    }
     let _ = builder.try_init();
 }

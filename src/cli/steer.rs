@@ -6,6 +6,7 @@ use super::job::PreparedJob;
 use super::output;
 use super::select::{Selected, Selection};
 use super::served;
+use super::start::see_to_daemon;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
 use crate::spool::{NOT_RUNNING, Place, Spool, Steered};
@@ -62,12 +63,13 @@ pub fn retry(path: &Path, args: &RetryArgs) -> CommandResult {
     };
     let jobs = args.jobs.to_change(&spool, states)?;
     if args.copy {
-        return copy_each(&spool, &jobs);
+        return copy_each(&spool, &jobs).inspect(|_| see_to_daemon(&spool));
     }
     each(&spool, &jobs, |id, changed| {
         let wrong = |state| format!("has not ended yet: it is in {state}/");
         judge(id, spool.retry(id, changed), wrong)
     })
+    .inspect(|_| see_to_daemon(&spool))
 }
 
 pub fn hold(path: &Path, args: &SteerArgs) -> CommandResult {
@@ -86,6 +88,7 @@ pub fn release(path: &Path, args: &SteerArgs) -> CommandResult {
     each(&spool, &jobs, |id, _| {
         judge(id, spool.release(id), does_not_wait)
     })
+    .inspect(|_| see_to_daemon(&spool))
 }
 
 fn does_not_wait(state: State) -> String {
@@ -116,6 +119,7 @@ pub fn move_to(path: &Path, mut args: MoveArgs) -> CommandResult {
     each(&spool, &jobs, |id, _| {
         judge(id, spool.move_to(id, &queue), does_not_wait)
     })
+    .inspect(|_| see_to_daemon(&spool))
 }
 
 /// Adds the same jobs once more, and prints their ids.

@@ -51,7 +51,7 @@ pub struct Bridges {
 impl Bridges {
     /// Starts those that are due, and tells those to end whose settings have changed.
     pub fn turn(&mut self, options: &Options, config: &Arc<Config>) {
-        if options.single.is_some() || options.drain || self.stopping {
+        if options.single.is_some() || options.drain.is_some() || self.stopping {
             return;
         }
         if !self

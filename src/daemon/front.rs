@@ -34,13 +34,21 @@ pub fn is_missing(inherited: Option<&SpoolLock>) -> bool {
     inherited.is_none() && std::env::var_os(FRONT).is_none()
 }
 
-/// Splits this process in two. Returns `None` in the daemon, and in the front the exit code once the daemon has ended.
-pub fn stand_before_daemon(lock: &SpoolLock) -> Result<Option<u8>, ServeError> {
-    split(lock).or_else(doing("putting a process in front of the daemon"))
+/// The process that goes on.
+#[derive(Debug)]
+pub enum Behind {
+    /// The daemon, and what it tells its front by.
+    Daemon(Notifier),
+    /// The front, once the daemon has ended with this code.
+    Ended(u8),
 }
 
-fn split(lock: &SpoolLock) -> io::Result<Option<u8>> {
-    let notifier = Notifier::from_env();
+/// Splits this process in two. What the daemon tells is passed on to `notifier`.
+pub fn stand_before_daemon(lock: &SpoolLock, notifier: Notifier) -> Result<Behind, ServeError> {
+    split(lock, notifier).or_else(doing("putting a process in front of the daemon"))
+}
+
+fn split(lock: &SpoolLock, notifier: Notifier) -> io::Result<Behind> {
     let (messages, theirs) = match notifier.is_on() {
         true => UnixDatagram::pair().map(|(ours, theirs)| (Some(ours), Some(theirs)))?,
         false => (None, None),
@@ -51,7 +59,7 @@ fn split(lock: &SpoolLock) -> io::Result<Option<u8>> {
     // Before the daemon can have jobs: each of them is to be a child of this process when the daemon dies.
     wait::become_subreaper()?;
     let Side::Front(daemon) = front::split(theirs.map(Into::into))? else {
-        return Ok(None);
+        return Ok(Behind::Daemon(Notifier::from_env()));
     };
     let front = Front {
         daemon,
@@ -65,7 +73,7 @@ fn split(lock: &SpoolLock) -> io::Result<Option<u8>> {
     if let Some(messages) = &front.messages {
         poller.add(messages, 1)?;
     }
-    Ok(Some(front.wait(lock, &poller)?))
+    Ok(Behind::Ended(front.wait(lock, &poller)?))
 }
 
 impl Front {
@@ -95,13 +103,17 @@ impl Front {
         }
     }
 
-    fn pass_messages(&self) {
+    fn pass_messages(&mut self) {
         let mut buffer = [0; 4096];
         let Some(messages) = &self.messages else {
             return;
         };
         while let Ok(n) = messages.recv(&mut buffer) {
             self.notifier.pass_on(&buffer[..n]);
+        }
+        if !self.notifier.is_on() {
+            // The daemon learns by it that nobody listens.
+            self.messages = None;
         }
     }
 

@@ -9,6 +9,7 @@ mod bridges;
 mod calls;
 pub mod chores;
 mod confine;
+pub mod detach;
 mod ends;
 mod events;
 pub mod front;
@@ -18,6 +19,7 @@ mod intake;
 pub mod job;
 mod launch;
 mod leader;
+mod leaving;
 mod log_limit;
 mod machine;
 mod outcome;
@@ -48,12 +50,14 @@ pub use tally::{BUCKETS, Histogram, OfQueue, Tally};
 use crate::core::config::Only;
 use crate::core::id::{JobId, QueueName};
 use crate::core::sandbox::Sandbox;
+use crate::os::notify::Notifier;
 use crate::os::signals::Signals;
 use crate::spool::{Holder, LockError, SpoolLock};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// How to serve.
 #[derive(Debug, Clone, Default)]
@@ -64,8 +68,8 @@ pub struct Options {
     pub slots: Option<usize>,
     /// A queue that has so many slots unless the config gives it others.
     pub queue_slots: Option<(QueueName, usize)>,
-    /// Exit when nothing is left to run.
-    pub drain: bool,
+    /// Exit when nothing has been left to run for so long.
+    pub drain: Option<Duration>,
     /// The queues to serve; none means all.
     pub only: Only,
     /// The config, if it is not `config.json` in the spool.
@@ -152,6 +156,8 @@ pub struct Given {
     pub lock: SpoolLock,
     /// The signals, if they are caught already.
     pub signals: Option<Signals>,
+    /// Tells others how the daemon is.
+    pub notifier: Notifier,
 }
 
 /// Serves a spool until told to stop (or drained).
@@ -160,5 +166,6 @@ pub fn serve(options: Options, given: Given, opening: Option<Opening>) -> Result
     if let Some(open) = opening {
         watcher.service = Some(open().or_else(doing("opening the HTTP door"))?);
     }
+    watcher.notifier.send(Notifier::READY);
     watcher.run()
 }

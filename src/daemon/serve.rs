@@ -17,7 +17,6 @@ use crate::os::wait::{self, Ends};
 use crate::os::{clock, limits, signals, spawn, thread};
 use crate::spool::Spool;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The numbers of the descriptors in the poller.
 const WAKER: u64 = 0;
@@ -81,10 +80,11 @@ impl WatcherThread {
             bridges: Bridges::default(),
             poller: Poller::new().or_else(doing("epoll"))?,
             ends,
-            notifier: Notifier::from_env(),
+            notifier: given.notifier,
             stopping: false,
             leaving: false,
             draining: false,
+            idle_since: None,
             ending_jobs: false,
             status: String::new(),
             daemon,
@@ -114,7 +114,6 @@ impl WatcherThread {
         self.scanner.reload();
         self.clear_groups();
         self.scanner.begin()?;
-        self.notifier.send("READY=1");
         Ok(())
     }
 
@@ -122,7 +121,7 @@ impl WatcherThread {
     pub fn run(mut self) -> Result<(), ServeError> {
         loop {
             self.turn();
-            if self.daemon.machine.successor().is_some() || self.is_done() {
+            if self.daemon.machine.successor().is_some() || self.is_done() && self.lets_go()? {
                 break;
             }
             if self.upgrade.is_proven() && self.is_settled() {
@@ -148,7 +147,10 @@ impl WatcherThread {
             let alive = self.notifier.say_alive();
             let longest = match self.scanner.is_scanning() {
                 true => Some(std::time::Duration::ZERO),
-                false => self.bridges.due().into_iter().chain(alive).min(),
+                false => [self.bridges.due(), alive, self.idle_left()]
+                    .into_iter()
+                    .flatten()
+                    .min(),
             };
             let ready = self.poller.wait(longest).or_else(doing("epoll"))?;
             for number in ready {
@@ -160,43 +162,9 @@ impl WatcherThread {
         self.leave()
     }
 
-    fn close_service(&mut self) {
+    pub(super) fn close_service(&mut self) {
         if let Some(mut service) = self.service.take() {
             service.close();
-        }
-    }
-
-    /// Takes leave of the jobs, which run on: those that end from here on are reaped by others. False if one is just
-    /// being reaped.
-    fn leave_jobs(&mut self) -> bool {
-        let daemon = Arc::clone(&self.daemon);
-        let Ok(reaping) = daemon.reaping.try_write() else {
-            return false;
-        };
-        if daemon.ask(Scheduler::counts).ending > 0 {
-            return false;
-        }
-        self.bridges.end();
-        // Until this process is gone.
-        std::mem::forget(reaping);
-        true
-    }
-
-    fn leave(self) -> Result<(), ServeError> {
-        let daemon = self.daemon;
-        if let Some(holder) = daemon.machine.successor() {
-            return Err(ServeError::Held(Box::new(holder.clone())));
-        }
-        if let Err(e) = daemon.spool.settle_numbers(&daemon.home.boot) {
-            log::warn!("seq: {e}");
-        }
-        for run in daemon.runs() {
-            log::warn!("{}: goes on without a daemon", run.id);
-        }
-        log::debug!("done");
-        match daemon.room.trouble() {
-            Some(why) => doing(why)(std::io::ErrorKind::Other.into()),
-            None => Ok(()),
         }
     }
 
@@ -369,45 +337,7 @@ impl WatcherThread {
             let path = self.daemon.options.config_path();
             log::warn!("config: {} is being written; not read", path.display());
         }
-        self.notifier.send("READY=1");
-    }
-
-    /// True when it is time to exit.
-    fn is_done(&self) -> bool {
-        let daemon = &self.daemon;
-        if self.stopping && daemon.room.trouble().is_some() {
-            // Ends cannot be recorded; the jobs stay in active/ for the next daemon.
-            return daemon.ask(|s| s.counts()).running == 0;
-        }
-        if self.ending_jobs && self.has_only_stuck_jobs() {
-            // They stay in active/ for the next daemon.
-            return true;
-        }
-        // A thread has left the rest to others before it ends.
-        let is_idle = daemon.job_threads.load(Ordering::SeqCst) == 0 && daemon.chores.is_done();
-        if !is_idle || !daemon.ask(|s| s.is_quiet()) {
-            return false;
-        }
-        let looked = !self.scanner.is_scanning() && daemon.agenda.has_no_names();
-        if let Some(id) = &daemon.options.single {
-            return looked && !daemon.ask(|s| s.knows(id));
-        }
-        self.stopping
-            || ((self.draining || daemon.options.drain)
-                && looked
-                && daemon.ask(|s| s.is_drained())
-                && !daemon.machine.watches.has_news())
-    }
-
-    /// True when there are running jobs and none of them can be ended, and nothing else is under way.
-    fn has_only_stuck_jobs(&self) -> bool {
-        let daemon = &self.daemon;
-        let counts = daemon.ask(Scheduler::counts);
-        counts.running > 0
-            && counts.ending == 0
-            && daemon.chores.is_done()
-            && !daemon.ask(Scheduler::is_starting)
-            && daemon.runs().iter().all(|run| run.facts().stuck.is_some())
+        self.notifier.send(Notifier::READY);
     }
 
     fn tell_status(&mut self) {

@@ -25,13 +25,13 @@ pub fn read(options: &Options) -> Result<Config, ServeError> {
 
 /// Makes the spool if it is missing, and takes its lock for a daemon that begins, unless others can put files into it,
 /// which would run as this user. A daemon that becomes a new image has the lock, and goes on with the modes that there
-/// are.
-pub fn take_spool(options: &Options) -> Result<SpoolLock, ServeError> {
+/// are. `waits` is told if a `pirn run` has to end first.
+pub fn take_spool(options: &Options, waits: impl FnOnce()) -> Result<SpoolLock, ServeError> {
     let umask = limits::readable_by_us();
     let spool = Spool::create(&options.spool, !options.no_sync);
     let lock = spool
         .map_err(not_served(&options.spool))
-        .and_then(|spool| options.take_lock(&spool));
+        .and_then(|spool| options.take_lock(&spool, waits));
     limits::set_umask(umask);
     lock
 }
@@ -61,8 +61,8 @@ impl Options {
         }
     }
 
-    fn take_lock(&self, spool: &Spool) -> Result<SpoolLock, ServeError> {
-        let lock = SpoolLock::take(&self.spool)?;
+    fn take_lock(&self, spool: &Spool, waits: impl FnOnce()) -> Result<SpoolLock, ServeError> {
+        let lock = SpoolLock::take(&self.spool, waits)?;
         let strangers = match self.lax_modes {
             true => None,
             false => spool

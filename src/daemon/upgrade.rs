@@ -116,7 +116,7 @@ impl WatcherThread {
         let argv: Vec<_> = std::env::args_os().collect();
         log::info!("upgrade: becoming {}", program.display());
         let mut env = lock.pass_on(is_old).to_vec();
-        self.notifier.keep_on_exec();
+        env.push(self.notifier.keep_on_exec());
         if let Some(service) = &mut self.service {
             env.extend(service.pass_on());
         }

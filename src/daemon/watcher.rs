@@ -7,6 +7,7 @@ use super::real::RealMachine;
 use super::state::{Daemon, Machine};
 use crate::core::config::pauses::Pauses;
 use crate::core::id::QueueName;
+use crate::core::time::Boot;
 use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::Signals;
@@ -82,6 +83,8 @@ pub struct WatcherThread {
     pub(super) leaving: bool,
     /// To end when nothing is left to run.
     pub(super) draining: bool,
+    /// Since when nothing is left to run.
+    pub(super) idle_since: Option<Boot>,
     /// Told again to stop.
     pub(super) ending_jobs: bool,
     /// As it was told to the notifier.

@@ -13,6 +13,10 @@ pub enum Fault {
     NoActiveSync,
     /// The start of a `once` job is not synced.
     NoOnceSync,
+    /// A daemon that leaves does not look again for what has come meanwhile.
+    NoSecondLook,
+    /// A daemon that leaves waits between its last look and the unlock.
+    SlowLeave,
     /// Logs are not locked for their jobs.
     NoLogLock,
     /// The daemon does not look for live processes of an earlier one.
@@ -61,6 +65,8 @@ impl Fault {
             Self::NoPendingSync => "no-pending-sync",
             Self::NoActiveSync => "no-active-sync",
             Self::NoOnceSync => "no-once-sync",
+            Self::NoSecondLook => "no-second-look",
+            Self::SlowLeave => "slow-leave",
             Self::NoLogLock => "no-log-lock",
             Self::NoAdoption => "no-adoption",
             Self::NoTryCount => "no-try-count",

@@ -33,8 +33,9 @@ pub fn split(notify: Option<OwnedFd>) -> io::Result<Side> {
     if nix::unistd::getppid().as_raw().cast_unsigned() != front {
         return Err(io::Error::other("the parent has ended"));
     }
-    let notify = notify.map(|fd| (NOTIFY, fd.into_raw_fd().to_string()));
-    for (name, value) in std::iter::once((FRONT, front.to_string())).chain(notify) {
+    let number = notify.map(|fd| fd.into_raw_fd().to_string());
+    let notify = (NOTIFY, number.unwrap_or_default());
+    for (name, value) in [(FRONT, front.to_string()), notify] {
         // SAFETY: there is one thread, so that nobody reads the environment meanwhile.
         unsafe { std::env::set_var(name, value) };
     }

@@ -6,6 +6,7 @@ pub mod child;
 pub mod clock;
 mod clone;
 pub mod confine;
+pub mod detach;
 pub mod dir;
 pub mod fault;
 pub mod front;

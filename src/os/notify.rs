@@ -3,7 +3,7 @@
 use super::{clock, front, spawn};
 use crate::core::time::Boot;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -24,6 +24,17 @@ struct Watchdog {
 }
 
 impl Notifier {
+    /// The message that a service is ready.
+    pub const READY: &str = "READY=1";
+
+    /// Tells the process at the other end of this socket.
+    pub fn to(socket: UnixDatagram) -> Self {
+        Self {
+            socket: Some(socket),
+            watchdog: None,
+        }
+    }
+
     /// Reads the variables of sd_notify(3) and sd_watchdog_enabled(3), or the descriptor that our front has given us.
     /// An address that cannot be used counts as none.
     pub fn from_env() -> Self {
@@ -42,15 +53,20 @@ impl Notifier {
         Self { socket, watchdog }
     }
 
-    /// Sends `READY=1` and the like, one or more lines. An error is ignored: the manager is gone.
-    pub fn send(&self, state: &str) {
+    /// Sends [`Self::READY`] and the like, one or more lines. When nobody listens there any more, nothing is sent again.
+    pub fn send(&mut self, state: &str) {
         self.pass_on(state.as_bytes());
     }
 
     /// Sends what another process has said.
-    pub fn pass_on(&self, state: &[u8]) {
-        if let Some(socket) = &self.socket {
-            let _ = socket.send(state);
+    pub fn pass_on(&mut self, state: &[u8]) {
+        let is_gone = |e: io::Error| {
+            use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset};
+            matches!(e.kind(), BrokenPipe | ConnectionRefused | ConnectionReset)
+        };
+        let sent = self.socket.as_ref().map(|socket| socket.send(state));
+        if sent.is_some_and(|sent| sent.is_err_and(is_gone)) {
+            self.socket = None;
         }
     }
 
@@ -75,11 +91,14 @@ impl Notifier {
         Some(left)
     }
 
-    /// Keeps what our front has given us through an exec of this process.
-    pub fn keep_on_exec(&self) {
-        if let Some(socket) = self.socket.as_ref().filter(|_| front::pid().is_some()) {
+    /// Keeps what our front has given us through an exec of this process. Gives the variable that tells the next image.
+    pub fn keep_on_exec(&self) -> (&'static str, String) {
+        let ours = self.socket.as_ref().filter(|_| front::pid().is_some());
+        let number = ours.map(|socket| {
             spawn::keep_on_exec(socket.as_fd());
-        }
+            socket.as_raw_fd().to_string()
+        });
+        (front::NOTIFY, number.unwrap_or_default())
     }
 }
 

@@ -54,7 +54,7 @@ impl Holder {
     };
 
     /// True if its process exists. After a kill, a child that has not reached its exec still has the locks.
-    pub(super) fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         let stat = |pid| procfs::stat(pid).is_some_and(|stat| stat.is_alive());
         self.pid.is_none_or(stat)
     }

@@ -5,8 +5,8 @@
 //! that they do not know.
 
 use super::holder::{DRAINING, Holder, Role, STOPPING, about_us, read_holder};
-use super::lock_part::{LockPart, await_release, is_held};
-use crate::os::{clock, dir, procfs, signals, spawn};
+use super::lock_part::{LockPart, await_release, is_held, lock_again, unlock};
+use crate::os::{clock, dir, front, procfs, signals, spawn};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -51,14 +51,14 @@ pub struct SpoolLock {
 
 impl SpoolLock {
     /// Takes the lock for a daemon, or says who has it. Waits for a `pirn run` that has it, and some seconds for the
-    /// last children of a process that was killed.
+    /// last children of a process that was killed. `waits` is told of a `pirn run` that is waited for.
     ///
     /// After that, signals wait for their handlers: a reader of our pid in `lock` may send one. Before, they end us
     /// like any program.
-    pub fn take(spool: &Path) -> Result<Self, LockError> {
+    pub fn take(spool: &Path, waits: impl FnOnce()) -> Result<Self, LockError> {
         let in_lock = |e| LockError::Io(spool.join("lock").display().to_string(), e);
         let began = clock::now().boot;
-        let mut told = false;
+        let mut waits = Some(waits);
         loop {
             signals::block().map_err(|e| LockError::Io("blocking signals".to_owned(), e))?;
             let taken = Self::try_take(spool, Role::Serve);
@@ -71,8 +71,9 @@ impl SpoolLock {
             if !holder.is_alive() && clock::now().boot.since(began) < DEAD_FOR {
                 std::thread::sleep(Duration::from_millis(20));
             } else if holder.role == Role::Run {
-                if !std::mem::replace(&mut told, true) {
+                if let Some(waits) = waits.take() {
                     log::info!("waiting: the spool is in use by {holder}");
+                    waits();
                 }
                 await_release(spool).map_err(in_lock)?;
             } else {
@@ -150,6 +151,28 @@ impl SpoolLock {
             Err(_) => return Ok(Tenure::Lost(Holder::UNKNOWN)),
         }
         Ok(Tenure::Ours)
+    }
+
+    /// Unlocks both parts, also for the process in front. Until [`Self::take_back`] they are another daemon's to take.
+    pub fn let_go(&self) -> io::Result<()> {
+        // In this order: a process that has the first part finds the second one free.
+        unlock(&self.active)?;
+        unlock(&self.file)
+    }
+
+    /// Locks both parts again. Else says who has them, if that is known yet.
+    pub fn take_back(&self) -> io::Result<Result<(), Option<Holder>>> {
+        if !lock_again(&self.file)? {
+            let holder = read_holder(&self.file);
+            let is_written = holder.pid != i32::try_from(front::main_pid()).ok();
+            return Ok(Err(is_written.then_some(holder)));
+        }
+        if !lock_again(&self.active)? {
+            unlock(&self.file)?;
+            return Ok(Err(None));
+        }
+        self.write();
+        Ok(Ok(()))
     }
 
     /// Writes `lock`, for people and commands. On a full disk the lock holds without the text.

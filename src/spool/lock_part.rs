@@ -68,18 +68,13 @@ impl LockPart {
     pub(super) fn lock(self, root: &OwnedFd) -> io::Result<Result<File, File>> {
         loop {
             let file = self.open(root)?;
-            match FileExt::try_lock_exclusive(&file) {
-                Ok(()) if self.is_named(root, &file)? => return Ok(Ok(file)),
-                // Another file has the name since it was opened: try again.
-                Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    if is_held(&file)? {
-                        return Ok(Err(file));
-                    }
-                    // A process was only asking who has it: try again.
-                }
-                Err(e) => return Err(e),
+            if !lock_again(&file)? {
+                return Ok(Err(file));
             }
+            if self.is_named(root, &file)? {
+                return Ok(Ok(file));
+            }
+            // Another file has the name since it was opened: try again.
         }
     }
 
@@ -94,6 +89,27 @@ impl LockPart {
             .flatten()?;
         FileExt::try_lock_exclusive(&file).ok().map(|()| file)
     }
+}
+
+/// Locks an open file; false if another process has locked it.
+pub(super) fn lock_again(file: &File) -> io::Result<bool> {
+    loop {
+        match FileExt::try_lock_exclusive(file) {
+            Ok(()) => return Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                if is_held(file)? {
+                    return Ok(false);
+                }
+                // A process was only asking who has it: try again.
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Lets others lock a file.
+pub(super) fn unlock(file: &File) -> io::Result<()> {
+    FileExt::unlock(file)
 }
 
 /// Waits until nobody has the lock.

@@ -9,6 +9,7 @@ mod spool;
 mod tools;
 
 mod abuse;
+mod autostart;
 mod bad_records;
 mod basics;
 mod batch;
@@ -37,6 +38,7 @@ mod cli_style;
 mod clocks;
 mod config;
 mod config_written;
+mod detach;
 mod drops;
 mod ends;
 mod escape;

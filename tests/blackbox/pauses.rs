@@ -143,7 +143,7 @@ fn pauses_are_shown() {
     let status = || -> serde_json::Value {
         serde_json::from_str(&spool.pirn(&["status", "--json"]).stdout).unwrap()
     };
-    let mail = json!({"name": "mail", "waiting": 1, "paused": true});
+    let mail = json!({"name": "mail", "waiting": 1, "used": 0, "slots": null, "paused": true});
     assert!(status()["queues"].as_array().unwrap().contains(&mail));
     assert_eq!(status()["paused"], false);
     touch(&spool, "pending/.paused");

@@ -18,7 +18,9 @@ mod session;
 mod tools;
 
 const README: &str = include_str!("../../README.md");
+const COMING_FROM: &str = include_str!("../../doc/COMING-FROM.md");
 const MIGRATION: &str = include_str!("../../doc/MIGRATION.md");
+const RECIPES: &str = include_str!("../../doc/RECIPES.md");
 
 fn has_moto() -> bool {
     let imported = Command::new("python3")
@@ -91,7 +93,12 @@ fn the_first_block_is_what_a_fresh_machine_needs() {
 
 #[test]
 fn the_readme() {
-    if let Some(home) = page("README.md", README) {
+    page("README.md", README);
+}
+
+#[test]
+fn the_recipes() {
+    if let Some(home) = page("doc/RECIPES.md", RECIPES) {
         let letter = fs::read_to_string(home.path().join("letter")).unwrap();
         assert_eq!(letter, "-s note: complete alice\nnoted\n");
     }
@@ -100,4 +107,9 @@ fn the_readme() {
 #[test]
 fn the_page_for_users_of_other_servers() {
     page("doc/MIGRATION.md", MIGRATION);
+}
+
+#[test]
+fn the_page_for_users_of_other_tools() {
+    page("doc/COMING-FROM.md", COMING_FROM);
 }

@@ -34,9 +34,12 @@ impl Spool {
     /// Writes the settings as a user would: to another file, which is renamed into place.
     pub fn configure(&self, slots: usize, paused: bool) -> io::Result<()> {
         let staged = self.dir.join("tmp/.config");
+        // There are as many units of `key` as slots, and one of `rare`.
         fs::write(
             &staged,
-            format!("{{\"slots\": {slots}, \"paused\": {paused}}}\n"),
+            format!(
+                "{{\"slots\": {slots}, \"paused\": {paused}, \"tokens\": {{\"key\": {slots}, \"rare\": 1}}}}\n"
+            ),
         )?;
         fs::rename(staged, self.dir.join("config.json"))
     }

@@ -6,6 +6,7 @@
 mod beanstalkd;
 mod cpu;
 mod daemon;
+mod demands;
 mod drain;
 mod enqueue;
 mod features;
@@ -31,10 +32,11 @@ use std::process::{Command, ExitCode};
 const HELP: &str = "\
 contrib/bench/run [OPTIONS] [FIGURE...]
 
-Figures: limits floor drain latency group start enqueue growth idle cpu features peers (default: all).
+Figures: limits floor drain latency group start enqueue growth demands idle cpu features peers (default: all).
 start is what confining a job costs.
 floor is what the protocol's file operations cost by themselves.
 growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting.
+demands is drain rate and memory with many jobs waiting for several slots or for tokens.
 
   --quick          few repetitions, at most 100 k waiting: under 3 minutes
   --reps N         repetitions (default 7)
@@ -46,7 +48,7 @@ growth is drain rate, memory, restart and `pirn ls` with 1 k to 1 M jobs waiting
 
 type Figure = (&'static str, fn(&Context) -> io::Result<()>);
 
-const FIGURES: [Figure; 12] = [
+const FIGURES: [Figure; 13] = [
     ("limits", limits::report),
     ("floor", floor::report),
     ("drain", drain::report),
@@ -55,6 +57,7 @@ const FIGURES: [Figure; 12] = [
     ("start", start::report),
     ("enqueue", enqueue::report),
     ("growth", growth::report),
+    ("demands", demands::report),
     ("idle", idle::report),
     ("cpu", cpu::report),
     ("features", features::report),

@@ -13,6 +13,7 @@ use crate::core::config::remote::{BodyFormat, JobFields, RemoteConfig};
 use crate::core::id::QueueName;
 use crate::daemon::{self, Given, Options};
 use crate::os::limits;
+use crate::os::notify::Notifier;
 use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Teller};
 use crate::remote::bridge::{self, BridgeError, BridgePlan, BridgeStop, LookUp};
@@ -48,7 +49,7 @@ pub fn worker(
     say: Say,
 ) -> Result<(), QdoneError> {
     check(args)?;
-    serve::start_logging("warn");
+    serve::start_logging("warn", None);
     let signals = Signals::install().map_err(|e| other(format!("signals: {e}")))?;
     let told = Arc::new(AtomicBool::new(false));
     let progress = match args.archive {
@@ -166,6 +167,7 @@ fn serve_own(
         let given = Given {
             lock,
             signals: Some(orders),
+            notifier: Notifier::from_env(),
         };
         // Orphans of jobs are children of the first thread of a process: the daemon has to be that.
         let served = daemon::serve(options, given, None);

@@ -100,6 +100,8 @@ pub struct Config {
     pub min_free: MinFree,
     /// Most waiting jobs; more are refused.
     pub max_pending: Option<u64>,
+    /// Commands that add a job start a daemon if none serves the spool.
+    pub autostart: bool,
     /// Largest job file in bytes.
     pub max_job_bytes: u64,
     /// The form of the ids that jobs get.
@@ -124,6 +126,7 @@ impl Default for Config {
             keep_bytes: None,
             min_free: MinFree::Bytes(64 << 20),
             max_pending: None,
+            autostart: false,
             max_job_bytes: 16 << 20,
             ids: IdForm::default(),
             http: HttpConfig::default(),
@@ -135,7 +138,7 @@ impl Default for Config {
 /// Most bytes of the answer to a job's call, unless `max_log` says otherwise.
 const MOST_OF_AN_ANSWER: u64 = 16 << 20;
 
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 17] = [
     "slots",
     "paused",
     "defaults",
@@ -148,6 +151,7 @@ const FIELDS: [&str; 16] = [
     "keep_bytes",
     "min_free",
     "max_pending",
+    "autostart",
     "max_job_bytes",
     "ids",
     "http",
@@ -183,6 +187,7 @@ impl Config {
                 "keep_bytes" => config.keep_bytes = field.optional(json::size)?,
                 "min_free" => config.min_free = field.read(min_free)?,
                 "max_pending" => config.max_pending = field.optional(count)?,
+                "autostart" => config.autostart = field.read(json::boolean)?,
                 "max_job_bytes" => config.max_job_bytes = field.read(job_bytes)?,
                 "ids" => config.ids = ids::read(&field.child()?)?,
                 "http" => config.http = http::read(&field.child()?)?,

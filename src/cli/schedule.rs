@@ -1,0 +1,91 @@
+//! The options that say when a job runs.
+
+use super::exit::{Failure, NO_INPUT, USAGE};
+use super::select;
+use super::when;
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::{Record, settle_parents};
+use crate::core::time::Wall;
+use crate::core::tokens::{self, Uses};
+use crate::core::units::parse_span;
+use crate::os::clock;
+use crate::spool::Spool;
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Queue and time")]
+pub struct ScheduleArgs {
+    /// Queue to wait in; made if it is new
+    #[arg(short, long, value_name = "NAME")]
+    pub queue: Option<QueueName>,
+    /// Higher runs first
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i32>,
+    /// Run after these jobs completed (repeat, or separate with commas)
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub after: Vec<JobId>,
+    /// Run after these jobs ended, completed or failed
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub after_any: Vec<JobId>,
+    /// One at a time with others of this group, in order
+    #[arg(short, long, value_name = "NAME")]
+    group: Option<String>,
+    /// Take this many slots [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=tokens::MOST))]
+    slots: Option<u32>,
+    /// Need these tokens of the settings while it runs, as gpu or gpu=2,licence
+    #[arg(long = "use", value_name = "TOKENS", value_parser = tokens::parse_uses)]
+    uses: Vec<Uses>,
+    /// Not before this time: 16:00, "tomorrow 4pm", "2026-11-21 16:00", RFC 3339, 90m, @UNIX
+    #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with = "in_")]
+    pub at: Option<Wall>,
+    /// Not before this much time has passed
+    #[arg(long = "in", id = "in_", value_name = "DURATION", value_parser = parse_span)]
+    pub in_: Option<Duration>,
+    /// Fail it if it has not started by this time, as for --at
+    #[arg(long, value_name = "TIME", value_parser = when::parse)]
+    expires: Option<Wall>,
+}
+
+impl ScheduleArgs {
+    pub fn check_parents(&mut self, spool: &Spool) -> Result<(), Failure> {
+        for parents in [&mut self.after, &mut self.after_any] {
+            *parents = select::meant_by(spool, parents)?;
+        }
+        settle_parents(&mut self.after, &mut self.after_any)
+            .map_err(|why| Failure::new(USAGE, why))?;
+        match spool.first_missing(self.after.iter().chain(&self.after_any))? {
+            Some(id) => {
+                let what = format!("there is no job {id} to come after");
+                Err(Failure::new(NO_INPUT, what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Warns of a date in the past: it is probably a mistake. The job is still accepted, since scripts compute dates.
+    pub fn tell_passed_dates(&self) {
+        let now = clock::wall();
+        // `now` was read a moment ago.
+        let has_passed = |date: &Wall| date.after(Duration::from_secs(1)) <= now;
+        if let Some(at) = self.at.filter(has_passed) {
+            eprintln!("pirn: --at: {at} has passed; the job may start at once");
+        }
+        if let Some(expires) = self.expires.filter(has_passed) {
+            eprintln!(
+                "pirn: --expires: {expires} has passed; the job will not run, and fails as expired"
+            );
+        }
+    }
+
+    pub fn fill(self, record: &mut Record) {
+        record.priority = self.priority.unwrap_or(0);
+        record.after = self.after;
+        record.after_any = self.after_any;
+        record.group = self.group;
+        record.slots = self.slots;
+        record.uses = self.uses.into_iter().flatten().collect();
+        record.not_before = self.at.or(self.in_.map(|span| clock::wall().after(span)));
+        record.expires = self.expires;
+    }
+}

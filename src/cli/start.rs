@@ -1,0 +1,99 @@
+//! `--start` and the setting `autostart`: who adds a job need not think of a daemon. One is started that ends when nothing
+//! is left to run.
+
+use super::exit::{FAILURE, Failure, NOT_NOW};
+use super::{as_user, served, settings};
+use crate::os::{limits, spawn, user};
+use crate::spool::Spool;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct StartArgs {
+    /// Start a daemon if none serves the spool; it ends when nothing is left to run
+    #[arg(long)]
+    start: bool,
+}
+
+/// The umask of a daemon that is started for a job; jobs that are added have their own.
+const UMASK: u32 = 0o022;
+
+/// A daemon that was left with nothing to run stays so long, for those who add jobs in a loop.
+const IDLE: &str = "--drain=1s";
+
+impl StartArgs {
+    /// Refuses `--start`, before anything is accepted, if the daemon would be that of another user.
+    pub fn check(self, spool: &Spool) -> Result<(), Failure> {
+        match self.start && !is_ours(spool.path())? {
+            true => {
+                let path = spool.path().display();
+                let what =
+                    format!("--start: {path} belongs to another user, who has to start the daemon");
+                Err(Failure::new(FAILURE, what))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// True if a daemon is to be started.
+    pub fn is_asked(self, spool: &Spool) -> bool {
+        self.start || is_set(spool.path())
+    }
+
+    /// A job was accepted that may start now. Sees to it that a daemon serves the spool, if that is asked for; else says
+    /// that none does. The job is accepted whatever comes of that.
+    pub fn see_to_daemon(self, spool: &Spool) {
+        let Ok(false) = served::is_served(spool) else {
+            return served::tell_stopping(spool);
+        };
+        if !self.is_asked(spool) || !is_ours(spool.path()).unwrap_or(false) {
+            return served::tell_unserved(spool);
+        }
+        match start(spool.path()) {
+            // Another one has the spool since.
+            Ok(output) if output.status.code() == Some(NOT_NOW.into()) => {
+                served::tell_stopping(spool);
+            }
+            // Why it failed, or waits.
+            Ok(output) => eprint!("{}", String::from_utf8_lossy(&output.stderr)),
+            Err(e) => eprintln!("pirn: starting a daemon: {e}"),
+        }
+    }
+}
+
+/// The same after a command without the option, which says nothing of daemons by itself.
+pub fn see_to_daemon(spool: &Spool) {
+    if is_set(spool.path()) {
+        StartArgs { start: false }.see_to_daemon(spool);
+    }
+}
+
+fn is_set(spool: &Path) -> bool {
+    settings::read(spool).is_ok_and(|config| config.autostart)
+}
+
+fn is_ours(spool: &Path) -> io::Result<bool> {
+    Ok(std::fs::metadata(spool)?.uid() == user::uid())
+}
+
+/// Starts a daemon with the environment of a login, and waits until it is ready.
+fn start(spool: &Path) -> io::Result<Output> {
+    let spool = std::path::absolute(spool)?;
+    let words = [OsStr::new("-S"), spool.as_ref()];
+    let umask = limits::current_umask();
+    limits::set_umask(UMASK);
+    let started = Command::new(std::env::current_exe().unwrap_or(spawn::OWN_BINARY.into()))
+        .arg0("pirn")
+        .args(words)
+        .args(["serve", "--detach", IDLE])
+        .env_clear()
+        .envs(as_user::environment(&user::account()))
+        .stdin(Stdio::null())
+        .output();
+    limits::set_umask(umask);
+    started
+}

@@ -1,0 +1,76 @@
+//! The options that say how often and how long a job is tried.
+
+use crate::core::record::{Record, Setting};
+use crate::core::retry::{BackoffSpec, ExitRules};
+use crate::core::units::parse_span;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Tries and limits")]
+pub struct TriesArgs {
+    /// End a try that takes longer; 0 for no limit
+    #[arg(short, long, value_name = "DURATION", value_parser = parse_span)]
+    timeout: Option<Duration>,
+    /// Time from SIGTERM to SIGKILL
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    grace: Option<Duration>,
+    /// Tries in all [default: from the settings, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    tries: Option<u32>,
+    /// Fail it at its Nth interruption (a crash, a forced stop); 0 is the first [default: from the settings, else 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    max_interruptions: Option<u32>,
+    /// Backoff between tries, as first=1s,factor=2,max=10m
+    #[arg(long, value_name = "RULE", value_parser = parse_backoff)]
+    backoff: Option<BackoffSpec>,
+    /// Retry only after these exit codes (and 75 and 111)
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    retry_on: Vec<u8>,
+    /// Never retry after these exit codes (nor after 100)
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    fail_on: Vec<u8>,
+    /// Start it at most once, instead of at least once
+    #[arg(long)]
+    once: bool,
+}
+
+impl TriesArgs {
+    pub fn fill(self, record: &mut Record) {
+        record.timeout = match self.timeout {
+            None => Setting::Default,
+            Some(Duration::ZERO) => Setting::Off,
+            Some(span) => Setting::Set(span),
+        };
+        record.grace = self.grace;
+        record.tries = self.tries;
+        record.max_interruptions = self.max_interruptions;
+        record.backoff = self.backoff.unwrap_or_default();
+        let codes = |list: Vec<u8>| list.into_iter().map(i32::from).collect::<BTreeSet<_>>();
+        record.rules = ExitRules::new(
+            Some(codes(self.retry_on)).filter(|l| !l.is_empty()),
+            codes(self.fail_on),
+        );
+        record.once = self.once;
+    }
+}
+
+fn parse_backoff(text: &str) -> Result<BackoffSpec, String> {
+    let mut spec = BackoffSpec::default();
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("first", value)) => spec.first = Some(parse_span(value)?),
+            Some(("max", value)) => spec.max = Some(parse_span(value)?),
+            Some(("factor", value)) => {
+                let factor = value.parse().ok().filter(|n| (1.0..=1000.0).contains(n));
+                spec.factor = Some(factor.ok_or_else(|| {
+                    format!("factor: expected a number from 1 to 1000, got {value:?}")
+                })?);
+            }
+            Some(_) | None => {
+                return Err(format!("expected first=, factor= or max=, got {part:?}"));
+            }
+        }
+    }
+    Ok(spec)
+}
