@@ -30,15 +30,20 @@ fn jobs_appear_and_change_without_a_reload() {
     spool.add(&["--name", "second", &format!("{}; echo over", gate.wait())]);
     browser.wait(&format!("{ROWS}[0]?.startsWith('active 2 · second')"));
     spool.add(&["--queue", "mail", "--name", "third", "true"]);
-    browser.wait(&format!("{ROWS}[0]?.startsWith('pending slots 3 · third')"));
-    browser.wait_text("1 active, 1 pending");
+    // Those that run come first.
+    browser.wait(&format!("{ROWS}[1]?.startsWith('pending slots 3 · third')"));
+    browser.wait(&format!("{ROWS}[0].startsWith('active 2 · second')"));
+    browser.wait(
+        "document.querySelector('.meters').innerText.replace(/\\s+/g, ' ') === 'slots 1 of 1'",
+    );
+    browser.wait("[...document.querySelectorAll('.tabs a')].map((a) => a.innerText).join() === 'all,active1,pending1,held,failed,complete'");
     gate.open(1);
     browser.wait(&format!(
         "{ROWS}.filter((row) => row.startsWith('complete')).length === 2"
     ));
     spool.rm("complete/3");
     browser.wait(&format!("{ROWS}.length === 2"));
-    browser.wait_text("0 active, 0 pending");
+    browser.wait("document.querySelector('.meters').innerText.includes('0 of 1')");
 
     // Queues are paused, and their slots changed, for all to see.
     let mail =
@@ -237,7 +242,7 @@ fn by_keyboard_alone() {
         "failed",
         "Pause everything",
         "Slots of everything",
-        "Search by id, name, tag, comment or URL",
+        "Search by id, name, command, tag, comment or URL",
     ] {
         assert!(seen.iter().any(|one| one == wanted), "{wanted} in {seen:?}");
     }
@@ -263,4 +268,64 @@ fn the_daemon_may_go_and_come_back() {
     browser.wait(&format!("{ROWS}[0]?.startsWith('complete 2 · meanwhile')"));
     assert_eq!(get(port, "/v1/jobs/2").status, 200);
     browser.assert_calm(&["net::ERR_", "status of 503"]);
+}
+
+/// What the page tells beside the jobs: how far they are, what is in use, what keeps the spool from working.
+#[test]
+fn progress_tokens_and_troubles() {
+    let Some(mut browser) = Browser::start() else {
+        return;
+    };
+    let config =
+        r#"{"http": {"anonymous": ["read", "run", "admin"]}, "tokens": {"gpu": ["0", "1"]}}"#;
+    let (spool, port) = Spool::with_http(config, &["--slots", "2"]);
+    let mut gate = Gate::new(&spool, "gate");
+    let told = |line: &str| format!("echo '{line}' > \"$PIRN_PROGRESS\"; {}", gate.wait());
+    let work = format!("{}; {}", told("0.25 a <b>quarter</b>"), told("75%"));
+    spool.add(&["--use", "gpu", &work]);
+    spool.add(&["--name", "both", "--use", "gpu=2", "true"]);
+    browser.go(&page(port, ""));
+    browser.wait(
+        "document.querySelector('.far:not([hidden])')?.innerText === '25 % · a <b>quarter</b>'",
+    );
+    browser.wait("document.querySelector('.far progress').value === 0.25");
+    let meters = "document.querySelector('.meters').innerText.replace(/\\s+/g, ' ')";
+    browser.wait(&format!("{meters} === 'slots 1 of 2 gpu 1 of 2'"));
+    browser.wait_text("it needs 2 gpu, and 1 of 2 are free");
+    // That is no event: the page asks.
+    gate.open(1);
+    browser.wait("document.querySelector('.far:not([hidden])')?.innerText === '75 %'");
+    browser.js("location.hash = '#/jobs/1'");
+    browser.wait("document.querySelector('.detail .far:not([hidden])')?.innerText === '75 %'");
+    browser.wait("document.querySelector('.fact-units')?.innerText === 'gpu 0'");
+    browser.js("location.hash = '#/jobs/2'");
+    browser.wait_text("it needs 2 gpu, and 1 of 2 are free");
+    browser.click("Run next");
+    spool.wait_for("its priority", || {
+        spool.record("pending/2")["priority"] == json!(i32::MAX)
+    });
+
+    // The troubles, which go when they are over.
+    browser.js("location.hash = '#/'");
+    let troubles = "document.querySelector('.troubles').innerText";
+    browser.wait(&format!("{troubles} === ''"));
+    spool.config("{");
+    spool.pirn(&["pause"]);
+    spool.add(&["--name", "stirs", "true"]);
+    browser.wait(&format!("{troubles}.includes('config.json is not used: ')"));
+    browser.wait(&format!("{troubles}.includes('All queues are paused')"));
+    browser.js("document.querySelector('.troubles button').click()");
+    browser.wait(&format!("!{troubles}.includes('paused')"));
+    assert!(!spool.has("pending/.paused"));
+    spool.config(config);
+    gate.open(1);
+    spool.wait_record("complete/1");
+    browser.wait(&format!("{troubles} === ''"));
+    // The search looks at commands too.
+    browser.press("/");
+    browser.write("PIRN_progress");
+    browser.wait(&format!(
+        "{ROWS}.length === 1 && {ROWS}[0].includes('PIRN_PROGRESS')"
+    ));
+    browser.assert_calm(&[]);
 }

@@ -10,7 +10,9 @@ fn page(port: u16, hash: &str) -> String {
     format!("http://127.0.0.1:{port}/ui{hash}")
 }
 
-const JS: [&str; 8] = ["app", "net", "dom", "text", "list", "detail", "log", "new"];
+const JS: [&str; 9] = [
+    "app", "net", "dom", "text", "list", "queues", "detail", "log", "new",
+];
 
 #[test]
 fn its_files_are_what_they_should_be() {
@@ -191,7 +193,7 @@ fn rights_are_asked_for_and_explained() {
     browser.go(&page(port, "#/jobs/2"));
     browser.wait_text("Steering jobs needs the right “push”.");
     let buttons = "[...document.querySelectorAll('.detail .actions button')]";
-    browser.wait(&format!("{buttons}.length === 3"));
+    browser.wait(&format!("{buttons}.length === 4"));
     browser.wait(&format!(
         "{buttons}.every((b) => b.disabled && b.title.includes('push'))"
     ));
@@ -235,6 +237,10 @@ fn rights_are_asked_for_and_explained() {
     );
     browser.assert_calm(&["status of 401"]);
 }
+
+/// The controls that are lower than a finger needs.
+const SMALL: &str = "[...document.querySelectorAll('button, input:not([type=radio]), select, .tabs a, .tabs label, a.button, a.back, .queues a, tbody tr')]
+    .filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 44).map((one) => one.outerHTML)";
 
 #[test]
 fn any_width_and_either_light() {
@@ -284,6 +290,15 @@ fn any_width_and_either_light() {
             let wide = browser
                 .js("document.documentElement.scrollWidth - document.documentElement.clientWidth");
             assert!(wide.as_i64().unwrap() <= 0, "{hash} at {width}: {wide}");
+            if width < 500 {
+                let small = browser.js(SMALL);
+                assert_eq!(small, json!([]), "{hash}: too small for a finger");
+                let card = "document.querySelector('.queues')?.getBoundingClientRect().top";
+                let below = browser.js(&format!(
+                    "({card} ?? Infinity) > document.querySelector('main').firstChild.getBoundingClientRect().top + 100"
+                ));
+                assert_eq!(below, json!(true), "{hash}: the queues come first");
+            }
             let ink = browser.js(
                 "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]",
             );

@@ -2,7 +2,8 @@
 
 import { Stream, api, token } from './net.js';
 import { $, complain, notice, say, setAttr, setText, tick } from './dom.js';
-import { List, address } from './list.js';
+import { List } from './list.js';
+import { address } from './queues.js';
 import { Detail } from './detail.js';
 import { NewJob } from './new.js';
 

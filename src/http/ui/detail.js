@@ -1,13 +1,16 @@
 // One job: what it is, what came of it, and what can be done to it.
 
 import { api, pathOf } from './net.js';
-import { badge, button, h, notice, say, setBadge, setText, sure, time } from './dom.js';
+import { Bar, badge, button, h, notice, say, setBadge, setText, sure, time } from './dom.js';
 import { Log } from './log.js';
 import { bytes, line, outcome, plain, span, work } from './text.js';
 
 const list = (items) => h('span', {}, items.map((item) => h('span', { class: 'tag' }, line(item))));
 const links = (ids) => h('span', {}, ids.map((id) => h('a', { class: 'tag', href: `#/jobs/${encodeURIComponent(id)}` }, line(id))));
 const textOf = (value) => (typeof value === 'object' ? JSON.stringify(value) : String(value));
+
+/** Tokens, as `gpu 2, licence 1`. */
+const amounts = (uses) => Object.entries(uses).map(([name, n]) => `${line(name)} ${n}`).join(', ');
 
 /** The queue on another server that a job came from. */
 const origin = ({ lease }) => `${line(String(lease.queue))} (${line(String(lease.engine))}), receive ${line(String(lease.count))}`;
@@ -25,6 +28,9 @@ const FACTS = [
   ['queue', 'Queue'],
   ['priority', 'Priority'],
   ['group', 'Group'],
+  ['slots', 'Slots'],
+  ['use', 'Uses', amounts],
+  ['units', 'Units', (units) => Object.entries(units).map(([name, list]) => `${line(name)} ${line(list.join(', '))}`).join('; ')],
   ['x', 'From', origin],
   ['after', 'After', links],
   ['after_any', 'After any end of', links],
@@ -49,6 +55,9 @@ const FACTS = [
   ['callback_url', 'Callback'],
 ];
 
+// How often it is asked how far a running job is, in milliseconds.
+const BEAT = 2000;
+
 export class Detail {
   constructor(id, may) {
     Object.assign(this, { id, may, closed: false });
@@ -60,6 +69,7 @@ export class Detail {
     this.actions = h('div', { class: 'actions', role: 'group', 'aria-label': 'Steer' });
     this.why = h('p', { class: 'quiet', hidden: true });
     this.error = h('p', { class: 'wrong', hidden: true });
+    this.bar = new Bar();
     this.facts = h('dl', { class: 'facts' });
     this.result = h('section', { hidden: true }, h('h2', {}, 'Result'), h('pre', { class: 'log' }));
     this.output = h('section', { class: 'wide', 'aria-labelledby': 'output' }, h('h2', { id: 'output' }, 'Output'));
@@ -71,14 +81,17 @@ export class Detail {
     this.element = h('article', { class: 'detail', 'aria-labelledby': 'title' },
       h('p', {}, h('a', { href: '#/', class: 'back' }, '← Jobs')),
       h('div', { class: 'bar head' }, this.heading, this.badge, this.outcome),
-      this.work, this.error, this.actions, this.why, this.parts);
+      this.work, this.bar.element, this.error, this.actions, this.why, this.parts);
     this.logs = [];
+    // How far a job is, is no event.
+    this.pulse = setInterval(() => !document.hidden && this.job?.state === 'active' && this.stir(), BEAT);
     this.look();
   }
 
   close() {
     this.closed = true;
     clearTimeout(this.later);
+    clearInterval(this.pulse);
     this.logs.forEach((log) => log.close());
   }
 
@@ -122,6 +135,7 @@ export class Detail {
     setText(this.outcome, job.waiting ? plain(job.waiting.text) : outcome(job));
     this.work.hidden = false;
     setText(this.work, plain([work(job), ...extra(job)].join('\n')));
+    this.bar.show(job.progress);
     this.error.hidden = !job.error;
     setText(this.error, job.error ? plain(job.error) : '');
     this.showActions(job);
@@ -163,6 +177,7 @@ export class Detail {
     const open = ['pending', 'held', 'active'].includes(job.state);
     this.actions.replaceChildren(...[
       open && button('Cancel', act('cancel', 'Cancelled'), { why }),
+      job.state === 'pending' && button('Run next', act('urgent', 'It runs next'), { why }),
       job.state === 'pending' && button('Hold', act('hold', 'Held'), { why }),
       job.state === 'held' && button('Release', act('release', 'Released'), { why }),
       !open && button('Run again', act('retry', 'It runs again'), { why }),

@@ -1,6 +1,6 @@
 // Making and changing what is on the page. Whatever comes from a job goes through here, as text.
 
-import { ago, full } from './text.js';
+import { ago, full, line } from './text.js';
 
 /** The element of this id. */
 export const $ = (id) => document.getElementById(id);
@@ -112,4 +112,36 @@ export function sure(title, text, yes) {
   return new Promise((resolve) => {
     dialog.addEventListener('close', () => resolve(dialog.returnValue === 'yes'), { once: true });
   });
+}
+
+/** Puts elements in this order, and moves none that is in its place: whoever stands on it stays there. */
+export function arrange(parent, elements) {
+  let next = parent.firstChild;
+  for (const element of elements) {
+    if (element === next) next = next.nextSibling;
+    else parent.insertBefore(element, next);
+  }
+  while (next) {
+    const gone = next;
+    next = next.nextSibling;
+    gone.remove();
+  }
+}
+
+/** How far a running job is, as it says itself. */
+export class Bar {
+  constructor() {
+    this.done = h('progress', { max: 1, 'aria-label': 'Progress' });
+    this.text = h('span', {});
+    this.element = h('p', { class: 'far', hidden: true }, this.done, this.text);
+  }
+
+  show(progress) {
+    this.element.hidden = !progress;
+    if (!progress) return;
+    this.done.value = progress.done;
+    // 100 % is only said of what is done.
+    const percent = `${Math.floor(progress.done * 100 + 1e-6)} %`;
+    setText(this.text, [percent, line(progress.text)].filter(Boolean).join(' · '));
+  }
 }

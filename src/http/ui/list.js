@@ -1,11 +1,18 @@
-// The list of jobs, and the queues beside it.
+// The list of jobs, with the queues beside it.
 
 import { api, pathOf } from './net.js';
-import { badge, button, complain, h, setAttr, setBadge, setText, setTime } from './dom.js';
-import { ago, due, leases, line, now, plain, running, span, told, work } from './text.js';
+import { Bar, arrange, badge, button, h, setAttr, setBadge, setText, setTime } from './dom.js';
+import { Overview, address } from './queues.js';
+import { ago, due, line, now, plain, reason, running, span, told, work } from './text.js';
 
 const PAGE = 50;
-const STATES = ['pending', 'held', 'active', 'complete', 'failed'];
+// In the order in which they want to be looked at.
+const STATES = ['active', 'pending', 'held', 'failed', 'complete'];
+// The numbers of these jobs are known; there may be very many of the others.
+const COUNTED = ['pending', 'held', 'active'];
+
+// So many running jobs are shown before the others.
+const MOST_RUNNING = 100;
 
 // A search that finds nothing goes on through so many pages of the server's, and then says how far it came.
 const MOST_PAGES = 20;
@@ -15,12 +22,12 @@ const SOON = 150;
 const PAUSES = 4;
 // And how soon again when the server has asked for some rest.
 const REST = 3000;
+// How often it is asked how far jobs are, in milliseconds; most of them have nothing to tell, and are asked less often.
+const BEAT = 2000;
+const SLOW = 5;
 
-/** The address of a list: what is not given stays as it is. */
-export function address(wanted) {
-  const query = new URLSearchParams(Object.entries(wanted).filter(([, value]) => value));
-  return `#/${query.size ? `?${query}` : ''}`;
-}
+/** A query of these parameters; those without a value are left out. */
+const query = (parameters) => new URLSearchParams(Object.entries(parameters).filter(([, value]) => value));
 
 /** A row, kept as long as its job is shown, so that whoever stands on it stays there. */
 class Row {
@@ -28,6 +35,8 @@ class Row {
     this.may = may;
     this.link = h('a', { class: 'job', href: `#/jobs/${encodeURIComponent(id)}` });
     this.work = h('code', { class: 'work' });
+    this.why = h('p', { class: 'why' });
+    this.bar = new Bar();
     this.badge = badge('pending');
     this.outcome = h('span', { class: 'outcome' });
     this.queue = h('td', { role: 'cell', class: 'queue' });
@@ -37,7 +46,7 @@ class Row {
     this.retry = button('Run again', () => api('POST', pathOf(id, '/retry')), { name: `Run again: job ${line(id)}`, kind: 'small' });
     this.element = h('tr', { role: 'row' },
       h('td', { role: 'cell', class: 'state' }, this.badge, ' ', this.outcome),
-      h('th', { role: 'rowheader', scope: 'row' }, this.link, this.work),
+      h('th', { role: 'rowheader', scope: 'row' }, this.link, this.work, this.bar.element, this.why),
       this.queue,
       h('td', { role: 'cell', class: 'number created' }, this.created),
       this.duration,
@@ -55,6 +64,9 @@ class Row {
     setBadge(this.badge, job.state);
     setText(this.outcome, told(job));
     setAttr(this.outcome, 'title', job.waiting ? plain(job.waiting.text) : null);
+    setText(this.why, reason(job));
+    this.bar.show(job.progress);
+    setAttr(this.element, 'data-state', job.state);
     setAttr(this.link, 'title', this.link.textContent);
     setText(this.queue, line(job.queue ?? 'default'));
     setTime(this.created, job.created_at);
@@ -73,90 +85,38 @@ class Row {
   }
 }
 
-/** A queue, or all of them together. */
-class Queue {
-  constructor(name, may) {
-    const path = name === null ? '/v1/queues' : `/v1/queues/${encodeURIComponent(name)}`;
-    const all = name === null ? 'everything' : `queue ${line(name)}`;
-    const why = may('admin') ? '' : 'Changing queues needs the right "admin".';
-    const whyNoPause = why || (name === 'default' ? 'The file pending/.paused pauses all queues; a setting pauses this one: queues.default.paused.' : '');
-    const change = (body) => api('PATCH', path, { body }).then(() => this.changed?.());
-    this.may = may;
-    this.name = name;
-    this.link = h('a', {}, name === null ? 'All queues' : line(name));
-    this.count = h('span', { class: 'count' });
-    this.toggle = button('Pause', () => change({ paused: !this.paused }), { why: whyNoPause, kind: 'small' });
-    this.slots = h('input', { type: 'number', min: 0, max: 10000, placeholder: name === null ? 'auto' : 'any', disabled: Boolean(why), title: why || 'Jobs at a time; empty: no bound', 'aria-label': `Slots of ${all}` });
-    this.slots.addEventListener('change', () => {
-      if (!this.slots.checkValidity()) return this.slots.reportValidity();
-      change({ slots: this.slots.value === '' ? null : Number(this.slots.value) }).catch((e) => {
-        complain(e);
-        this.changed?.();
-      });
-    });
-    this.all = all;
-    this.element = h('li', {}, this.link, this.count,
-      h('label', { class: 'slots' }, 'slots', this.slots), this.toggle);
-  }
-
-  show({ paused, slots }, count, wanted, changed) {
-    this.paused = paused;
-    this.changed = changed;
-    setText(this.count, count);
-    setText(this.toggle, paused ? 'Resume' : 'Pause');
-    setAttr(this.toggle, 'aria-label', `${paused ? 'Resume' : 'Pause'} ${this.all}`);
-    setAttr(this.element, 'data-paused', paused || null);
-    setAttr(this.link, 'href', address({ ...wanted, after: '', queue: this.name ?? '' }));
-    setAttr(this.link, 'aria-current', (wanted.queue || null) === this.name ? 'true' : null);
-    const value = slots === null ? '' : String(slots);
-    if (document.activeElement !== this.slots && this.slots.value !== value) this.slots.value = value;
-  }
-}
-
-/** Puts elements in this order, and moves none that is in its place: whoever stands on it stays there. */
-function arrange(parent, elements) {
-  let next = parent.firstChild;
-  for (const element of elements) {
-    if (element === next) next = next.nextSibling;
-    else parent.insertBefore(element, next);
-  }
-  while (next) {
-    const gone = next;
-    next = next.nextSibling;
-    gone.remove();
-  }
-}
-
 /** The view. `wanted`: what the address asks for; `may(right)`: what the caller may do. */
 export class List {
   title = 'Jobs';
 
   constructor(wanted, may) {
-    Object.assign(this, { may, rows: new Map(), queues: new Map(), closed: false, signal: new AbortController() });
-    this.search = h('input', { type: 'search', id: 'search', placeholder: 'Search id, name, tag, URL', 'aria-label': 'Search by id, name, tag, comment or URL', 'aria-keyshortcuts': '/', spellcheck: 'false', autocomplete: 'off' });
+    Object.assign(this, { may, rows: new Map(), closed: false, signal: new AbortController(), beats: 0 });
+    this.overview = new Overview(may);
+    this.search = h('input', { type: 'search', id: 'search', placeholder: 'Search name, command, URL, tag', 'aria-label': 'Search by id, name, command, tag, comment or URL', 'aria-keyshortcuts': '/', spellcheck: 'false', autocomplete: 'off' });
     this.search.addEventListener('input', () => {
       clearTimeout(this.typing);
       this.typing = setTimeout(() => this.go({ search: this.search.value.trim() }), 250);
     });
-    this.tabs = h('nav', { class: 'tabs', 'aria-label': 'State' }, ['', ...STATES].map((name) => h('a', { 'data-state': name }, name || 'all')));
+    this.tabs = h('nav', { class: 'tabs', 'aria-label': 'State' }, ['', ...STATES].map((name) => h('a', { 'data-state': name }, name || 'all', COUNTED.includes(name) ? h('span', { class: 'sum' }) : null)));
     this.body = h('tbody', { role: 'rowgroup' });
     this.count = h('p', { class: 'quiet', role: 'status' });
     this.empty = h('p', { class: 'empty', hidden: true });
+    this.first = h('p', { class: 'empty first', hidden: true }, h('strong', {}, 'No jobs yet'),
+      'Drop a file into ', h('code', {}, 'pending/'), ', type ', h('code', {}, 'pirn add COMMAND'), ', or press “New job”.');
     this.newest = h('a', { class: 'button' }, '← First page');
     this.older = h('a', { class: 'button', hidden: true }, 'Next page →');
-    this.list = h('ul', {});
-    this.hint = h('p', { class: 'quiet', hidden: may('admin') }, 'Changing queues needs the right “admin”.');
-    this.remote = h('p', { class: 'quiet remote', hidden: true });
     const column = (text, kind) => h('th', { role: 'columnheader', scope: 'col', class: kind }, text);
     this.table = h('table', { role: 'table', class: 'jobs', 'aria-label': 'Jobs' },
       h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, column('State'), column('Job'), column('Queue'), column('Created', 'number'), column('Duration', 'number'), column(h('span', { class: 'unseen' }, 'Steer')))),
       this.body);
-    this.element = h('div', { class: 'list' },
-      h('section', { class: 'queues', 'aria-label': 'Queues' }, h('h2', {}, 'Queues'), this.list, this.hint, this.remote),
+    const { troubles, meters, card } = this.overview;
+    this.element = h('div', { class: 'list' }, troubles,
       h('section', { class: 'all', 'aria-labelledby': 'title' },
         h('div', { class: 'bar' }, h('h1', { id: 'title', tabindex: -1 }, 'Jobs'), this.tabs, this.search),
-        this.table, this.empty,
-        h('div', { class: 'bar foot' }, this.count, this.newest, this.older)));
+        meters, this.table, this.empty, this.first,
+        h('div', { class: 'bar foot' }, this.count, this.newest, this.older)),
+      card);
+    this.pulse = setInterval(() => this.beat(), BEAT);
     this.clock = setInterval(() => this.rows.forEach((row) => row.tick()), 1000);
     this.become(wanted);
   }
@@ -165,6 +125,7 @@ export class List {
     this.closed = true;
     this.signal.abort();
     clearInterval(this.clock);
+    clearInterval(this.pulse);
     clearTimeout(this.typing);
     clearTimeout(this.later);
   }
@@ -203,11 +164,10 @@ export class List {
     this.again = false;
     const start = performance.now();
     try {
-      const [page, queues, { remote }] = await Promise.all([this.page(signal), api('GET', '/v1/queues', { signal }), api('GET', '/v1/remote', { signal })]);
+      const [page, queues, remote] = await Promise.all([this.page(signal), api('GET', '/v1/queues', { signal }), api('GET', '/v1/remote', { signal })]);
       if (this.closed || this.looking !== signal) return;
-      this.showQueues(queues);
-      this.remote.hidden = !remote.length;
-      setText(this.remote, remote.map(leases).join('; '));
+      this.overview.show(queues, remote, this.wanted, () => this.stir());
+      this.showCounts(queues);
       this.showJobs(page);
     } catch (e) {
       if (this.closed || e.name === 'AbortError') return;
@@ -222,18 +182,42 @@ export class List {
     if (this.again) this.later = setTimeout(() => this.look(), pause);
   }
 
+  /** The running jobs first, which are few; then the others, from the newest on. The next of those that wait are the oldest. */
   async page(signal) {
-    const { state, search, queue } = this.wanted;
+    const { state, after } = this.wanted;
+    if (state) return this.pages(signal, { state, reverse: state !== 'pending' });
+    const others = this.pages(signal, { state: STATES.filter((one) => one !== 'active'), reverse: true });
+    if (after) return others;
+    const [{ jobs: first }, { jobs, next }] = await Promise.all([this.running(signal), others]);
+    // A job may have begun or ended between the two.
+    return { jobs: [...first, ...jobs.filter(({ id }) => !first.some((job) => job.id === id))], next };
+  }
+
+  running(signal) {
+    const { search, queue } = this.wanted;
+    return api('GET', `/v1/jobs?${query({ state: 'active', search, queue, reverse: true, limit: MOST_RUNNING })}`, { signal });
+  }
+
+  async pages(signal, which) {
+    const { search, queue } = this.wanted;
     const page = { jobs: [], next: this.wanted.after || null };
     for (let n = 0; n < MOST_PAGES && (n === 0 || page.next); n += 1) {
-      const query = new URLSearchParams({ reverse: 'true', limit: PAGE - page.jobs.length });
-      for (const [key, value] of Object.entries({ state, search, queue, after: page.next })) if (value) query.set(key, value);
-      const more = await api('GET', `/v1/jobs?${query}`, { signal });
+      const more = await api('GET', `/v1/jobs?${query({ ...which, search, queue, after: page.next, limit: PAGE - page.jobs.length })}`, { signal });
       page.jobs.push(...more.jobs);
       page.next = more.next;
       if (page.jobs.length >= PAGE || !(search || queue)) break;
     }
     return page;
+  }
+
+  /** Asks how far the running jobs are: that is no event. */
+  async beat() {
+    const rows = [...this.rows.values()].filter((row) => row.job.state === 'active');
+    this.beats += 1;
+    if (document.hidden || this.looking || !rows.length) return;
+    if (this.beats % SLOW && !rows.some((row) => row.job.progress)) return;
+    const { jobs } = await this.running(this.signal.signal).catch(() => ({ jobs: [] }));
+    for (const job of jobs) if (this.rows.get(job.id)?.job.state === 'active') this.rows.get(job.id).show(job);
   }
 
   showJobs({ jobs, next }) {
@@ -251,30 +235,25 @@ export class List {
     const some = rows.size > 0;
     const narrow = state || search || queue;
     setText(this.count, some ? `${rows.size} ${rows.size === 1 ? 'job' : 'jobs'}${next ? ', and more' : after ? ', to the last' : ''}` : '');
-    setText(this.empty, next && !some ? `Nothing found as far as ${line(next)}.` : narrow || after ? 'No such jobs.' : 'No jobs yet. Drop a file into pending/, or push one here.');
+    setText(this.empty, next && !some ? `Nothing found as far as ${line(next)}.` : 'No such jobs.');
     this.table.hidden = !some;
-    this.empty.hidden = some;
+    this.first.hidden = some || narrow || after;
+    this.empty.hidden = some || !this.first.hidden;
     this.older.hidden = !next;
     if (next) this.older.href = address({ ...this.wanted, after: next });
   }
 
-  showQueues({ queues, active, paused, slots }) {
-    const kept = new Map();
-    const waiting = queues.reduce((sum, queue) => sum + queue.waiting, 0);
-    const of = (name) => {
-      kept.set(name, this.queues.get(name) ?? new Queue(name, this.may));
-      return kept.get(name);
-    };
-    const changed = () => this.stir();
-    of(null).show({ paused, slots }, `${active} active, ${waiting} pending`, this.wanted, changed);
-    for (const queue of queues) of(queue.name).show(queue, queue.paused ? `${queue.waiting} pending, paused` : `${queue.waiting} pending`, this.wanted, changed);
-    arrange(this.list, [...kept.values()].map((queue) => queue.element));
-    this.queues = kept;
-    if (paused) setText(kept.get(null).count, `${active} active, ${waiting} pending, paused`);
+  showCounts({ queues, active, held }) {
+    const counts = { pending: queues.reduce((sum, queue) => sum + queue.waiting, 0), held, active };
+    for (const tab of this.tabs.querySelectorAll('[data-state]:has(.sum)')) {
+      const n = counts[tab.dataset.state];
+      setText(tab.lastChild, n ? n.toLocaleString('en') : '');
+    }
   }
 
   showNothing(e) {
     this.table.hidden = true;
+    this.first.hidden = true;
     this.older.hidden = true;
     setText(this.count, '');
     this.empty.hidden = false;

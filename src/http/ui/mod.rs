@@ -21,13 +21,14 @@ const JS: &str = "text/javascript; charset=utf-8";
 /// The page, for any path that is not another file's. It keeps its own place behind the `#`.
 const PAGE: File = ("", HTML, include_str!("page.html"));
 
-const FILES: [File; 9] = [
+const FILES: [File; 10] = [
     ("style.css", CSS, include_str!("style.css")),
     ("app.js", JS, include_str!("app.js")),
     ("net.js", JS, include_str!("net.js")),
     ("dom.js", JS, include_str!("dom.js")),
     ("text.js", JS, include_str!("text.js")),
     ("list.js", JS, include_str!("list.js")),
+    ("queues.js", JS, include_str!("queues.js")),
     ("detail.js", JS, include_str!("detail.js")),
     ("log.js", JS, include_str!("log.js")),
     ("new.js", JS, include_str!("new.js")),

@@ -106,6 +106,12 @@ export function told({ state, attempt = 0, ...job }) {
   return attempt > 1 ? `try ${attempt}` : '';
 }
 
+/** Why a job waits, in a sentence, where the word alone says too little. */
+export function reason({ waiting }) {
+  const enough = ['held', 'all_paused', 'queue_paused', 'slots', 'turn', 'not_before', 'backoff', undefined];
+  return enough.includes(waiting?.why) ? '' : plain(waiting.text);
+}
+
 /** When a waiting job may be started, if that is to come. */
 export function due({ state, not_before: begin, retry_at: again }) {
   const dates = state === 'pending' ? [begin, again].filter((date) => Date.parse(date) > now()) : [];
