@@ -2,7 +2,7 @@
 
 use super::existing;
 use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, IO_ERROR, NOT_NOW, OK, USAGE};
-use super::serve;
+use super::logging;
 use super::settings;
 use super::{lease_rows, output};
 use crate::core::config::Config;
@@ -67,7 +67,7 @@ pub fn pull(path: &Path, args: PullArgs) -> CommandResult {
             "name a bridge of the settings, or the URL of a queue: sqs:QUEUE, redis://HOST#QUEUE",
         ));
     }
-    serve::start_logging("info", Some(path));
+    logging::start_logging("info", Some(path));
     let config = settings::read(path).map_err(|e| Failure::new(BAD_CONFIG, e))?;
     let mut bridges = Vec::new();
     for target in &args.targets {

@@ -3,6 +3,7 @@
 use super::exit::{self, CommandResult, Failure, NO_CODE};
 use super::follow::{self, Follower};
 use super::job::JobArgs;
+use super::logging;
 use super::serve;
 use crate::core::id::JobId;
 use crate::daemon::{self, Given, Options};
@@ -31,7 +32,7 @@ pub fn run(path: &Path, args: RunArgs) -> CommandResult {
 }
 
 fn run_job(path: &Path, job: JobArgs) -> CommandResult {
-    serve::start_logging("warn", None);
+    logging::start_logging("warn", None);
     let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
     let job = job.prepare(&spool)?;
     let old_logs = job.id().map(|id| follow::old_logs(&spool, id));

@@ -1,25 +1,21 @@
 //! `pirn serve`.
 
 use super::confined;
-use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK, USAGE};
-use super::inputs;
+use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK};
+use super::logging;
 use super::output;
 use super::sandbox::SandboxArgs;
-use crate::core::config::{Config, Only};
+use super::serve_plan::{ServePlan, jobrunner};
+use crate::core::config::Only;
 use crate::core::units::parse_span;
 use crate::daemon::detach::DetachedStart;
 use crate::daemon::front::{self, Behind};
-use crate::daemon::{self, Given, Opening, Options, ServeError, Service};
-use crate::http::dialect::jobrunner;
-use crate::http::tokens::Tokens;
-use crate::http::wire::listen::{Address, Listener};
-use crate::http::{Door, Server};
+use crate::daemon::{self, Given, Options, ServeError};
+use crate::http::wire::listen::Address;
 use crate::os::notify::Notifier;
-use crate::os::spawn::path_text;
-use crate::os::{cgroup, clock, detach, limits, written};
-use crate::spool::{self, DaemonLog, Spool, SpoolLock, Starting};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use crate::os::{cgroup, detach, limits};
+use crate::spool::{Spool, SpoolLock, Starting};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,15 +68,7 @@ pub struct ServeArgs {
     sandbox: SandboxArgs,
 }
 
-/// The options of `serve`, checked.
-struct ServePlan {
-    options: Options,
-    addresses: Vec<Address>,
-    jobrunner: Option<jobrunner::Settings>,
-}
-
 /// The part of a daemon's start that is behind it.
-#[derive(Default)]
 struct Prelude {
     /// The lock that an earlier image of this process has left.
     inherited: Option<SpoolLock>,
@@ -125,9 +113,8 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
             }
         }
     }
-    start_logging("info", Some(&plan.options.spool));
-    let served = serve_plan(plan, prelude);
-    match served {
+    logging::start_logging("info", Some(&plan.options.spool));
+    match serve_plan(plan, prelude) {
         // The log has the date with every line.
         Err(failure) if is_detached => {
             log::error!("{}", failure.message);
@@ -179,7 +166,7 @@ fn serve_plan(plan: ServePlan, prelude: Prelude) -> CommandResult {
             Behind::Ended(code) => return Ok(code),
         };
     }
-    let opening = opening(plan)?;
+    let opening = plan.opening()?;
     let given = Given {
         lock,
         signals: None,
@@ -234,109 +221,6 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
     Ok(plan)
 }
 
-impl ServePlan {
-    /// True for the address at which jobrunner's requests are answered.
-    fn is_jobrunners(&self, address: &Address) -> bool {
-        let jobrunner = self.jobrunner.as_ref();
-        jobrunner.is_some_and(|j| j.address == *address)
-    }
-
-    /// The option or variables that ask for this address, for messages.
-    fn named(&self, address: &Address) -> String {
-        match self.is_jobrunners(address) {
-            true => format!("JOBRUNNER_HTTP_LISTEN_ADDRESS and PORT: {address}"),
-            false => format!("--http {address}"),
-        }
-    }
-
-    /// A detached daemon works elsewhere, and has no descriptors of others.
-    fn detach(&mut self) -> Result<(), Failure> {
-        let options = &mut self.options;
-        let paths = [&mut options.config, &mut options.cgroup];
-        let paths = paths.into_iter().flatten();
-        for path in paths.chain([&mut options.spool]) {
-            *path = std::path::absolute(&*path).map_err(|e| Failure::at(path, e))?;
-        }
-        for address in &mut self.addresses {
-            match address {
-                Address::Unix(path) => {
-                    *path = std::path::absolute(&*path).map_err(|e| Failure::at(path, e))?;
-                }
-                Address::Passed(_) => {
-                    let what = format!("--http {address}: --detach passes on no descriptors");
-                    return Err(Failure::new(USAGE, what));
-                }
-                Address::Tcp(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses an address that others can reach, if neither tokens, a password nor settings tell who may use it.
-    fn check_addresses(&self) -> Result<(), Failure> {
-        // A client at jobrunner's address needs no token, only the password.
-        let has_password = self.jobrunner.as_ref().is_some_and(|j| j.has_password());
-        let is_guarded = |address: &&Address| {
-            address.is_local() || (has_password && self.is_jobrunners(address))
-        };
-        let Some(open) = self.addresses.iter().find(|address| !is_guarded(address)) else {
-            return Ok(());
-        };
-        if lets_others_in(&self.options.spool, &self.options.config_path()) {
-            return Ok(());
-        }
-        let remedy = match self.is_jobrunners(open) {
-            true => "is no JOBRUNNER_PASSWORD; set one",
-            false => "are no tokens; make one with pirn token new",
-        };
-        let open = self.named(open);
-        let what = format!(
-            "{open}: others can reach this address, and there {remedy}, or list the users and addresses that need \
-             none in \"trust\" under \"http\" in the config"
-        );
-        Err(Failure::new(BAD_CONFIG, what))
-    }
-}
-
-/// Reads jobrunner's variables.
-fn jobrunner() -> Result<jobrunner::Settings, Failure> {
-    let env = inputs::environment(&[], false)?;
-    let cwd = path_text(&std::env::current_dir()?);
-    jobrunner::Settings::read(env, cwd).map_err(|e| Failure::new(FAILURE, e))
-}
-
-/// Listens now, so that a daemon that cannot listen starts no job. Requests are answered once it has the spool.
-fn opening(plan: ServePlan) -> Result<Option<Opening>, Failure> {
-    if plan.addresses.is_empty() {
-        return Ok(None);
-    }
-    // Only qmd's answers have local times.
-    clock::learn_zone();
-    let listen = |address| {
-        Listener::open(address)
-            .map_err(|e| Failure::new(FAILURE, format!("{}: {e}", plan.named(address))))
-    };
-    let listeners = plan.addresses.iter().map(listen);
-    let listeners = listeners.collect::<Result<Vec<_>, _>>()?;
-    Ok(Some(Box::new(move || {
-        let (options, jobrunner) = (plan.options, plan.jobrunner);
-        let spool = Spool::create(&options.spool, !options.no_sync)?;
-        let door = Door::new(spool, options);
-        Ok(Box::new(Server::open(door, listeners, jobrunner)?) as Box<dyn Service>)
-    })))
-}
-
-/// True if tokens or settings give anybody rights. The daemon itself reports a mistake in the config.
-fn lets_others_in(spool: &Path, config: &Path) -> bool {
-    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
-    let config = match written::read_finished(config, spool::read_config) {
-        Ok(Ok(config)) => config,
-        Ok(Err(_)) | Err(_) => Config::default(),
-    };
-    let tokens = Tokens::parse(&read(&spool.join(&config.http.tokens)));
-    !config.http.tokenless.trust.is_empty() || tokens.is_ok_and(|tokens| !tokens.is_empty())
-}
-
 /// The failure for a daemon that could not serve.
 pub fn failure(e: ServeError) -> Failure {
     let code = match e {
@@ -345,22 +229,4 @@ pub fn failure(e: ServeError) -> Failure {
         ServeError::Io(..) => FAILURE,
     };
     Failure::new(code, e.to_string())
-}
-
-/// Logs to stderr, which may be the log of this spool. `PIRN_LOG` sets the level (`debug`, `warn` and so on).
-pub fn start_logging(default: &str, spool: Option<&Path>) {
-    let mut builder =
-        env_logger::Builder::from_env(env_logger::Env::new().filter_or("PIRN_LOG", default));
-    builder.format(|out, record| {
-        // This module dumps the bytes of requests and answers. There are credentials in them.
-        if record.target().starts_with("ureq_proto::util") {
-            return Ok(());
-        }
-        let now = crate::os::clock::wall();
-        writeln!(out, "{now} {:5} {}", record.level(), record.args())
-    });
-    if let Some(log) = spool.and_then(DaemonLog::of_stderr) {
-        builder.target(env_logger::Target::Pipe(Box::new(log)));
-    }
-    let _ = builder.try_init();
 }

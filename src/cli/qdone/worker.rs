@@ -8,7 +8,7 @@ use super::progress::WorkProgress;
 use super::say::Say;
 use super::trouble::{QdoneError, other};
 use crate::cli::exit::FAILURE;
-use crate::cli::{inputs, serve};
+use crate::cli::{inputs, logging};
 use crate::core::config::remote::{BodyFormat, JobFields, RemoteConfig};
 use crate::core::id::QueueName;
 use crate::daemon::{self, Given, Options};
@@ -49,7 +49,7 @@ pub fn worker(
     say: Say,
 ) -> Result<(), QdoneError> {
     check(args)?;
-    serve::start_logging("warn", None);
+    logging::start_logging("warn", None);
     let signals = Signals::install().map_err(|e| other(format!("signals: {e}")))?;
     let told = Arc::new(AtomicBool::new(false));
     let progress = match args.archive {
