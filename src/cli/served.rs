@@ -39,14 +39,6 @@ pub fn tell_unserved(spool: &Spool) {
     }
 }
 
-/// Says so if the daemon was told to end, and will not run what is added now.
-pub fn tell_stopping(spool: &Spool) {
-    let holder = SpoolLock::holder(spool.path()).ok().flatten();
-    if let Some(holder) = holder.filter(|holder| holder.is_stopping) {
-        eprintln!("pirn: the daemon ({holder}) is ending; the job waits for the next one");
-    }
-}
-
 /// Says which jobs the caller is about to wait for, why they wait, and whether a daemon serves the spool.
 pub fn tell_waiting(spool: &Spool, ids: &[&JobId]) {
     let waits = settings::waits(spool).ok();

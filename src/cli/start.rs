@@ -4,7 +4,7 @@
 use super::exit::{FAILURE, Failure, NOT_NOW};
 use super::{as_user, served, settings};
 use crate::os::{limits, spawn, user};
-use crate::spool::Spool;
+use crate::spool::{Holder, Role, Spool, SpoolLock};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -47,16 +47,19 @@ impl StartArgs {
     /// A job was accepted that may start now. Sees to it that a daemon serves the spool, if that is asked for; else says
     /// that none does. The job is accepted whatever comes of that.
     pub fn see_to_daemon(self, spool: &Spool) {
-        let Ok(false) = served::is_served(spool) else {
-            return served::tell_stopping(spool);
-        };
+        match SpoolLock::holder(spool.path()) {
+            Ok(Some(holder)) if holder.role == Role::Serve => return tell_stopping(&holder),
+            Ok(_) => {}
+            Err(_) => return,
+        }
         if !self.is_asked(spool) || !is_ours(spool.path()).unwrap_or(false) {
             return served::tell_unserved(spool);
         }
         match start(spool.path()) {
             // Another one has the spool since.
             Ok(output) if output.status.code() == Some(NOT_NOW.into()) => {
-                served::tell_stopping(spool);
+                let holder = SpoolLock::holder(spool.path());
+                holder.ok().flatten().iter().for_each(tell_stopping);
             }
             // Why it failed, or waits.
             Ok(output) => eprint!("{}", String::from_utf8_lossy(&output.stderr)),
@@ -69,6 +72,13 @@ impl StartArgs {
 pub fn see_to_daemon(spool: &Spool) {
     if is_set(spool.path()) {
         StartArgs { start: false }.see_to_daemon(spool);
+    }
+}
+
+/// Says so if the daemon was told to end, and will not run what is added now.
+fn tell_stopping(daemon: &Holder) {
+    if daemon.is_stopping {
+        eprintln!("pirn: the daemon ({daemon}) is ending; the job waits for the next one");
     }
 }
 

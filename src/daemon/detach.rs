@@ -27,8 +27,11 @@ pub enum DetachedStart {
 pub fn start(options: &Options) -> Result<DetachedStart, ServeError> {
     let path = options.spool.display();
     let umask = limits::readable_by_us();
-    let made = Spool::create(&options.spool, !options.no_sync);
-    made.map_err(not_served(&options.spool))?;
+    let spool = Spool::create(&options.spool, !options.no_sync);
+    let spool = spool.map_err(not_served(&options.spool))?;
+    // Before there is a log in it.
+    options.refuse_strangers(&spool)?;
+    drop(spool);
     let starting = match turn(options)? {
         Ok(starting) => starting,
         Err(waits) => return Ok(waits),

@@ -63,16 +63,18 @@ impl Options {
 
     fn take_lock(&self, spool: &Spool, waits: impl FnOnce()) -> Result<SpoolLock, ServeError> {
         let lock = SpoolLock::take(&self.spool, waits)?;
+        self.refuse_strangers(spool).map(|()| lock)
+    }
+
+    /// Refuses a spool into which others can put files.
+    pub(super) fn refuse_strangers(&self, spool: &Spool) -> Result<(), ServeError> {
         let strangers = match self.lax_modes {
             true => None,
             false => spool
                 .open_to_strangers()
                 .or_else(doing(self.spool.display()))?,
         };
-        match strangers {
-            None => Ok(lock),
-            Some(why) => Err(ServeError::Config(why)),
-        }
+        strangers.map_or(Ok(()), |why| Err(ServeError::Config(why)))
     }
 
     /// The settings that hold: those of the config, with what this start adds to them.

@@ -49,7 +49,7 @@ pub fn detach(log: &File) -> io::Result<Detaching> {
     leave_start_dir()?;
     nix::unistd::dup2_stdin(null)?;
     write_to(log)?;
-    // Both are sockets that send whole messages as long as nobody reads slowly: the first one is all that counts.
+    // The other end is a stream, so that the parent reads to the end of this process.
     Ok(Detaching::Detached(OwnedFd::from(mouth).into()))
 }
 

@@ -194,9 +194,8 @@ fn the_caller_is_not_held_up() {
     );
     let mut command = Command::new("sh");
     command.args(["-c", &line]).env("PIRN_SPOOL", free.0.path());
-    let output = command.output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n2\n");
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let done = free.0.finish(&mut command);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("1\n2\n", ""));
     fs::write(go, "").unwrap();
     free.0.wait_record("complete/1");
     ok(&free.0, &["stop"]);
@@ -258,7 +257,7 @@ fn it_is_the_owners_only() {
 #[test]
 fn a_failure_to_start_is_said_and_the_job_is_accepted() {
     let free = Detached::new();
-    fs::set_permissions(free.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(free.0.path().join("config.json"), "{").unwrap();
     let done = free.0.pirn(&["add", "--start", "true"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"));
     assert!(done.stderr.contains("exit code 78"), "{}", done.stderr);

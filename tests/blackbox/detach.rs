@@ -4,7 +4,7 @@ use crate::spool::{Done, Spool, is_alive};
 use crate::tools::ok;
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -179,6 +179,12 @@ fn a_daemon_that_cannot_start_says_why() {
         format!("pirn: the daemon has ended with exit code 78: {last}\n")
     );
     assert!(!free.is_served());
+    // Nothing is written into a spool that others can change.
+    let open = Detached::new();
+    fs::set_permissions(open.0.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let done = open.serve(&[]);
+    assert_eq!(done.code, 78, "{}", done.stderr);
+    assert!(!open.0.has("daemon.log"));
     // What is wrong with the command line is said as ever.
     let passed = free.serve(&["--http", "fd:web"]);
     assert_eq!(passed.code, 2, "{}", passed.stderr);
