@@ -6,6 +6,7 @@ use pirn::core::id::{JobId, QueueName, natural_order};
 use pirn::core::record::{Record, RecordError, Scratch, Setting, State, Work};
 use pirn::core::time::Wall;
 use pirn::core::units::{parse_size, parse_span, show_span};
+use pirn::core::warning::Warning;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -76,6 +77,7 @@ fn asked() -> BoxedStrategy<(&'static str, Value)> {
         Just(("files", json!({"raw": {"base64": "/wD+"}}))),
         spans("timeout"),
         spans("grace"),
+        Just(("warn", json!(0))),
         dates("not_before"),
         dates("expires"),
         (1..=1_000_000).prop_map(|n| ("tries", json!(n))),
@@ -200,6 +202,7 @@ fn added() -> BoxedStrategy<(&'static str, Value)> {
         name().prop_map(|s| ("id", json!(s))),
         dates("created_at"),
         dates("started_at"),
+        dates("warned_at"),
         dates("finished_at"),
         dates("retry_at"),
         any::<u32>().prop_map(|n| ("attempt", json!(n))),
@@ -383,6 +386,9 @@ fn every_malformed_field_is_named() {
         ("timeout", "\"soon\""),
         ("timeout", "1e300"),
         ("grace", "[]"),
+        ("warn", "-1"),
+        ("warn", "\"1s=KILL\""),
+        ("warn", "1"),
         ("tries", "0"),
         ("tries", "\"3\""),
         ("max_interruptions", "-1"),
@@ -606,14 +612,27 @@ fn deep_nesting_is_refused_wherever_it_is() {
 
 #[test]
 fn settings_that_switch_off() {
-    let record = read(r#"{"command": "true", "timeout": 0, "max_log": 0, "tmp": "keep"}"#);
+    let text = r#"{"command": "true", "timeout": 0, "warn": "0", "max_log": 0, "tmp": "keep"}"#;
+    let record = read(text);
+    for record in [&record, &read(&record.to_json())] {
+        assert_eq!(
+            (record.timeout, record.max_log, record.tmp),
+            (Setting::Off, Setting::Off, Scratch::Keep)
+        );
+        assert_eq!(record.warn, Setting::Off);
+    }
+}
+
+#[test]
+fn warnings_are_kept() {
+    let text = r#"{"command": "true", "timeout": 60, "warn": "30s=SIGHUP"}"#;
+    let warn = read(&read(text).to_json()).warn;
+    let before = Duration::from_secs(30);
     assert_eq!(
-        (record.timeout, record.max_log, record.tmp),
-        (Setting::Off, Setting::Off, Scratch::Keep)
-    );
-    let again = read(&record.to_json());
-    assert_eq!(
-        (again.timeout, again.max_log, again.tmp),
-        (Setting::Off, Setting::Off, Scratch::Keep)
+        warn,
+        Setting::Set(Warning {
+            before,
+            signal: "HUP"
+        })
     );
 }

@@ -223,7 +223,7 @@ impl JobArgs {
         record.created_at = Some(clock::wall());
         self.schedule.tell_passed_dates();
         self.schedule.fill(&mut record);
-        self.tries.fill(&mut record);
+        self.tries.fill(&mut record)?;
         self.surroundings.fill(&mut record)?;
         record.resources = self
             .resources

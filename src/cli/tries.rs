@@ -1,8 +1,10 @@
 //! The options that say how often and how long a job is tried.
 
+use super::exit::{Failure, USAGE};
 use crate::core::record::{Record, Setting};
 use crate::core::retry::{BackoffSpec, ExitRules};
 use crate::core::units::parse_span;
+use crate::core::warning::Warning;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -12,6 +14,9 @@ pub struct TriesArgs {
     /// End a try that takes longer; 0 for no limit
     #[arg(short, long, value_name = "DURATION", value_parser = parse_span)]
     timeout: Option<Duration>,
+    /// Warn a try this long before its --timeout, with USR1 or another signal, as 30s or 30s=HUP
+    #[arg(long, value_name = "DURATION[=SIGNAL]", value_parser = parse_warning)]
+    warn: Option<Setting<Warning>>,
     /// Time from SIGTERM to SIGKILL
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     grace: Option<Duration>,
@@ -36,12 +41,11 @@ pub struct TriesArgs {
 }
 
 impl TriesArgs {
-    pub fn fill(self, record: &mut Record) {
-        record.timeout = match self.timeout {
-            None => Setting::Default,
-            Some(Duration::ZERO) => Setting::Off,
-            Some(span) => Setting::Set(span),
-        };
+    pub fn fill(self, record: &mut Record) -> Result<(), Failure> {
+        record.timeout = self.timeout.map_or(Setting::Default, Setting::of);
+        record.warn = self.warn.unwrap_or_default();
+        let refused = |why| Failure::new(USAGE, format!("--warn: {why}"));
+        record.check_warning().map_err(refused)?;
         record.grace = self.grace;
         record.tries = self.tries;
         record.max_interruptions = self.max_interruptions;
@@ -52,7 +56,12 @@ impl TriesArgs {
             codes(self.fail_on),
         );
         record.once = self.once;
+        Ok(())
     }
+}
+
+fn parse_warning(text: &str) -> Result<Setting<Warning>, String> {
+    Warning::parse(text).map(Setting::from)
 }
 
 fn parse_backoff(text: &str) -> Result<BackoffSpec, String> {

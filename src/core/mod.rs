@@ -25,3 +25,4 @@ pub mod tokens;
 pub mod units;
 pub mod waiting;
 pub mod waits;
+pub mod warning;

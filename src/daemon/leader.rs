@@ -200,10 +200,13 @@ fn obey_until_end(daemon: &Arc<Daemon>, run: &Run, leader: &Leader) {
     let _ = run.thread.set(Interrupt::of_this_thread());
     loop {
         let orders = run.take_orders();
+        if orders.warn && is_still_it(run, leader) {
+            sweep::warn(daemon, run);
+        }
         if let Some(how) = orders.signal {
             signal(daemon, run, leader, how);
         }
-        if orders.note {
+        if orders.note || orders.warn {
             record::note(daemon, run);
         }
         if leader.pidfd.wait_interruptibly() {
@@ -218,15 +221,7 @@ fn signal(daemon: &Daemon, run: &Run, leader: &Leader, how: Stop) {
     if how == Stop::Term {
         sweep::remember(daemon, run);
     }
-    let is_still_it = match leader.parent {
-        ChildOf::Thread | ChildOf::Process => true,
-        // Not our child: only signal it if it is certainly still the same process.
-        ChildOf::Other { .. } => {
-            let proc = run.facts().record.proc.clone();
-            proc.is_some_and(|proc| proc.pid == run.pid && procfs::is_same(&proc))
-        }
-    };
-    let is_allowed = !is_still_it || signals::signal_group(run.pid, how);
+    let is_allowed = !is_still_it(run, leader) || signals::signal_group(run.pid, how);
     if how == Stop::Kill && !sweep::kill_group(run) && !is_allowed {
         let mut facts = run.facts();
         if sweep::mark_stuck(daemon, run, &mut facts, Some(run.pid)) {
@@ -234,6 +229,17 @@ fn signal(daemon: &Daemon, run: &Run, leader: &Leader, how: Stop) {
             drop(facts);
             // The daemon may be waiting for this job alone.
             daemon.tell_of_change();
+        }
+    }
+}
+
+/// True if the leader is certainly still the same process. A child of ours is until we reap it.
+fn is_still_it(run: &Run, leader: &Leader) -> bool {
+    match leader.parent {
+        ChildOf::Thread | ChildOf::Process => true,
+        ChildOf::Other { .. } => {
+            let proc = run.facts().record.proc.clone();
+            proc.is_some_and(|proc| proc.pid == run.pid && procfs::is_same(&proc))
         }
     }
 }

@@ -32,6 +32,7 @@ pub fn fill_in<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Run, end: TryEnd) -> (
     record.oom = was_out_of_memory(run, &record);
     record.units.clone_from(&facts.record.units);
     record.started_at = run.started;
+    record.warned_at = facts.record.warned_at;
     record.finished_at = Some(ended.wall);
     record.reason = Some(outcome.reason);
     let interrupted = u32::from(end.is_interruption());

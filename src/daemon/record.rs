@@ -41,6 +41,7 @@ pub fn write_note<M: Machine>(daemon: &Daemon<M>, run: &Run, facts: &mut Facts) 
     let mut record = facts.record.clone();
     record.forget_try();
     record.started_at = run.started;
+    record.warned_at = facts.record.warned_at;
     record.pid = (run.pid != 0).then_some(run.pid);
     record.proc.clone_from(&facts.record.proc);
     record.sandboxed.clone_from(&facts.record.sandboxed);

@@ -92,7 +92,8 @@ fn adopted<M: Machine>(
     leader: Option<Stat>,
 ) -> (Arc<Run>, Event) {
     let queue = record.queue.clone().unwrap_or_default();
-    let terms = daemon.config().terms(&queue, &record);
+    let mut terms = daemon.config().terms(&queue, &record);
+    terms.warn.take_if(|_| record.warned_at.is_some());
     let now = daemon.now();
     // The time of a leader that has ended by itself is not up.
     let alive = leader.filter(Stat::is_alive);

@@ -94,6 +94,8 @@ impl Facts {
 pub struct Orders {
     /// Write the note.
     pub note: bool,
+    /// Warn the job of its timeout.
+    pub warn: bool,
     /// Signal the job.
     pub signal: Option<Stop>,
 }

@@ -297,7 +297,7 @@ impl<M: Machine> Daemon<M> {
                     }
                 }
                 // The order was given in the step.
-                Action::Note { .. } | Action::Signal { .. } => {}
+                Action::Note { .. } | Action::Warn { .. } | Action::Signal { .. } => {}
                 Action::Sweep { id, grace } => rest.follow = Some((id, AfterEnd::Sweep(grace))),
                 Action::Finish {
                     id,
@@ -344,6 +344,7 @@ impl<M: Machine> Daemon<M> {
     fn give_order(&self, action: &Action) {
         match action {
             Action::Note { id } => self.order(id, |orders| orders.note = true),
+            Action::Warn { id } => self.order(id, |orders| orders.warn = true),
             Action::Signal { id, how } => self.order(id, |orders| orders.signal = Some(*how)),
             Action::Start { .. }
             | Action::Sweep { .. }

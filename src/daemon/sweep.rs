@@ -105,6 +105,28 @@ pub fn remember(daemon: &Daemon, run: &Run) {
     }
 }
 
+/// Warns the job that its timeout is near, and notes that. Only the processes that expect the signal get it: it would end
+/// the others, such as a shell that waits for the program.
+pub fn warn(daemon: &Daemon, run: &Run) {
+    let Some(warning) = run.terms.warn else {
+        return;
+    };
+    let signal = signals::parse(warning.signal).unwrap_or(libc::SIGUSR1);
+    let members = members(daemon, run).unwrap_or_default();
+    let expects = |stat: &&Stat| procfs::expects(stat.pid, signal);
+    let told: Vec<&Stat> = members.iter().filter(expects).collect();
+    for stat in &told {
+        signals::pass(stat.pid, signal);
+    }
+    let (id, name) = (&run.id, signals::name(signal));
+    let of = (told.len(), members.len());
+    match of {
+        (0, _) => log::warn!("{id}: its timeout is near, and no process of it handles {name}"),
+        (n, all) => log::info!("{id}: its timeout is near: {name} to {n} of its {all} processes"),
+    }
+    run.facts().record.warned_at = Some(clock::now().wall);
+}
+
 /// The live processes of the job, or if there are none, those that hold its log; `None` when it is free.
 fn left(daemon: &Daemon, run: &Run) -> io::Result<Option<Vec<Stat>>> {
     let members = members(daemon, run)?;

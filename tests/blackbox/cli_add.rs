@@ -86,6 +86,11 @@ fn every_option_ends_in_the_record() {
         (vec!["-g", "db"], json!({"group": "db"})),
         (vec!["-t", "90s"], json!({"timeout": "1m 30s"})),
         (vec!["--timeout", "0"], json!({"timeout": 0})),
+        (
+            vec!["-t", "1h", "--warn", "90=hup"],
+            json!({"timeout": "1h", "warn": "1m 30s=HUP"}),
+        ),
+        (vec!["--warn", "0"], json!({"warn": 0})),
         (vec!["--grace", "1h 30m"], json!({"grace": "1h 30m"})),
         (vec!["--tries", "9"], json!({"tries": 9})),
         (

@@ -163,7 +163,7 @@ fn defaults_when_nothing_is_said() {
 }
 
 /// Invalid configs, with the words that the message about each must have.
-const INVALID: [(&str, &[&str]); 14] = [
+const INVALID: [(&str, &[&str]); 15] = [
     ("{\n \"slots\": \"many\"}", &["line 2", "slots"]),
     ("{\"slots\": -1}", &["line 1", "slots"]),
     ("{\n\n\"slot\": 3}", &["line 3", "slot", "slots"]),
@@ -180,6 +180,10 @@ const INVALID: [(&str, &[&str]); 14] = [
     (
         "{\"defaults\": {\"backoff\": {\"first\": \"x\"}}}",
         &["defaults.backoff.first"],
+    ),
+    (
+        "{\"defaults\": {\n\"timeout\": 9, \"warn\": \"9s\"}}",
+        &["line 2", "defaults.warn", "not less"],
     ),
     ("{\"keep\": \"for ever\"}", &["keep"]),
     ("{\"min_free\": \"200%\"}", &["min_free"]),

@@ -87,5 +87,6 @@ mod tries;
 mod upgrade;
 mod users;
 mod waiting;
+mod warnings;
 mod workload;
 mod writers;

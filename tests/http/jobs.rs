@@ -44,6 +44,11 @@ fn what_is_no_job_is_refused() {
             "timeout",
         ),
         (
+            "{\"command\": \"a\", \"warn\": \"30s\"}",
+            422,
+            "warn: needs a timeout",
+        ),
+        (
             "{\"command\": \"a\", \"after\": [\"9\"]}",
             422,
             "there is no job 9",

@@ -24,6 +24,7 @@ pub struct Stats {
     pub adopted: u64,
     pub in_vain: u64,
     pub with_units: u64,
+    pub warned: u64,
 }
 
 pub struct Sim {
@@ -97,6 +98,13 @@ impl Sim {
                 });
             }
             Action::Note { .. } => {}
+            Action::Warn { id } => {
+                self.stats.warned += 1;
+                // The daemon may die between the signal and the note.
+                if let Some(file) = self.world.active.get_mut(&id) {
+                    file.warned = self.dice.percent(80);
+                }
+            }
             Action::Signal { id, how } => {
                 let delay = Duration::from_millis(self.dice.below(2_000));
                 if let Some(p) = self.world.procs.get_mut(&id) {

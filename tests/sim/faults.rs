@@ -10,6 +10,7 @@ use pirn::core::scheduler::{
 use pirn::core::time::{Boot, Now, Wall};
 use pirn::core::tokens::{Supply, Units};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A fault that is made on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,9 @@ pub enum Fault {
     OnceAndAgain,
     DeadlinesByWall,
     EarlyTimeouts,
+    EarlyWarnings,
+    NeverWarn,
+    WarnTwice,
     NeverKill,
     KillAtOnce,
     RejectChildren,
@@ -55,7 +59,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, each with a word that the checker's complaint must contain.
-    pub const ALL: [(Self, &'static str); 36] = [
+    pub const ALL: [(Self, &'static str); 39] = [
         (Self::LoseCommits, "counts"),
         (Self::LoseAdoptions, "counts"),
         (Self::LoseReadmits, "readmitted"),
@@ -93,6 +97,9 @@ impl Fault {
         (Self::OnceAndAgain, "verdict"),
         (Self::DeadlinesByWall, "TERM to"),
         (Self::EarlyTimeouts, "deadline has not come"),
+        (Self::EarlyWarnings, "not its time"),
+        (Self::NeverWarn, "missed: warning"),
+        (Self::WarnTwice, "not again"),
         (Self::NeverKill, "missed: KILL"),
         (Self::KillAtOnce, "grace is not over"),
         (Self::RejectChildren, "neither in a ring"),
@@ -227,6 +234,12 @@ impl Subject {
                     }
                 }
             }
+            Fault::NeverWarn => actions.retain(|a| !matches!(a, Action::Warn { .. })),
+            Fault::WarnTwice => {
+                if let Some(warn) = actions.iter().find(|a| matches!(a, Action::Warn { .. })) {
+                    actions.push(warn.clone());
+                }
+            }
             Fault::NeverKill => {
                 actions.retain(|a| {
                     !matches!(
@@ -294,6 +307,11 @@ fn bend_terms(terms: &mut Terms, fault: Fault) {
         Fault::InterruptionsAreTries => terms.retry.interruptions = 0,
         Fault::EndlessInterruptions => terms.retry.max_interruptions = u32::MAX,
         Fault::OnceAndAgain => terms.retry.once = false,
+        Fault::EarlyWarnings => {
+            if let Some(warn) = &mut terms.warn {
+                warn.before += Duration::from_millis(1);
+            }
+        }
         Fault::EarlyTimeouts => terms.timeout = terms.timeout.map(|t| t / 2),
         _ => {}
     }

@@ -8,6 +8,7 @@ use pirn::core::retry::{BackoffSpec, ExitRules};
 use pirn::core::scheduler::{Demand, Need, Stamp};
 use pirn::core::time::{Now, Wall};
 use pirn::core::tokens::{TokenName, Units, Uses};
+use pirn::core::warning::Warning;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub struct Spec {
     pub max_interruptions: u32,
     pub once: bool,
     pub timeout: Option<Duration>,
+    /// Shorter than the timeout.
+    pub warn: Option<Duration>,
     pub grace: Duration,
     pub backoff: BackoffSpec,
     /// The program cannot be started.
@@ -97,6 +100,10 @@ impl Spec {
         } else {
             around(dice, 100)
         };
+        let timeout = dice.percent(30).then(|| 1 + dice.below(20_000));
+        let before = |ms| 1 + dice.below(ms);
+        let warn = timeout.filter(|ms| *ms > 2).map(|ms| ms - 2).map(before);
+        let warn = warn.filter(|_| dice.percent(70));
         Self {
             priority: if dice.percent(60) {
                 0
@@ -112,9 +119,8 @@ impl Spec {
             tries: 1 + dice.below(4) as u32,
             max_interruptions: *dice.pick(&[0, 1, 2, 3, 3]),
             once: dice.percent(15),
-            timeout: dice
-                .percent(30)
-                .then(|| Duration::from_millis(1 + dice.below(20_000))),
+            timeout: timeout.map(Duration::from_millis),
+            warn: warn.map(Duration::from_millis),
             grace: Duration::from_millis(*dice.pick(&[0, 500, 10_000])),
             backoff: BackoffSpec {
                 first: Some(Duration::from_millis(*dice.pick(&[0, 100, 1_000, 30_000]))),
@@ -148,6 +154,8 @@ pub struct File {
     pub end: Option<Verdict>,
     /// The units that its note names.
     pub units: Units,
+    /// Its note says that this try was warned.
+    pub warned: bool,
 }
 
 impl File {
@@ -163,6 +171,7 @@ impl File {
             retry_at: None,
             end: None,
             units: Units::new(),
+            warned: false,
         }
     }
 
@@ -176,8 +185,13 @@ impl File {
 
     pub fn terms(&self) -> Terms {
         let spec = &self.spec;
+        let warn = spec.warn.filter(|_| !self.warned);
         Terms {
             timeout: spec.timeout,
+            warn: warn.map(|before| Warning {
+                before,
+                signal: "USR1",
+            }),
             grace: spec.grace,
             backoff: spec.backoff,
             max_log: None,
@@ -200,5 +214,6 @@ impl File {
         self.retry_at = None;
         self.end = None;
         self.units.clear();
+        self.warned = false;
     }
 }

@@ -102,6 +102,7 @@ impl Sim {
         file.attempt += 1;
         file.retry_at = None;
         file.units = units;
+        file.warned = false;
         let (attempt, terms) = (file.attempt, Box::new(file.terms()));
         let spec = file.spec.clone();
         self.ran.insert(id.clone(), file.version);

@@ -20,6 +20,7 @@ use crate::core::policy::RetryRule;
 use crate::core::record::{Record, Setting, Work};
 use crate::core::retry::BackoffSpec;
 use crate::core::tokens::{self, Supply, TokenName};
+use crate::core::warning::Warning;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -38,6 +39,8 @@ pub struct Defaults {
     pub grace: Option<Duration>,
     /// Longest try.
     pub timeout: Setting<Duration>,
+    /// Warning before it; for jobs that have a longer one.
+    pub warn: Setting<Warning>,
     /// Largest log in bytes.
     pub max_log: Setting<u64>,
     /// Nice value.
@@ -158,12 +161,13 @@ const FIELDS: [&str; 17] = [
     "remote",
 ];
 const QUEUE_FIELDS: [&str; 5] = ["slots", "paused", "defaults", "sandbox", "resources"];
-const DEFAULTS_FIELDS: [&str; 9] = [
+const DEFAULTS_FIELDS: [&str; 10] = [
     "tries",
     "max_interruptions",
     "backoff",
     "grace",
     "timeout",
+    "warn",
     "max_log",
     "nice",
     "sandbox",
@@ -260,8 +264,11 @@ impl Config {
     pub fn terms(&self, queue: &QueueName, record: &Record) -> Terms {
         let queue = self.defaults_of(queue);
         let all = &self.defaults;
+        let timeout = record.timeout.or(queue.timeout.or(all.timeout.or(None)));
+        let warn = record.warn.or(queue.warn.or(all.warn.or(None)));
         Terms {
-            timeout: record.timeout.or(queue.timeout.or(all.timeout.or(None))),
+            timeout,
+            warn: warn.filter(|warn| timeout.is_some_and(|span| warn.before < span)),
             grace: record
                 .grace
                 .or(queue.grace)
@@ -308,6 +315,8 @@ fn most_of(work: &Work) -> Option<u64> {
 pub struct Terms {
     /// Longest try.
     pub timeout: Option<Duration>,
+    /// Warning before it, which is shorter.
+    pub warn: Option<Warning>,
     /// Time from TERM to KILL.
     pub grace: Duration,
     /// Wait between tries.
@@ -399,11 +408,18 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
             "backoff" => d.backoff = BackoffSpec::read(&field.child()?)?,
             "grace" => d.grace = Some(field.read(json::span)?),
             "timeout" => d.timeout = Setting::of(field.read(json::span)?),
+            "warn" => d.warn = field.read(Warning::read)?.into(),
             "max_log" => d.max_log = Setting::of(field.read(json::size)?),
             "nice" => d.nice = Some(field.integer(-20..=19)?),
             _ if d.bounds.read(field)? => {}
             _ => return Err(field.unknown(&DEFAULTS_FIELDS)),
         }
+    }
+    if let (Setting::Set(warning), Setting::Set(timeout)) = (d.warn, d.timeout)
+        && let Err(what) = warning.check(timeout)
+        && let Some(warn) = o.fields().find(|field| field.key == "warn")
+    {
+        return Err(warn.error(what));
     }
     Ok(d)
 }

@@ -18,6 +18,7 @@ use super::retry::{BackoffSpec, ExitRules};
 use super::sandbox::{Resources, Sandbox, Sandboxed};
 use super::time::Wall;
 use super::tokens::{Units, Uses};
+use super::warning::Warning;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -191,15 +192,21 @@ pub enum Setting<T> {
     Set(T),
 }
 
-impl<T: Copy + Default + PartialEq> Setting<T> {
+impl<T: Default + PartialEq> Setting<T> {
     /// The setting with this value. Zero switches it off.
     pub fn of(value: T) -> Self {
-        match value == T::default() {
-            true => Self::Off,
-            false => Self::Set(value),
-        }
+        Some(value).filter(|value| *value != T::default()).into()
     }
+}
 
+/// `None` switches it off.
+impl<T> From<Option<T>> for Setting<T> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Off, Self::Set)
+    }
+}
+
+impl<T: Copy> Setting<T> {
     /// The value that holds with this default.
     pub fn or(self, default: Option<T>) -> Option<T> {
         match self {
@@ -297,6 +304,8 @@ pub struct Record {
     pub files: BTreeMap<String, Vec<u8>>,
     /// The longest that a try may take.
     pub timeout: Setting<Duration>,
+    /// The warning that comes before that.
+    pub warn: Setting<Warning>,
     /// The time from TERM to KILL.
     pub grace: Option<Duration>,
     /// Tries in all, at least 1.
@@ -355,6 +364,8 @@ pub struct Record {
     pub attempt: u32,
     /// How many of them were interrupted.
     pub interruptions: u32,
+    /// When the last try was warned of its timeout.
+    pub warned_at: Option<Wall>,
     /// Process id of the running try.
     pub pid: Option<i32>,
     /// Exit code of the last try.
@@ -432,6 +443,18 @@ impl Record {
         self.finished_at.is_some()
     }
 
+    /// Refuses a warning without a timeout that leaves time for it. The timeout must be the record's own, since that of
+    /// the settings may change before the job runs.
+    pub fn check_warning(&self) -> Result<(), String> {
+        match (self.warn, self.timeout) {
+            (Setting::Default | Setting::Off, _) => Ok(()),
+            (Setting::Set(warning), Setting::Set(timeout)) => warning.check(timeout),
+            (Setting::Set(_), Setting::Default | Setting::Off) => {
+                Err("needs a timeout of the job's own beside it".to_owned())
+            }
+        }
+    }
+
     /// True when the job has a scratch directory. The process of a call writes its report there.
     pub fn wants_scratch(&self) -> bool {
         self.tmp != Scratch::No || !self.files.is_empty() || matches!(self.work, Work::Url(_))
@@ -499,6 +522,7 @@ impl Record {
     pub fn forget_try(&mut self) {
         self.started_at = None;
         self.finished_at = None;
+        self.warned_at = None;
         self.pid = None;
         self.exit_code = None;
         self.signal = None;

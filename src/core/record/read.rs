@@ -11,6 +11,7 @@ use crate::core::quote::quoted;
 use crate::core::retry::{BackoffSpec, ExitRules};
 use crate::core::sandbox::{Resources, Sandbox, Sandboxed};
 use crate::core::time::Wall;
+use crate::core::warning::Warning;
 use crate::core::{tokens, units};
 use base64::Engine as _;
 use serde_json::value::RawValue;
@@ -82,6 +83,11 @@ impl Record {
                 ));
             }
         }
+        if let Err(what) = record.check_warning()
+            && let Some(warn) = object.fields().find(|field| field.key == "warn")
+        {
+            return Err(warn.error(what).into());
+        }
         settle_parents(&mut record.after, &mut record.after_any).map_err(RecordError::Work)?;
         Ok(record)
     }
@@ -114,6 +120,7 @@ impl Record {
             "stdin_base64" => self.add_stdin(field, |r| decode(&json::string(r)?))?,
             "files" => self.files = files(&field.child()?)?,
             "timeout" => self.timeout = Setting::of(field.read(json::span)?),
+            "warn" => self.warn = field.read(Warning::read)?.into(),
             "grace" => self.grace = Some(field.read(json::span)?),
             "tries" => self.tries = Some(field.integer(1..=1_000_000)?),
             "max_interruptions" => self.max_interruptions = Some(field.integer(0..=1_000_000)?),
@@ -164,6 +171,7 @@ impl Record {
             "finished_at" => self.finished_at = Some(field.read(date)?),
             "attempt" => self.attempt = field.integer(0..=i64::from(u32::MAX))?,
             "interruptions" => self.interruptions = field.integer(0..=i64::from(u32::MAX))?,
+            "warned_at" => self.warned_at = Some(field.read(date)?),
             "pid" => self.pid = Some(field.integer(1..=i64::from(i32::MAX))?),
             "exit_code" => self.exit_code = Some(field.integer(0..=255)?),
             "signal" => self.signal = Some(field.integer(1..=127)?),

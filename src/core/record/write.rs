@@ -111,6 +111,11 @@ impl Record {
             Setting::Off => out.put("timeout", 0),
             Setting::Set(span) => out.put("timeout", show_span(span)),
         }
+        match self.warn {
+            Setting::Default => {}
+            Setting::Off => out.put("warn", 0),
+            Setting::Set(warning) => out.put("warn", warning.to_string()),
+        }
         out.maybe("grace", self.grace.map(show_span));
         out.maybe("tries", self.tries);
         out.maybe("max_interruptions", self.max_interruptions);
@@ -137,6 +142,7 @@ impl Record {
         out.unless("attempt", self.attempt, self.attempt == 0);
         out.unless("interruptions", self.interruptions, self.interruptions == 0);
         out.maybe("retry_at", self.retry_at);
+        out.maybe("warned_at", self.warned_at);
         out.maybe("pid", self.pid);
         let proc = self.proc.as_ref();
         out.maybe(

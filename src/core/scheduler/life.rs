@@ -90,9 +90,12 @@ impl Scheduler {
         let now = self.now.boot;
         let left = terms.timeout.map(|timeout| timeout.saturating_sub(ran));
         let timeout_at = left.map(|left| now.after(left));
+        // Of an adopted job its time may have passed: then it comes at once.
+        let warn_at = left.zip(terms.warn);
+        let warn_at = warn_at.map(|(left, warn)| now.after(left.saturating_sub(warn.before)));
         let note_at = Some(now.after(NOTE_AFTER));
         let timer = self.table.reference(ix);
-        for at in [timeout_at, note_at].into_iter().flatten() {
+        for at in [timeout_at, warn_at, note_at].into_iter().flatten() {
             self.boot_timers.set(at, timer);
         }
         Stage::Running(RunningTry {
@@ -101,6 +104,7 @@ impl Scheduler {
             terms,
             course: Course::Free {
                 timeout_at,
+                warn_at,
                 note_at,
             },
         })
@@ -392,7 +396,7 @@ impl Scheduler {
         self.actions.push(Action::Signal { id, how });
     }
 
-    /// Writes the note of a running job, stops it at its timeout, or kills it, if that is due.
+    /// Writes the note of a running job, warns it, stops it at its timeout, or kills it, if that is due.
     pub(super) fn live_timer(&mut self, ix: Ix) {
         let id = self.table[ix].id.clone();
         let is_due = |at: &mut Boot| *at <= self.now.boot;
@@ -405,14 +409,18 @@ impl Scheduler {
         match &mut running.course {
             Course::Free {
                 timeout_at,
+                warn_at,
                 note_at,
             } => {
                 let is_late = timeout_at.is_some_and(|at| at <= self.now.boot);
+                let is_warned = warn_at.take_if(is_due).is_some();
                 if note_at.take_if(is_due).is_some() {
                     self.actions.push(Action::Note { id: id.clone() });
                 }
                 if is_late {
                     self.stop(&id, StopReason::Timeout);
+                } else if is_warned {
+                    self.actions.push(Action::Warn { id });
                 }
             }
             Course::Stopping { kill_at, .. } => {

@@ -41,6 +41,8 @@ pub(super) enum Course {
     /// By itself, or at its timeout.
     Free {
         timeout_at: Option<Boot>,
+        /// `None` once the warning was asked for, or if there is none.
+        warn_at: Option<Boot>,
         /// `None` once the note was asked for.
         note_at: Option<Boot>,
     },
@@ -75,8 +77,9 @@ impl Live {
             Stage::Running(running) => match running.course {
                 Course::Free {
                     timeout_at,
+                    warn_at,
                     note_at,
-                } => timeout_at == Some(at) || note_at == Some(at),
+                } => [timeout_at, warn_at, note_at].contains(&Some(at)),
                 Course::Stopping { kill_at, .. } => kill_at == Some(at),
                 Course::Sweeping { .. } => false,
             },

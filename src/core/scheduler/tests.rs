@@ -66,6 +66,7 @@ fn scheduler(slots: usize) -> Scheduler {
 fn terms(timeout: Option<Duration>) -> Box<Terms> {
     Box::new(Terms {
         timeout,
+        warn: None,
         grace: Duration::from_secs(10),
         backoff: BackoffSpec::default(),
         max_log: None,

@@ -38,8 +38,8 @@ impl<T: Ord + Copy> Timers<T> {
         while self.0.peek().is_some_and(|timer| !counts(timer)) {
             self.0.pop();
         }
-        // A job has at most two timers of a clock, so that at least half of these are stale or doubled.
-        if self.0.len() > 64 + 4 * jobs {
+        // A job has at most three timers of a clock, so that at least half of these are stale or doubled.
+        if self.0.len() > 64 + 6 * jobs {
             let mut kept = std::mem::take(&mut self.0).into_vec();
             kept.retain(counts);
             kept.sort_unstable();

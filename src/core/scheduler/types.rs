@@ -262,6 +262,11 @@ pub enum Action {
         /// The job.
         id: JobId,
     },
+    /// Warn the running job that its timeout is near. No answer.
+    Warn {
+        /// The job.
+        id: JobId,
+    },
     /// Signal the job's group. No answer but the job's end.
     Signal {
         /// The job.

@@ -45,6 +45,14 @@ impl Checker {
                     format!("note of {id}: not running long enough")
                 })
             }
+            Action::Warn { id } => {
+                let b = self.known_mut(id, action)?;
+                let due = b.warn_at.take().is_some_and(|at| at <= now.boot);
+                let late = b.deadline.is_none_or(|at| at <= now.boot);
+                ensure(matches!(b.life, Life::Running) && due && !late, || {
+                    format!("warning of {id}: not its time, or not again")
+                })
+            }
             Action::Signal { id, how } => self.judge_signal(id, *how, now, action),
             Action::Sweep { id, grace } => {
                 let b = self.known_mut(id, action)?;

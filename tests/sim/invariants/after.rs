@@ -36,10 +36,8 @@ impl Checker {
                     let grace = b.terms.as_ref().map(|t| t.grace).unwrap_or_default();
                     (at.after(grace) <= now.boot).then_some("KILL")
                 }
-                Life::Running => b
-                    .deadline
-                    .is_some_and(|at| at <= now.boot)
-                    .then_some("timeout"),
+                Life::Running if b.deadline.is_some_and(|at| at <= now.boot) => Some("timeout"),
+                Life::Running if b.warn_at.is_some_and(|at| at <= now.boot) => Some("warning"),
                 Life::Waiting if b.ticket.expires.is_some_and(|at| at <= now.wall) => {
                     Some("expiry")
                 }
@@ -149,7 +147,10 @@ impl Checker {
                         dues.push((format!("start of {id}"), due, date));
                     }
                 }
-                Life::Running => dues.push((format!("timeout of {id}"), b.deadline, None)),
+                Life::Running => {
+                    dues.push((format!("timeout of {id}"), b.deadline, None));
+                    dues.push((format!("warning of {id}"), b.warn_at, None));
+                }
                 Life::Stopping {
                     term_at: Some(at),
                     killed: false,

@@ -1,11 +1,12 @@
 //! The checker's beliefs after an event.
 
 use super::{Belief, Checker, Life};
+use pirn::core::config::Terms;
 use pirn::core::id::JobId;
 use pirn::core::policy::{StopReason, TryEnd};
 use pirn::core::process::Exit;
 use pirn::core::scheduler::{CommittedTo, Event, MovedTo, NotStarted, ParentState, Ticket};
-use pirn::core::time::Now;
+use pirn::core::time::{Boot, Now};
 use std::time::Duration;
 
 const SHORTEST_BUSY: Duration = Duration::from_secs(1);
@@ -22,6 +23,12 @@ fn of_user(why: StopReason) -> bool {
 /// The last reason that a user gave, else the first of any.
 fn merged(earlier: StopReason, why: StopReason) -> StopReason {
     if of_user(why) { why } else { earlier }
+}
+
+/// When a try that has run for `ran` is to be warned.
+fn warning(terms: &Terms, ran: Duration, now: Now) -> Option<Boot> {
+    let after = terms.timeout? - terms.warn?.before;
+    Some(now.boot.after(after.saturating_sub(ran)))
 }
 
 impl Checker {
@@ -42,6 +49,7 @@ impl Checker {
                 if let Some(b) = self.jobs.get_mut(id) {
                     b.attempt = *attempt;
                     b.deadline = terms.timeout.map(|t| now.boot.after(t));
+                    b.warn_at = warning(terms, Duration::ZERO, now);
                     b.terms = Some((**terms).clone());
                     b.started = Some(now.boot);
                     if let Life::Starting { stop } = b.life {
@@ -73,6 +81,7 @@ impl Checker {
                 b.deadline = terms
                     .timeout
                     .map(|t| now.boot.after(t.saturating_sub(*ran)));
+                b.warn_at = warning(terms, *ran, now);
                 b.terms = Some((**terms).clone());
                 b.started = Some(now.boot);
                 b.successor = successor;

@@ -58,6 +58,8 @@ pub struct Belief {
     pub attempt: u32,
     pub terms: Option<Terms>,
     pub deadline: Option<Boot>,
+    /// When it is to be warned; `None` once it was.
+    pub warn_at: Option<Boot>,
     pub started: Option<Boot>,
     pub successor: Option<QueueName>,
     pub succeeded: bool,
@@ -78,6 +80,7 @@ impl Belief {
             attempt: 0,
             terms: None,
             deadline: None,
+            warn_at: None,
             started: None,
             successor: None,
             succeeded: false,

@@ -1,0 +1,210 @@
+//! The signal that warns a job of its timeout.
+
+use crate::spool::Spool;
+use crate::tools::{Gate, text};
+use serde_json::{Value, json};
+use std::fs;
+use std::time::Duration;
+
+/// A program that says when it gets the signal, below a shell that waits for it and does not expect the signal.
+fn listens(signal: &str, then: &str) -> String {
+    format!(
+        "bash -c 'trap \"echo warned; {then}\" {signal}; echo ready; while :; do sleep 0.02; done'; echo \"exit $?\""
+    )
+}
+
+fn times_warned(spool: &Spool, id: &str) -> usize {
+    spool.read(&format!("log/{id}")).matches("warned").count()
+}
+
+#[test]
+fn processes_that_expect_it_are_warned_once_in_each_try() {
+    let spool = Spool::serving(&[]);
+    for (id, warn, signal) in [
+        ("usr1", json!("59.7s"), "USR1"),
+        ("number", json!(59.7), "USR1"),
+        ("hup", json!("59.7s=SIGHUP"), "HUP"),
+    ] {
+        let job = json!({"command": listens(signal, "exit 7"), "timeout": "1m", "warn": warn});
+        let (state, record) = spool.run_json(id, &job);
+        assert_eq!(
+            (state.as_str(), &record["reason"]),
+            ("complete", &json!("exited")),
+            "{record}"
+        );
+        assert_eq!(spool.read(&format!("log/{id}")), "ready\nwarned\nexit 7\n");
+        assert!(
+            text(&record, "warned_at") > text(&record, "started_at"),
+            "{record}"
+        );
+    }
+    assert_eq!(spool.record("complete/hup")["warn"], "59s 700ms=HUP");
+    let line = format!("{}; exit $((PIRN_ATTEMPT < 2))", listens("USR1", "exit 7"));
+    let job = json!({"command": line, "timeout": "1m", "warn": "59.7s", "tries": 2, "backoff": {"first": "1ms"}});
+    assert_eq!(spool.run_json("twice", &job).1["attempt"], 2);
+    assert_eq!(times_warned(&spool, "twice"), 2);
+}
+
+#[test]
+fn a_job_that_does_not_expect_it_goes_on() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    let job = json!({"command": format!("sleep 0.5; {}", gate.wait()), "timeout": "1m", "warn": "59.7s", "tries": 1});
+    spool.drop_json("1", &job);
+    spool.wait_for("the warning", || {
+        spool
+            .daemon_log()
+            .contains("no process of it handles SIGUSR1")
+    });
+    spool.wait_for("the note", || {
+        spool.record("active/1").get("warned_at").is_some()
+    });
+    gate.open(1);
+    let record = spool.wait_record("complete/1");
+    assert_eq!(record["exit_code"], 0, "{record}");
+    // A job that ends before that time is not warned, and neither is one without a warning.
+    let job = json!({"command": "true", "timeout": "1m", "warn": "1s"});
+    assert_eq!(spool.run_json("2", &job).1.get("warned_at"), None);
+}
+
+#[test]
+fn the_timeout_comes_all_the_same() {
+    let spool = Spool::serving(&[]);
+    let job = json!({"command": listens("USR1", "true"), "timeout": "700ms", "warn": "500ms", "tries": 1});
+    let (state, record) = spool.run_json("1", &job);
+    assert_eq!(
+        (state.as_str(), text(&record, "reason")),
+        ("failed", "timeout")
+    );
+    assert_eq!(times_warned(&spool, "1"), 1);
+}
+
+/// How long the job has run.
+fn age(spool: &Spool) -> Duration {
+    let log = fs::metadata(spool.path().join("log/1")).unwrap();
+    log.created().unwrap().elapsed().unwrap_or_default()
+}
+
+#[test]
+fn after_a_crash_a_warning_that_is_due_comes_late() {
+    let mut spool = Spool::serving(&[]);
+    let job =
+        json!({"command": listens("USR1", "true"), "timeout": "1m", "warn": "58.5s", "tries": 1});
+    spool.drop_json("1", &job);
+    spool.wait_note("1");
+    spool.crash();
+    spool.wait_for("its time to pass", || age(&spool) > Duration::from_secs(2));
+    spool.serve(&[]);
+    spool.wait_for("the warning", || times_warned(&spool, "1") > 0);
+    spool.wait_for("the note", || {
+        spool.record("active/1").get("warned_at").is_some()
+    });
+    // It is not repeated by the next daemon, which has taken the job over once it has this file.
+    spool.crash();
+    spool.serve(&[]);
+    spool.drop_file("2", "true");
+    spool.wait_record("complete/2");
+    spool.signal("USR2");
+    spool.wait_for("the upgrade", || spool.daemon_log().contains("upgrad"));
+    spool.drop_file("3", "true");
+    spool.wait_record("complete/3");
+    spool.mv("active/1", "failed");
+    let record = spool.wait_record("failed/1");
+    assert_eq!(times_warned(&spool, "1"), 1, "{}", spool.daemon_log());
+    assert!(record.get("warned_at").is_some(), "{record}");
+}
+
+#[test]
+fn a_timeout_that_has_passed_needs_no_warning() {
+    let mut spool = Spool::serving(&[]);
+    let job =
+        json!({"command": listens("USR1", "true"), "timeout": "2s", "warn": "500ms", "tries": 1});
+    spool.drop_json("1", &job);
+    spool.wait_note("1");
+    spool.crash();
+    spool.wait_for("its time to pass", || age(&spool) > Duration::from_secs(3));
+    spool.serve(&[]);
+    assert_eq!(spool.wait_record("failed/1")["reason"], "timeout");
+    assert_eq!(times_warned(&spool, "1"), 0);
+}
+
+#[test]
+fn warnings_of_the_settings() {
+    let spool = Spool::serving(&[]);
+    let warned = |id: &str, fields: Value| {
+        let mut job = json!({"command": "sleep 0.5", "tries": 1});
+        job.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        let (state, record) = spool.run_json(id, &job);
+        assert_eq!(state, "complete", "{record}");
+        record.get("warned_at").is_some()
+    };
+    spool.config(
+        r#"{"defaults": {"warn": "59.8s"}, "queues": {"q": {"defaults": {"timeout": "1m"}}}}"#,
+    );
+    spool.settle();
+    assert!(!warned("no-timeout", json!({})));
+    assert!(warned("own-timeout", json!({"timeout": "1m"})));
+    assert!(!warned("short-timeout", json!({"timeout": "30s"})));
+    assert!(!warned("switched-off", json!({"timeout": "1m", "warn": 0})));
+    assert_eq!(spool.record("complete/switched-off")["warn"], 0);
+    spool.add(&["--id", "queue", "-q", "q", "sleep 0.5"]);
+    assert!(
+        spool
+            .wait_record("complete/queue")
+            .get("warned_at")
+            .is_some()
+    );
+}
+
+#[test]
+fn a_warning_needs_a_longer_timeout() {
+    let spool = Spool::serving(&[]);
+    let cases = [
+        (json!("30s"), None, "needs a timeout"),
+        (json!("30s"), Some("0"), "needs a timeout"),
+        (
+            json!("30s"),
+            Some("30s"),
+            "30.0s is not less than the timeout, 30.0s",
+        ),
+        (
+            json!("1m"),
+            Some("30s"),
+            "1m 0s is not less than the timeout, 30.0s",
+        ),
+        (
+            json!("30s=KILL"),
+            Some("1m"),
+            "expected one of the signals USR1",
+        ),
+        (json!("soon"), Some("1m"), "expected a duration"),
+        (json!(-1), Some("1m"), "expected a duration"),
+        (json!([1]), Some("1m"), "expected a duration"),
+    ];
+    for (n, (warn, timeout, words)) in cases.iter().enumerate() {
+        let mut job = json!({"command": "true", "warn": warn});
+        if let Some(timeout) = timeout {
+            job["timeout"] = json!(timeout);
+        }
+        spool.drop_json(&format!("w{n}"), &job);
+        let reason = spool.wait_bad(&format!("w{n}"));
+        assert!(
+            reason.contains("warn: ") && reason.contains(words),
+            "{reason}"
+        );
+        let Some(warn) = warn.as_str() else { continue };
+        let mut args = vec!["add", "--warn", warn];
+        args.extend(timeout.iter().flat_map(|timeout| ["-t", timeout]));
+        args.push("true");
+        let done = spool.pirn(&args);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(
+            done.stderr.contains("--warn") && done.stderr.contains(words),
+            "{}",
+            done.stderr
+        );
+    }
+    assert_eq!(spool.ls("pending"), [""; 0]);
+}
