@@ -32,6 +32,7 @@ mod logs;
 mod odd_requests;
 mod openapi;
 mod peers;
+mod progress;
 mod qmd;
 mod refusals;
 mod rights;
