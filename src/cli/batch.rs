@@ -32,9 +32,10 @@ pub fn add(spool: &Spool, args: JobArgs, held: bool, start: StartArgs) -> Comman
         accepted: 0,
     };
     let mut lines = InputLines::of_stdin()?;
-    let Err((line, Failure { code, message })) = batch.add_all(&mut lines) else {
+    let Err((line, failure)) = batch.add_all(&mut lines) else {
         return Ok(OK);
     };
+    let Failure { code, message, .. } = failure.in_place(spool.path());
     let accepted = batch.accepted;
     let what =
         format!("line {line}: {message}; accepted before it: {accepted}, from there on: none");

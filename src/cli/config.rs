@@ -49,7 +49,7 @@ fn check(spool: &Path, file: Option<&Path>) -> CommandResult {
             existing::spool(spool)?;
             "not there; all settings have their defaults"
         }
-        Err(e) => return Err(bad(e.to_string())),
+        Err(e) => return Err(Failure::at(&path, e).with_code(BAD_CONFIG)),
     };
     output::line(format!("{}: {verdict}", path.display()))?;
     Ok(OK)

@@ -25,9 +25,12 @@ pub fn count_unfinished(path: &Path) -> io::Result<usize> {
 }
 
 fn no_spool(path: &Path) -> Failure {
-    let what = match path.is_dir() {
-        true => format!("{} is no spool: it has no pending/", path.display()),
-        false => format!("there is no spool {}", path.display()),
+    let what = match path.metadata() {
+        Ok(about) if about.is_dir() => {
+            format!("{} is no spool: it has no pending/", path.display())
+        }
+        Ok(_) => format!("{} is no directory, as a spool is", path.display()),
+        Err(_) => format!("there is no spool {}", path.display()),
     };
     let hint = match similar(path) {
         Some(right) => format!("did you mean {}?", right.display()),

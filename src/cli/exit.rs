@@ -1,7 +1,10 @@
 //! Exit codes, as pirn(1) documents them. Those of sysexits.h keep their numbers. A job that ran gives its own code,
 //! and 124 to 127 mean the same as for timeout(1) and the shell.
 
+use crate::core::quote::without_codes;
 use crate::core::record::{Reason, Record};
+use crate::os::advice::advice;
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
@@ -60,6 +63,8 @@ pub struct Failure {
     pub code: u8,
     /// The sentence for stderr.
     pub message: String,
+    /// The system's error in the message, if it is not said yet where it was, and what to do about it.
+    bare: Option<io::Error>,
 }
 
 impl Failure {
@@ -67,21 +72,43 @@ impl Failure {
     pub fn new(code: u8, message: impl Into<String>) -> Self {
         Self {
             code,
-            message: message.into(),
+            message: without_codes(&message.into()),
+            bare: None,
         }
     }
 
     /// A failure to open this file or spool.
     pub fn at(path: &Path, e: io::Error) -> Self {
-        let failure = Self::from(e);
+        Self::from(e).in_place(path)
+    }
+
+    /// The same failure with this code.
+    #[must_use]
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The same failure, with these words before it.
+    #[must_use]
+    pub fn about(self, what: impl Display) -> Self {
         Self {
-            message: format!("{}: {}", path.display(), failure.message),
-            ..failure
+            message: format!("{what}: {}", self.message),
+            ..self
         }
     }
 
+    /// The same failure, which happened with this spool or file unless it says where it did.
+    #[must_use]
+    pub fn in_place(self, path: &Path) -> Self {
+        let Some(e) = &self.bare else {
+            return self;
+        };
+        let message = format!("{}: {}{}", path.display(), self.message, advice(e, path));
+        Self::new(self.code, message)
+    }
+
     /// There is no such job.
-    pub fn no_job(id: &impl std::fmt::Display) -> Self {
+    pub fn no_job(id: &impl Display) -> Self {
         Self::new(NO_INPUT, format!("there is no job {id}"))
     }
 }
@@ -94,7 +121,9 @@ impl From<io::Error> for Failure {
             Some(libc::EIO) => IO_ERROR,
             Some(_) | None => FAILURE,
         };
-        Self::new(code, e.to_string())
+        let failure = Self::new(code, e.to_string());
+        let bare = e.raw_os_error().map(|_| e);
+        Self { bare, ..failure }
     }
 }
 

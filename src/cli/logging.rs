@@ -1,5 +1,6 @@
 //! What pirn itself has to say while it serves: lines with a date on standard error.
 
+use crate::core::quote::without_codes;
 use crate::os::clock;
 use crate::spool::DaemonLog;
 use std::io::Write;
@@ -15,7 +16,8 @@ pub fn start_logging(default: &str, spool: Option<&Path>) {
             return Ok(());
         }
         let now = clock::wall();
-        writeln!(out, "{now} {:5} {}", record.level(), record.args())
+        let text = without_codes(&record.args().to_string());
+        writeln!(out, "{now} {:5} {text}", record.level())
     });
     if let Some(log) = spool.and_then(DaemonLog::of_stderr) {
         builder.target(env_logger::Target::Pipe(Box::new(log)));

@@ -176,7 +176,7 @@ fn collect(
                     ));
                 }
                 Ok(_) => {}
-                Err(e) => eprintln!("pirn: {e}"),
+                Err(e) => eprintln!("pirn: {}", Failure::at(spool.path(), e).message),
             }
         }
     }

@@ -231,8 +231,11 @@ pub fn main() -> ExitCode {
     let spool = spool.unwrap_or_else(default_spool);
     exit::finish(match cli.command {
         Some(Command::Serve(args)) if cli.prove => serve::prove(spool, args),
-        Some(command) => carry_out(spool, command),
-        None => ls::ls(&spool, &ls::LsArgs::default()),
+        Some(command) => {
+            let path = spool.clone();
+            carry_out(spool, command).map_err(|failure| failure.in_place(&path))
+        }
+        None => ls::ls(&spool, &ls::LsArgs::default()).map_err(|failure| failure.in_place(&spool)),
     })
 }
 

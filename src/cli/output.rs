@@ -5,6 +5,7 @@ use super::style::{Ink, Style};
 pub use crate::core::quote::tame;
 use std::fmt::Display;
 use std::io::{self, Read, StdoutLock, Write};
+use std::path::Path;
 
 /// Prints one line.
 pub fn line(text: impl Display) -> Result<(), Failure> {
@@ -44,7 +45,7 @@ fn print(write: impl FnOnce(&mut StdoutLock<'_>) -> io::Result<()>) -> Result<()
     let mut out = io::stdout().lock();
     match write(&mut out).and_then(|()| out.flush()) {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => Ok(other?),
+        other => other.map_err(|e| Failure::at(Path::new("standard output"), e)),
     }
 }
 

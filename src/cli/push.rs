@@ -91,7 +91,7 @@ fn unprinted(e: &io::Error) -> Failure {
 }
 
 fn at_line(line: u64, pushed: usize, behind: &[String], failure: Failure) -> Failure {
-    let Failure { code, message } = failure;
+    let Failure { code, message, .. } = failure;
     let behind = match behind {
         [] => "from there on: none".to_owned(),
         ids => format!("of the lines behind it: {}", ids.join(" ")),

@@ -27,7 +27,7 @@ pub struct RunArgs {
 pub fn run(path: &Path, args: RunArgs) -> CommandResult {
     run_job(path, args.job).map_err(|failure| match failure.code {
         exit::USAGE => failure,
-        _ => Failure::new(NO_CODE, failure.message),
+        _ => failure.with_code(NO_CODE),
     })
 }
 

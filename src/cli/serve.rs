@@ -12,10 +12,11 @@ use crate::daemon::detach::DetachedStart;
 use crate::daemon::front::{self, Behind};
 use crate::daemon::{self, Given, Options, ServeError};
 use crate::http::wire::listen::Address;
+use crate::os::advice::advice;
 use crate::os::notify::Notifier;
 use crate::os::{cgroup, detach, limits};
 use crate::spool::{Spool, SpoolLock, Starting};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,5 +229,9 @@ pub fn failure(e: ServeError) -> Failure {
         ServeError::Config(_) => BAD_CONFIG,
         ServeError::Io(..) => FAILURE,
     };
-    Failure::new(code, e.to_string())
+    let advice = match &e {
+        ServeError::Io(what, e) => advice(e, Path::new(what)),
+        ServeError::Held(_) | ServeError::Config(_) => String::new(),
+    };
+    Failure::new(code, format!("{e}{advice}"))
 }

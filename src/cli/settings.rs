@@ -1,6 +1,7 @@
 //! The settings that hold for a spool.
 
 use crate::core::config::Config;
+use crate::os::advice::explained;
 use crate::os::written;
 use crate::spool::{self, Spool, SpoolLock, Waits};
 use std::io;
@@ -24,7 +25,7 @@ pub fn read_file(file: &Path) -> Result<Config, String> {
     match written::read_finished(file, spool::read_config) {
         Ok(config) => config,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(e) => Err(e.to_string()),
+        Err(e) => Err(explained(&e, file)),
     }
 }
 

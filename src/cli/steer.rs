@@ -172,7 +172,7 @@ fn judge(
             let what = format!("job {id}: another job of that name is in the way");
             NotDone::Failed(Failure::new(FAILURE, what))
         }
-        Err(e) => NotDone::Failed(e.into()),
+        Err(e) => NotDone::Failed(Failure::from(e).about(format!("job {id}"))),
     })
 }
 
@@ -190,6 +190,7 @@ pub fn each(
             Err(NotDone::Elsewhere(_)) if !jobs.are_named => continue,
             Err(NotDone::Elsewhere(failure) | NotDone::Failed(failure)) => failure,
         };
+        let failure = failure.in_place(spool.path());
         eprintln!("pirn: {}", failure.message);
         code = if code == OK { failure.code } else { code };
     }

@@ -30,9 +30,24 @@ pub fn tame(text: &str) -> String {
         .collect()
 }
 
+/// A message about errors of the system without their numbers, which say nothing more than the words before them:
+/// `Permission denied (os error 13)`.
+pub fn without_codes(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        match part[digits..].strip_prefix(')').filter(|_| digits > 0) {
+            Some(rest) => plain.push_str(rest),
+            None => plain.extend([" (os error ", part]),
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{cut_to, quoted};
+    use super::{cut_to, quoted, without_codes};
 
     #[test]
     fn long_texts_are_cut() {
@@ -41,5 +56,23 @@ mod tests {
         assert_eq!(quoted(&"ä".repeat(81)), format!("\"{}…\"", "ä".repeat(80)));
         assert_eq!(cut_to("abc", 3), "abc");
         assert_eq!(cut_to("abc", 2), "ab…");
+    }
+
+    #[test]
+    fn numbers_of_errors_are_left_out() {
+        for (text, plain) in [
+            (
+                "x: No such file or directory (os error 2)",
+                "x: No such file or directory",
+            ),
+            ("a (os error 2): b (os error 13); c", "a: b; c"),
+            ("a (os error x)", "a (os error x)"),
+            ("a (os error ) (os error 2", "a (os error ) (os error 2"),
+            ("", ""),
+        ] {
+            assert_eq!(without_codes(text), plain);
+        }
+        let e = std::io::Error::from_raw_os_error(13);
+        assert_eq!(without_codes(&e.to_string()), "Permission denied");
     }
 }

@@ -8,6 +8,7 @@ use super::{reconcile, record};
 use crate::core::config::Terms;
 use crate::core::id::JobId;
 use crate::core::process::Exit;
+use crate::core::quote::without_codes;
 use crate::core::record::Record;
 use crate::core::scheduler::{Event, NotStarted};
 use crate::os::fault::Fault;
@@ -102,7 +103,7 @@ pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::
         Ok(launched) => started(daemon, &start, record, terms, launched),
         Err(NotLaunched::Impossible { error, code }) => {
             let facts = Facts {
-                error: Some((error, code)),
+                error: Some((without_codes(&error), code)),
                 ..Facts::new(record)
             };
             cannot_start(daemon, Run::new(&start.id, &start.queue, terms, facts))

@@ -18,6 +18,7 @@ use super::tally::Tally;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
 use crate::core::process::Proc;
+use crate::core::quote::without_codes;
 use crate::core::record::Record;
 use crate::core::scheduler::{Action, Belief, Event, QuarantineReason, Scheduler};
 use crate::core::time::Now;
@@ -441,6 +442,7 @@ impl<M: Machine> Daemon<M> {
 
     /// A sync has failed for good: nothing is started any more, and whoever asks is told. What runs may end.
     pub fn fall_into_trouble(self: &Arc<Self>, why: &str) {
+        let why = &without_codes(why);
         if self.room.fall_into_trouble(why) {
             self.machine.tell_trouble(why);
             self.hold(Hold::Trouble);

@@ -1,6 +1,7 @@
 //! Calls of the kernel behind safe types, and the only `unsafe` code. It decides nothing about jobs.
 #![allow(unsafe_code)]
 
+pub mod advice;
 pub mod cgroup;
 pub mod child;
 pub mod clock;

@@ -56,6 +56,14 @@ pub fn account_of(name: &str) -> io::Result<Option<Account>> {
     Ok(User::from_name(name)?.map(Account::from))
 }
 
+/// The name of this user; the number if the user database has none.
+pub fn name_of(uid: u32) -> String {
+    match User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => uid.to_string(),
+    }
+}
+
 /// Makes this process one of the account, with all its groups, for good. To be called before there are other threads.
 pub fn become_user(account: &Account) -> io::Result<()> {
     let (uid, gid) = (account.uid.into(), account.gid.into());

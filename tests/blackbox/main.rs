@@ -41,6 +41,7 @@ mod config_written;
 mod detach;
 mod drops;
 mod ends;
+mod errors;
 mod escape;
 mod fields;
 mod files;

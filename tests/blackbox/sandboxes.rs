@@ -326,7 +326,7 @@ fn what_is_missing_is_named() {
     assert_not_started(&spool, "file", "sandbox.rof: /usr: is a directory");
     let echo = json!({"command": ["/usr/bin/env", "true"], "sandbox": {"rof": ["/usr/bin/env"]}, "tries": 1});
     spool.drop_json("loader", &echo);
-    let error = "cannot execute /usr/bin/env: Permission denied (os error 13) (its loader or libraries may be outside sandbox.ro)";
+    let error = "cannot execute /usr/bin/env: Permission denied (its loader or libraries may be outside sandbox.ro)";
     assert_not_started(&spool, "loader", error);
     spool.drop_json(
         "program",

@@ -10,6 +10,7 @@ mod retry_after;
 mod sign;
 
 use super::exit::{CommandResult, FAILURE, Failure, OK};
+use crate::core::quote::without_codes;
 use crate::core::record::{Manner, Order, Report, without_userinfo};
 use crate::core::retry::{EXIT_PERMANENT, EXIT_TEMPORARY};
 use failure::CallFailure;
@@ -102,7 +103,7 @@ fn complaint(order: &Order, status: u16) -> Option<String> {
 
 /// The error for a call without a complete answer.
 fn in_words(order: &Order, what: &str) -> String {
-    let url = without_userinfo(&order.url);
+    let (url, what) = (without_userinfo(&order.url), without_codes(what));
     match order.manner {
         Manner::Own => format!("POST {url}: {what}"),
         Manner::Hq => format!("failed to do http request: Post \"{url}\": {what}"),

@@ -11,6 +11,7 @@ mod stats;
 mod text;
 
 use crate::core::id::JobId;
+use crate::core::quote::without_codes;
 use crate::core::record::Record;
 use crate::http::{Answer, Door, Handler, JobRefusal, Request, Response, Right};
 use crate::spool::Found;
@@ -136,7 +137,10 @@ fn response(request: &Request, outcome: HqResult) -> Response {
 
 /// The JSON text of an error.
 fn error_text(status: u16, error: &str) -> String {
-    format!("{{\"status\":{status},\"error\":{}}}", json!(error))
+    format!(
+        "{{\"status\":{status},\"error\":{}}}",
+        json!(without_codes(error))
+    )
 }
 
 /// The job that the body of a push asks for, or the error's status and text.

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 has them: `application/problem+json`.
 
 use super::response::{Response, reason};
+use crate::core::quote::without_codes;
 use serde_json::json;
 use std::fmt::Display;
 use std::io;
@@ -9,7 +10,7 @@ use std::time::Duration;
 /// A problem with this status. `detail` gives the reason, and what to do, in a sentence without a full stop.
 pub fn new(status: u16, detail: impl Display) -> Response {
     let body = json!({
-        "type": "about:blank", "title": reason(status), "status": status, "detail": detail.to_string(),
+        "type": "about:blank", "title": reason(status), "status": status, "detail": without_codes(&detail.to_string()),
     });
     Response::with(status, "application/problem+json", format!("{body}\n"))
 }
@@ -33,7 +34,7 @@ impl Refused {
     pub fn new(status: u16, why: impl Display) -> Self {
         Self {
             status,
-            why: why.to_string(),
+            why: without_codes(&why.to_string()),
             headers: Vec::new(),
             delay: Duration::ZERO,
         }

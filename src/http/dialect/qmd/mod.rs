@@ -18,6 +18,7 @@ pub mod request;
 mod scripts;
 
 use crate::core::id::{JobId, QueueName};
+use crate::core::quote::without_codes;
 use crate::http::{
     Answer, Door, Ended, Handled, Handler, JobRefusal, Method, Request, Response, Right,
     wait_for_end,
@@ -96,7 +97,7 @@ fn not_found() -> Response {
 }
 
 fn refused(e: &JobRefusal) -> Response {
-    let response = Response::text(e.status(), e.to_string());
+    let response = Response::text(e.status(), without_codes(&e.to_string()));
     match e.status() {
         401 => response.header("WWW-Authenticate", "Bearer"),
         503 | 507 => response.header("Retry-After", 10),
