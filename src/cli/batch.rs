@@ -2,6 +2,7 @@
 //! once, and the lines of a fast one share syncs.
 
 use super::admission;
+use super::bar::Bar;
 use super::exit::{CommandResult, FAILURE, Failure, OK};
 use super::job::JobArgs;
 use super::lines::{InputLine, InputLines};
@@ -22,6 +23,7 @@ type NotAccepted = (u64, Failure);
 /// Adds the jobs of standard input. If they are `held`, they wait until they are released.
 pub fn add(spool: &Spool, args: JobArgs, held: bool, start: StartArgs) -> CommandResult {
     let options = BatchOptions::new(args.template(spool)?)?;
+    let mut lines = InputLines::of_stdin()?;
     let mut batch = BatchAdder {
         spool,
         start,
@@ -30,8 +32,8 @@ pub fn add(spool: &Spool, args: JobArgs, held: bool, start: StartArgs) -> Comman
         boot: procfs::boot_id(),
         room: 0,
         accepted: 0,
+        bar: Bar::new(lines.size, true),
     };
-    let mut lines = InputLines::of_stdin()?;
     let Err((line, failure)) = batch.add_all(&mut lines) else {
         return Ok(OK);
     };
@@ -51,6 +53,7 @@ struct BatchAdder<'a> {
     /// How many more jobs may wait. Jobs are counted again when it is 0.
     room: u64,
     accepted: usize,
+    bar: Bar,
 }
 
 impl BatchAdder<'_> {
@@ -100,6 +103,8 @@ impl BatchAdder<'_> {
         let batch = self
             .spool
             .submit_all(lines.len(), self.spool.writers(), &self.boot, maker);
+        let bytes: usize = lines.iter().map(|line| line.bytes.len() + 1).sum();
+        self.bar.advance(bytes as u64, batch.ids.len() as u64);
         let is_first = self.accepted == 0 && !batch.ids.is_empty();
         self.accepted += batch.ids.len();
         output::ids(&batch.ids).map_err(|e| {

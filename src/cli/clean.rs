@@ -1,5 +1,6 @@
 //! `pirn clean`.
 
+use super::bar::Bar;
 use super::existing;
 use super::exit::{CommandResult, OK};
 use crate::core::record::State;
@@ -35,7 +36,10 @@ pub fn clean(path: &Path, args: &CleanArgs) -> CommandResult {
     let now = clock::wall();
     let places: BTreeSet<Place> = args.state.iter().map(|s| Place::of_state(*s)).collect();
     let is_old = |finished| args.older.is_none_or(|older| now.since(finished) > older);
-    for job in spool.finished(false)? {
+    let jobs = spool.finished(false)?;
+    let mut bar = Bar::new(Some(jobs.len() as u64), false);
+    for job in jobs {
+        bar.advance(1, 1);
         if places.contains(&job.place) && is_old(job.finished) {
             spool.remove_finished(&job.id, &job.place)?;
         }

@@ -27,6 +27,8 @@ pub struct InputLine {
 /// The lines of standard input.
 pub struct InputLines {
     input: BufReader<File>,
+    /// The size of the input, if it is a file.
+    pub size: Option<u64>,
     /// The beginning of the next line.
     partial: Vec<u8>,
     /// The number of the last line that was read.
@@ -47,7 +49,9 @@ impl InputLines {
     /// The lines of this process.
     pub fn of_stdin() -> io::Result<Self> {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+        let about = input.metadata()?;
         Ok(Self {
+            size: about.is_file().then_some(about.len()),
             input: BufReader::with_capacity(PIECE, input),
             partial: Vec::new(),
             number: 0,

@@ -3,6 +3,7 @@
 mod add;
 mod admission;
 mod as_user;
+mod bar;
 mod batch;
 mod clean;
 mod config;

@@ -1,5 +1,6 @@
 //! `pirn cancel`, `pirn retry`, `pirn rm`, `pirn hold`, `pirn release`.
 
+use super::bar::Bar;
 use super::existing;
 use super::exit::{CommandResult, FAILURE, Failure, NO_INPUT, OK, USAGE};
 use super::job::PreparedJob;
@@ -124,7 +125,8 @@ pub fn move_to(path: &Path, mut args: MoveArgs) -> CommandResult {
 
 /// Adds the same jobs once more, and prints their ids.
 fn copy_each(spool: &Spool, jobs: &Selected) -> CommandResult {
-    each(spool, jobs, |id, _| {
+    let bar = Bar::new(Some(jobs.ids.len() as u64), true);
+    each_under(bar, spool, jobs, |id, _| {
         let copy = || {
             let found = existing::job(spool, id)?;
             output::line(PreparedJob::copy_of(spool, found.record)?.submit(spool, false)?)
@@ -181,17 +183,32 @@ fn judge(
 pub fn each(
     spool: &Spool,
     jobs: &Selected,
+    work: impl FnMut(&JobId, &mut BTreeSet<Place>) -> Result<(), NotDone>,
+) -> CommandResult {
+    each_under(
+        Bar::new(Some(jobs.ids.len() as u64), false),
+        spool,
+        jobs,
+        work,
+    )
+}
+
+fn each_under(
+    mut bar: Bar,
+    spool: &Spool,
+    jobs: &Selected,
     mut work: impl FnMut(&JobId, &mut BTreeSet<Place>) -> Result<(), NotDone>,
 ) -> CommandResult {
     let (mut code, mut changed) = (OK, BTreeSet::new());
     for id in &jobs.ids {
+        bar.advance(1, 1);
         let failure = match work(id, &mut changed) {
             Ok(()) => continue,
             Err(NotDone::Elsewhere(_)) if !jobs.are_named => continue,
             Err(NotDone::Elsewhere(failure) | NotDone::Failed(failure)) => failure,
         };
         let failure = failure.in_place(spool.path());
-        eprintln!("pirn: {}", failure.message);
+        bar.say(&format!("pirn: {}", failure.message));
         code = if code == OK { failure.code } else { code };
     }
     spool.sync_all(&changed)?;

@@ -88,6 +88,11 @@ impl Style {
         }
     }
 
+    /// True on a terminal that can go back in what it shows.
+    pub fn can_redraw(self) -> bool {
+        self.width.is_some() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
     /// The text in this colour, where there are colours.
     pub fn paint(self, ink: Ink, text: &str) -> Cow<'_, str> {
         match self.has_colours && !text.is_empty() {

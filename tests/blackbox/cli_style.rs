@@ -61,3 +61,40 @@ fn lines_fit_the_terminal_and_are_whole_in_a_pipe() {
     }
     assert!(spool.pirn(&["ls"]).stdout.ends_with("日本\n"));
 }
+
+/// What a terminal shows while a writer adds two jobs, the second one after more than a second.
+fn slow_batch(spool: &Spool, term: &str, redirect: &str) -> String {
+    let pirn = spool
+        .command([""])
+        .get_program()
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let line = format!("(echo true; sleep 1.2; echo true) | '{pirn}' add --batch {redirect}");
+    let mut shell = std::process::Command::new("sh");
+    shell
+        .args(["-c", &line])
+        .env("PIRN_SPOOL", spool.path())
+        .env("TERM", term);
+    let (code, shown) = Terminal::start_command(shell, 24, 80).end();
+    assert_eq!(code, 0, "{shown}");
+    shown
+}
+
+#[test]
+fn long_work_shows_on_a_terminal_how_far_it_is() {
+    let spool = Spool::made();
+    let shown = slow_batch(&spool, "xterm", "> /dev/null");
+    assert!(shown.contains("2 jobs"), "{shown:?}");
+    // The line is cleared in the end.
+    assert!(shown.ends_with("\x1b[2K"), "{shown:?}");
+    // Neither where it would be in the way of the ids, nor on a terminal that cannot go back.
+    for (term, redirect) in [
+        ("xterm", ""),
+        ("dumb", "> /dev/null"),
+        ("xterm", "2>&1 | cat"),
+    ] {
+        let shown = slow_batch(&spool, term, redirect);
+        assert!(!shown.contains("jobs"), "{term} {redirect}: {shown:?}");
+    }
+}
