@@ -63,7 +63,10 @@ impl StartArgs {
             }
             // Why it failed, or waits.
             Ok(output) => eprint!("{}", String::from_utf8_lossy(&output.stderr)),
-            Err(e) => eprintln!("pirn: starting a daemon: {e}"),
+            Err(e) => {
+                let failure = Failure::from(e).about("starting a daemon");
+                eprintln!("pirn: {}", failure.message);
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::wire::events::Events;
 use super::wire::peer::Peer;
 use crate::core::config::Config;
 use crate::core::config::rights::Caller;
+use crate::core::quote::without_codes;
 use crate::daemon::{Options, Tally};
 use crate::os::written::{self, Written};
 use crate::os::{clock, procfs, user};
@@ -94,7 +95,7 @@ impl<T: Clone> LiveFile<T> {
                     None
                 }
                 Ok(Written::Invalid(why)) => Some(why),
-                Err(e) => Some(e.to_string()),
+                Err(e) => Some(without_codes(&e.to_string())),
             };
             if let Some(why) = &error {
                 log::error!("http: {}: not used: {why}", self.path.display());

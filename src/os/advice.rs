@@ -1,4 +1,4 @@
-//! What to do about errors of the system.
+//! Advice about errors of the system.
 
 use super::user;
 use crate::core::quote::without_codes;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What to do about an error with this file or directory, to be put behind the error. Empty if its words say enough.
+/// Advice about an error with this file or directory, to be put behind the error. Empty if its words say enough.
 pub fn advice(e: &io::Error, path: &Path) -> String {
     let text = match e.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => return about_owner(path),
@@ -30,7 +30,7 @@ pub fn explained(e: &io::Error, path: &Path) -> String {
 }
 
 fn about_owner(path: &Path) -> String {
-    // What lies in a directory that is closed to us can be asked for nothing.
+    // A file in a directory that is closed to us has no owner that we can see, but the directory has.
     let known = path.ancestors().find_map(|path| path.metadata().ok());
     match known.map(|about| about.uid()) {
         Some(owner) if owner == user::uid() => "; look at its mode (ls -ld)".to_owned(),

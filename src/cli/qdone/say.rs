@@ -1,6 +1,7 @@
 //! Text for people, on stderr.
 
 use crate::cli::style::{Ink, Style};
+use crate::core::quote::without_codes;
 use std::io::Write;
 
 /// How much is told.
@@ -30,7 +31,7 @@ impl Say {
 
     /// Tells what quiet users are told too. A reader that is gone is no reason to leave a job.
     pub fn always(self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "{text}");
+        let _ = writeln!(std::io::stderr(), "{}", without_codes(text));
     }
 
     /// Tells of trouble with a step, in red.
