@@ -15,55 +15,6 @@ fn none(what: &str, missing: Vec<String>) {
     assert!(missing.is_empty(), "{what}:\n  {}", missing.join("\n  "));
 }
 
-fn help(words: &[String]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_pirn"))
-        .args(words)
-        .arg("--help")
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "pirn {words:?} --help");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The lines of a help text under `heading`, each cut to its first word.
-fn commands_of(help: &str) -> Vec<String> {
-    help.lines()
-        .skip_while(|line| *line != "Commands:")
-        .skip(1)
-        .take_while(|line| !line.trim().is_empty())
-        .filter_map(|line| line.split_whitespace().next())
-        .filter(|word| *word != "help")
-        .map(str::to_owned)
-        .collect()
-}
-
-/// The long options that a help text describes: those that begin a line, or follow a short one.
-fn options_of(help: &str) -> BTreeSet<String> {
-    help.lines()
-        .map(str::trim_start)
-        .filter(|line| line.starts_with('-'))
-        .filter_map(|line| line[line.find("--")?..].split([' ', ',', '[']).next())
-        .map(|option| option.trim_start_matches('-').to_owned())
-        .collect()
-}
-
-/// Every command with its help, the program itself first, `config check` as two words.
-fn all_commands() -> Vec<(Vec<String>, String)> {
-    let mut todo = vec![Vec::new()];
-    let mut all = Vec::new();
-    while let Some(words) = todo.pop() {
-        let text = help(&words);
-        for command in commands_of(&text) {
-            let mut longer: Vec<String> = words.clone();
-            longer.push(command);
-            todo.push(longer);
-        }
-        all.push((words, text));
-    }
-    assert!(all.len() > 10, "only {} commands were found", all.len());
-    all
-}
-
 /// The words of the macro lines of a man page, without the markup of dashes.
 fn macro_words(page: &str) -> BTreeSet<String> {
     page.lines()
@@ -75,24 +26,6 @@ fn macro_words(page: &str) -> BTreeSet<String> {
                 .to_owned()
         })
         .collect()
-}
-
-/// The long options that a page names: `Fl -name`, or `Fl a , Fl -name`.
-fn page_options(page: &str) -> BTreeSet<String> {
-    let mut options = BTreeSet::new();
-    for line in page.lines().filter(|line| line.starts_with('.')) {
-        let line = line.replace("\\-", "-");
-        let mut is_flag = false;
-        for word in line.trim_start_matches('.').split_whitespace() {
-            match word {
-                "Fl" => is_flag = true,
-                "Ar" | "Op" | "Cm" | "Pq" | "Nm" | "No" | "Va" | "It" => is_flag = false,
-                _ if is_flag => options.extend(word.strip_prefix('-').map(str::to_owned)),
-                _ => {}
-            }
-        }
-    }
-    options
 }
 
 /// The quoted words that `line` of the source has before `=>`: `"a" | "b" =>`.
@@ -134,37 +67,6 @@ fn missing(page: &BTreeSet<String>, words: &BTreeSet<String>) -> Vec<String> {
 /// The code before its tests.
 fn shipped(source: &str) -> &str {
     source.split("#[cfg(test)]").next().unwrap()
-}
-
-#[test]
-fn every_option_is_in_the_manual() {
-    let page = read("doc/pirn.1");
-    let named = page_options(&page);
-    let mut gaps = Vec::new();
-    let mut real = BTreeSet::new();
-    for (words, help) in all_commands() {
-        let options = options_of(&help);
-        let command = words.join(" ");
-        gaps.extend(
-            options
-                .difference(&named)
-                .map(|option| format!("pirn {command} --{option}")),
-        );
-        let is_named = command.is_empty()
-            || page
-                .lines()
-                .filter(|line| line.starts_with(".Ss") || line.starts_with(".Cm"))
-                .any(|line| line.contains(&command));
-        if !is_named {
-            gaps.push(format!("pirn {command}"));
-        }
-        real.extend(options);
-    }
-    none("not in doc/pirn.1", gaps);
-    none(
-        "in doc/pirn.1, but no option",
-        named.difference(&real).cloned().collect(),
-    );
 }
 
 #[test]
@@ -359,12 +261,6 @@ fn the_manual_is_well_formed() {
 
 #[test]
 fn the_checks_find_what_is_missing() {
-    let help = "Options:\n  -q, --queue <NAME>  Text --not-this\n      --only <PATTERN>  Text\n";
-    let options = options_of(help);
-    assert_eq!(options.into_iter().collect::<Vec<_>>(), ["only", "queue"]);
-    let page = ".It Fl q , Fl -queue Ar name\n.Op Fl -only Ar -x\nFl -text\n";
-    let options = page_options(page);
-    assert_eq!(options.into_iter().collect::<Vec<_>>(), ["only", "queue"]);
     let source = "match key {\n \"a\" | \"b_c\" => 1,\n \"D\" => 2,\n _ => 3 }";
     assert_eq!(arms(source).into_iter().collect::<Vec<_>>(), ["a", "b_c"]);
 }

@@ -15,13 +15,24 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("what").args(["command", "script", "batch"]).required(true).multiple(true))]
 pub struct AddArgs {
-    /// Jobs on standard input, one a line: shell lines, or records as JSON
+    /// Accept a job for each line of standard input, and print their ids in the same order
+    ///
+    /// A line that begins with `{` is a record, as in `pirn help record`; any other is a line for sh(1); blank lines
+    /// are left out. One slot runs the jobs of a queue in the order of their lines. The options hold for each line, but
+    /// a record's own fields overrule them; a field that is `null` there stays absent, whatever the option says. A
+    /// record's `id` and the fields that an earlier run has added to it are ignored.
+    ///
+    /// Lines are accepted as they come; those that have arrived are synced together. An id is printed once its job
+    /// survives a power cut. The first line that cannot be accepted ends the command. Standard error says its number
+    /// and how many jobs were accepted before it; these stay, and no later line is accepted.
     #[arg(long, conflicts_with_all = ["command", "script", "id", "max", "dedup"])]
     batch: bool,
-    /// Sync nothing: a power cut may lose the job
+    /// Sync nothing: faster, but a power cut may lose jobs whose ids were printed
     #[arg(long)]
     no_sync: bool,
-    /// Hold the job: it waits for pirn release
+    /// Hold the job, or all of a batch: it is accepted into `held/`, and waits for `pirn release`
+    ///
+    /// No daemon starts it in between.
     #[arg(long)]
     hold: bool,
     #[command(flatten)]
@@ -48,10 +59,14 @@ pub struct AtArgs {
 /// The options that leave a job out.
 #[derive(Debug, clap::Args)]
 struct UnlessArgs {
-    /// Refuse the job (exit code 75) while this many wait, in all queues
+    /// Refuse the job with exit code 75 while N or more jobs wait, in all queues together
+    ///
+    /// Of several that are added at the same moment, more may be accepted.
     #[arg(long, value_name = "N")]
     max: Option<u64>,
-    /// If a job of that id waits or runs, leave it at that: print the id, exit with 0
+    /// With --id: if a job of that id waits, is held or runs, add none, print the id, and exit with 0
+    ///
+    /// The job that is there stays as it is. If it has ended, its record and log are kept as for --replace.
     #[arg(long, requires = "id", conflicts_with = "replace")]
     dedup: bool,
 }

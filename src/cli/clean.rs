@@ -17,7 +17,7 @@ pub struct CleanArgs {
     /// Only jobs that ended longer ago than this
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     older: Option<Duration>,
-    /// Remove jobs in this state: complete or failed (repeat)
+    /// Those in this state: `complete` or `failed` (repeat)
     #[arg(long, default_value = "complete", value_parser = parse_final())]
     state: Vec<State>,
 }

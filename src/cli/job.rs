@@ -19,7 +19,7 @@ pub struct JobArgs {
     /// One word: a shell line; several: a program and its arguments; "-": a script on standard input
     #[arg(value_name = "CMD", trailing_var_arg = true, help_heading = "Command")]
     command: Vec<String>,
-    /// Run this program of the spool's scripts/; CMD and ARGs are its arguments
+    /// Run this program of the spool's `scripts/`; all words are its arguments
     #[arg(long, value_name = "NAME", help_heading = "Command")]
     script: Option<JobId>,
     #[command(flatten)]
@@ -32,22 +32,28 @@ pub struct JobArgs {
     sandbox: SandboxArgs,
     #[command(flatten)]
     resources: ResourceArgs,
-    /// Shell line to run when it has ended; its record is on standard input
+    /// A line for sh(1) to run when the job has ended, well or not
+    ///
+    /// The record is on its standard input; see `on_finish` in `pirn help record`.
     #[arg(long, value_name = "CMD", help_heading = "Command")]
     on_finish: Option<String>,
-    /// The job's id [default: the next number]
+    /// The id [default: the next number]
+    ///
+    /// Refused when a job has this id.
     #[arg(long, value_name = "ID", help_heading = "Id and description")]
     id: Option<JobId>,
-    /// Replace a waiting job of that id
+    /// With --id: replace a waiting job of that id, in any queue
+    ///
+    /// If it runs, wait for it; if it has ended, its record and log are kept under an older name.
     #[arg(long, requires = "id", help_heading = "Id and description")]
     replace: bool,
-    /// Label for people
+    /// A label for people
     #[arg(long, help_heading = "Id and description")]
     name: Option<String>,
-    /// Text for people
+    /// A text for people
     #[arg(long, value_name = "TEXT", help_heading = "Id and description")]
     comment: Option<String>,
-    /// Word to find it by (repeat)
+    /// A word to find it by (repeat)
     #[arg(long, help_heading = "Id and description")]
     tag: Vec<String>,
 }

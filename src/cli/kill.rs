@@ -18,11 +18,11 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct KillArgs {
-    #[command(flatten)]
-    jobs: Selection,
     /// The signal, by name or number
     #[arg(short, long, value_name = "SIG", default_value = "TERM", value_parser = signals::parse)]
     signal: i32,
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 /// A job has its note 200 ms after its start. On a busy machine it takes longer.

@@ -17,20 +17,24 @@ use std::path::Path;
 
 #[derive(Debug, clap::Args)]
 pub struct LogArgs {
-    #[command(flatten)]
-    jobs: Selection,
-    /// Show output as it is written, until the job ends; without a job, that of all that run and start
+    /// Show it from the beginning, and go on until the job has ended
+    ///
+    /// If the job has not ended yet, standard error says where it is, and if no daemon serves the spool. Without jobs:
+    /// the output of all jobs that run, each under a line with its id, and of those that start meanwhile, until nothing
+    /// runs and nothing waits.
     #[arg(short, long)]
     follow: bool,
-    /// Only the last lines
+    /// Only the last N lines; with -f, and what comes after them
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
-    /// Only this try, from 1
+    /// Only the output of this try, the first being 1
     #[arg(long, value_name = "K", conflicts_with = "follow")]
     attempt: Option<u32>,
-    /// The log of standard error, where it was split off
+    /// The log of standard error, where --split made one
     #[arg(long, conflicts_with_all = ["follow", "attempt"])]
     err: bool,
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 pub fn log(path: &Path, args: &LogArgs) -> CommandResult {

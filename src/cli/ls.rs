@@ -19,26 +19,30 @@ pub struct LsArgs {
     /// States to list [default: all; of the finished, the newest 20]
     #[arg(value_name = "STATE", value_parser = parse_state())]
     states: Vec<State>,
-    #[command(flatten)]
-    filter: Filter,
-    /// At most this many of each state, the newest of the finished
+    /// At most this many of each state; of the finished the newest [default: 20 of the finished]
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
     /// All jobs
     #[arg(short, long, conflicts_with = "limit")]
     all: bool,
-    /// All jobs, unsorted; with --ids, no file is read
+    /// All jobs, in the order of the directories
+    ///
+    /// With --ids and without --tag no file is read, so that a million ids are listed at once.
     #[arg(short = 'U', long, conflicts_with = "limit")]
     unsorted: bool,
-    /// Only the ids
+    /// Only the ids, one a line
     #[arg(long, conflicts_with_all = ["json", "jsonl"])]
     ids: bool,
     /// As a JSON list of records
+    ///
+    /// Each has its `state`, and if it waits the reason (`waiting`).
     #[arg(long, conflicts_with = "jsonl")]
     json: bool,
-    /// As JSON, a record a line
+    /// The same records as JSON, one a line
     #[arg(long)]
     jsonl: bool,
+    #[command(flatten)]
+    filter: Filter,
 }
 
 /// The order in which states are listed.

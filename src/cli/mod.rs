@@ -27,6 +27,8 @@ mod lines;
 mod logging;
 mod logs;
 mod ls;
+#[cfg(all(test, feature = "sqs"))]
+mod manual;
 mod new_id;
 mod output;
 mod pause;
@@ -74,14 +76,27 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "pirn", version, max_term_width = 100)]
 struct Cli {
-    /// The spool [default: $PIRN_SPOOL, else /var/spool/pirn for root, else /var/spool/pirn-users/NAME if root has made
-    /// it, else ~/.local/state/pirn]
+    /// The spool [default: $PIRN_SPOOL, else `/var/spool/pirn` for root, else `/var/spool/pirn-users/NAME` if root has
+    /// made it, else `$XDG_STATE_HOME/pirn`, else `~/.local/state/pirn`]
+    ///
+    /// While the spool that root has made is the default, and jobs that have not ended are left in the one that it
+    /// stands in the place of, standard error says so.
     #[arg(short = 'S', long, global = true, value_name = "DIR")]
     spool: Option<PathBuf>,
     /// Become this user first; root only
+    ///
+    /// Stands before the command, and root cannot become root again. The process has the user's groups, the umask 077,
+    /// the home directory as its working directory, and an environment of $HOME, $USER, $LOGNAME, $SHELL and $PATH,
+    /// which are new, and $LANG, `LC_*`, $TZ, $TERM, $NO_COLOR, $CLICOLOR, $CLICOLOR_FORCE, $PIRN_LOG and
+    /// $PIRN_USER_SPOOLS, which are kept. It has root's standard input, output and terminal: as with su(1), that takes
+    /// some trust in the user's other processes. Without effect for those who are that user.
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
-    /// When to print in colours; auto: on a terminal, as far as NO_COLOR, CLICOLOR and CLICOLOR_FORCE do not say otherwise
+    /// When to print in colours: `always`, `never` or `auto`
+    ///
+    /// With `auto`, a $NO_COLOR that is not empty means no colours; else a $CLICOLOR_FORCE that is neither empty nor 0
+    /// means colours; else there are colours on a terminal, unless $CLICOLOR is 0 or $TERM is `dumb`. Standard output
+    /// and standard error are looked at apart.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: ColorChoice,
     /// Check the options and settings of `serve` without serving: a daemon does this before an upgrade
@@ -181,6 +196,15 @@ struct AddCli {
 #[derive(Debug, Subcommand)]
 enum AddCommand {
     Add(add::AddArgs),
+}
+
+/// The command line with the commands of qdone, which are parsed apart.
+#[cfg(test)]
+fn whole_command() -> clap::Command {
+    let command = Cli::command();
+    #[cfg(feature = "sqs")]
+    let command = command.mut_subcommand("qdone", |_| qdone::command());
+    command
 }
 
 impl Cli {

@@ -31,10 +31,13 @@ pub struct PullArgs {
     /// Jobs that are held beyond that
     #[arg(long, value_name = "N")]
     prefetch: Option<usize>,
-    /// Exit when the queues are empty and all jobs have ended
+    /// Exit when all queues are empty and all jobs have ended
     #[arg(long)]
     drain: bool,
     /// Print the open leases and exit
+    ///
+    /// A line has the id of the job, the bridge, the queue, the age, the time that the lease has left, and the state.
+    /// It needs no network. Without a name: those of all bridges.
     #[arg(long)]
     status: bool,
     /// End when this parent does: a daemon starts a bridge so

@@ -20,7 +20,7 @@ pub struct PushArgs {
     /// A name under `remote` in the settings, or a URL such as redis://HOST#QUEUE
     #[arg(value_name = "NAME|URL")]
     to: String,
-    /// Jobs on standard input, one a line: shell lines, or records as JSON
+    /// Send a job for each line of standard input, as `pirn add` accepts them with --batch
     #[arg(long, conflicts_with_all = ["command", "script"])]
     batch: bool,
     #[command(flatten)]

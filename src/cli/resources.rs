@@ -15,13 +15,13 @@ pub struct ResourceArgs {
     /// Processes and threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=MOST_TASKS))]
     tasks: Option<u64>,
-    /// Processors; 1.5 is one and a half
+    /// Processors; `1.5` is one and a half
     #[arg(long, value_name = "N", value_parser = parse_cpu)]
     cpu: Option<u64>,
-    /// Share of the processors where others want them, 1 to 10000; 100 is usual
+    /// Its share of the processors where others want them too, from 1 to 10000; 100 is usual
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     cpu_weight: Option<u16>,
-    /// The same of the disks
+    /// Its share of the disks where others want them too, from 1 to 10000; 100 is usual
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
     io_weight: Option<u16>,
 }

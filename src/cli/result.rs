@@ -18,7 +18,7 @@ pub struct ResultArgs {
     from: String,
     /// The id that push printed
     id: String,
-    /// Wait this long for the job's end, then give up with exit code 75
+    /// Wait so long for the job's end, then give up with exit code 75
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     wait: Option<Duration>,
 }

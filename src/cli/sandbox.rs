@@ -12,31 +12,39 @@ use std::os::unix::ffi::OsStrExt;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Sandbox")]
 pub struct SandboxArgs {
-    /// Let it read and execute PATH and all below it, and no other files (repeat); also -ro PATH
+    /// Let it read and execute PATH and all below it; also as -ro (repeat)
+    ///
+    /// With any of --ro, --rof, --rw, --rwf and --system, nothing else can be opened.
     #[arg(long, value_name = "PATH")]
     ro: Vec<String>,
-    /// As --ro, for a file: it is a mistake if PATH is a directory; also -rof PATH
+    /// As --ro, for a file: it is a mistake if PATH is a directory; also as -rof (repeat)
     #[arg(long, value_name = "PATH")]
     rof: Vec<String>,
-    /// As --ro, and let it change PATH and all below it; also -rw PATH
+    /// As --ro, and let it change PATH and all below it; also as -rw (repeat)
+    ///
+    /// It may make, rename and remove what is below PATH.
     #[arg(long, value_name = "PATH")]
     rw: Vec<String>,
-    /// As --rw, for a file; also -rwf PATH
+    /// As --rw, for a file; also as -rwf (repeat)
     #[arg(long, value_name = "PATH")]
     rwf: Vec<String>,
-    /// Let it read and execute the directories of the system (/usr, /etc and so on), and no other files
+    /// Let it read and execute the directories of the system: `/usr`, `/etc` and so on
     #[arg(long)]
     system: bool,
-    /// Sockets: none, unix or all, or the ports of TCP and whether UDP, as connect=443,bind=80,udp
+    /// The sockets that it may make: `none`, `unix`, `all`, or ports, as `connect=443,bind=80,udp` [default: all]
+    ///
+    /// A list permits Unix sockets, TCP to and from these ports, and UDP if it is named.
     #[arg(long, value_name = "WHICH", value_parser = parse_network)]
     network: Option<Network>,
-    /// System calls: basic (none that change the system) or all
+    /// System calls: `basic`, which are none that change the system, or `all` [default: basic]
     #[arg(long, value_name = "WHICH", value_parser = parse_syscalls)]
     syscalls: Option<Syscalls>,
-    /// Let it make namespaces, though only basic system calls
+    /// Let it make namespaces, as browsers, bwrap and podman do
     #[arg(long)]
     namespaces: bool,
     /// Leave out the parts that this machine cannot enforce
+    ///
+    /// Without it, they are a reason not to run.
     #[arg(long)]
     pub best_effort: bool,
 }

@@ -15,34 +15,45 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Queue and time")]
 pub struct ScheduleArgs {
-    /// Queue to wait in; made if it is new
+    /// The queue to wait in; made if it is new [default: the queue `default`]
     #[arg(short, long, value_name = "NAME")]
     pub queue: Option<QueueName>,
-    /// Higher runs first
+    /// Higher runs first [default: 0]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
     /// Run after these jobs completed (repeat, or separate with commas)
+    ///
+    /// `last` and `3-7` are possible too. The jobs must exist. If one fails, this one fails with reason `dependency`.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub after: Vec<JobId>,
-    /// Run after these jobs ended, completed or failed
+    /// Run after these jobs ended, well or not (repeat, or separate with commas)
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub after_any: Vec<JobId>,
-    /// One at a time with others of this group, in order
+    /// Run one at a time with the others of this group, in order of age
+    ///
+    /// A job keeps its turn through its retries.
     #[arg(short, long, value_name = "NAME")]
     group: Option<String>,
-    /// Take this many slots [default: 1]
+    /// Take this many slots of the spool and of the queue [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=tokens::MOST))]
     slots: Option<u32>,
-    /// Need these tokens of the settings while it runs, as gpu or gpu=2,licence
+    /// Wait until these tokens, which the settings name, are free, and keep them while it runs (repeat)
+    ///
+    /// As `gpu`, `gpu=2` or `gpu=2,licence`; see `use` in `pirn help record`.
     #[arg(long = "use", value_name = "TOKENS", value_parser = tokens::parse_uses)]
     uses: Vec<Uses>,
-    /// Not before this time: 16:00, "tomorrow 4pm", "2026-11-21 16:00", RFC 3339, 90m, @UNIX
+    /// Not before this time: `16:00`, `tomorrow 4pm`, `90m` and so on
+    ///
+    /// See `pirn help times`. If it has passed, standard error says so, and the job may start at once.
     #[arg(long, value_name = "TIME", value_parser = when::parse, conflicts_with = "in_")]
     pub at: Option<Wall>,
     /// Not before this much time has passed
     #[arg(long = "in", id = "in_", value_name = "DURATION", value_parser = parse_span)]
     pub in_: Option<Duration>,
-    /// Fail it if it has not started by this time, as for --at
+    /// Fail it if it has not started by this time
+    ///
+    /// The reason is `expired`; see `pirn help times`. If it has passed, standard error says so, and the job fails at
+    /// once.
     #[arg(long, value_name = "TIME", value_parser = when::parse)]
     expires: Option<Wall>,
 }

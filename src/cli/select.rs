@@ -9,8 +9,11 @@ use crate::spool::{Spool, Where};
 
 /// Properties of the jobs that are meant.
 #[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Which jobs")]
 pub struct Filter {
     /// Only jobs of this queue
+    ///
+    /// A queue exists if it has a directory in `pending/`, if the settings name it, or if the record of a job does.
     #[arg(short, long, value_name = "NAME")]
     pub queue: Option<QueueName>,
     /// Only jobs with this tag
@@ -26,13 +29,14 @@ pub struct Filter {
 
 /// The jobs of a command.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Which jobs")]
 pub struct Selection {
     /// Jobs: ids, `last` (the newest), `last~2` (two before it), `3-7` (all with these numbers)
     #[arg(value_name = "ID")]
     words: Vec<JobId>,
     #[command(flatten)]
     pub filter: Filter,
-    /// All jobs that this can be done to
+    /// All jobs that the command can be applied to
     #[arg(long)]
     pub all: bool,
 }

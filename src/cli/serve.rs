@@ -25,10 +25,18 @@ pub struct ServeArgs {
     /// The spool
     #[arg(value_name = "SPOOL")]
     pub path: Option<PathBuf>,
-    /// Jobs at a time [default: the config's, else one per CPU; with --jobrunner at least one per worker]
+    /// Jobs at a time [default: what the settings say, else one for each processor; with --jobrunner at least one for
+    /// each of its workers]
+    ///
+    /// Overrules the settings. With 0, nothing is started.
     #[arg(long, value_name = "N")]
     slots: Option<usize>,
-    /// Exit when nothing is left to run, or when nothing has been for so long
+    /// Exit when nothing is left to run
+    ///
+    /// That is when no job runs and no waiting job can start any more: those that still wait are paused, are in a queue
+    /// that is not served, or come after such a job. A date or a backoff is waited for. With a DURATION, exit when it has
+    /// been so for so long. No bridge is started. A job that is accepted while the daemon leaves is not left behind: the
+    /// daemon unlocks the spool, looks once more, and stays if there is something to run.
     #[arg(
         long,
         value_name = "DURATION",
@@ -38,31 +46,55 @@ pub struct ServeArgs {
         value_parser = parse_span
     )]
     drain: Option<Duration>,
-    /// Serve only these queues: a name, or a prefix and * (repeat)
+    /// Serve only these queues: a name, or the beginning of names and `*` (repeat)
+    ///
+    /// The queue of files that are in `pending/` itself is called `default`.
     #[arg(long, value_name = "PATTERN")]
     only: Vec<String>,
-    /// Settings [default: config.json in the spool]
+    /// Read the settings from this file [default: `config.json` in the spool]
+    ///
+    /// It is read at the start and upon SIGHUP, and not watched.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Sync nothing: faster, and a power cut may lose jobs
+    /// Sync nothing: faster, but a power cut may lose accepted jobs, records and order
     #[arg(long)]
     no_sync: bool,
     /// Serve also a spool into which other users can put files
+    ///
+    /// Without this option, the exit code is 78 if the spool's directories are another user's, or writable by group or
+    /// others; see `pirn help spool`.
     #[arg(long)]
     lax_modes: bool,
-    /// Make the control groups of jobs in this one, and move to a group there
+    /// Make the control groups of jobs in this directory of cgroup v2
+    ///
+    /// It is made if it is missing, and the daemon runs in the group `daemon` there. For service managers that delegate
+    /// no group; systemd needs `Delegate=yes` and `DelegateSubgroup=daemon` instead. The exit code is 78 if no groups
+    /// can be made there.
     #[arg(long, value_name = "DIR")]
     cgroup: Option<PathBuf>,
-    /// Answer HTTP requests at this address: 127.0.0.1:8080, [::1]:8080, unix:PATH or fd:NAME (repeat)
+    /// Answer HTTP requests at this address: `127.0.0.1:8080`, `[::1]:8080`, `unix:PATH` or `fd:NAME` (repeat)
+    ///
+    /// `fd:NAME` is the socket of that name that a service manager passes (sd_listen_fds(3)). Port 0 lets the system
+    /// choose one, which is logged. An address that other machines can reach is refused while there are no tokens and
+    /// nobody is in `http.trust` in the settings. See `pirn help http`.
     #[arg(long, value_name = "ADDR")]
     http: Vec<Address>,
-    /// Act as a jobrunner as well, with the settings in JOBRUNNER_CMD and its other variables
+    /// Serve the clients of a jobrunner too, as its variables ($JOBRUNNER_CMD and others) say
     #[arg(long)]
     jobrunner: bool,
-    /// Go on in the background, without a terminal, and log to daemon.log in the spool; returns once the daemon is ready
+    /// Go on in the background, and log to `daemon.log` in the spool; returns once the daemon is ready
+    ///
+    /// The daemon has a session of its own without a terminal, and works in the directory `/`, without the descriptors
+    /// of the caller; the environment stays. The command returns when the daemon has the spool and is ready, with 0. If
+    /// the daemon ends before that, the command prints the last line of its log, and exits as it did. If a `pirn run`
+    /// has the spool, the command returns at once, and the daemon begins after that. The log becomes `daemon.log.1`
+    /// when it would be larger than 1 MiB. A file there that is a link or has other names is refused. Not for service
+    /// managers, which want to be the parent.
     #[arg(long)]
     detach: bool,
-    /// Be one process: the exit codes of jobs that end while no daemon is there are lost. For tests and supervisors
+    /// Be one process: the exit codes of jobs that end while no daemon is there are lost
+    ///
+    /// For tests, and for supervisors that are to see at once that the daemon was killed.
     #[arg(long)]
     no_front: bool,
     #[command(flatten)]

@@ -15,11 +15,13 @@ use std::path::Path;
 
 #[derive(Debug, clap::Args)]
 pub struct ShowArgs {
-    #[command(flatten)]
-    jobs: Selection,
-    /// The record as JSON, environment included
+    /// Each record as JSON, environment included
+    ///
+    /// It has its `state`, and if it waits the reason (`waiting`).
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 pub fn show(path: &Path, args: &ShowArgs) -> CommandResult {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 #[derive(Debug, clap::Args)]
 pub struct SlotsArgs {
-    /// The slots of this queue
+    /// How many of this queue
     #[arg(short, long, value_name = "NAME")]
     queue: Option<QueueName>,
     /// So many jobs at a time [default: print how many there are]

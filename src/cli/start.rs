@@ -14,7 +14,20 @@ use std::process::{Command, Output, Stdio};
 
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct StartArgs {
-    /// Start a daemon if none serves the spool; it ends when nothing is left to run
+    /// If no daemon serves the spool, start one, after the job is accepted
+    ///
+    /// It is that of `serve --detach --drain=1s`: it ends when nothing has been left to run for a second, and stays
+    /// while a job waits for a date or a backoff. Jobs that are held, or in a paused queue, or come after such a job,
+    /// do not keep it. It is told to end by `pirn stop` as any other. Its environment is that of a login: $HOME, $USER,
+    /// $LOGNAME, $SHELL and a plain $PATH, with $LANG, `LC_*`, $TZ, $TERM and $PIRN_LOG of the caller; its umask is
+    /// 022. It stays in the control group and the sandbox of the caller: a service manager that ends the group ends it
+    /// too. Jobs that are added have their own environment all the same. Refused, before the job is accepted, if the
+    /// spool belongs to another user. If the daemon cannot be started, standard error says why; the job stays, and the
+    /// exit code is 0. If a daemon has the spool that was told to end, none is started, and standard error says so.
+    ///
+    /// With the setting `autostart`, `add`, `at`, `retry`, `release`, `resume`, `move` and `edit` do the same without
+    /// the option, but in the spool of another user they only say that no daemon serves it. Jobs that are dropped start
+    /// no daemon; the next one runs them.
     #[arg(long)]
     start: bool,
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
-    /// As JSON
+    /// As a JSON object
     #[arg(long)]
     json: bool,
 }

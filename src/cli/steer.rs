@@ -23,11 +23,13 @@ pub struct SteerArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct RetryArgs {
-    #[command(flatten)]
-    jobs: Selection,
-    /// Leave the jobs as they are and add them once more; prints the new ids
+    /// Leave the jobs as they are, add each once more under the next number, and print the new ids
+    ///
+    /// Words mean jobs in any state.
     #[arg(long)]
     copy: bool,
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 #[derive(Debug, clap::Args)]
@@ -38,11 +40,11 @@ pub struct MoveArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct RmArgs {
-    #[command(flatten)]
-    jobs: Selection,
-    /// End those that are running
+    /// Also running jobs: end them and forget them
     #[arg(long)]
     kill: bool,
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {

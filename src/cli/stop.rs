@@ -12,6 +12,8 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 pub struct StopArgs {
     /// End running jobs too; they are queued again
+    ///
+    /// The signal is sent a second time, once the daemon has answered the first by a line in `lock`.
     #[arg(long)]
     now: bool,
 }

@@ -11,40 +11,46 @@ use crate::os::limits;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Environment")]
 pub struct SurroundingsArgs {
-    /// Working directory [default: this one]
+    /// The working directory [default: this one]
     #[arg(short = 'C', long, value_name = "DIR")]
     pub cwd: Option<String>,
-    /// Set a variable (KEY=VALUE), or pass one on (KEY)
+    /// Set a variable (`KEY=VALUE`), or pass on the caller's (`KEY`) (repeat)
     #[arg(short, long, value_name = "KEY=VALUE")]
     env: Vec<String>,
-    /// Pass on no variables but those of --env
+    /// Pass on no variables but those given with --env
     #[arg(long)]
     pub clean_env: bool,
-    /// File mode creation mask [default: this shell's]
+    /// The file mode creation mask [default: this shell's]
     #[arg(long, value_name = "OCTAL", value_parser = parse_umask)]
     pub umask: Option<u32>,
-    /// Nice value
+    /// The nice value [default: the daemon's]
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(-20..=19))]
     nice: Option<i32>,
-    /// Resource limit, as nofile=256 or as=2G or core=unlimited
+    /// A resource limit of each process, as `nofile=256`, `as=2G` or `core=unlimited` (repeat)
+    ///
+    /// `pirn help record` has the names.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_limit)]
     limit: Vec<(String, Option<u64>)>,
-    /// Give the job this file as standard input; - means the standard input of pirn
+    /// Take the job's standard input from this file, which is read now; `-` is the standard input of pirn
+    ///
+    /// Without this option it is not read; if it is a file, standard error says so.
     #[arg(long, value_name = "FILE")]
     pub stdin: Option<String>,
-    /// Put a copy of this file into the scratch directory, as NAME=PATH or PATH
+    /// Put a copy of this file into the scratch directory (repeat)
+    ///
+    /// `NAME=PATH` gives it another name there.
     #[arg(long, value_name = "FILE")]
     file: Vec<String>,
     /// Give it a scratch directory ($PIRN_TMP)
     #[arg(long)]
     tmp: bool,
-    /// As --tmp, and keep the directory afterwards
+    /// As --tmp, and leave the directory in place afterwards
     #[arg(long)]
     keep_tmp: bool,
     /// Write standard error to a log of its own
     #[arg(long)]
     split: bool,
-    /// End it when its log grows larger than this
+    /// End it when a try writes more than this [default: what the settings say, else no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_log: Option<u64>,
 }

@@ -24,7 +24,7 @@ enum TokenCommand {
         /// The rights that it gives: read, push, run, admin; separated by commas
         #[arg(value_parser = Rights::parse)]
         rights: Rights,
-        /// The file to add it to [default: the config's, else tokens in the spool]
+        /// The file to add it to [default: the one that the settings name, else `tokens` in the spool]
         #[arg(long)]
         file: Option<PathBuf>,
     },

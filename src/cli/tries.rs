@@ -11,28 +11,38 @@ use std::time::Duration;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Tries and limits")]
 pub struct TriesArgs {
-    /// End a try that takes longer; 0 for no limit
+    /// End a try that takes longer; 0 for no limit [default: what the settings say, else none]
     #[arg(short, long, value_name = "DURATION", value_parser = parse_span)]
     timeout: Option<Duration>,
-    /// Warn a try this long before its --timeout, with USR1 or another signal, as 30s or 30s=HUP
+    /// Warn each try once, this long before its --timeout: `30s` by SIGUSR1, or as in `30s=HUP` by another signal
+    ///
+    /// The timeout must be given too and be longer. Only processes of the job that expect the signal get it; see `warn`
+    /// in `pirn help record`.
     #[arg(long, value_name = "DURATION[=SIGNAL]", value_parser = parse_warning)]
     warn: Option<Setting<Warning>>,
-    /// Time from SIGTERM to SIGKILL
+    /// The time from SIGTERM to SIGKILL [default: what the settings say, else 10 seconds]
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     grace: Option<Duration>,
-    /// Tries in all [default: from the settings, else 1]
+    /// Tries in all [default: what the settings say for the queue, else for all jobs, else 1]
+    ///
+    /// While the settings are not valid it is 1, and standard error says so.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     tries: Option<u32>,
-    /// Fail it at its Nth interruption (a crash, a forced stop); 0 is the first [default: from the settings, else 3]
+    /// How many interruptions, by a crash or a forced stop, end the job; 0 is the same as 1 [default: what the settings
+    /// say for the queue, else for all jobs, else 3]
+    ///
+    /// Interruptions use up no tries.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
     max_interruptions: Option<u32>,
-    /// Backoff between tries, as first=1s,factor=2,max=10m
+    /// The wait between tries [default: `first=1s,factor=2,max=10m`]
+    ///
+    /// Each part may be left out.
     #[arg(long, value_name = "RULE", value_parser = parse_backoff)]
     backoff: Option<BackoffSpec>,
-    /// Retry only after these exit codes (and 75 and 111)
+    /// Try again after these exit codes only, and after 75 and 111 (repeat, or separate with commas)
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     retry_on: Vec<u8>,
-    /// Never retry after these exit codes (nor after 100)
+    /// Do not try again after these exit codes, nor after 100 (repeat, or separate with commas)
     #[arg(long, value_name = "CODE", value_delimiter = ',')]
     fail_on: Vec<u8>,
     /// Start it at most once, instead of at least once

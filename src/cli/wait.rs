@@ -17,14 +17,14 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub struct WaitArgs {
-    #[command(flatten)]
-    jobs: Selection,
-    /// Until one of them has ended; prints its id
+    /// Wait until one of them has ended, print its id, and exit as it did
     #[arg(long)]
     any: bool,
     /// Give up after this time, with exit code 75
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    jobs: Selection,
 }
 
 /// Exits with the first code that is not 0, in the order in which the jobs were named.

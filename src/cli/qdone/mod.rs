@@ -101,6 +101,12 @@ pub fn qdone(spool: &Path, args: QdoneArgs) -> CommandResult {
     }
 }
 
+/// The commands with their options.
+#[cfg(test)]
+pub fn command() -> clap::Command {
+    QdoneCli::command()
+}
+
 /// The help of the command that these words have, or of all.
 fn usage(words: &[OsString]) -> String {
     let mut all = QdoneCli::command();

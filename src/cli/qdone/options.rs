@@ -39,24 +39,44 @@ pub struct Common {
     )]
     pub dlq_suffix: String,
     /// The region of the queues [default: $AWS_REGION, else us-east-1]
+    ///
+    /// No other setting names it.
     #[arg(long, global = true, value_name = "S")]
     pub region: Option<String>,
     /// The server, if it is not that of AWS [default: $AWS_ENDPOINT_URL_SQS, else $AWS_ENDPOINT_URL]
+    ///
+    /// Without TLS it must be on this machine.
     #[arg(long, global = true, value_name = "URL")]
     pub endpoint: Option<String>,
-    /// A profile of ~/.aws/credentials and ~/.aws/config
+    /// A profile of `~/.aws/credentials` and `~/.aws/config`
+    ///
+    /// Without it, credentials are those of the first of these that has some: the environment ($AWS_ACCESS_KEY_ID), a
+    /// web identity ($AWS_WEB_IDENTITY_TOKEN_FILE), the files, with `credential_process` and roles, the container, and
+    /// the machine. A source that is set up and fails is an error, as is a program of `credential_process` that has not
+    /// ended after a minute, which is killed. Temporary credentials are replaced five minutes before their end. As with
+    /// the tools of AWS, $AWS_SESSION_TOKEN goes with the environment's, $AWS_PROFILE names another profile than
+    /// `default`, $AWS_SHARED_CREDENTIALS_FILE and $AWS_CONFIG_FILE name other files,
+    /// $AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or $AWS_CONTAINER_CREDENTIALS_FULL_URI lead to the agent of a container,
+    /// and $AWS_EC2_METADATA_DISABLED set to true keeps the machine from being asked. SSO is not read: use
+    /// `credential_process`.
     #[arg(long, global = true, value_name = "P")]
     pub profile: Option<String>,
-    /// Say only errors, and print jobs that fail as lines of JSON [default: if stderr is no terminal]
+    /// Say only errors, and print jobs that fail as lines of JSON
+    ///
+    /// This is the default if standard error is no terminal.
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Tell each step on stderr [default: if stderr is a terminal]
+    /// Tell each step on standard error
+    ///
+    /// This is the default on a terminal.
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Print the version
+    /// Print the version, if there is no command
     #[arg(short = 'V', long, global = true)]
     pub version: bool,
-    /// A Redis server that keeps for a while which queues were idle: redis://HOST
+    /// A Redis server that keeps for a while which queues had no messages: `redis://HOST:PORT`
+    ///
+    /// For `idle-queues`, and for `worker` with --active-only. If it is away, SQS is asked.
     #[arg(long, global = true, value_name = "U", alias = "cache-url")]
     pub cache_uri: Option<String>,
     /// Stands before the keys there
@@ -153,7 +173,7 @@ pub struct Making {
     /// Receives after which a message goes from the fail queue to the dead queue
     #[arg(long, value_name = "N", default_value_t = 3, alias = "dql-after", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub dlq_after: u32,
-    /// A tag for new queues, KEY=VALUE (repeat)
+    /// A tag for new queues, `KEY=VALUE` (repeat)
     #[arg(long, value_name = "TAG", value_parser = tag)]
     pub tag: Vec<(String, String)>,
 }
@@ -163,6 +183,8 @@ pub struct EnqueueArgs {
     #[command(flatten)]
     pub sending: Sending,
     /// Within five minutes a FIFO queue takes one message with this id [default: a new one]
+    ///
+    /// With an id of its own, a call which has to be repeated makes no second message. On other queues that may happen.
     #[arg(long, value_name = "S")]
     pub deduplication_id: Option<String>,
     /// The queue, and the command for the shell
@@ -181,31 +203,40 @@ pub struct BatchArgs {
 
 #[derive(Debug, Args)]
 pub struct WorkerArgs {
-    /// Seconds after which a job is ended
+    /// Seconds after which a job gets SIGTERM, and SIGKILL a second later; at most 43200
     #[arg(short, long, value_name = "N", default_value_t = 30)]
     pub kill_after: u32,
     /// Seconds for which a queue is asked for a message, at most 20
     #[arg(short, long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(0..=20))]
     pub wait_time: u32,
     /// Listen to fail queues too
+    ///
+    /// They are left out otherwise, also where they are named.
     #[arg(long)]
     pub include_failed: bool,
     /// Listen only to queues that have messages
+    ///
+    /// With --cache-uri several workers ask once.
     #[arg(long)]
     pub active_only: bool,
     /// Exit once a round has found no message
     #[arg(long)]
     pub drain: bool,
-    /// The queues are FIFO queues
+    /// The queues are FIFO queues, and patterns find only those
     #[arg(short, long)]
     pub fifo: bool,
-    /// Print the commands and remove them from the queues; run nothing
+    /// Print each command and remove it from its queue; run nothing
+    ///
+    /// The word nice stands before each command.
     #[arg(long)]
     pub archive: bool,
     /// Jobs at a time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub slots: u16,
     /// The longest lease that is asked for: so long do the jobs of a dead machine wait for another one
+    ///
+    /// That needs a queue that allows a second receive. The first lease is 2 minutes; it is doubled when half of it is
+    /// gone.
     #[arg(long, value_name = "DUR", default_value = "12h", value_parser = units::parse_span)]
     pub lease_max: Duration,
     /// Queues, in the order in which they are asked; * at the end stands for any ending
@@ -218,13 +249,13 @@ pub struct IdleArgs {
     /// Minutes without a message after which a queue is idle, at least 5
     #[arg(short = 'o', long, value_name = "MIN", default_value_t = 60)]
     pub idle_for: u32,
-    /// Delete idle queues
+    /// Delete the idle queues and their fail queues, unless they have messages even then
     #[arg(long)]
     pub delete: bool,
-    /// Judge a queue and its fail queue apart
+    /// Judge queues and fail queues apart
     #[arg(long)]
     pub unpair: bool,
-    /// With --unpair: judge fail queues too
+    /// With --unpair: judge the fail queues that patterns find, too
     #[arg(long)]
     pub include_failed: bool,
     /// Queues; * at the end stands for any ending
