@@ -66,7 +66,7 @@ impl StartArgs {
             Err(_) => return,
         }
         if !self.is_asked(spool) || !is_ours(spool.path()).unwrap_or(false) {
-            return served::tell_unserved(spool);
+            return served::say_unserved(spool);
         }
         match start(spool.path()) {
             // Another one has the spool since.

@@ -57,12 +57,16 @@ impl WatcherThread {
         log::info!("nothing is left to run: leaving the spool");
         // Its requests are jobs too. After a second look it stays closed.
         self.close_service();
-        if Fault::SlowLeave.is_on() {
-            std::thread::sleep(Duration::from_millis(500));
-        }
+        let take_time = || {
+            if Fault::SlowLeave.is_on() {
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        };
+        take_time();
         let daemon = Arc::clone(&self.daemon);
         let in_lock = |e| ServeError::Io("lock".to_owned(), e);
         daemon.machine.lock().let_go().map_err(in_lock)?;
+        take_time();
         while !Fault::NoSecondLook.is_on() && !self.stopping && self.has_something_come() {
             match daemon.machine.lock().take_back().map_err(in_lock)? {
                 Ok(()) => {

@@ -15,7 +15,7 @@ pub enum Fault {
     NoOnceSync,
     /// A daemon that leaves does not look again for what has come meanwhile.
     NoSecondLook,
-    /// A daemon that leaves waits between its last look and the unlock.
+    /// A daemon that leaves takes its time before and after the unlock.
     SlowLeave,
     /// Logs are not locked for their jobs.
     NoLogLock,

@@ -1,11 +1,11 @@
 //! `pirn add --start` and the setting `autostart`: a daemon that comes with the first job and leaves after the last.
 
-use crate::detach::Detached;
+use crate::detach::{Detached, is_locked};
 use crate::spool::{Spool, wait_for};
 use crate::tools::ok;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 const LEAVES: &str = "nothing is left to run: leaving the spool";
 
@@ -46,6 +46,7 @@ fn twenty_at_once_start_one() {
     let add = || {
         free.0
             .command(["add", "--start", "sleep 0.5"])
+            .stdout(Stdio::null())
             .spawn()
             .unwrap()
     };
@@ -78,20 +79,22 @@ fn three_hundred_in_a_row_are_all_run() {
     }
 }
 
-/// A daemon that is slow between its last look and the unlock. The job comes then. Gives whether it was run.
-fn is_run_that_comes_while_it_leaves(fault: &str) -> bool {
-    let spool = Spool::made();
+/// A daemon that is slow around the unlock, about to leave.
+fn leaving(spool: &Spool, fault: &str) -> Child {
     spool.drop_file("first", "true");
     let mut command = spool.command(["serve", "--drain", "--no-front"]);
     command.env("PIRN_FAULTS", format!("slow-leave{fault}"));
-    let mut daemon = spool.spawn_logged(&mut command);
+    let daemon = spool.spawn_logged(&mut command);
     spool.wait_daemon_log(LEAVES);
+    daemon
+}
+
+/// Drops a job while the daemon has the lock: `add --start` would start none. Gives whether it was run.
+fn is_run_that_comes_while_it_leaves(fault: &str) -> bool {
+    let spool = Spool::made();
+    let mut daemon = leaving(&spool, fault);
     spool.drop_file("second", "true");
-    // With this, `add --start` would start no daemon.
-    assert!(
-        spool.pirn(&["status"]).stdout.contains("process"),
-        "still locked"
-    );
+    assert!(is_locked(&spool));
     assert!(daemon.wait().unwrap().success());
     spool.has("complete/second")
 }
@@ -103,6 +106,35 @@ fn a_job_that_comes_while_it_leaves_is_run() {
         !is_run_that_comes_while_it_leaves(",no-second-look"),
         "the control"
     );
+}
+
+#[test]
+fn another_daemon_may_take_the_spool_meanwhile() {
+    let mut spool = Spool::made();
+    let mut daemon = leaving(&spool, "");
+    spool.drop_file("second", "true");
+    spool.wait_for("the unlock", || !is_locked(&spool));
+    spool.serve(&[]);
+    assert!(daemon.wait().unwrap().success());
+    spool.wait_record("complete/second");
+    assert!(
+        !spool.daemon_log().contains("staying"),
+        "{}",
+        spool.daemon_log()
+    );
+    spool.stop();
+}
+
+#[test]
+fn a_run_that_takes_the_spool_meanwhile_is_waited_for() {
+    let spool = Spool::made();
+    let mut daemon = leaving(&spool, "");
+    spool.drop_file("second", "true");
+    spool.wait_for("the unlock", || !is_locked(&spool));
+    let run = spool.pirn(&["run", "sleep 1"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(daemon.wait().unwrap().success());
+    assert!(spool.has("complete/second"));
 }
 
 #[test]

@@ -41,12 +41,7 @@ impl Detached {
 
     /// True while a daemon has the spool.
     pub fn is_served(&self) -> bool {
-        let asked = Command::new("flock")
-            .args(["--nonblock", "--shared"])
-            .arg(self.0.path().join("active"))
-            .arg("true")
-            .status();
-        !asked.unwrap().success()
+        is_locked(&self.0)
     }
 
     pub fn log(&self) -> String {
@@ -66,6 +61,16 @@ impl Drop for Detached {
     fn drop(&mut self) {
         let _ = self.0.command(["stop", "--now"]).output();
     }
+}
+
+/// True while a process has the spool.
+pub fn is_locked(spool: &Spool) -> bool {
+    let asked = Command::new("flock")
+        .args(["--nonblock", "--shared"])
+        .arg(spool.path().join("active"))
+        .arg("true")
+        .status();
+    !asked.unwrap().success()
 }
 
 /// A shell line in the directory beside the spool, with `pirn` as a function.
