@@ -17,6 +17,8 @@ enum JobColumn {
     Queue,
     Waited,
     Ran,
+    /// How long it ran if it was started, else how long it has waited: for both columns where there is little room.
+    Time,
     Ended,
     Result,
     Command,
@@ -35,11 +37,12 @@ const COLUMNS: [JobColumn; 8] = [
 ];
 
 /// The columns that a narrow terminal does without, the first one first.
-const SPARED: [JobColumn; 4] = [
+const SPARED: [JobColumn; 5] = [
+    JobColumn::Ended,
+    JobColumn::Queue,
+    JobColumn::Time,
     JobColumn::Waited,
     JobColumn::Ran,
-    JobColumn::Queue,
-    JobColumn::Ended,
 ];
 
 /// As many columns of the terminal are left for commands, if they need them.
@@ -59,6 +62,7 @@ impl JobColumn {
             Self::Queue => "QUEUE",
             Self::Waited => "WAITED",
             Self::Ran => "RAN",
+            Self::Time => "TIME",
             Self::Ended => "ENDED",
             Self::Result => "RESULT",
             Self::Command => "COMMAND",
@@ -76,6 +80,8 @@ impl JobColumn {
             Self::Queue => row.queue.as_str().into(),
             Self::Waited => span(row.waited, rough_span),
             Self::Ran => span(row.ran, brief_span),
+            Self::Time if row.ran.is_none() => span(row.waited, rough_span),
+            Self::Time => span(row.ran, brief_span),
             Self::Ended => span(row.ended, ago),
             Self::Result => (&*row.result).into(),
             Self::Command => (&*row.text).into(),
@@ -92,6 +98,7 @@ impl JobColumn {
             | Self::Queue
             | Self::Waited
             | Self::Ran
+            | Self::Time
             | Self::Ended
             | Self::Result
             | Self::Command => is_old.then_some(Ink::Dim),
@@ -114,7 +121,7 @@ pub fn print(rows: &[Row], style: Style, out: &mut Pieces) -> Result<(), Failure
     let mut shown: Vec<ShownColumn> = COLUMNS.map(|column| measure(column, rows)).into();
     if let Some(terminal) = style.width {
         shown.retain(|one| says_something(one.column, rows));
-        make_room(&mut shown, terminal);
+        make_room(&mut shown, terminal, rows);
     }
     print_line(&shown, style, out, |column| {
         (column.head().into(), Some(Ink::Bold))
@@ -136,25 +143,34 @@ fn measure(column: JobColumn, rows: &[Row]) -> ShownColumn {
 fn says_something(column: JobColumn, rows: &[Row]) -> bool {
     match column {
         JobColumn::Queue => rows.iter().any(|row| !row.queue.is_default()),
-        JobColumn::Waited | JobColumn::Ran | JobColumn::Ended | JobColumn::Result => {
-            rows.iter().any(|row| !column.cell(row).is_empty())
-        }
+        JobColumn::Waited
+        | JobColumn::Ran
+        | JobColumn::Time
+        | JobColumn::Ended
+        | JobColumn::Result => rows.iter().any(|row| !column.cell(row).is_empty()),
         JobColumn::Id | JobColumn::State | JobColumn::Command => true,
     }
 }
 
-/// Drops columns until the commands have room, and gives them all that is left.
-fn make_room(shown: &mut Vec<ShownColumn>, terminal: usize) {
+/// Joins and drops columns until the commands have room, and gives them all that is left.
+fn make_room(shown: &mut Vec<ShownColumn>, terminal: usize, rows: &[Row]) {
     let used = |shown: &[ShownColumn]| -> usize {
         let others = shown.iter().filter(|one| one.column != JobColumn::Command);
         others.map(|one| one.width + GAP).sum()
     };
     let longest = shown.last().map_or(0, |command| command.width);
+    let is_tight = |shown: &[ShownColumn]| used(shown) + longest.min(ROOM) > terminal;
+    let place = |column| shown.iter().position(|one| one.column == column);
+    if let (Some(waited), Some(ran)) = (place(JobColumn::Waited), place(JobColumn::Ran))
+        && is_tight(shown)
+    {
+        shown[ran] = measure(JobColumn::Time, rows);
+        shown.remove(waited);
+    }
     for spared in SPARED {
-        if used(shown) + longest.min(ROOM) <= terminal {
-            break;
+        if is_tight(shown) {
+            shown.retain(|one| one.column != spared);
         }
-        shown.retain(|one| one.column != spared);
     }
     let left = terminal.saturating_sub(used(shown));
     if let Some(command) = shown.last_mut() {

@@ -41,6 +41,19 @@ fn old_jobs() -> Spool {
     spool
 }
 
+#[test]
+fn a_job_that_has_not_run_has_the_time_that_it_has_waited() {
+    let spool = old_jobs();
+    let shown = on_terminal(&spool, &["ls", "held", "failed"], 56);
+    let text = "\
+ID  STATE   TIME   ENDED   RESULT  COMMAND
+12  held    Ny     -       -       true
+8   failed  1m 5s  Ny ago  exit 3  exit 3
+";
+    assert_eq!(on_terminal(&spool, &["ls", "held", "failed"], 48), text);
+    assert!(shown.contains("WAITED  RAN"), "{shown}");
+}
+
 /// What a terminal shows, without colours.
 fn on_terminal(spool: &Spool, args: &[&str], columns: u16) -> String {
     let mut command = spool.command(args);
@@ -133,8 +146,15 @@ fn a_narrow_terminal_cuts_commands_and_then_spares_columns() {
     assert_eq!(
         shown(110),
         [
-            "  STATE   QUEUE  RAN    ENDED   RESULT   COMMAND",
+            "  STATE   QUEUE  TIME   ENDED   RESULT   COMMAND",
             "  failed  mail   1m 5s  Ny ago  timeout  echo 1234567890123456789012345…",
+        ]
+    );
+    assert_eq!(
+        shown(97),
+        [
+            "  STATE   QUEUE  TIME   RESULT   COMMAND",
+            "  failed  mail   1m 5s  timeout  echo 12345678901234567890…",
         ]
     );
     assert_eq!(
