@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::tools::install;
 
@@ -163,7 +163,6 @@ const OUR_NQ: &[Call] = &[
 /// A directory with programs under the names that the calls use, and for the queues.
 struct Place {
     dir: tempfile::TempDir,
-    daemon: Option<Child>,
 }
 
 impl Place {
@@ -173,7 +172,7 @@ impl Place {
         for (name, program) in programs {
             symlink(program, dir.path().join("bin").join(name)).unwrap();
         }
-        Self { dir, daemon: None }
+        Self { dir }
     }
 
     fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
@@ -184,17 +183,11 @@ impl Place {
             .env("PATH", format!("{}/bin:{path}", self.dir.path().display()))
             .env("HOME", self.dir.path())
             .env("TMPDIR", self.dir.path())
+            .env_remove("PIRN_SPOOL")
             .env("TS_SOCKET", self.dir.path().join("ours"))
             .env_remove("NQDIR")
             .stdin(Stdio::null());
         command
-    }
-
-    fn serve(&mut self, spool: &str) {
-        let mut serve = self.command("pirn");
-        serve.args(["serve", spool]);
-        serve.stderr(Stdio::null());
-        self.daemon = Some(serve.spawn().unwrap());
     }
 
     fn answers(&self, calls: &[Call]) {
@@ -216,16 +209,15 @@ impl Place {
     }
 }
 
+/// Ends the daemons of the queues.
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(daemon) = &mut self.daemon {
-            let pid = daemon.id().to_string();
-            for _ in 0..2 {
-                let _ = Command::new("kill").arg(&pid).status();
-            }
-            let _ = daemon.wait();
-        } else {
-            let _ = self.command("sh").args(["-c", "ts -K"]).output();
+        for end in [
+            "pirn -S ours.pirn stop --now",
+            "pirn -S .nq stop --now",
+            "ts -K",
+        ] {
+            let _ = self.command("sh").args(["-c", end]).output();
         }
     }
 }
@@ -242,10 +234,7 @@ fn ours(script: &str, names: &[&'static str]) -> Place {
 
 #[test]
 fn ts_answers_as_task_spooler_does() {
-    let mut place = ours("ts", &["ts"]);
-    place.answers(&[("ts", Is(0), "")]);
-    place.serve("ours.pirn");
-    place.answers(TS);
+    ours("ts", &["ts"]).answers(TS);
 
     if !install(&["tsp"], &["task-spooler"]) {
         eprintln!("skipped: task-spooler is not installed: its answers");
@@ -258,17 +247,12 @@ fn ts_answers_as_task_spooler_does() {
 
 #[test]
 fn ts_says_what_it_cannot_do() {
-    let mut place = ours("ts", &["ts"]);
-    place.answers(&OUR_TS[..1]);
-    place.serve("ours.pirn");
-    place.answers(&OUR_TS[1..]);
+    ours("ts", &["ts"]).answers(OUR_TS);
 }
 
 #[test]
 fn nq_answers_as_nq_does() {
-    let mut place = ours("nq", &["nq", "fq"]);
-    place.answers(&[("nq -t", Is(0), "")]);
-    place.serve(".nq");
+    let place = ours("nq", &["nq", "fq"]);
     place.answers(NQ);
     place.answers(OUR_NQ);
 
