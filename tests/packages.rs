@@ -80,6 +80,32 @@ fn systemd_has_nothing_against_the_units() {
 }
 
 #[test]
+fn shells_can_read_the_completions() {
+    let mut n = 0;
+    for (shell, name) in [
+        ("bash", "pirn.bash"),
+        ("zsh", "_pirn"),
+        ("fish", "pirn.fish"),
+    ] {
+        let path = top().join("contrib/completions").join(name);
+        let printed = Command::new(PIRN)
+            .args(["completions", shell])
+            .output()
+            .unwrap();
+        assert_eq!(
+            text(&printed.stdout),
+            fs::read_to_string(&path).unwrap(),
+            "{shell}"
+        );
+        if let Some(output) = run(Command::new(shell).arg("-n").arg(&path)) {
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            n += 1;
+        }
+    }
+    assert!(n > 0, "there is no shell");
+}
+
+#[test]
 fn sh_can_read_the_scripts() {
     let dirs = ["deb", "openrc", "runit/pirn", "s6/pirn", "apk", "service"];
     let mut n = 0;

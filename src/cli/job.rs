@@ -20,7 +20,7 @@ pub struct JobArgs {
     #[arg(value_name = "CMD", trailing_var_arg = true, help_heading = "Command")]
     command: Vec<String>,
     /// Run this program of the spool's `scripts/`; all words are its arguments
-    #[arg(long, value_name = "NAME", help_heading = "Command")]
+    #[arg(long, value_name = "SCRIPT", help_heading = "Command")]
     script: Option<JobId>,
     #[command(flatten)]
     schedule: ScheduleArgs,

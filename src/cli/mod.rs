@@ -6,6 +6,7 @@ mod as_user;
 mod bar;
 mod batch;
 mod clean;
+mod complete;
 mod config;
 mod confined;
 #[cfg(feature = "url")]
@@ -90,7 +91,7 @@ struct Cli {
     /// which are new, and $LANG, `LC_*`, $TZ, $TERM, $NO_COLOR, $CLICOLOR, $CLICOLOR_FORCE, $PIRN_LOG and
     /// $PIRN_USER_SPOOLS, which are kept. It has root's standard input, output and terminal: as with su(1), that takes
     /// some trust in the user's other processes. Without effect for those who are that user.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// When to print in colours: `always`, `never` or `auto`
     ///
@@ -173,6 +174,11 @@ enum Command {
     Token(token::TokenArgs),
     /// Check or change the settings
     Config(config::ConfigArgs),
+    /// Print what makes a shell complete words after TAB
+    Completions(complete::CompletionsArgs),
+    /// Say what may stand at the cursor: used by the shells
+    #[command(hide = true)]
+    Complete(complete::CompleteArgs),
     /// Commands in queues on SQS, as qdone keeps them
     #[cfg(feature = "sqs")]
     Qdone(qdone::QdoneArgs),
@@ -199,7 +205,6 @@ enum AddCommand {
 }
 
 /// The command line with the commands of qdone, which are parsed apart.
-#[cfg(test)]
 fn whole_command() -> clap::Command {
     let command = Cli::command();
     #[cfg(feature = "sqs")]
@@ -313,6 +318,8 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Users(args) => users::users(&args),
         Command::Token(args) => token::token(&spool, args),
         Command::Config(args) => config::config(&spool, args),
+        Command::Completions(args) => complete::completions(&args),
+        Command::Complete(args) => complete::complete(&args, whole_command()),
         #[cfg(feature = "sqs")]
         Command::Qdone(args) => qdone::qdone(&spool, args),
         #[cfg(feature = "url")]

@@ -155,7 +155,7 @@ const SHORT: [&[u8]; 4] = [b"-ro", b"-rof", b"-rw", b"-rwf"];
 /// are.
 pub fn with_long_flags(words: Vec<OsString>, parser: fn() -> Command) -> Vec<OsString> {
     match words.iter().any(|word| is_short(word)) {
-        true => rewrite(words, &parser()),
+        true => rewritten(words, &parser()),
         false => words,
     }
 }
@@ -165,7 +165,8 @@ fn is_short(word: &OsStr) -> bool {
     name.is_some_and(|name| SHORT.contains(&name))
 }
 
-fn rewrite(words: Vec<OsString>, parser: &Command) -> Vec<OsString> {
+/// The same with a parser that is there already.
+pub fn rewritten(words: Vec<OsString>, parser: &Command) -> Vec<OsString> {
     let mut out = Vec::with_capacity(words.len());
     let mut rest = words.into_iter();
     out.extend(rest.next());

@@ -16,7 +16,7 @@ use std::time::Duration;
 #[command(next_help_heading = "Queue and time")]
 pub struct ScheduleArgs {
     /// The queue to wait in; made if it is new [default: the queue `default`]
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "QUEUE")]
     pub queue: Option<QueueName>,
     /// Higher runs first [default: 0]
     #[arg(short, long, value_name = "N", allow_negative_numbers = true)]
@@ -32,7 +32,7 @@ pub struct ScheduleArgs {
     /// Run one at a time with the others of this group, in order of age
     ///
     /// A job keeps its turn through its retries.
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "GROUP")]
     group: Option<String>,
     /// Take this many slots of the spool and of the queue [default: 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=tokens::MOST))]

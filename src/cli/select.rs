@@ -14,7 +14,7 @@ pub struct Filter {
     /// Only jobs of this queue
     ///
     /// A queue exists if it has a directory in `pending/`, if the settings name it, or if the record of a job does.
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "QUEUE")]
     pub queue: Option<QueueName>,
     /// Only jobs with this tag
     #[arg(long)]

@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 pub struct SlotsArgs {
     /// How many of this queue
-    #[arg(short, long, value_name = "NAME")]
+    #[arg(short, long, value_name = "QUEUE")]
     queue: Option<QueueName>,
     /// So many jobs at a time [default: print how many there are]
     #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]

@@ -239,6 +239,11 @@ pub fn name(signal: i32) -> String {
     }
 }
 
+/// The names of all signals, as TERM.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    Signal::iterator().map(|signal| signal.as_str().trim_start_matches("SIG"))
+}
+
 /// Sends a process SIGHUP.
 pub fn hang_up(pid: i32) {
     let _ = kill(Pid::from_raw(pid), Signal::SIGHUP);

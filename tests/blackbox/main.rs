@@ -36,6 +36,7 @@ mod cli_status;
 mod cli_steer;
 mod cli_style;
 mod clocks;
+mod completion;
 mod config;
 mod config_written;
 mod detach;

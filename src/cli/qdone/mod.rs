@@ -102,7 +102,6 @@ pub fn qdone(spool: &Path, args: QdoneArgs) -> CommandResult {
 }
 
 /// The commands with their options.
-#[cfg(test)]
 pub fn command() -> clap::Command {
     QdoneCli::command()
 }
