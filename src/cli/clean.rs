@@ -20,11 +20,17 @@ pub struct CleanArgs {
     /// Those in this state: `complete` or `failed` (repeat)
     #[arg(long, default_value = "complete", value_parser = parse_final())]
     state: Vec<State>,
+    /// Those in both states
+    #[arg(short, long, conflicts_with = "state")]
+    all: bool,
+}
+
+fn finals() -> impl Iterator<Item = State> {
+    State::ALL.into_iter().filter(|state| state.is_final())
 }
 
 fn parse_final() -> impl TypedValueParser<Value = State> {
-    let finals = || State::ALL.into_iter().filter(|state| state.is_final());
-    PossibleValuesParser::new(finals().map(State::as_str)).try_map(move |word| {
+    PossibleValuesParser::new(finals().map(State::as_str)).try_map(|word| {
         let state = finals().find(|state| state.as_str() == word);
         state.ok_or("expected a state")
     })
@@ -34,7 +40,11 @@ fn parse_final() -> impl TypedValueParser<Value = State> {
 pub fn clean(path: &Path, args: &CleanArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     let now = clock::wall();
-    let places: BTreeSet<Place> = args.state.iter().map(|s| Place::of_state(*s)).collect();
+    let states = match args.all {
+        true => finals().collect(),
+        false => args.state.clone(),
+    };
+    let places: BTreeSet<Place> = states.into_iter().map(Place::of_state).collect();
     let is_old = |finished| args.older.is_none_or(|older| now.since(finished) > older);
     let jobs = spool.finished(false)?;
     let mut bar = Bar::new(Some(jobs.len() as u64), false);

@@ -42,6 +42,23 @@ fn clean_empties_complete() {
 }
 
 #[test]
+fn clean_all_empties_failed_too() {
+    let spool = ended();
+    spool.add(&["true"]);
+    ok(&spool, &["clean", "--all", "--older", "1h"]);
+    assert_eq!(
+        (spool.ls("complete").len(), spool.ls("failed").len()),
+        (1, 1)
+    );
+    ok(&spool, &["clean", "-a"]);
+    assert_eq!(
+        (spool.ls("complete"), spool.ls("failed"), spool.ls("log")),
+        (vec![], vec![], vec![])
+    );
+    assert!(spool.has("pending/1"));
+}
+
+#[test]
 fn clean_by_age_and_state() {
     let spool = ended();
     ok(
