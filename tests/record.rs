@@ -89,6 +89,9 @@ fn asked() -> BoxedStrategy<(&'static str, Value)> {
         codes("fail_on"),
         ids("after"),
         ids("after_any"),
+        // None of them is in `after`.
+        prop::collection::vec(name().prop_map(|id| format!("F{id}")), 0..3)
+            .prop_map(|list| ("after_failed", json!(list))),
         any::<bool>().prop_map(|b| ("once", json!(b))),
         any::<bool>().prop_map(|b| ("split", json!(b))),
         prop_oneof![
@@ -169,7 +172,7 @@ fn resources() -> impl Strategy<Value = Value> {
     some_of(field)
 }
 
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "exited",
     "signaled",
     "timeout",
@@ -179,6 +182,7 @@ const REASONS: [&str; 9] = [
     "interrupted",
     "dependency",
     "log_limit",
+    "skipped",
 ];
 
 /// The fields that pirn writes.
@@ -401,6 +405,7 @@ fn every_malformed_field_is_named() {
         ("group", "1"),
         ("after", "[\"a/b\"]"),
         ("after_any", "7"),
+        ("after_failed", "7"),
         ("once", "1"),
         ("tmp", "\"yes\""),
         ("split", "\"no\""),

@@ -7,7 +7,7 @@ use super::when;
 use crate::core::id::JobId;
 use crate::core::json::Object;
 use crate::core::quote::cut_to;
-use crate::core::record::{Record, State, Work};
+use crate::core::record::{Reason, Record, State, Work};
 use crate::core::time::Wall;
 use crate::core::units::{ago, brief_span, show_size};
 use crate::core::waiting::WaitReason;
@@ -15,7 +15,7 @@ use crate::spool::{Found, RealFs, Spool};
 use serde_json::Value;
 
 /// The fields that the text tells in its own way, or that are of no use to people.
-const TOLD: [&str; 34] = [
+const TOLD: [&str; 35] = [
     "id",
     "state",
     "name",
@@ -29,6 +29,7 @@ const TOLD: [&str; 34] = [
     "queue",
     "tries",
     "after",
+    "after_failed",
     "after_any",
     "not_before",
     "expires",
@@ -122,6 +123,7 @@ impl Description<'_> {
         };
         let how = match state {
             State::Failed => format!(": {}", ends::end(record)),
+            State::Complete if record.reason == Some(Reason::Skipped) => ": skipped".to_owned(),
             State::Pending | State::Held | State::Active | State::Complete => String::new(),
         };
         let ink = Ink::of_state(state);
@@ -159,7 +161,11 @@ impl Description<'_> {
         if let Some(queue) = record.queue.as_ref().filter(|queue| !queue.is_default()) {
             tell("queue", queue.to_string());
         }
-        for (key, parents) in [("after", &record.after), ("after_any", &record.after_any)] {
+        for (key, parents) in [
+            ("after", &record.after),
+            ("after_failed", &record.after_failed),
+            ("after_any", &record.after_any),
+        ] {
             if !parents.is_empty() {
                 tell(key, self.parents(parents));
             }

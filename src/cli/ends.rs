@@ -78,6 +78,7 @@ fn cause(record: &Record, reason: Reason) -> String {
         Reason::NotStarted => "it could not be started".to_owned(),
         Reason::Interrupted => "the daemon or the machine stopped while it ran".to_owned(),
         Reason::Dependency => "it was not run".to_owned(),
+        Reason::Skipped => "it was not needed, and did not run".to_owned(),
         Reason::LogLimit => format!("it wrote more than its log may have, and was ended{after}"),
     }
 }

@@ -45,6 +45,7 @@ pub fn of_job(record: &Record) -> u8 {
         Some(Reason::Exited | Reason::NotStarted) => record.exit_code.map_or(NO_CODE, small),
         Some(Reason::Signaled) => record.signal.map_or(NO_CODE, |signal| small(128 + signal)),
         Some(Reason::Timeout) => TIMEOUT,
+        Some(Reason::Skipped) => OK,
         Some(
             Reason::Cancelled
             | Reason::Expired

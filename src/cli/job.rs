@@ -79,8 +79,7 @@ impl PreparedJob {
         let config = admission::admit(spool)?;
         admission::room(spool, &config)?;
         record.make_fresh();
-        record.after.clear();
-        record.after_any.clear();
+        record.forget_parents();
         record.created_at = Some(clock::wall());
         let queue = record.queue.clone().unwrap_or_default();
         let id = NewId::Next;
@@ -185,6 +184,7 @@ impl JobArgs {
             ("--id", self.id.is_some()),
             ("--queue", self.schedule.queue.is_some()),
             ("--after", !self.schedule.after.is_empty()),
+            ("--after-failed", !self.schedule.after_failed.is_empty()),
             ("--after-any", !self.schedule.after_any.is_empty()),
         ];
         if let Some((option, _)) = given.iter().find(|(_, is_given)| *is_given) {

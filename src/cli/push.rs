@@ -110,6 +110,7 @@ fn draft(
     let local = [
         ("queue", record.queue.is_some()),
         ("after", !record.after.is_empty()),
+        ("after_failed", !record.after_failed.is_empty()),
         ("after_any", !record.after_any.is_empty()),
     ];
     if let Some((field, _)) = local.iter().find(|(_, is_given)| *is_given) {

@@ -5,7 +5,7 @@ use super::ends::{end, seconds_to_span};
 use super::output::tame;
 use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::progress::JobProgress;
-use crate::core::record::{Record, State};
+use crate::core::record::{Reason, Record, State};
 use crate::core::time::Wall;
 use crate::core::units::rough_span;
 use crate::core::waiting::{WaitReason, WaitWord};
@@ -139,15 +139,15 @@ fn result(
     now: Wall,
 ) -> String {
     match state {
-        State::Complete => String::new(),
-        State::Failed => end(record),
+        State::Complete if record.reason != Some(Reason::Skipped) => String::new(),
+        State::Complete | State::Failed => end(record),
         State::Active => progress.map_or_else(String::new, JobProgress::percent),
         State::Pending | State::Held => {
             let date = record
                 .not_before
                 .max(record.retry_at)
                 .filter(|at| *at > now);
-            match (record.after.iter().chain(&record.after_any).next(), date) {
+            match (record.parents().next(), date) {
                 (Some(parent), _) => format!("after {parent}"),
                 (None, Some(at)) => format!("in {}", rough_span(at.since(now))),
                 (None, None) => waiting

@@ -6,6 +6,7 @@ use super::job::JobArgs;
 use super::logging;
 use super::serve;
 use crate::core::id::JobId;
+use crate::core::record::Reason;
 use crate::daemon::{self, Given, Options};
 use crate::os::notify::Notifier;
 use crate::os::poll::Waker;
@@ -49,7 +50,10 @@ fn run_job(path: &Path, job: JobArgs) -> CommandResult {
         return Err(Failure::new(NO_CODE, what));
     };
     let code = exit::of_job(&found.record);
-    if let Some(error) = found.record.error.filter(|_| code >= exit::TIMEOUT) {
+    let is_skipped = found.record.reason == Some(Reason::Skipped);
+    if let Some(error) = found.record.error
+        && (code >= exit::TIMEOUT || is_skipped)
+    {
         eprintln!("pirn: {id}: {error}");
     }
     Ok(code)

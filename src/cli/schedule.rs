@@ -26,6 +26,12 @@ pub struct ScheduleArgs {
     /// `last` and `3-7` are possible too. The jobs must exist. If one fails, this one fails with reason `dependency`.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub after: Vec<JobId>,
+    /// Run after these jobs failed (repeat, or separate with commas)
+    ///
+    /// The jobs must exist. If one completes, this one is not needed: it goes to `complete/` with reason `skipped`, and
+    /// does not run.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub after_failed: Vec<JobId>,
     /// Run after these jobs ended, well or not (repeat, or separate with commas)
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub after_any: Vec<JobId>,
@@ -60,12 +66,17 @@ pub struct ScheduleArgs {
 
 impl ScheduleArgs {
     pub fn check_parents(&mut self, spool: &Spool) -> Result<(), Failure> {
-        for parents in [&mut self.after, &mut self.after_any] {
+        for parents in [&mut self.after, &mut self.after_failed, &mut self.after_any] {
             *parents = select::meant_by(spool, parents)?;
         }
-        settle_parents(&mut self.after, &mut self.after_any)
+        settle_parents(&mut self.after, &mut self.after_failed, &mut self.after_any)
             .map_err(|why| Failure::new(USAGE, why))?;
-        match spool.first_missing(self.after.iter().chain(&self.after_any))? {
+        match spool.first_missing(
+            self.after
+                .iter()
+                .chain(&self.after_failed)
+                .chain(&self.after_any),
+        )? {
             Some(id) => {
                 let what = format!("there is no job {id} to come after");
                 Err(Failure::new(NO_INPUT, what))
@@ -92,6 +103,7 @@ impl ScheduleArgs {
     pub fn fill(self, record: &mut Record) {
         record.priority = self.priority.unwrap_or(0);
         record.after = self.after;
+        record.after_failed = self.after_failed;
         record.after_any = self.after_any;
         record.group = self.group;
         record.slots = self.slots;

@@ -8,7 +8,7 @@ use super::output;
 use super::select::Selection;
 use super::served;
 use crate::core::id::JobId;
-use crate::core::record::{Record, State};
+use crate::core::record::{Reason, Record, State};
 use crate::core::units::parse_span;
 use crate::os::clock::{self, Timer};
 use crate::spool::{Place, Spool, Where};
@@ -93,11 +93,13 @@ pub fn wait(path: &Path, args: &WaitArgs) -> CommandResult {
     }
 }
 
-/// The exit code of an ended job. Says why if it did not end well.
+/// The exit code of an ended job. Says why if it did not end well, or did not run.
 fn tell_end(id: &JobId, record: &Record) -> u8 {
     let code = exit::of_job(record);
     if code != OK {
         eprintln!("pirn: job {id} failed: {}", how_it_failed(record));
+    } else if record.reason == Some(Reason::Skipped) {
+        eprintln!("pirn: job {id} was not run: {}", how_it_failed(record));
     }
     code
 }

@@ -97,7 +97,7 @@ impl Scene {
         record: &Record,
         facts: &impl JobFacts,
     ) -> Option<WaitReason> {
-        let mut parents = record.after.iter().chain(&record.after_any);
+        let mut parents = record.parents();
         // A job that was tried has passed this.
         if record.attempt == 0
             && let Some(parent) = parents.find(|parent| facts.is_open(parent))

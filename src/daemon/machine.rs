@@ -41,17 +41,21 @@ impl Machine for RealMachine {
     }
 
     /// Some in each of a few threads, which share their syncs.
-    fn fail(daemon: &Arc<Daemon>, mut unrun: Vec<Unrun>) {
+    fn end_unrun(daemon: &Arc<Daemon>, mut unrun: Vec<Unrun>) {
         const THREADS: usize = 8;
         let share = unrun.len().div_ceil(THREADS);
         while !unrun.is_empty() {
             let some = unrun.split_off(unrun.len().saturating_sub(share));
             let some = Arc::new(some);
             let list = Arc::clone(&some);
-            let fail = move |daemon: &_| list.iter().for_each(|unrun| record::fail(daemon, unrun));
-            if let Err(e) = leader::spawn(daemon, fail) {
-                log::warn!("{} jobs are failed without a thread: {e}", some.len());
-                some.iter().for_each(|unrun| record::fail(daemon, unrun));
+            let end = move |daemon: &_| {
+                list.iter()
+                    .for_each(|unrun| record::end_unrun(daemon, unrun))
+            };
+            if let Err(e) = leader::spawn(daemon, end) {
+                log::warn!("{} jobs are ended without a thread: {e}", some.len());
+                some.iter()
+                    .for_each(|unrun| record::end_unrun(daemon, unrun));
             }
         }
     }

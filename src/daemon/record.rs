@@ -363,8 +363,8 @@ fn recorded<M: Machine>(daemon: &Arc<Daemon<M>>, run: &Arc<Run>, mut place: Comm
     rest
 }
 
-/// Records the end of a job that never ran, and moves its file to `failed/`.
-pub fn fail<M: Machine>(daemon: &Arc<Daemon<M>>, unrun: &Unrun) {
+/// Records the end of a job that never ran, and moves its file.
+pub fn end_unrun<M: Machine>(daemon: &Arc<Daemon<M>>, unrun: &Unrun) {
     let Unrun {
         id,
         queue,
@@ -374,14 +374,21 @@ pub fn fail<M: Machine>(daemon: &Arc<Daemon<M>>, unrun: &Unrun) {
     } = unrun;
     let end = |record: &mut Record| record.end_unrun(daemon.now().wall, *reason, error);
     let placed = insist(daemon, id, "recording its end", || {
-        daemon.spool.fail_waiting(id, queue, *stamp, end)
+        daemon.spool.end_unrun(id, queue, *stamp, end)
     });
-    let mut place = CommittedTo::Gone;
-    if placed == Placed::There {
-        log::info!("{id}: failed: {reason}: {error}");
-        daemon.tally.failed(queue);
-        place = CommittedTo::Failed;
-    }
+    let place = match (placed, reason) {
+        (Placed::UserMoved | Placed::Superseded, _) => CommittedTo::Gone,
+        (Placed::There, Reason::Skipped) => {
+            log::info!("{id}: skipped: {error}");
+            daemon.tally.skipped(queue);
+            CommittedTo::Complete
+        }
+        (Placed::There, _) => {
+            log::info!("{id}: failed: {reason}: {error}");
+            daemon.tally.failed(queue);
+            CommittedTo::Failed
+        }
+    };
     let is_gone = matches!(place, CommittedTo::Gone);
     daemon.retain_soon();
     daemon.step(Event::Committed {

@@ -89,7 +89,7 @@ pub trait Machine: std::fmt::Debug + Send + Sync + Sized + 'static {
     /// Runs a job, in a thread of its own.
     fn start(daemon: &Arc<Daemon<Self>>, start: Start);
     /// Records the ends of jobs that never ran.
-    fn fail(daemon: &Arc<Daemon<Self>>, unrun: Vec<Unrun>);
+    fn end_unrun(daemon: &Arc<Daemon<Self>>, unrun: Vec<Unrun>);
     /// Moves a waiting file that the scheduler does not take to `bad/`.
     fn quarantine_waiting(
         daemon: &Arc<Daemon<Self>>,
@@ -309,7 +309,7 @@ impl<M: Machine> Daemon<M> {
                     let ended = EndedTry { end, verdict, wait };
                     rest.follow = Some((id, AfterEnd::Finish(ended)));
                 }
-                Action::Fail {
+                Action::EndUnrun {
                     id,
                     queue,
                     stamp,
@@ -332,7 +332,7 @@ impl<M: Machine> Daemon<M> {
             }
         }
         if !unrun.is_empty() {
-            M::fail(self, unrun);
+            M::end_unrun(self, unrun);
         }
         rest
     }
@@ -350,7 +350,7 @@ impl<M: Machine> Daemon<M> {
             Action::Start { .. }
             | Action::Sweep { .. }
             | Action::Finish { .. }
-            | Action::Fail { .. }
+            | Action::EndUnrun { .. }
             | Action::Quarantine { .. }
             | Action::Readmit { .. } => {}
         }

@@ -95,6 +95,11 @@ impl Tally {
         });
     }
 
+    /// A job is in `complete/` now without having run: that is no success.
+    pub(super) fn skipped(&self, queue: &QueueName) {
+        self.of(queue, |of_queue| of_queue.complete += 1);
+    }
+
     /// A job is in `failed/` now.
     pub(super) fn failed(&self, queue: &QueueName) {
         self.of(queue, |of_queue| of_queue.failed += 1);

@@ -108,10 +108,9 @@ impl Door {
         made: Wall,
     ) -> Result<Record, JobRefusal> {
         may_ask_for(caller, &record)?;
-        let parents = record.after.iter().chain(&record.after_any);
         if let Some(missing) = self
             .spool()
-            .first_missing(parents)
+            .first_missing(record.parents())
             .map_err(JobRefusal::Io)?
         {
             return Err(JobRefusal::Invalid(format!(
@@ -168,6 +167,7 @@ fn may_ask_for(caller: &Caller, record: &Record) -> Result<(), JobRefusal> {
         slots: _,
         uses: _,
         after: _,
+        after_failed: _,
         after_any: _,
         once: _,
         tmp: _,

@@ -24,7 +24,7 @@ impl Door {
         let mut waiting = Vec::new();
         for (n, record) in records.into_iter().enumerate() {
             // The job may come after one that is not accepted yet.
-            let has_parents = !record.after.is_empty() || !record.after_any.is_empty();
+            let has_parents = record.parents().next().is_some();
             if has_parents || waiting.len() >= WINDOW {
                 self.accept(std::mem::take(&mut waiting), &mut outcomes);
             }

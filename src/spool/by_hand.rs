@@ -78,7 +78,7 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Writes the end into a file that waited in `was` and has just been moved to `failed/`. It is not written before
-    /// the move: only the daemon may take the way through `active/` of [`Self::fail_waiting`]. `was_over`: the file
+    /// the move: only the daemon may take the way through `active/` of [`Self::end_unrun`]. `was_over`: the file
     /// carried the end of an earlier run while it waited.
     pub(super) fn end_cancelled(&self, id: &JobId, was: &Where, was_over: bool) -> io::Result<()> {
         let put = self.fs.look(&Place::Failed, id.as_str().as_bytes())?;

@@ -6,7 +6,7 @@
 //! a record with an end in `active/` can only mean that the rename was to follow ([`Spool::move_on`]).
 //!
 //! This holds for `active/` only. An end in `pending/` asks for another run (`mv failed/7 pending/`). A job that
-//! fails while it waits therefore goes through `active/` too: if its end were synced in `pending/` and the file then
+//! ends while it waits therefore goes through `active/` too: if its end were synced in `pending/` and the file then
 //! renamed to `failed/`, a power cut could undo the rename, and a job that people have seen as failed would run.
 
 use super::claim::is_stale;
@@ -14,7 +14,7 @@ use super::follow_up::RunMark;
 use super::rewrite::IfSame;
 use super::{Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::{Record, State};
+use crate::core::record::{Reason, Record, State};
 use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
 use crate::os::fault::Fault;
@@ -38,6 +38,29 @@ impl Target {
             Self::Complete => Place::Complete,
             Self::Failed => Place::Failed,
             Self::Pending(queue) => Place::of_queue(queue),
+        }
+    }
+
+    /// Where a job goes whose record carries this end.
+    pub(super) fn of_end(record: &Record) -> Self {
+        let is_well = match record.reason {
+            Some(Reason::Exited) => record.exit_code == Some(0),
+            Some(Reason::Skipped) => true,
+            Some(
+                Reason::Signaled
+                | Reason::Timeout
+                | Reason::Cancelled
+                | Reason::Expired
+                | Reason::NotStarted
+                | Reason::Interrupted
+                | Reason::Dependency
+                | Reason::LogLimit,
+            )
+            | None => false,
+        };
+        match is_well {
+            true => Self::Complete,
+            false => Self::Failed,
         }
     }
 
@@ -208,12 +231,12 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Records the end of a job that never ran, which `end` writes into its record, and moves it from its queue to
-    /// `failed/` through `active/` (see above). A file that is not the one seen as `expected` stays. Only the daemon may
+    /// `failed/` or `complete/` through `active/` (see above). A file that is not the one seen as `expected` stays. Only the daemon may
     /// do this: it takes a file that another process puts into `active/` for a mistake.
     ///
     /// As in a claim, the file is moved first and then looked at: an exchange in `pending/` could take a newer file,
     /// which somebody drops meanwhile, into `tmp/`.
-    pub fn fail_waiting(
+    pub fn end_unrun(
         &self,
         id: &JobId,
         queue: &QueueName,
@@ -234,7 +257,7 @@ impl<F: Fs> Spool<F> {
             IfSame::Gone | IfSame::Changed => return Ok(Placed::UserMoved),
         }
         end(&mut record);
-        self.finish(id, &record, &Target::Failed, |_| {})
+        self.finish(id, &record, &Target::of_end(&record), |_| {})
     }
 
     /// Exchanges the file of this name for the record. False if there is none.

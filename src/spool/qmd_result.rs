@@ -122,6 +122,7 @@ fn error(record: &Record) -> Option<String> {
         (None, None) => said(reason),
     };
     match record.reason? {
+        Reason::Skipped => None,
         reason @ (Reason::Exited | Reason::Signaled | Reason::Timeout) => by_exit(reason),
         reason @ (Reason::Cancelled
         | Reason::Expired

@@ -3,7 +3,7 @@
 use super::follow_up::RunMark;
 use super::{Fs, Place, Placed, Spool, Target, Where};
 use crate::core::id::JobId;
-use crate::core::record::{Reason, Record};
+use crate::core::record::Record;
 use crate::os::fault::Fault;
 use std::io;
 
@@ -98,12 +98,7 @@ impl<F: Fs> Spool<F> {
 
     /// Makes an end visible that was recorded: the rename from `active/` is missing.
     pub fn move_on(&self, id: &JobId, record: &Record) -> io::Result<Placed> {
-        let complete = record.reason == Some(Reason::Exited) && record.exit_code == Some(0);
-        let target = if complete {
-            Target::Complete
-        } else {
-            Target::Failed
-        };
+        let target = Target::of_end(record);
         // The daemon that wrote the end may have been killed before it synced it.
         self.sync_active()?;
         if let Some(state) = target.end() {

@@ -26,6 +26,7 @@ impl<F: Fs> Spool<F> {
         };
         let parents = need(&record.after, Need::Complete)
             .into_iter()
+            .chain(need(&record.after_failed, Need::Fail))
             .chain(need(&record.after_any, Need::End));
         Ticket {
             id: id.clone(),

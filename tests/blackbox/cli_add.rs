@@ -83,6 +83,10 @@ fn every_option_ends_in_the_record() {
             vec!["--after", "p1", "--after-any", "p2"],
             json!({"after": ["p1"], "after_any": ["p2"]}),
         ),
+        (
+            vec!["--after-failed", "p1"],
+            json!({"after_failed": ["p1"]}),
+        ),
         (vec!["-g", "db"], json!({"group": "db"})),
         (vec!["-t", "90s"], json!({"timeout": "1m 30s"})),
         (vec!["--timeout", "0"], json!({"timeout": 0})),

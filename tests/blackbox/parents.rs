@@ -141,3 +141,167 @@ fn children_of_a_parent_that_was_there_before_the_daemon() {
     assert_eq!(spool.wait_end("c1").0, "complete");
     assert_eq!(spool.wait_end("c2").1["reason"], "dependency");
 }
+
+#[test]
+fn a_job_for_a_failure_runs_only_then() {
+    let spool = Spool::serving(&["--slots", "4"]);
+    let mut gate = Gate::new(&spool, "gate");
+    for (id, end) in [("bad", "false"), ("good", "true")] {
+        let command = format!("{}; {end}", gate.wait());
+        spool.drop_json(id, &json!({"command": command, "tries": 1}));
+        spool.wait_note(id);
+        let repair = json!({"command": "echo repaired", "after_failed": [id]});
+        spool.drop_json(&format!("repair-{id}"), &repair);
+    }
+    // Of several, all must fail; a job that was not needed counts as complete.
+    for (id, record) in [
+        (
+            "both",
+            json!({"command": "true", "after_failed": ["bad", "good"]}),
+        ),
+        (
+            "any",
+            json!({"command": "true", "after_failed": "bad", "after_any": "good"}),
+        ),
+        ("then", json!({"command": "true", "after": "repair-good"})),
+        (
+            "else",
+            json!({"command": "true", "after_failed": "repair-good"}),
+        ),
+        (
+            "never",
+            json!({"command": "true", "after_failed": "missing"}),
+        ),
+    ] {
+        spool.drop_json(id, &record);
+    }
+    spool.settle();
+    assert!(spool.has("pending/repair-bad") && spool.has("pending/both"));
+    gate.open(2);
+    let record = spool.wait_record("complete/repair-bad");
+    assert_eq!(
+        (&record["reason"], &record["output"]),
+        (&json!("exited"), &json!("repaired\n"))
+    );
+    for (id, parent) in [
+        ("repair-good", "good"),
+        ("both", "good"),
+        ("else", "repair-good"),
+    ] {
+        let record = spool.wait_record(&format!("complete/{id}"));
+        assert_eq!(record["reason"], "skipped", "{record}");
+        assert!(text(&record, "error").contains(parent), "{record}");
+        assert!(record.get("attempt").is_none() && record.get("exit_code").is_none());
+        assert!(!spool.has(&format!("log/{id}")));
+    }
+    for id in ["any", "then"] {
+        assert_eq!(
+            spool.wait_record(&format!("complete/{id}"))["reason"],
+            "exited",
+            "{id}"
+        );
+    }
+    assert!(spool.has("pending/never"));
+    // The parents had ended before the child came.
+    for (id, parent, reason) in [("late", "good", "skipped"), ("later", "bad", "exited")] {
+        let (state, record) =
+            spool.run_json(id, &json!({"command": "true", "after_failed": parent}));
+        assert_eq!(
+            (state.as_str(), &record["reason"]),
+            ("complete", &json!(reason))
+        );
+    }
+}
+
+/// A cancelled parent has failed; one that is tried again has not.
+#[test]
+fn a_failure_is_the_end_of_all_tries() {
+    let spool = Spool::serving(&[]);
+    spool.drop_json("c1", &json!({"command": "true", "after_failed": "tried"}));
+    let tried =
+        json!({"command": "[ $PIRN_ATTEMPT = 2 ]", "tries": 2, "backoff": {"first": "5ms"}});
+    spool.drop_json("tried", &tried);
+    assert_eq!(spool.wait_end("c1").1["reason"], "skipped");
+    spool.drop_file("stopped", "sleep 600");
+    spool.drop_json("c2", &json!({"command": "true", "after_failed": "stopped"}));
+    spool.wait_note("stopped");
+    spool.mv("active/stopped", "failed");
+    assert_eq!(spool.wait_end("c2").1["reason"], "exited");
+    // A ring is one with any of the fields, and no job can be in both.
+    spool.drop_json("r1", &json!({"command": "true", "after_failed": "r2"}));
+    spool.settle();
+    spool.drop_json("r2", &json!({"command": "true", "after": "r1"}));
+    assert!(spool.wait_bad("r2").contains("r1 -> r2"));
+    spool.drop_json(
+        "torn",
+        &json!({"command": "true", "after": "c1", "after_failed": "c1"}),
+    );
+    assert!(spool.wait_bad("torn").contains("after_failed"));
+}
+
+#[test]
+fn a_skipped_job_is_told_of() {
+    let spool = Spool::serving(&[]);
+    let told = spool.beside("told");
+    let tell = format!(
+        "echo $PIRN_PARENT_STATE $PIRN_PARENT_REASON > {0}.new; mv {0}.new {0}",
+        told.display()
+    );
+    spool.add(&["--id", "good", "true"]);
+    spool.add(&[
+        "--id",
+        "repair",
+        "--after-failed",
+        "good",
+        "--on-finish",
+        &tell,
+        "false",
+    ]);
+    let done = spool.pirn(&["wait", "repair"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(
+        done.stderr
+            .contains("job repair was not run: skipped: job good completed"),
+        "{}",
+        done.stderr
+    );
+    spool.wait_for("the command", || told.exists());
+    assert_eq!(std::fs::read_to_string(told).unwrap(), "complete skipped\n");
+    let listed = spool.pirn(&["ls", "complete"]).stdout;
+    assert!(
+        listed
+            .lines()
+            .any(|line| line.contains("repair") && line.contains("skipped")),
+        "{listed}"
+    );
+    let shown = spool.pirn(&["show", "repair"]).stdout;
+    assert!(
+        shown.contains("skipped") && shown.contains("good (complete)"),
+        "{shown}"
+    );
+    let done = spool.pirn(&["log", "repair"]);
+    assert!(
+        done.stderr.contains("never ran: skipped"),
+        "{}",
+        done.stderr
+    );
+    let done = spool.pirn(&["run", "--after-failed", "good", "echo ran"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""));
+    assert!(
+        done.stderr.contains("job good completed"),
+        "{}",
+        done.stderr
+    );
+    // A copy waits for nobody.
+    let copy = spool.pirn(&["retry", "--copy", "repair"]).stdout;
+    assert_eq!(spool.wait_end(copy.trim()).1["exit_code"], 1);
+    for (args, code) in [
+        (&["add", "--after-failed", "nobody", "true"][..], 66),
+        (
+            &["add", "--after-failed", "good", "--after", "good", "true"],
+            2,
+        ),
+    ] {
+        assert_eq!(spool.pirn(args).code, code, "{args:?}");
+    }
+}

@@ -3,6 +3,7 @@
 use super::life::{Life, Wish, id, queue};
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::process::Exit;
+use pirn::core::record::Reason;
 use pirn::spool::{Fs, NewId, Place};
 
 pub type Script = fn(&mut Life);
@@ -11,7 +12,7 @@ const OK: Exit = Exit::Code(0);
 const FAIL: Exit = Exit::Code(1);
 const FINAL: Exit = Exit::Code(100);
 
-pub const ALL: [(&str, Script); 25] = [
+pub const ALL: [(&str, Script); 26] = [
     ("numbered jobs, each end", each_end),
     ("ends that are recorded together", together),
     ("an exact id, used again", exact),
@@ -28,6 +29,7 @@ pub const ALL: [(&str, Script); 25] = [
     ("noted, and cancelled while it runs", cancel_running),
     ("cancelled while it waits", cancel_waiting),
     ("expired", expired),
+    ("skipped", skipped),
     ("steered by hand while it runs", by_hand_running),
     (
         "steered by hand while it waits or has ended",
@@ -220,6 +222,17 @@ fn expired(life: &mut Life) {
     life.number(Wish::PLAIN);
     life.run("3", FAIL);
     life.daemon.fail(&id("3"), &default());
+}
+
+fn skipped(life: &mut Life) {
+    life.number(Wish::PLAIN);
+    life.number(Wish::MAIL);
+    life.daemon.end_unrun(&id("1"), &default(), Reason::Skipped);
+    life.daemon
+        .end_unrun(&id("2"), &queue("mail"), Reason::Skipped);
+    assert!(life.fs.token_at(&Place::Complete, "2").is_some());
+    life.retry(&id("1"));
+    life.run("1", FINAL);
 }
 
 fn by_hand_running(life: &mut Life) {

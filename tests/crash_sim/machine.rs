@@ -120,8 +120,10 @@ impl Machine for SimMachine {
         daemon.step(Event::NotStarted { id, why });
     }
 
-    fn fail(daemon: &Arc<Daemon<Self>>, unrun: Vec<Unrun>) {
-        unrun.iter().for_each(|unrun| record::fail(daemon, unrun));
+    fn end_unrun(daemon: &Arc<Daemon<Self>>, unrun: Vec<Unrun>) {
+        unrun
+            .iter()
+            .for_each(|unrun| record::end_unrun(daemon, unrun));
     }
 
     fn quarantine_waiting(

@@ -240,22 +240,27 @@ impl Served {
         }
     }
 
-    /// The end of a job that waits.
+    /// The end of a job that waits, and has expired.
     pub fn fail(&mut self, id: &JobId, queue: &QueueName) {
+        self.end_unrun(id, queue, Reason::Expired);
+    }
+
+    /// The end of a job that waits.
+    pub fn end_unrun(&mut self, id: &JobId, queue: &QueueName, reason: Reason) {
         self.scanner
             .seen(&Place::of_queue(queue), id.as_str().as_bytes());
         let Some(stamp) = self.daemon.ask(|s| s.waiting(id, queue)) else {
             return;
         };
-        self.fs.during("fail");
+        self.fs.during("end without a run");
         let unrun = Unrun {
             id: id.clone(),
             queue: queue.clone(),
             stamp,
-            reason: Reason::Expired,
-            error: "not started in time".to_owned(),
+            reason,
+            error: "not run".to_owned(),
         };
-        record::fail(&self.daemon, &unrun);
+        record::end_unrun(&self.daemon, &unrun);
         self.notice(id);
     }
 

@@ -62,9 +62,10 @@ pub const TARGETS: &[(&str, Body)] = &[
 ];
 
 /// The keys that have a meaning for pirn; every other is kept as it is.
-const KEYS: [&str; 62] = [
+const KEYS: [&str; 63] = [
     "after",
     "after_any",
+    "after_failed",
     "args",
     "attempt",
     "attempts",
@@ -325,7 +326,7 @@ fn limits(r: &Record) {
         }
         Work::Url(call) => assert!(!call.url.trim().is_empty() && r.stdin.is_none()),
     }
-    let ids = [&r.after, &r.after_any];
+    let ids = [&r.after, &r.after_failed, &r.after_any];
     for id in ids.into_iter().flatten().chain(&r.id) {
         safe_name(id.as_str());
     }

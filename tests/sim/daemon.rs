@@ -24,6 +24,7 @@ pub struct Stats {
     pub adopted: u64,
     pub in_vain: u64,
     pub with_units: u64,
+    pub skipped: u64,
     pub warned: u64,
 }
 
@@ -136,7 +137,7 @@ impl Sim {
                     wait,
                 });
             }
-            Action::Fail {
+            Action::EndUnrun {
                 id, queue, reason, ..
             } => {
                 let version = self.checker.jobs.get(&id).map(|b| b.ticket.stamp.inode);

@@ -4,8 +4,9 @@ use crate::job::token;
 use pirn::core::config::Terms;
 use pirn::core::config::pauses::Pauses;
 use pirn::core::process::Stop;
+use pirn::core::record::Reason;
 use pirn::core::scheduler::{
-    Action, CommittedTo, Event, Policy, QuarantineReason, Scheduler, Ticket,
+    Action, CommittedTo, Event, Need, Policy, QuarantineReason, Scheduler, Ticket,
 };
 use pirn::core::time::{Boot, Now, Wall};
 use pirn::core::tokens::{Supply, Units};
@@ -23,6 +24,8 @@ pub enum Fault {
     IgnoreGroups,
     IgnoreParents,
     IgnoreFailedParents,
+    RunUnneeded,
+    FailUnneeded,
     IgnoreDates,
     IgnoreExpiry,
     IgnoreBackoff,
@@ -59,7 +62,7 @@ pub enum Fault {
 
 impl Fault {
     /// All faults, each with a word that the checker's complaint must contain.
-    pub const ALL: [(Self, &'static str); 39] = [
+    pub const ALL: [(Self, &'static str); 41] = [
         (Self::LoseCommits, "counts"),
         (Self::LoseAdoptions, "counts"),
         (Self::LoseReadmits, "readmitted"),
@@ -67,6 +70,8 @@ impl Fault {
         (Self::IgnoreGroups, "group"),
         (Self::IgnoreParents, "parents"),
         (Self::IgnoreFailedParents, "parent"),
+        (Self::RunUnneeded, "parents"),
+        (Self::FailUnneeded, "dependency is not true"),
         (Self::IgnoreDates, "not_before"),
         (Self::IgnoreExpiry, "expir"),
         (Self::IgnoreBackoff, "backoff"),
@@ -224,6 +229,13 @@ impl Subject {
                     }
                 }
             }
+            Fault::FailUnneeded => {
+                for action in actions {
+                    if let Action::EndUnrun { reason, .. } = action {
+                        *reason = Reason::Dependency;
+                    }
+                }
+            }
             Fault::SameUnitForAll => {
                 for action in actions {
                     if let Action::Start { units, .. } = action
@@ -289,6 +301,12 @@ fn bend_ticket(mut ticket: Ticket, fault: Fault) -> Ticket {
     match fault {
         Fault::IgnoreGroups => ticket.group = None,
         Fault::IgnoreParents => ticket.parents.clear(),
+        Fault::RunUnneeded => {
+            let parents = ticket.parents.iter_mut();
+            parents
+                .filter(|parent| parent.need == Need::Fail)
+                .for_each(|parent| parent.need = Need::End);
+        }
         Fault::IgnoreDates => ticket.not_before = None,
         Fault::IgnoreExpiry => ticket.expires = None,
         Fault::IgnoreBackoff => ticket.wait = None,

@@ -83,10 +83,10 @@ impl Spec {
         let mut parents: Vec<(JobId, Need)> = Vec::new();
         if dice.percent(25) {
             for _ in 0..=dice.below(2) {
-                let need = if dice.percent(60) {
-                    Need::Complete
-                } else {
-                    Need::End
+                let need = match dice.below(5) {
+                    0 => Need::End,
+                    1 => Need::Fail,
+                    _ => Need::Complete,
                 };
                 let parent = id(NAMES[dice.index(NAMES.len())]);
                 // Waiting for itself is a cycle like any other, but would make most cycles that short.

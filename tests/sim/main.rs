@@ -77,6 +77,7 @@ fn random_histories() {
             && sum.rejected > 0
             && sum.adopted > 0
             && sum.with_units > histories / 10
+            && sum.skipped > histories / 100
             && sum.warned > histories / 10
     );
 }
@@ -93,6 +94,7 @@ fn add(a: Stats, b: Stats) -> Stats {
         adopted: a.adopted + b.adopted,
         in_vain: a.in_vain + b.in_vain,
         with_units: a.with_units + b.with_units,
+        skipped: a.skipped + b.skipped,
         warned: a.warned + b.warned,
     }
 }

@@ -57,10 +57,15 @@ impl Sim {
                 };
                 let place = match file {
                     Some(file) => {
-                        self.world.put_ended(&id, file, false, reason);
+                        let is_skipped = reason == Reason::Skipped;
+                        self.stats.skipped += u64::from(is_skipped);
+                        self.world.put_ended(&id, file, is_skipped, reason);
                         self.own_move(id.clone(), queue);
-                        self.own_end(&id, false);
-                        CommittedTo::Failed
+                        self.own_end(&id, is_skipped);
+                        match is_skipped {
+                            true => CommittedTo::Complete,
+                            false => CommittedTo::Failed,
+                        }
                     }
                     None => CommittedTo::Gone,
                 };

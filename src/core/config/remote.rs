@@ -296,7 +296,7 @@ impl RemoteConfig {
 
 impl JobFields {
     /// The fields that only the sender or the bridge decides about.
-    const NOT_HERE: [&'static str; 8] = [
+    const NOT_HERE: [&'static str; 9] = [
         "command",
         "script",
         "args",
@@ -304,6 +304,7 @@ impl JobFields {
         "queue",
         "id",
         "after",
+        "after_failed",
         "after_any",
     ];
 

@@ -4,11 +4,13 @@
 //! is read and printed keeps every field, unknown ones byte for byte.
 
 mod call;
+mod parents;
 mod read;
 mod work;
 mod write;
 
 pub use call::{Call, Manner, Order, Report, check_port, without_userinfo};
+pub use parents::settle_parents;
 pub use work::{OUT, Work};
 
 use super::id::{JobId, QueueName};
@@ -20,7 +22,7 @@ use super::time::Wall;
 use super::tokens::{Units, Uses};
 use super::warning::Warning;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -33,7 +35,7 @@ pub enum State {
     Held,
     /// Running now.
     Active,
-    /// Its last try succeeded.
+    /// Its last try succeeded, or it was not needed.
     Complete,
     /// Its last try failed, or it was not run.
     Failed,
@@ -93,6 +95,8 @@ pub enum Reason {
     Dependency,
     /// It wrote more than `max_log`.
     LogLimit,
+    /// A job of `after_failed` completed: it was not needed.
+    Skipped,
 }
 
 impl Reason {
@@ -108,6 +112,7 @@ impl Reason {
             Self::Interrupted => "interrupted",
             Self::Dependency => "dependency",
             Self::LogLimit => "log_limit",
+            Self::Skipped => "skipped",
         }
     }
 
@@ -128,7 +133,8 @@ impl Reason {
             Self::NotStarted => Self::Interrupted,
             Self::Interrupted => Self::Dependency,
             Self::Dependency => Self::LogLimit,
-            Self::LogLimit => return None,
+            Self::LogLimit => Self::Skipped,
+            Self::Skipped => return None,
         })
     }
 }
@@ -328,6 +334,8 @@ pub struct Record {
     pub uses: Uses,
     /// Jobs that must complete first.
     pub after: Vec<JobId>,
+    /// Jobs that must fail first.
+    pub after_failed: Vec<JobId>,
     /// Jobs that must end first, either way.
     pub after_any: Vec<JobId>,
     /// It is run at most once instead of at least once.
@@ -407,26 +415,6 @@ pub struct Record {
 
     /// Keys that pirn does not know, with the texts of their values, in the order of the file.
     pub extra: Vec<(String, Box<RawValue>)>,
-}
-
-/// Most jobs that a job can come after. Each of them is looked up when the job arrives and when one of them ends.
-const MOST_PARENTS: usize = 10_000;
-
-/// Removes repeated ids: a job in both lists stays in `after`, which asks for more.
-pub fn settle_parents(
-    after: &mut Vec<JobId>,
-    after_any: &mut Vec<JobId>,
-) -> Result<(), &'static str> {
-    if after.is_empty() && after_any.is_empty() {
-        return Ok(());
-    }
-    let mut seen = HashSet::new();
-    after.retain(|id| seen.insert(id.clone()));
-    after_any.retain(|id| seen.insert(id.clone()));
-    match seen.len() > MOST_PARENTS {
-        true => Err("after, after_any: a job can come after 10000 jobs at most"),
-        false => Ok(()),
-    }
 }
 
 impl Record {

@@ -88,7 +88,12 @@ impl Record {
         {
             return Err(warn.error(what).into());
         }
-        settle_parents(&mut record.after, &mut record.after_any).map_err(RecordError::Work)?;
+        settle_parents(
+            &mut record.after,
+            &mut record.after_failed,
+            &mut record.after_any,
+        )
+        .map_err(RecordError::Work)?;
         Ok(record)
     }
 
@@ -133,6 +138,7 @@ impl Record {
             "use" => self.uses = tokens::uses(&field.child()?)?,
             "group" => self.group = Some(field.read(json::string)?),
             "after" => self.after = field.read(ids)?,
+            "after_failed" => self.after_failed = field.read(ids)?,
             "after_any" => self.after_any = field.read(ids)?,
             "once" => self.once = field.read(json::boolean)?,
             "tmp" => self.tmp = field.read(scratch)?,

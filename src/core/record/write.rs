@@ -103,6 +103,11 @@ impl Record {
             .collect();
         out.unless("use", &uses, uses.is_empty());
         out.unless("after", &self.after, self.after.is_empty());
+        out.unless(
+            "after_failed",
+            &self.after_failed,
+            self.after_failed.is_empty(),
+        );
         out.unless("after_any", &self.after_any, self.after_any.is_empty());
         out.maybe("not_before", self.not_before);
         out.maybe("expires", self.expires);

@@ -13,7 +13,8 @@ use std::collections::HashMap;
 enum Parents {
     Ended,
     Open,
-    Failed(JobId),
+    /// This one has come to another end than it must.
+    Otherwise(JobId, Need),
 }
 
 impl Scheduler {
@@ -119,9 +120,13 @@ impl Scheduler {
         match self.parents_of(&self.table[ix]) {
             Parents::Ended => {}
             Parents::Open => return self.table.wait_at(ix, Gate::Parents),
-            Parents::Failed(parent) => {
+            Parents::Otherwise(parent, Need::Fail) => {
+                let error = format!("job {parent} completed, and this one is for its failure");
+                return self.end_unrun(ix, Reason::Skipped, error);
+            }
+            Parents::Otherwise(parent, Need::Complete | Need::End) => {
                 let error = format!("job {parent}, which this one comes after, failed");
-                return self.fail_waiting(ix, Reason::Dependency, error);
+                return self.end_unrun(ix, Reason::Dependency, error);
             }
         }
         self.pass_parents(ix);
@@ -195,7 +200,7 @@ impl Scheduler {
             return false;
         };
         self.queues.remove(ix, &mut self.table);
-        self.fail_waiting(ix, Reason::Expired, format!("not started by {date}"));
+        self.end_unrun(ix, Reason::Expired, format!("not started by {date}"));
         true
     }
 
@@ -236,13 +241,14 @@ impl Scheduler {
         }
         let mut all_ended = true;
         for parent in job.parents() {
-            match self.parent_state(parent) {
-                ParentState::Complete => {}
-                ParentState::Failed => match parent.need {
-                    Need::Complete => return Parents::Failed(parent.id.clone()),
-                    Need::End => {}
-                },
-                ParentState::Open => all_ended = false,
+            match (self.parent_state(parent), parent.need) {
+                (ParentState::Open, _) => all_ended = false,
+                (ParentState::Complete, Need::Complete | Need::End)
+                | (ParentState::Failed, Need::Fail | Need::End) => {}
+                (ParentState::Complete, need @ Need::Fail)
+                | (ParentState::Failed, need @ Need::Complete) => {
+                    return Parents::Otherwise(parent.id.clone(), need);
+                }
             }
         }
         match all_ended {

@@ -274,11 +274,11 @@ impl Scheduler {
         self.actions.push(finish);
     }
 
-    /// Fails a job that waits. It is live from now on, since its file is about to move.
-    pub(super) fn fail_waiting(&mut self, ix: Ix, reason: Reason, error: String) {
+    /// Ends a job that waits. It is live from now on, since its file is about to move.
+    pub(super) fn end_unrun(&mut self, ix: Ix, reason: Reason, error: String) {
         self.table.go_live(ix, Live::new(Stage::Ending));
         self.ending += 1;
-        self.actions.push(Action::Fail {
+        self.actions.push(Action::EndUnrun {
             id: self.table[ix].id.clone(),
             queue: self.queue_of(ix).clone(),
             stamp: self.table[ix].stamp(),

@@ -237,7 +237,7 @@ fn an_expired_member_is_not_started_when_its_turn_comes() {
     };
     let (actions, _) = step(&mut s, Event::Tick, later);
     assert!(
-        matches!(actions.as_slice(), [Action::Fail { .. }]),
+        matches!(actions.as_slice(), [Action::EndUnrun { .. }]),
         "{actions:?}"
     );
     assert!(run(&mut s, "1", None, CommittedTo::Complete).is_empty());
@@ -309,7 +309,7 @@ fn adoption_leaves_the_figures_right() {
     };
     assert!(matches!(
         arrive(&mut s, expired).0.as_slice(),
-        [Action::Fail { .. }]
+        [Action::EndUnrun { .. }]
     ));
     let found = Event::Adopted {
         ticket: Box::new(ticket("1")),

@@ -53,7 +53,7 @@ pub struct Ticket {
 pub struct Parent {
     /// Its id.
     pub id: JobId,
-    /// Whether it must complete.
+    /// The end that it must come to.
     pub need: Need,
     /// Its state by the directories when the child arrived.
     pub seen: ParentState,
@@ -64,6 +64,8 @@ pub struct Parent {
 pub enum Need {
     /// `after`: it must complete.
     Complete,
+    /// `after_failed`: it must fail.
+    Fail,
     /// `after_any`: it must end.
     End,
 }
@@ -292,8 +294,8 @@ pub enum Action {
         /// For a retry: the backoff.
         wait: Option<Duration>,
     },
-    /// Record the end of a job that did not run, and move its file to `failed/`. Answer: `Committed`.
-    Fail {
+    /// Record the end of a job that did not run, and move its file to where the reason says. Answer: `Committed`.
+    EndUnrun {
         /// The job.
         id: JobId,
         /// The queue whose directory has its file.

@@ -103,8 +103,7 @@ pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     let found = door.spool().get(&id).map_err(super::failed)?;
     let mut record = found.ok_or_else(|| no_job(&id))?.record;
     // The parents were waited for already, and may be removed by now.
-    record.after.clear();
-    record.after_any.clear();
+    record.forget_parents();
     let id = submit(request, door, record, NewId::Next)?;
     created(request, door, id, manner, 201)
 }

@@ -33,6 +33,7 @@ const FACTS = [
   ['units', 'Units', (units) => Object.entries(units).map(([name, list]) => `${line(name)} ${line(list.join(', '))}`).join('; ')],
   ['x', 'From', origin],
   ['after', 'After', links],
+  ['after_failed', 'After failure of', links],
   ['after_any', 'After any end of', links],
   ['cwd', 'Directory'],
   ['not_before', 'Not before', time],

@@ -94,7 +94,7 @@ export function outcome(job) {
 
 /** What there is to tell of a job beside its state. What waits has been tried so often; what runs is being tried. */
 export function told({ state, attempt = 0, ...job }) {
-  if (state === 'failed') return outcome(job);
+  if (state === 'failed' || job.reason === 'skipped') return outcome(job);
   if (state === 'pending' || state === 'held') {
     const tries = attempt ? `${attempt} ${attempt === 1 ? 'try' : 'tries'}` : '';
     // A date that is to come has a column of its own.

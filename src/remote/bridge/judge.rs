@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use std::time::Duration;
 
 /// Fields of a record that no sender decides about.
-const NOT_FROM_OUTSIDE: [&str; 5] = ["id", "state", "queue", "after", "after_any"];
+const NOT_FROM_OUTSIDE: [&str; 6] = ["id", "state", "queue", "after", "after_failed", "after_any"];
 
 /// The largest result: the limit of a message of SQS.
 const MOST_OF_A_RESULT: usize = 1 << 20;

@@ -71,7 +71,7 @@ impl Checker {
                 verdict,
                 wait,
             } => self.judge_finish(id, *end, *verdict, *wait, action),
-            Action::Fail {
+            Action::EndUnrun {
                 id, queue, reason, ..
             } => self.judge_fail(id, queue, *reason, now, action),
             Action::Quarantine { id, queue, .. } => ensure(
@@ -327,6 +327,7 @@ impl Checker {
         let true_reason = match reason {
             Reason::Expired => b.ticket.expires.is_some_and(|at| at <= now.wall),
             Reason::Dependency => !b.passed && self.failed_parent(b),
+            Reason::Skipped => !b.passed && self.is_unneeded(b),
             _ => false,
         };
         ensure(true_reason, || {

@@ -44,6 +44,7 @@ impl Checker {
                 Life::Waiting if !b.passed && self.failed_parent(b) => {
                     Some("failing with its parent")
                 }
+                Life::Waiting if !b.passed && self.is_unneeded(b) => Some("being skipped"),
                 Life::Waiting if self.could_start(b, now) => Some("start"),
                 _ => None,
             };

@@ -236,10 +236,17 @@ impl Checker {
     }
 
     fn failed_parent(&self, b: &Belief) -> bool {
-        let failed = |p: &&pirn::core::scheduler::Parent| {
-            p.need == Need::Complete && self.parent_state(p) == ParentState::Failed
-        };
-        b.ticket.parents.iter().any(|p| failed(&p))
+        self.any_parent(b, Need::Complete, ParentState::Failed)
+    }
+
+    /// A job whose failure it is for has completed.
+    fn is_unneeded(&self, b: &Belief) -> bool {
+        self.any_parent(b, Need::Fail, ParentState::Complete)
+    }
+
+    fn any_parent(&self, b: &Belief, need: Need, state: ParentState) -> bool {
+        let mut parents = b.ticket.parents.iter();
+        parents.any(|p| p.need == need && self.parent_state(p) == state)
     }
 
     fn parents_ended(&self, b: &Belief) -> bool {
@@ -247,8 +254,11 @@ impl Checker {
         parents
             .iter()
             .all(|p| match (self.parent_state(p), p.need) {
-                (ParentState::Complete, _) | (ParentState::Failed, Need::End) => true,
-                (ParentState::Failed, Need::Complete) | (ParentState::Open, _) => false,
+                (ParentState::Complete, Need::Complete | Need::End)
+                | (ParentState::Failed, Need::Fail | Need::End) => true,
+                (ParentState::Complete, Need::Fail)
+                | (ParentState::Failed, Need::Complete)
+                | (ParentState::Open, _) => false,
             })
     }
 
