@@ -60,8 +60,13 @@ impl StartArgs {
     /// A job was accepted that may start now. Sees to it that a daemon serves the spool, if that is asked for; else says
     /// that none does. The job is accepted whatever comes of that.
     pub fn see_to_daemon(self, spool: &Spool) {
-        match SpoolLock::holder(spool.path()) {
-            Ok(Some(holder)) if holder.role == Role::Serve => return tell_stopping(&holder),
+        match SpoolLock::settled_holder(spool.path()) {
+            // If it is dead, the next holder has not said yet that it has the lock.
+            Ok(Some(holder))
+                if holder.role == Role::Serve && (holder.is_alive() || !self.is_asked(spool)) =>
+            {
+                return tell_stopping(&holder);
+            }
             Ok(_) => {}
             Err(_) => return,
         }
@@ -70,9 +75,11 @@ impl StartArgs {
         }
         match start(spool.path()) {
             // Another one has the spool since.
-            Ok(output) if output.status.code() == Some(NOT_NOW.into()) => {
-                let holder = SpoolLock::holder(spool.path());
-                holder.ok().flatten().iter().for_each(tell_stopping);
+            Ok(output)
+                if output.status.code() == Some(NOT_NOW.into())
+                    && let Ok(Some(holder)) = SpoolLock::holder(spool.path()) =>
+            {
+                tell_stopping(&holder);
             }
             // Why it failed, or waits.
             Ok(output) => eprint!("{}", String::from_utf8_lossy(&output.stderr)),

@@ -51,7 +51,7 @@ fn turn(options: &Options) -> Result<Result<Starting, DetachedStart>, ServeError
     let in_spool = |e| LockError::Io(options.spool.display().to_string(), e);
     loop {
         let starting = Starting::try_take(&options.spool).map_err(in_spool)?;
-        let holder = SpoolLock::holder(&options.spool).map_err(in_spool)?;
+        let holder = SpoolLock::settled_holder(&options.spool).map_err(in_spool)?;
         let is_run = |holder: &Holder| holder.role == Role::Run;
         match (starting, holder) {
             (_, Some(holder)) if !is_run(&holder) && holder.is_alive() => {

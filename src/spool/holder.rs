@@ -53,6 +53,11 @@ impl Holder {
         trouble: None,
     };
 
+    /// True if it has said who it is.
+    pub fn is_known(&self) -> bool {
+        self.pid.is_some()
+    }
+
     /// True if its process exists. After a kill, a child that has not reached its exec still has the locks.
     pub fn is_alive(&self) -> bool {
         let stat = |pid| procfs::stat(pid).is_some_and(|stat| stat.is_alive());

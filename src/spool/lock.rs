@@ -6,7 +6,7 @@
 
 use super::holder::{DRAINING, Holder, Role, STOPPING, about_us, read_holder};
 use super::lock_part::{LockPart, await_release, is_held, lock_again, unlock};
-use crate::os::{clock, dir, front, procfs, signals, spawn};
+use crate::os::{clock, dir, procfs, signals, spawn};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -67,8 +67,11 @@ impl SpoolLock {
                 Err(holder) => holder,
             };
             signals::unblock().map_err(|e| LockError::Io("unblocking signals".to_owned(), e))?;
-            // Until the holder has written `lock`, the file says who had it before.
-            if !holder.is_alive() && clock::now().boot.since(began) < DEAD_FOR {
+            // Until the holder has written `lock`, the file is empty or says who had it before.
+            let since = clock::now().boot.since(began);
+            if !holder.is_known() && since < WRITTEN_WITHIN
+                || !holder.is_alive() && since < DEAD_FOR
+            {
                 std::thread::sleep(Duration::from_millis(20));
             } else if holder.role == Role::Run {
                 if let Some(waits) = waits.take() {
@@ -155,6 +158,8 @@ impl SpoolLock {
 
     /// Unlocks both parts, also for the process in front. Until [`Self::take_back`] they are another daemon's to take.
     pub fn let_go(&self) -> io::Result<()> {
+        // The next holder has the lock before it has written that it has: until then, nobody is to read that it is us.
+        self.file.set_len(0)?;
         // In this order: a process that has the first part finds the second one free.
         unlock(&self.active)?;
         unlock(&self.file)
@@ -163,9 +168,7 @@ impl SpoolLock {
     /// Locks both parts again. Else says who has them, if that is known yet.
     pub fn take_back(&self) -> io::Result<Result<(), Option<Holder>>> {
         if !lock_again(&self.file)? {
-            let holder = read_holder(&self.file);
-            let is_written = holder.pid != i32::try_from(front::main_pid()).ok();
-            return Ok(Err(is_written.then_some(holder)));
+            return Ok(Err(Some(read_holder(&self.file)).filter(Holder::is_known)));
         }
         if !lock_again(&self.active)? {
             unlock(&self.file)?;
@@ -305,6 +308,21 @@ impl SpoolLock {
         Ok(has_it(pid) || procfs::all()?.iter().any(|s| is_child(s) && has_it(s.pid)))
     }
 
+    /// As [`Self::holder`]. A process that has the lock is given the time to say so.
+    pub fn settled_holder(spool: &Path) -> io::Result<Option<Holder>> {
+        let began = clock::now().boot;
+        loop {
+            match Self::holder(spool)? {
+                Some(holder)
+                    if !holder.is_known() && clock::now().boot.since(began) < WRITTEN_WITHIN =>
+                {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                holder => return Ok(holder),
+            }
+        }
+    }
+
     /// The holder of a spool's lock, if anybody has it.
     pub fn holder(spool: &Path) -> io::Result<Option<Holder>> {
         let root = match dir::open_path(spool) {
@@ -323,6 +341,9 @@ impl SpoolLock {
         }
     }
 }
+
+/// How long a process may take to write that it has the lock.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long after its end a process may still be found to have the lock.
 const DEAD_FOR: Duration = Duration::from_secs(5);
