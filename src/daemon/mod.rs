@@ -128,10 +128,13 @@ fn doing<T>(what: impl fmt::Display) -> impl FnOnce(io::Error) -> Result<T, Serv
 /// Says of a spool that it cannot be opened, or that it is none.
 fn not_served(spool: &Path) -> impl FnOnce(io::Error) -> ServeError {
     move |e| match e.kind() {
-        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => ServeError::Config(format!(
-            "{} is no directory, as a spool is",
-            spool.display()
-        )),
+        io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists if !spool.is_dir() => {
+            ServeError::Config(format!(
+                "{} is no directory, as a spool is",
+                spool.display()
+            ))
+        }
+        io::ErrorKind::NotADirectory => ServeError::Config(format!("{}: {e}", spool.display())),
         _ => ServeError::Io(spool.display().to_string(), e),
     }
 }
