@@ -65,6 +65,7 @@ mod token;
 mod tries;
 mod users;
 mod wait;
+mod watch;
 mod when;
 
 use crate::os::user;
@@ -128,6 +129,8 @@ enum Command {
     Log(logs::LogArgs),
     /// Wait for jobs to end; exits as they did
     Wait(wait::WaitArgs),
+    /// Show the spool as it changes, on the whole terminal
+    Watch,
     /// Cancel waiting or running jobs; their records go to failed/
     Cancel(steer::SteerArgs),
     /// Send a signal to running jobs
@@ -295,6 +298,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Show(args) => show::show(&spool, &args),
         Command::Log(args) => logs::log(&spool, &args),
         Command::Wait(args) => wait::wait(&spool, &args),
+        Command::Watch => watch::watch(&spool),
         Command::Cancel(args) => steer::cancel(&spool, &args),
         Command::Kill(args) => kill::kill(&spool, &args),
         Command::Urgent(args) => steer::urgent(&spool, &args),

@@ -13,7 +13,7 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 pub struct QueueArgs {
     /// The queue [default: all of them]
-    queue: Option<QueueName>,
+    pub queue: Option<QueueName>,
 }
 
 /// Opens the spool, which must have the queue.

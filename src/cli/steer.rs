@@ -51,10 +51,13 @@ pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     let states = [State::Pending, State::Held, State::Active];
     let jobs = args.jobs.to_change(&spool, &states)?;
-    each(&spool, &jobs, |id, _| {
-        let wrong = |state| format!("has ended already: it is in {state}/");
-        judge(id, spool.cancel(id), wrong)
-    })
+    each(&spool, &jobs, |id, _| cancel_one(&spool, id))
+}
+
+/// Cancels a job, durably.
+pub fn cancel_one(spool: &Spool, id: &JobId) -> Result<(), NotDone> {
+    let wrong = |state| format!("has ended already: it is in {state}/");
+    judge(id, spool.cancel(id), wrong)
 }
 
 pub fn retry(path: &Path, args: &RetryArgs) -> CommandResult {
@@ -68,30 +71,38 @@ pub fn retry(path: &Path, args: &RetryArgs) -> CommandResult {
     if args.copy {
         return copy_each(&spool, &jobs).inspect(|_| see_to_daemon(&spool));
     }
-    each(&spool, &jobs, |id, changed| {
-        let wrong = |state| format!("has not ended yet: it is in {state}/");
-        judge(id, spool.retry(id, changed), wrong)
-    })
-    .inspect(|_| see_to_daemon(&spool))
+    each(&spool, &jobs, |id, changed| retry_one(&spool, id, changed))
+        .inspect(|_| see_to_daemon(&spool))
+}
+
+/// Runs a job again. `changed` is that of [`Spool::retry`].
+pub fn retry_one(spool: &Spool, id: &JobId, changed: &mut BTreeSet<Place>) -> Result<(), NotDone> {
+    let wrong = |state| format!("has not ended yet: it is in {state}/");
+    judge(id, spool.retry(id, changed), wrong)
 }
 
 pub fn hold(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     served::refuse_old_daemon(&spool)?;
     let jobs = args.jobs.to_change(&spool, &[State::Pending])?;
-    each(&spool, &jobs, |id, _| {
-        judge(id, spool.hold(id), does_not_wait)
-    })
+    each(&spool, &jobs, |id, _| hold_one(&spool, id))
+}
+
+/// Holds a job, durably. The caller has asked [`served::refuse_old_daemon`].
+pub fn hold_one(spool: &Spool, id: &JobId) -> Result<(), NotDone> {
+    judge(id, spool.hold(id), does_not_wait)
 }
 
 pub fn release(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     served::refuse_old_daemon(&spool)?;
     let jobs = args.jobs.to_change(&spool, &[State::Held])?;
-    each(&spool, &jobs, |id, _| {
-        judge(id, spool.release(id), does_not_wait)
-    })
-    .inspect(|_| see_to_daemon(&spool))
+    each(&spool, &jobs, |id, _| release_one(&spool, id)).inspect(|_| see_to_daemon(&spool))
+}
+
+/// Releases a job, durably. The caller has asked [`served::refuse_old_daemon`].
+pub fn release_one(spool: &Spool, id: &JobId) -> Result<(), NotDone> {
+    judge(id, spool.release(id), does_not_wait)
 }
 
 fn does_not_wait(state: State) -> String {

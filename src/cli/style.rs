@@ -1,7 +1,7 @@
 //! Colours, the width of the terminal, and text that fits into it.
 
 use crate::core::record::State;
-use crate::os::user;
+use crate::os::terminal;
 use clap::ColorChoice;
 use std::borrow::Cow;
 use std::env;
@@ -62,7 +62,8 @@ impl Ink {
 /// How to write to stdout or stderr.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
-    has_colours: bool,
+    /// Texts may have colours.
+    pub has_colours: bool,
     /// Columns of the terminal; `None` if it is none.
     pub width: Option<usize>,
 }
@@ -84,7 +85,7 @@ impl Style {
         let variable = |name: &str| env::var(name).ok();
         Self {
             has_colours: has_colours(choice, is_terminal, &variable),
-            width: is_terminal.then(|| user::terminal_width(stream)),
+            width: is_terminal.then(|| terminal::width(stream)),
         }
     }
 

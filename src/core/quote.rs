@@ -45,9 +45,48 @@ pub fn without_codes(text: &str) -> String {
     plain
 }
 
+/// The text without the sequences by which a terminal is told colours and the like (ECMA-48).
+pub fn without_escapes(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match (c, rest.peek()) {
+            ('\x1b', Some('[')) => {
+                rest.next();
+                rest.by_ref().find(|c| ('@'..='~').contains(c));
+            }
+            // Titles and links end with BEL or ESC \.
+            ('\x1b', Some(']')) => {
+                let end = rest.by_ref().find(|c| ['\x07', '\x1b'].contains(c));
+                rest.next_if(|c| end == Some('\x1b') && *c == '\\');
+            }
+            ('\x1b', Some('(' | ')')) => drop(rest.nth(1)),
+            ('\x1b', Some('=' | '>' | '7' | '8' | 'M')) => drop(rest.next()),
+            _ => plain.push(c),
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{cut_to, quoted, without_codes};
+    use super::{cut_to, quoted, without_codes, without_escapes};
+
+    #[test]
+    fn escape_sequences_are_left_out() {
+        for (text, plain) in [
+            ("\x1b[1;32mok\x1b[0m!", "ok!"),
+            (
+                "\x1b]0;title\x07a\x1b]8;;http://x\x1b\\b\x1b]8;;\x1b\\c",
+                "abc",
+            ),
+            ("a\x1b(Bb\x1b=c", "abc"),
+            ("a\x1b[", "a"),
+            ("a\x1bb\x1b", "a\x1bb\x1b"),
+        ] {
+            assert_eq!(without_escapes(text), plain, "{text:?}");
+        }
+    }
 
     #[test]
     fn long_texts_are_cut() {

@@ -60,6 +60,23 @@ impl Wall {
             .map_err(|_| format!("{} is out of range", quoted(text)))
     }
 
+    /// The time of day, or the day if that is not today, in a zone that is so many seconds ahead of UTC: `16:00:00`,
+    /// `Nov 21`, `2025-11-21`.
+    pub fn brief(self, zone: i32, now: Self) -> String {
+        let local = |wall: Self| {
+            let ahead = i128::from(zone) * 1_000_000_000;
+            Timestamp::from_nanosecond(i128::from(wall.0) + ahead).unwrap_or_default()
+        };
+        let (own, now) = (local(self), local(now));
+        let is_same = |unit: &str| own.strftime(unit).to_string() == now.strftime(unit).to_string();
+        let form = match (is_same("%F"), is_same("%Y")) {
+            (true, _) => "%T",
+            (false, true) => "%b %d",
+            (false, false) => "%F",
+        };
+        own.strftime(form).to_string()
+    }
+
     /// The date as HTTP writes it (RFC 9110 section 5.6.7): `Sat, 21 Nov 2026 16:00:00 GMT`.
     pub fn http_date(self) -> String {
         let stamp = Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();
@@ -102,6 +119,20 @@ mod tests {
         assert_eq!(Wall::parse(&wall.to_string()).unwrap(), wall);
         assert!(Wall::parse("tomorrow").unwrap_err().contains("tomorrow"));
         assert_eq!(Wall(i64::MAX).to_string().len(), 24);
+    }
+
+    #[test]
+    fn the_day_is_named_if_it_is_not_today() {
+        let now = Wall::parse("2026-11-21T23:30:00Z").unwrap();
+        for (text, zone, brief) in [
+            ("2026-11-21T22:59:59.9Z", 0, "22:59:59"),
+            ("2026-11-21T22:59:59.9Z", 3600, "Nov 21"),
+            ("2026-11-21T23:00:00Z", 3600, "00:00:00"),
+            ("2026-01-02T00:00:00Z", 0, "Jan 02"),
+            ("2025-11-21T23:00:00Z", 0, "2025-11-21"),
+        ] {
+            assert_eq!(Wall::parse(text).unwrap().brief(zone, now), brief, "{text}");
+        }
     }
 
     #[test]

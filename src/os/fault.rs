@@ -55,6 +55,8 @@ pub enum Fault {
     StackedLayers,
     /// A confined daemon cannot signal processes outside its layer.
     ScopedDaemon,
+    /// A program that draws on the terminal panics.
+    PanicOnScreen,
 }
 
 impl Fault {
@@ -86,6 +88,7 @@ impl Fault {
             Self::NoPidfdInfo => "no-pidfd-info",
             Self::StackedLayers => "stacked-layers",
             Self::ScopedDaemon => "scoped-daemon",
+            Self::PanicOnScreen => "panic-on-screen",
         }
     }
 

@@ -26,6 +26,7 @@ pub mod socket;
 pub mod spawn;
 pub mod spawning;
 pub mod step;
+pub mod terminal;
 pub mod thread;
 #[cfg(any(feature = "sqs", feature = "url"))]
 pub mod trust;

@@ -4,7 +4,6 @@ use nix::unistd::{User, initgroups, setresgid, setresuid};
 use std::ffi::CString;
 use std::fs::Metadata;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -108,21 +107,6 @@ pub fn is_private_group(gid: u32) -> bool {
         let name = account().name;
         group.name == name && group.mem.iter().all(|member| *member == name)
     })
-}
-
-/// Columns of this terminal. If it has no size, those of `$COLUMNS`, or 80 (ls(1) does the same).
-pub fn terminal_width(terminal: &impl AsFd) -> usize {
-    // SAFETY: all-zero is a valid winsize; TIOCGWINSZ fills one.
-    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
-    let terminal = terminal.as_fd().as_raw_fd();
-    // SAFETY: as above; the pointer is to a live winsize.
-    let done = unsafe { libc::ioctl(terminal, libc::TIOCGWINSZ, &raw mut size) };
-    if done == 0 && size.ws_col > 0 {
-        return usize::from(size.ws_col);
-    }
-    let told = std::env::var("COLUMNS").ok();
-    let told = told.and_then(|columns| columns.parse().ok());
-    told.filter(|columns| *columns > 0).unwrap_or(80)
 }
 
 /// The spool if none is named.

@@ -80,6 +80,11 @@ impl<F: Fs> Spool<F> {
 }
 
 impl<F: Fs> NewestFirst<'_, F> {
+    /// How many are left.
+    pub fn count_left(&self) -> usize {
+        self.numbered.len() + self.unread.len() + self.read.len()
+    }
+
     /// The date of a job; that of its file if the record cannot be read. `None` if there is no such job any more.
     fn date(&self, id: &JobId, place: usize, of_file: Wall) -> io::Result<Option<Wall>> {
         let record = match self.spool.load(id, &self.places[place]) {

@@ -1,0 +1,77 @@
+//! The changes that keys make. They are those of the commands of the same names.
+
+use super::picture::{Picture, ShownJob};
+use crate::cli::exit::CommandResult;
+use crate::cli::pause::{self, QueueArgs};
+use crate::cli::served;
+use crate::cli::steer::{self, NotDone};
+use crate::core::id::{JobId, QueueName};
+use crate::core::record::State;
+use crate::spool::Spool;
+use std::collections::BTreeSet;
+
+/// Cancels a job. Gives the text for the last line.
+pub fn cancel(spool: &Spool, id: &JobId) -> String {
+    told(
+        &format!("job {id} is cancelled"),
+        steer::cancel_one(spool, id),
+    )
+}
+
+/// Runs a job again.
+pub fn retry(spool: &Spool, id: &JobId) -> String {
+    let mut changed = BTreeSet::new();
+    let done = steer::retry_one(spool, id, &mut changed);
+    let done = done.and_then(|()| {
+        let synced = spool.sync_all(&changed);
+        synced.map_err(|e| NotDone::Failed(e.into()))
+    });
+    told(&format!("job {id} is to run again"), done)
+}
+
+/// Holds a job that waits, releases one that is held.
+pub fn hold_or_release(spool: &Spool, job: &ShownJob) -> String {
+    if let Err(failure) = served::refuse_old_daemon(spool) {
+        return failure.message;
+    }
+    let id = &job.row.id;
+    match job.row.state {
+        State::Held => told(
+            &format!("job {id} is released"),
+            steer::release_one(spool, id),
+        ),
+        State::Pending | State::Active | State::Complete | State::Failed => {
+            told(&format!("job {id} is held"), steer::hold_one(spool, id))
+        }
+    }
+}
+
+/// Pauses a queue, or all of them for `None`; lets them go on if they are paused.
+pub fn pause_or_resume(spool: &Spool, picture: &Picture, queue: Option<QueueName>) -> String {
+    let is_paused = match &queue {
+        None => picture.is_paused,
+        Some(name) => {
+            let mut queues = picture.queues.iter();
+            queues.any(|queue| queue.name == *name && queue.is_paused)
+        }
+    };
+    let what = queue
+        .as_ref()
+        .map_or("all queues".to_owned(), |queue| format!("queue {queue}"));
+    let args = QueueArgs { queue };
+    let (done, word): (CommandResult, &str) = match is_paused {
+        true => (pause::resume(spool.path(), &args), "no longer paused"),
+        false => (pause::pause(spool.path(), &args), "paused"),
+    };
+    match done {
+        Ok(_) => format!("{what}: {word}"),
+        Err(failure) => failure.message,
+    }
+}
+
+fn told(done: &str, result: Result<(), NotDone>) -> String {
+    match result {
+        Ok(()) => done.to_owned(),
+        Err(NotDone::Elsewhere(failure) | NotDone::Failed(failure)) => failure.message,
+    }
+}
