@@ -90,5 +90,6 @@ mod upgrade;
 mod users;
 mod waiting;
 mod warnings;
+mod watch;
 mod workload;
 mod writers;
