@@ -100,7 +100,7 @@ const OUR_TS: &[Call] = &[
     ),
     ("TS_ONFINISH='echo ended' ts sh -c 'exit 3'", Is(0), "1\n"),
     (
-        "until cat ours.pirn/log/finish-1-* 2> /dev/null; do sleep 0.05; done | cut -d ' ' -f 1-3",
+        "until grep -hs ended ours.pirn/log/finish-1-*; do sleep 0.05; done | cut -d ' ' -f 1-3",
         Is(0),
         "ended 1 3\n",
     ),
@@ -133,21 +133,24 @@ const NQ: &[Call] = &[
     ("fq -a | grep -xE 'hello|went'", Is(0), "hello\nwent\n"),
     ("nq -c echo cleaned > third; nq -w", Is(0), ""),
     (
-        "until ! fq -a | grep -x cleaned; do sleep 0.05; done",
+        "until ! fq -a | grep -qx cleaned; do sleep 0.05; done",
         Is(0),
         "",
     ),
     (
-        "nq sh -c 'sleep 0.2; echo followed' > fourth; fq | grep -x followed",
+        "nq sh -c 'until [ -e on ]; do sleep 0.05; done; echo followed' > fourth; fq > seen & \
+         until grep -qs '==>' seen; do sleep 0.05; done; touch on; wait; grep -x followed seen",
         Is(0),
         "followed\n",
     ),
     (
-        "nq sleep 0.2 > fifth; fq -q | grep -c 'sleep 0.2'",
+        "nq sh -c 'until [ -e off ]; do sleep 0.05; done' > fifth; fq -q > list & \
+         until grep -qs 'e off' list; do sleep 0.05; done; touch off; wait",
         Is(0),
-        "1\n",
+        "",
     ),
-    ("nq -t", Is(0), ""),
+    // fq may end a moment before the job does.
+    ("until nq -t; do sleep 0.05; done", Is(0), ""),
     ("nq -z", Fails, ""),
 ];
 
