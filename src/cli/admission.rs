@@ -7,12 +7,12 @@ use crate::core::id::QueueName;
 use crate::core::record::Record;
 use crate::core::scheduler::Demand;
 use crate::spool::{NotAdmitted, Spool};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 /// Refuses new jobs while the disk is nearly full or has failed.
 pub fn admit(spool: &Spool) -> Result<Config, Failure> {
     let config = settings_or_defaults(spool);
-    spool.set_id_form(config.ids);
+    spool.use_settings(&Arc::new(config.clone()));
     spool.admit(&config).map_err(not_now)?;
     Ok(config)
 }

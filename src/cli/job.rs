@@ -34,7 +34,8 @@ pub struct JobArgs {
     resources: ResourceArgs,
     /// A line for sh(1) to run when the job has ended, well or not
     ///
-    /// The record is on its standard input; see `on_finish` in `pirn help record`.
+    /// The record is on its standard input; see `on_finish` in `pirn help record`. An empty text means none, whatever
+    /// the settings say.
     #[arg(long, value_name = "CMD", help_heading = "Command")]
     on_finish: Option<String>,
     /// The id [default: the next number]
@@ -225,7 +226,10 @@ impl JobArgs {
         record.name = self.name;
         record.comment = self.comment;
         record.tags = self.tag;
-        record.on_finish = self.on_finish.map(shell_line).transpose()?;
+        record.on_finish = match self.on_finish {
+            Some(none) if none.is_empty() => Some(Work::NONE),
+            given => given.map(shell_line).transpose()?,
+        };
         record.created_at = Some(clock::wall());
         self.schedule.tell_passed_dates();
         self.schedule.fill(&mut record);

@@ -9,7 +9,7 @@ use std::path::Path;
 pub fn new_id(path: &Path) -> CommandResult {
     let spool = existing::spool(path)?;
     let config = settings::read(path).map_err(|e| Failure::new(BAD_CONFIG, e))?;
-    spool.set_id_form(config.ids);
+    spool.use_settings(&config.into());
     let id = spool.new_id(&procfs::boot_id())?;
     output::ids(&[id])?;
     Ok(OK)

@@ -7,6 +7,7 @@ use super::job::PreparedJob;
 use super::output;
 use super::select::{Selected, Selection};
 use super::served;
+use super::settings;
 use super::start::see_to_daemon;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
@@ -49,6 +50,8 @@ pub struct RmArgs {
 
 pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
+    // They name the command that follows the end. While they are not valid, it is not known here.
+    spool.use_settings(&settings::read(path).unwrap_or_default().into());
     let states = [State::Pending, State::Held, State::Active];
     let jobs = args.jobs.to_change(&spool, &states)?;
     each(&spool, &jobs, |id, _| cancel_one(&spool, id))

@@ -64,6 +64,7 @@ impl WatcherThread {
             ServeError::Config(format!("{}: {why}", options.config_path().display()))
         })?;
         lock.tell_groups(home.controllers());
+        spool.use_settings(&config);
         let policy = settings::policy(&options, &config, &Pauses::default());
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
         let seed = clock::now().boot.0 ^ u64::from(std::process::id()).rotate_left(32);

@@ -175,7 +175,9 @@ impl<M: Machine> Scanner<M> {
     /// Tells the scheduler of the settings and the pauses as they are now.
     fn configure(&mut self) {
         let daemon = &self.daemon;
-        let policy = policy(&daemon.options, &daemon.config(), &self.pauses);
+        let config = daemon.config();
+        daemon.spool.use_settings(&config);
+        let policy = policy(&daemon.options, &config, &self.pauses);
         daemon.step(Event::Configured(Box::new(policy)));
     }
 

@@ -150,7 +150,7 @@ impl Door {
             let config = spool::read_config(text)?;
             Ok(Arc::new(self.options.in_force(config)))
         });
-        self.spool.set_id_form(config.ids);
+        self.spool.use_settings(&config);
         config
     }
 

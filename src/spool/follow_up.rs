@@ -56,7 +56,9 @@ impl<F: Fs> Spool<F> {
         state: State,
         run: RunMark<'_>,
     ) -> io::Result<()> {
-        if record.callback_url.is_none() && record.on_finish.is_none() {
+        let settings = self.settings();
+        let to_run = settings.on_finish(record);
+        if record.callback_url.is_none() && to_run.is_none() {
             return Ok(());
         }
         let data = shown(record, state);
@@ -68,7 +70,7 @@ impl<F: Fs> Spool<F> {
             };
             self.accept_follow_up(id, record, job, (FollowUp::Callback, run))?;
         }
-        if let Some(work) = &record.on_finish {
+        if let Some(work) = to_run {
             let job = on_finish(work, id, record, state, data);
             self.accept_follow_up(id, record, job, (FollowUp::OnFinish, run))?;
         }
@@ -83,6 +85,8 @@ impl<F: Fs> Spool<F> {
         (kind, run): (FollowUp, RunMark<'_>),
     ) -> io::Result<()> {
         let new = name(id, record, kind, run)?;
+        // The settings may name a command for all jobs. It would follow itself for ever.
+        job.on_finish = Some(Work::NONE);
         job.created_at = record.finished_at;
         job.name = Some(match kind {
             FollowUp::Callback => format!("callback of {id}"),

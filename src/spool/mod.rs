@@ -80,6 +80,7 @@ pub use users::UserSpools;
 pub use view::{Found, Where};
 pub use waits::Waits;
 
+use crate::core::config::Config;
 use crate::core::config::ids::IdForm;
 use crate::core::id::QueueName;
 use crate::os::fault::Fault;
@@ -88,7 +89,7 @@ use group::GroupSync;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// An open spool.
 #[derive(Debug)]
@@ -101,8 +102,8 @@ pub struct Spool<F: Fs = RealFs> {
     pid: u32,
     /// The queues that were there when `pending/` was last read.
     queues: Mutex<Vec<QueueName>>,
-    /// The form of the numbers that jobs get.
-    id_form: RwLock<IdForm>,
+    /// The settings that accepting and ending jobs depend on.
+    settings: RwLock<Arc<Config>>,
     /// Held while older runs are renamed, and while the belongings of removed jobs are removed.
     naming: Mutex<()>,
     /// Held while a file gets its name in `bad/`.
@@ -149,19 +150,28 @@ impl<F: Fs> Spool<F> {
             staged: AtomicU64::new(0),
             pid: std::process::id(),
             queues: Mutex::default(),
-            id_form: RwLock::default(),
+            settings: RwLock::default(),
             naming: Mutex::new(()),
             names_in_bad: Mutex::new(()),
         }
     }
 
-    /// Sets the form of the ids that jobs get from now on.
-    pub fn set_id_form(&self, form: IdForm) {
-        *self.id_form.write().unwrap_or_else(PoisonError::into_inner) = form;
+    /// Sets the form of the ids that jobs get from now on, and the command that follows the ends of jobs without one.
+    pub fn use_settings(&self, config: &Arc<Config>) {
+        let mut settings = self
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *settings = Arc::clone(config);
     }
 
     fn id_form(&self) -> IdForm {
-        *self.id_form.read().unwrap_or_else(PoisonError::into_inner)
+        self.settings().ids
+    }
+
+    fn settings(&self) -> Arc<Config> {
+        let settings = self.settings.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&settings)
     }
 
     /// The path of the spool.

@@ -1,7 +1,8 @@
 //! The options of `pirn add` that decide whether a job is accepted, and what follows its end.
 
 use crate::spool::Spool;
-use crate::tools::Gate;
+use crate::tools::{Gate, ok};
+use serde_json::json;
 use std::fs;
 use std::process::Command;
 
@@ -16,15 +17,13 @@ fn a_command_runs_when_the_job_has_ended() {
     spool.add(&["--id", "build", "--on-finish", &tell, "exit 3"]);
     spool.wait_for("the command", || ends.exists());
     assert_eq!(fs::read_to_string(ends).unwrap(), "build 3\n");
-    for empty in ["", " \n"] {
-        let done = spool.pirn(&["add", "--on-finish", empty, "true"]);
-        assert_eq!(
-            (done.code, done.stdout.as_str()),
-            (2, ""),
-            "{}",
-            done.stderr
-        );
-    }
+    let done = spool.pirn(&["add", "--on-finish", " \n", "true"]);
+    assert_eq!(
+        (done.code, done.stdout.as_str()),
+        (2, ""),
+        "{}",
+        done.stderr
+    );
 }
 
 #[test]
@@ -184,4 +183,63 @@ fn standard_input_above_the_largest_job_is_refused() {
     );
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(spool.ls("pending"), [done.stdout.trim()]);
+}
+
+/// The job's own command comes first, then that of its queue, then that for all; an empty one means none.
+#[test]
+fn the_settings_name_a_command_for_all_ends() {
+    let mut spool = Spool::made();
+    let ends = spool.beside("ends");
+    let tell = |word: &str| format!("echo {word} $PIRN_PARENT_ID >> {}", ends.display());
+    let config = json!({
+        "defaults": {"on_finish": tell("all")},
+        "queues": {
+            "mail": {"defaults": {"on_finish": ["sh", "-c", tell("mail")]}},
+            "mute": {"defaults": {"on_finish": ""}},
+        },
+    });
+    spool.config(&config.to_string());
+    // It was cancelled without a daemon.
+    spool.add(&["--id", "withdrawn", "true"]);
+    ok(&spool, &["cancel", "withdrawn"]);
+    spool.serve(&["--slots", "1"]);
+    spool.drop_file("dropped", "exit 3");
+    for args in [
+        &["--id", "late", "--expires", "2020-01-01", "true"][..],
+        &["--id", "posted", "-q", "mail", "true"],
+        &["--id", "quiet", "-q", "mute", "true"],
+        &[
+            "--id",
+            "own",
+            "-q",
+            "mute",
+            "--on-finish",
+            &tell("own"),
+            "true",
+        ],
+        &["--id", "none", "--on-finish", "", "true"],
+    ] {
+        spool.add(args);
+    }
+    let expected = "all dropped\nall late\nall withdrawn\nmail posted\nown own\n";
+    let sorted = || {
+        let text = fs::read_to_string(&ends).unwrap_or_default();
+        let mut lines: Vec<_> = text.lines().map(|line| format!("{line}\n")).collect();
+        lines.sort();
+        lines.concat()
+    };
+    spool.wait_for("all commands", || sorted() == expected);
+    spool.wait_file("complete/none");
+    spool.wait_file("complete/quiet");
+    // A command that follows an end is followed by none: that would wait before the end can be seen.
+    spool.wait_for("their ends", || {
+        spool.ls("active").is_empty() && spool.ls("pending/callbacks").is_empty()
+    });
+    assert_eq!(sorted(), expected);
+    let ended = [spool.ls("complete"), spool.ls("failed")].concat();
+    let follow_ups = ended.iter().filter(|id| id.starts_with("finish-"));
+    assert_eq!(follow_ups.count(), 5, "{ended:?}");
+    assert_eq!(spool.ls("pending"), ["callbacks", "mail", "mute"]);
+    let errors = spool.pirn(&["config", "set", "defaults.on_finish", "7"]);
+    assert_ne!(errors.code, 0);
 }

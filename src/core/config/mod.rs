@@ -17,7 +17,7 @@ use self::remote::RemoteConfig;
 use crate::core::id::{QueueName, matches};
 use crate::core::json::{self, JsonError, Object, expected};
 use crate::core::policy::RetryRule;
-use crate::core::record::{Record, Setting, Work};
+use crate::core::record::{Record, Setting, Work, read_on_finish};
 use crate::core::retry::BackoffSpec;
 use crate::core::tokens::{self, Supply, TokenName};
 use crate::core::warning::Warning;
@@ -45,6 +45,8 @@ pub struct Defaults {
     pub max_log: Setting<u64>,
     /// Nice value.
     pub nice: Option<i32>,
+    /// A command to run when a job has ended; [`Work::NONE`] for none.
+    pub on_finish: Option<Work>,
     /// Sandbox and limits of jobs.
     pub bounds: Bounds,
 }
@@ -161,7 +163,7 @@ const FIELDS: [&str; 17] = [
     "remote",
 ];
 const QUEUE_FIELDS: [&str; 5] = ["slots", "paused", "defaults", "sandbox", "resources"];
-const DEFAULTS_FIELDS: [&str; 10] = [
+const DEFAULTS_FIELDS: [&str; 11] = [
     "tries",
     "max_interruptions",
     "backoff",
@@ -170,6 +172,7 @@ const DEFAULTS_FIELDS: [&str; 10] = [
     "warn",
     "max_log",
     "nice",
+    "on_finish",
     "sandbox",
     "resources",
 ];
@@ -257,6 +260,15 @@ impl Config {
     /// their own queue gives them more than one try.
     pub fn tries_of_dialect(&self, queue: &QueueName) -> u32 {
         self.defaults_of(queue).tries.unwrap_or(1)
+    }
+
+    /// The command that is to run when this job has ended, in the queue that its record names.
+    pub fn on_finish<'c>(&'c self, record: &'c Record) -> Option<&'c Work> {
+        let queue = record.queue.clone().unwrap_or_default();
+        let of_queue = self.defaults_of(&queue).on_finish.as_ref();
+        let all = self.defaults.on_finish.as_ref();
+        let work = record.on_finish.as_ref().or(of_queue).or(all);
+        work.filter(|work| **work != Work::NONE)
     }
 
     /// The terms of a job in `queue`: from its record, else from the queue's defaults, else from the spool's, else
@@ -410,6 +422,7 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
             "timeout" => d.timeout = Setting::of(field.read(json::span)?),
             "warn" => d.warn = field.read(Warning::read)?.into(),
             "max_log" => d.max_log = Setting::of(field.read(json::size)?),
+            "on_finish" => d.on_finish = Some(field.read(read_on_finish)?),
             "nice" => d.nice = Some(field.integer(-20..=19)?),
             _ if d.bounds.read(field)? => {}
             _ => return Err(field.unknown(&DEFAULTS_FIELDS)),

@@ -11,6 +11,7 @@ mod write;
 
 pub use call::{Call, Manner, Order, Report, check_port, without_userinfo};
 pub use parents::settle_parents;
+pub use read::read_on_finish;
 pub use work::{OUT, Work};
 
 use super::id::{JobId, QueueName};
@@ -356,7 +357,7 @@ pub struct Record {
     pub tags: Vec<String>,
     /// The URL to send the record to when the job has ended.
     pub callback_url: Option<String>,
-    /// A command to run then.
+    /// A command to run then; [`Work::NONE`] for none, whatever the settings say.
     pub on_finish: Option<Work>,
 
     // The fields that pirn adds.

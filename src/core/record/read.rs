@@ -149,7 +149,7 @@ impl Record {
             "resources" => self.resources = Some(Box::new(Resources::read(field)?)),
             "tags" => self.tags = field.read(json::strings)?,
             "callback_url" => self.callback_url = Some(field.read(call::url)?),
-            "on_finish" => self.on_finish = Some(field.read(command)?),
+            "on_finish" => self.on_finish = Some(field.read(read_on_finish)?),
             _ => return parts.call.read(field),
         }
         Ok(true)
@@ -243,6 +243,14 @@ impl WorkParts {
                 ))
             }
         }
+    }
+}
+
+/// Reads `on_finish`: a command, or an empty text for none.
+pub fn read_on_finish(raw: &RawValue) -> Result<Work, String> {
+    match raw.get() {
+        "\"\"" => Ok(Work::NONE),
+        _ => command(raw),
     }
 }
 

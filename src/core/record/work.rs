@@ -35,6 +35,9 @@ pub const OUT: &str = ".out";
 const SCRIPT_OUT: &str = "qmd.out";
 
 impl Work {
+    /// No work: an `on_finish` of this runs nothing, whatever the settings say.
+    pub const NONE: Self = Self::Text(String::new());
+
     /// The name of `$PIRN_OUT` in the scratch directory.
     pub fn out_name(&self) -> &'static str {
         match self {
