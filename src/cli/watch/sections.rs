@@ -91,7 +91,7 @@ fn widths(picture: &Picture, screen: usize) -> Widths {
             true => queue.min(if is_wide { 16 } else { 8 }),
             false => 0,
         },
-        note: if is_wide { 52 } else { 19 },
+        note: if is_wide { 52 } else { 20 },
     }
 }
 
