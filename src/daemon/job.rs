@@ -79,7 +79,8 @@ pub fn begin<M: Machine>(daemon: &Arc<Daemon<M>>, mut start: Start) -> Begun<M::
         Ok(logs) => logs,
         Err(why) => return put_back(daemon, start, None, why),
     };
-    let is_noted = record.attempt > 0 || !start.units.is_empty();
+    let has_units = !start.units.is_empty() && !Fault::NoUnitNote.is_on();
+    let is_noted = record.attempt > 0 || has_units;
     let before = is_noted.then(|| record.clone());
     record.attempt += 1;
     record.units = std::mem::take(&mut start.units);

@@ -23,6 +23,8 @@ pub enum Fault {
     NoAdoption,
     /// A try that a killed daemon began is not counted.
     NoTryCount,
+    /// The units that a job was given are not noted before it starts.
+    NoUnitNote,
     /// A claimed file is not compared with the one that was judged.
     NoClaimCheck,
     /// A record replaces any file of its name, or none.
@@ -72,6 +74,7 @@ impl Fault {
             Self::NoLogLock => "no-log-lock",
             Self::NoAdoption => "no-adoption",
             Self::NoTryCount => "no-try-count",
+            Self::NoUnitNote => "no-unit-note",
             Self::NoClaimCheck => "no-claim-check",
             Self::NoExchange => "no-exchange",
             Self::NoSweep => "no-sweep",

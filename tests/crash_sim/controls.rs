@@ -18,7 +18,7 @@ const QUICK: Effort = Effort {
 };
 
 /// The faults of `os::fault` that are about this protocol.
-const FAULTS: [&str; 7] = [
+const FAULTS: [&str; 9] = [
     "no-file-sync",
     "no-pending-sync",
     "no-active-sync",
@@ -26,6 +26,8 @@ const FAULTS: [&str; 7] = [
     "no-exchange",
     "no-try-count",
     "no-claim-check",
+    "no-adoption",
+    "no-unit-note",
 ];
 
 /// Syncs that no life misses, and the reasons why they are made nevertheless.

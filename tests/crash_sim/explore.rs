@@ -5,6 +5,7 @@ use super::dice::Dice;
 use super::disk::Data;
 use super::life::Life;
 use super::simfs::SimFs;
+use super::units::outlive;
 use super::world::Moment;
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -79,6 +80,9 @@ pub fn explore(
         // The deed comes after the end of the life, so that this is a life as any other.
         return Ok(Tried::default());
     }
+    if let Some(what) = fs.world().broken.take() {
+        return Err(what);
+    }
     let (moments, story, steps) = {
         let mut world = fs.world();
         let moments = std::mem::take(&mut world.moments);
@@ -119,6 +123,9 @@ impl Explorer<'_> {
         }
         self.tried.moments += 1;
         self.try_image(moment, None, Data::Full, dice)?;
+        if moment.ledger.living().next().is_some() {
+            outlive(moment).map_err(|what| format!("the programs lived on: {what}"))?;
+        }
         let data = match moment.disk.has_unsynced_data() {
             true => [Data::Full, Data::Empty, Data::Torn, Data::Mixed].as_slice(),
             false => &[Data::Full],

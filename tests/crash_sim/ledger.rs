@@ -4,6 +4,7 @@
 
 use pirn::core::record::{Record, Work};
 use pirn::core::time::Wall;
+use pirn::core::tokens::Units;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The crash that a job must survive.
@@ -42,6 +43,8 @@ pub struct Job {
     pub begun: u32,
     /// Number of the latest try that was written into the record.
     pub counted: u32,
+    /// The units that its program has, while it lives and has any.
+    pub lives: Option<Units>,
     /// The largest try number so far.
     pub most: u32,
     pub hand: Hand,
@@ -63,6 +66,11 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// The units of the programs that live.
+    pub fn living(&self) -> impl Iterator<Item = &Units> {
+        self.jobs.values().filter_map(|job| job.lives.as_ref())
+    }
+
     /// Changes the ledger's entry of a job.
     pub fn job(&mut self, token: &str, change: impl FnOnce(&mut Job)) {
         if let Some(job) = self.jobs.get_mut(token) {

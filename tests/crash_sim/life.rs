@@ -6,6 +6,7 @@ use super::simfs::SimFs;
 use super::survey::Survey;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::record::{Record, Work};
+use pirn::core::tokens::{TokenName, Uses};
 use pirn::os::dir::How;
 use pirn::spool::{
     Fs, JobText, NOT_RUNNING, NewId, Place, Spool, Steered, Submit, SubmitError, Where,
@@ -27,6 +28,12 @@ pub fn id(name: &str) -> JobId {
     JobId::new(name).expect("a good id")
 }
 
+/// The use of so many units.
+pub fn gpus(n: u32) -> Uses {
+    let name = TokenName::new("gpu").expect("a good name");
+    (n > 0).then_some((name, n)).into_iter().collect()
+}
+
 pub fn queue(name: &str) -> QueueName {
     QueueName::new(name).expect("a good name")
 }
@@ -38,6 +45,8 @@ pub struct Wish {
     pub tries: Option<u32>,
     pub queue: Option<&'static str>,
     pub held: bool,
+    /// How many units of the token `gpu` it uses.
+    pub gpus: u32,
 }
 
 impl Wish {
@@ -46,6 +55,7 @@ impl Wish {
         tries: None,
         queue: None,
         held: false,
+        gpus: 0,
     };
     pub const ONCE: Self = Self {
         once: true,
@@ -79,6 +89,7 @@ impl Life {
         let mut record = Record::new(Work::Text(format!(": {token} and some more")));
         record.once = wish.once;
         record.tries = wish.tries;
+        record.uses = gpus(wish.gpus);
         record.comment = Some(format!("what {token} is for, at some length"));
         let job = Job {
             ask: ask(&record),
@@ -293,6 +304,9 @@ impl Life {
 
     /// The daemon is killed and started again.
     pub fn restart(&mut self) {
+        for job in self.fs.world().ledger.jobs.values_mut() {
+            job.lives = None;
+        }
         self.daemon = Served::begin(&self.fs, true).expect("recovered");
     }
 

@@ -12,7 +12,7 @@ const OK: Exit = Exit::Code(0);
 const FAIL: Exit = Exit::Code(1);
 const FINAL: Exit = Exit::Code(100);
 
-pub const ALL: [(&str, Script); 26] = [
+pub const ALL: [(&str, Script); 27] = [
     ("numbered jobs, each end", each_end),
     ("ends that are recorded together", together),
     ("an exact id, used again", exact),
@@ -45,6 +45,7 @@ pub const ALL: [(&str, Script); 26] = [
     ("replaced from another queue", replaced_from_another_queue),
     ("held and released", held_and_released),
     ("accepted as held", accepted_as_held),
+    ("tokens", tokens),
 ];
 
 fn default() -> QueueName {
@@ -421,4 +422,23 @@ fn accepted_as_held(life: &mut Life) {
     }
     life.run("a", OK);
     life.run_in("3", &queue("mail"), OK);
+}
+
+fn tokens(life: &mut Life) {
+    for gpus in [1, 1, 2] {
+        life.number(Wish {
+            gpus,
+            ..Wish::PLAIN
+        });
+    }
+    for name in ["1", "2"] {
+        assert!(life.daemon.start(&id(name), &default()), "{name} starts");
+    }
+    assert!(!life.daemon.start(&id("3"), &default()), "3 waits");
+    life.daemon.note(&id("1"));
+    life.daemon.end(&id("1"), FAIL);
+    life.run("1", OK);
+    life.restart();
+    life.run("2", OK);
+    life.run("3", OK);
 }

@@ -9,6 +9,7 @@ use pirn::core::process::Proc;
 use pirn::core::record::Record;
 use pirn::core::scheduler::{Event, NotStarted, QuarantineReason};
 use pirn::core::time::{Boot, Now};
+use pirn::core::tokens::Units;
 use pirn::daemon::run::Run;
 use pirn::daemon::start::{Launched, NotLaunched, NotNow, Setup, Start, Unrun};
 use pirn::daemon::state::{Daemon, Machine};
@@ -91,6 +92,15 @@ impl SimMachine {
     }
 }
 
+/// True if both have a unit of the same name.
+fn shares(a: &Units, b: &Units) -> bool {
+    let has = |(name, unit)| b.get(name).is_some_and(|units| units.contains(unit));
+    let all = a
+        .iter()
+        .flat_map(|(name, units)| units.iter().map(move |unit| (name, unit)));
+    all.into_iter().any(has)
+}
+
 impl Machine for SimMachine {
     type Disk = SimFs;
     type Logs = ();
@@ -137,13 +147,14 @@ impl Machine for SimMachine {
         reconcile::quarantine_waiting(daemon, id, queue, why);
     }
 
-    /// No program outlives its daemon here.
     fn open(_: &Run, _: Stat) -> io::Result<Option<()>> {
-        Ok(None)
+        Ok(Some(()))
     }
 
-    fn adopt(daemon: &Arc<Daemon<Self>>, run: &Arc<Run>, _: Option<()>) {
-        if let Some(next) = job::was_lost(daemon, run) {
+    fn adopt(daemon: &Arc<Daemon<Self>>, run: &Arc<Run>, leader: Option<()>) {
+        if leader.is_none()
+            && let Some(next) = job::was_lost(daemon, run)
+        {
             daemon.start(next);
         }
     }
@@ -163,7 +174,7 @@ impl Machine for SimMachine {
         Ok(())
     }
 
-    /// A further try is noted by now.
+    /// A further try is noted by now, and so is one that was given units.
     fn launch(
         daemon: &Daemon<Self>,
         start: &Setup<'_>,
@@ -180,10 +191,19 @@ impl Machine for SimMachine {
             token(start.record).unwrap_or_default(),
             start.record.attempt,
         );
+        let units = &start.record.units;
+        let others: Vec<_> = fs.world().ledger.living().cloned().collect();
+        if others.iter().any(|other| shares(units, other)) {
+            fs.world().broken = Some(format!("{token} was given {units:?} of {others:?}"));
+        }
         fs.learn(|ledger| {
+            ledger.job(&token, |job| {
+                job.lives = (!units.is_empty()).then(|| units.clone())
+            });
             ledger.undisturbed(&token, |job| {
                 job.begun = attempt;
-                job.counted = if attempt > 1 { attempt } else { job.counted };
+                let is_noted = attempt > 1 || !units.is_empty();
+                job.counted = if is_noted { attempt } else { job.counted };
                 job.started_once = job.once;
             });
         });
@@ -202,8 +222,19 @@ impl Machine for SimMachine {
         None
     }
 
-    fn leader_of(_: &Daemon<Self>, _: &JobId, _: &Record) -> Option<Stat> {
-        None
+    fn leader_of(daemon: &Daemon<Self>, _: &JobId, record: &Record) -> Option<Stat> {
+        let world = daemon.machine.fs.world();
+        let job = world.ledger.jobs.get(&token(record)?)?;
+        (world.outlived && job.lives.is_some()).then_some(Stat {
+            pid: PID,
+            state: b'S',
+            parent: 1,
+            group: PID,
+            session: PID,
+            threads: 1,
+            start: 0,
+            status: None,
+        })
     }
 
     fn watch(daemon: &Daemon<Self>, place: &Place) -> io::Result<bool> {

@@ -23,6 +23,7 @@ mod random;
 mod served;
 mod simfs;
 mod survey;
+mod units;
 mod user;
 mod world;
 

@@ -75,6 +75,7 @@ impl Life {
             tries: dice.percent(30).then_some(1 + dice.below(3) as u32),
             queue: dice.percent(20).then_some("mail"),
             held: dice.percent(10),
+            gpus: 0,
         };
         if dice.percent(20) {
             let (deed, steps) = (*dice.pick(&DEEDS[..11]), dice.index(9));

@@ -37,7 +37,8 @@ pub struct Served {
 impl Served {
     /// A daemon starts, and recovers what an earlier one has left.
     pub fn begin(fs: &SimFs, durable: bool) -> Result<Self, String> {
-        let config = Arc::new(Config::default());
+        let config = Config::parse(r#"{"tokens": {"gpu": ["0", "1"]}}"#);
+        let config = Arc::new(config.map_err(|e| e.to_string())?);
         let policy = Policy {
             slots: SLOTS,
             config: Arc::clone(&config),
@@ -188,6 +189,7 @@ impl Served {
             return;
         };
         self.fs.during("finish");
+        self.dies(&run);
         let rest = self.daemon.step_as_job(Event::Ended {
             id: id.clone(),
             exit,
@@ -204,6 +206,7 @@ impl Served {
         self.fs.during("finish all");
         let mut ended = Vec::new();
         for run in self.daemon.runs() {
+            self.dies(&run);
             let id = run.id.clone();
             let alone = true;
             let rest = self.daemon.step_as_job(Event::Ended { id, exit, alone });
@@ -217,6 +220,14 @@ impl Served {
         assert_eq!(starts.count(), 0, "nothing may start");
         ended.iter().for_each(|(run, _)| self.is_over(run));
         self.work();
+    }
+
+    /// Nothing of the job's program lives any more.
+    fn dies(&self, run: &Run) {
+        if let Some(token) = token(&run.facts().record) {
+            self.fs
+                .learn(|ledger| ledger.job(&token, |job| job.lives = None));
+        }
     }
 
     fn is_over(&self, run: &Run) {

@@ -37,6 +37,10 @@ pub struct World {
     pub steps: usize,
     /// The ownership of files that have another than new ones. It is not asked for after a cut.
     pub owned: BTreeMap<Ino, Ownership>,
+    /// The programs live on when their daemon is killed.
+    pub outlived: bool,
+    /// A promise that was broken while the daemon ran.
+    pub broken: Option<String>,
     /// A user's deed just before an operation.
     pub deed: Option<(usize, Deed)>,
 }
