@@ -11,6 +11,10 @@ const CONFIG: &str = r#"{"slots": 3, "tokens": {"gpu": ["0", "7"], "licence": 2}
 fn push(port: u16, record: &Value) -> String {
     let made = post(port, "/v1/jobs", &record.to_string());
     assert_eq!(made.status, 201, "{}", made.text());
+    if record["use"]["gpu"] == 3 {
+        let text = &made.json()["waiting"]["text"];
+        assert_eq!(text, "it needs 3 gpu, and there are 2 in all");
+    }
     made.json()["id"].as_str().unwrap().to_owned()
 }
 

@@ -6,7 +6,8 @@ use crate::core::record::Record;
 use crate::core::time::Boot;
 use crate::http::tokens::digest;
 use crate::http::{
-    Door, Ended, Handled, JobRefusal, Request, Response, Right, brief, problem, shown, wait_for_end,
+    Door, Ended, Handled, JobRefusal, Request, Response, Right, brief, problem, shown_now,
+    wait_for_end,
 };
 use crate::os::clock;
 use crate::spool::{Found, NewId};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 struct CreatedReply {
     until: Option<Boot>,
     preferred: Option<u64>,
-    show: fn(&Found) -> String,
+    show: fn(&Found, &Door) -> String,
 }
 
 impl CreatedReply {
@@ -29,14 +30,14 @@ impl CreatedReply {
                 .filter(|_| request.query("wait").is_none())
                 .map(|span| span.as_secs()),
             // The caller has sent the job, and waits for its result.
-            show: shown,
+            show: shown_pushed,
         })
     }
 
     /// The answer about a job that another caller may have sent: without `read` it shows the id and the state.
     fn of_others(mut self, request: &Request) -> Self {
         if !request.caller.may(Right::Read) {
-            self.show = brief;
+            self.show = |found, _| brief(found);
         }
         self
     }
@@ -170,10 +171,10 @@ fn created(
 ) -> Handled {
     let location = format!("/v1/jobs/{}", in_path(id.as_str()));
     let response = match manner.until {
-        None => describe(&id, door.spool().get(&id), status, manner.show),
+        None => describe(&id, door, door.spool().get(&id), status, manner.show),
         Some(_) => match wait_for_end(request, door, &id, manner.until) {
-            Ended::Over(found) => describe(&id, Ok(Some(*found)), status, manner.show),
-            Ended::Late(found) => describe(&id, Ok(Some(*found)), 202, manner.show),
+            Ended::Over(found) => describe(&id, door, Ok(Some(*found)), status, manner.show),
+            Ended::Late(found) => describe(&id, door, Ok(Some(*found)), 202, manner.show),
             Ended::Gone => no_job(&id),
             Ended::Failed(e) => super::failed(e),
         },
@@ -186,15 +187,24 @@ fn created(
     Ok(response.into())
 }
 
+/// A job for the one who has sent it. If it takes several slots, or tokens, it says why it waits: there may be fewer in
+/// all.
+fn shown_pushed(found: &Found, door: &Door) -> String {
+    let takes_more = found.record.slots.is_some() || !found.record.uses.is_empty();
+    let waits = takes_more.then(|| door.spool().waits(&door.config()).ok());
+    shown_now(found, door.spool(), waits.flatten().as_ref())
+}
+
 /// The job. When it is gone or cannot be read, its id: it was accepted all the same.
 fn describe(
     id: &JobId,
+    door: &Door,
     found: io::Result<Option<Found>>,
     status: u16,
-    show: fn(&Found) -> String,
+    show: fn(&Found, &Door) -> String,
 ) -> Response {
     match found {
-        Ok(Some(found)) => Response::json(status, show(&found)),
+        Ok(Some(found)) => Response::json(status, show(&found, door)),
         Ok(None) | Err(_) => Response::json(
             status,
             format!("{}\n", serde_json::json!({"id": id.as_str()})),
