@@ -3,7 +3,7 @@
 import { api, pathOf } from './net.js';
 import { Bar, arrange, badge, button, h, setAttr, setBadge, setText, setTime } from './dom.js';
 import { Overview, address } from './queues.js';
-import { ago, due, line, now, plain, reason, running, span, told, work } from './text.js';
+import { ago, count, due, line, now, plain, reason, running, span, told, work } from './text.js';
 
 const PAGE = 50;
 // In the order in which they want to be looked at.
@@ -247,7 +247,7 @@ export class List {
     const counts = { pending: queues.reduce((sum, queue) => sum + queue.waiting, 0), held, active };
     for (const tab of this.tabs.querySelectorAll('[data-state]:has(.sum)')) {
       const n = counts[tab.dataset.state];
-      setText(tab.lastChild, n ? n.toLocaleString('en') : '');
+      setText(tab.lastChild, n ? count(n) : '');
     }
   }
 

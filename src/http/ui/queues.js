@@ -2,7 +2,7 @@
 
 import { api } from './net.js';
 import { arrange, button, complain, h, setAttr, setText } from './dom.js';
-import { leases, line, plain } from './text.js';
+import { count, leases, line, plain } from './text.js';
 
 /** The address of a list: what is not given stays as it is. */
 export function address(wanted) {
@@ -108,8 +108,8 @@ export class Overview {
     };
     const waiting = queues.reduce((sum, queue) => sum + queue.waiting, 0);
     const said = (text, isPaused) => (isPaused ? `${text}, paused` : text);
-    of(null).show({ paused, slots, used }, said(`${waiting} pending`, paused), wanted, changed);
-    for (const queue of queues) of(queue.name).show(queue, said(`${queue.waiting} pending`, queue.paused), wanted, changed);
+    of(null).show({ paused, slots, used }, said(`${count(waiting)} pending`, paused), wanted, changed);
+    for (const queue of queues) of(queue.name).show(queue, said(`${count(queue.waiting)} pending`, queue.paused), wanted, changed);
     arrange(this.list, [...kept.values()].map((queue) => queue.element));
     this.queues = kept;
   }

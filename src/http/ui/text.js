@@ -74,6 +74,9 @@ export function ago(date) {
 /** A date in full. */
 export const full = (date) => new Date(date).toLocaleString(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
 
+/** A number of jobs. */
+export const count = (n) => n.toLocaleString('en');
+
 /** A number of bytes. */
 export function bytes(n) {
   const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
