@@ -3,6 +3,7 @@
 //! written by hand.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use super::help::{ManualPage, TOPICS};
 use super::whole_command;
 use clap::{Arg, ArgAction, Command};
 use std::collections::BTreeSet;
@@ -321,16 +322,11 @@ fn escaped(text: &str) -> String {
 
 /// The part of the manual that `pirn help TOPIC` prints.
 fn section(topic: &str) -> (&'static str, String) {
-    let name = match topic {
-        "times" => "Times",
-        "jobs" => "Which jobs",
-        "sandbox" => "Sandbox",
-        "http" => "HTTP",
-        "exit-codes" => "EXIT STATUS",
-        "record" | "config" | "spool" => return ("Xr", "pirn-spool 5".to_owned()),
-        _ => panic!("there is no topic {topic}"),
-    };
-    ("Sx", name.to_owned())
+    let found = TOPICS.iter().find(|(name, _, _)| *name == topic);
+    match found.unwrap_or_else(|| panic!("there is no topic {topic}")) {
+        (_, ManualPage::Commands, heading) => ("Sx", (*heading).to_owned()),
+        (_, ManualPage::Spool, _) => ("Xr", "pirn-spool 5".to_owned()),
+    }
 }
 
 fn path() -> PathBuf {

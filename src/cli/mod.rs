@@ -18,6 +18,7 @@ mod existing;
 mod exit;
 mod follow;
 mod follow_running;
+mod help;
 mod history;
 mod inputs;
 mod job;
@@ -69,14 +70,14 @@ mod watch;
 mod when;
 
 use crate::os::user;
-use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::CommandResult;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A job queue that is a directory: drop a file in, it runs. Without a command: `pirn ls`.
 #[derive(Debug, Parser)]
-#[command(name = "pirn", version, max_term_width = 100)]
+#[command(name = "pirn", version, disable_help_subcommand = true)]
 struct Cli {
     /// The spool [default: $PIRN_SPOOL, else `/var/spool/pirn` for root, else `/var/spool/pirn-users/NAME` if root has
     /// made it, else `$XDG_STATE_HOME/pirn`, else `~/.local/state/pirn`]
@@ -182,6 +183,8 @@ enum Command {
     /// Say what may stand at the cursor: used by the shells
     #[command(hide = true)]
     Complete(complete::CompleteArgs),
+    /// Print the help of a command, or a part of the manual
+    Help(help::HelpArgs),
     /// Commands in queues on SQS, as qdone keeps them
     #[cfg(feature = "sqs")]
     Qdone(qdone::QdoneArgs),
@@ -231,7 +234,9 @@ impl Cli {
                 command: Some(Command::Add(args)),
             });
         }
-        Self::try_parse_from(words)
+        let mut parser = help::dressed(Self::command());
+        Self::from_arg_matches(&parser.try_get_matches_from_mut(words)?)
+            .map_err(|e| e.format(&mut parser))
     }
 }
 
@@ -324,6 +329,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::Config(args) => config::config(&spool, args),
         Command::Completions(args) => complete::completions(&args),
         Command::Complete(args) => complete::complete(&args, whole_command()),
+        Command::Help(args) => help::help(&args, help::dressed(whole_command())),
         #[cfg(feature = "sqs")]
         Command::Qdone(args) => qdone::qdone(&spool, args),
         #[cfg(feature = "url")]

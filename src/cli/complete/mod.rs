@@ -77,6 +77,12 @@ pub fn complete(args: &CompleteArgs, mut parser: Command) -> CommandResult {
     Ok(OK)
 }
 
+/// The words of a whole line.
+#[cfg(test)]
+pub fn shell_words(text: &str) -> Vec<String> {
+    line::split(&format!("{text} ")).words
+}
+
 /// What a shell asks for.
 struct ShellLine {
     /// The words before the cursor, the program first.

@@ -1,6 +1,7 @@
 //! What can stand at a place of a command line: by the name that the help has for a value.
 
 use super::walk::{Awaits, CursorPlace};
+use crate::cli::help::TOPICS;
 use crate::cli::settings;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName, natural_order};
@@ -114,6 +115,11 @@ fn value(place: &CursorPlace<'_>, arg: &Arg, count: usize, path: &Path) -> io::R
         ("SIG", _) => plain(signals::names()),
         ("TAG", Some(spool)) => plain(of_records(spool, |record| record.tags)?),
         ("TIME", _) => plain(["now", "noon", "midnight", "teatime", "today", "tomorrow"]),
+        ("TOPIC", _) if count == 0 => {
+            let mut all = subcommands(place.parser);
+            all.extend(TOPICS.map(|(name, _, _)| (name.to_owned(), String::new())));
+            Offer::Words(all)
+        }
         ("TOKENS", _) => plain(config(path).tokens.keys()),
         (_, _) => Offer::Words(Vec::new()),
     })

@@ -4,6 +4,8 @@ use clap::{Arg, ArgAction, Command};
 
 /// The place of the cursor.
 pub struct CursorPlace<'a> {
+    /// The program.
+    pub parser: &'a Command,
     /// The command that the words before name.
     pub command: &'a Command,
     /// What stands there.
@@ -33,6 +35,7 @@ pub enum Awaits<'a> {
 /// Follows the words of a line, the first of which is the program.
 pub fn walk<'a>(parser: &'a Command, words: &[String], typed: &str) -> CursorPlace<'a> {
     let mut place = CursorPlace {
+        parser,
         command: parser,
         awaits: Awaits::Nothing,
         head: String::new(),

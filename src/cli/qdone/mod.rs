@@ -20,8 +20,9 @@ mod trouble;
 mod worker;
 
 use super::exit::{CommandResult, FAILURE, OK};
+use super::help;
 use super::output;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, FromArgMatches};
 use options::{QdoneCli, QdoneCommand};
 use say::Say;
 use std::ffi::OsString;
@@ -54,7 +55,9 @@ pub fn of_command_line() -> Option<QdoneArgs> {
 /// Carries out a command. `spool` is the spool if the options name none.
 pub fn qdone(spool: &Path, args: QdoneArgs) -> CommandResult {
     let words = [OsString::from(NAME)].into_iter().chain(args.words.clone());
-    let cli = match QdoneCli::try_parse_from(words) {
+    let mut parser = help::fitted(command());
+    let parsed = parser.try_get_matches_from_mut(words);
+    let cli = match parsed.and_then(|matches| QdoneCli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(e) if e.use_stderr() => {
             let text = e.to_string();
@@ -108,7 +111,7 @@ pub fn command() -> clap::Command {
 
 /// The help of the command that these words have, or of all.
 fn usage(words: &[OsString]) -> String {
-    let mut all = QdoneCli::command();
+    let mut all = help::fitted(command());
     all.build();
     let mut words = words.iter().filter_map(|word| word.to_str());
     let name = words.find(|word| all.find_subcommand(word).is_some());

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// Commands in queues on SQS, as qdone keeps them
 #[derive(Debug, Parser)]
-#[command(name = "qdone", max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "qdone", disable_help_subcommand = true)]
 pub struct QdoneCli {
     #[command(flatten)]
     pub common: Common,

@@ -1,0 +1,99 @@
+//! `pirn help`, `--help`, and what is said of mistyped words.
+
+use crate::spool::Spool;
+
+/// What a command prints on a terminal of this width.
+fn printed(spool: &Spool, args: &[&str], columns: &str) -> String {
+    let done = spool.finish(spool.command(args).env("COLUMNS", columns));
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{args:?}");
+    done.stdout
+}
+
+#[test]
+fn help_fits_the_terminal() {
+    let spool = Spool::new();
+    for args in [
+        &["--help"][..],
+        &["add", "--help"],
+        &["help", "record"],
+        &["help", "times"],
+        &["help", "exit-codes"],
+    ] {
+        for (columns, most) in [("60", 60), ("80", 80), ("300", 100)] {
+            let text = printed(&spool, args, columns);
+            let widest = text
+                .lines()
+                .map(|line| line.trim_end().chars().count())
+                .max()
+                .unwrap();
+            assert!(
+                (most * 3 / 4..=most).contains(&widest),
+                "{args:?}: {widest} of {columns} columns"
+            );
+        }
+    }
+    assert!(!spool.path().exists());
+}
+
+#[test]
+fn what_a_newcomer_needs_comes_first() {
+    let spool = Spool::new();
+    let help = printed(&spool, &["--help"], "80");
+    let at = |text: &str| {
+        help.find(text)
+            .unwrap_or_else(|| panic!("no {text:?} in\n{help}"))
+    };
+    assert!(
+        at("\n  add ") < at("\n  run ")
+            && at("\n  run ") < at("\n  ls ")
+            && at("\n  ls ") < at("\n  log ")
+    );
+    assert!(at("\n  log ") < at("\n  qdone ") && at("\n  qdone ") < at("\n  new-id "));
+    assert!(at("exit-codes") > at("--color"), "the topics come last");
+    assert!(!help.contains("\n  complete ") && !help.contains("\n  deliver "));
+}
+
+#[test]
+fn help_says_what_the_long_option_says_and_has_topics() {
+    let spool = Spool::new();
+    let add = printed(&spool, &["help", "add"], "80");
+    assert_eq!(add, printed(&spool, &["add", "--help"], "80"));
+    assert!(add.contains("Examples:\n  pirn add"));
+    assert!(
+        add.contains("[default: 1]")
+            && !printed(&spool, &["add", "-h"], "80").contains("Examples:")
+    );
+    assert_eq!(
+        printed(&spool, &["help"], "80"),
+        printed(&spool, &["--help"], "80")
+    );
+    for (topic, text) in [
+        ("times", "teatime"),
+        ("record", "max_interruptions"),
+        ("spool", "pending/ID"),
+        ("exit-codes", "\n75\n"),
+        ("config", "Usage: pirn config"),
+        ("config", "\nkeep_bytes ("),
+    ] {
+        let is = printed(&spool, &["help", topic], "80");
+        assert!(is.contains(text), "{topic} has no {text:?}:\n{is}");
+    }
+    assert!(printed(&spool, &["help", "config", "set"], "80").contains("null removes it"));
+}
+
+#[test]
+fn mistyped_words_name_the_nearest() {
+    let spool = Spool::new();
+    for (args, right) in [
+        (&["ad"][..], "'add'"),
+        (&["add", "--timout", "3", "true"], "'--timeout'"),
+        (&["ls", "--jsn"], "'--json'"),
+        (&["ls", "faild"], "'failed'"),
+        (&["help", "exit-code"], "pirn help exit-codes?"),
+        (&["help", "retyr"], "pirn help retry?"),
+    ] {
+        let done = spool.pirn(args);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(done.stderr.contains(right), "{args:?}: {}", done.stderr);
+    }
+}
