@@ -147,7 +147,11 @@ fn result(
                 .not_before
                 .max(record.retry_at)
                 .filter(|at| *at > now);
-            match (record.parents().next(), date) {
+            let is_behind = waiting.is_some_and(|waiting| waiting.why == WaitWord::After);
+            let mut parents = record.parents();
+            // Of several, some may have ended.
+            let parent = parents.next().filter(|_| parents.next().is_none());
+            match (parent.filter(|_| is_behind), date) {
                 (Some(parent), _) => format!("after {parent}"),
                 (None, Some(at)) => format!("in {}", rough_span(at.since(now))),
                 (None, None) => waiting

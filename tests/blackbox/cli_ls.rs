@@ -231,3 +231,29 @@ fn json_lines_are_the_records_of_the_list() {
     assert_eq!(lines, list);
     assert_eq!(spool.pirn(&["ls", "--json", "--jsonl"]).code, 2);
 }
+
+#[test]
+fn a_parent_is_named_while_it_has_not_ended() {
+    let spool = Spool::new();
+    spool.add(&["--id", "a", "true"]);
+    spool.add(&["--id", "b", "--after", "a", "true"]);
+    spool.add(&["--id", "c", "--after", "a,b", "true"]);
+    let result = |id: &str| {
+        let table = spool.pirn(&["ls"]).stdout;
+        let row = table.lines().find(|line| line.starts_with(id)).unwrap();
+        let mut cells = row
+            .rsplit("  ")
+            .map(str::trim)
+            .filter(|cell| !cell.is_empty());
+        cells.nth(1).unwrap().to_owned()
+    };
+    assert_eq!(
+        (result("b"), result("c")),
+        ("after a".to_owned(), "after".to_owned())
+    );
+    spool.mv("pending/a", "complete/a");
+    assert_eq!(
+        (result("b"), result("c")),
+        ("no_daemon".to_owned(), "after".to_owned())
+    );
+}
