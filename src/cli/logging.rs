@@ -1,4 +1,4 @@
-//! What pirn itself has to say while it serves: lines with a date on standard error.
+//! The messages of pirn itself while it serves: lines with a date on standard error.
 
 use crate::core::quote::without_codes;
 use crate::os::clock;

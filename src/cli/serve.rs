@@ -141,7 +141,11 @@ pub fn serve(spool: PathBuf, args: ServeArgs) -> CommandResult {
                 return Ok(OK);
             }
             DetachedStart::Failed(code, line) => {
-                let what = format!("the daemon has ended with exit code {code}: {line}");
+                let why = match line.is_empty() {
+                    true => "it has logged nothing",
+                    false => &line,
+                };
+                let what = format!("the daemon has ended with exit code {code}: {why}");
                 return Err(Failure::new(code, what));
             }
         }

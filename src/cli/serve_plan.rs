@@ -1,4 +1,4 @@
-//! What `pirn serve` is asked for, and what of it is refused.
+//! The options of `pirn serve` as a plan, and those that are refused.
 
 use super::exit::{BAD_CONFIG, FAILURE, Failure, USAGE};
 use super::inputs;

@@ -68,6 +68,7 @@ impl StartArgs {
                 return tell_stopping(&holder);
             }
             Ok(_) => {}
+            Err(e) if self.is_asked(spool) => return tell_failure(e),
             Err(_) => return,
         }
         if !self.is_asked(spool) || !is_ours(spool.path()).unwrap_or(false) {
@@ -83,10 +84,7 @@ impl StartArgs {
             }
             // Why it failed, or waits.
             Ok(output) => eprint!("{}", String::from_utf8_lossy(&output.stderr)),
-            Err(e) => {
-                let failure = Failure::from(e).about("starting a daemon");
-                eprintln!("pirn: {}", failure.message);
-            }
+            Err(e) => tell_failure(e),
         }
     }
 }
@@ -96,6 +94,11 @@ pub fn see_to_daemon(spool: &Spool) {
     if is_set(spool.path()) {
         StartArgs { start: false }.see_to_daemon(spool);
     }
+}
+
+fn tell_failure(e: io::Error) {
+    let failure = Failure::from(e).about("starting a daemon");
+    eprintln!("pirn: {}", failure.message);
 }
 
 /// Says so if the daemon was told to end, and will not run what is added now.

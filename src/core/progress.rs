@@ -33,7 +33,7 @@ impl JobProgress {
             Some(percent) => percent.parse::<f64>().ok()? / 100.0,
             None => number.parse().ok()?,
         };
-        // Neither is a number that is infinite or none at all.
+        // An infinite number is not in the range, and NaN is not either.
         (0.0..=1.0).contains(&done).then(|| Self {
             // Without the digits that dividing by 100 adds, and without a sign.
             done: (done.abs() * 1e6).round() / 1e6,

@@ -10,12 +10,12 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// What has become of the start.
+/// How far the start has come.
 #[derive(Debug)]
 pub enum DetachedStart {
     /// The daemon is ready.
     Ready,
-    /// A daemon waits until this holder lets go of the spool.
+    /// The daemon waits until this holder lets go of the spool.
     Waits(Box<Holder>),
     /// The daemon has ended with this code; its last line in the log.
     Failed(u8, String),
@@ -38,10 +38,11 @@ pub fn start(options: &Options) -> Result<DetachedStart, ServeError> {
     };
     let log = DaemonLog::open(&options.spool).or_else(doing(&path))?;
     limits::set_umask(umask);
+    let logged = log.length().or_else(doing(&path))?;
     match detach::detach(log.file()).or_else(doing("starting a process"))? {
         Detaching::Detached(starter) => Ok(DetachedStart::Daemon(Notifier::to(starter), starting)),
         Detaching::Starter(daemon, said) => {
-            await_start(options, &log, daemon, said).or_else(doing(&path))
+            await_start(options, (&log, logged), daemon, said).or_else(doing(&path))
         }
     }
 }
@@ -68,7 +69,7 @@ fn turn(options: &Options) -> Result<Result<Starting, DetachedStart>, ServeError
 
 fn await_start(
     options: &Options,
-    log: &DaemonLog,
+    (log, logged): (&DaemonLog, u64),
     daemon: i32,
     mut said: UnixStream,
 ) -> io::Result<DetachedStart> {
@@ -77,7 +78,7 @@ fn await_start(
         if words.starts_with(Notifier::READY.as_bytes()) {
             return Ok(DetachedStart::Ready);
         }
-        // It has spoken before it has the lock.
+        // It says that it waits for the lock.
         let holder = SpoolLock::holder(&options.spool)?;
         return Ok(holder.map_or(DetachedStart::Ready, |holder| {
             DetachedStart::Waits(Box::new(holder))
@@ -89,5 +90,5 @@ fn await_start(
         Exit::Lost => 1,
     };
     let code = u8::try_from(code).unwrap_or(u8::MAX);
-    Ok(DetachedStart::Failed(code, log.last_line()?))
+    Ok(DetachedStart::Failed(code, log.last_line(logged)?))
 }

@@ -23,7 +23,7 @@ impl WatcherThread {
             // They stay in active/ for the next daemon.
             return true;
         }
-        // A thread has left the rest to others before it ends.
+        // While a thread is there, it may still have a job to start.
         let is_idle = daemon.job_threads.load(Ordering::SeqCst) == 0 && daemon.chores.is_done();
         if !is_idle || !daemon.ask(|s| s.is_quiet()) {
             self.idle_since = None;
@@ -86,9 +86,14 @@ impl WatcherThread {
     fn has_something_come(&self) -> bool {
         let daemon = &self.daemon;
         let is_unknown = |id: &JobId| !daemon.ask(|s| s.knows(id));
-        let has_unknown = |queue: &QueueName| {
-            let ids = daemon.spool.ids(&Where::Pending(queue.clone()));
-            ids.is_ok_and(|ids| ids.iter().any(is_unknown))
+        let has_unknown = |queue: &QueueName| match daemon.spool.ids(&Where::Pending(queue.clone()))
+        {
+            Ok(ids) => ids.iter().any(is_unknown),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => false,
+            Err(e) => {
+                log::error!("queue {queue}: {e}; jobs in it may be left");
+                false
+            }
         };
         daemon.machine.watches.has_news() || self.scanner.unwatched.iter().any(has_unknown)
     }

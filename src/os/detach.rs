@@ -34,11 +34,15 @@ pub fn detach(log: &File) -> io::Result<Detaching> {
     let start = std::env::current_dir()?;
     let null = File::open("/dev/null")?;
     let (ear, mouth) = UnixStream::pair()?;
-    debug_assert_eq!(std::fs::read_dir("/proc/self/task")?.count(), 1);
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("it has several threads"));
+    }
     // SAFETY: there is one thread, so that the child may do what its parent may.
     if let nix::unistd::ForkResult::Parent { child } = unsafe { nix::unistd::fork()? } {
         return Ok(Detaching::Starter(child.as_raw(), ear));
     }
+    // First, so that the log says what fails here.
+    write_to(log)?;
     nix::unistd::setsid()?;
     for name in OF_MANAGERS {
         // SAFETY: there is one thread, so that nobody reads the environment meanwhile.
@@ -48,7 +52,6 @@ pub fn detach(log: &File) -> io::Result<Detaching> {
     unsafe { std::env::set_var(START_DIR, start) };
     leave_start_dir()?;
     nix::unistd::dup2_stdin(null)?;
-    write_to(log)?;
     // The other end is a stream, so that the parent reads to the end of this process.
     Ok(Detaching::Detached(OwnedFd::from(mouth).into()))
 }

@@ -1,12 +1,13 @@
 //! `daemon.log`: what a detached daemon and its bridges log. When it is full, it becomes `daemon.log.1`.
 
+use crate::core::quote::tame;
 use crate::os::dir::{self, FileType, How, Look};
 use crate::os::{detach, user};
 use fs2::FileExt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt as _, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const NAME: &[u8] = b"daemon.log";
@@ -48,20 +49,17 @@ impl DaemonLog {
         &self.file
     }
 
-    /// The line that was written last.
-    pub fn last_line(&self) -> io::Result<String> {
-        let file = dir::open_read(&self.root, NAME)?;
-        let size = file.metadata()?.len();
-        let from = size.saturating_sub(LONGEST_LINE);
-        let mut tail = vec![0; usize::try_from(size - from).unwrap_or(0)];
-        file.read_exact_at(&mut tail, from)?;
+    /// Its bytes.
+    pub fn length(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    /// The last of the lines behind this many bytes, for a terminal; empty if there is none.
+    pub fn last_line(&self, behind: u64) -> io::Result<String> {
+        let mut file = dir::open_read(&self.root, NAME)?;
+        let (tail, _) = dir::read_end(&mut file, behind, LONGEST_LINE)?;
         let text = String::from_utf8_lossy(&tail);
-        Ok(text
-            .trim_end()
-            .lines()
-            .last()
-            .unwrap_or_default()
-            .to_owned())
+        Ok(tame(text.trim_end().lines().last().unwrap_or_default()))
     }
 
     /// Makes room for a line of this size. Follows when another process, or a person, has moved or removed the file.
@@ -75,10 +73,13 @@ impl DaemonLog {
         if used == 0 || used + size <= MOST || FileExt::try_lock_exclusive(&self.file).is_err() {
             return Ok(());
         }
-        if self.is_named()? {
-            dir::rename(&self.root, NAME, &self.root, OLD_NAME, How::Replace)?;
-        }
+        let moved = match self.is_named() {
+            Ok(true) => dir::rename(&self.root, NAME, &self.root, OLD_NAME, How::Replace),
+            Ok(false) => Ok(()),
+            Err(e) => Err(e),
+        };
         FileExt::unlock(&self.file)?;
+        moved?;
         self.reopen()
     }
 

@@ -83,7 +83,7 @@ pub fn shell_words(text: &str) -> Vec<String> {
     line::split(&format!("{text} ")).words
 }
 
-/// What a shell asks for.
+/// The question of a shell.
 struct ShellLine {
     /// The words before the cursor, the program first.
     before: Vec<String>,

@@ -1,4 +1,4 @@
-//! What can stand at a place of a command line: by the name that the help has for a value.
+//! The words that may stand at a place of a command line, by the name that the help has for a value.
 
 use super::walk::{Awaits, CursorPlace};
 use crate::cli::help::TOPICS;
@@ -19,7 +19,7 @@ const MOST_IDS: usize = 200;
 /// The most records that are read for names and tags.
 const MOST_RECORDS: usize = 1000;
 
-/// What a shell is to offer.
+/// The choices that a shell is to offer.
 pub enum Offer {
     /// These words, each with a description.
     Words(Vec<(String, String)>),
@@ -31,7 +31,7 @@ pub enum Offer {
     Commands,
 }
 
-/// What can stand at the cursor. A spool that cannot be read has nothing to offer.
+/// The choices at the cursor. A spool that cannot be read has nothing to offer.
 pub fn offer(place: &CursorPlace<'_>, spool: &Path) -> Offer {
     let words = match place.awaits {
         Awaits::Nothing => Vec::new(),
@@ -93,7 +93,7 @@ fn value(place: &CursorPlace<'_>, arg: &Arg, count: usize, path: &Path) -> io::R
     let name = arg.get_value_names().and_then(|names| names.first());
     let name = name.map(clap::builder::Str::as_str).unwrap_or_default();
     let command = place.command.get_name();
-    let spool = Spool::existing(path)?;
+    let spool = Spool::existing(path).ok().flatten();
     Ok(match (name, &spool) {
         ("CMD", _) => Offer::Commands,
         ("FILE" | "PATH", _) => Offer::Files,

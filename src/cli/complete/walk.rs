@@ -8,7 +8,7 @@ pub struct CursorPlace<'a> {
     pub parser: &'a Command,
     /// The command that the words before name.
     pub command: &'a Command,
-    /// What stands there.
+    /// The kind of word that stands there.
     pub awaits: Awaits<'a>,
     /// The beginning of the word that belongs to it: with `--queue=ma`, this is `--queue=`.
     pub head: String,
@@ -18,7 +18,7 @@ pub struct CursorPlace<'a> {
     pub spool: Option<String>,
 }
 
-/// What may stand at a place of a command line.
+/// The kinds of words that may stand at a place of a command line.
 pub enum Awaits<'a> {
     /// The value of an option, or a word of the command; the number of those before it.
     Value(&'a Arg, usize),

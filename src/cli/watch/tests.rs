@@ -37,7 +37,7 @@ fn job(id: &str, at: &Where, command: &str) -> ShownJob {
     }
 }
 
-/// One that runs, and so many that wait and have ended.
+/// A job that runs, and so many that wait and have ended.
 fn model(waiting: usize, ended: usize) -> Model {
     let mut running = job("1", &Where::Active, "make all");
     running.progress = JobProgress::read(b"0.42 linking\n", true);

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 /// Most jobs that a job can come after. Each of them is looked up when the job arrives and when one of them ends.
 const MOST: usize = 10_000;
 
-/// Removes repeated ids: a job in several lists stays in that which asks for more than `after_any`.
+/// Removes repeated ids. A job that is in `after_any` too stays in the other list; one cannot be in both others.
 pub fn settle_parents(
     after: &mut Vec<JobId>,
     after_failed: &mut Vec<JobId>,
