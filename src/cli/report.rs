@@ -6,6 +6,7 @@ use super::settings;
 use crate::core::config::Config;
 use crate::core::config::pauses::Pauses;
 use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::progress::JobProgress;
 use crate::core::time::Wall;
 use crate::os::clock;
 use crate::os::confine::Ability;
@@ -53,6 +54,8 @@ pub struct StatusReport {
     pub dates: WaitingDates,
     pub held: usize,
     pub active: usize,
+    /// The running jobs that tell how far they are.
+    pub progress: Vec<(JobId, JobProgress)>,
     pub complete: usize,
     pub failed: usize,
     pub bad: usize,
@@ -79,6 +82,8 @@ impl StatusReport {
         let pauses = spool.pauses()?;
         let waits = spool.waits(&config)?;
         let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
+        let mut running = spool.ids(&Where::Active)?;
+        running.sort_unstable_by(|a, b| natural_order(a.as_str(), b.as_str()));
         let (queues, dates) = queues(&spool, &config, &pauses, &waits)?;
         Ok(Self {
             is_paused: config.paused || pauses.all,
@@ -87,7 +92,11 @@ impl StatusReport {
             queues,
             dates,
             held: count(Where::Held)?,
-            active: count(Where::Active)?,
+            active: running.len(),
+            progress: running
+                .into_iter()
+                .filter_map(|id| Some((id.clone(), spool.progress(&id, &Where::Active)?)))
+                .collect(),
             complete: count(Where::Complete)?,
             failed: count(Where::Failed)?,
             bad: spool.count_bad()?,
@@ -145,6 +154,10 @@ impl StatusReport {
         let tokens: Vec<_> = tokens
             .map(|(name, used, total)| json!({"name": name, "used": used, "total": total}))
             .collect();
+        let progress = self.progress.iter();
+        let progress: Vec<_> = progress
+            .map(|(id, far)| json!({"id": id.as_str(), "done": far.done, "text": far.text}))
+            .collect();
         let now = clock::wall();
         let bridges = self.bridges.iter().map(|bridge| {
             let sum = bridge.summary(now);
@@ -160,7 +173,7 @@ impl StatusReport {
         });
         json!({
             "spool": path.to_string_lossy(), "daemon": self.daemon(), "pending": self.pending(), "held": self.held,
-            "active": self.active, "complete": self.complete, "failed": self.failed, "bad": self.bad,
+            "active": self.active, "progress": progress, "complete": self.complete, "failed": self.failed, "bad": self.bad,
             "used": self.used, "slots": self.slots, "oldest_waiting": self.dates.oldest.map(|at| now.since(at).as_secs_f64()),
             "next_start": self.dates.next, "paused": self.is_paused, "queues": queues, "tokens": tokens, "remote": bridges, "sandbox": sandbox, "config_error": self.config_error,
             "shortage": self.shortage, "trouble": self.trouble(),

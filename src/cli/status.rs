@@ -79,6 +79,9 @@ fn text_of(report: &StatusReport, path: &Path) -> String {
     ] {
         tell(word, count.to_string());
     }
+    for (id, progress) in &report.progress {
+        tell("progress", format!("{id}: {progress}"));
+    }
     if report.bad > 0 {
         tell("bad", report.bad.to_string());
     }

@@ -53,6 +53,17 @@ fn a_running_job_says_how_far_it_is() {
         assert!(listed.contains(" 42% "), "{listed}");
         let shown = spool.pirn(&["show", id]).stdout;
         assert!(shown.contains("42% half of it"), "{shown}");
+        let status = spool.pirn(&["status"]).stdout;
+        assert!(
+            status.contains(&format!("\nprogress  {id}: 42% half of it\n")),
+            "{status}"
+        );
+        let status: Value =
+            serde_json::from_str(&spool.pirn(&["status", "--json"]).stdout).unwrap();
+        assert_eq!(
+            status["progress"],
+            json!([{"id": id, "done": 0.42, "text": "half of it"}])
+        );
         gate.open(1);
         spool.wait_record(&format!("complete/{id}"));
         assert_eq!(left(&spool), [""; 0], "{id}");
