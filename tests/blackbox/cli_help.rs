@@ -2,7 +2,7 @@
 
 use crate::spool::Spool;
 
-/// What a command prints on a terminal of this width.
+/// The output of a command on a terminal of this width.
 fn printed(spool: &Spool, args: &[&str], columns: &str) -> String {
     let done = spool.finish(spool.command(args).env("COLUMNS", columns));
     assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{args:?}");

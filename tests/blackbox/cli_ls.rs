@@ -54,7 +54,7 @@ ID  STATE   TIME   ENDED   RESULT  COMMAND
     assert!(shown.contains("WAITED  RAN"), "{shown}");
 }
 
-/// What a terminal shows, without colours.
+/// The output on a terminal, without colours.
 fn on_terminal(spool: &Spool, args: &[&str], columns: u16) -> String {
     let mut command = spool.command(args);
     command.env("NO_COLOR", "1");

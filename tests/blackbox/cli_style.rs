@@ -62,7 +62,7 @@ fn lines_fit_the_terminal_and_are_whole_in_a_pipe() {
     assert!(spool.pirn(&["ls"]).stdout.ends_with("日本\n"));
 }
 
-/// What a terminal shows while a writer adds two jobs, the second one after more than a second.
+/// The output on a terminal while a writer adds two jobs, the second one after more than a second.
 fn slow_batch(spool: &Spool, term: &str, redirect: &str) -> String {
     let pirn = spool
         .command([""])

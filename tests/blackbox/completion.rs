@@ -30,7 +30,7 @@ const ODD: [&str; 18] = [
 
 const BASH_COMPLETION: &str = "/usr/share/bash-completion/bash_completion";
 
-/// What a shell is told for a line that ends at the cursor, one offer a line; the first line is the kind.
+/// The answer to a shell for a line that ends at the cursor, one offer a line; the first line is the kind.
 fn offered(spool: &Spool, words: &[&str]) -> Vec<String> {
     let done = spool.pirn(&[&["complete", "zsh", "--", "pirn"], words].concat());
     assert_eq!((done.code, done.stderr.as_str()), (0, ""), "{words:?}");

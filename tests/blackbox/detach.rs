@@ -193,7 +193,7 @@ fn a_daemon_that_cannot_start_says_why() {
     let done = open.serve(&[]);
     assert_eq!(done.code, 78, "{}", done.stderr);
     assert!(!open.0.has("daemon.log"));
-    // What is wrong with the command line is said as ever.
+    // Mistakes of the command line are told as without --detach.
     let passed = free.serve(&["--http", "fd:web"]);
     assert_eq!(passed.code, 2, "{}", passed.stderr);
     assert!(passed.stderr.contains("--detach"), "{}", passed.stderr);
@@ -335,7 +335,7 @@ fn the_log_has_a_bound() {
     ok(&free.0, &["stop"]);
 }
 
-/// What the standard errors of front and daemon are.
+/// The files that are the standard errors of front and daemon.
 fn both_fds(free: &Detached) -> [PathBuf; 2] {
     both(free.pid()).map(|pid| link(pid, "fd/2"))
 }

@@ -116,7 +116,7 @@ impl Terminal {
         assert!(stty.status().unwrap().success());
     }
 
-    /// What stty(1) says about the terminal.
+    /// The settings of the terminal, as stty(1) prints them.
     pub fn settings(&self) -> String {
         let mut stty = Command::new("stty");
         let out = stty.arg("-F").arg(&self.device).arg("-a").output().unwrap();

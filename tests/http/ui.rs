@@ -30,7 +30,7 @@ fn jobs_appear_and_change_without_a_reload() {
     spool.add(&["--name", "second", &format!("{}; echo over", gate.wait())]);
     browser.wait(&format!("{ROWS}[0]?.startsWith('active 2 · second')"));
     spool.add(&["--queue", "mail", "--name", "third", "true"]);
-    // Those that run come first.
+    // Running jobs come first.
     browser.wait(&format!("{ROWS}[1]?.startsWith('pending slots 3 · third')"));
     browser.wait(&format!("{ROWS}[0].startsWith('active 2 · second')"));
     browser.wait(
@@ -270,7 +270,7 @@ fn the_daemon_may_go_and_come_back() {
     browser.assert_calm(&["net::ERR_", "status of 503"]);
 }
 
-/// What the page tells beside the jobs: how far they are, what is in use, what keeps the spool from working.
+/// The rest of the page: how far they are, what is in use, what keeps the spool from working.
 #[test]
 fn progress_tokens_and_troubles() {
     let Some(mut browser) = Browser::start() else {
