@@ -2,7 +2,7 @@
 
 use crate::spool::Spool;
 use crate::tools::{Gate, text};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
@@ -86,16 +86,21 @@ fn age(spool: &Spool) -> Duration {
     log.created().unwrap().elapsed().unwrap_or_default()
 }
 
+/// Crashes the daemon while job 1 runs, and starts the next one when the job is older than that.
+fn crash_under(spool: &mut Spool, job: &Value, least: Duration) {
+    spool.drop_json("1", job);
+    spool.wait_note("1");
+    spool.crash();
+    spool.wait_for("its time to pass", || age(spool) > least);
+    spool.serve(&[]);
+}
+
 #[test]
 fn after_a_crash_a_warning_that_is_due_comes_late() {
     let mut spool = Spool::serving(&[]);
     let job =
         json!({"command": listens("USR1", "true"), "timeout": "1m", "warn": "58.5s", "tries": 1});
-    spool.drop_json("1", &job);
-    spool.wait_note("1");
-    spool.crash();
-    spool.wait_for("its time to pass", || age(&spool) > Duration::from_secs(2));
-    spool.serve(&[]);
+    crash_under(&mut spool, &job, Duration::from_secs(2));
     spool.wait_for("the warning", || times_warned(&spool, "1") > 0);
     spool.wait_for("the note", || {
         spool.record("active/1").get("warned_at").is_some()
@@ -119,11 +124,7 @@ fn a_timeout_that_has_passed_needs_no_warning() {
     let mut spool = Spool::serving(&[]);
     let job =
         json!({"command": listens("USR1", "true"), "timeout": "2s", "warn": "500ms", "tries": 1});
-    spool.drop_json("1", &job);
-    spool.wait_note("1");
-    spool.crash();
-    spool.wait_for("its time to pass", || age(&spool) > Duration::from_secs(3));
-    spool.serve(&[]);
+    crash_under(&mut spool, &job, Duration::from_secs(3));
     assert_eq!(spool.wait_record("failed/1")["reason"], "timeout");
     assert_eq!(times_warned(&spool, "1"), 0);
 }
