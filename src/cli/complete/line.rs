@@ -10,6 +10,8 @@ pub struct Split {
     pub typed: String,
     /// Where that begins in the line.
     pub start: usize,
+    /// The quotes that are open at the cursor.
+    pub quotes: Quotes,
 }
 
 /// The quotes that a text is between.
@@ -61,30 +63,12 @@ pub fn split(line: &str) -> Split {
         words,
         typed: word.unwrap_or_default(),
         start,
+        quotes,
     }
 }
 
 fn is_variable(name: &str) -> bool {
     name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty()
-}
-
-/// The quotes that are open at the end of a text.
-pub fn open_quotes(text: &str) -> Quotes {
-    let mut quotes = Quotes::Bare;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        quotes = match (quotes, c) {
-            (Quotes::Bare, '\'') => Quotes::Single,
-            (Quotes::Bare, '"') => Quotes::Double,
-            (Quotes::Single, '\'') | (Quotes::Double, '"') => Quotes::Bare,
-            (Quotes::Bare | Quotes::Double, '\\') => {
-                chars.next();
-                quotes
-            }
-            (Quotes::Bare | Quotes::Single | Quotes::Double, _) => quotes,
-        };
-    }
-    quotes
 }
 
 /// Text that stands for itself in bash between such quotes; `is_first` if the opening one is right before it. Readline
@@ -163,7 +147,7 @@ mod tests {
             let line = format!("{open}{}{close}", quoted(odd, quotes, false));
             assert_eq!(split(&line).typed, odd, "{line}");
             let line = format!("a{open}{}", quoted(odd, quotes, false));
-            assert_eq!(open_quotes(&line), quotes);
+            assert_eq!(split(&line).quotes, quotes);
         }
         let twice = quoted("!\"", Quotes::Double, true);
         assert_eq!(twice, r#"""'!'"\"""#);

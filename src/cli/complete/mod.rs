@@ -104,10 +104,12 @@ impl ShellLine {
                     words,
                     typed,
                     start,
+                    quotes: _,
                 } = line::split(&line);
                 let fixed = line.strip_suffix(last.as_str())?.get(start..)?;
                 let is_first = fixed.ends_with(['\'', '"']);
-                let stays = (line::split(fixed).typed, line::open_quotes(fixed), is_first);
+                let fixed = line::split(fixed);
+                let stays = (fixed.typed, fixed.quotes, is_first);
                 Some(Self {
                     before: words,
                     typed,
