@@ -260,6 +260,12 @@ pub fn read_up_to(mut file: &File, size: u64, limit: u64) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
+/// True if this open file has that name now.
+pub fn has_name(dir: impl AsFd, name: &[u8], file: impl AsFd) -> io::Result<bool> {
+    let named = look(dir, name)?;
+    Ok(named.map(|look| look.inode) == Some(look_at(file)?.inode))
+}
+
 /// Reads the end of a regular file: at most `most` bytes, from the byte `from` on, or from the beginning if the file is
 /// shorter than that. Says too where they begin.
 pub fn read_end(file: &mut File, from: u64, most: u64) -> io::Result<(Vec<u8>, u64)> {

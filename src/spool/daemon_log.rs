@@ -84,8 +84,7 @@ impl DaemonLog {
     }
 
     fn is_named(&self) -> io::Result<bool> {
-        let named = dir::look(&self.root, NAME)?;
-        Ok(named.map(|look| look.inode) == Some(dir::look_at(&self.file)?.inode))
+        dir::has_name(&self.root, NAME, &self.file)
     }
 
     fn reopen(&mut self) -> io::Result<()> {

@@ -60,8 +60,7 @@ impl LockPart {
 
     /// True if this file has the name now.
     pub(super) fn is_named(self, root: &OwnedFd, file: &File) -> io::Result<bool> {
-        let named = dir::look(root, self.name().as_bytes())?;
-        Ok(named.map(|look| look.inode) == Some(dir::look_at(file)?.inode))
+        dir::has_name(root, self.name().as_bytes(), file)
     }
 
     /// Locks the file that has the name now, or returns the one that another process has locked.
