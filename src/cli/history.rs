@@ -5,7 +5,7 @@ use super::ends;
 use super::output::tame;
 use super::style::{Ink, fit};
 use super::when;
-use crate::core::quote::cut_to;
+use crate::core::quote::{cut_to, written_last};
 use crate::core::record::State;
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
@@ -93,13 +93,7 @@ impl Description<'_> {
         };
         let mut text = format!("\n  {}\n", self.style.paint(Ink::Dim, &head));
         for line in &lines[first..] {
-            // A terminal would show what was written last over the rest.
-            let line = line
-                .trim_end_matches('\r')
-                .rsplit('\r')
-                .next()
-                .unwrap_or_default();
-            let line = tame(&cut_to(line, LENGTH));
+            let line = tame(&cut_to(written_last(line), LENGTH));
             let room = self
                 .style
                 .width

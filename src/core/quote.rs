@@ -23,6 +23,12 @@ pub fn cut_to(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
+/// The part of a line that a terminal shows in the end: texts that end in a carriage return are written over.
+pub fn written_last(line: &str) -> &str {
+    let line = line.trim_end_matches('\r');
+    line.rsplit('\r').next().unwrap_or(line)
+}
+
 /// Text of a job with its control characters replaced, so that a terminal does not obey them.
 pub fn tame(text: &str) -> String {
     text.chars()

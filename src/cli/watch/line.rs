@@ -2,7 +2,7 @@
 
 use crate::cli::output::tame;
 use crate::cli::style::{Ink, Style, fit, padding};
-use crate::core::quote::without_escapes;
+use crate::core::quote::{without_escapes, written_last};
 
 /// The space between two columns.
 const GAP: usize = 2;
@@ -81,13 +81,10 @@ impl Line {
     }
 }
 
-/// A line of a log as it may be shown: the last of the texts that a carriage return lets follow each other, without
-/// escape sequences, with spaces for tabs.
+/// A line of a log as it may be shown: what a terminal shows in the end, without escape sequences, with spaces for tabs.
 pub fn line_of_log(line: &str) -> String {
-    let line = line.trim_end_matches('\r');
-    let last = line.rsplit('\r').next().unwrap_or(line);
     let mut plain = String::new();
-    for (n, part) in without_escapes(last).split('\t').enumerate() {
+    for (n, part) in without_escapes(written_last(line)).split('\t').enumerate() {
         if n > 0 {
             let column = plain.chars().count();
             plain.push_str(&" ".repeat(8 - column % 8));
