@@ -3,10 +3,10 @@
 
 use super::exit::{Failure, NO_INPUT};
 use super::settings;
+use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
 use crate::spool::{Found, Spool, Where};
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -62,12 +62,8 @@ pub fn job(spool: &Spool, id: &JobId) -> Result<Found, Failure> {
 
 /// Fails for a queue that has no directory in `pending/` and no settings, and that no record names.
 pub fn queue(spool: &Spool, queue: &QueueName) -> Result<(), Failure> {
-    let mut known: BTreeSet<QueueName> = spool.queues()?.into_iter().collect();
-    known.insert(QueueName::default());
     let config = settings::read(spool.path());
-    if let Ok(config) = &config {
-        known.extend(config.queues.keys().cloned());
-    }
+    let mut known = spool.known_queues(config.as_ref().unwrap_or(&Config::default()))?;
     if !known.contains(queue) {
         // Read last: there may be many records.
         known.extend(spool.queues_named()?);

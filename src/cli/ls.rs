@@ -167,8 +167,10 @@ fn collect(
         for id in spool.ids(at)? {
             match spool.load(&id, at) {
                 Ok(Some(record)) if args.filter.matches(&record) => {
-                    let waiting = waits.and_then(|waits| waits.of(&id, at, &record));
-                    let progress = spool.progress(&id, at);
+                    let (waiting, progress) = match waits {
+                        Some(waits) => (waits.of(&id, at, &record), spool.progress(&id, at)),
+                        None => (None, None),
+                    };
                     rows.push(Row::new(
                         id,
                         at,

@@ -4,13 +4,12 @@ use super::existing;
 use super::exit::Failure;
 use super::settings;
 use crate::core::config::Config;
-use crate::core::config::pauses::Pauses;
-use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::id::{JobId, QueueName, keep_first, natural_order};
 use crate::core::progress::JobProgress;
 use crate::core::time::Wall;
 use crate::os::clock;
 use crate::os::confine::Ability;
-use crate::spool::{BridgeFiles, Holder, Role, Spool, SpoolLock, Waits, Where};
+use crate::spool::{BridgeFiles, Holder, Spool, SpoolLock, Waits, Where};
 use serde_json::json;
 use std::path::Path;
 
@@ -28,6 +27,18 @@ pub struct QueueStatus {
 }
 
 impl QueueStatus {
+    /// A queue in which so many jobs wait.
+    pub fn of(name: QueueName, waiting: usize, waits: &Waits<'_>) -> Self {
+        let policy = &waits.scene().policy;
+        Self {
+            waiting,
+            used: waits.slots_used(Some(&name)),
+            slots: policy.config.slots_of(&name),
+            paused: policy.is_paused(&name),
+            name,
+        }
+    }
+
     /// False for a queue about which the numbers for all queues say enough.
     pub fn is_worth_a_line(&self) -> bool {
         self.paused || self.slots.is_some() || !self.name.is_default()
@@ -79,16 +90,16 @@ impl StatusReport {
             }
         };
         let holder = SpoolLock::holder(path)?;
-        let pauses = spool.pauses()?;
         let waits = spool.waits(&config)?;
+        let scene = waits.scene();
         let count = |at: Where| spool.ids(&at).map(|ids| ids.len());
         let mut running = spool.ids(&Where::Active)?;
         running.sort_unstable_by(|a, b| natural_order(a.as_str(), b.as_str()));
-        let (queues, dates) = queues(&spool, &config, &pauses, &waits)?;
+        let (queues, dates) = queues(&spool, &waits)?;
         Ok(Self {
-            is_paused: config.paused || pauses.all,
+            is_paused: scene.policy.are_all_paused(),
             used: waits.slots_used(None),
-            slots: waits.scene().policy.slots,
+            slots: scene.policy.slots,
             queues,
             dates,
             held: count(Where::Held)?,
@@ -106,7 +117,7 @@ impl StatusReport {
                 .map(|(name, used, total)| (name.to_string(), used, total))
                 .collect(),
             config_error,
-            shortage: spool.shortage(&config, holder.is_some()),
+            shortage: scene.shortage.clone(),
             holder,
         })
     }
@@ -118,9 +129,7 @@ impl StatusReport {
 
     /// The daemon's pid; 0 if it is not known.
     pub fn daemon(&self) -> Option<i32> {
-        let daemon = self.holder.as_ref();
-        let daemon = daemon.filter(|holder| holder.role == Role::Serve);
-        daemon.map(|daemon| daemon.pid.unwrap_or(0))
+        self.holder.as_ref().and_then(Holder::daemon)
     }
 
     /// The controllers whose limits jobs can have.
@@ -182,29 +191,14 @@ impl StatusReport {
 }
 
 /// The queues, and the dates of the jobs that wait in them.
-fn queues(
-    spool: &Spool,
-    config: &Config,
-    pauses: &Pauses,
-    waits: &Waits<'_>,
-) -> Result<(Vec<QueueStatus>, WaitingDates), Failure> {
-    let mut names = spool.queues()?;
-    names.push(QueueName::default());
-    names.extend(config.queues.keys().cloned());
-    names.sort();
-    names.dedup();
+fn queues(spool: &Spool, waits: &Waits<'_>) -> Result<(Vec<QueueStatus>, WaitingDates), Failure> {
+    let names = spool.known_queues(&waits.scene().policy.config)?;
     let (mut queues, mut jobs) = (Vec::new(), Vec::new());
     for name in names {
         let at = Where::Pending(name.clone());
         // A queue may have settings, but no directory, since it was never used.
         let ids = spool.ids_there(&at)?;
-        queues.push(QueueStatus {
-            waiting: ids.len(),
-            used: waits.slots_used(Some(&name)),
-            slots: config.slots_of(&name),
-            paused: config.is_paused(&name) || pauses.has(&name),
-            name,
-        });
+        queues.push(QueueStatus::of(name, ids.len(), waits));
         jobs.extend(ids.into_iter().map(|id| (id, queues.len() - 1)));
     }
     let dates = dates(spool, &queues, jobs);
@@ -215,12 +209,9 @@ fn queues(
 /// which the oldest is.
 fn dates(spool: &Spool, queues: &[QueueStatus], mut jobs: Vec<(JobId, usize)>) -> WaitingDates {
     let are_all = jobs.len() <= MOST_READ;
-    if !are_all {
-        jobs.select_nth_unstable_by(MOST_READ, |(a, _), (b, _)| {
-            natural_order(a.as_str(), b.as_str())
-        });
-        jobs.truncate(MOST_READ);
-    }
+    keep_first(&mut jobs, MOST_READ, |(a, _), (b, _)| {
+        natural_order(a.as_str(), b.as_str())
+    });
     let now = clock::wall();
     let mut dates = WaitingDates::default();
     let earlier = |a: Option<Wall>, b: Option<Wall>| a.into_iter().chain(b).min();
@@ -231,8 +222,7 @@ fn dates(spool: &Spool, queues: &[QueueStatus], mut jobs: Vec<(JobId, usize)>) -
             continue;
         };
         dates.oldest = earlier(dates.oldest, record.created_at);
-        let start = record.not_before.max(record.retry_at);
-        let start = start.filter(|at| *at > now && are_all);
+        let start = record.start_date(now).filter(|_| are_all);
         dates.next = earlier(dates.next, start);
     }
     dates

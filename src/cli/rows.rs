@@ -143,10 +143,7 @@ fn result(
         State::Complete | State::Failed => end(record),
         State::Active => progress.map_or_else(String::new, JobProgress::percent),
         State::Pending | State::Held => {
-            let date = record
-                .not_before
-                .max(record.retry_at)
-                .filter(|at| *at > now);
+            let date = record.start_date(now);
             let is_behind = waiting.is_some_and(|waiting| waiting.why == WaitWord::After);
             let mut parents = record.parents();
             // Of several, some may have ended.

@@ -166,6 +166,18 @@ impl JobId {
     }
 }
 
+/// Keeps the first `most` items in this order, unsorted.
+pub fn keep_first<T>(
+    items: &mut Vec<T>,
+    most: usize,
+    order: impl FnMut(&T, &T) -> std::cmp::Ordering,
+) {
+    if items.len() > most {
+        items.select_nth_unstable_by(most, order);
+        items.truncate(most);
+    }
+}
+
 /// Compares ids as people do: runs of digits by value, so that `9` comes before `10`.
 pub fn natural_order(a: &str, b: &str) -> std::cmp::Ordering {
     let (mut a, mut b) = (a, b);

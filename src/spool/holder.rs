@@ -58,6 +58,11 @@ impl Holder {
         self.pid.is_some()
     }
 
+    /// The pid of a daemon, 0 if it is not known; `None` if the holder runs one job.
+    pub fn daemon(&self) -> Option<i32> {
+        (self.role == Role::Serve).then(|| self.pid.unwrap_or(0))
+    }
+
     /// True if its process exists. After a kill, a child that has not reached its exec still has the locks.
     pub fn is_alive(&self) -> bool {
         let stat = |pid| procfs::stat(pid).is_some_and(|stat| stat.is_alive());

@@ -2,6 +2,7 @@
 
 use super::seq::MOST;
 use super::{Fs, Place, Spool, Where};
+use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::State;
 use crate::os::dir::FileType;
@@ -87,6 +88,14 @@ impl<F: Fs> Spool<F> {
             }
         }
         Ok(false)
+    }
+
+    /// The queues that have a directory or a setting, and the default one.
+    pub fn known_queues(&self, settings: &Config) -> io::Result<BTreeSet<QueueName>> {
+        let mut known: BTreeSet<QueueName> = self.queues()?.into_iter().collect();
+        known.insert(QueueName::default());
+        known.extend(settings.queues.keys().cloned());
+        Ok(known)
     }
 
     /// The queues that the records of held, running and finished jobs name. Reads them all.

@@ -4,7 +4,8 @@ use super::walk::{Awaits, CursorPlace};
 use crate::cli::help::TOPICS;
 use crate::cli::settings;
 use crate::core::config::Config;
-use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::config::rights::Right;
+use crate::core::id::{JobId, QueueName, keep_first, natural_order};
 use crate::core::record::{LIMIT_NAMES, Record, State};
 use crate::os::signals;
 use crate::spool::{NOT_RUNNING, Place, Spool, Where};
@@ -110,7 +111,7 @@ fn value(place: &CursorPlace<'_>, arg: &Arg, count: usize, path: &Path) -> io::R
         ("NAME=VALUE", _) => plain(LIMIT_NAMES.map(|name| format!("{name}="))),
         ("NAME|URL", _) => plain(config(path).remote.keys()),
         ("QUEUE", Some(spool)) => plain(queues(spool)?),
-        ("RIGHTS", _) => plain(["read", "push", "run", "admin"]),
+        ("RIGHTS", _) => plain(Right::ALL.map(Right::as_str)),
         ("SCRIPT", Some(spool)) => plain(scripts(spool)?),
         ("SIG", _) => plain(signals::names()),
         ("TAG", Some(spool)) => plain(of_records(spool, |record| record.tags)?),
@@ -130,10 +131,7 @@ fn config(path: &Path) -> Config {
 }
 
 fn queues(spool: &Spool) -> io::Result<BTreeSet<QueueName>> {
-    let mut queues: BTreeSet<QueueName> = spool.queues()?.into_iter().collect();
-    queues.insert(QueueName::default());
-    queues.extend(config(spool.path()).queues.into_keys());
-    Ok(queues)
+    spool.known_queues(&config(spool.path()))
 }
 
 fn scripts(spool: &Spool) -> io::Result<Vec<JobId>> {
@@ -177,10 +175,7 @@ fn newest(
     }
     let newest_first =
         |a: &(JobId, Where), b: &(JobId, Where)| natural_order(b.0.as_str(), a.0.as_str());
-    if found.len() > most {
-        found.select_nth_unstable_by(most, newest_first);
-        found.truncate(most);
-    }
+    keep_first(&mut found, most, newest_first);
     found.sort_by(newest_first);
     Ok(found)
 }

@@ -52,7 +52,7 @@ pub fn pause_or_resume(spool: &Spool, picture: &Picture, queue: Option<QueueName
         None => picture.is_paused,
         Some(name) => {
             let mut queues = picture.queues.iter();
-            queues.any(|queue| queue.name == *name && queue.is_paused)
+            queues.any(|queue| queue.name == *name && queue.paused)
         }
     };
     let what = queue

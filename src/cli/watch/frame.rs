@@ -2,8 +2,9 @@
 
 use super::line::{Line, line_of_log};
 use super::model::{Model, Page};
-use super::picture::{Picture, QueueLine};
+use super::picture::Picture;
 use super::sections;
+use crate::cli::report::QueueStatus;
 use crate::cli::style::{Ink, Style, columns, fit};
 
 /// The smallest screen that is drawn on.
@@ -103,7 +104,10 @@ fn head(picture: &Picture, size: Size, style: Style) -> Vec<String> {
         .tokens
         .iter()
         .map(|(name, used, total)| (format!("{name} {used}/{total}"), None));
-    let queues = picture.queues.iter().filter(|queue| is_worth_it(queue));
+    let queues = picture
+        .queues
+        .iter()
+        .filter(|queue| queue.is_worth_a_line());
     let items: Vec<(String, Option<Ink>)> = queues.map(queue_item).chain(tokens).collect();
     let most = size.rows / 12;
     lines.extend(flow(&items, most, size, style));
@@ -118,19 +122,14 @@ fn head(picture: &Picture, size: Size, style: Style) -> Vec<String> {
     lines
 }
 
-/// The line above says all about a default queue that is like any other.
-fn is_worth_it(queue: &QueueLine) -> bool {
-    !queue.name.is_default() || queue.slots.is_some() || queue.is_paused
-}
-
-fn queue_item(queue: &QueueLine) -> (String, Option<Ink>) {
+fn queue_item(queue: &QueueStatus) -> (String, Option<Ink>) {
     let mut text = format!("{} {}", queue.name, queue.waiting);
     match queue.slots {
         Some(slots) => text.push_str(&format!(" ({} of {slots} run)", queue.used)),
         None if queue.used > 0 => text.push_str(&format!(" ({} run)", queue.used)),
         None => {}
     }
-    match queue.is_paused {
+    match queue.paused {
         true => (text + " paused", Some(Ink::Yellow)),
         false => (text, None),
     }

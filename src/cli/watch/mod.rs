@@ -41,8 +41,8 @@ enum Departure {
 }
 
 pub fn watch(path: &Path) -> CommandResult {
-    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    if is_dumb || !io::stdin().is_terminal() || !io::stdout().is_terminal() {
+    let style = Style::of_stdout();
+    if !io::stdin().is_terminal() || !style.can_redraw() {
         let what = "watch needs a terminal that it can draw on; pirn ls --jsonl lists the jobs for a program, and \
                     GET /v1/events tells it of changes";
         return Err(Failure::new(USAGE, what));
@@ -55,7 +55,7 @@ pub fn watch(path: &Path) -> CommandResult {
     poller.add(&keys, KEYS)?;
     poller.add(&signals, SIGNALS)?;
     let terminal = FullScreen::take()?;
-    let mut screen = Screen::new(&spool, &poller, Style::of_stdout())?;
+    let mut screen = Screen::new(&spool, &poller, style)?;
     let exit = run(&mut screen, keys, &signals, &terminal);
     drop(terminal);
     match exit? {

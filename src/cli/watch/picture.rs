@@ -1,15 +1,16 @@
 //! The spool as the screen shows it. Of all jobs only names are read, and the records of those that may be shown.
 
+use crate::cli::report::QueueStatus;
 use crate::cli::rows::{Form, Row};
 use crate::cli::settings;
 use crate::core::config::Config;
-use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::id::{JobId, keep_first, natural_order};
 use crate::core::progress::JobProgress;
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::core::waiting::WaitReason;
 use crate::os::clock;
-use crate::spool::{Holder, Role, Spool, SpoolLock, Where};
+use crate::spool::{Holder, Spool, SpoolLock, Where};
 use std::io;
 
 /// The most jobs of a state whose records are read: the first of those that wait, the newest of those that have ended.
@@ -27,17 +28,6 @@ pub struct ShownJob {
     pub ended: String,
 }
 
-/// A queue with its jobs.
-pub struct QueueLine {
-    pub name: QueueName,
-    pub waiting: usize,
-    pub is_paused: bool,
-    /// The slots that its jobs hold.
-    pub used: usize,
-    /// The most that they may hold.
-    pub slots: Option<usize>,
-}
-
 /// All that is shown of a spool.
 #[derive(Default)]
 pub struct Picture {
@@ -46,7 +36,7 @@ pub struct Picture {
     /// The slots that are in use, and how many there are.
     pub slots: (usize, usize),
     pub is_paused: bool,
-    pub queues: Vec<QueueLine>,
+    pub queues: Vec<QueueStatus>,
     /// Tokens: how many are in use, and how many there are.
     pub tokens: Vec<(String, usize, usize)>,
     pub troubles: Vec<String>,
@@ -73,11 +63,10 @@ impl Picture {
         let holder = SpoolLock::holder(path)?;
         let waits = spool.waits(&config)?;
         let scene = waits.scene();
-        let pauses = spool.pauses()?;
         let mut picture = Self {
             path: path.display().to_string(),
             slots: (waits.slots_used(None), scene.policy.slots),
-            is_paused: config.paused || pauses.all,
+            is_paused: scene.policy.are_all_paused(),
             tokens: waits
                 .tokens()
                 .map(|(name, used, total)| (name.to_string(), used, total))
@@ -104,13 +93,8 @@ impl Picture {
             let ids = spool.ids_there(&at)?;
             picture.pending += ids.len();
             if let Where::Pending(name) = &at {
-                picture.queues.push(QueueLine {
-                    waiting: ids.len(),
-                    is_paused: config.is_paused(name) || pauses.has(name),
-                    used: waits.slots_used(Some(name)),
-                    slots: config.slots_of(name),
-                    name: name.clone(),
-                });
+                let queue = QueueStatus::of(name.clone(), ids.len(), &waits);
+                picture.queues.push(queue);
             }
             first.extend(first_of(ids).into_iter().map(|id| (id, at.clone())));
         }
@@ -174,9 +158,7 @@ impl Picture {
 
     /// The pid of the daemon; 0 if it is not known.
     pub fn daemon(&self) -> Option<i32> {
-        let daemon = self.holder.as_ref();
-        let daemon = daemon.filter(|holder| holder.role == Role::Serve);
-        daemon.map(|daemon| daemon.pid.unwrap_or(0))
+        self.holder.as_ref().and_then(Holder::daemon)
     }
 }
 
@@ -186,10 +168,7 @@ fn by_turn(a: &ShownJob, b: &ShownJob) -> std::cmp::Ordering {
 
 /// The first ids by their numbers, as many as are read of a state at most.
 fn first_of(mut ids: Vec<JobId>) -> Vec<JobId> {
-    if ids.len() > READ {
-        ids.select_nth_unstable_by(READ, |a, b| natural_order(a.as_str(), b.as_str()));
-        ids.truncate(READ);
-    }
+    keep_first(&mut ids, READ, |a, b| natural_order(a.as_str(), b.as_str()));
     ids
 }
 

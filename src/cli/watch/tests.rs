@@ -2,7 +2,8 @@
 
 use super::frame::{Size, frame, most_back};
 use super::model::{Model, Page};
-use super::picture::{Picture, QueueLine, ShownJob};
+use super::picture::{Picture, ShownJob};
+use crate::cli::report::QueueStatus;
 use crate::cli::rows::{Form, Row};
 use crate::cli::style::{Style, columns};
 use crate::core::id::{JobId, QueueName};
@@ -55,10 +56,10 @@ fn model(waiting: usize, ended: usize) -> Model {
         picture: Picture {
             path: "/var/spool/pirn".to_owned(),
             slots: (1, 4),
-            queues: vec![QueueLine {
+            queues: vec![QueueStatus {
                 name: QueueName::new("mail").unwrap(),
                 waiting,
-                is_paused: true,
+                paused: true,
                 used: 1,
                 slots: Some(2),
             }],

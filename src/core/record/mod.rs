@@ -427,6 +427,12 @@ impl Record {
         }
     }
 
+    /// The date that a waiting job waits for, if it has not come: its own, or that of its next try.
+    pub fn start_date(&self, now: Wall) -> Option<Wall> {
+        let date = self.not_before.max(self.retry_at);
+        date.filter(|at| *at > now)
+    }
+
     /// True for the record of an ended job.
     pub fn is_over(&self) -> bool {
         self.finished_at.is_some()

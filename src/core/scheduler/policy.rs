@@ -79,8 +79,18 @@ impl Policy {
         (
             // A daemon without slots starts no job at all.
             slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
-            self.config.is_paused(queue) || self.pauses.has(queue) || !self.only.serves(queue),
+            self.is_paused(queue) || !self.only.serves(queue),
         )
+    }
+
+    /// True if nothing is started from this queue.
+    pub fn is_paused(&self, queue: &QueueName) -> bool {
+        self.config.is_paused(queue) || self.pauses.has(queue)
+    }
+
+    /// True if nothing is started at all.
+    pub fn are_all_paused(&self) -> bool {
+        self.config.paused || self.pauses.all
     }
 
     /// The part of a demand that keeps a job of `queue` waiting until the settings have more; `None`: they have enough.

@@ -1,7 +1,7 @@
 //! `GET /v1/jobs`: jobs by id, a page at a time.
 
 use super::{failed, in_path, input, require};
-use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::id::{JobId, QueueName, keep_first, natural_order};
 use crate::core::record::{Record, State, Work, without_userinfo};
 use crate::http::{Door, Handled, Request, Response, Right, problem, shown_now};
 use crate::spool::{Found, Waits, Where};
@@ -141,8 +141,7 @@ impl<'r> ListQuery<'r> {
                     names.push((id, at.clone()));
                 }
                 if names.len() >= 2 * most {
-                    names.select_nth_unstable_by(most, order);
-                    names.truncate(most);
+                    keep_first(&mut names, most, order);
                     is_more = true;
                 }
             };

@@ -82,7 +82,7 @@ fn gauges(page: &mut Exposition, door: &Door) -> io::Result<()> {
         1,
     );
 
-    let names = queues::names(door, &config)?;
+    let names = spool.known_queues(&config)?;
     let waiting = names
         .iter()
         .map(|name| Ok((name.as_str(), queues::waiting(door, name)?)))

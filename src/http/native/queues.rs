@@ -1,7 +1,6 @@
 //! `GET /v1/queues`, `PATCH /v1/queues` and `PATCH /v1/queues/QUEUE`.
 
 use super::{failed, input, require};
-use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::core::json::{self, Object};
 use crate::http::{Door, Handled, Request, Response, Right, problem};
@@ -17,16 +16,16 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
 
 fn describe(door: &Door) -> Result<Value, Response> {
     let (config, spool) = (door.config(), door.spool());
-    let names = names(door, &config).map_err(failed)?;
-    let pauses = spool.pauses().map_err(failed)?;
+    let names = spool.known_queues(&config).map_err(failed)?;
     let waits = spool.waits(&config).map_err(failed)?;
+    let policy = &waits.scene().policy;
     let mut queues = Vec::new();
     for name in names {
         let of_queue = config.queues.get(&name);
         queues.push(json!({
             "name": name.as_str(),
             "waiting": waiting(door, &name).map_err(failed)?,
-            "paused": of_queue.is_some_and(|queue| queue.paused) || pauses.queues.contains(&name),
+            "paused": of_queue.is_some_and(|queue| queue.paused) || policy.pauses.queues.contains(&name),
             "slots": config.slots_of(&name),
             "used": waits.slots_used(Some(&name)),
         }));
@@ -39,30 +38,19 @@ fn describe(door: &Door) -> Result<Value, Response> {
     let count = |at| Ok::<_, Response>(spool.ids(&at).map_err(failed)?.len());
     Ok(json!({
         "queues": queues, "active": count(Where::Active)?, "held": count(Where::Held)?,
-        "paused": config.paused || pauses.all, "slots": door.slots(), "used": waits.slots_used(None), "tokens": tokens,
+        "paused": policy.are_all_paused(), "slots": door.slots(), "used": waits.slots_used(None), "tokens": tokens,
         "config_error": door.config_error(), "shortage": spool.shortage(&config, true),
         "trouble": holder.and_then(|holder| holder.trouble),
     }))
 }
 
-/// Every queue that has a directory or a setting, and the default one.
-pub fn names(door: &Door, config: &Config) -> io::Result<Vec<QueueName>> {
-    let mut names = door.spool().queues()?;
-    names.push(QueueName::default());
-    names.extend(config.queues.keys().cloned());
-    names.sort();
-    names.dedup();
-    Ok(names)
-}
-
 /// How many jobs wait in a queue.
 pub fn waiting(door: &Door, queue: &QueueName) -> io::Result<usize> {
-    match door.spool().ids(&Where::Pending(queue.clone())) {
-        Ok(ids) => Ok(ids.len()),
-        // A queue with settings that was never used has no directory.
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(0),
-        Err(e) => Err(e),
-    }
+    // A queue with settings that was never used has no directory.
+    Ok(door
+        .spool()
+        .ids_there(&Where::Pending(queue.clone()))?
+        .len())
 }
 
 /// The changes of a `PATCH`.
@@ -119,7 +107,11 @@ pub fn patch(request: &Request, door: &Arc<Door>, queue: Option<&str>) -> Handle
 
 fn pause(door: &Door, queue: Option<&QueueName>) -> Result<(), Response> {
     if let Some(queue) = queue
-        && !names(door, &door.config()).map_err(failed)?.contains(queue)
+        && !door
+            .spool()
+            .known_queues(&door.config())
+            .map_err(failed)?
+            .contains(queue)
     {
         return Err(problem::new(404, format!("there is no queue {queue}")));
     }
