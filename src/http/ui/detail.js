@@ -61,7 +61,7 @@ const BEAT = 2000;
 
 export class Detail {
   constructor(id, may) {
-    Object.assign(this, { id, may, closed: false });
+    Object.assign(this, { id, may, closed: false, removing: false });
     this.title = line(id);
     this.heading = h('h1', { id: 'title', tabindex: -1 }, line(id));
     this.badge = badge('pending');
@@ -98,7 +98,7 @@ export class Detail {
 
   /** Something has happened to a job, or perhaps to any. */
   stir(id) {
-    if (this.closed || (id !== undefined && id !== this.id)) return;
+    if (this.closed || this.removing || (id !== undefined && id !== this.id)) return;
     clearTimeout(this.later);
     this.later = setTimeout(() => this.look(), 80);
   }
@@ -171,7 +171,14 @@ export class Detail {
       const what = { pending: 'It will not run.', held: 'It will not run.', active: 'It is ended, and its record and log are removed.' };
       const text = what[job.state] ?? 'Its record and its log are removed.';
       if (!(await sure(`Delete job ${line(this.id)}?`, `${text} This cannot be undone.`, runs ? 'End and delete' : 'Delete'))) return;
-      await api('DELETE', pathOf(this.id, runs ? '?kill=true' : ''));
+      // Nothing is asked about a job while it goes.
+      this.removing = true;
+      clearTimeout(this.later);
+      try {
+        await api('DELETE', pathOf(this.id, runs ? '?kill=true' : ''));
+      } finally {
+        this.removing = false;
+      }
       location.hash = '#/';
       notice(`Job ${line(this.id)} is deleted.`, 'done');
     };
