@@ -103,7 +103,7 @@ impl Spool {
         (held.lines().next() == Some(&pid.to_string())).then_some(pid)
     }
 
-    /// Sends the daemon a signal by its name.
+    /// Sends the daemon a signal by its name. After STOP it does nothing more.
     pub fn signal(&self, signal: &str) {
         let pid = self.daemon.as_ref().unwrap().id().to_string();
         assert!(
@@ -113,6 +113,9 @@ impl Spool {
                 .unwrap()
                 .success()
         );
+        if signal == "STOP" {
+            wait_for("all threads of the daemon to stop", || is_stopped(&pid));
+        }
     }
 
     /// Waits for the daemon to exit and gives its code (-1 for a signal).
@@ -368,6 +371,16 @@ pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// True if every thread of a process is stopped: they do so one by one, after kill(2) has returned.
+fn is_stopped(pid: &str) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks.flatten().all(|task| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')')
+            .is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
 }
 
 /// True for a process that exists and is not a zombie.
