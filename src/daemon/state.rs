@@ -26,7 +26,7 @@ use crate::os::clock::Alarm;
 use crate::os::poll::Waker;
 use crate::os::procfs::Stat;
 use crate::spool::{Fs, Place, Spool};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -65,7 +65,8 @@ pub struct Daemon<M: Machine = RealMachine> {
     /// True while the watcher wants to know of every change, because it is about to exit or to become a new binary.
     alert: AtomicBool,
     scheduler: Mutex<Scheduler>,
-    runs: Mutex<HashMap<JobId, Arc<Run>>>,
+    /// In an order that is the same each time, so that a simulated life can be repeated.
+    runs: Mutex<BTreeMap<JobId, Arc<Run>>>,
     config: RwLock<Arc<Config>>,
     /// Ended jobs that were moved to `complete/` or `failed/` and whose events the watcher has not seen.
     shown: Mutex<HashMap<JobId, u32>>,
@@ -505,7 +506,7 @@ impl<M: Machine> Daemon<M> {
         locked(&self.runs).get(id).cloned()
     }
 
-    /// All tries that are going on.
+    /// All tries that are going on, by the names of their jobs.
     pub fn runs(&self) -> Vec<Arc<Run>> {
         locked(&self.runs).values().cloned().collect()
     }

@@ -141,6 +141,7 @@ fn every_sync_is_needed() {
         let whole = SimFs::over(Disk::new());
         live(&mut Life::new(whole.clone(), true));
         let syncs = whole.world().syncs.clone();
+        let story = whole.world().story.clone();
         for (n, sync) in syncs.into_iter().enumerate() {
             if sync.starts_with("a user") || missed.get(&sync) == Some(&true) {
                 continue;
@@ -149,6 +150,7 @@ fn every_sync_is_needed() {
             fs.world().lost_sync = Some(n);
             let broken =
                 explore(&fs, true, live, QUICK, &mut Dice::new(1), &mut Seen::new()).is_err();
+            assert_eq!(fs.world().story, story, "another life than before: {sync}");
             *missed.entry(sync).or_default() |= broken;
         }
     }
