@@ -335,6 +335,30 @@ fn the_log_has_a_bound() {
     ok(&free.0, &["stop"]);
 }
 
+#[test]
+fn a_log_that_cannot_be_moved_has_a_bound_too() {
+    const MOST: u64 = 1 << 20;
+    let free = Detached::new();
+    let log = free.0.path().join("daemon.log");
+    let old = free.0.path().join("daemon.log.1");
+    let run = |name: &str| {
+        let keep = fs::File::options().append(true).open(&log).unwrap();
+        keep.set_len(2 * MOST + 1).unwrap();
+        free.0.drop_file(name, "true");
+        free.wait_log(&format!("{name}: complete"));
+        assert!(fs::metadata(&log).unwrap().len() < MOST, "{name}");
+    };
+    fs::create_dir(&old).unwrap();
+    free.serve(&[]);
+    run("directory");
+    fs::remove_dir(&old).unwrap();
+    let locked = fs::File::open(&log).unwrap();
+    locked.lock_shared().unwrap();
+    run("locked");
+    assert!(!old.exists());
+    ok(&free.0, &["stop"]);
+}
+
 /// The files that are the standard errors of front and daemon.
 fn both_fds(free: &Detached) -> [PathBuf; 2] {
     both(free.pid()).map(|pid| link(pid, "fd/2"))
