@@ -6,8 +6,10 @@ use super::select::Selection;
 use super::served;
 use super::settings;
 use super::start::see_to_daemon;
+use super::steer::{self, NotDone};
 use crate::core::id::JobId;
 use crate::core::record::{Record, State};
+use crate::os::signals;
 use crate::spool::{HeldText, IfSame, Place, Spool, Steered, edit_copy};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,18 +43,31 @@ fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
     };
     let gone = || Failure::new(FAILURE, format!("job {id} is not held any more"));
     let text = spool.held_text(id)?.ok_or_else(gone)?;
-    if !spool.make_edit_copy(id, &text.bytes)? {
+    let is_first = match spool.make_edit_copy(id, &text.bytes) {
+        Ok(is_first) => is_first,
+        Err(e) => {
+            let_go(spool, id, was)?;
+            return Err(Failure::from(e).in_place(&path_of_copy(spool, id)));
+        }
+    };
+    if !is_first {
         let copy = path_of_copy(spool, id);
         eprintln!("pirn: going on with an earlier editing, {}", copy.display());
     }
     if let Err(e) = run_editor(&path_of_copy(spool, id)) {
         let what = format!("the editor: {e}; job {id} stays as it was");
-        spool.remove_edit_copy(id)?;
+        if is_first {
+            spool.remove_edit_copy(id)?;
+        }
         let_go(spool, id, was)?;
         return Err(Failure::new(FAILURE, what));
     }
     put_back(spool, id, &text)?;
     spool.remove_edit_copy(id)?;
+    if !is_first && was == State::Held {
+        // Perhaps it waited before the earlier editing.
+        eprintln!("pirn: job {id} stays held; pirn release {id} lets it go");
+    }
     let_go(spool, id, was)
 }
 
@@ -66,11 +81,11 @@ fn run_editor(copy: &Path) -> Result<(), String> {
     let set = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let editor = set("VISUAL").or_else(|| set("EDITOR"));
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
+    // The shell has to bear the keys that are for the editor too.
+    let line = format!("trap : INT QUIT; {editor} \"$1\"");
     let mut command = Command::new("/bin/sh");
-    command
-        .args(["-c", &format!("{editor} \"$1\""), "sh"])
-        .arg(copy);
-    match command.status() {
+    command.args(["-c", &line, "sh"]).arg(copy);
+    match signals::without_keys(|| command.status()).flatten() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{editor}: {status}")),
         Err(e) => Err(format!("{editor}: {e}")),
@@ -83,9 +98,12 @@ fn put_back(spool: &Spool, id: &JobId, text: &HeldText) -> Result<(), Failure> {
     let copy = path_of_copy(spool, id);
     let stays = |what: String| {
         let copy = copy.display();
-        let what =
-            format!("{what}; job {id} is held, and {copy} has your text: pirn edit {id} goes on");
+        let what = format!("{what}; job {id} is held: pirn edit {id} goes on with {copy}");
         Failure::new(BAD_DATA, what)
+    };
+    let unwritten = |e| {
+        let failure = Failure::from(e).in_place(spool.path());
+        stays(failure.message).with_code(failure.code)
     };
     let edited = spool.read_edit_copy(id, most)?.ok_or_else(|| {
         stays(format!(
@@ -96,9 +114,14 @@ fn put_back(spool: &Spool, id: &JobId, text: &HeldText) -> Result<(), Failure> {
         return Ok(());
     }
     Record::from_bytes(&edited).map_err(|e| stays(e.to_string()))?;
-    match spool.put_edited(id, text, &edited)? {
+    match spool.put_edited(id, text, &edited).map_err(unwritten)? {
         IfSame::Done(()) => Ok(()),
-        IfSame::Gone | IfSame::Changed => Err(stays("its file has changed meanwhile".to_owned())),
+        IfSame::Changed => Err(stays("its file has changed meanwhile".to_owned())),
+        IfSame::Gone => {
+            let copy = copy.display();
+            let what = format!("job {id} is not held any more; {copy} has your text");
+            Err(Failure::new(BAD_DATA, what))
+        }
     }
 }
 
@@ -107,15 +130,11 @@ fn let_go(spool: &Spool, id: &JobId, was: State) -> Result<(), Failure> {
     if was == State::Held {
         return Ok(());
     }
-    match spool.release(id)? {
-        Steered::Done(_) => {
+    match steer::release_one(spool, id) {
+        Ok(()) => {
             see_to_daemon(spool);
             Ok(())
         }
-        Steered::Missing => Err(Failure::no_job(id)),
-        Steered::Wrong(state) => {
-            let what = format!("job {id} is in {state}/ now");
-            Err(Failure::new(FAILURE, what))
-        }
+        Err(NotDone::Elsewhere(failure) | NotDone::Failed(failure)) => Err(failure),
     }
 }

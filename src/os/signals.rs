@@ -2,7 +2,9 @@
 
 use crate::core::process::Stop;
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
+use nix::sys::signal::{
+    SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, kill, sigaction,
+};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 use std::io::{self, Read, Write};
@@ -70,6 +72,24 @@ pub fn held_back<T>(f: impl FnOnce() -> T) -> T {
         let _ = before.thread_set_mask();
     }
     done
+}
+
+/// Runs `f`, which waits for a program at the terminal. The keys ^C and ^\ are for that program, and do not end this
+/// process. The program itself starts with the usual actions: handlers do not last over an exec.
+pub fn without_keys<T>(f: impl FnOnce() -> T) -> io::Result<T> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    const KEYS: [Signal; 2] = [Signal::SIGINT, Signal::SIGQUIT];
+    let nothing = SigHandler::Handler(nothing);
+    let action = SigAction::new(nothing, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handler does nothing.
+    let set = |key| unsafe { sigaction(key, &action) };
+    let before = [set(KEYS[0])?, set(KEYS[1])?];
+    let done = f();
+    for (key, action) in KEYS.into_iter().zip(&before) {
+        // SAFETY: it was the action before.
+        unsafe { sigaction(key, action)? };
+    }
+    Ok(done)
 }
 
 /// The end of the pipe that the daemon reads.

@@ -5,16 +5,22 @@ use crate::tools::ok;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 /// Runs `pirn edit` with this shell script as the editor; `$1` is the file.
 fn edit(spool: &Spool, script: &str, id: &str) -> Done {
+    spool.finish(&mut editing(spool, script, id))
+}
+
+fn editing(spool: &Spool, script: &str, id: &str) -> Command {
     let editor = spool.beside("editor");
     fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = spool.command(["edit", id]);
     command.env_remove("VISUAL").env("EDITOR", &editor);
-    spool.finish(&mut command)
+    command
 }
 
 /// The hidden files in `tmp/`.
@@ -180,7 +186,9 @@ fn what_is_no_job_stays_held() {
     spool.serve(&[]);
     let done = edit(&spool, "sed -i 's/7/\"echo better\"/' \"$1\"", "1");
     assert_eq!(done.code, 0, "{}", done.stderr);
-    assert!(done.stderr.contains("earlier editing"), "{}", done.stderr);
+    for part in ["earlier editing", "stays held; pirn release 1"] {
+        assert!(done.stderr.contains(part), "{part}: {}", done.stderr);
+    }
     // It was held before this editing.
     assert_eq!(spool.record("held/1")["command"], "echo better");
     assert!(copies(&spool).is_empty());
@@ -197,6 +205,23 @@ fn an_editor_that_fails_changes_nothing() {
     assert!(done.stderr.contains("stays as it was"), "{}", done.stderr);
     assert_eq!(spool.record("pending/1")["command"], "echo good");
     assert!(copies(&spool).is_empty());
+    // The text of an earlier editing is not lost by it.
+    assert_eq!(edit(&spool, "echo '{' > \"$1\"", "1").code, 65);
+    assert_eq!(edit(&spool, "exit 3", "1").code, 1);
+    assert_eq!(spool.read("tmp/.edit.1"), "{\n");
+    assert_eq!(spool.record("held/1")["command"], "echo good");
+}
+
+#[test]
+fn a_job_waits_on_where_no_copy_can_be_made() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    fs::rename(spool.path().join("tmp"), spool.beside("tmp")).unwrap();
+    fs::write(spool.path().join("tmp"), "").unwrap();
+    let done = edit(&spool, "true", "1");
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(done.stderr.contains("tmp/"), "{}", done.stderr);
+    assert_eq!(spool.record("pending/1")["command"], "echo good");
 }
 
 #[test]
@@ -216,6 +241,33 @@ fn an_edited_job_that_somebody_else_changes() {
     );
     assert_eq!(spool.read("held/1"), "other\n");
     let script = format!("rm {}/held/1", spool.path().display());
-    assert_eq!(edit(&spool, &script, "1").code, 65);
+    let done = edit(&spool, &script, "1");
+    assert_eq!(done.code, 65);
+    let gone = "job 1 is not held any more";
+    assert!(done.stderr.contains(gone), "{}", done.stderr);
     assert_eq!(spool.ls("held").len() + spool.ls("pending").len(), 0);
+}
+
+#[test]
+fn a_job_of_the_same_name_that_comes_meanwhile() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    let script = format!("echo other > {}/pending/1", spool.path().display());
+    let done = edit(&spool, &script, "1");
+    assert_eq!(done.code, 1);
+    let why = "job 1: another job of that name is in the way";
+    assert!(done.stderr.contains(why), "{}", done.stderr);
+    assert_eq!(spool.record("held/1")["command"], "echo good");
+    assert_eq!(spool.read("pending/1"), "other\n");
+}
+
+#[test]
+fn the_keys_that_interrupt_are_for_the_editor() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    // As the terminal does: Emacs has ^G send SIGINT to all processes in front.
+    let script = "trap : INT QUIT\nkill -INT 0\nkill -QUIT 0\nsed -i s/good/better/ \"$1\"";
+    let done = spool.finish(editing(&spool, script, "1").process_group(0));
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(spool.record("pending/1")["command"], "echo better");
 }
