@@ -13,6 +13,7 @@ use crate::os::procfs;
 use crate::os::signals;
 use crate::os::wait::PidFd;
 use crate::spool::{Place, Spool, Where};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,9 +33,10 @@ const NOTED_WITHIN: Duration = Duration::from_secs(5);
 pub fn kill(path: &Path, args: &KillArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     let jobs = args.jobs.to_change(&spool, &[State::Active])?;
+    let owner = std::fs::metadata(path)?.uid();
     each(&spool, &jobs, |id, _| {
         let proc = process_of(&spool, id)?;
-        signal(id, &proc, args.signal)
+        signal(id, &proc, owner, args.signal)
     })
 }
 
@@ -72,11 +74,21 @@ fn process_of(spool: &Spool, id: &JobId) -> Result<Proc, NotDone> {
 
 /// Signals the group of a process, if that is certainly the one that the record describes: a later one may have its
 /// number. With the descriptor open before the look, no other process can get it in between.
-fn signal(id: &JobId, proc: &Proc, signal: i32) -> Result<(), NotDone> {
+///
+/// The `owner` of the spool, and so of the record, can name any process there, and have root signal it.
+fn signal(id: &JobId, proc: &Proc, owner: u32, signal: i32) -> Result<(), NotDone> {
     let gone = || does_not_run(id, &format!("its process {} has ended", proc.pid));
     let pidfd = PidFd::open(proc.pid).map_err(|_| gone())?;
     if !procfs::is_same(proc) {
         return Err(gone());
+    }
+    let user = procfs::user_of(proc.pid).ok_or_else(gone)?;
+    if owner != 0 && user != owner {
+        let what = format!(
+            "job {id}: process {} runs as user {user}, and the spool belongs to {owner}; kill -- -{0} signals its group",
+            proc.pid
+        );
+        return Err(NotDone::Failed(Failure::new(FAILURE, what)));
     }
     pidfd.signal_group(proc.pid, signal).map_err(|e| {
         let what = format!("job {id}: process group {}: {e}", proc.pid);

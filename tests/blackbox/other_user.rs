@@ -5,6 +5,7 @@ use crate::tools::{sh, text};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -280,4 +281,41 @@ fn pirn_run_leaves_such_a_job_to_itself() {
         user.spool.daemon_log()
     );
     assert!(is_alive(pid));
+}
+
+#[test]
+fn root_signals_processes_of_the_spools_owner_only() {
+    let Some(mut user) = Unprivileged::new() else {
+        return;
+    };
+    user.serve();
+    let line = "trap 'exit 7' USR1; echo; while :; do sleep 0.05; done";
+    let job = json!({"command": line, "tries": 1});
+    user.spool.drop_json("own", &job);
+    user.spool.wait_note("own");
+    user.spool
+        .wait_for("its trap", || user.spool.read("log/own") == "\n");
+    assert_eq!(user.spool.pirn(&["kill", "-s", "USR1", "own"]).code, 0);
+    assert_eq!(user.spool.wait_record("failed/own")["exit_code"], 7);
+    // No daemon corrects what the owner writes.
+    user.spool.stop();
+    let mut victim = Command::new("sleep")
+        .arg("600")
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let pid = victim.id();
+    let _killed = Killed(pid.into());
+    let read = |path: &str| fs::read_to_string(path).unwrap();
+    let stat = read(&format!("/proc/{pid}/stat"));
+    let start: u64 = stat.split(' ').nth(21).unwrap().parse().unwrap();
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let proc = json!({"boot": boot.trim(), "pid": pid, "start": start});
+    let forged = json!({"command": "x", "attempt": 1, "pid": pid, "proc": proc});
+    fs::write(user.spool.path().join("active/forged"), forged.to_string()).unwrap();
+    let done = user.spool.pirn(&["kill", "-s", "KILL", "forged"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    let why = format!("process {pid} runs as user 0, and the spool belongs to {USER}");
+    assert!(done.stderr.contains(&why), "{}", done.stderr);
+    assert!(victim.try_wait().unwrap().is_none());
 }
