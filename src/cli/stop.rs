@@ -65,46 +65,52 @@ struct DaemonProcess<'s> {
 impl<'s> DaemonProcess<'s> {
     /// `None` if no daemon serves the spool.
     fn of(spool: &'s Spool) -> Result<Option<Self>, Failure> {
-        let serving = |holder: &Holder| holder.role == Role::Serve;
-        let holder = SpoolLock::holder(spool.path())?;
-        let Some(holder) = holder.filter(serving) else {
-            return Ok(None);
-        };
-        let unknown = || {
-            let path = spool.path_of(&Place::Root).join("lock");
-            let what = format!(
-                "{} does not say which process on this machine serves the spool",
-                path.display()
-            );
-            Failure::new(FAILURE, what)
-        };
-        let pid = holder.pid.ok_or_else(unknown)?;
-        let process = PidFd::open(pid).map_err(|_| unknown())?;
-        // The number may be that of a process in another container, or of one that came after the daemon.
-        match SpoolLock::is_held_by(spool.path(), pid)? {
-            true => Ok(Some(Self {
-                spool,
-                holder,
-                pid,
-                process,
-            })),
-            false => Err(unknown()),
+        let mut unknown = None;
+        loop {
+            let serving = |holder: &Holder| holder.role == Role::Serve;
+            let holder = SpoolLock::settled_holder(spool.path())?;
+            let Some(holder) = holder.filter(serving) else {
+                return Ok(None);
+            };
+            // It may have left since, and the next one have come.
+            if unknown == Some(holder.pid) {
+                let path = spool.path_of(&Place::Root).join("lock");
+                let what = format!(
+                    "{} does not say which process on this machine serves the spool",
+                    path.display()
+                );
+                return Err(Failure::new(FAILURE, what));
+            }
+            unknown = Some(holder.pid);
+            // The number may be that of a process in another container, or of one that came after the daemon.
+            if let Some(pid) = holder.pid
+                && let Ok(process) = PidFd::open(pid)
+                && SpoolLock::is_held_by(spool.path(), pid)?
+            {
+                return Ok(Some(Self {
+                    spool,
+                    holder,
+                    pid,
+                    process,
+                }));
+            }
         }
     }
 
+    /// Sends the signal, unless the daemon has ended.
     fn tell(&self, what: Told) -> Result<(), Failure> {
-        let failed = |e: String| Failure::new(FAILURE, format!("process {}: {e}", self.pid));
         let signal = signals::number_of(what);
-        match procfs::expects(self.pid, signal) {
-            true => self
-                .process
-                .signal(signal)
-                .map_err(|e| failed(e.to_string())),
+        let sent = match procfs::expects(self.pid, signal) {
+            true => self.process.signal(signal).map_err(|e| e.to_string()),
             // The signal would end it.
-            false => Err(failed(format!(
-                "it does not know {}",
-                signals::name(signal)
-            ))),
+            false => Err(format!("it does not know {}", signals::name(signal))),
+        };
+        match sent {
+            Err(e) if !self.has_ended(Duration::ZERO) => {
+                let what = format!("process {}: {e}", self.pid);
+                Err(Failure::new(FAILURE, what))
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 

@@ -1,9 +1,11 @@
 //! `slots`, `kill`, `stop` and `drain`: what concerns the daemon and its processes.
 
 use crate::spool::Spool;
-use crate::tools::{Gate, ok};
+use crate::strace::has_tool;
+use crate::tools::{Gate, ok, sh};
 use serde_json::json;
 use std::fs;
+use std::process::Command;
 
 #[test]
 fn slots_are_a_setting() {
@@ -203,13 +205,50 @@ fn stop_now_after_stop_is_the_second_signal() {
     assert!(spool.has("pending/7"));
 }
 
+/// The daemon ends between two steps of `pirn stop`: that is what was asked for.
+#[test]
+fn stop_of_a_daemon_that_has_just_ended() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    for (call, is_of_status) in [("pidfd_open", false), ("openat", true)] {
+        let mut spool = Spool::serving(&[]);
+        spool.settle();
+        let (trace, pid) = (spool.beside("trace"), spool.daemon_pid().unwrap());
+        let mut strace = Command::new("strace");
+        strace.args([
+            "-e",
+            call,
+            "-e",
+            &format!("inject={call}:signal=STOP:when=1"),
+        ]);
+        if is_of_status {
+            strace.arg("-P").arg(format!("/proc/{pid}/status"));
+        }
+        let pirn = spool.command(["stop"]);
+        strace
+            .arg("-o")
+            .arg(&trace)
+            .arg(pirn.get_program())
+            .arg("stop");
+        strace.env("PIRN_SPOOL", spool.path());
+        let mut strace = spool.spawn_logged(&mut strace);
+        spool.wait_for("the stop to be stopped", || {
+            fs::read_to_string(&trace).is_ok_and(|text| text.contains("stopped by SIGSTOP"))
+        });
+        spool.stop();
+        let tracer = strace.id();
+        let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
+        sh(&format!("kill -CONT {}", children.unwrap()));
+        let said = strace.wait().unwrap();
+        assert!(said.success(), "{call}: {}", spool.daemon_log());
+    }
+}
+
 #[test]
 fn stop_signals_nobody_else() {
     let spool = Spool::serving(&[]);
-    let mut other = std::process::Command::new("sleep")
-        .arg("600")
-        .spawn()
-        .unwrap();
+    let mut other = Command::new("sleep").arg("600").spawn().unwrap();
     let lock = spool.read("lock");
     let (_, rest) = lock.split_once('\n').unwrap();
     fs::write(spool.path().join("lock"), format!("{}\n{rest}", other.id())).unwrap();
