@@ -2,7 +2,7 @@
 
 use crate::detach::{Detached, is_locked};
 use crate::spool::{Spool, wait_for};
-use crate::tools::ok;
+use crate::tools::{Gate, ok};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Child, Command, Stdio};
@@ -43,9 +43,11 @@ fn it_comes_and_leaves() {
 #[test]
 fn twenty_at_once_start_one() {
     let free = Detached::new();
+    // Without anything to run, it leaves.
+    let mut stay = Gate::new(&free.0, "stay");
     let add = || {
         free.0
-            .command(["add", "--start", "sleep 0.5"])
+            .command(["add", "--start", &stay.wait()])
             .stdout(Stdio::null())
             .spawn()
             .unwrap()
@@ -54,11 +56,12 @@ fn twenty_at_once_start_one() {
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
-    assert_eq!(starts(&free), 1, "{}", free.log());
+    stay.open(20);
     free.0
         .wait_for("all of them", || free.0.ls("complete").len() == 20);
-    ok(&free.0, &["stop"]);
+    free.stop();
     assert!(!free.is_served());
+    assert_eq!(starts(&free), 1, "{}", free.log());
 }
 
 #[test]
@@ -71,8 +74,10 @@ fn three_hundred_in_a_row_are_all_run() {
         let id = free.0.add(&["--start", "true"]);
         assert_eq!(id, n.to_string());
     }
-    free.0
-        .wait_for("all of them", || free.0.ls("complete").len() == 300);
+    free.0.wait_progress("all of them", || {
+        let over = free.0.ls("complete").len();
+        (over, over == 300)
+    });
     free.wait_unserved();
     for state in ["pending", "active", "failed"] {
         assert!(free.0.ls(state).is_empty(), "{state}");
@@ -184,7 +189,7 @@ fn it_does_not_wait_for_what_cannot_start() {
     free.wait_unserved();
     ok(&free.0, &["resume", "off"]);
     free.0.wait_record("complete/paused");
-    ok(&free.0, &["stop"]);
+    free.stop();
 }
 
 #[test]
@@ -192,7 +197,7 @@ fn all_ways_to_add_start_it() {
     let free = with_setting();
     let add_is_run = |id: &str| {
         free.0.wait_record(&format!("complete/{id}"));
-        ok(&free.0, &["stop"]);
+        free.stop();
     };
     assert_eq!(free.0.pirn(&["at", "now", "true"]).code, 0);
     add_is_run("1");
@@ -210,7 +215,7 @@ fn all_ways_to_add_start_it() {
     fs::create_dir_all(free.0.path().join("pending/off")).unwrap();
     fs::write(free.0.path().join("pending/off/.paused"), "").unwrap();
     assert_eq!(free.0.add(&["-q", "off", "true"]), "4");
-    ok(&free.0, &["stop"]);
+    free.stop();
     ok(&free.0, &["move", "4", "default"]);
     add_is_run("4");
 }
@@ -230,13 +235,15 @@ fn the_caller_is_not_held_up() {
     assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("1\n2\n", ""));
     fs::write(go, "").unwrap();
     free.0.wait_record("complete/1");
-    ok(&free.0, &["stop"]);
+    free.stop();
 }
 
 #[test]
 fn its_environment_is_that_of_a_login() {
     let free = Detached::new();
-    let mut command = free.0.command(["add", "--start", "echo \"$SECRET\""]);
+    let mut stay = Gate::new(&free.0, "stay");
+    let line = format!("echo \"$SECRET\"; {}", stay.wait());
+    let mut command = free.0.command(["add", "--start", &line]);
     command.env("SECRET", "of the caller").env("PIRN_ID", "7");
     assert_eq!(free.0.finish(&mut command).code, 0);
     let environ = fs::read_to_string(format!("/proc/{}/environ", free.pid())).unwrap();
@@ -258,8 +265,10 @@ fn its_environment_is_that_of_a_login() {
     free.0.drop_file("dropped", "umask; echo \"[$SECRET]\"");
     free.0.wait_record("complete/dropped");
     assert_eq!(free.0.read("log/dropped"), "0022\n[]\n");
+    stay.open(1);
+    free.0.wait_record("complete/1");
     assert_eq!(free.0.read("log/1"), "of the caller\n");
-    ok(&free.0, &["stop"]);
+    free.stop();
 }
 
 #[test]

@@ -52,6 +52,12 @@ impl Detached {
         self.0.wait_for(text, || self.log().contains(text));
     }
 
+    /// Ends the daemon, if it has not left by itself.
+    pub fn stop(&self) {
+        let done = self.0.pirn(&["stop"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+    }
+
     pub fn wait_unserved(&self) {
         self.0.wait_for("no daemon", || !self.is_served());
     }
