@@ -165,8 +165,9 @@ fn a_queue_that_is_renamed_in_a_loop_loses_no_job() {
             break;
         }
     }
-    spool.wait_for("all jobs to be over or in bad/", || {
-        spool.ls("complete").len() + spool.ls("bad").len() >= JOBS
+    spool.wait_progress("all jobs to be over or in bad/", || {
+        let over = spool.ls("complete").len() + spool.ls("bad").len();
+        (over, over >= JOBS)
     });
     assert_eq!(spool.ls("bad"), [""; 0]);
     assert_eq!(spool.ls("complete").len(), JOBS);

@@ -317,8 +317,14 @@ impl Spool {
 
     /// Waits for a condition; on failure shows its name, the spool and the daemon's log.
     pub fn wait_for(&self, what: &str, condition: impl Fn() -> bool) {
-        let end = Instant::now() + DEADLINE;
-        while !condition() {
+        self.wait_progress(what, || ((), condition()));
+    }
+
+    /// As [`Self::wait_for`], for much work: each step of it, which changes the first value, must come in time.
+    pub fn wait_progress<P: PartialEq>(&self, what: &str, look: impl Fn() -> (P, bool)) {
+        let (mut before, mut is_over) = look();
+        let mut end = Instant::now() + DEADLINE;
+        while !is_over {
             if Instant::now() > end {
                 let tree = Command::new("find")
                     .arg(self.path())
@@ -334,6 +340,11 @@ impl Spool {
                 );
             }
             std::thread::sleep(Duration::from_millis(2));
+            let progress;
+            (progress, is_over) = look();
+            if progress != before {
+                (before, end) = (progress, Instant::now() + DEADLINE);
+            }
         }
     }
 }

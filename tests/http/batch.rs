@@ -150,9 +150,10 @@ fn one_slot_runs_the_lines_in_their_order() {
     let lines = push(port, &(1..=2000).map(job).collect::<Vec<_>>());
     assert_eq!(statuses(&lines), vec![201; 2000]);
     let order = || std::fs::read_to_string(spool.path().join("store/order")).unwrap_or_default();
-    for lines in (200..=2000).step_by(200) {
-        spool.wait_for("more lines to run", || order().lines().count() >= lines);
-    }
+    spool.wait_progress("all lines to run", || {
+        let lines = order().lines().count();
+        (lines, lines >= 2000)
+    });
     let numbers: String = (1..=2000).map(|n| format!("{n}\n")).collect();
     assert_eq!(order(), numbers);
 }
