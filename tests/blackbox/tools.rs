@@ -1,6 +1,6 @@
 //! More tools for the tests: JSON drops, gates that hold jobs, a view of processes.
 
-use crate::spool::{Spool, is_alive, wait_for};
+use crate::spool::{DEADLINE, Spool, is_alive, wait_for};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
@@ -24,6 +24,13 @@ pub fn without_years(text: &str) -> String {
     let years = (1..100).rev().map(|n| format!("{n}y"));
     years.fold(text.to_owned(), |text, years| text.replace(&years, "Ny"))
 }
+
+/// The system calls by which a daemon waits for events.
+const POLLS: &[i64] = &[
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+];
 
 /// Holds jobs until the test opens it. A job waits with `read x < PATH`, without using the processor.
 pub struct Gate {
@@ -52,7 +59,7 @@ impl Gate {
     /// Lets this many jobs through, once the daemon has noticed all earlier changes: otherwise it could notice the end
     /// of a job and an earlier drop in any order.
     pub fn open(&mut self, jobs: usize) {
-        let end = Instant::now() + Duration::from_secs(1);
+        let end = Instant::now() + DEADLINE;
         while !self.is_noticed() && Instant::now() < end {
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -67,14 +74,12 @@ impl Gate {
             return true;
         };
         let pid = lock.lines().next().unwrap_or_default();
-        let of = |file| fs::read_to_string(format!("/proc/{pid}/{file}"));
-        let (Ok(stat), Ok(wchan)) = (of("stat"), of("wchan")) else {
+        // One look: with two, it could go on in between.
+        let Ok(call) = fs::read_to_string(format!("/proc/{pid}/syscall")) else {
             return true;
         };
-        let sleeps = stat
-            .rsplit_once(')')
-            .is_some_and(|(_, rest)| rest.trim_start().starts_with('S'));
-        sleeps && (wchan == "0" || wchan.contains("poll"))
+        let call = call.split(' ').next().and_then(|n| n.parse().ok());
+        call.is_some_and(|n: i64| POLLS.contains(&n))
     }
 }
 
