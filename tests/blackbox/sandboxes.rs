@@ -454,6 +454,8 @@ fn settings_that_cannot_be_enforced_are_not_used() {
     let mut command = spool.command(["serve"]);
     command.env("PIRN_FAULTS", "landlock=3");
     spool.serve_with(command);
+    // It has the lock before it reads the settings.
+    spool.settle();
     spool.config(
         r#"{"slots": 0, "queues": {"main": {"sandbox": {"network": {"connect": [443]}}}}}"#,
     );

@@ -118,7 +118,7 @@ fn the_request_of_the_readme() {
 #[test]
 fn any_bytes() {
     let cat = "#!/bin/sh\ncat $JOBRUNNER_REQUEST_DATA_FN | tee $JOBRUNNER_RESPONSE_DATA_FN\ncat $JOBRUNNER_REQUEST_DATA_FN >&2\n";
-    let (_spool, port) = serving(cat, &[], &[]);
+    let (spool, port) = serving(cat, &[], &[]);
     for size in [1, 2, 3, 49_151, 49_152, 49_153, 300_000] {
         let data: Vec<u8> = (0..size).map(|n: usize| (n * 7 + n / 256) as u8).collect();
         let answer = send(port, "7", &data);
@@ -133,10 +133,10 @@ fn any_bytes() {
     );
     assert_eq!(bytes(&list.json(), "data"), [0, 255, 10]);
     // More than a record may hold.
-    assert_eq!(
-        post(port, "/payload", &body("7", &vec![0; 16 << 20])).status,
-        413
-    );
+    spool.config(r#"{"max_job_bytes": "1M"}"#);
+    spool.wait_daemon_log("config: read");
+    let reply = post(port, "/payload", &body("7", &vec![0; 1 << 20]));
+    assert_eq!(reply.status, 413);
 }
 
 #[test]

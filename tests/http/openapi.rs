@@ -58,16 +58,7 @@ fn the_server_is_as_described() {
             "--checks",
             CHECKS,
         ])
-        .args([
-            "--phases",
-            "coverage,fuzzing",
-            "-n",
-            "5",
-            "--seed",
-            "1",
-            "--max-time",
-            "20",
-        ])
+        .args(["--phases", "coverage,fuzzing", "-n", "5", "--seed", "1"])
         .args(["--request-timeout", "20", "--continue-on-failure"]);
     for operation in TESTED_ELSEWHERE {
         command.args(["--exclude-operation-id", operation]);

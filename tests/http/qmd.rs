@@ -120,34 +120,29 @@ fn what_a_script_leaves_behind() {
 
 #[test]
 fn how_runs_end() {
-    let config = r#"{"queues": {"qmd": {"defaults": {"timeout": "300ms", "grace": "200ms"}}}}"#;
     let (spool, port) = with_scripts(
-        config,
+        "{}",
         &[
             ("three", "#!/bin/sh\necho out; exit 3\n"),
             ("hangup", "#!/bin/sh\nkill -HUP $$\n"),
             ("slow", "#!/bin/sh\nexec sleep 600\n"),
             (
                 "deaf",
-                "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 600; done\n",
+                "#!/bin/sh\ntrap '' TERM\necho deaf\nwhile :; do sleep 600; done\n",
             ),
             ("noisy", "#!/bin/sh\necho out\nkill -HUP $$\n"),
             ("broken", "#!/no/such/program\n"),
         ],
     );
-    for (script, status, error) in [
-        ("three", "ERR", "exit status 3"),
-        ("hangup", "ERR", "signal: hangup"),
-        ("slow", "TIMED_OUT", "signal: terminated"),
-        ("deaf", "TIMED_OUT", "signal: killed"),
-    ] {
-        let result = run(port, script, "{}");
+    let is_end = |result: &Value, status: &str, error: &str| {
         assert_eq!(
             (&result["status"], &result["error"], &result["output"]),
             (&json!(status), &json!(error), &json!("")),
             "{result}"
         );
-    }
+    };
+    is_end(&run(port, "three", "{}"), "ERR", "exit status 3");
+    is_end(&run(port, "hangup", "{}"), "ERR", "signal: hangup");
     // The signal is at the end of what the script wrote, too.
     for (script, log) in [
         ("three", "out\n"),
@@ -167,6 +162,26 @@ fn how_runs_end() {
         1,
         "a run has one result"
     );
+    let use_defaults = |defaults: &str| {
+        let reads = || spool.daemon_log().matches("config: read").count();
+        let before = reads();
+        spool.config(&format!(
+            r#"{{"queues": {{"qmd": {{"defaults": {defaults}}}}}}}"#
+        ));
+        spool.wait_for("the settings to be read", || reads() > before);
+    };
+    use_defaults(r#"{"timeout": "300ms"}"#);
+    is_end(&run(port, "slow", "{}"), "TIMED_OUT", "signal: terminated");
+    use_defaults(r#"{"timeout": "300ms", "grace": "200ms"}"#);
+    // It may be told to end before it is deaf.
+    let runs = || run(port, "deaf", "{}");
+    let is_deaf = |run: &Value| {
+        run["exec_log"]
+            .as_str()
+            .is_some_and(|log| log.contains("deaf"))
+    };
+    let result = std::iter::repeat_with(runs).take(50).find(is_deaf);
+    is_end(&result.unwrap(), "TIMED_OUT", "signal: killed");
 }
 
 /// Results are in `$QMD_TMP/qmd.out`, whether or not a script asks `$QMD_OUT`. The caller's files have the names and the
@@ -385,7 +400,8 @@ fn what_is_not_run() {
 fn priorities_and_what_waits() {
     let (spool, port) = with_scripts(r#"{"slots": 1}"#, &[]);
     let mut gate = Gate::new(&spool, "gate");
-    spool.script("gate.sh", &format!("#!/bin/sh\n{}\n", gate.wait()));
+    let note = "echo $PIRN_ID >> $QMD_STORE/order";
+    spool.script("gate.sh", &format!("#!/bin/sh\n{}\n{note}\n", gate.wait()));
     let mut running = begin(port, "/scripts/gate.sh");
     spool.wait_file("active/1");
     let waiting = ["low", "high", "urgent", "low"].map(|priority| {
@@ -422,17 +438,9 @@ fn priorities_and_what_waits() {
     second.ask("GET", "/jobs/2", &[], "");
     gate.open(5);
     assert_eq!(running.reply().json()["id"], "1");
-    let mut ends: Vec<(String, String)> = waiting
-        .into_iter()
-        .map(|mut conn| {
-            let id = conn.reply().json()["id"].as_str().unwrap().to_owned();
-            let record = spool.record(&format!("complete/{id}"));
-            (record["started_at"].as_str().unwrap().to_owned(), id)
-        })
-        .collect();
-    ends.sort();
-    let order: Vec<&str> = ends.iter().map(|(_, id)| id.as_str()).collect();
-    assert_eq!(order, ["4", "3", "2", "5"]);
+    let ids = waiting.map(|mut conn| conn.reply().json()["id"].clone());
+    assert_eq!(ids, ["2", "3", "4", "5"]);
+    assert_eq!(spool.read("store/order"), "1\n4\n3\n2\n5\n");
     assert_eq!(second.reply().json()["id"], "2");
     let newest_first: Vec<Value> = get(port, "/scripts/gate.sh/logs?limit=2")
         .json()
