@@ -97,11 +97,7 @@ impl Scene {
         record: &Record,
         facts: &impl JobFacts,
     ) -> Option<WaitReason> {
-        let mut parents = record.parents();
-        // A job that was tried has passed this.
-        if record.attempt == 0
-            && let Some(parent) = parents.find(|parent| facts.is_open(parent))
-        {
+        if let Some(parent) = record.awaited().find(|parent| facts.is_open(parent)) {
             let text = format!("it comes after job {parent}, which has not ended");
             return Some(because(WaitWord::After, text));
         }

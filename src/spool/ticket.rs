@@ -19,15 +19,14 @@ impl<F: Fs> Spool<F> {
         now: Now,
         longest: Duration,
     ) -> Ticket {
-        let need = |ids: &[JobId], need| {
-            ids.iter()
-                .map(move |id| (id.clone(), need))
-                .collect::<Vec<_>>()
+        let parent = |id: &JobId, need| Parent {
+            id: id.clone(),
+            need,
+            seen: self.parent_state(id),
         };
-        let parents = need(&record.after, Need::Complete)
-            .into_iter()
-            .chain(need(&record.after_failed, Need::Fail))
-            .chain(need(&record.after_any, Need::End));
+        let after = record.after.iter().map(|id| parent(id, Need::Complete));
+        let after_failed = record.after_failed.iter().map(|id| parent(id, Need::Fail));
+        let after_any = record.after_any.iter().map(|id| parent(id, Need::End));
         Ticket {
             id: id.clone(),
             queue: queue.clone(),
@@ -38,13 +37,11 @@ impl<F: Fs> Spool<F> {
             wait: rest_of_backoff(record, now.wall, longest),
             expires: record.expires,
             group: record.group.as_deref().map(Into::into),
-            parents: parents
-                .map(|(id, need)| Parent {
-                    seen: self.parent_state(&id),
-                    id,
-                    need,
-                })
-                .collect(),
+            // It does not wait for them again: see [`Record::awaited`].
+            parents: match record.is_between_tries() {
+                true => Vec::new(),
+                false => after.chain(after_failed).chain(after_any).collect(),
+            },
             demand: Demand::new(record.slots, &record.uses),
         }
     }

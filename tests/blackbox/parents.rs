@@ -28,6 +28,24 @@ fn after_waits_for_parents_to_complete() {
 }
 
 #[test]
+fn only_the_first_try_waits_for_parents() {
+    let spool = Spool::serving(&[]);
+    spool.add(&["--id", "parent", "--at", "2100-01-01 00:00", "true"]);
+    for (id, attempt, started) in [
+        ("tried", 1, None),
+        ("anew", 1, Some("2020-01-01T00:00:00Z")),
+    ] {
+        spool.drop_json(
+            id,
+            &json!({"id": id, "command": "true", "after": ["parent"], "attempt": attempt, "started_at": started}),
+        );
+    }
+    assert_eq!(spool.wait_end("tried").0, "complete");
+    spool.settle();
+    assert!(spool.has("pending/anew"));
+}
+
+#[test]
 fn a_failed_parent_fails_its_children_and_theirs() {
     let spool = Spool::serving(&[]);
     let mut gate = Gate::new(&spool, "gate");

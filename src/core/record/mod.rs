@@ -438,6 +438,11 @@ impl Record {
         self.finished_at.is_some()
     }
 
+    /// True if pirn itself put the record into `pending/`, for the next try.
+    pub fn is_between_tries(&self) -> bool {
+        self.attempt > 0 && self.started_at.is_none() && !self.is_over()
+    }
+
     /// Refuses a warning without a timeout that leaves time for it. The timeout must be the record's own, since that of
     /// the settings may change before the job runs.
     pub fn check_warning(&self) -> Result<(), String> {
@@ -491,7 +496,7 @@ impl Record {
     /// Makes a record in `pending/` ready to run. If pirn itself put it there for its next try, it keeps its count of
     /// tries; if a user did, out of `active/` or after its end, it begins anew.
     pub fn renew(&mut self) {
-        if self.is_over() || self.started_at.is_some() || self.attempt == 0 {
+        if !self.is_between_tries() {
             self.make_fresh();
         }
     }

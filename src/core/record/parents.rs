@@ -38,6 +38,12 @@ impl Record {
         self.after.iter().chain(well_or_not)
     }
 
+    /// The same, until its first try. A later one that waited for them would hold up its group, perhaps for a parent of
+    /// that group which runs again.
+    pub fn awaited(&self) -> impl Iterator<Item = &JobId> {
+        self.parents().filter(|_| !self.is_between_tries())
+    }
+
     /// Lets it come after no job.
     pub fn forget_parents(&mut self) {
         self.after.clear();
