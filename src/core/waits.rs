@@ -6,9 +6,9 @@
 use super::config::Config;
 use super::id::{JobId, QueueName};
 use super::record::Record;
-use super::scheduler::{Demand, Excess, Policy};
+use super::scheduler::{Demand, Excess, Policy, Rank, TokenUse};
 use super::time::Wall;
-use super::tokens::TokenName;
+use super::tokens::{TokenName, Units};
 use super::waiting::{WaitReason, WaitWord};
 
 /// A job in `active/`, as far as others wait for it.
@@ -22,6 +22,26 @@ pub struct Busy {
     pub group: Option<String>,
     /// The slots and tokens that it takes.
     pub demand: Demand,
+    /// The units that it has, as far as they are known.
+    pub units: Units,
+}
+
+/// The turn of a waiting job in its group: the least goes first.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupTurn {
+    /// False between two tries: the job keeps its group.
+    is_new: bool,
+    rank: Rank,
+}
+
+impl GroupTurn {
+    /// The turn of this job.
+    pub fn new(id: &JobId, record: &Record) -> Self {
+        Self {
+            is_new: !record.is_between_tries(),
+            rank: Rank(record.created_at.unwrap_or(Wall(0)), id.clone()),
+        }
+    }
 }
 
 /// The facts that are the same for all jobs of a spool.
@@ -43,8 +63,8 @@ pub trait JobFacts {
     fn active(&self) -> &[Busy];
     /// True if this job has not ended.
     fn is_open(&self, parent: &JobId) -> bool;
-    /// A waiting job of this group that is older than this one.
-    fn older_in_group(&self, group: &str, made: Option<Wall>, id: &JobId) -> Option<JobId>;
+    /// The first turn among the waiting jobs of this group that come after no open job.
+    fn first_turn(&self, group: &str) -> Option<&GroupTurn>;
     /// True while somebody writes the job's file.
     fn is_being_written(&self) -> bool;
     /// True while processes of an earlier run live.
@@ -58,7 +78,7 @@ impl Scene {
         active: &'s [Busy],
     ) -> impl Iterator<Item = (&'s TokenName, usize, usize)> {
         let tokens = self.policy.config.tokens.iter();
-        tokens.map(|(name, supply)| (name, used(active, name), supply.total()))
+        tokens.map(|(name, supply)| (name, used(active, name).count, supply.total()))
     }
 
     /// Why a job waits that is in `held/`.
@@ -106,9 +126,10 @@ impl Scene {
                 .active()
                 .iter()
                 .filter(|busy| busy.group.as_ref() == Some(group));
-            let first = active.next().map(|busy| busy.id.clone());
-            let first = first.or_else(|| facts.older_in_group(group, record.created_at, id));
-            if let Some(first) = first {
+            let own = GroupTurn::new(id, record);
+            let waiting = || facts.first_turn(group).filter(|first| **first < own);
+            let first = active.next().map(|busy| &busy.id);
+            if let Some(first) = first.or_else(|| Some(&waiting()?.rank.1)) {
                 let text = format!("job {first} of its group {group} goes first");
                 return Some(because(WaitWord::Group, text));
             }
@@ -130,24 +151,31 @@ impl Scene {
 
     /// Nothing is started from its queue.
     fn closed(&self, queue: &QueueName) -> Option<WaitReason> {
-        if self.policy.pauses.all {
+        let Policy {
+            config,
+            pauses,
+            only,
+            ..
+        } = &self.policy;
+        let (why, text) = if !self.policy.is_closed(queue) {
+            return None;
+        } else if pauses.all {
             let text = "pending/.paused keeps all jobs from being started".to_owned();
-            return Some(because(WaitWord::AllPaused, text));
-        }
-        if self.policy.config.paused {
+            (WaitWord::AllPaused, text)
+        } else if config.paused {
             let text = "the setting paused keeps all jobs from being started".to_owned();
-            return Some(because(WaitWord::AllPaused, text));
-        }
-        if self.policy.pauses.has(queue) {
+            (WaitWord::AllPaused, text)
+        } else if pauses.has(queue) {
             let text = format!("pending/{queue}/.paused keeps its queue from being served");
-            return Some(because(WaitWord::QueuePaused, text));
-        }
-        if let Some(setting) = self.policy.config.pausing_setting(Some(queue)) {
+            (WaitWord::QueuePaused, text)
+        } else if let Some(setting) = config.pausing_setting(Some(queue)) {
             let text = format!("the setting {setting} keeps its queue from being served");
-            return Some(because(WaitWord::QueuePaused, text));
-        }
-        let text = || format!("the daemon serves only {}", self.policy.only.0.join(", "));
-        (!self.policy.only.serves(queue)).then(|| because(WaitWord::NotServed, text()))
+            (WaitWord::QueuePaused, text)
+        } else {
+            let text = format!("the daemon serves only {}", only.0.join(", "));
+            (WaitWord::NotServed, text)
+        };
+        Some(because(why, text))
     }
 
     /// It asks for more than there is, and waits for other settings.
@@ -188,14 +216,12 @@ impl Scene {
     /// Other jobs have what it needs.
     fn taken(&self, queue: &QueueName, demand: &Demand, active: &[Busy]) -> Option<WaitReason> {
         for (name, n) in &demand.uses {
-            let total = self
-                .policy
-                .config
-                .tokens
-                .get(name)
-                .map_or(0, |supply| supply.total());
-            let free = total.saturating_sub(used(active, name));
-            if free < to_usize(*n) {
+            // `excess` tells of one that the settings do not have.
+            let Some(supply) = self.policy.config.tokens.get(name) else {
+                continue;
+            };
+            let (free, total) = (used(active, name).free(supply), supply.total());
+            if !usize::try_from(*n).is_ok_and(|n| n <= free) {
                 let text = format!("it needs {n} {name}, and {free} of {total} are free");
                 return Some(because(WaitWord::Tokens, text));
             }
@@ -263,9 +289,14 @@ pub fn slots_used(active: &[Busy], queue: Option<&QueueName>) -> usize {
     jobs.map(|busy| busy.demand.weight()).sum()
 }
 
-fn used(active: &[Busy], token: &TokenName) -> usize {
-    let uses = active.iter().filter_map(|busy| busy.demand.uses.get(token));
-    uses.map(|n| to_usize(*n)).sum()
+fn used(active: &[Busy], token: &TokenName) -> TokenUse {
+    let mut used = TokenUse::default();
+    for busy in active {
+        if let Some(n) = busy.demand.uses.get(token) {
+            used.add(*n, busy.units.get(token).map_or(&[], Vec::as_slice));
+        }
+    }
+    used
 }
 
 fn slots_word(demand: &Demand) -> WaitWord {
@@ -273,8 +304,4 @@ fn slots_word(demand: &Demand) -> WaitWord {
         1 => WaitWord::Slots,
         _ => WaitWord::Weight,
     }
-}
-
-fn to_usize(n: u32) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
 }

@@ -2,13 +2,12 @@
 
 use super::{Place, RealFs, Role, Spool, SpoolLock, Where};
 use crate::core::config::{Config, Only};
-use crate::core::id::{JobId, QueueName, natural_order};
+use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, State};
 use crate::core::scheduler::{Demand, Policy};
-use crate::core::time::Wall;
 use crate::core::tokens::TokenName;
 use crate::core::waiting::WaitReason;
-use crate::core::waits::{Busy, JobFacts, Scene, slots_used};
+use crate::core::waits::{Busy, GroupTurn, JobFacts, Scene, slots_used};
 use crate::os::{clock, thread};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -24,8 +23,8 @@ pub struct Waits<'s> {
     scene: Scene,
     /// The jobs in `active/`, once somebody has asked.
     active: OnceCell<Vec<Busy>>,
-    /// The oldest waiting job of each group, once somebody has asked.
-    firsts: OnceCell<HashMap<String, (Option<Wall>, JobId)>>,
+    /// The first turn of each group, once somebody has asked.
+    first_turns: OnceCell<HashMap<String, GroupTurn>>,
 }
 
 impl Spool<RealFs> {
@@ -53,7 +52,7 @@ impl Spool<RealFs> {
             spool: self,
             scene,
             active: OnceCell::new(),
-            firsts: OnceCell::new(),
+            first_turns: OnceCell::new(),
         })
     }
 }
@@ -101,6 +100,7 @@ impl Waits<'_> {
                         queue: record.queue.clone().unwrap_or_default(),
                         group: record.group.clone(),
                         demand: Demand::new(record.slots, &record.uses),
+                        units: record.units,
                         id,
                     });
                 }
@@ -109,8 +109,15 @@ impl Waits<'_> {
         })
     }
 
-    fn firsts(&self) -> HashMap<String, (Option<Wall>, JobId)> {
-        let mut firsts = HashMap::new();
+    fn is_open(&self, parent: &JobId) -> bool {
+        !matches!(
+            self.spool.find(parent),
+            Ok(Some(Where::Complete | Where::Failed))
+        )
+    }
+
+    fn first_turns(&self) -> HashMap<String, GroupTurn> {
+        let mut firsts: HashMap<String, GroupTurn> = HashMap::new();
         let mut left = MOST_READ;
         for at in self.spool.places_of(State::Pending).unwrap_or_default() {
             for id in self.spool.ids(&at).unwrap_or_default() {
@@ -121,23 +128,18 @@ impl Waits<'_> {
                 let Ok(Some(record)) = self.spool.load(&id, &at) else {
                     continue;
                 };
-                let Some(group) = record.group else { continue };
-                let own = (record.created_at, id);
-                let first = firsts.entry(group).or_insert_with(|| own.clone());
-                if is_older(&own, first) {
-                    *first = own;
+                let Some(group) = &record.group else { continue };
+                if record.awaited().any(|parent| self.is_open(parent)) {
+                    continue;
+                }
+                let own = GroupTurn::new(&id, &record);
+                if firsts.get(group).is_none_or(|first| own < *first) {
+                    firsts.insert(group.clone(), own);
                 }
             }
         }
         firsts
     }
-}
-
-fn is_older(a: &(Option<Wall>, JobId), b: &(Option<Wall>, JobId)) -> bool {
-    let by_age = a.0.cmp(&b.0);
-    by_age
-        .then_with(|| natural_order(a.1.as_str(), b.1.as_str()))
-        .is_lt()
 }
 
 struct Lookups<'w> {
@@ -152,19 +154,15 @@ impl JobFacts for Lookups<'_> {
     }
 
     fn is_open(&self, parent: &JobId) -> bool {
-        !matches!(
-            self.waits.spool.find(parent),
-            Ok(Some(Where::Complete | Where::Failed))
-        )
+        self.waits.is_open(parent)
     }
 
-    fn older_in_group(&self, group: &str, made: Option<Wall>, id: &JobId) -> Option<JobId> {
-        let first = self
+    fn first_turn(&self, group: &str) -> Option<&GroupTurn> {
+        let turns = self
             .waits
-            .firsts
-            .get_or_init(|| self.waits.firsts())
-            .get(group)?;
-        is_older(first, &(made, id.clone())).then(|| first.1.clone())
+            .first_turns
+            .get_or_init(|| self.waits.first_turns());
+        turns.get(group)
     }
 
     fn is_being_written(&self) -> bool {

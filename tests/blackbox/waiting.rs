@@ -45,6 +45,21 @@ fn without_a_daemon() {
             "again",
             json!({"id": "again", "attempt": 1, "retry_at": later}),
         ),
+        // In its group it is the first of those that could run.
+        (
+            "late",
+            json!({"group": "h", "after": ["dated"], "created_at": "2020-01-01T00:00:00Z"}),
+        ),
+        ("free", json!({"group": "h"})),
+        // An ended record begins anew; one between two tries has waited for its parents.
+        (
+            "anew",
+            json!({"attempt": 1, "after": ["dated"], "started_at": "2020-01-01T00:00:00Z"}),
+        ),
+        (
+            "tried",
+            json!({"id": "tried", "attempt": 1, "after": ["dated"]}),
+        ),
         ("gpus", json!({"use": {"gpu": 2}})),
         ("tape", json!({"use": {"tape": 1}})),
         ("wide", json!({"slots": 5})),
@@ -61,6 +76,10 @@ fn without_a_daemon() {
         ("first", "no_daemon"),
         ("second", "group"),
         ("again", "backoff"),
+        ("late", "after"),
+        ("free", "no_daemon"),
+        ("anew", "after"),
+        ("tried", "no_daemon"),
         ("gpus", "tokens"),
         ("tape", "tokens"),
         ("wide", "weight"),

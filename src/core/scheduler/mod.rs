@@ -19,6 +19,8 @@ mod tokens;
 mod types;
 
 pub use policy::{Demand, Excess, Policy};
+pub use table::Rank;
+pub use tokens::TokenUse;
 pub use types::{
     Action, Belief, CommittedTo, Counts, Event, MovedTo, Need, NotStarted, Parent, ParentState,
     QuarantineReason, Slot, Stamp, Ticket,

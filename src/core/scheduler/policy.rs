@@ -79,11 +79,16 @@ impl Policy {
         (
             // A daemon without slots starts no job at all.
             slots.map(|slots| if self.slots == 0 { 0 } else { slots }),
-            self.is_paused(queue) || !self.only.serves(queue),
+            self.is_closed(queue),
         )
     }
 
-    /// True if nothing is started from this queue.
+    /// True if no job is started from this queue: it is paused, or not served.
+    pub fn is_closed(&self, queue: &QueueName) -> bool {
+        self.is_paused(queue) || !self.only.serves(queue)
+    }
+
+    /// True if this queue is paused, by itself or with all others.
     pub fn is_paused(&self, queue: &QueueName) -> bool {
         self.config.is_paused(queue) || self.pauses.has(queue)
     }

@@ -188,8 +188,8 @@ impl Job {
 }
 
 /// When a job was made, and its id.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Rank(Wall, JobId);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rank(pub Wall, pub JobId);
 
 impl Ord for Rank {
     fn cmp(&self, other: &Self) -> Ordering {

@@ -7,12 +7,44 @@ use std::collections::{BTreeMap, HashMap};
 /// How many of each token are free.
 pub(super) type FreeTokens = BTreeMap<TokenName, usize>;
 
+/// How many of a token jobs have.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenUse {
+    /// All of them.
+    pub count: usize,
+    /// How many of them may be any unit.
+    unknown: usize,
+}
+
+impl TokenUse {
+    /// Adds those of a job that asked for `wanted` and is known to have these units.
+    pub fn add(&mut self, wanted: u32, known: &[Box<str>]) {
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        self.count += wanted.max(known.len());
+        self.unknown += wanted.saturating_sub(known.len());
+    }
+
+    fn remove(&mut self, wanted: u32, known: &[Box<str>]) {
+        let mut of_job = Self::default();
+        of_job.add(wanted, known);
+        self.count -= of_job.count;
+        self.unknown -= of_job.unknown;
+    }
+
+    /// How many can be handed out now. While it is not known which units of a list a job has, each unit may be one of
+    /// them.
+    pub fn free(self, supply: &Supply) -> usize {
+        match supply {
+            Supply::Listed(_) if self.unknown > 0 => 0,
+            Supply::Listed(_) | Supply::Count(_) => supply.total().saturating_sub(self.count),
+        }
+    }
+}
+
 /// A token as far as it is in use.
 #[derive(Debug, Default)]
 struct InUse {
-    count: usize,
-    /// How many of them may be any unit.
-    unknown: usize,
+    sum: TokenUse,
     units: Vec<Box<str>>,
 }
 
@@ -23,27 +55,12 @@ pub(super) struct TokensInUse {
     units: HashMap<Ix, Units>,
 }
 
-/// How many of a token a job has, and how many of them are not known by name.
-fn extent(wanted: u32, known: &[Box<str>]) -> (usize, usize) {
-    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-    (wanted.max(known.len()), wanted.saturating_sub(known.len()))
-}
-
 impl TokensInUse {
-    /// How many of each token can be handed out now. While it is not known which units of a list a job has, each unit
-    /// may be one of them.
+    /// How many of each token can be handed out now.
     pub fn free(&self, supplies: &BTreeMap<TokenName, Supply>) -> FreeTokens {
         let free = |(name, supply): (&TokenName, &Supply)| {
-            let in_use = self.in_use.get(name);
-            let is_unclear =
-                matches!(supply, Supply::Listed(_)) && in_use.is_some_and(|of| of.unknown > 0);
-            let free = match is_unclear {
-                true => 0,
-                false => supply
-                    .total()
-                    .saturating_sub(in_use.map_or(0, |of| of.count)),
-            };
-            (name.clone(), free)
+            let sum = self.in_use.get(name).map(|of| of.sum);
+            (name.clone(), sum.unwrap_or_default().free(supply))
         };
         supplies.iter().map(free).collect()
     }
@@ -74,10 +91,8 @@ impl TokensInUse {
         units.retain(|name, _| uses.contains_key(name));
         for (name, n) in uses {
             let known = units.get(name).map_or(&[][..], Vec::as_slice);
-            let (count, unknown) = extent(*n, known);
             let in_use = self.in_use.entry(name.clone()).or_default();
-            in_use.count += count;
-            in_use.unknown += unknown;
+            in_use.sum.add(*n, known);
             in_use.units.extend_from_slice(known);
         }
         self.units.insert(ix, units);
@@ -91,20 +106,18 @@ impl TokensInUse {
         let units = self.units.remove(&ix).unwrap_or_default();
         for (name, n) in uses {
             let known = units.get(name).map_or(&[][..], Vec::as_slice);
-            let (count, unknown) = extent(*n, known);
             let Some(in_use) = self.in_use.get_mut(name) else {
                 debug_assert!(false, "{name} was not taken");
                 continue;
             };
-            in_use.count -= count;
-            in_use.unknown -= unknown;
+            in_use.sum.remove(*n, known);
             for unit in known {
                 // Records that were edited by hand may name a unit twice: then it is free when both jobs are over.
                 if let Some(at) = in_use.units.iter().position(|taken| taken == unit) {
                     in_use.units.swap_remove(at);
                 }
             }
-            if in_use.count == 0 {
+            if in_use.sum.count == 0 {
                 self.in_use.remove(name);
             }
         }
