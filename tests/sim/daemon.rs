@@ -46,7 +46,8 @@ impl Sim {
         let mut world = World::new(1 + dice.index(3));
         world.noisy = dice.percent(30);
         let subject = Subject::new(world.policy(), seed, fault);
-        let checker = Checker::new(world.policy());
+        let mut checker = Checker::new(world.policy());
+        checker.fault = fault;
         Self {
             world,
             subject,

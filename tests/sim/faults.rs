@@ -58,11 +58,13 @@ pub enum Fault {
     RejectChildren,
     OversleepBoot,
     OversleepWall,
+    TellOfNoUnits,
+    TellOfAllInGroup,
 }
 
 impl Fault {
     /// All faults, each with a word that the checker's complaint must contain.
-    pub const ALL: [(Self, &'static str); 41] = [
+    pub const ALL: [(Self, &'static str); 43] = [
         (Self::LoseCommits, "counts"),
         (Self::LoseAdoptions, "counts"),
         (Self::LoseReadmits, "readmitted"),
@@ -110,6 +112,8 @@ impl Fault {
         (Self::RejectChildren, "neither in a ring"),
         (Self::OversleepBoot, "no wake"),
         (Self::OversleepWall, "no wake"),
+        (Self::TellOfNoUnits, "people are told"),
+        (Self::TellOfAllInGroup, "people are told"),
     ];
 }
 

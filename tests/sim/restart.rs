@@ -27,6 +27,7 @@ impl Sim {
         let seed = self.dice.roll();
         self.subject = Subject::new(policy.clone(), seed, self.fault);
         self.checker = Checker::new(policy);
+        self.checker.fault = self.fault;
         if self.dice.percent(50) {
             let down = self.dice.below(30_000);
             self.world.advance(Duration::from_millis(down));

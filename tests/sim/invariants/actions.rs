@@ -163,6 +163,7 @@ impl Checker {
         let resumed = self.resume.is_none_or(|(from, _)| from <= now.boot);
         ensure(resumed, || format!("start of {id}: there are no resources"))?;
         self.judge_turn(b, now)?;
+        self.judge_reason(b, now)?;
         self.turn += 1;
         self.served.insert(queue.clone(), self.turn);
         if let Some(b) = self.jobs.get_mut(id) {

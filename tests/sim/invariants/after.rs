@@ -2,6 +2,7 @@
 
 use super::{Belief, Checked, Checker, Life};
 use crate::faults::Subject;
+use pirn::core::id::QueueName;
 use pirn::core::scheduler;
 use pirn::core::time::{Boot, Now, Wall};
 
@@ -12,6 +13,7 @@ impl Checker {
     pub fn settled(&mut self, subject: &Subject, now: Now) -> Checked {
         self.short &= !self.is_short_no_more(now);
         self.nothing_missed(now)?;
+        self.turns_are_true(now)?;
         self.figures_agree(subject)?;
         self.wakes_in_time(subject, now)
     }
@@ -62,13 +64,18 @@ impl Checker {
 
     /// Only the job itself, or a shortage, keeps it from being started.
     fn has_slot_for(&self, b: &Belief) -> bool {
-        !self.held
-            && self.shutdowns == 0
+        self.is_starting_from(&b.ticket.queue)
             && self.fits(b)
             && self.has_slots(b)
-            && self.ending() < MAX_UNCOMMITTED
-            && self.is_served(&b.ticket.queue)
             && self.has_room(b)
+    }
+
+    /// True if jobs of this queue are started as there are slots and tokens for them.
+    pub(super) fn is_starting_from(&self, queue: &QueueName) -> bool {
+        !self.held
+            && self.shutdowns == 0
+            && self.ending() < MAX_UNCOMMITTED
+            && self.is_served(queue)
             && !(self.short && self.is_starting())
     }
 

@@ -6,8 +6,10 @@
 mod actions;
 mod after;
 mod events;
+mod reasons;
 mod shares;
 
+use crate::faults::Fault;
 use pirn::core::config::Terms;
 use pirn::core::id::{JobId, QueueName};
 use pirn::core::policy::{StopReason, TryEnd};
@@ -151,6 +153,8 @@ pub struct Checker {
     latest: Wall,
     expect_rejects: BTreeSet<(JobId, QueueName)>,
     expect_readmits: BTreeSet<(JobId, QueueName)>,
+    /// A fault in the checker's own part: in the reasons that people are told.
+    pub fault: Fault,
 }
 
 impl Checker {
@@ -168,6 +172,7 @@ impl Checker {
             latest: Wall(0),
             expect_rejects: BTreeSet::new(),
             expect_readmits: BTreeSet::new(),
+            fault: Fault::None,
         }
     }
 
