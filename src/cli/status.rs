@@ -2,14 +2,14 @@
 
 use super::exit::{CommandResult, OK, TROUBLE};
 use super::output;
-use super::report::{QueueStatus, StatusReport};
+use super::report::StatusReport;
 use super::style::{Ink, Style};
 use super::when;
 use crate::core::time::Wall;
 use crate::core::units::{brief_span, rough_span};
 use crate::os::clock;
 use crate::os::confine::Ability;
-use crate::spool::{BridgeFiles, SpoolLock};
+use crate::spool::{BridgeFiles, QueueStatus, SpoolLock};
 use std::path::Path;
 use std::time::Duration;
 
@@ -28,14 +28,15 @@ pub fn status(path: &Path, args: &StatusArgs) -> CommandResult {
         false => text_of(&report, path),
     };
     output::bytes(text.as_bytes())?;
-    let is_fine = report.troubles().next().is_none();
+    let is_fine = report.overview.troubles().next().is_none();
     Ok(if is_fine { OK } else { TROUBLE })
 }
 
 /// A word and what it says, a line each; troubles first.
 fn text_of(report: &StatusReport, path: &Path) -> String {
     let now = clock::wall();
-    let (daemon, ink) = match (report.daemon(), &report.holder) {
+    let overview = &report.overview;
+    let (daemon, ink) = match (report.daemon(), &overview.holder) {
         (Some(pid), _) => (format!("process {pid}"), None),
         (None, Some(run)) => (
             format!("none: {run}, does one job (pirn serve)"),
@@ -46,19 +47,19 @@ fn text_of(report: &StatusReport, path: &Path) -> String {
             Some(Ink::Yellow),
         ),
     };
-    let troubles = report.troubles();
+    let troubles = overview.troubles();
     let mut lines: Vec<(&str, String, Option<Ink>)> = troubles
         .map(|text| ("trouble", text.clone(), Some(Ink::Red)))
         .collect();
     lines.push(("spool", path.display().to_string(), None));
     lines.push(("daemon", daemon, ink));
-    if report.is_paused {
+    if overview.is_paused {
         lines.push(("paused", "all queues".to_owned(), Some(Ink::Yellow)));
     }
     let mut tell = |word, text| lines.push((word, text, None));
     tell(
         "slots",
-        format!("{} of {} in use", report.used, report.slots),
+        format!("{} of {} in use", overview.used, overview.slots),
     );
     let oldest = report.dates.oldest.map_or_else(String::new, |at| {
         format!(", the oldest for {}", rough_span(now.since(at)))
@@ -72,8 +73,8 @@ fn text_of(report: &StatusReport, path: &Path) -> String {
         );
     }
     for (word, count) in [
-        ("held", report.held),
-        ("active", report.active),
+        ("held", overview.held),
+        ("active", overview.active),
         ("complete", report.complete),
         ("failed", report.failed),
     ] {
@@ -85,7 +86,7 @@ fn text_of(report: &StatusReport, path: &Path) -> String {
     if report.bad > 0 {
         tell("bad", report.bad.to_string());
     }
-    let queues = report.queues.iter();
+    let queues = overview.queues.iter();
     for queue in queues.filter(|queue| queue.is_worth_a_line()) {
         tell("queue", queue_text(queue));
     }
@@ -94,7 +95,7 @@ fn text_of(report: &StatusReport, path: &Path) -> String {
         sandbox.push_str(&format!("; groups: {}", report.groups().join(" ")));
     }
     tell("sandbox", sandbox);
-    for (name, used, total) in &report.tokens {
+    for (name, used, total) in &overview.tokens {
         tell("token", format!("{name}: {used} of {total} in use"));
     }
     for bridge in &report.bridges {

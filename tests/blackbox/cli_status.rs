@@ -170,4 +170,12 @@ token     gpu: 2 of 2 in use
         status["queues"].as_array().unwrap().contains(&mail),
         "{status}"
     );
+
+    // A pause of all queues is none of each: to resume a queue would not end it.
+    spool.pirn(&["pause"]);
+    let paused: Value = serde_json::from_str(&spool.pirn(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(
+        (&paused["paused"], &paused["queues"]),
+        (&json!(true), &status["queues"])
+    );
 }

@@ -4,8 +4,8 @@ use super::line::{Line, line_of_log};
 use super::model::{Model, Page};
 use super::picture::Picture;
 use super::sections;
-use crate::cli::report::QueueStatus;
 use crate::cli::style::{Ink, Style, columns, fit};
+use crate::spool::QueueStatus;
 
 /// The smallest screen that is drawn on.
 pub const SMALLEST: Size = Size {

@@ -1,6 +1,5 @@
 //! The spool as the screen shows it. Of all jobs only names are read, and the records of those that may be shown.
 
-use crate::cli::report::QueueStatus;
 use crate::cli::rows::{Form, Row};
 use crate::cli::settings;
 use crate::core::config::Config;
@@ -10,7 +9,7 @@ use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::core::waiting::WaitReason;
 use crate::os::clock;
-use crate::spool::{Holder, Spool, SpoolLock, Where};
+use crate::spool::{Holder, QueueStatus, Spool, SpoolLock, Where};
 use std::io;
 
 /// The most jobs of a state whose records are read: the first of those that wait, the newest of those that have ended.

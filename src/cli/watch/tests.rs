@@ -3,7 +3,6 @@
 use super::frame::{Size, frame, most_back};
 use super::model::{Model, Page};
 use super::picture::{Picture, ShownJob};
-use crate::cli::report::QueueStatus;
 use crate::cli::rows::{Form, Row};
 use crate::cli::style::{Style, columns};
 use crate::core::id::{JobId, QueueName};
@@ -12,7 +11,7 @@ use crate::core::quote::without_escapes;
 use crate::core::record::{Record, Work};
 use crate::core::time::Wall;
 use crate::core::waiting::{WaitReason, WaitWord};
-use crate::spool::Where;
+use crate::spool::{QueueStatus, Where};
 
 const NOW: Wall = Wall(1_800_000_000_000_000_000);
 const PLAIN: Style = Style {

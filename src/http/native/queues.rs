@@ -4,8 +4,8 @@ use super::{failed, input, require};
 use crate::core::id::QueueName;
 use crate::core::json::{self, Object};
 use crate::http::{Door, Handled, Request, Response, Right, problem};
-use crate::spool::{SpoolLock, Where};
-use serde_json::{Value, json};
+use crate::spool::{Overview, Where};
+use serde_json::Value;
 use std::io;
 use std::sync::Arc;
 
@@ -15,33 +15,9 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
 }
 
 fn describe(door: &Door) -> Result<Value, Response> {
-    let (config, spool) = (door.config(), door.spool());
-    let names = spool.known_queues(&config).map_err(failed)?;
-    let waits = spool.waits(&config).map_err(failed)?;
-    let policy = &waits.scene().policy;
-    let mut queues = Vec::new();
-    for name in names {
-        let of_queue = config.queues.get(&name);
-        queues.push(json!({
-            "name": name.as_str(),
-            "waiting": waiting(door, &name).map_err(failed)?,
-            "paused": of_queue.is_some_and(|queue| queue.paused) || policy.pauses.queues.contains(&name),
-            "slots": config.slots_of(&name),
-            "used": waits.slots_used(Some(&name)),
-        }));
-    }
-    let tokens = waits.tokens();
-    let tokens: Vec<_> = tokens
-        .map(|(name, used, total)| json!({"name": name.as_str(), "used": used, "total": total}))
-        .collect();
-    let holder = SpoolLock::holder(spool.path()).map_err(failed)?;
-    let count = |at| Ok::<_, Response>(spool.ids(&at).map_err(failed)?.len());
-    Ok(json!({
-        "queues": queues, "active": count(Where::Active)?, "held": count(Where::Held)?,
-        "paused": policy.are_all_paused(), "slots": door.slots(), "used": waits.slots_used(None), "tokens": tokens,
-        "config_error": door.config_error(), "shortage": spool.shortage(&config, true),
-        "trouble": holder.and_then(|holder| holder.trouble),
-    }))
+    let config = door.config();
+    let overview = Overview::read(door.spool(), &config, door.config_error());
+    Ok(overview.map_err(failed)?.to_json())
 }
 
 /// How many jobs wait in a queue.
