@@ -84,6 +84,17 @@ impl Door {
     /// Accepts a job into the queue that its record names. When this returns, the job survives a power cut. Fields that
     /// only pirn writes are removed before.
     pub fn submit(&self, caller: &Caller, record: Record, id: NewId) -> Result<JobId, JobRefusal> {
+        self.submit_or_hold(caller, record, id, false)
+    }
+
+    /// As [`Self::submit`]. A job that is `held` waits until it is released.
+    pub fn submit_or_hold(
+        &self,
+        caller: &Caller,
+        record: Record,
+        id: NewId,
+        held: bool,
+    ) -> Result<JobId, JobRefusal> {
         may_ask_for(caller, &record)?;
         let config = self.config();
         self.spool().admit(&config).map_err(JobRefusal::NotNow)?;
@@ -93,7 +104,7 @@ impl Door {
         let submit = Submit {
             record: &mut record,
             queue,
-            held: false,
+            held,
             id,
         };
         Ok(self.spool().submit(submit, self.boot())?)

@@ -93,6 +93,27 @@ fn a_waiting_job_is_made_urgent_and_moved() {
 }
 
 #[test]
+fn a_job_is_accepted_as_held() {
+    let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
+    let job = r#"{"command": "true", "queue": "mail"}"#;
+    let pushed = post(port, "/v1/jobs?hold", job);
+    assert_eq!(pushed.status, 201, "{}", pushed.text());
+    assert_eq!(pushed.json()["state"], "held");
+    let put = |target: &str| ask(port, "PUT", &format!("/v1/jobs/{target}"), &[], job);
+    assert_eq!(put("a?hold=true").json()["state"], "held");
+    assert_eq!(put("a?hold").status, 200, "the same job");
+    assert_eq!(put("b?hold=maybe").status, 400);
+    assert_eq!(put("b?hold=false").json()["id"], "b");
+    spool.wait_record("complete/b");
+    assert_eq!(spool.ls("held"), ["1", "a"]);
+    post(port, "/v1/jobs/1/release", "");
+    assert_eq!(spool.wait_record("complete/1")["queue"], "mail");
+    let keyed = ["Idempotency-Key: k"];
+    let keyed = ask(port, "POST", "/v1/jobs?hold", &keyed, job);
+    assert_eq!(keyed.json()["state"], "held");
+}
+
+#[test]
 fn a_held_job_waits_until_it_is_released() {
     let (mut spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &["--slots", "0"]);
     post(port, "/v1/jobs", r#"{"command": "true", "queue": "mail"}"#);

@@ -55,13 +55,15 @@ impl CreatedReply {
 pub fn post(request: &Request, door: &Arc<Door>) -> Handled {
     require(request, Right::Push)?;
     let manner = CreatedReply::of(request)?;
+    let hold = input::flag(request, "hold")?;
     let record = input::job(request)?;
+    let submit = |record, id| door.submit_or_hold(&request.caller, record, id, hold);
     let Some(key) = idempotency_key(request)? else {
-        let id = submit(request, door, record, NewId::Next)?;
+        let id = submit(record, NewId::Next).map_err(|e| e.problem())?;
         return created(request, door, id, manner, 201);
     };
     let asked = asked_for(&record);
-    match door.submit(&request.caller, record, NewId::Exact(key.clone())) {
+    match submit(record, NewId::Exact(key.clone())) {
         Ok(id) => created(request, door, id, manner, 201),
         Err(JobRefusal::Taken(_)) if is_there(door, &key, &asked)? => {
             created(request, door, key, manner.of_key(request), 201)
@@ -79,14 +81,16 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     let id = JobId::new(id)
         .map_err(|e| problem::new(422, format!("no job can be called that: the name {e}")))?;
     let manner = CreatedReply::of(request)?;
+    let hold = input::flag(request, "hold")?;
     let record = input::job(request)?;
+    let submit = |record, id| door.submit_or_hold(&request.caller, record, id, hold);
     // The answer shows the job of this name, which after a replacement may be the one that still runs or ran before.
     let (new, manner) = match input::flag(request, "replace")? {
         true => (NewId::Replace(id.clone()), manner.of_others(request)),
         false => (NewId::Exact(id.clone()), manner),
     };
     let asked = asked_for(&record);
-    match door.submit(&request.caller, record, new) {
+    match submit(record, new) {
         Ok(id) => created(request, door, id, manner, 201),
         Err(JobRefusal::Taken(_)) if is_there(door, &id, &asked)? => {
             created(request, door, id, manner.of_others(request), 200)
@@ -105,13 +109,10 @@ pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
     let mut record = found.ok_or_else(|| no_job(&id))?.record;
     // The parents were waited for already, and may be removed by now.
     record.forget_parents();
-    let id = submit(request, door, record, NewId::Next)?;
+    let id = door
+        .submit(&request.caller, record, NewId::Next)
+        .map_err(|e| e.problem())?;
     created(request, door, id, manner, 201)
-}
-
-fn submit(request: &Request, door: &Door, record: Record, id: NewId) -> Result<JobId, Response> {
-    door.submit(&request.caller, record, id)
-        .map_err(|e| e.problem())
 }
 
 /// The id of a job that was pushed with an `Idempotency-Key`. It follows from the key and its caller: the same push
