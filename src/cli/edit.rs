@@ -33,7 +33,7 @@ pub fn edit(path: &Path, args: &EditArgs) -> CommandResult {
 
 /// Holds the job while its user edits a copy. Then it goes back to where it was, unless the text is no job.
 fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
-    let was = match spool.hold(id)? {
+    let was = match spool.durably(|changed| spool.hold(id, changed))? {
         Steered::Done(was) => was,
         Steered::Missing => return Err(Failure::no_job(id)),
         Steered::Wrong(state) => {
@@ -130,7 +130,7 @@ fn let_go(spool: &Spool, id: &JobId, was: State) -> Result<(), Failure> {
     if was == State::Held {
         return Ok(());
     }
-    match steer::release_one(spool, id) {
+    match spool.durably(|changed| steer::release_one(spool, id, changed)) {
         Ok(()) => {
             see_to_daemon(spool);
             Ok(())

@@ -48,19 +48,38 @@ pub struct RmArgs {
     jobs: Selection,
 }
 
+/// So many jobs share the syncs of their ends.
+const SHARED: usize = 64;
+
 pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     // They name the command that follows the end. While they are not valid, it is not known here.
     spool.use_settings(&settings::read(path).unwrap_or_default().into());
     let states = [State::Pending, State::Held, State::Active];
     let jobs = args.jobs.to_change(&spool, &states)?;
-    each(&spool, &jobs, |id, _| cancel_one(&spool, id))
+    let mut withdrawn = Vec::new();
+    let code = each(&spool, &jobs, |id, changed| {
+        let moved = spool.move_cancelled(id, changed, &mut withdrawn);
+        judge(id, moved, has_ended)
+    })?;
+    let mut bar = Bar::new(Some(withdrawn.len() as u64), false);
+    let mut ended = Ok(());
+    for some in withdrawn.chunks(SHARED) {
+        // An end that cannot be written keeps no other job from its end.
+        ended = ended.and(spool.end_cancelled(some));
+        bar.advance(some.len() as u64, some.len() as u64);
+    }
+    ended?;
+    Ok(code)
 }
 
 /// Cancels a job, durably.
 pub fn cancel_one(spool: &Spool, id: &JobId) -> Result<(), NotDone> {
-    let wrong = |state| format!("has ended already: it is in {state}/");
-    judge(id, spool.cancel(id), wrong)
+    judge(id, spool.cancel(id), has_ended)
+}
+
+fn has_ended(state: State) -> String {
+    format!("has ended already: it is in {state}/")
 }
 
 pub fn retry(path: &Path, args: &RetryArgs) -> CommandResult {
@@ -88,24 +107,31 @@ pub fn hold(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     served::refuse_old_daemon(&spool)?;
     let jobs = args.jobs.to_change(&spool, &[State::Pending])?;
-    each(&spool, &jobs, |id, _| hold_one(&spool, id))
+    each(&spool, &jobs, |id, changed| hold_one(&spool, id, changed))
 }
 
-/// Holds a job, durably. The caller has asked [`served::refuse_old_daemon`].
-pub fn hold_one(spool: &Spool, id: &JobId) -> Result<(), NotDone> {
-    judge(id, spool.hold(id), does_not_wait)
+/// Holds a job. The caller has asked [`served::refuse_old_daemon`]. `changed` is that of [`Spool::retry`].
+pub fn hold_one(spool: &Spool, id: &JobId, changed: &mut BTreeSet<Place>) -> Result<(), NotDone> {
+    judge(id, spool.hold(id, changed), does_not_wait)
 }
 
 pub fn release(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     served::refuse_old_daemon(&spool)?;
     let jobs = args.jobs.to_change(&spool, &[State::Held])?;
-    each(&spool, &jobs, |id, _| release_one(&spool, id)).inspect(|_| see_to_daemon(&spool))
+    each(&spool, &jobs, |id, changed| {
+        release_one(&spool, id, changed)
+    })
+    .inspect(|_| see_to_daemon(&spool))
 }
 
-/// Releases a job, durably. The caller has asked [`served::refuse_old_daemon`].
-pub fn release_one(spool: &Spool, id: &JobId) -> Result<(), NotDone> {
-    judge(id, spool.release(id), does_not_wait)
+/// Releases a job. The caller has asked [`served::refuse_old_daemon`]. `changed` is that of [`Spool::retry`].
+pub fn release_one(
+    spool: &Spool,
+    id: &JobId,
+    changed: &mut BTreeSet<Place>,
+) -> Result<(), NotDone> {
+    judge(id, spool.release(id, changed), does_not_wait)
 }
 
 fn does_not_wait(state: State) -> String {
@@ -118,8 +144,8 @@ const WAITING: [State; 2] = [State::Pending, State::Held];
 pub fn urgent(path: &Path, args: &SteerArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     let jobs = args.jobs.to_change(&spool, &WAITING)?;
-    each(&spool, &jobs, |id, _| {
-        judge(id, spool.make_urgent(id), does_not_wait)
+    each(&spool, &jobs, |id, changed| {
+        judge(id, spool.make_urgent(id, changed), does_not_wait)
     })
 }
 
@@ -133,8 +159,8 @@ pub fn move_to(path: &Path, mut args: MoveArgs) -> CommandResult {
     let queue = QueueName::new(queue.as_str())
         .map_err(|e| Failure::new(USAGE, format!("the queue {queue}: its name {e}")))?;
     let jobs = args.jobs.to_change(&spool, &WAITING)?;
-    each(&spool, &jobs, |id, _| {
-        judge(id, spool.move_to(id, &queue), does_not_wait)
+    each(&spool, &jobs, |id, changed| {
+        judge(id, spool.move_to(id, &queue, changed), does_not_wait)
     })
     .inspect(|_| see_to_daemon(&spool))
 }
@@ -173,6 +199,12 @@ pub enum NotDone {
     Elsewhere(Failure),
     /// Something failed.
     Failed(Failure),
+}
+
+impl From<io::Error> for NotDone {
+    fn from(e: io::Error) -> Self {
+        Self::Failed(e.into())
+    }
 }
 
 /// Turns the result for one job into a failure, unless it is done. `wrong` says why the job's state does not allow it.

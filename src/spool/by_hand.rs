@@ -5,7 +5,7 @@
 //! told. A power cut between the two syncs may undo the end but not the user's rename.
 
 use super::follow_up::RunMark;
-use super::{Fs, Place, Spool, Where};
+use super::{Fs, Place, Spool, Where, Withdrawn};
 use crate::core::id::JobId;
 use crate::core::record::{Reason, Record, State};
 use crate::core::time::Wall;
@@ -77,25 +77,40 @@ impl<F: Fs> Spool<F> {
         self.complete_by_hand(id, &at.place(), &put, &record)
     }
 
-    /// Writes the end into a file that waited in `was` and has just been moved to `failed/`. It is not written before
-    /// the move: only the daemon may take the way through `active/` of [`Self::end_unrun`]. `was_over`: the file
-    /// carried the end of an earlier run while it waited.
-    pub(super) fn end_cancelled(&self, id: &JobId, was: &Where, was_over: bool) -> io::Result<()> {
+    /// Writes the ends into files that waited and have been moved durably to `failed/`, durably. They are not written
+    /// before the move: only the daemon may take the way through `active/` of [`Self::end_unrun`]. An error is that of
+    /// the first job that has one.
+    pub fn end_cancelled(&self, jobs: &[Withdrawn]) -> io::Result<()> {
+        let ends: Vec<io::Result<Option<Record>>> =
+            jobs.iter().map(|job| self.end_of_cancelled(job)).collect();
+        let with_ends = jobs.iter().zip(&ends);
+        let records: Vec<(&JobId, &Record)> = with_ends
+            .filter_map(|(job, end)| Some((&job.id, end.as_ref().ok()?.as_ref()?)))
+            .collect();
+        let replaced = self.replace_all(&Place::Failed, &records);
+        self.sync(&Place::Failed)?;
+        ends.into_iter().try_for_each(|end| end.map(drop))?;
+        replaced.into_iter().try_for_each(|done| done.map(drop))
+    }
+
+    /// The record with the end that is to be written, unless it has one.
+    fn end_of_cancelled(&self, job: &Withdrawn) -> io::Result<Option<Record>> {
+        let Withdrawn { id, was, was_over } = job;
         let put = self.fs.look(&Place::Failed, id.as_str().as_bytes())?;
         let record = self.load(id, &Where::Failed)?;
         let (Some(put), Some(mut record)) = (put, record) else {
-            return Ok(());
+            return Ok(None);
         };
         if record.is_over() && !was_over {
             // The daemon has seen the move and has written the end already.
-            return Ok(());
+            return Ok(None);
         }
         if let Where::Pending(queue) = was {
             record.queue = (!queue.is_default()).then(|| queue.clone());
         }
         record.renew();
         record.end_unrun(clock::wall(), Reason::Cancelled, "withdrawn before it ran");
-        self.complete_by_hand(id, &Place::Failed, &put, &record)
-            .map(drop)
+        self.follow_up(id, &record, State::Failed, RunMark::Put(&put))?;
+        Ok(Some(record))
     }
 }

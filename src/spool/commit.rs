@@ -148,23 +148,8 @@ impl<F: Fs> Spool<F> {
         endings: &[Ending<'_>],
         announce: impl Fn(usize, u64),
     ) -> Vec<io::Result<Placed>> {
-        let json: Vec<String> = endings.iter().map(|e| e.record.to_json()).collect();
-        let ownership = |ending: &Ending<'_>| self.ownership(&Place::Active, ending.id);
-        let texts: Vec<(&str, &[u8], Option<Ownership>)> = endings
-            .iter()
-            .zip(&json)
-            .map(|(ending, json)| (ending.id.as_str(), json.as_bytes(), ownership(ending)))
-            .collect();
-        let exchange = |(n, (staged, ending)): (usize, (io::Result<Vec<u8>>, &Ending<'_>))| {
-            self.exchange(&Place::Active, ending.id, &staged?, texts[n].2)
-        };
-        let exchanged: Vec<io::Result<bool>> = self
-            .stage_all(&texts)
-            .into_iter()
-            .zip(endings)
-            .enumerate()
-            .map(exchange)
-            .collect();
+        let records: Vec<(&JobId, &Record)> = endings.iter().map(|e| (e.id, e.record)).collect();
+        let exchanged = self.replace_all(&Place::Active, &records);
         let synced = match exchanged.iter().any(|done| matches!(done, Ok(true))) {
             true => self.sync_active(),
             false => Ok(()),
@@ -265,6 +250,23 @@ impl<F: Fs> Spool<F> {
         let ownership = self.ownership(place, id);
         let staged = self.stage_like(id.as_str(), record.to_json().as_bytes(), ownership)?;
         self.exchange(place, id, &staged, ownership)
+    }
+
+    /// Does for several jobs what [`Self::replace`] does for one. They share syncs.
+    pub(super) fn replace_all(
+        &self,
+        place: &Place,
+        records: &[(&JobId, &Record)],
+    ) -> Vec<io::Result<bool>> {
+        let json: Vec<String> = records.iter().map(|(_, r)| r.to_json()).collect();
+        let texts: Vec<(&str, &[u8], Option<Ownership>)> = records
+            .iter()
+            .zip(&json)
+            .map(|((id, _), json)| (id.as_str(), json.as_bytes(), self.ownership(place, id)))
+            .collect();
+        let all = self.stage_all(&texts).into_iter().zip(records).zip(&texts);
+        all.map(|((staged, (id, _)), text)| self.exchange(place, id, &staged?, text.2))
+            .collect()
     }
 
     /// Exchanges the file of this name for a staged one, which was made for this ownership. False if there is none.

@@ -7,14 +7,14 @@ use std::collections::BTreeSet;
 use std::io;
 
 impl<F: Fs> Spool<F> {
-    /// Holds a waiting job: moves its file to `held/`, from which nothing is started, durably.
+    /// Holds a waiting job: moves its file to `held/`, from which nothing is started. `changed` is that of
+    /// [`Self::retry`].
     ///
     /// The queue is written into the file once it is there: in its queue the daemon may be rewriting it for a start,
     /// and somebody may drop a newer one. A crash in between leaves a held job that will be released to the default
     /// queue.
-    pub fn hold(&self, id: &JobId) -> io::Result<Steered> {
-        let mut changed = BTreeSet::new();
-        let steered = self.act_on(id, |at| {
+    pub fn hold(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
+        self.act_on(id, |at| {
             let queue = match at {
                 Where::Held => {
                     // The rename that brought it there may not be durable.
@@ -26,33 +26,37 @@ impl<F: Fs> Spool<F> {
                     return Ok(Some(Steered::Wrong(at.state())));
                 }
             };
-            if !self.move_file(id, &at.place(), &Place::Held, &mut changed)? {
+            if !self.move_file(id, &at.place(), &Place::Held, changed)? {
                 return Ok(None);
             }
-            if let Err(e) = self.say_queue(id, queue) {
+            if let Err(e) = self.say_queue(id, queue, changed) {
                 // Without its queue it could not be released to it.
-                self.move_file(id, &Place::Held, &at.place(), &mut changed)?;
+                self.move_file(id, &Place::Held, &at.place(), changed)?;
                 return Err(e);
             }
             Ok(Some(Steered::Done(at.state())))
-        })?;
-        self.sync_all(&changed)?;
-        Ok(steered)
+        })
     }
 
     /// Writes the queue in which a held job waited into its file. The file may name none (a shell line) or another
     /// (it was moved by hand).
-    fn say_queue(&self, id: &JobId, queue: &QueueName) -> io::Result<()> {
+    fn say_queue(
+        &self,
+        id: &JobId,
+        queue: &QueueName,
+        changed: &mut BTreeSet<Place>,
+    ) -> io::Result<()> {
         if queue.is_default() || queue.as_str() == OLD_HELD {
             return Ok(());
         }
         let name = |record: &mut Record| record.queue = Some(queue.clone());
-        self.edit_record(id, &Place::Held, name)?;
+        self.edit_record(id, &Place::Held, changed, name)?;
         Ok(())
     }
 
-    /// Releases a held job to the queue that its record names. A waiting job stays.
-    pub fn release(&self, id: &JobId) -> io::Result<Steered> {
+    /// Releases a held job to the queue that its record names. A waiting job stays. `changed` is that of
+    /// [`Self::retry`].
+    pub fn release(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
         let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
         self.act_on(id, |at| {
             // `act_on` may have found another job of its name first.
@@ -70,7 +74,7 @@ impl<F: Fs> Spool<F> {
                 }
             };
             let to = self.waiting_place(self.queue_named(id, &from)?.unwrap_or_default())?;
-            let moved = self.move_durably(id, &from, &to)?;
+            let moved = self.move_file(id, &from, &to, changed)?;
             Ok(moved.then_some(Steered::Done(State::Held)))
         })
     }

@@ -168,7 +168,7 @@ impl Spool<RealFs> {
     pub fn withdraw(&self, id: &JobId) -> io::Result<bool> {
         use super::{NOT_RUNNING, Steered};
         use crate::core::record::State;
-        match self.hold(id)? {
+        match self.durably(|changed| self.hold(id, changed))? {
             Steered::Done(State::Pending | State::Held) => {}
             Steered::Done(State::Active | State::Complete | State::Failed)
             | Steered::Missing

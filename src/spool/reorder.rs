@@ -7,26 +7,33 @@ use super::ticket::stamp;
 use super::{Ask, Fs, OLD_HELD, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::Record;
+use std::collections::BTreeSet;
 use std::io;
 
 /// The priority of urgent jobs. None is higher.
 const URGENT: i32 = i32::MAX;
 
 impl<F: Fs> Spool<F> {
-    /// Makes a waiting or held job the next of its queue, behind earlier urgent ones, durably.
-    pub fn make_urgent(&self, id: &JobId) -> io::Result<Steered> {
+    /// Makes a waiting or held job the next of its queue, behind earlier urgent ones. `changed` is that of
+    /// [`Self::retry`].
+    pub fn make_urgent(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
         self.act_on(id, |at| {
             if let Some(wrong) = waits_not(at) {
                 return Ok(Some(wrong));
             }
             let raise = |record: &mut Record| record.priority = URGENT;
-            let was_there = self.edit_record(id, &at.place(), raise)?;
+            let was_there = self.edit_record(id, &at.place(), changed, raise)?;
             Ok(was_there.then_some(Steered::Done(at.state())))
         })
     }
 
-    /// Moves a waiting job to another queue, durably; a held one will be released to it.
-    pub fn move_to(&self, id: &JobId, queue: &QueueName) -> io::Result<Steered> {
+    /// Moves a waiting job to another queue; a held one will be released to it. `changed` is that of [`Self::retry`].
+    pub fn move_to(
+        &self,
+        id: &JobId,
+        queue: &QueueName,
+        changed: &mut BTreeSet<Place>,
+    ) -> io::Result<Steered> {
         if queue.as_str() == OLD_HELD {
             return Err(no_queue(queue));
         }
@@ -41,7 +48,7 @@ impl<F: Fs> Spool<F> {
                     record.queue.clone_from(&named);
                 }
             };
-            if !self.edit_record(id, &at.place(), name)? {
+            if !self.edit_record(id, &at.place(), changed, name)? {
                 return Ok(None);
             }
             let to = match at {
@@ -54,17 +61,18 @@ impl<F: Fs> Spool<F> {
                     return Ok(Some(Steered::Done(at.state())));
                 }
             };
-            let moved = self.move_durably(id, &at.place(), &to)?;
+            let moved = self.move_file(id, &at.place(), &to, changed)?;
             Ok(moved.then_some(Steered::Done(at.state())))
         })
     }
 
-    /// Changes the record in the file of a waiting or held job, durably. A file that would say the same stays as it is.
-    /// False if it is not there any more.
+    /// Changes the record in the file of a waiting or held job. A file that would say the same stays as it is. False
+    /// if it is not there any more.
     pub(super) fn edit_record(
         &self,
         id: &JobId,
         place: &Place,
+        changed: &mut BTreeSet<Place>,
         edit: impl Fn(&mut Record),
     ) -> io::Result<bool> {
         while let Some((look, mut record)) = self.read_record(id, place, Ask::Writing)? {
@@ -74,7 +82,10 @@ impl<F: Fs> Spool<F> {
                 return Ok(true);
             }
             match self.rewrite(place, id, stamp(&look), record.to_json().as_bytes())? {
-                IfSame::Done(_) => return self.sync(place).map(|()| true),
+                IfSame::Done(_) => {
+                    changed.insert(place.clone());
+                    return Ok(true);
+                }
                 IfSame::Gone => return Ok(false),
                 IfSame::Changed => {}
             }

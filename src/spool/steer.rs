@@ -18,6 +18,17 @@ pub enum Steered {
     Wrong(State),
 }
 
+/// A job that waited and is in `failed/` now, without an end.
+#[derive(Debug)]
+pub struct Withdrawn {
+    /// The job.
+    pub id: JobId,
+    /// Its place while it waited.
+    pub(super) was: Where,
+    /// Its file carried the end of an earlier run while it waited.
+    pub(super) was_over: bool,
+}
+
 /// The states of jobs that do not run.
 pub const NOT_RUNNING: [State; 4] = [State::Pending, State::Held, State::Complete, State::Failed];
 
@@ -50,11 +61,26 @@ impl<F: Fs> Spool<F> {
         ))
     }
 
-    /// Cancels a job: moves its file to `failed/`, durably. If it waited, its end is written there. If it runs, the
+    /// Cancels a job, durably: moves its file to `failed/`. If it waited, its end is written there. If it runs, the
     /// daemon ends it and writes its record.
     pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
-        let mut changed = BTreeSet::new();
-        let steered = self.act_on(id, |at| {
+        let mut withdrawn = Vec::new();
+        let steered = self.durably(|changed| self.move_cancelled(id, changed, &mut withdrawn))?;
+        if !withdrawn.is_empty() {
+            self.end_cancelled(&withdrawn)?;
+        }
+        Ok(steered)
+    }
+
+    /// The first part of [`Self::cancel`]: moves the job's file. If it waited, it is added to `withdrawn`, and the
+    /// caller does the second part, [`Self::end_cancelled`], once `changed` is synced.
+    pub fn move_cancelled(
+        &self,
+        id: &JobId,
+        changed: &mut BTreeSet<Place>,
+        withdrawn: &mut Vec<Withdrawn>,
+    ) -> io::Result<Steered> {
+        self.act_on(id, |at| {
             let was_over = match at {
                 Where::Complete | Where::Failed => return Ok(Some(Steered::Wrong(at.state()))),
                 Where::Active => None,
@@ -64,16 +90,16 @@ impl<F: Fs> Spool<F> {
                     None => return Ok(None),
                 },
             };
-            if !self.move_file(id, &at.place(), &Place::Failed, &mut changed)? {
+            if !self.move_file(id, &at.place(), &Place::Failed, changed)? {
                 return Ok(None);
             }
-            if let Some(was_over) = was_over {
-                self.end_cancelled(id, at, was_over)?;
-            }
+            withdrawn.extend(was_over.map(|was_over| Withdrawn {
+                id: id.clone(),
+                was: at.clone(),
+                was_over,
+            }));
             Ok(Some(Steered::Done(at.state())))
-        })?;
-        self.sync_all(&changed)?;
-        Ok(steered)
+        })
     }
 
     /// Runs a finished job again: moves its file to its queue. Adds the directories to `changed` that the caller must
@@ -140,21 +166,17 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Does one piece of steering, durably.
-    pub fn durably<T>(
+    pub fn durably<T, E: From<io::Error>>(
         &self,
-        steer: impl FnOnce(&mut BTreeSet<Place>) -> io::Result<T>,
-    ) -> io::Result<T> {
+        steer: impl FnOnce(&mut BTreeSet<Place>) -> Result<T, E>,
+    ) -> Result<T, E> {
         let mut changed = BTreeSet::new();
         let steered = steer(&mut changed)?;
         self.sync_all(&changed)?;
         Ok(steered)
     }
 
-    /// Moves a job's file, durably. False if it was not there any more.
-    pub(super) fn move_durably(&self, id: &JobId, from: &Place, to: &Place) -> io::Result<bool> {
-        self.durably(|changed| self.move_file(id, from, to, changed))
-    }
-
+    /// Moves a job's file. False if it was not there any more.
     pub(super) fn move_file(
         &self,
         id: &JobId,

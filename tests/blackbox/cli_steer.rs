@@ -89,6 +89,33 @@ fn a_cancel_that_is_slower_than_the_daemon_keeps_what_the_job_did() {
 }
 
 #[test]
+fn many_jobs_share_the_syncs_of_directories() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::new();
+    let lines = "true\n".repeat(50);
+    let done = spool.pirn_with_input(&["add", "--batch"], lines.as_bytes());
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let few_syncs = |args: &[&str]| {
+        // A call that is delayed by nothing.
+        let done = traced(&spool, "fsync:delay_enter=0", None, "", args);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        let trace = fs::read_to_string(spool.beside("strace.add")).unwrap();
+        let calls = trace.matches("fsync(").count();
+        assert!((1..10).contains(&calls), "{args:?}: {trace}");
+    };
+    few_syncs(&["hold", "--all"]);
+    few_syncs(&["release", "--all"]);
+    few_syncs(&["move", "--all", "mail"]);
+    few_syncs(&["urgent", "--all"]);
+    few_syncs(&["cancel", "--all"]);
+    assert_eq!(spool.ls("failed").len(), 50);
+    few_syncs(&["retry", "--all"]);
+    few_syncs(&["rm", "--all"]);
+}
+
+#[test]
 fn retry_one_and_all() {
     let mut spool = Spool::serving(&[]);
     for id in ["a", "b"] {

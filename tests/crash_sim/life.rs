@@ -264,7 +264,7 @@ impl Life {
     /// `pirn hold`. Another job of its name may be held already.
     pub fn hold(&mut self, id: &JobId) {
         self.fs.during("hold");
-        let done = self.door.hold(id);
+        let done = self.door.durably(|changed| self.door.hold(id, changed));
         let held = self.fs.token_at(&Place::Held, id.as_str());
         if let (Ok(Steered::Done(_)), Some(token)) = (done, held) {
             self.fs
@@ -279,7 +279,7 @@ impl Life {
                 .learn(|ledger| ledger.job(&token, |job| job.held = false));
         }
         self.fs.during("release");
-        let _ = self.door.release(id);
+        let _ = self.door.durably(|changed| self.door.release(id, changed));
     }
 
     /// `pirn rm`.

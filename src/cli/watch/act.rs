@@ -8,7 +8,6 @@ use crate::cli::steer::{self, NotDone};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
 use crate::spool::Spool;
-use std::collections::BTreeSet;
 
 /// Cancels a job. Gives the text for the last line.
 pub fn cancel(spool: &Spool, id: &JobId) -> String {
@@ -20,12 +19,7 @@ pub fn cancel(spool: &Spool, id: &JobId) -> String {
 
 /// Runs a job again.
 pub fn retry(spool: &Spool, id: &JobId) -> String {
-    let mut changed = BTreeSet::new();
-    let done = steer::retry_one(spool, id, &mut changed);
-    let done = done.and_then(|()| {
-        let synced = spool.sync_all(&changed);
-        synced.map_err(|e| NotDone::Failed(e.into()))
-    });
+    let done = spool.durably(|changed| steer::retry_one(spool, id, changed));
     told(&format!("job {id} is to run again"), done)
 }
 
@@ -38,10 +32,11 @@ pub fn hold_or_release(spool: &Spool, job: &ShownJob) -> String {
     match job.row.state {
         State::Held => told(
             &format!("job {id} is released"),
-            steer::release_one(spool, id),
+            spool.durably(|changed| steer::release_one(spool, id, changed)),
         ),
         State::Pending | State::Active | State::Complete | State::Failed => {
-            told(&format!("job {id} is held"), steer::hold_one(spool, id))
+            let done = spool.durably(|changed| steer::hold_one(spool, id, changed));
+            told(&format!("job {id} is held"), done)
         }
     }
 }

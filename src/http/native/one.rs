@@ -87,20 +87,19 @@ pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
 pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Handled {
     require(request, Right::Push)?;
     let id = job_id(id)?;
+    let spool = door.spool();
     let steered = match verb {
-        "cancel" => door.spool().cancel(&id),
-        "retry" => {
-            let spool = door.spool();
-            spool.durably(|changed| spool.retry(&id, changed))
-        }
-        "hold" => door.spool().hold(&id),
-        "urgent" => door.spool().make_urgent(&id),
+        "cancel" => spool.cancel(&id),
+        "retry" => spool.durably(|changed| spool.retry(&id, changed)),
+        "hold" => spool.durably(|changed| spool.hold(&id, changed)),
+        "urgent" => spool.durably(|changed| spool.make_urgent(&id, changed)),
         "move" => {
             let queue = request.query("queue");
             let queue = queue.ok_or_else(|| problem::new(400, "move: ?queue= is missing"))?;
-            door.spool().move_to(&id, &input::queue(queue)?)
+            let queue = input::queue(queue)?;
+            spool.durably(|changed| spool.move_to(&id, &queue, changed))
         }
-        _ => door.spool().release(&id),
+        _ => spool.durably(|changed| spool.release(&id, changed)),
     };
     let status = match steered {
         // The daemon ends it.
