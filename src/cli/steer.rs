@@ -59,8 +59,19 @@ pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
     let jobs = args.jobs.to_change(&spool, &states)?;
     let mut withdrawn = Vec::new();
     let code = each(&spool, &jobs, |id, changed| {
-        let moved = spool.move_cancelled(id, changed, &mut withdrawn);
-        judge(id, moved, has_ended)
+        let mut cancel = || {
+            judge(
+                id,
+                spool.move_cancelled(id, changed, &mut withdrawn),
+                has_ended,
+            )
+        };
+        cancel()?;
+        match jobs.are_named {
+            true => Ok(()),
+            // One of its name may wait for its end.
+            false => cancel(),
+        }
     })?;
     let mut bar = Bar::new(Some(withdrawn.len() as u64), false);
     let mut ended = Ok(());

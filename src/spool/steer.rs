@@ -41,7 +41,7 @@ pub const OLD_HELD: &str = "held";
 
 impl<F: Fs> Spool<F> {
     /// Finds a job and calls `act` with its place. `act` returns nothing if the job has left that place meanwhile:
-    /// then it is looked for again.
+    /// then it is looked for again. If the job must not run for this, one of its name may wait for its end, and is meant.
     pub(super) fn act_on(
         &self,
         id: &JobId,
@@ -50,6 +50,14 @@ impl<F: Fs> Spool<F> {
         for _ in 0..ROUNDS {
             let Some(at) = self.find(id)? else {
                 return Ok(Steered::Missing);
+            };
+            let behind = match act(&at)? {
+                Some(Steered::Wrong(State::Active)) => self.find_waiting(&mut None, id)?,
+                Some(steered) => return Ok(steered),
+                None => continue,
+            };
+            let Some(at) = behind else {
+                return Ok(Steered::Wrong(State::Active));
             };
             if let Some(steered) = act(&at)? {
                 return Ok(steered);

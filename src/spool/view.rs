@@ -144,16 +144,33 @@ impl<F: Fs> Spool<F> {
         queues: &mut Option<Vec<QueueName>>,
         id: &JobId,
     ) -> io::Result<Option<Where>> {
-        let is_job = |at: &Where| {
-            let look = self.fs.look(&at.place(), id.as_str().as_bytes())?;
-            Ok::<_, io::Error>(look.is_some_and(|look| look.kind != FileType::Directory))
-        };
-        for at in [
-            Where::Active,
-            Where::Pending(QueueName::default()),
-            Where::Held,
-        ] {
-            if is_job(&at)? {
+        if self.is_job(id, &Where::Active)? {
+            return Ok(Some(Where::Active));
+        }
+        if let Some(at) = self.find_waiting(queues, id)? {
+            return Ok(Some(at));
+        }
+        for at in [Where::Complete, Where::Failed] {
+            if self.is_job(id, &at)? {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_job(&self, id: &JobId, at: &Where) -> io::Result<bool> {
+        let look = self.fs.look(&at.place(), id.as_str().as_bytes())?;
+        Ok(look.is_some_and(|look| look.kind != FileType::Directory))
+    }
+
+    /// Finds a job that waits or is held. `queues` is that of [`Self::find_among`].
+    pub(super) fn find_waiting(
+        &self,
+        queues: &mut Option<Vec<QueueName>>,
+        id: &JobId,
+    ) -> io::Result<Option<Where>> {
+        for at in [Where::Pending(QueueName::default()), Where::Held] {
+            if self.is_job(id, &at)? {
                 return Ok(Some(at));
             }
         }
@@ -163,12 +180,7 @@ impl<F: Fs> Spool<F> {
         };
         for queue in queues.iter() {
             let at = Where::Pending(queue.clone());
-            if is_job(&at).unwrap_or(false) {
-                return Ok(Some(at));
-            }
-        }
-        for at in [Where::Complete, Where::Failed] {
-            if is_job(&at)? {
+            if self.is_job(id, &at).unwrap_or(false) {
                 return Ok(Some(at));
             }
         }

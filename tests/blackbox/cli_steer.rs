@@ -89,6 +89,35 @@ fn a_cancel_that_is_slower_than_the_daemon_keeps_what_the_job_did() {
 }
 
 #[test]
+fn a_job_that_waits_behind_one_of_its_name_is_steered_too() {
+    let spool = Spool::serving(&[]);
+    let wait_behind = || {
+        spool.drop_file("backup", "sleep 600");
+        spool.wait_note("backup");
+        spool.drop_file("backup", "echo second");
+        spool.settle();
+        assert!(spool.has("pending/backup") && spool.has("active/backup"));
+    };
+    wait_behind();
+    ok(&spool, &["hold", "backup"]);
+    assert!(spool.has("held/backup") && spool.has("active/backup"));
+    ok(&spool, &["release", "backup"]);
+    ok(&spool, &["hold", "--all"]);
+    ok(&spool, &["rm", "backup"]);
+    assert!(!spool.has("held/backup") && spool.has("active/backup"));
+    ok(&spool, &["cancel", "--all"]);
+    spool.wait_record("failed/backup");
+    wait_behind();
+    ok(&spool, &["cancel", "--all"]);
+    spool.wait_for("both ends", || {
+        spool.ls("failed") == ["backup", "backup~1", "backup~2"]
+    });
+    assert!(!spool.has("pending/backup"));
+    spool.settle();
+    assert_eq!(spool.ls("active"), [""; 0]);
+}
+
+#[test]
 fn many_jobs_share_the_syncs_of_directories() {
     if !has_tool("strace", "strace") {
         return;
