@@ -1,6 +1,7 @@
 //! Whether another process is writing a file.
 
 use super::fault::Fault;
+use super::spawning;
 use fs2::FileExt;
 use std::fs::File;
 use std::io;
@@ -29,7 +30,13 @@ pub fn settle(file: &File) -> io::Result<Writers> {
     if Fault::NoWriterCheck.is_on() {
         return Ok(Writers::None);
     }
-    if let Err(e) = take(file) {
+    let mut taken = take(file);
+    if matches!(&taken, Err(e) if e.raw_os_error() == Some(libc::EAGAIN)) {
+        // We may have written it ourselves: a child that was being spawned meanwhile has a copy of the descriptor.
+        spawning::settle();
+        taken = take(file);
+    }
+    if let Err(e) = taken {
         return match e.raw_os_error() {
             Some(libc::EAGAIN) => Ok(Writers::Open),
             Some(libc::EACCES | libc::EINVAL | libc::ENOLCK) => Ok(Writers::Unknown),

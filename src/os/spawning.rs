@@ -3,7 +3,8 @@
 //! Between clone and exec a child has copies of all our descriptors, among them logs of other jobs that another
 //! thread is about to start: for that moment it holds their locks too. (Measured: with two threads starting
 //! no-op jobs, one log in eight was found locked after its job had ended.) A thread that finds a log locked therefore
-//! waits until the spawns that were going on have reached their exec, and looks again.
+//! waits until the spawns that were going on have reached their exec, and looks again. So does one that finds a job's
+//! file open for writing: another thread may have staged it.
 
 use super::fault::Fault;
 use fs2::FileExt;
@@ -47,7 +48,7 @@ pub fn begin() -> Spawn {
 }
 
 /// Waits until every spawn that has begun by now is over. Not to be called from within one.
-fn settle() {
+pub fn settle() {
     let mut spawns = spawns();
     let bound = spawns.next;
     spawns.waiting += 1;
