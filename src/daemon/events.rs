@@ -103,6 +103,10 @@ impl Scanner {
                 let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name)) else {
                     return;
                 };
+                if !self.open.is_empty() && self.open.remove(&(place.clone(), name.to_vec())) {
+                    // Nobody but a writer knew it, and it may have been an ended job's.
+                    self.vanished(name);
+                }
                 if self
                     .daemon
                     .ask(|s| s.believes(&id).1.as_ref() == Some(&queue))

@@ -157,7 +157,7 @@ impl<M: Machine> Scanner<M> {
     }
 
     /// A file came and went before it was looked at. It may have been an ended job's, whose log goes with it.
-    fn vanished(&mut self, name: &[u8]) {
+    pub(super) fn vanished(&mut self, name: &[u8]) {
         if let Ok(id) = JobId::from_bytes(name)
             && !self.daemon.ask(|s| s.knows(&id))
         {

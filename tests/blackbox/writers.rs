@@ -269,3 +269,18 @@ fn a_writer_that_opens_a_waiting_job_again_is_waited_for() {
     assert_eq!(runs(&spool, "7"), 1);
     assert_eq!(spool.read("log/7"), "appended\n");
 }
+
+#[test]
+fn the_log_of_a_job_goes_that_is_removed_while_a_writer_has_it_open() {
+    let spool = Spool::serving(&[]);
+    spool.run_json("7", &json!({"command": "echo words; false", "tries": 1}));
+    let writer = File::options()
+        .append(true)
+        .open(spool.path().join("failed/7"));
+    spool.mv("failed/7", "pending");
+    spool.settle();
+    assert!(spool.has("pending/7") && spool.has("log/7"));
+    spool.rm("pending/7");
+    spool.wait_gone("log/7");
+    drop(writer.unwrap());
+}
