@@ -139,7 +139,7 @@ fn started<M: Machine>(
     launched: Launched<M::Leader>,
 ) -> Begun<M::Leader> {
     record.sandboxed = launched.sandboxed;
-    let (id, attempt, now) = (start.id.clone(), record.attempt, daemon.now());
+    let (id, attempt, now) = (start.id.clone(), record.attempt, launched.began);
     let run = Arc::new(Run {
         pid: launched.pid,
         started: Some(now.wall),

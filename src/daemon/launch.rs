@@ -84,9 +84,11 @@ pub fn launch(
         let files = OwnPaths::new(daemon, start, scratch, &program, &argv, &cwd);
         launch.confinement = bounds.confinement(&files.own(logs))?;
     }
+    let began = daemon.now();
     match start_in_group(&launch, descriptors, cgroup.as_ref(), &limits.files()) {
         Ok((pid, pidfd)) => Ok(Launched {
             pid,
+            began,
             leader: Leader {
                 pidfd,
                 parent: ChildOf::Thread,

@@ -5,6 +5,7 @@ use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Reason, Record, Work};
 use crate::core::sandbox::Sandboxed;
 use crate::core::scheduler::{Slot, Stamp};
+use crate::core::time::Now;
 use crate::core::tokens::Units;
 use crate::os::cgroup::Cgroup;
 use std::io;
@@ -63,6 +64,8 @@ pub struct Launched<L> {
     pub pid: i32,
     /// The same, to be waited for.
     pub leader: L,
+    /// A moment before it began: the thread that starts it may go on much later.
+    pub began: Now,
     /// Where its output begins.
     pub log_offset: u64,
     /// The control group of its processes.

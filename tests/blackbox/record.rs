@@ -1,6 +1,7 @@
 //! The fields that pirn writes into a record, and those that it keeps (DESIGN section 3, "Added by pirn").
 
 use crate::spool::Spool;
+use crate::strace::{Injection, has_tool};
 use crate::tools::{Gate, text};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -216,4 +217,17 @@ fn output_is_the_last_4_kib() {
         "a\u{fffd}b\u{0}c"
     );
     assert_eq!(fs::read(spool.path().join("log/2")).unwrap(), b"a\xffb\0c");
+}
+
+#[test]
+fn the_time_that_a_daemon_needs_after_the_start_is_the_jobs() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::serving(&[]);
+    let pid = spool.daemon_pid().unwrap();
+    let _slow = Injection::new(&spool, pid, "clone,clone3:delay_exit=300000", None);
+    spool.drop_file("1", "sleep 0.1");
+    let record = spool.wait_record("complete/1");
+    assert!(record["duration"].as_f64().unwrap() >= 0.1, "{record}");
 }

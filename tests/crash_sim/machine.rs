@@ -210,6 +210,7 @@ impl Machine for SimMachine {
         Ok(Launched {
             pid: PID,
             leader: (),
+            began: daemon.now(),
             log_offset: 0,
             cgroup: None,
             sandboxed: None,
