@@ -5,7 +5,7 @@
 //! measured first, and the points are spread over it.
 
 use crate::audit::{self, Broken, Findings, Known};
-use crate::host::{Dice, ready, setting};
+use crate::host::{Dice, comes, ready, setting};
 use crate::load::add_any;
 use crate::rig::Rig;
 use std::collections::BTreeMap;
@@ -44,9 +44,9 @@ pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) 
     let mut rig = Rig::new(home, &home.join("spool"), faults);
     rig.make();
     let (mut known, mut dice) = (Known::default(), Dice::new(purpose));
-    for words in [["nap", "0.5"], ["nap", "0.25"]] {
-        known.accept(&rig.add(&["--tries", "3"], &words));
-    }
+    // It lives until the next daemon has found it, or has not, however long that takes.
+    let lasting = known.accept(&rig.add(&["--tries", "3"], &["gate", "go"]));
+    known.accept(&rig.add(&["--tries", "3"], &["nap", "0.25"]));
     let first = known.accept(&rig.add(&["--tries", "3"], &["second"]));
     known.accept(&rig.add(&["--after", &first], &["ok"]));
     known.accept(&rig.add(&["--after-any", &first], &["ok"]));
@@ -64,7 +64,7 @@ pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) 
             if rig.pirn(&["cancel", &stop]).ok {
                 jobs.cancelled.insert(stop.clone());
             }
-        } else if rig.files("pending").is_empty() && rig.files("active").is_empty() && more == 0 {
+        } else if more == 0 && !is_busy(&rig, &lasting) {
             break;
         }
         drop(jobs);
@@ -85,7 +85,19 @@ pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) 
     }
     let mut findings = audit_between(&rig);
     audit::age_staging(&rig);
-    if let Err(what) = rig.recover() {
+    let (ledger, log) = (rig.ledger.clone(), home.join("daemon.log"));
+    let before = ledger.starts(&lasting);
+    let opener = std::thread::spawn(move || {
+        let adopted = format!(" {lasting}: still running");
+        comes(|| {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            log.contains(&adopted) || ledger.starts(&lasting) > before
+        });
+        ledger.open_gate("go");
+    });
+    let recovered = rig.recover();
+    opener.join().unwrap();
+    if let Err(what) = recovered {
         findings.push((Broken::Stuck, what));
         rig.kill_all();
     }
@@ -100,6 +112,14 @@ pub fn under_strace(home: &Path, options: &[&str], faults: &str, purpose: &str) 
         jobs: known.acknowledged.len(),
         findings,
     }
+}
+
+/// True while another job than this one waits or runs.
+fn is_busy(rig: &Rig, lasting: &str) -> bool {
+    let files = ["pending", "active"].map(|dir| rig.files(dir)).concat();
+    files
+        .iter()
+        .any(|file| !file.ends_with(&format!("/{lasting}")))
 }
 
 /// Checks between the daemons, while jobs still run: every file that `ls` shows must be whole, and in one place.
