@@ -2,9 +2,9 @@
 //! its longest backoff. (Most jumps during the life of a daemon are in tests/sim.)
 
 use crate::spool::{Spool, is_alive};
+use crate::tools::Gate;
 use serde_json::json;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// The record of a job whose first try a daemon has ended, and which waits for its second.
 fn waits_for_retry(retry_at: &str) -> serde_json::Value {
@@ -28,18 +28,12 @@ fn a_retry_waits_no_longer_than_its_longest_backoff() {
     ] {
         spool.drop_json(id, &waits_for_retry(at));
     }
-    let began = Instant::now();
     spool.serve(&[]);
     for id in ["decade", "far", "past", "ancient"] {
         let record = spool.wait_record(&format!("complete/{id}"));
         assert_eq!(record["attempt"], 2, "{record}");
         assert_eq!(record["output"], "2\n", "{record}");
     }
-    assert!(
-        began.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        began.elapsed()
-    );
 }
 
 #[test]
@@ -129,9 +123,9 @@ fn another_boot_clock_after_a_restart_neither_kills_nor_spares() {
     }
     for seconds in [1_000_000, -60] {
         let mut spool = Spool::serving(&["--slots", "8"]);
-        // Two jobs that sleep longer than the offset would allow, one that its timeout ends, one that waits for its
-        // retry.
-        let long = json!({"command": "echo begun; sleep 3", "timeout": "1h", "once": true});
+        let mut gate = Gate::new(&spool, "gate");
+        // One job that ends in time, one that its timeout ends, one that waits for its retry.
+        let long = json!({"command": gate.wait(), "timeout": "1h", "once": true});
         spool.drop_json("long", &long);
         let short = json!({"command": "echo begun; sleep 600", "timeout": "4s", "tries": 1});
         spool.drop_json("short", &short);
@@ -143,19 +137,17 @@ fn another_boot_clock_after_a_restart_neither_kills_nor_spares() {
             spool.daemon_log().contains("again: try 1 of 3")
         });
         spool.crash();
-        let began = Instant::now();
         let command = serve_in_time(&spool, seconds);
         spool.serve_with(command);
         let (_, record) = spool.wait_end("short");
         let reason = record["reason"].as_str().unwrap();
         assert!(reason == "timeout" || reason == "interrupted", "{record}");
         assert!(!is_alive(pid));
-        assert!(began.elapsed() < Duration::from_secs(15), "{record}");
+        gate.open(1);
         let (_, record) = spool.wait_end("long");
         assert_ne!(record["reason"], "timeout", "{seconds}: {record}");
         let (state, record) = spool.wait_end("again");
         assert_eq!(state, "complete", "{record}");
-        assert!(began.elapsed() < Duration::from_secs(20), "{record}");
     }
 }
 
@@ -168,13 +160,14 @@ fn a_boot_clock_of_its_own_changes_nothing() {
     let mut spool = Spool::new();
     let command = serve_in_time(&spool, 2_600_000);
     spool.serve_with(command);
+    let mut gate = Gate::new(&spool, "gate");
     spool.drop_json(
         "short",
         &json!({"command": "sleep 600", "timeout": "3s", "tries": 1}),
     );
     spool.drop_json(
         "long",
-        &json!({"command": "sleep 2; exit 9", "timeout": "1h", "tries": 1}),
+        &json!({"command": format!("{}; exit 9", gate.wait()), "timeout": "1h", "tries": 1}),
     );
     spool.wait_note("short");
     spool.wait_note("long");
@@ -185,6 +178,7 @@ fn a_boot_clock_of_its_own_changes_nothing() {
     assert_eq!(record["reason"], "timeout", "{record}");
     let took = record["duration"].as_f64().unwrap();
     assert!((2.9..15.0).contains(&took), "{record}");
+    gate.open(1);
     let record = spool.wait_record("failed/long");
     assert!(
         record["exit_code"] == 9 || record["reason"] == "interrupted",
@@ -238,24 +232,25 @@ fn a_jump_of_the_clock_while_a_job_runs_is_not_in_its_duration() {
         return;
     };
     spool.serve_with(command);
-    let mut gate = crate::tools::Gate::new(&spool, "gate");
+    let mut gate = Gate::new(&spool, "gate");
     spool.drop_file("1", gate.wait());
-    let year = |record: &serde_json::Value, key: &str| -> i32 {
-        record[key].as_str().unwrap()[..4].parse().unwrap()
+    let date = |record: &serde_json::Value, key: &str| -> jiff::Timestamp {
+        record[key].as_str().unwrap().parse().unwrap()
     };
-    let began = year(&spool.wait_note("1"), "started_at");
+    let began = date(&spool.wait_note("1"), "started_at");
     std::fs::write(sign, "").unwrap();
     gate.open(1);
     let record = spool.wait_record("complete/1");
     // The dates are those that the clock showed.
-    assert_eq!(year(&record, "finished_at"), began + 1, "{record}");
+    let later = date(&record, "finished_at").duration_since(began);
+    assert!(later.as_hours() >= 365 * 24, "{record}");
     assert!((0.0..60.0).contains(&seconds(&record)), "{record}");
 }
 
 #[test]
 fn nor_is_one_that_came_while_no_daemon_ran() {
     let mut spool = Spool::serving(&[]);
-    let mut gate = crate::tools::Gate::new(&spool, "gate");
+    let mut gate = Gate::new(&spool, "gate");
     spool.drop_json(
         "1",
         &json!({"command": gate.wait(), "max_interruptions": 0}),

@@ -100,8 +100,9 @@ fn changes_while_a_job_runs_are_kept() {
     }
     let spool = serving("");
     let rounds = 20;
+    let mut gate = Gate::new(&spool, "gate");
     for n in 0..rounds {
-        spool.drop_file(&format!("n{n}"), "sleep 0.4");
+        spool.drop_file(&format!("n{n}"), gate.wait());
     }
     // The note is written after 200 ms: changes come just before, at that time, and after it.
     for n in 0..rounds {
@@ -109,6 +110,7 @@ fn changes_while_a_job_runs_are_kept() {
         spool.wait_for("its claim", || spool.has(&format!("active/{id}")));
         std::thread::sleep(std::time::Duration::from_millis(180 + 2 * n));
         change(&spool, &format!("active/{id}"), "640", GROUP);
+        gate.open(1);
         spool.wait_record(&format!("complete/{id}"));
         assert_eq!(
             seen(&spool, &format!("complete/{id}")),
