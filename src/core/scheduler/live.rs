@@ -23,7 +23,7 @@ pub(super) enum Stage {
     },
     /// The program runs, or processes that it left behind do.
     Running(RunningTry),
-    /// `Finish` or `Fail` was asked for. The slot is free.
+    /// `Finish` or `EndUnrun` was asked for. The slot is free.
     Ending,
 }
 
