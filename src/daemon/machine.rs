@@ -13,7 +13,7 @@ use crate::core::scheduler::{Event, NotStarted, QuarantineReason};
 use crate::core::time::Now;
 use crate::os::clock;
 use crate::os::procfs::{self, Stat};
-use crate::spool::{OpenLogs, Place, RealFs};
+use crate::spool::{HolderLine, OpenLogs, Place, RealFs};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,8 +135,6 @@ impl Machine for RealMachine {
     }
 
     fn tell_trouble(&self, why: &str) {
-        if let Err(e) = self.lock().tell(why) {
-            log::error!("lock: {e}");
-        }
+        self.lock().tell(HolderLine::Trouble(why));
     }
 }

@@ -15,7 +15,7 @@ use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::wait::{self, Ends};
 use crate::os::{clock, limits, signals, spawn, thread};
-use crate::spool::Spool;
+use crate::spool::{HolderLine, Spool};
 use std::sync::Arc;
 
 /// The numbers of the descriptors in the poller.
@@ -33,13 +33,17 @@ impl WatcherThread {
         let spool =
             Spool::create(&options.spool, !options.no_sync).map_err(not_served(&options.spool))?;
         let mut lock = given.lock;
-        lock.tell_config(options.config.as_deref());
-        lock.tell_only(&options.only.0);
+        if let Some(file) = &options.config {
+            lock.tell(HolderLine::Config(file));
+        }
+        if !options.only.0.is_empty() {
+            lock.tell(HolderLine::Only(&options.only.0));
+        }
         if options.no_sync {
-            lock.tell_no_sync();
+            lock.tell(HolderLine::NoSync);
         }
         if let Some(slots) = options.slots {
-            lock.tell_slots(slots);
+            lock.tell(HolderLine::Slots(slots));
         }
         let signals = match given.signals {
             Some(signals) => signals,
@@ -63,7 +67,9 @@ impl WatcherThread {
         confine::check(&config, &home).map_err(|why| {
             ServeError::Config(format!("{}: {why}", options.config_path().display()))
         })?;
-        lock.tell_groups(home.controllers());
+        if !home.controllers().is_empty() {
+            lock.tell(HolderLine::Groups(home.controllers()));
+        }
         spool.use_settings(&config);
         let policy = settings::policy(&options, &config, &Pauses::default());
         log::debug!("serving {} with {} slots", home.spool, policy.slots);
@@ -290,7 +296,7 @@ impl WatcherThread {
         self.leaving = false;
         daemon.set_alert(true);
         let was_stopping = std::mem::replace(&mut self.stopping, true);
-        daemon.machine.lock().tell_stopping();
+        daemon.machine.lock().tell(HolderLine::Stopping);
         self.ending_jobs = was_stopping;
         if let Some(id) = &daemon.options.single {
             if let Err(e) = daemon.spool.cancel(id) {
@@ -325,7 +331,7 @@ impl WatcherThread {
         // The next image would not know that it is to end.
         self.upgrade = Upgrade::No;
         self.daemon.set_alert(true);
-        self.daemon.machine.lock().tell_draining();
+        self.daemon.machine.lock().tell(HolderLine::Draining);
         log::info!("draining: ends when nothing is left to run");
     }
 

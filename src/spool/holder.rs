@@ -4,7 +4,7 @@ use crate::os::{front, procfs};
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Seek};
-use std::path::PathBuf;
+use std::path::{self, Path, PathBuf};
 
 /// The holder of the lock, as far as the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +32,6 @@ pub struct Holder {
     /// Its trouble, if it cannot record the ends of jobs.
     pub trouble: Option<String>,
 }
-
-/// The keys of the two ways to end.
-pub(super) const STOPPING: &str = "stopping";
-pub(super) const DRAINING: &str = "draining";
 
 impl Holder {
     /// A holder of which nothing is known.
@@ -108,6 +104,60 @@ pub(super) fn about_us(role: Role) -> String {
     )
 }
 
+/// A line of `lock` that a daemon adds.
+#[derive(Debug, Clone, Copy)]
+pub enum HolderLine<'a> {
+    /// The file of its settings, if it is not the spool's.
+    Config(&'a Path),
+    /// The queues that it serves, if not all.
+    Only(&'a [String]),
+    /// It leaves out syncs.
+    NoSync,
+    /// The slots that its command line gives.
+    Slots(usize),
+    /// The controllers whose limits the control groups of its jobs can have.
+    Groups(&'a [&'a str]),
+    /// It was told to end. For those who are about to send a second signal.
+    Stopping,
+    /// It was told to end when nothing is left to run.
+    Draining,
+    /// Its trouble.
+    Trouble(&'a str),
+}
+
+impl HolderLine<'_> {
+    pub(super) fn key(self) -> &'static str {
+        match self {
+            Self::Config(_) => "config",
+            Self::Only(_) => "only",
+            Self::NoSync => "sync",
+            Self::Slots(_) => "slots",
+            Self::Groups(_) => "groups",
+            Self::Stopping => "stopping",
+            Self::Draining => "draining",
+            Self::Trouble(_) => "trouble",
+        }
+    }
+
+    /// The line; `None` if readers would take it for something else.
+    pub(super) fn text(self) -> Option<String> {
+        let value = match self {
+            Self::Config(file) => path::absolute(file).ok()?.to_str()?.to_owned(),
+            Self::Only(names) => {
+                // A pattern with a space would be read as two.
+                let is_plain = |name: &String| !name.contains(char::is_whitespace);
+                names.iter().all(is_plain).then(|| names.join(" "))?
+            }
+            Self::NoSync => "no".to_owned(),
+            Self::Slots(slots) => slots.to_string(),
+            Self::Groups(controllers) => controllers.join(" "),
+            Self::Stopping | Self::Draining => "yes".to_owned(),
+            Self::Trouble(why) => why.replace('\n', " "),
+        };
+        (!value.contains('\n')).then(|| format!("{}: {value}", self.key()))
+    }
+}
+
 pub(super) fn read_holder(mut file: &File) -> Holder {
     let mut text = String::new();
     let _ = file
@@ -144,8 +194,8 @@ pub(super) fn read_holder(mut file: &File) -> Holder {
         only: value("only").map(Into::into),
         syncs: value("sync").is_none_or(|sync| sync != "no"),
         slots: value("slots").and_then(|slots| slots.parse().ok()),
-        is_stopping: value(STOPPING).is_some(),
-        is_draining: value(DRAINING).is_some(),
+        is_stopping: value("stopping").is_some(),
+        is_draining: value("draining").is_some(),
         trouble,
     }
 }

@@ -4,10 +4,9 @@
 //! `lock` says who has the spool. Its first line is the pid. Each further line is `key: value`; readers skip keys
 //! that they do not know.
 
-use super::holder::{DRAINING, Holder, Role, STOPPING, about_us, read_holder};
+use super::holder::{Holder, HolderLine, Role, about_us, read_holder};
 use super::lock_part::{LockPart, await_release, is_held, lock_again, unlock};
 use crate::os::{clock, dir, procfs, signals, spawn};
-use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -178,86 +177,27 @@ impl SpoolLock {
         Ok(Ok(()))
     }
 
-    /// Writes `lock`, for people and commands. On a full disk the lock holds without the text.
+    /// Writes `lock`, for people and commands.
     pub fn write(&self) {
-        let written = self
-            .file
-            .set_len(0)
-            .and_then(|()| self.file.write_all_at(self.text.as_bytes(), 0));
-        if let Err(e) = written {
-            log::warn!("lock: the pid could not be written: {e}");
+        let written = self.file.set_len(0).and_then(|()| self.write_over());
+        warn_unwritten(written);
+    }
+
+    /// Adds a line to `lock`, unless it is there.
+    pub fn tell(&mut self, line: HolderLine<'_>) {
+        let Some(text) = line.text() else {
+            let key = line.key();
+            return log::warn!("lock: commands are not told of `{key}`: it is no line of text");
+        };
+        if !self.text.lines().any(|known| known == text) {
+            self.text.push_str(&text);
+            self.text.push('\n');
+            // Readers find the earlier lines at any moment.
+            warn_unwritten(self.write_over());
         }
     }
 
-    /// Adds a trouble to `lock`.
-    pub fn tell(&mut self, trouble: &str) -> io::Result<()> {
-        self.say("trouble", trouble)
-    }
-
-    /// Adds the file of the settings to `lock`, unless it is the spool's: commands read it too.
-    pub fn tell_config(&mut self, elsewhere: Option<&Path>) {
-        let Some(config) = elsewhere else { return };
-        let path = std::path::absolute(config).and_then(|path| {
-            let text = path.to_str().filter(|text| !text.contains('\n'));
-            text.map(str::to_owned)
-                .ok_or_else(|| io::ErrorKind::InvalidFilename.into())
-        });
-        let said = path.and_then(|path| self.say("config", &path));
-        warn_untold(
-            said,
-            format_args!("commands are not told of {}", config.display()),
-        );
-    }
-
-    /// Adds to `lock` the queues that are served, if not all are: commands say by them why jobs wait.
-    pub fn tell_only(&mut self, only: &[String]) {
-        // A pattern with a space would be read as two.
-        let is_plain = |name: &String| !name.contains(char::is_whitespace);
-        if !only.is_empty() && only.iter().all(is_plain) {
-            let said = self.say("only", &only.join(" "));
-            warn_untold(said, "commands are not told of --only");
-        }
-    }
-
-    /// Adds to `lock` that the daemon leaves out syncs.
-    pub fn tell_no_sync(&mut self) {
-        warn_untold(self.say("sync", "no"), "bridges are not told of --no-sync");
-    }
-
-    /// Adds to `lock` which limits the control groups of jobs can have.
-    pub fn tell_groups(&mut self, controllers: &[&str]) {
-        if !controllers.is_empty() {
-            let said = self.say("groups", &controllers.join(" "));
-            warn_untold(said, "commands are not told of control groups");
-        }
-    }
-
-    /// Adds the slots that the command line gives to `lock`: `pirn slots` cannot change them.
-    pub fn tell_slots(&mut self, slots: usize) {
-        let said = self.say("slots", &slots.to_string());
-        warn_untold(said, "commands are not told of --slots");
-    }
-
-    /// Answers a first signal to end, for those who are about to send a second one.
-    pub fn tell_stopping(&mut self) {
-        self.answer(STOPPING);
-    }
-
-    /// Answers a signal to end when nothing is left to run.
-    pub fn tell_draining(&mut self) {
-        self.answer(DRAINING);
-    }
-
-    fn answer(&mut self, key: &str) {
-        if !self.text.contains(&format!("\n{key}: ")) {
-            let what = format_args!("commands are not told that the daemon is {key}");
-            warn_untold(self.say(key, "yes"), what);
-        }
-    }
-
-    fn say(&mut self, key: &str, value: &str) -> io::Result<()> {
-        self.text.push_str(&format!("{key}: {value}\n"));
-        // Readers find the earlier lines at any moment.
+    fn write_over(&self) -> io::Result<()> {
         self.file.write_all_at(self.text.as_bytes(), 0)
     }
 
@@ -348,9 +288,9 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(1);
 /// How long after its end a process may still be found to have the lock.
 const DEAD_FOR: Duration = Duration::from_secs(5);
 
-/// The lock holds without a line that could not be written.
-fn warn_untold(said: io::Result<()>, what: impl fmt::Display) {
-    if let Err(e) = said {
-        log::warn!("lock: {what}: {e}");
+/// On a full disk the lock holds without the text.
+fn warn_unwritten(written: io::Result<()>) {
+    if let Err(e) = written {
+        log::warn!("lock: who has the spool could not be written: {e}");
     }
 }

@@ -59,7 +59,7 @@ pub use commit::{Ending, Placed, Target};
 pub use daemon_log::DaemonLog;
 pub use edit::{HeldText, edit_copy};
 pub use fs::{Ask, DirNames, Fs, NewFile, NewSeq, Taken};
-pub use holder::{Holder, Role};
+pub use holder::{Holder, HolderLine, Role};
 pub use intake::{DropLimits, Intake};
 pub use lock::{LockError, SpoolLock, Tenure};
 pub use logs::{OpenLogs, SilentLogs, stderr_log};
