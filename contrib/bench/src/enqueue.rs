@@ -5,7 +5,7 @@ use crate::ground::Ground;
 use crate::limits::{Syncs, rate, spawn_rate, write_rate};
 use crate::peers::{NqQueue, TaskSpooler};
 use crate::report::{Bound, Row, remark, table};
-use crate::sys::{self, Program};
+use crate::sys::{self, Program, quietly};
 use crate::{Context, progress};
 use std::fs;
 use std::io::{self, Write};
@@ -46,14 +46,6 @@ fn single(c: &Context, ground: &Ground, count: usize) -> io::Result<f64> {
         let add = Program::new(&words);
         quietly(|| rate(1, count, |_, _| add.run()))
     })
-}
-
-/// Runs `work` with stdout closed for children, because the measured commands print ids.
-pub fn quietly<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-    let kept = sys::silence_stdout()?;
-    let done = work();
-    sys::restore_stdout(kept)?;
-    done
 }
 
 /// Many jobs in one call, as lines of JSON.

@@ -1,11 +1,10 @@
 //! Other queues with the same jobs. Each queue is filled while a gate job blocks it, and timed from the opening of the
 //! gate to the stamp of the last job; programs without a queue are timed as a whole.
 
-use crate::enqueue::quietly;
 use crate::latency::Clock;
 use crate::limits::{rate, spawn_rate};
 use crate::report::{Row, remark, table};
-use crate::sys::{self, Program};
+use crate::sys::{self, Program, quietly};
 use crate::{Context, beanstalkd, progress};
 use std::fs::{self, File};
 use std::io;

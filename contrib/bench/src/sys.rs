@@ -196,8 +196,16 @@ pub fn free_bytes(dir: &Path) -> u64 {
     }
 }
 
+/// Runs `work` with stdout closed for children, because the measured commands print ids.
+pub fn quietly<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let kept = silence_stdout()?;
+    let done = work();
+    restore_stdout(kept)?;
+    done
+}
+
 /// Points our standard output to /dev/null, and gives the earlier one.
-pub fn silence_stdout() -> io::Result<File> {
+fn silence_stdout() -> io::Result<File> {
     let null = File::options().write(true).open("/dev/null")?;
     // SAFETY: descriptor 1 is open; the duplicate is owned by the file from here on.
     unsafe {
@@ -209,7 +217,7 @@ pub fn silence_stdout() -> io::Result<File> {
     }
 }
 
-pub fn restore_stdout(kept: File) -> io::Result<()> {
+fn restore_stdout(kept: File) -> io::Result<()> {
     // SAFETY: both descriptors are open.
     match unsafe { libc::dup2(kept.as_raw_fd(), 1) } {
         -1 => Err(io::Error::last_os_error()),
