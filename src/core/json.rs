@@ -292,6 +292,16 @@ fn without_position(e: &serde_json::Error) -> String {
     text.split(" at line ").next().unwrap_or(&text).to_owned()
 }
 
+/// False if no key and no text of this JSON can have these small letters, digits and underlines, even as capitals. It
+/// saves reading records that cannot be wanted.
+pub fn may_have(json: &[u8], word: &str) -> bool {
+    std::str::from_utf8(json).map_or(true, |text| {
+        let small = text.to_ascii_lowercase();
+        // Only this escape stands for such a character.
+        small.contains(word) || small.contains("\\u")
+    })
+}
+
 /// The words `expected a string, got a number`.
 pub fn expected(wanted: &str, got: &RawValue) -> String {
     let got = match got.get().as_bytes().first() {

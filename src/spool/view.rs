@@ -189,13 +189,25 @@ impl<F: Fs> Spool<F> {
 
     /// The record of a job in this place. Of plain text it is the record that the text stands for.
     pub fn load(&self, id: &JobId, at: &Where) -> io::Result<Option<Record>> {
-        let read = self.read_record(id, &at.place(), Ask::Nothing)?;
-        Ok(read.map(|(_, mut record)| {
-            if let Where::Pending(queue) = at {
-                record.queue = (!queue.is_default()).then(|| queue.clone());
-            }
-            record
-        }))
+        self.load_if(id, at, |_| true)
+    }
+
+    /// As [`Self::load`] if `is_wanted` says so of the file's bytes, else `None`.
+    pub fn load_if(
+        &self,
+        id: &JobId,
+        at: &Where,
+        is_wanted: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<Option<Record>> {
+        let file = self.read_file(id, &at.place(), Ask::Nothing)?;
+        let Some((look, bytes)) = file.filter(|(_, bytes)| is_wanted(bytes)) else {
+            return Ok(None);
+        };
+        let mut record = record_of(id, &look, &bytes)?;
+        if let Where::Pending(queue) = at {
+            record.queue = (!queue.is_default()).then(|| queue.clone());
+        }
+        Ok(Some(record))
     }
 
     /// True if a process has a waiting job's file open for writing.
@@ -222,7 +234,19 @@ impl<F: Fs> Spool<F> {
         place: &Place,
         ask: Ask,
     ) -> io::Result<Option<(Look, Record)>> {
-        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+        let Some((look, bytes)) = self.read_file(id, place, ask)? else {
+            return Ok(None);
+        };
+        let record = record_of(id, &look, &bytes)?;
+        Ok(Some((look, record)))
+    }
+
+    fn read_file(
+        &self,
+        id: &JobId,
+        place: &Place,
+        ask: Ask,
+    ) -> io::Result<Option<(Look, Vec<u8>)>> {
         let name = id.as_str().as_bytes();
         match self.fs.take(place, name, MAX_RECORD_BYTES, ask)? {
             Taken::Missing | Taken::Strange(_) => Ok(None),
@@ -234,13 +258,7 @@ impl<F: Fs> Spool<F> {
                 io::ErrorKind::ResourceBusy,
                 format!("job {id}: its file is still being written; try again when it is whole"),
             )),
-            Taken::File { look, bytes, .. } => {
-                let mut record =
-                    Record::from_bytes(&bytes).map_err(|e| invalid(format!("{id}: {e}")))?;
-                record.id = Some(id.clone());
-                record.created_at.get_or_insert(Wall(look.modified));
-                Ok(Some((look, record)))
-            }
+            Taken::File { look, bytes, .. } => Ok(Some((look, bytes))),
         }
     }
 
@@ -260,4 +278,16 @@ impl<F: Fs> Spool<F> {
         }
         Ok(None)
     }
+}
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// The record in the file of a job, with the id and the date that follow from the file.
+fn record_of(id: &JobId, look: &Look, bytes: &[u8]) -> io::Result<Record> {
+    let mut record = Record::from_bytes(bytes).map_err(|e| invalid(format!("{id}: {e}")))?;
+    record.id = Some(id.clone());
+    record.created_at.get_or_insert(Wall(look.modified));
+    Ok(record)
 }
