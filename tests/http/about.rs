@@ -62,20 +62,28 @@ fn a_search_looks_at_ids_names_tags_comments_commands_and_urls() {
     assert_eq!(ids(port, "search=tar%20-cf%20%27X%20Y"), ["4"]);
     assert_eq!(ids(port, "search=fetch%20moon"), ["script"]);
     assert_eq!(ids(port, "search=BackUp&limit=1&after=1"), ["2"]);
-    assert_eq!(ids(port, "search=").len(), 7);
+    // Records in which the text does not stand as it is searched for.
+    spool.drop_file("escaped", r#"{"command": "w\u0061ning \u004doon"}"#);
+    spool.drop_json("unit", &json!({"command": "true", "name": "\u{212a}elvin"}));
+    spool.drop_file("line", r#"{"command": "first\nsecond"}"#);
+    assert_eq!(ids(port, "search=waning%20moon"), ["escaped"]);
+    assert_eq!(ids(port, "search=kelvin"), ["unit"]);
+    assert_eq!(ids(port, "search=first%20second"), ["line"]);
+    assert_eq!(ids(port, "search=%27").len(), 1);
+    assert_eq!(ids(port, "search=").len(), 10);
     assert_eq!(ids(port, "search=%00").len(), 0);
 }
 
 #[test]
 fn no_search_reads_without_end() {
     let (spool, port) = Spool::with_http("{}", &["--slots", "0"]);
-    for n in 1..=6000 {
+    for n in 1..=21_000 {
         let path = spool.path().join("complete").join(n.to_string());
         std::fs::write(path, r#"{"command": "true"}"#).unwrap();
     }
     let first = get(port, "/v1/jobs?name=nobody").json();
-    assert_eq!(first, json!({"jobs": [], "next": "5000"}));
-    let second = get(port, "/v1/jobs?name=nobody&after=5000").json();
+    assert_eq!(first, json!({"jobs": [], "next": "20000"}));
+    let second = get(port, "/v1/jobs?name=nobody&after=20000").json();
     assert_eq!(second, json!({"jobs": [], "next": null}));
 }
 

@@ -303,14 +303,7 @@ fn pages_of_many_jobs() {
             page["next"].clone(),
         )
     };
-    // A page is not looked for in more than 5000 records.
-    let (mut rare, next) = page("/v1/jobs?tag=rare");
-    assert_eq!(rare.join(" "), "999 1999 2999 3999 4999");
-    let (more, next) = page(&format!(
-        "/v1/jobs?tag=rare&after={}",
-        next.as_str().unwrap()
-    ));
-    rare.extend(more);
+    let (rare, next) = page("/v1/jobs?tag=rare");
     assert_eq!(rare.join(" "), "999 1999 2999 3999 4999 5999 6999");
     assert_eq!(next, Value::Null);
     let (last, next) = page("/v1/jobs?reverse&limit=2&tag=rare");

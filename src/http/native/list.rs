@@ -2,6 +2,7 @@
 
 use super::{failed, in_path, input, require};
 use crate::core::id::{JobId, QueueName, keep_first, natural_order};
+use crate::core::json;
 use crate::core::record::{Record, State, Work, without_userinfo};
 use crate::http::{Door, Handled, Request, Response, Right, problem, shown_now};
 use crate::spool::{Found, Waits, Where};
@@ -14,23 +15,22 @@ use std::sync::Arc;
 const PAGE: u64 = 100;
 const LARGEST_PAGE: u64 = 1000;
 
-/// The number of names that are looked at first.
-const AT_FIRST: usize = 2048;
-
 /// A page ends early when it has grown to this, in bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
+/// As many names are looked at for a page of all jobs. Some may move on, or cannot be read: then it is a short page.
+const NAMES: usize = 2048;
+
 /// A page also ends when this many records were read for it, however few are on it: so a search keeps its permit for a
-/// short time only.
-const MOST_READ: usize = 5000;
+/// short time only. It is not less, since each page lists all names.
+const MOST_READ: usize = 20_000;
 
 struct ListQuery<'r> {
     states: Vec<State>,
     queue: Option<QueueName>,
     tag: Option<&'r str>,
     name: Option<&'r str>,
-    /// In lower case.
-    search: Option<String>,
+    search: Option<Search>,
     after: Option<&'r str>,
     reverse: bool,
     limit: u64,
@@ -57,7 +57,7 @@ impl<'r> ListQuery<'r> {
             queue: request.query("queue").map(input::queue).transpose()?,
             tag: request.query("tag"),
             name: request.query("name"),
-            search: request.query("search").map(str::to_lowercase),
+            search: request.query("search").map(Search::of),
             after: request.query("after"),
             reverse: input::flag(request, "reverse")?,
             limit: input::number(request, "limit")?
@@ -75,7 +75,7 @@ impl<'r> ListQuery<'r> {
 
     fn is_wanted(&self, id: &JobId, record: &Record) -> bool {
         let queue = record.queue.clone().unwrap_or_default();
-        let has = |wanted: &String| {
+        let has = |search: &Search| {
             let work = match &record.work {
                 Work::Text(_) | Work::Argv(_) | Work::Script { .. } => {
                     Cow::from(record.work.summary())
@@ -91,7 +91,7 @@ impl<'r> ListQuery<'r> {
             ];
             let tags = record.tags.iter().map(String::as_str);
             let mut texts = texts.into_iter().flatten().chain(tags);
-            texts.any(|text| text.to_lowercase().contains(wanted))
+            texts.any(|text| text.to_lowercase().contains(&search.text))
         };
         self.queue.as_ref().is_none_or(|wanted| *wanted == queue)
             && self
@@ -101,6 +101,18 @@ impl<'r> ListQuery<'r> {
                 .name
                 .is_none_or(|name| record.name.as_deref() == Some(name))
             && self.search.as_ref().is_none_or(has)
+    }
+
+    /// How many names to look at for a page.
+    fn most(&self) -> usize {
+        let wants_all = self.queue.is_none()
+            && self.tag.is_none()
+            && self.name.is_none()
+            && self.search.is_none();
+        match wants_all {
+            true => NAMES,
+            false => MOST_READ,
+        }
     }
 
     /// The places to look in, in the order of a job's life.
@@ -130,22 +142,26 @@ impl<'r> ListQuery<'r> {
         Ok(places)
     }
 
-    /// The first `most` names behind `after`, and whether there are more. No more are kept in memory, however many
-    /// there are in the spool.
-    fn names(&self, door: &Door, after: Option<&str>, most: usize) -> io::Result<(Names, bool)> {
+    /// The first names behind `after`, and whether there are more. No more are kept in memory, however many there are in
+    /// the spool.
+    fn names<'p>(&self, door: &Door, places: &'p [Where]) -> io::Result<(Names<'p>, bool)> {
         let (mut names, mut is_more) = (Names::new(), false);
-        let order = |a: &(JobId, Where), b: &(JobId, Where)| self.order(a.0.as_str(), b.0.as_str());
-        for at in self.places(door)? {
+        // One more, since the last one is left out.
+        let most = self.most() + 1;
+        let order =
+            |a: &(JobId, &Where), b: &(JobId, &Where)| self.order(a.0.as_str(), b.0.as_str());
+        for at in places {
             let mut add = |id: JobId| {
-                if after.is_none_or(|after| self.order(id.as_str(), after).is_gt()) {
-                    names.push((id, at.clone()));
+                let is_behind = |after| self.order(id.as_str(), after).is_gt();
+                if self.after.is_none_or(is_behind) {
+                    names.push((id, at));
                 }
                 if names.len() >= 2 * most {
                     keep_first(&mut names, most, order);
                     is_more = true;
                 }
             };
-            match door.spool().each_id(&at, &mut add) {
+            match door.spool().each_id(at, &mut add) {
                 // A queue may be removed at any time.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
@@ -155,21 +171,47 @@ impl<'r> ListQuery<'r> {
         is_more |= names.len() > most;
         names.truncate(most);
         if is_more && let Some((last, _)) = names.last().cloned() {
-            // The last name may also be in a place that was left out: it is left to the next look.
+            // The last name may also be in a place that was left out: it is left to the next page.
             names.retain(|(id, _)| *id != last);
         }
         Ok((names, is_more))
     }
 }
 
+/// A text that is searched for.
+struct Search {
+    /// In lower case.
+    text: String,
+    /// The longest part of it that stands in a record as it is.
+    word: String,
+}
+
+impl Search {
+    fn of(text: &str) -> Self {
+        let text = text.to_lowercase();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+        let word = words.max_by_key(|word| word.len()).unwrap_or_default();
+        Self {
+            word: word.to_owned(),
+            text,
+        }
+    }
+
+    /// False if it cannot be found in the job with this id and this file. A letter that is not ASCII may become one in
+    /// lower case.
+    fn may_be_in(&self, id: &JobId, file: &[u8]) -> bool {
+        let may_have = |text: &[u8]| !text.is_ascii() || json::may_have(text, &self.word);
+        may_have(file) || may_have(id.as_str().as_bytes())
+    }
+}
+
 /// Jobs by name, with the place where each was.
-type Names = Vec<(JobId, Where)>;
+type Names<'p> = Vec<(JobId, &'p Where)>;
 
 /// A page that is being filled.
 struct JobPage {
     body: String,
     count: u64,
-    read: usize,
     last: Option<JobId>,
 }
 
@@ -177,29 +219,30 @@ impl JobPage {
     /// Adds those of these jobs that are asked for. True once the page is full: then there is more behind `last`.
     fn fill(
         &mut self,
-        names: Names,
+        names: Names<'_>,
         wanted: &ListQuery<'_>,
         door: &Door,
         waits: &Waits<'_>,
     ) -> bool {
         for (id, at) in names {
-            let is_full = self.count >= wanted.limit
-                || self.body.len() > PAGE_BYTES
-                || self.read >= MOST_READ;
+            let is_full = self.count >= wanted.limit || self.body.len() > PAGE_BYTES;
             // A page does not end between two jobs of one name: the next page begins behind it.
             if is_full && self.last.as_ref() != Some(&id) {
                 return true;
             }
-            self.read += 1;
+            let may_be_wanted = |file: &[u8]| {
+                let search = wanted.search.as_ref();
+                search.is_none_or(|search| search.may_be_in(&id, file))
+            };
             // A job that cannot be read, or has just moved on, is left out.
-            if let Ok(Some(record)) = door.spool().load(&id, &at)
+            if let Ok(Some(record)) = door.spool().load_if(&id, at, may_be_wanted)
                 && wanted.is_wanted(&id, &record)
             {
                 self.body
                     .push_str(if self.count > 0 { ",\n" } else { "\n" });
                 let found = Found {
                     id: id.clone(),
-                    at,
+                    at: at.clone(),
                     record,
                 };
                 self.body
@@ -217,31 +260,15 @@ pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
     let wanted = ListQuery::of(request)?;
     let config = door.config();
     let waits = door.spool().waits(&config).map_err(failed)?;
+    let places = wanted.places(door).map_err(failed)?;
+    let (names, is_more) = wanted.names(door, &places).map_err(failed)?;
     let mut page = JobPage {
         body: String::from("{\"jobs\": ["),
         count: 0,
-        read: 0,
         last: None,
     };
-    let mut after = wanted.after.map(str::to_owned);
-    // Few of many jobs may be asked for: each look takes more names than the one before.
-    let mut most = AT_FIRST;
-    let is_full = loop {
-        let (names, is_more) = wanted.names(door, after.as_deref(), most).map_err(failed)?;
-        if page.fill(names, &wanted, door, &waits) {
-            break true;
-        }
-        if !is_more {
-            break false;
-        }
-        after = page
-            .last
-            .as_ref()
-            .map(|id| id.as_str().to_owned())
-            .or(after);
-        most *= 4;
-    };
-    let next = page.last.filter(|_| is_full);
+    let is_full = page.fill(names, &wanted, door, &waits);
+    let next = page.last.filter(|_| is_full || is_more);
     let cursor = serde_json::json!(next.as_ref().map(JobId::as_str));
     let body = format!("{}],\n\"next\": {cursor}}}\n", page.body);
     let response = Response::json(200, body);

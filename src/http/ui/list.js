@@ -15,7 +15,7 @@ const COUNTED = ['pending', 'held', 'active'];
 const MOST_RUNNING = 100;
 
 // A search that finds nothing goes on through so many pages of the server's, and then says how far it came.
-const MOST_PAGES = 20;
+const MOST_PAGES = 5;
 
 // How soon what has changed is looked at, in milliseconds, and how much of the time may go into looking.
 const SOON = 150;
