@@ -4,7 +4,8 @@ use super::existing;
 use super::exit::Failure;
 use super::settings;
 use crate::core::config::Config;
-use crate::core::id::{JobId, keep_first, natural_order};
+use crate::core::id::{JobId, natural_order};
+use crate::core::json;
 use crate::core::progress::JobProgress;
 use crate::core::record::State;
 use crate::core::time::Wall;
@@ -15,16 +16,21 @@ use serde_json::{Value, json};
 use std::io;
 use std::path::Path;
 
-/// The most waiting jobs whose records are read.
+/// The most waiting jobs whose ages are read.
 const MOST_READ: usize = 10_000;
+
+/// The most waiting jobs that are searched for dates.
+const MOST_SEARCHED: usize = 100_000;
 
 /// Dates of waiting jobs.
 #[derive(Default)]
 pub struct WaitingDates {
     /// The age of the oldest.
     pub oldest: Option<Wall>,
-    /// The next date at which one may start; not known if more than [`MOST_READ`] wait.
+    /// The next date at which one may start.
     pub next: Option<Wall>,
+    /// More wait than are searched for dates.
+    pub are_many: bool,
 }
 
 /// The spool as it is now. All of it is read from files: the daemon is not asked.
@@ -123,28 +129,44 @@ fn joined(mut one: Value, other: Value) -> Value {
 }
 
 impl WaitingDates {
-    /// Reads the records of the jobs that wait; of very many only those of the lowest numbers, among which the oldest is.
+    /// Reads them from the jobs that wait; of very many the ages of those of the lowest numbers, among which the oldest
+    /// is.
     fn read(spool: &Spool) -> io::Result<Self> {
         let mut jobs = Vec::new();
         for at in spool.places_of(State::Pending)? {
             let ids = spool.ids_there(&at)?;
             jobs.extend(ids.into_iter().map(|id| (id, at.clone())));
         }
-        let are_all = jobs.len() <= MOST_READ;
-        keep_first(&mut jobs, MOST_READ, |(a, _), (b, _)| {
-            natural_order(a.as_str(), b.as_str())
-        });
+        let mut dates = Self {
+            are_many: jobs.len() > MOST_SEARCHED,
+            ..Self::default()
+        };
+        if jobs.len() > MOST_READ {
+            jobs.select_nth_unstable_by(MOST_READ, |(a, _), (b, _)| {
+                natural_order(a.as_str(), b.as_str())
+            });
+        }
+        if dates.are_many {
+            jobs.truncate(MOST_READ);
+        }
         let now = clock::wall();
-        let mut dates = Self::default();
         let earlier = |a: Option<Wall>, b: Option<Wall>| a.into_iter().chain(b).min();
-        for (id, at) in jobs {
+        let has_date = |file: &[u8]| {
+            let mut fields = ["not_before", "retry_at"].into_iter();
+            fields.any(|field| json::may_have(file, field))
+        };
+        for (n, (id, at)) in jobs.into_iter().enumerate() {
             // A file that is gone or no record has no dates.
-            let Ok(Some(record)) = spool.load(&id, &at) else {
+            let read = spool.load_if(&id, &at, |file| n < MOST_READ || has_date(file));
+            let Ok(Some(record)) = read else {
                 continue;
             };
-            dates.oldest = earlier(dates.oldest, record.created_at);
-            let start = record.start_date(now).filter(|_| are_all);
-            dates.next = earlier(dates.next, start);
+            if n < MOST_READ {
+                dates.oldest = earlier(dates.oldest, record.created_at);
+            }
+            if !dates.are_many {
+                dates.next = earlier(dates.next, record.start_date(now));
+            }
         }
         Ok(dates)
     }

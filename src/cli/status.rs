@@ -72,6 +72,9 @@ fn text_of(report: &StatusReport, path: &Path) -> String {
             format!("in {}, at {when}", rough_span(at.since(now))),
         );
     }
+    if report.dates.are_many {
+        tell("next", "not known: too many jobs wait".to_owned());
+    }
     for (word, count) in [
         ("held", overview.held),
         ("active", overview.active),

@@ -179,3 +179,19 @@ token     gpu: 2 of 2 in use
         (&json!(true), &status["queues"])
     );
 }
+
+#[test]
+fn the_next_start_is_found_among_very_many_jobs() {
+    let spool = Spool::made();
+    for n in 1..=10_001 {
+        std::fs::write(spool.path().join(format!("pending/{n}")), "true").unwrap();
+    }
+    for (id, date) in [
+        ("20000", "2199-01-01T00:00:00Z"),
+        ("20001", "2198-01-01T00:00:00Z"),
+    ] {
+        spool.drop_json(id, &json!({"command": "true", "not_before": date}));
+    }
+    let status: Value = serde_json::from_str(&spool.pirn(&["status", "--json"]).stdout).unwrap();
+    assert_eq!(status["next_start"], "2198-01-01T00:00:00.000Z");
+}
