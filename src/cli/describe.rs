@@ -15,7 +15,7 @@ use crate::spool::{Found, RealFs, Spool};
 use serde_json::Value;
 
 /// The fields that the text tells in its own way, or that are of no use to people.
-const TOLD: [&str; 35] = [
+const TOLD: [&str; 36] = [
     "id",
     "state",
     "name",
@@ -38,6 +38,7 @@ const TOLD: [&str; 35] = [
     "finished_at",
     "attempt",
     "retry_at",
+    "warned_at",
     "pid",
     "proc",
     "exit_code",
@@ -180,6 +181,7 @@ impl Description<'_> {
         for (key, date) in [
             ("not_before", record.not_before),
             ("expires", record.expires),
+            ("warned", record.warned_at),
         ] {
             if let Some(at) = date {
                 tell(key, when::brief(at, self.now));
@@ -272,6 +274,10 @@ fn shortened(value: &str) -> Vec<String> {
 /// A value without the signs of JSON, as far as it can do without them.
 fn in_words(value: &Value) -> String {
     let inner = |value: &Value| match value {
+        Value::Array(values) if values.iter().all(Value::is_string) => {
+            let words: Vec<_> = values.iter().map(in_words).collect();
+            words.join(",")
+        }
         Value::Array(_) | Value::Object(_) => value.to_string(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => in_words(value),
     };

@@ -37,6 +37,8 @@ fn units_are_handed_out_and_noted() {
         spool.record("active/a")["units"],
         json!({"gpu": ["0", "1"], "disk": ["sda"]})
     );
+    let shown = spool.pirn(&["show", "a"]).stdout;
+    assert!(shown.contains("disk=sda, gpu=0,1\n"), "{shown}");
     spool.drop_file("b", json!({"command": hold, "use": {"gpu": 1}}).to_string());
     spool.wait_for("its output", || {
         spool.has("log/b") && spool.read("log/b") == "<2> <2> <>\n"

@@ -59,6 +59,8 @@ fn a_job_that_does_not_expect_it_goes_on() {
     spool.wait_for("the note", || {
         spool.record("active/1").get("warned_at").is_some()
     });
+    let shown = spool.pirn(&["show", "1"]).stdout;
+    assert!(shown.contains("\n  warned "), "{shown}");
     gate.open(1);
     let record = spool.wait_record("complete/1");
     assert_eq!(record["exit_code"], 0, "{record}");
