@@ -4,6 +4,7 @@ use super::fs::Fs;
 use super::{Place, RealFs, Reserve, Spool, SpoolLock, Where};
 use crate::core::config::{Config, MinFree};
 use crate::core::id::QueueName;
+use crate::core::units::show_size;
 use std::fmt;
 use std::io;
 
@@ -84,8 +85,9 @@ impl Spool<RealFs> {
         let (bytes, inodes) = (bytes + kept_bytes, inodes.max(8) + kept_inodes);
         if space.free_bytes < bytes {
             return Some(format!(
-                "{} bytes are free on the spool's file system, min_free is {bytes}",
-                space.free_bytes
+                "{} are free on the spool's file system, less than the {} of min_free",
+                show_size(space.free_bytes),
+                show_size(bytes)
             ));
         }
         // A file system that makes inodes as it needs them reports none.
