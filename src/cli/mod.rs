@@ -69,7 +69,7 @@ mod wait;
 mod watch;
 mod when;
 
-use crate::os::user;
+use crate::os::{signals, user};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::CommandResult;
 use std::path::PathBuf;
@@ -242,6 +242,7 @@ impl Cli {
 
 /// Parses the command line, carries it out, returns the exit code.
 pub fn main() -> ExitCode {
+    signals::keep_ended_children();
     #[cfg(feature = "sqs")]
     if let Some(args) = qdone::of_command_line() {
         return exit::finish(qdone::qdone(&default_spool(), args));

@@ -145,11 +145,15 @@ impl Signals {
     }
 }
 
-/// Sets the actions of signals that mean nothing to pirn.
-fn set_usual_actions() {
-    // A parent may have left it ignored; then the status of children would be lost (wait(2)).
+/// Has the kernel keep the status of children that have ended. A parent may have left SIGCHLD ignored (wait(2)).
+pub fn keep_ended_children() {
     // SAFETY: SIG_DFL runs no code of ours.
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
+/// Sets the actions of signals that mean nothing to pirn.
+fn set_usual_actions() {
+    keep_ended_children();
     for ignored in [libc::SIGIO, libc::SIGPIPE, libc::SIGUSR1] {
         // SAFETY: SIG_IGN runs no code of ours.
         unsafe { libc::signal(ignored, libc::SIG_IGN) };

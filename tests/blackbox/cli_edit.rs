@@ -271,3 +271,21 @@ fn the_keys_that_interrupt_are_for_the_editor() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(spool.record("pending/1")["command"], "echo better");
 }
+
+#[test]
+fn an_editor_of_a_caller_that_ignores_its_children() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    let editing = editing(&spool, "sed -i s/good/better/ \"$1\"", "1");
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]);
+    command.arg(editing.get_program()).args(editing.get_args());
+    command.envs(
+        editing
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let done = spool.finish(&mut command);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(spool.record("pending/1")["command"], "echo better");
+}
