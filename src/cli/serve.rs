@@ -261,13 +261,13 @@ fn plan(spool: PathBuf, args: ServeArgs) -> Result<ServePlan, Failure> {
 /// The failure for a daemon that could not serve.
 pub fn failure(e: ServeError) -> Failure {
     let code = match e {
-        ServeError::Held(_) => NOT_NOW,
+        ServeError::Held(_) | ServeError::Starting(_) => NOT_NOW,
         ServeError::Config(_) => BAD_CONFIG,
         ServeError::Io(..) => FAILURE,
     };
     let advice = match &e {
         ServeError::Io(what, e) => advice(e, Path::new(what)),
-        ServeError::Held(_) | ServeError::Config(_) => String::new(),
+        ServeError::Held(_) | ServeError::Starting(_) | ServeError::Config(_) => String::new(),
     };
     Failure::new(code, format!("{e}{advice}"))
 }

@@ -4,7 +4,7 @@ use super::{Options, ServeError, doing, not_served};
 use crate::core::process::Exit;
 use crate::os::detach::{self, Detaching};
 use crate::os::notify::Notifier;
-use crate::os::{limits, wait};
+use crate::os::{clock, limits, wait};
 use crate::spool::{DaemonLog, Holder, LockError, Role, Spool, SpoolLock, Starting};
 use std::io::{self, Read};
 use std::os::unix::net::UnixStream;
@@ -47,9 +47,13 @@ pub fn start(options: &Options) -> Result<DetachedStart, ServeError> {
     }
 }
 
-/// Waits until no other daemon is being started. Gives up for one that waits for a `pirn run`.
+/// How long another daemon may take to start. Its starter may have been stopped (^Z).
+const STARTS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits until no other daemon is being started. Gives up for one that waits for a `pirn run`, or takes too long.
 fn turn(options: &Options) -> Result<Result<Starting, DetachedStart>, ServeError> {
     let in_spool = |e| LockError::Io(options.spool.display().to_string(), e);
+    let began = clock::now().boot;
     loop {
         let starting = Starting::try_take(&options.spool).map_err(in_spool)?;
         let holder = SpoolLock::settled_holder(&options.spool).map_err(in_spool)?;
@@ -61,6 +65,9 @@ fn turn(options: &Options) -> Result<Result<Starting, DetachedStart>, ServeError
             (Some(starting), _) => return Ok(Ok(starting)),
             (None, Some(holder)) if is_run(&holder) => {
                 return Ok(Err(DetachedStart::Waits(Box::new(holder))));
+            }
+            (None, _) if clock::now().boot.since(began) > STARTS_WITHIN => {
+                return Err(ServeError::Starting(options.spool.join("tmp")));
             }
             (None, _) => std::thread::sleep(Duration::from_millis(20)),
         }

@@ -93,6 +93,8 @@ pub struct Options {
 pub enum ServeError {
     /// Another daemon has the spool.
     Held(Box<Holder>),
+    /// Another daemon is being started, and does not come to the spool's lock. This file is locked for it.
+    Starting(PathBuf),
     /// The config is not valid, or the file system cannot hold a spool.
     Config(String),
     /// The system refused something.
@@ -103,6 +105,11 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Held(holder) => write!(f, "the spool is in use by {holder}"),
+            Self::Starting(locked) => write!(
+                f,
+                "another daemon is being started and is not ready; the process that keeps {} locked may be stopped (fg)",
+                locked.display()
+            ),
             Self::Config(what) => f.write_str(what),
             Self::Io(what, e) => write!(f, "{what}: {e}"),
         }

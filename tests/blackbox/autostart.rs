@@ -337,3 +337,19 @@ fn a_run_and_a_stop_are_minded() {
     wait_for("its end", || !free.is_served());
     assert_eq!(free.0.ls("pending"), ["5"]);
 }
+
+#[test]
+fn a_starter_that_was_stopped_does_not_hold_others() {
+    let free = Detached::new();
+    let tmp = fs::File::open(free.0.path().join("tmp")).unwrap();
+    tmp.lock().unwrap();
+    let done = free.0.pirn(&["add", "--start", "true"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"));
+    let why = "another daemon is being started and is not ready";
+    assert!(done.stderr.contains(why), "{}", done.stderr);
+    drop(tmp);
+    free.0.add(&["--start", "true"]);
+    free.0.wait_record("complete/1");
+    free.0.wait_record("complete/2");
+    free.stop();
+}
