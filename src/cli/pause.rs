@@ -37,8 +37,13 @@ pub fn pause(path: &Path, args: &QueueArgs) -> CommandResult {
     }
 }
 
-/// Fails if the queue is still paused for another reason.
 pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
+    see_to_daemon(&resume_alone(path, args)?);
+    Ok(OK)
+}
+
+/// Resumes, and starts no daemon. Fails if the queue is still paused for another reason.
+pub fn resume_alone(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
     let spool = open(path, args)?;
     let queue = args.queue.as_ref();
     spool.resume(queue)?;
@@ -58,10 +63,7 @@ pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
         None if queue.is_some() && spool.pauses()?.all => {
             "pending/.paused pauses all queues (pirn resume)".to_owned()
         }
-        None => {
-            see_to_daemon(&spool);
-            return Ok(OK);
-        }
+        None => return Ok(spool),
     };
     let what = format!("nothing is resumed yet: {still}");
     Err(Failure::new(FAILURE, what))

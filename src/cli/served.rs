@@ -31,17 +31,17 @@ pub fn refuse_old_daemon(spool: &Spool) -> Result<(), Failure> {
     Err(Failure::new(NOT_NOW, what))
 }
 
-/// [`say_unserved`], if that is so.
+/// Says [`unserved`], if that is so.
 pub fn tell_unserved(spool: &Spool) {
     if let Ok(false) = is_served(spool) {
-        say_unserved(spool);
+        eprintln!("pirn: {}", unserved(spool));
     }
 }
 
-/// Says that no daemon serves the spool, and how to start one.
-pub fn say_unserved(spool: &Spool) {
+/// That no daemon serves the spool, and how to start one.
+pub fn unserved(spool: &Spool) -> String {
     let path = spool.path().display();
-    eprintln!("pirn: no daemon serves {path} yet; pirn serve {path} starts what waits there");
+    format!("no daemon serves {path} yet; pirn serve {path} starts what waits there")
 }
 
 /// Says which jobs the caller is about to wait for, why they wait, and whether a daemon serves the spool.

@@ -20,8 +20,8 @@ pub struct StartArgs {
     /// while a job waits for a date or a backoff. Jobs that are held, or in a paused queue, or come after such a job,
     /// do not keep it. It is told to end by `pirn stop` as any other. Its environment is that of a login: $HOME, $USER,
     /// $LOGNAME, $SHELL and a plain $PATH, with $LANG, `LC_*`, $TZ, $TERM and $PIRN_LOG of the caller; its umask is
-    /// 022. It stays in the control group and the sandbox of the caller: a service manager that ends the group ends it
-    /// too. Jobs that are added have their own environment all the same. Refused, before the job is accepted, if the
+    /// 022. It stays in the control group and the sandbox of the caller, with its limits (ulimit) and nice value: a
+    /// service manager that ends the group ends it too. Jobs that are added have their own environment all the same. Refused, before the job is accepted, if the
     /// spool belongs to another user. If the daemon cannot be started, standard error says why; the job stays, and the
     /// exit code is 0. If a daemon has the spool that was told to end, none is started, and standard error says so.
     ///
@@ -60,19 +60,26 @@ impl StartArgs {
     /// A job was accepted that may start now. Sees to it that a daemon serves the spool, if that is asked for; else says
     /// that none does. The job is accepted whatever comes of that.
     pub fn see_to_daemon(self, spool: &Spool) {
+        if let Some(said) = self.provide_daemon(spool) {
+            eprintln!("pirn: {said}");
+        }
+    }
+
+    /// The same, and gives the text to be told, if there is any.
+    fn provide_daemon(self, spool: &Spool) -> Option<String> {
         match SpoolLock::settled_holder(spool.path()) {
             // If it is dead, the next holder has not said yet that it has the lock.
             Ok(Some(holder))
                 if holder.role == Role::Serve && (holder.is_alive() || !self.is_asked(spool)) =>
             {
-                return tell_stopping(&holder);
+                return told_to_end(&holder);
             }
             Ok(_) => {}
-            Err(e) if self.is_asked(spool) => return tell_failure(e),
-            Err(_) => return,
+            Err(e) if self.is_asked(spool) => return Some(not_started(e)),
+            Err(_) => return None,
         }
         if !self.is_asked(spool) || !is_ours(spool.path()).unwrap_or(false) {
-            return served::say_unserved(spool);
+            return Some(served::unserved(spool));
         }
         match start(spool.path()) {
             // Another one has the spool since.
@@ -80,32 +87,41 @@ impl StartArgs {
                 if output.status.code() == Some(NOT_NOW.into())
                     && let Ok(Some(holder)) = SpoolLock::holder(spool.path()) =>
             {
-                tell_stopping(&holder);
+                told_to_end(&holder)
             }
             // Why it failed, or waits.
-            Ok(output) => eprint!("{}", String::from_utf8_lossy(&output.stderr)),
-            Err(e) => tell_failure(e),
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr);
+                let said = said.trim_end().trim_start_matches("pirn: ");
+                (!said.is_empty()).then(|| said.to_owned())
+            }
+            Err(e) => Some(not_started(e)),
         }
     }
 }
 
 /// The same after a command without the option, which says nothing of daemons by itself.
 pub fn see_to_daemon(spool: &Spool) {
-    if is_set(spool.path()) {
-        StartArgs { start: false }.see_to_daemon(spool);
+    if let Some(said) = provide_daemon(spool) {
+        eprintln!("pirn: {said}");
     }
 }
 
-fn tell_failure(e: io::Error) {
-    let failure = Failure::from(e).about("starting a daemon");
-    eprintln!("pirn: {}", failure.message);
+/// The same, and gives the text to be told, if there is any.
+pub fn provide_daemon(spool: &Spool) -> Option<String> {
+    is_set(spool.path())
+        .then(|| StartArgs { start: false }.provide_daemon(spool))
+        .flatten()
 }
 
-/// Says so if the daemon was told to end, and will not run what is added now.
-fn tell_stopping(daemon: &Holder) {
-    if daemon.is_stopping {
-        eprintln!("pirn: the daemon ({daemon}) is ending; the job waits for the next one");
-    }
+fn not_started(e: io::Error) -> String {
+    Failure::from(e).about("starting a daemon").message
+}
+
+/// Said if the daemon was told to end, and will not run what is added now.
+fn told_to_end(daemon: &Holder) -> Option<String> {
+    let is_stopping = daemon.is_stopping;
+    is_stopping.then(|| format!("the daemon ({daemon}) is ending; the job waits for the next one"))
 }
 
 fn is_set(spool: &Path) -> bool {

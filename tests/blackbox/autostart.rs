@@ -1,8 +1,10 @@
 //! `pirn add --start` and the setting `autostart`: a daemon that comes with the first job and leaves after the last.
 
 use crate::detach::{Detached, is_locked};
+use crate::pty::Terminal;
 use crate::spool::{Spool, wait_for};
 use crate::tools::{Gate, ok};
+use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Child, Command, Stdio};
@@ -336,6 +338,25 @@ fn a_run_and_a_stop_are_minded() {
     assert!(stop.wait().unwrap().success());
     wait_for("its end", || !free.is_served());
     assert_eq!(free.0.ls("pending"), ["5"]);
+}
+
+#[test]
+fn keys_of_watch_start_it_too() {
+    let free = with_setting();
+    free.0
+        .drop_json("job", &json!({"command": "exit 1", "tries": 1}));
+    ok(&free.0, &["hold", "job"]);
+    let mut terminal = Terminal::start(&free.0, &["watch"], 24, 80);
+    terminal.wait_shown("held");
+    terminal.type_keys("h");
+    terminal.wait_shown("job job is released");
+    free.0.wait_record("failed/job");
+    free.wait_unserved();
+    terminal.wait_shown("no daemon: nothing is started");
+    terminal.type_keys("r");
+    free.0.wait_for("a second daemon", || starts(&free) == 2);
+    terminal.type_keys("q");
+    assert_eq!(terminal.end().0, 0);
 }
 
 #[test]

@@ -1,9 +1,9 @@
-//! The changes that keys make. They are those of the commands of the same names.
+//! The changes that keys make. They are those of the commands of the same names, which may start a daemon too.
 
 use super::picture::{Picture, ShownJob};
-use crate::cli::exit::CommandResult;
 use crate::cli::pause::{self, QueueArgs};
 use crate::cli::served;
+use crate::cli::start;
 use crate::cli::steer::{self, NotDone};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
@@ -20,7 +20,7 @@ pub fn cancel(spool: &Spool, id: &JobId) -> String {
 /// Runs a job again.
 pub fn retry(spool: &Spool, id: &JobId) -> String {
     let done = spool.durably(|changed| steer::retry_one(spool, id, changed));
-    told(&format!("job {id} is to run again"), done)
+    told_with_daemon(spool, &format!("job {id} is to run again"), done)
 }
 
 /// Holds a job that waits, releases one that is held.
@@ -30,7 +30,8 @@ pub fn hold_or_release(spool: &Spool, job: &ShownJob) -> String {
     }
     let id = &job.row.id;
     match job.row.state {
-        State::Held => told(
+        State::Held => told_with_daemon(
+            spool,
             &format!("job {id} is released"),
             spool.durably(|changed| steer::release_one(spool, id, changed)),
         ),
@@ -54,14 +55,22 @@ pub fn pause_or_resume(spool: &Spool, picture: &Picture, queue: Option<QueueName
         .as_ref()
         .map_or("all queues".to_owned(), |queue| format!("queue {queue}"));
     let args = QueueArgs { queue };
-    let (done, word): (CommandResult, &str) = match is_paused {
-        true => (pause::resume(spool.path(), &args), "no longer paused"),
-        false => (pause::pause(spool.path(), &args), "paused"),
+    let done = match is_paused {
+        true => pause::resume_alone(spool.path(), &args).map(|spool| {
+            start::provide_daemon(&spool).unwrap_or(format!("{what}: no longer paused"))
+        }),
+        false => pause::pause(spool.path(), &args).map(|_| format!("{what}: paused")),
     };
-    match done {
-        Ok(_) => format!("{what}: {word}"),
-        Err(failure) => failure.message,
-    }
+    done.unwrap_or_else(|failure| failure.message)
+}
+
+/// [`told`], unless there is something to tell of the daemon that is to run the job.
+fn told_with_daemon(spool: &Spool, done: &str, result: Result<(), NotDone>) -> String {
+    let said = result
+        .as_ref()
+        .ok()
+        .and_then(|()| start::provide_daemon(spool));
+    said.unwrap_or_else(|| told(done, result))
 }
 
 fn told(done: &str, result: Result<(), NotDone>) -> String {
