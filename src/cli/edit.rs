@@ -1,7 +1,7 @@
 //! `pirn edit`.
 
 use super::existing;
-use super::exit::{BAD_DATA, CommandResult, FAILURE, Failure, OK};
+use super::exit::{BAD_DATA, CommandResult, FAILURE, Failure, NOT_NOW, OK};
 use super::select::Selection;
 use super::served;
 use super::settings;
@@ -10,7 +10,8 @@ use super::steer::{self, NotDone};
 use crate::core::id::JobId;
 use crate::core::record::{Record, State};
 use crate::os::signals;
-use crate::spool::{HeldText, IfSame, Place, Spool, Steered, edit_copy};
+use crate::spool::{Editing, HeldText, IfSame, Place, Spool, Steered, edit_copy};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -42,11 +43,18 @@ fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
         }
     };
     let gone = || Failure::new(FAILURE, format!("job {id} is not held any more"));
+    let editing = match spool.begin_editing(id) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(gone()),
+        editing => editing?.ok_or_else(|| {
+            let what = format!("job {id} is being edited by another process already");
+            Failure::new(NOT_NOW, what)
+        })?,
+    };
     let text = spool.held_text(id)?.ok_or_else(gone)?;
     let is_first = match spool.make_edit_copy(id, &text.bytes) {
         Ok(is_first) => is_first,
         Err(e) => {
-            let_go(spool, id, was)?;
+            let_go(spool, id, was, editing)?;
             return Err(Failure::from(e).in_place(&path_of_copy(spool, id)));
         }
     };
@@ -59,7 +67,7 @@ fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
         if is_first {
             spool.remove_edit_copy(id)?;
         }
-        let_go(spool, id, was)?;
+        let_go(spool, id, was, editing)?;
         return Err(Failure::new(FAILURE, what));
     }
     put_back(spool, id, &text)?;
@@ -68,7 +76,7 @@ fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
         // Perhaps it waited before the earlier editing.
         eprintln!("pirn: job {id} stays held; pirn release {id} lets it go");
     }
-    let_go(spool, id, was)
+    let_go(spool, id, was, editing)
 }
 
 fn path_of_copy(spool: &Spool, id: &JobId) -> PathBuf {
@@ -126,7 +134,9 @@ fn put_back(spool: &Spool, id: &JobId, text: &HeldText) -> Result<(), Failure> {
 }
 
 /// Releases a job that waited before.
-fn let_go(spool: &Spool, id: &JobId, was: State) -> Result<(), Failure> {
+fn let_go(spool: &Spool, id: &JobId, was: State, editing: Editing) -> Result<(), Failure> {
+    // The daemon starts no file that is locked.
+    drop(editing);
     if was == State::Held {
         return Ok(());
     }

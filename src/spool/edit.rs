@@ -3,9 +3,12 @@
 use super::rewrite::IfSame;
 use super::ticket::stamp;
 use super::view::MAX_RECORD_BYTES;
-use super::{Ask, Fs, Place, Spool, Taken};
+use super::{Ask, Fs, Place, RealFs, Spool, Taken};
 use crate::core::id::JobId;
 use crate::core::scheduler::Stamp;
+use crate::os::dir;
+use fs2::FileExt;
+use std::fs::File;
 use std::io;
 
 /// The text of a held job, and the file that it was read from.
@@ -87,5 +90,22 @@ impl<F: Fs> Spool<F> {
             IfSame::Gone => IfSame::Gone,
             IfSame::Changed => IfSame::Changed,
         })
+    }
+}
+
+/// The right to edit a held job. It is flock(2) on its file, which the editor of the copy does not touch.
+#[derive(Debug)]
+pub struct Editing(#[expect(dead_code, reason = "it is locked while it is open")] File);
+
+impl Spool<RealFs> {
+    /// `None` while another process edits the job.
+    pub fn begin_editing(&self, id: &JobId) -> io::Result<Option<Editing>> {
+        let open = |held: &_| dir::open_read(held, id.as_str().as_bytes());
+        let file = self.fs.with(&Place::Held, open)?;
+        match FileExt::try_lock_exclusive(&file) {
+            Ok(()) => Ok(Some(Editing(file))),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 }

@@ -57,7 +57,7 @@ pub use admit::NotAdmitted;
 pub use batch::{Batch, JobText};
 pub use commit::{Ending, Placed, Target};
 pub use daemon_log::DaemonLog;
-pub use edit::{HeldText, edit_copy};
+pub use edit::{Editing, HeldText, edit_copy};
 pub use fs::{Ask, DirNames, Fs, NewFile, NewSeq, Taken};
 pub use holder::{Holder, HolderLine, Role};
 pub use intake::{DropLimits, Intake};

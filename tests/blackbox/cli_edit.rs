@@ -289,3 +289,22 @@ fn an_editor_of_a_caller_that_ignores_its_children() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(spool.record("pending/1")["command"], "echo better");
 }
+
+#[test]
+fn a_job_is_edited_by_one_at_a_time() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    // Within it, also after its way of writing has replaced the copy.
+    let pirn = env!("CARGO_BIN_EXE_pirn");
+    let path = spool.path();
+    let path = path.display();
+    let script = format!(
+        "sed -i s/good/better/ \"$1\"; EDITOR=false '{pirn}' -S {path} edit 1; [ $? = 75 ] || echo x > \"$1\""
+    );
+    let done = edit(&spool, &script, "1");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let why = "job 1 is being edited by another process already";
+    assert!(done.stderr.contains(why), "{}", done.stderr);
+    assert_eq!(spool.record("pending/1")["command"], "echo better");
+    assert!(copies(&spool).is_empty());
+}
