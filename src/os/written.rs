@@ -50,13 +50,18 @@ pub fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> io::Re
 }
 
 /// Replaces a file, durably. Its mode stays, and its owner if root replaces it; a new file has mode 0600 and the owner
-/// of its directory. A link stays: its target is replaced.
+/// of its directory. A link stays: its target is replaced. It has to be ours or root's: others could have root replace
+/// any file by it.
 ///
 /// Callers take turns: each removes the file that an interrupted one has left.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = match path.is_symlink() {
-        true => path.canonicalize()?,
-        false => path.to_owned(),
+    let path = match path.symlink_metadata() {
+        Ok(link) if link.is_symlink() && ![0, user::uid()].contains(&link.uid()) => {
+            let what = "it is a link of another user, which is not followed";
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+        }
+        Ok(link) if link.is_symlink() => path.canonicalize()?,
+        Ok(_) | Err(_) => path.to_owned(),
     };
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());

@@ -4,11 +4,12 @@ use super::Spool;
 use crate::core::config::Config;
 use crate::core::config::rights::Who;
 use crate::core::json::Object;
-use crate::os::{user, written};
+use crate::os::{clock, user, written};
 use crate::spool::RealFs;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 /// Parses settings, and looks up the users that they name. A user who is not known here, or who cannot be known by the
 /// kernel's word, is an error.
@@ -65,7 +66,7 @@ impl Spool<RealFs> {
         // Another process that edits the settings waits until this change is made. The lock is on the directory,
         // since the file is replaced.
         let editing = File::open(self.path()).map_err(EditError::Io)?;
-        fs2::FileExt::lock_exclusive(&editing).map_err(EditError::Io)?;
+        lock_within(&editing, LOCKED_FOR).map_err(EditError::Io)?;
         let valid = |text: &str| read_config(text).map(|_| text.to_owned());
         let path = self.path().join("config.json");
         let mut text = match written::read_finished(&path, valid) {
@@ -78,6 +79,24 @@ impl Spool<RealFs> {
         }
         check(&text)?;
         written::replace(&path, &format!("{text}\n")).map_err(EditError::Io)
+    }
+}
+
+/// How long a change of the settings may take. All who can read the directory can lock it too, and keep it so.
+const LOCKED_FOR: Duration = Duration::from_secs(5);
+
+fn lock_within(file: &File, longest: Duration) -> io::Result<()> {
+    let began = clock::now().boot;
+    loop {
+        match fs2::FileExt::try_lock_exclusive(file) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            locked => return locked,
+        }
+        if clock::now().boot.since(began) > longest {
+            let what = "another process keeps the directory of the spool locked (flock)";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

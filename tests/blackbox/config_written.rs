@@ -4,7 +4,7 @@ use crate::spool::{Spool, wait_for};
 use crate::tools::ok;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::process::Stdio;
 
 const HALF: &str = "{\"slots\": 3,\n\"queues\": {\"mail\":";
@@ -154,6 +154,39 @@ fn config_set_keeps_a_link_and_the_mode_and_owner() {
     assert_eq!(done.code, 1, "{}", done.stderr);
     assert!(done.stderr.contains("config.json: "), "{}", done.stderr);
     assert!(link.is_symlink() && !real.exists());
+}
+
+/// A user could have root replace any file.
+#[test]
+fn config_set_follows_no_link_of_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let spool = Spool::made();
+    let victim = spool.beside("victim.json");
+    fs::write(&victim, "{}").unwrap();
+    let link = spool.path().join("config.json");
+    symlink(&victim, &link).unwrap();
+    lchown(&link, Some(1234), Some(1235)).unwrap();
+    let done = spool.pirn(&["config", "set", "slots", "3"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    let why = "a link of another user";
+    assert!(done.stderr.contains(why), "{}", done.stderr);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "{}");
+}
+
+/// Those who can read the directory can lock it.
+#[test]
+fn config_set_does_not_wait_for_a_lock_without_end() {
+    let spool = Spool::made();
+    let locked = fs::File::open(spool.path()).unwrap();
+    locked.lock_shared().unwrap();
+    let done = spool.pirn(&["config", "set", "slots", "3"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    let why = "keeps the directory of the spool locked";
+    assert!(done.stderr.contains(why), "{}", done.stderr);
+    drop(locked);
+    ok(&spool, &["config", "set", "slots", "3"]);
 }
 
 /// The owner of the spool can read the settings, whoever wrote them.
