@@ -46,8 +46,8 @@ pub struct AddArgs {
 #[derive(Debug, clap::Args)]
 pub struct AtArgs {
     /// When to run it, as one word: 16:00, "tomorrow 4pm", "now + 5 minutes"; as for add --at
-    #[arg(value_name = "TIME", value_parser = when::parse, help_heading = "Command")]
-    time: Wall,
+    #[arg(value_name = "TIME", value_parser = time_word, help_heading = "Command")]
+    time: (String, Wall),
     #[command(flatten)]
     unless: UnlessArgs,
     #[command(flatten)]
@@ -71,10 +71,16 @@ struct UnlessArgs {
     dedup: bool,
 }
 
+fn time_word(text: &str) -> Result<(String, Wall), String> {
+    Ok((text.to_owned(), when::parse(text)?))
+}
+
 pub fn at(path: &Path, args: AtArgs) -> CommandResult {
+    let (word, time) = &args.time;
+    args.job.refuse_rest_of_time(word)?;
     let spool = Spool::open(path, true).map_err(|e| Failure::at(path, e))?;
     args.start.check(&spool)?;
-    let job = args.job.starting_at(args.time)?;
+    let job = args.job.starting_at(*time)?;
     add_one(&spool, job, &args.unless, false, args.start)
 }
 

@@ -8,6 +8,7 @@ use super::sandbox::SandboxArgs;
 use super::schedule::ScheduleArgs;
 use super::surroundings::SurroundingsArgs;
 use super::tries::TriesArgs;
+use super::when;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, Work};
 use crate::core::time::Wall;
@@ -99,7 +100,24 @@ impl PreparedJob {
     }
 }
 
+/// The most words of a time that follow its first, as in `now + 5 minutes`.
+const MOST_WORDS: usize = 3;
+
 impl JobArgs {
+    /// Fails if the command begins with words that go on with the time: at(1) takes times in several words, and here
+    /// `pirn at noon tomorrow` would run a program called `tomorrow`.
+    pub fn refuse_rest_of_time(&self, word: &str) -> Result<(), Failure> {
+        let mut time = word.to_owned();
+        for next in self.command.iter().take(MOST_WORDS) {
+            time = format!("{time} {next}");
+            if when::parse(&time).is_ok() {
+                let what = format!("the time has to be one word: pirn at '{time}'");
+                return Err(Failure::new(USAGE, what));
+            }
+        }
+        Ok(())
+    }
+
     /// The job of `pirn at`: not before this time; without a command, the script on standard input.
     pub fn starting_at(mut self, time: Wall) -> Result<Self, Failure> {
         if self.schedule.at.is_some() || self.schedule.in_.is_some() {

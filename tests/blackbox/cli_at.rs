@@ -27,6 +27,31 @@ fn a_command_at_a_time() {
 }
 
 #[test]
+fn a_time_in_several_words_is_no_command() {
+    let spool = Spool::new();
+    for words in [
+        &["noon", "tomorrow"][..],
+        &["noon", "tomorrow", "echo", "x"],
+        &["now", "+", "5", "minutes"],
+        &["now", "+", "5", "minutes", "echo x"],
+        &["2199-12-24", "16:00", "true"],
+        &["noon", "jan", "5"],
+    ] {
+        let done = at(&spool, words);
+        assert_eq!((done.code, done.stdout.as_str()), (2, ""), "{words:?}");
+        assert!(done.stderr.contains("has to be one word"), "{words:?}");
+    }
+    assert!(
+        at(&spool, &["noon", "tomorrow"])
+            .stderr
+            .contains("pirn at 'noon tomorrow'")
+    );
+    // No number was given away.
+    let done = at(&spool, &["noon", "date", "+", "%s"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"));
+}
+
+#[test]
 fn a_script_on_standard_input_at_a_time() {
     let spool = Spool::new();
     let done = spool.pirn_with_input(&["at", "tomorrow"], b"cd /\nls\n");
