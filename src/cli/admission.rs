@@ -55,7 +55,12 @@ pub fn limit(spool: &Spool, most: u64) -> Result<(), Failure> {
     match spool.room(&config) {
         Ok(_) => Ok(()),
         Err(NotAdmitted::Full { waiting, most }) => {
-            let what = format!("not accepted: {waiting} jobs wait, --max is {most}");
+            let wait = if waiting == 1 {
+                "job waits"
+            } else {
+                "jobs wait"
+            };
+            let what = format!("not accepted: {waiting} {wait}, --max is {most}");
             Err(Failure::new(NOT_NOW, what))
         }
         Err(why) => Err(not_now(why)),

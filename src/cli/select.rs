@@ -225,8 +225,10 @@ impl Selection {
             return Ok(Selected { ids, are_named });
         }
         let found = self.find(spool, states)?;
-        if found.ids.is_empty() {
+        if found.ids.is_empty() && states.contains(&State::Complete) {
             tell_none();
+        } else if found.ids.is_empty() {
+            eprintln!("pirn: no such job waits or runs");
         }
         Ok(found)
     }

@@ -51,7 +51,13 @@ pub fn drain(path: &Path) -> CommandResult {
     };
     daemon.tell(Told::Drain)?;
     daemon.wait_for_answer(|holder| holder.is_draining || holder.is_stopping)?;
-    daemon.wait()
+    let code = daemon.wait()?;
+    let left = spool.count_waiting()?;
+    if left > 0 {
+        let wait = if left == 1 { "job waits" } else { "jobs wait" };
+        eprintln!("pirn: {left} {wait} still; pirn ls says why");
+    }
+    Ok(code)
 }
 
 /// The daemon of a spool.

@@ -289,3 +289,16 @@ fn drain_finishes_what_waits() {
     assert_eq!(done.code, 1);
     assert!(done.stderr.contains("serve --drain"), "{}", done.stderr);
 }
+
+#[test]
+fn drain_says_what_it_leaves() {
+    let spool = Spool::serving(&[]);
+    ok(&spool, &["pause"]);
+    spool.add(&["true"]);
+    let done = spool.pirn(&["drain"]);
+    assert_eq!(
+        (done.code, done.stderr.as_str()),
+        (0, "pirn: 1 job waits still; pirn ls says why\n")
+    );
+    assert!(spool.has("pending/1"));
+}
