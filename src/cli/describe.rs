@@ -143,6 +143,7 @@ impl Description<'_> {
         let mut tell = |key: &str, value: String| facts.push((key.to_owned(), value));
         match (self.found.at.state(), &self.waiting) {
             (State::Pending | State::Held, Some(reason)) => {
+                let reason = when::in_local_time(reason.clone(), record, self.now);
                 tell("waits", format!("{}: {}", reason.why.as_str(), reason.text));
                 if let Some(tries) = record.tries.filter(|tries| *tries > 1) {
                     tell("tries", format!("{} of {tries}", record.attempt));

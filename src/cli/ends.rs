@@ -1,9 +1,10 @@
 //! How jobs ended, in words.
 
 use super::output::tame;
+use super::when;
 use crate::core::record::{Reason, Record, State, Try};
 use crate::core::units::brief_span;
-use crate::os::signals;
+use crate::os::{clock, signals};
 use std::time::Duration;
 
 /// How a job ended that has not ended well, in few words.
@@ -27,7 +28,8 @@ fn end_for(reason: Reason, exit_code: Option<i32>, signal: Option<i32>) -> Strin
 
 /// How and when a try ended.
 pub fn how_a_try_ended(one: &Try) -> String {
-    format!("{} at {}", end_of_try(one), one.finished_at)
+    let at = when::brief(one.finished_at, clock::wall());
+    format!("{} at {at}", end_of_try(one))
 }
 
 /// How a job ended that has not ended well, with the message that the record has.

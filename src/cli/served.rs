@@ -2,9 +2,12 @@
 //! spool without a daemon looks like any other, and `wait` seems to hang.
 
 use super::exit::{Failure, NOT_NOW};
+use super::output::tame;
 use super::settings;
+use super::when;
 use crate::core::id::JobId;
-use crate::core::waiting::WaitWord;
+use crate::core::waiting::{WaitReason, WaitWord};
+use crate::os::clock;
 use crate::spool::{Found, Role, Spool, SpoolLock, Waits, Where};
 use std::io;
 
@@ -65,17 +68,29 @@ pub fn tell_waiting(spool: &Spool, ids: &[&JobId]) {
 
 /// Says why a job that waits has not run yet.
 pub fn tell_unstarted(spool: &Spool, found: &Found) {
-    let reason = settings::waits(spool).ok();
-    let reason = reason.and_then(|waits| waits.of(&found.id, &found.at, &found.record));
+    let waits = settings::waits(spool).ok();
+    let reason = waits.and_then(|waits| reason(&waits, found));
     let text = reason.map_or_else(String::new, |reason| format!(": {}", reason.text));
-    eprintln!("pirn: job {} has not run yet{text}", found.id);
+    eprintln!(
+        "pirn: job {} has not run yet{text}",
+        tame(found.id.as_str())
+    );
+}
+
+/// Why a job waits, if it does.
+fn reason(waits: &Waits<'_>, found: &Found) -> Option<WaitReason> {
+    let record = &found.record;
+    let reason = waits.of(&found.id, &found.at, record)?;
+    let WaitReason { why, text } = when::in_local_time(reason, record, clock::wall());
+    let text = tame(&text);
+    Some(WaitReason { why, text })
 }
 
 /// Why a job has not ended. That no daemon serves the spool is said once for all jobs.
 fn whereabouts(waits: Option<&Waits<'_>>, found: &Found) -> Option<String> {
     let text = match found.at {
         Where::Pending(_) | Where::Held => {
-            let reason = waits?.of(&found.id, &found.at, &found.record)?;
+            let reason = reason(waits?, found)?;
             return (reason.why != WaitWord::NoDaemon).then_some(reason.text);
         }
         Where::Active => "running",

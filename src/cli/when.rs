@@ -1,8 +1,10 @@
 //! Points in time as people write them.
 
 use super::timespec;
+use crate::core::record::Record;
 use crate::core::time::Wall;
-use crate::core::units::parse_span;
+use crate::core::units::{parse_span, rough_span};
+use crate::core::waiting::WaitReason;
 use crate::os::clock;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -16,6 +18,16 @@ pub fn parse(text: &str) -> Result<Wall, String> {
 /// Prints an instant in local time as ls(1) does: `12:03:09` today, `Nov 28 12:03` this year, else `2027-01-02 12:03`.
 pub fn brief(at: Wall, now: Wall) -> String {
     brief_in(at, now, &TimeZone::system())
+}
+
+/// The reason for which a job waits, with its date as people read it: in local time, and how far it is.
+pub fn in_local_time(reason: WaitReason, record: &Record, now: Wall) -> WaitReason {
+    let Some(date) = record.start_date(now) else {
+        return reason;
+    };
+    let local = format!("{}, in {}", brief(date, now), rough_span(date.since(now)));
+    let text = reason.text.replace(&date.to_string(), &local);
+    WaitReason { text, ..reason }
 }
 
 fn brief_in(at: Wall, now: Wall, zone: &TimeZone) -> String {

@@ -88,7 +88,7 @@ fn a_job_that_waits_runs_and_has_ended_well() {
         "1",
         &json!({"command": ["echo", "a b"], "created_at": "2020-01-04T00:00:00Z", "not_before": "2199-01-01T00:00:00Z"}),
     );
-    let waits = "waits       not_before: it is not to start before 2199-01-01T00:00:00.000Z";
+    let waits = "waits       not_before: it is not to start before 2199-01-01 00:00, in Ny";
     let text = format!(
         "○ 1 pending, added Ny ago\n  command     echo 'a b'\n  {waits}\n  not_before  2199-01-01 00:00\n  \
          added       2020-01-04 00:00, Ny ago\n"

@@ -21,7 +21,7 @@ pub fn ok(spool: &Spool, args: &[&str]) {
 
 /// The text with `Ny` for the number of years since a date of 2020, which does not stay the same.
 pub fn without_years(text: &str) -> String {
-    let years = (1..100).rev().map(|n| format!("{n}y"));
+    let years = (1..1000).rev().map(|n| format!("{n}y"));
     years.fold(text.to_owned(), |text, years| text.replace(&years, "Ny"))
 }
 

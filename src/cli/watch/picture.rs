@@ -2,6 +2,7 @@
 
 use crate::cli::rows::{Form, Row};
 use crate::cli::settings;
+use crate::cli::when;
 use crate::core::config::Config;
 use crate::core::id::{JobId, keep_first, natural_order};
 use crate::core::progress::JobProgress;
@@ -111,7 +112,8 @@ impl Picture {
                 continue;
             };
             let mut shown = ShownJob::new(spool, id, &at, &record, now);
-            shown.why = waits.of(&shown.row.id, &at, &record);
+            let why = waits.of(&shown.row.id, &at, &record);
+            shown.why = why.map(|why| when::in_local_time(why, &record, now));
             picture.waiting.push(shown);
         }
         let mut ended: Vec<(JobId, Where)> = Vec::new();
