@@ -230,6 +230,7 @@ impl Scene {
         let lacks = |total: usize, used: usize, of: String| {
             let free = total.saturating_sub(used);
             let text = || match weight {
+                1 if total == 1 => format!("the only slot{of} is taken"),
                 1 => format!("all {total} slots{of} are taken"),
                 n => format!("it takes {n} slots, and {free} of {total}{of} are free"),
             };

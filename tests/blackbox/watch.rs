@@ -115,7 +115,7 @@ fn it_fits_a_screen_that_changes_its_size() {
     terminal.resize(20, 60);
     terminal.wait_shown("60 x 20 is too small");
     terminal.resize(50, 200);
-    terminal.wait_shown("all 1 slots are taken");
+    terminal.wait_shown("the only slot is taken");
     terminal.type_keys("q");
     assert_eq!(terminal.end().0, 0);
 }
