@@ -131,7 +131,7 @@ impl Description<'_> {
         format!(
             "{} {}{name} {}{when}{how}",
             self.style.paint(ink, dot),
-            self.style.paint(Ink::Bold, self.found.id.as_str()),
+            self.style.paint(Ink::Bold, &tame(self.found.id.as_str())),
             self.style.paint(ink, state.as_str())
         )
     }

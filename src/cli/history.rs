@@ -2,10 +2,9 @@
 
 use super::describe::{Description, LENGTH, LINES};
 use super::ends;
-use super::output::tame;
 use super::style::{Ink, fit};
 use super::when;
-use crate::core::quote::{cut_to, written_last};
+use crate::core::quote::{cut_to, line_of_log};
 use crate::core::record::State;
 use crate::core::time::Wall;
 use crate::core::units::brief_span;
@@ -93,7 +92,7 @@ impl Description<'_> {
         };
         let mut text = format!("\n  {}\n", self.style.paint(Ink::Dim, &head));
         for line in &lines[first..] {
-            let line = tame(&cut_to(written_last(line), LENGTH));
+            let line = cut_to(&line_of_log(line), LENGTH).into_owned();
             let room = self
                 .style
                 .width

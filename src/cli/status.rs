@@ -115,7 +115,7 @@ fn text_of(report: &StatusReport, path: &Path) -> String {
             format!(
                 "{} {}\n",
                 paint(&format!("{word:9}"), Some(Ink::Dim)),
-                paint(text, *ink)
+                paint(&output::tame(text), *ink)
             )
         })
         .collect()

@@ -29,11 +29,37 @@ pub fn written_last(line: &str) -> &str {
     line.rsplit('\r').next().unwrap_or(line)
 }
 
-/// Text of a job with its control characters replaced, so that a terminal does not obey them.
+/// Text of a job as a terminal may show it: with spaces for tabs, and question marks for the characters that it would
+/// obey. Those that turn the direction of text are among them: they could show another command than the one that runs.
 pub fn tame(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { '?' } else { c })
-        .collect()
+    let mut plain = String::with_capacity(text.len());
+    let mut column = 0;
+    for c in text.chars() {
+        let width = if c == '\t' { TAB - column % TAB } else { 1 };
+        match c {
+            '\t' => plain.extend(std::iter::repeat_n(' ', width)),
+            c if c.is_control() || turns_direction(c) => plain.push('?'),
+            c => plain.push(c),
+        }
+        column += width;
+    }
+    plain
+}
+
+/// The columns from one tab stop to the next.
+const TAB: usize = 8;
+
+/// True for the marks, embeddings, overrides and isolates of UAX 9, the bidirectional algorithm of Unicode.
+fn turns_direction(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
+}
+
+/// A line of a log as a terminal may show it: what it shows in the end, without escape sequences.
+pub fn line_of_log(line: &str) -> String {
+    tame(&without_escapes(written_last(line)))
 }
 
 /// A message about errors of the system without their numbers, which say nothing more than the words before them:
@@ -76,7 +102,23 @@ pub fn without_escapes(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut_to, quoted, without_codes, without_escapes};
+    use super::{cut_to, line_of_log, quoted, tame, without_codes, without_escapes};
+
+    #[test]
+    fn a_terminal_obeys_nothing_in_a_tame_text() {
+        for (text, plain) in [
+            ("a\tb\u{e9}\tc", "a       b\u{e9}      c"),
+            ("a\x1b[31mb\n\u{9b}", "a?[31mb??"),
+            (
+                "rm \u{202e}x\u{202c} \u{2066}y\u{2069}\u{200f}\u{61c}",
+                "rm ?x? ?y???",
+            ),
+            ("\u{200d}\u{5d0}", "\u{200d}\u{5d0}"),
+        ] {
+            assert_eq!(tame(text), plain, "{text:?}");
+        }
+        assert_eq!(line_of_log("1 %\r2 %\t\x1b[1mx\x1b[0m\r"), "2 %     x");
+    }
 
     #[test]
     fn escape_sequences_are_left_out() {

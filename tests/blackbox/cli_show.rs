@@ -43,7 +43,7 @@ fn a_job_that_failed() {
     let log: String = (1..=12).map(|n| format!("line {n}\n")).collect();
     fs::write(
         spool.path().join("log/7"),
-        format!("{log}10%\r20%\r\n\x1b[31mred\n"),
+        format!("{log}10%\r20%\r\n\x1b[31mred\x1b[0m\tx\n"),
     )
     .unwrap();
     let text = "\
@@ -60,7 +60,7 @@ fn a_job_that_failed() {
   timeout  10m
   own      key=[1]
   added    2020-01-03 23:59, Ny ago
-  used     cpu 1.2s, max rss 34 MiB, log 105 B
+  used     cpu 1.2s, max rss 34 MiB, log 111 B
 
   try  started           ran   end
   1    2020-01-04 00:00  1.2s  signal 9
@@ -76,7 +76,7 @@ fn a_job_that_failed() {
   line 11
   line 12
   20%
-  ?[31mred
+  red     x
 ";
     assert_eq!(shown(&spool, "7"), text);
 }

@@ -1,10 +1,11 @@
 //! The screen as text, drawn from what is known.
 
-use super::line::{Line, line_of_log};
+use super::line::Line;
 use super::model::{Model, Page};
 use super::picture::Picture;
 use super::sections;
 use crate::cli::style::{Ink, Style, columns, fit};
+use crate::core::quote::line_of_log;
 use crate::spool::QueueStatus;
 
 /// The smallest screen that is drawn on.

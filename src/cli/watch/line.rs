@@ -2,7 +2,6 @@
 
 use crate::cli::output::tame;
 use crate::cli::style::{Ink, Style, fit, padding};
-use crate::core::quote::{without_escapes, written_last};
 
 /// The space between two columns.
 const GAP: usize = 2;
@@ -79,17 +78,4 @@ impl Line {
             false => self.text,
         }
     }
-}
-
-/// A line of a log as it may be shown: what a terminal shows in the end, without escape sequences, with spaces for tabs.
-pub fn line_of_log(line: &str) -> String {
-    let mut plain = String::new();
-    for (n, part) in without_escapes(written_last(line)).split('\t').enumerate() {
-        if n > 0 {
-            let column = plain.chars().count();
-            plain.push_str(&" ".repeat(8 - column % 8));
-        }
-        plain.push_str(part);
-    }
-    tame(&plain)
 }

@@ -1,9 +1,10 @@
 //! The parts of the screen: what runs, what waits, what has ended, and the end of a log.
 
-use super::line::{Line, line_of_log};
+use super::line::Line;
 use super::model::Model;
 use super::picture::{Picture, ShownJob};
 use crate::cli::style::{Ink, Style, columns, fit};
+use crate::core::quote::line_of_log;
 use crate::core::record::State;
 use crate::core::units::brief_span;
 use crate::core::waiting::WaitWord;
