@@ -165,10 +165,13 @@ fn collect(
     let mut rows = Vec::new();
     for at in places {
         for id in spool.ids(at)? {
-            match spool.load(&id, at) {
-                Ok(Some(record)) if args.filter.matches(&record) => {
+            match spool.load_and_ask(&id, at) {
+                Ok(Some((record, is_open))) if args.filter.matches(&record) => {
                     let (waiting, progress) = match waits {
-                        Some(waits) => (waits.of(&id, at, &record), spool.progress(&id, at)),
+                        Some(waits) => (
+                            waits.of_loaded(&id, at, &record, &|| is_open),
+                            spool.progress(&id, at),
+                        ),
                         None => (None, None),
                     };
                     rows.push(Row::new(

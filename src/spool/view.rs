@@ -66,6 +66,37 @@ impl Found {
     }
 }
 
+/// A job's file.
+struct JobFile {
+    look: Look,
+    bytes: Vec<u8>,
+    /// True if a process is known to have it open for writing.
+    is_being_written: bool,
+}
+
+impl JobFile {
+    /// The record in it, with the id and the date that follow from the file.
+    fn record(&self, id: &JobId) -> io::Result<Record> {
+        let mut record =
+            Record::from_bytes(&self.bytes).map_err(|e| match self.is_being_written {
+                true => half_written(id),
+                false => invalid(format!("{id}: {e}")),
+            })?;
+        record.id = Some(id.clone());
+        record.created_at.get_or_insert(Wall(self.look.modified));
+        Ok(record)
+    }
+
+    /// The same, with the queue that follows from its place.
+    fn record_at(&self, id: &JobId, at: &Where) -> io::Result<Record> {
+        let mut record = self.record(id)?;
+        if let Where::Pending(queue) = at {
+            record.queue = (!queue.is_default()).then(|| queue.clone());
+        }
+        Ok(record)
+    }
+}
+
 /// The largest record. It may be larger than a dropped file: output, result and history are added.
 pub(super) const MAX_RECORD_BYTES: u64 = 64 << 20;
 
@@ -200,30 +231,26 @@ impl<F: Fs> Spool<F> {
         is_wanted: impl Fn(&[u8]) -> bool,
     ) -> io::Result<Option<Record>> {
         let file = self.read_file(id, &at.place(), Ask::Nothing)?;
-        let Some((look, bytes)) = file.filter(|(_, bytes)| is_wanted(bytes)) else {
+        let file = file.filter(|file| is_wanted(&file.bytes));
+        file.map(|file| file.record_at(id, at)).transpose()
+    }
+
+    /// As [`Self::load`], and true if the job waits and a process has its file open for writing.
+    pub fn load_and_ask(&self, id: &JobId, at: &Where) -> io::Result<Option<(Record, bool)>> {
+        let ask = match at {
+            Where::Pending(_) => Ask::Writing,
+            Where::Held | Where::Active | Where::Complete | Where::Failed => Ask::Nothing,
+        };
+        let Some(file) = self.read_file(id, &at.place(), ask)? else {
             return Ok(None);
         };
-        let mut record = record_of(id, &look, &bytes)?;
-        if let Where::Pending(queue) = at {
-            record.queue = (!queue.is_default()).then(|| queue.clone());
-        }
-        Ok(Some(record))
+        Ok(Some((file.record_at(id, at)?, file.is_being_written)))
     }
 
     /// True if a process has a waiting job's file open for writing.
-    pub fn is_being_written(&self, place: &Place, id: &JobId) -> bool {
-        let name = id.as_str().as_bytes();
-        let taken = self.fs.take(place, name, MAX_RECORD_BYTES, Ask::Writing);
-        let is_open = |taken| {
-            matches!(
-                taken,
-                Taken::File {
-                    writers: Writers::Open,
-                    ..
-                }
-            )
-        };
-        taken.is_ok_and(is_open)
+    pub fn is_being_written(&self, id: &JobId, at: &Where) -> bool {
+        let read = self.load_and_ask(id, at);
+        read.is_ok_and(|read| read.is_some_and(|(_, is_open)| is_open))
     }
 
     /// A job's file and the record in it, with the queue that it names itself. With [`Ask::Writing`] it is an error
@@ -234,31 +261,27 @@ impl<F: Fs> Spool<F> {
         place: &Place,
         ask: Ask,
     ) -> io::Result<Option<(Look, Record)>> {
-        let Some((look, bytes)) = self.read_file(id, place, ask)? else {
-            return Ok(None);
-        };
-        let record = record_of(id, &look, &bytes)?;
-        Ok(Some((look, record)))
+        match self.read_file(id, place, ask)? {
+            Some(file) if file.is_being_written => Err(half_written(id)),
+            Some(file) => Ok(Some((file.look, file.record(id)?))),
+            None => Ok(None),
+        }
     }
 
-    fn read_file(
-        &self,
-        id: &JobId,
-        place: &Place,
-        ask: Ask,
-    ) -> io::Result<Option<(Look, Vec<u8>)>> {
+    fn read_file(&self, id: &JobId, place: &Place, ask: Ask) -> io::Result<Option<JobFile>> {
         let name = id.as_str().as_bytes();
         match self.fs.take(place, name, MAX_RECORD_BYTES, ask)? {
             Taken::Missing | Taken::Strange(_) => Ok(None),
             Taken::TooLarge(_) => Err(invalid(format!("{id}: the record is too large"))),
             Taken::File {
-                writers: Writers::Open,
-                ..
-            } if ask == Ask::Writing => Err(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                format!("job {id}: its file is still being written; try again when it is whole"),
-            )),
-            Taken::File { look, bytes, .. } => Ok(Some((look, bytes))),
+                look,
+                writers,
+                bytes,
+            } => Ok(Some(JobFile {
+                look,
+                bytes,
+                is_being_written: ask == Ask::Writing && writers == Writers::Open,
+            })),
         }
     }
 
@@ -284,10 +307,7 @@ fn invalid(what: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// The record in the file of a job, with the id and the date that follow from the file.
-fn record_of(id: &JobId, look: &Look, bytes: &[u8]) -> io::Result<Record> {
-    let mut record = Record::from_bytes(bytes).map_err(|e| invalid(format!("{id}: {e}")))?;
-    record.id = Some(id.clone());
-    record.created_at.get_or_insert(Wall(look.modified));
-    Ok(record)
+fn half_written(id: &JobId) -> io::Error {
+    let what = format!("job {id}: its file is still being written; try again when it is whole");
+    io::Error::new(io::ErrorKind::ResourceBusy, what)
 }

@@ -1,6 +1,6 @@
 //! The causes for which jobs wait, as anybody can find them out who may read the spool.
 
-use super::{Place, RealFs, Role, Spool, SpoolLock, Where};
+use super::{RealFs, Role, Spool, SpoolLock, Where};
 use crate::core::config::{Config, Only};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, State};
@@ -60,14 +60,25 @@ impl Spool<RealFs> {
 impl Waits<'_> {
     /// Why a job waits that is there; `None` if it does not wait.
     pub fn of(&self, id: &JobId, at: &Where, record: &Record) -> Option<WaitReason> {
+        let ask = || self.spool.is_being_written(id, at);
+        self.of_loaded(id, at, record, &ask)
+    }
+
+    /// The same where it is known, or found out by `is_being_written`, whether a process is writing the job's file.
+    pub fn of_loaded(
+        &self,
+        id: &JobId,
+        at: &Where,
+        record: &Record,
+        is_being_written: &dyn Fn() -> bool,
+    ) -> Option<WaitReason> {
         match at {
             Where::Held => Some(Scene::held()),
             Where::Pending(queue) => {
-                let place = at.place();
                 let facts = Lookups {
                     waits: self,
                     id,
-                    place,
+                    is_being_written,
                 };
                 Some(self.scene.waits(id, queue, record, &facts))
             }
@@ -145,7 +156,7 @@ impl Waits<'_> {
 struct Lookups<'w> {
     waits: &'w Waits<'w>,
     id: &'w JobId,
-    place: Place,
+    is_being_written: &'w dyn Fn() -> bool,
 }
 
 impl JobFacts for Lookups<'_> {
@@ -166,7 +177,7 @@ impl JobFacts for Lookups<'_> {
     }
 
     fn is_being_written(&self) -> bool {
-        self.waits.spool.is_being_written(&self.place, self.id)
+        (self.is_being_written)()
     }
 
     fn has_leftover(&self) -> bool {
