@@ -1,7 +1,7 @@
 //! The table of jobs that `ls` prints.
 
 use super::exit::Failure;
-use super::output::Pieces;
+use super::output::{Pieces, tame};
 use super::rows::Row;
 use super::style::{Ink, Style, columns, fit, padding};
 use crate::core::record::State;
@@ -48,6 +48,12 @@ const SPARED: [JobColumn; 5] = [
 /// As many columns of the terminal are left for commands, if they need them.
 const ROOM: usize = 26;
 
+/// The most columns for an id beside the rest of its line on a terminal; a UUID has 36.
+const IDS: usize = 38;
+
+/// The most columns for a queue and for a result on a terminal.
+const CUT: usize = 20;
+
 /// The space between two columns.
 const GAP: usize = 2;
 
@@ -75,9 +81,9 @@ impl JobColumn {
             span.map_or_else(String::new, show).into()
         };
         match self {
-            Self::Id => row.id.as_str().into(),
+            Self::Id => tame(row.id.as_str()).into(),
             Self::State => row.state.as_str().into(),
-            Self::Queue => row.queue.as_str().into(),
+            Self::Queue => tame(row.queue.as_str()).into(),
             Self::Waited => span(row.waited, rough_span),
             Self::Ran => span(row.ran, brief_span),
             Self::Time if row.ran.is_none() => span(row.waited, rough_span),
@@ -118,7 +124,10 @@ pub fn print(rows: &[Row], style: Style, out: &mut Pieces) -> Result<(), Failure
     if rows.is_empty() {
         return Ok(());
     }
-    let mut shown: Vec<ShownColumn> = COLUMNS.map(|column| measure(column, rows)).into();
+    let is_terminal = style.width.is_some();
+    let mut shown: Vec<ShownColumn> = COLUMNS
+        .map(|column| measure(column, rows, is_terminal))
+        .into();
     if let Some(terminal) = style.width {
         shown.retain(|one| says_something(one.column, rows));
         make_room(&mut shown, terminal, rows);
@@ -134,8 +143,22 @@ pub fn print(rows: &[Row], style: Style, out: &mut Pieces) -> Result<(), Failure
     })
 }
 
-fn measure(column: JobColumn, rows: &[Row]) -> ShownColumn {
-    let widest = rows.iter().map(|row| columns(&column.cell(row))).max();
+/// The width of a column. On a terminal, one long id does not make all lines long.
+fn measure(column: JobColumn, rows: &[Row], is_terminal: bool) -> ShownColumn {
+    let widths = rows.iter().map(|row| columns(&column.cell(row)));
+    let widest = match column {
+        JobColumn::Id if is_terminal => widths.filter(|width| *width <= IDS).max(),
+        JobColumn::Queue | JobColumn::Result if is_terminal => widths.max().map(|w| w.min(CUT)),
+        JobColumn::Id
+        | JobColumn::State
+        | JobColumn::Queue
+        | JobColumn::Waited
+        | JobColumn::Ran
+        | JobColumn::Time
+        | JobColumn::Ended
+        | JobColumn::Result
+        | JobColumn::Command => widths.max(),
+    };
     let width = widest.unwrap_or(0).max(column.head().len());
     ShownColumn { column, width }
 }
@@ -164,7 +187,7 @@ fn make_room(shown: &mut Vec<ShownColumn>, terminal: usize, rows: &[Row]) {
     if let (Some(waited), Some(ran)) = (place(JobColumn::Waited), place(JobColumn::Ran))
         && is_tight(shown)
     {
-        shown[ran] = measure(JobColumn::Time, rows);
+        shown[ran] = measure(JobColumn::Time, rows, true);
         shown.remove(waited);
     }
     for spared in SPARED {
@@ -187,14 +210,19 @@ fn print_line<'a>(
     for one in shown {
         let is_last = one.column == JobColumn::Command;
         let (text, ink) = cell(one.column);
-        let text = if is_last {
-            fit(&text, one.width)
-        } else {
-            text.as_ref().into()
+        // An id is never cut: it is there to be copied.
+        let is_long = one.column == JobColumn::Id && columns(&text) > one.width;
+        let text = match is_long {
+            true => text.as_ref().into(),
+            false => fit(&text, one.width),
         };
         let painted = ink.map_or(text.as_ref().into(), |ink| style.paint(ink, &text));
-        let gap = padding(&text, one.width + GAP);
-        out.push(&[&painted, if is_last { "\n" } else { &gap }])?;
+        let gap = match (is_last, is_long) {
+            (true, _) => "\n".to_owned(),
+            (false, true) => format!("\n{}", " ".repeat(one.width + GAP)),
+            (false, false) => padding(&text, one.width + GAP),
+        };
+        out.push(&[&painted, &gap])?;
     }
     Ok(())
 }

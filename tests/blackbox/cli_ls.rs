@@ -2,9 +2,12 @@
 
 use crate::pty::Terminal;
 use crate::spool::Spool;
+use crate::strace::has_tool;
 use crate::tools::without_years;
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::fs;
+use std::process::Command;
 
 /// Writes a record of January 2020.
 fn put(spool: &Spool, place: &str, fields: &Value) {
@@ -168,6 +171,78 @@ fn a_narrow_terminal_cuts_commands_and_then_spares_columns() {
         shown(60),
         ["  STATE   RESULT   CO…", "  failed  timeout  ec…"]
     );
+}
+
+#[test]
+fn an_id_that_is_too_long_has_a_line_of_its_own() {
+    let spool = Spool::made();
+    let long = "a-long-id-that-is-never-cut-01234567890";
+    put(&spool, "held/12", &json!({"command": "true"}));
+    put(&spool, &format!("held/{long}"), &json!({"command": "true"}));
+    put(
+        &spool,
+        "pending/13",
+        &json!({"command": "true", "after": [long]}),
+    );
+    let text = format!(
+        "\
+ID  STATE    WAITED  RESULT                COMMAND
+13  pending  Ny      after a-long-id-tha…  true
+12  held     Ny      -                     true
+{long}
+    held     Ny      -                     true
+"
+    );
+    assert_eq!(on_terminal(&spool, &["ls"], 80), text);
+    let piped = spool.pirn(&["ls"]).stdout;
+    assert!(piped.contains(&format!("\n{long}  held ")), "{piped}");
+    assert!(piped.contains(&format!("  after {long}  ")), "{piped}");
+}
+
+#[test]
+fn no_text_of_a_job_turns_the_direction_of_a_line() {
+    let spool = Spool::made();
+    let odd = "\u{202e}cba\u{202c}\u{2066}\u{2069}\u{200f}\u{61c}";
+    spool.make_queue(odd);
+    put(
+        &spool,
+        &format!("pending/{odd}/x{odd}"),
+        &json!({"command": format!("echo {odd}"), "name": odd, "group": odd, "comment": odd}),
+    );
+    let id = format!("x{odd}");
+    for args in [&["ls"][..], &["show", &id], &["status"], &["log", &id]] {
+        let done = spool.finish(&mut spool.command(args));
+        let text = done.stdout + &done.stderr;
+        let is_odd = |c: char| odd.contains(c) && !c.is_ascii();
+        assert!(!text.contains(is_odd), "{args:?}: {text:?}");
+        assert!(text.contains("?cba?????"), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn each_waiting_file_is_opened_once() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::made();
+    put(&spool, "pending/job12", &json!({"command": "true"}));
+    let trace = spool.beside("opened");
+    let done = Command::new("strace")
+        .args(["-f", "-e", "trace=openat", "-o"])
+        .arg(&trace)
+        .arg(spool.command(["ls"]).get_program())
+        .arg("-S")
+        .args([spool.path().as_os_str(), OsStr::new("ls")])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(done.stdout).unwrap();
+    assert!(text.contains("no_daemon"), "{text}");
+    let trace = fs::read_to_string(trace).unwrap();
+    let opened = trace.lines().filter(|line| {
+        let is_job = line.contains("\"job12\"");
+        is_job && !line.contains("ENOENT")
+    });
+    assert_eq!(opened.count(), 1, "{trace}");
 }
 
 #[test]
