@@ -99,16 +99,16 @@ fn show(spool: &Spool, found: &Found, args: &LogArgs) -> Result<(), Failure> {
 /// Says why a job that has never run did not.
 fn tell_unstarted(spool: &Spool, found: &Found) {
     let (id, record) = (&found.id, &found.record);
-    if record.attempt > 0 || !record.attempts.is_empty() {
+    let mut tries = record.attempts.iter();
+    if record.started_at.is_some() || tries.any(|one| one.started_at.is_some()) {
         return;
     }
     match found.at {
         Where::Active => {}
         Where::Pending(_) | Where::Held => served::tell_unstarted(spool, found),
-        Where::Complete | Where::Failed if record.started_at.is_none() => {
+        Where::Complete | Where::Failed => {
             eprintln!("pirn: job {id} never ran: {}", how_it_failed(record));
         }
-        Where::Complete | Where::Failed => {}
     }
 }
 

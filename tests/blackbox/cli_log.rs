@@ -110,6 +110,18 @@ fn a_job_that_never_ran_says_why() {
     );
 }
 
+#[test]
+fn a_job_that_could_not_be_started_says_why() {
+    let mut spool = Spool::new();
+    spool.serve(&[]);
+    let id = spool.add(&["./nosuch", "7"]);
+    spool.wait_record(&format!("failed/{id}"));
+    let done = spool.pirn(&["log", &id]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""));
+    let why = "pirn: job 1 never ran: not_started: cannot execute ./nosuch: ";
+    assert!(done.stderr.starts_with(why), "{}", done.stderr);
+}
+
 /// A command in the background whose output goes to a file beside the spool.
 struct Follower<'s> {
     spool: &'s Spool,
