@@ -21,6 +21,7 @@ mod cli_all;
 mod cli_at;
 mod cli_clean;
 mod cli_edit;
+mod cli_examples;
 mod cli_help;
 mod cli_hold;
 mod cli_ids;

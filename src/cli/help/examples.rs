@@ -12,13 +12,10 @@ pub const ALL: [(&str, &[Example]); 36] = [
                 "pirn add 'make && make install'",
                 "one word is a line for sh",
             ),
-            (
-                "pirn add -q mail ./send 7",
-                "several are a program with arguments",
-            ),
+            ("pirn add -q mail ./send 7", "a program with its arguments"),
             (
                 "pirn add --after last --tries 3 ./load",
-                "after the newest job, with two retries",
+                "after the newest, two retries",
             ),
             (
                 "ls *.wav | sed 's/^/flac /' | pirn add --batch",
