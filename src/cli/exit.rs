@@ -66,6 +66,8 @@ pub struct Failure {
     pub message: String,
     /// The system's error in the message, if it is not said yet where it was, and what to do about it.
     bare: Option<io::Error>,
+    /// The message is to say which spool it is about.
+    is_of_spool: bool,
 }
 
 impl Failure {
@@ -75,6 +77,7 @@ impl Failure {
             code,
             message: without_codes(&message.into()),
             bare: None,
+            is_of_spool: false,
         }
     }
 
@@ -101,6 +104,9 @@ impl Failure {
     /// The same failure, which happened with this spool or file unless it says where it did.
     #[must_use]
     pub fn in_place(self, path: &Path) -> Self {
+        if self.is_of_spool {
+            return Self::new(self.code, format!("{} in {}", self.message, path.display()));
+        }
         let Some(e) = &self.bare else {
             return self;
         };
@@ -110,7 +116,10 @@ impl Failure {
 
     /// There is no such job.
     pub fn no_job(id: &impl Display) -> Self {
-        Self::new(NO_INPUT, format!("there is no job {id}"))
+        Self {
+            is_of_spool: true,
+            ..Self::new(NO_INPUT, format!("there is no job {id}"))
+        }
     }
 }
 

@@ -240,6 +240,9 @@ impl Cli {
     }
 }
 
+/// The words of the standard library for a text that is no number.
+const NO_DIGIT: &str = "invalid digit found in string";
+
 /// Parses the command line, carries it out, returns the exit code.
 pub fn main() -> ExitCode {
     signals::keep_ended_children();
@@ -249,10 +252,14 @@ pub fn main() -> ExitCode {
     }
     let cli = match Cli::parse_quickly() {
         Ok(cli) => cli,
+        Err(e) if e.use_stderr() => {
+            let text = e.render().to_string();
+            eprint!("{}", text.replace(NO_DIGIT, "expected a whole number"));
+            return ExitCode::from(exit::USAGE);
+        }
         Err(e) => {
             let _ = e.print();
-            let is_mistake = e.use_stderr();
-            return ExitCode::from(if is_mistake { exit::USAGE } else { exit::OK });
+            return ExitCode::from(exit::OK);
         }
     };
     style::choose(cli.color);

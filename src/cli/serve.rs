@@ -267,7 +267,8 @@ pub fn failure(e: ServeError) -> Failure {
     };
     let advice = match &e {
         ServeError::Io(what, e) => advice(e, Path::new(what)),
-        ServeError::Held(_) | ServeError::Starting(_) | ServeError::Config(_) => String::new(),
+        ServeError::Held(_) => "; pirn status shows it, pirn stop ends it".to_owned(),
+        ServeError::Starting(_) | ServeError::Config(_) => String::new(),
     };
     Failure::new(code, format!("{e}{advice}"))
 }

@@ -82,6 +82,38 @@ fn help_says_what_the_long_option_says_and_has_topics() {
 }
 
 #[test]
+fn a_number_is_expected_and_a_spool_named() {
+    let spool = Spool::made();
+    let path = spool.path().display().to_string();
+    for (args, code, said) in [
+        (
+            &["log", "-n", "ten"][..],
+            2,
+            "expected a whole number".to_owned(),
+        ),
+        (
+            &["add", "-p", "high", "true"],
+            2,
+            "expected a whole number".to_owned(),
+        ),
+        (
+            &["show", "99"],
+            66,
+            format!("pirn: there is no job 99 in {path}\n"),
+        ),
+        (
+            &["rm", "99"],
+            66,
+            format!("pirn: there is no job 99 in {path}\n"),
+        ),
+    ] {
+        let done = spool.pirn(args);
+        assert_eq!(done.code, code, "{args:?}");
+        assert!(done.stderr.contains(&said), "{args:?}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn mistyped_words_name_the_nearest() {
     let spool = Spool::new();
     for (args, right) in [

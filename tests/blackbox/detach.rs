@@ -174,7 +174,10 @@ fn a_second_one_is_refused() {
     let free = Detached::serving(&[]);
     let before = free.log();
     let done = free.serve(&[]);
-    let said = format!("pirn: the spool is in use by process {}\n", free.pid());
+    let said = format!(
+        "pirn: the spool is in use by process {}; pirn status shows it, pirn stop ends it\n",
+        free.pid()
+    );
     assert_eq!((done.code, done.stderr), (75, said));
     assert_eq!(free.log(), before);
 }
