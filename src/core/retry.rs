@@ -93,12 +93,13 @@ impl BackoffSpec {
         }
     }
 
-    /// The complete rule. Missing parts are 1 s, twice, and 10 minutes.
+    /// The complete rule. Missing parts are 1 s, twice, and 10 minutes, or the first wait if that is longer.
     pub fn rule(self) -> Backoff {
+        let first = self.first.unwrap_or(Duration::from_secs(1));
         Backoff {
-            first: self.first.unwrap_or(Duration::from_secs(1)),
+            first,
             factor: self.factor.unwrap_or(2.0),
-            max: self.max.unwrap_or(Duration::from_secs(600)),
+            max: self.max.unwrap_or(first.max(Duration::from_secs(600))),
         }
     }
 }
@@ -142,6 +143,20 @@ mod tests {
         };
         for attempt in [0, 1, 2, 1_025, u32::MAX] {
             assert_eq!(backoff.wait(attempt, 999), Duration::ZERO, "try {attempt}");
+        }
+    }
+
+    #[test]
+    fn a_first_wait_is_not_cut_by_a_limit_that_nobody_gave() {
+        let hour = Some(Duration::from_secs(3600));
+        let minute = Some(Duration::from_secs(60));
+        for (max, longest) in [(None, hour), (minute, minute)] {
+            let spec = BackoffSpec {
+                first: hour,
+                max,
+                ..BackoffSpec::default()
+            };
+            assert_eq!(Some(spec.rule().max), longest);
         }
     }
 
