@@ -3,7 +3,7 @@
 use super::exit::{BAD_DATA, FAILURE, Failure, NO_INPUT, USAGE};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io::{self, IsTerminal, Read, Seek};
 use std::os::fd::AsFd;
 
 /// Variables that pirn sets for its jobs. A job that adds another job does not pass them on.
@@ -74,7 +74,15 @@ pub fn directory(cwd: Option<String>) -> Result<String, Failure> {
 
 /// Reads standard input to its end.
 pub fn stdin() -> Result<Vec<u8>, Failure> {
+    tell_typed();
     read(&mut io::stdin().lock(), "standard input")
+}
+
+/// Says that standard input is read, and how it ends, if that is somebody who types.
+pub fn tell_typed() {
+    if io::stdin().is_terminal() {
+        eprintln!("pirn: reading standard input; ^D on a line of its own ends it");
+    }
 }
 
 /// Warns of a file on standard input, of which nothing has been read: the user may think that the job gets it. In a shell

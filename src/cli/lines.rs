@@ -2,6 +2,7 @@
 //! Memory is bounded by [`WINDOW_BYTES`], not by the input.
 
 use super::exit::{BAD_DATA, Failure};
+use super::inputs;
 use crate::os::poll;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -48,6 +49,7 @@ enum NextLine {
 impl InputLines {
     /// The lines of this process.
     pub fn of_stdin() -> io::Result<Self> {
+        inputs::tell_typed();
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let about = input.metadata()?;
         Ok(Self {

@@ -1,5 +1,6 @@
 //! `pirn at`, and the words of at(1) in the options that take a time.
 
+use crate::pty::Terminal;
 use crate::spool::{Done, Spool};
 use serde_json::json;
 
@@ -144,4 +145,20 @@ fn what_is_no_time_is_refused() {
         );
     }
     assert!(!spool.has("pending/1"));
+}
+
+#[test]
+fn a_script_that_is_typed_is_asked_for() {
+    let spool = Spool::new();
+    for args in [
+        &["at", "noon jan 5 2199"][..],
+        &["add", "-"],
+        &["add", "--batch"],
+    ] {
+        let mut terminal = Terminal::start(&spool, args, 24, 80);
+        terminal.wait_shown("pirn: reading standard input; ^D on a line of its own ends it");
+        terminal.type_keys("true\n\u{4}");
+        assert_eq!(terminal.end().0, 0, "{args:?}");
+    }
+    assert_eq!(spool.ls("pending"), ["1", "2", "3"]);
 }
