@@ -7,6 +7,7 @@ use crate::core::id::QueueName;
 use crate::core::record::Record;
 use crate::core::scheduler::Demand;
 use crate::spool::{NotAdmitted, Spool};
+use std::path::Path;
 use std::sync::{Arc, Once};
 
 /// Refuses new jobs while the disk is nearly full or has failed.
@@ -29,8 +30,13 @@ fn settings_or_defaults(spool: &Spool) -> Config {
     })
 }
 
-/// Says so if the job asks for more slots or tokens than there are: it is accepted, but waits for other settings.
-pub fn tell_excess(spool: &Spool, config: &Config, queue: &QueueName, record: &Record) {
+/// Says so if the directory of the job is missing, or if it asks for more slots or tokens than there are: it is accepted,
+/// but fails unless the directory is made, or waits for other settings.
+pub fn tell_obstacles(spool: &Spool, config: &Config, queue: &QueueName, record: &Record) {
+    let cwd = record.cwd.as_ref();
+    if let Some(path) = cwd.filter(|path| !Path::new(path).is_dir()) {
+        eprintln!("pirn: there is no directory {path} here; without it, the job cannot be started");
+    }
     let demand = Demand::new(record.slots, &record.uses);
     if demand == Demand::default() {
         return;

@@ -169,7 +169,7 @@ impl JobArgs {
         record.tries.get_or_insert(config.tries_of_accepted(&queue));
         admission::check_size(&record.to_json(), &config)
             .map_err(|what| Failure::new(BAD_DATA, what))?;
-        admission::tell_excess(spool, &config, &queue, &record);
+        admission::tell_obstacles(spool, &config, &queue, &record);
         Ok(PreparedJob { record, queue, id })
     }
 
@@ -180,7 +180,7 @@ impl JobArgs {
         let queue = self.schedule.queue.clone();
         let mut record = self.record(Work::Text(String::new()))?;
         let config = admission::admit(spool)?;
-        admission::tell_excess(spool, &config, &queue.clone().unwrap_or_default(), &record);
+        admission::tell_obstacles(spool, &config, &queue.clone().unwrap_or_default(), &record);
         record.queue = queue.filter(|queue| !queue.is_default());
         Ok(record)
     }

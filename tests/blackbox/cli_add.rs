@@ -326,3 +326,12 @@ fn it_captures_where_it_was_called() {
         here.join("sub/dir").to_str().unwrap()
     );
 }
+
+#[test]
+fn a_directory_that_is_missing_is_named() {
+    let spool = Spool::new();
+    let done = spool.pirn(&["add", "-C", "/no/such", "true"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "1\n"));
+    let said = "pirn: there is no directory /no/such here; without it, the job cannot be started\n";
+    assert!(done.stderr.starts_with(said), "{}", done.stderr);
+}
