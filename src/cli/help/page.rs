@@ -7,6 +7,8 @@ pub fn render(page: &str, heading: &str, width: usize) -> Option<String> {
             .iter()
             .any(|level| line.strip_prefix(level) == Some(heading))
     };
+    // A backslash at its end continues a line.
+    let page = page.replace("\\\n", "");
     let mut lines = page.lines().skip_while(|line| !is_heading(line));
     let first = lines.next()?;
     let is_part = |line: &&str| {
@@ -114,8 +116,13 @@ impl Text {
             }
             return;
         }
+        if text.starts_with(')') {
+            self.paragraph.truncate(self.paragraph.trim_end().len());
+        }
         self.paragraph.push_str(text);
-        self.paragraph.push(' ');
+        if !text.ends_with('(') {
+            self.paragraph.push(' ');
+        }
     }
 
     /// Writes the paragraph.
@@ -345,9 +352,9 @@ mod tests {
 
     #[test]
     fn sections_become_text() {
-        let page = ".Sh A\nfirst\n.Sh B\nOne\n.Em two .\n.Bl -tag -width Ds\n.It Fl x\nIs it.\n.El\n.Bl -bullet\n.It\nA mark\n\
+        let page = ".Sh A\nfirst\n.Sh B\nOne\n.Po\n.Em two , \\\nor\n.Pc .\n.Bl -tag -width Ds\n.It Fl x\nIs it.\n.El\n.Bl -bullet\n.It\nA mark\n\
                     .El\n.Bd -literal\n$ x \\en\n.Ed\n.Ss C\nEnd\n.Sh D\nno\n";
-        let text = "B\n\nOne two.\n-x\n    Is it.\n  - A mark\n    $ x \\n\n\nC\n\nEnd\n";
+        let text = "B\n\nOne (two, or).\n-x\n    Is it.\n  - A mark\n    $ x \\n\n\nC\n\nEnd\n";
         assert_eq!(render(page, "B", 60).as_deref(), Some(text));
         assert_eq!(render(page, "C", 60).as_deref(), Some("C\n\nEnd\n"));
         assert_eq!(render(page, "E", 60), None);
