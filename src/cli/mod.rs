@@ -84,7 +84,13 @@ struct Cli {
     ///
     /// While the spool that root has made is the default, and jobs that have not ended are left in the one that it
     /// stands in the place of, standard error says so.
-    #[arg(short = 'S', long, global = true, value_name = "DIR")]
+    #[arg(
+        short = 'S',
+        long,
+        global = true,
+        value_name = "DIR",
+        display_order = 900
+    )]
     spool: Option<PathBuf>,
     /// Become this user first; root only
     ///
@@ -100,7 +106,13 @@ struct Cli {
     /// With `auto`, a $NO_COLOR that is not empty means no colours; else a $CLICOLOR_FORCE that is neither empty nor 0
     /// means colours; else there are colours on a terminal, unless $CLICOLOR is 0 or $TERM is `dumb`. Standard output
     /// and standard error are looked at apart.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        display_order = 901
+    )]
     color: ColorChoice,
     /// Check the options and settings of `serve` without serving: a daemon does this before an upgrade
     #[arg(long, hide = true)]
@@ -124,7 +136,7 @@ enum Command {
     /// List jobs
     #[command(alias = "list")]
     Ls(ls::LsArgs),
-    /// Show a job's record
+    /// Show what is known of a job, and the end of its log
     Show(show::ShowArgs),
     /// Show a job's output
     Log(logs::LogArgs),

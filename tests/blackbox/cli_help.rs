@@ -82,6 +82,19 @@ fn help_says_what_the_long_option_says_and_has_topics() {
 }
 
 #[test]
+fn options_of_a_command_come_before_those_of_all() {
+    let spool = Spool::new();
+    for (command, last) in [("log", "--err"), ("clean", "--all"), ("retry", "--copy")] {
+        let help = printed(&spool, &[command, "--help"], "80");
+        let at = |option: &str| help.find(option).unwrap();
+        assert!(
+            at(last) < at("--spool") && at("--color") < at("--help"),
+            "{help}"
+        );
+    }
+}
+
+#[test]
 fn a_number_is_expected_and_a_spool_named() {
     let spool = Spool::made();
     let path = spool.path().display().to_string();
