@@ -1,6 +1,7 @@
 //! A job as `show` describes it to people.
 
 use super::ends;
+use super::help::wrapped;
 use super::output::tame;
 use super::style::{Ink, Style};
 use super::when;
@@ -54,6 +55,9 @@ const TOLD: [&str; 36] = [
     "attempts",
 ];
 
+/// The facts that are sentences. On a terminal they are wrapped; others may be there to be copied.
+const SENTENCES: [&str; 2] = ["waits", "ended"];
+
 /// The most lines of a field, or of the log, that are shown.
 pub const LINES: usize = 10;
 
@@ -85,7 +89,14 @@ impl Description<'_> {
             for line in shortened(value) {
                 let word = self.style.paint(Ink::Dim, key);
                 let gap = width - key.len();
-                text.push_str(&format!("  {word}{:gap$}  {}\n", "", tame(&line)));
+                let line = match self.style.width {
+                    Some(columns) if SENTENCES.contains(&key) => {
+                        let indent = " ".repeat(width + 4);
+                        wrapped(&tame(&line), &indent, columns).trim().to_owned()
+                    }
+                    Some(_) | None => tame(&line),
+                };
+                text.push_str(&format!("  {word}{:gap$}  {line}\n", ""));
                 // The key stands beside the first line only.
                 key = "";
             }

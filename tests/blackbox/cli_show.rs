@@ -131,6 +131,27 @@ fn long_texts_are_cut() {
 }
 
 #[test]
+fn a_terminal_breaks_sentences_between_words_and_leaves_commands_alone() {
+    let spool = Spool::made();
+    let error = "the disk has no room for the record of the try";
+    let record = json!({
+        "command": format!("echo {}", "word ".repeat(15)), "created_at": "2020-01-04T00:00:00Z",
+        "finished_at": "2020-01-04T00:00:11Z", "attempt": 1, "reason": "not_started", "error": error,
+    });
+    fs::write(spool.path().join("failed/7"), record.to_string()).unwrap();
+    let mut command = spool.command(["show", "7"]);
+    command.env("NO_COLOR", "1");
+    let shown = Terminal::start_command(command, 24, 60).end().1;
+    let ended = "\
+  ended    it could not be started: the disk has no room for
+           the record of the try
+";
+    assert!(shown.contains(ended), "{shown}");
+    assert!(shown.contains("word ".repeat(15).trim_end()), "{shown}");
+    assert!(spool.pirn(&["show", "7"]).stdout.contains(error));
+}
+
+#[test]
 fn on_a_terminal_it_is_the_same_in_colours() {
     let spool = Spool::made();
     let record = json!({"command": "true", "created_at": "2020-01-04T00:00:00Z"});

@@ -3,6 +3,8 @@
 mod examples;
 mod page;
 
+pub use page::wrapped;
+
 use super::exit::{CommandResult, Failure, OK, USAGE};
 use super::output;
 use crate::core::json::nearest;
