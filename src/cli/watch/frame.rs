@@ -178,11 +178,14 @@ fn log(model: &Model, back: usize, size: Size, style: Style) -> Vec<String> {
         }
         None => head.put("the job is gone", Some(Ink::Bold)),
     }
-    let rows: Vec<String> = model
+    let mut rows: Vec<String> = model
         .log
         .iter()
         .flat_map(|line| wrap(&line_of_log(line), size.columns))
         .collect();
+    if rows.is_empty() {
+        rows.push("It has written nothing.".to_owned());
+    }
     let room = size.rows - 2;
     let end = rows.len().saturating_sub(back).max(room.min(rows.len()));
     let mut lines = vec![head.end()];

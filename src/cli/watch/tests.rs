@@ -171,6 +171,8 @@ fn a_log_is_scrolled_to_both_ends() {
         let lines = drawn(&model, 80, 24);
         assert_eq!((lines[1].as_str(), lines[22].as_str()), (first, last));
     }
+    model.log.clear();
+    assert_eq!(drawn(&model, 80, 24)[1], "It has written nothing.");
 }
 
 #[test]
