@@ -1,6 +1,7 @@
 //! A progress bar on the terminal, for work of our own that takes long.
 
 use super::style::Style;
+use crate::core::units::rough_span;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::time::{Duration, Instant};
 
@@ -37,15 +38,24 @@ impl Bar {
     pub fn advance(&mut self, by: u64, jobs: u64) {
         self.done += by;
         self.jobs += jobs;
-        if self.began.is_none_or(|began| began.elapsed() < LONG) {
+        let Some(took) = self.began.map(|began| began.elapsed()) else {
+            return;
+        };
+        if took < LONG {
             return;
         }
         let bar = self.shown.get_or_insert_with(|| bar(self.total));
         bar.set_position(self.done);
-        bar.set_message(match self.jobs {
+        let jobs = match self.jobs {
             1 => "1 job".to_owned(),
             jobs => format!("{jobs} jobs"),
-        });
+        };
+        let left = self
+            .total
+            .and_then(|total| time_left(took, self.done, total));
+        bar.set_message(
+            jobs + &left.map_or_else(String::new, |left| format!(", {} left", rough_span(left))),
+        );
     }
 
     /// Prints a line on stderr, above the bar.
@@ -57,10 +67,16 @@ impl Bar {
     }
 }
 
+/// The time that the rest will take, if it goes on as it went. The bar itself counts from when it appeared.
+fn time_left(took: Duration, done: u64, total: u64) -> Option<Duration> {
+    let share = total.saturating_sub(done) as f64 / done as f64;
+    Duration::try_from_secs_f64(took.as_secs_f64() * share).ok()
+}
+
 fn bar(total: Option<u64>) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr());
     let template = match total {
-        Some(_) => "{bar:30} {percent:>3}%  {msg}, {eta} left",
+        Some(_) => "{bar:30} {percent:>3}%  {msg}",
         None => "{msg}",
     };
     match ProgressStyle::with_template(template) {
@@ -74,5 +90,19 @@ impl Drop for Bar {
         if let Some(bar) = &self.shown {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rest_takes_as_long_as_the_first_part() {
+        let second = Duration::from_secs(1);
+        assert_eq!(time_left(second, 1, 20), Some(19 * second));
+        assert_eq!(time_left(second, 20, 20), Some(Duration::ZERO));
+        assert_eq!(time_left(second, 30, 20), Some(Duration::ZERO));
+        assert_eq!(time_left(second, 0, 20), None);
     }
 }
