@@ -236,7 +236,10 @@ fn each_of_a_thousand_short_jobs_is_in_its_own_group_and_none_is_left() {
     for id in &ids {
         spool.drop_file(id, "exec cat /proc/self/cgroup");
     }
-    spool.wait_for("all to end", || spool.ls("complete").len() == ids.len());
+    spool.wait_progress("all to end", || {
+        let over = spool.ls("complete").len();
+        (over, over == ids.len())
+    });
     for id in &ids {
         let record = spool.record(&format!("complete/{id}"));
         let output = record["output"].as_str().unwrap();

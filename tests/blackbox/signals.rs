@@ -282,11 +282,12 @@ fn a_busy_daemon_has_three_kinds_of_thread() {
         let command = if n % 3 == 0 { "exit 100" } else { "true" };
         spool.drop_file(&format!("short-{n}"), command);
     }
-    spool.wait_for("the short jobs to end", || {
+    spool.wait_progress("the short jobs to end", || {
         for name in threads() {
             assert!(["pirn\n", "job\n", "chores\n"].contains(&&*name), "{name}");
         }
-        spool.ls("complete").len() + spool.ls("failed").len() == 300
+        let over = spool.ls("complete").len() + spool.ls("failed").len();
+        (over, over == 300)
     });
     spool.wait_for("all but one of their threads to end", || {
         [count("job\n"), threads().len()] == [5, 7]
