@@ -103,22 +103,3 @@ fn settings_that_are_not_valid_are_named_once() {
     );
     assert_eq!(tries_of(&spool, "3"), 1);
 }
-
-/// Between two tries a job's file is written anew, and a child that is just being started for another job has a copy of
-/// the descriptor. Nobody else writes there.
-#[test]
-fn no_try_waits_for_a_writer_that_is_the_daemon() {
-    let mut spool = Spool::new();
-    let mut command = spool.command(["serve", "--slots", "8", "--no-sync"]);
-    command.env("PIRN_LOG", "debug");
-    spool.serve_with(command);
-    let job = json!({"command": "exit 1", "tries": 25, "backoff": {"first": "1ms", "max": "1ms"}});
-    for n in 0..40 {
-        spool.drop_json(&n.to_string(), &job);
-    }
-    for n in 0..40 {
-        spool.wait_record(&format!("failed/{n}"));
-    }
-    let log = spool.daemon_log();
-    assert_eq!(log.matches("not started").count(), 0, "{log}");
-}
