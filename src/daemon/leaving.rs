@@ -1,7 +1,7 @@
 //! The end of the watcher: when it is time, and what it leaves to others.
 
+use super::ServeError;
 use super::watcher::WatcherThread;
-use super::{ServeError, doing};
 use crate::core::id::{JobId, QueueName};
 use crate::core::scheduler::Scheduler;
 use crate::os::clock;
@@ -138,7 +138,10 @@ impl WatcherThread {
         }
         log::debug!("done");
         match daemon.room.trouble() {
-            Some(why) => doing(why)(std::io::ErrorKind::Other.into()),
+            Some(why) => {
+                let e = std::io::Error::other(why.to_owned());
+                Err(ServeError::Io("not all is recorded".to_owned(), e))
+            }
             None => Ok(()),
         }
     }

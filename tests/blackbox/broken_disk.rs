@@ -363,6 +363,10 @@ fn a_daemon_in_trouble_can_be_told_to_end() {
     spool.signal("TERM");
     spool.signal("TERM");
     spool.wait_exit();
+    let log = spool.daemon_log();
+    let last = log.lines().last().unwrap_or_default();
+    assert!(last.starts_with("pirn: not all is recorded: "), "{log}");
+    assert!(last.to_lowercase().ends_with("input/output error"), "{log}");
     drop(broken);
     spool.serve(&[]);
     spool.wait_end("1");
