@@ -241,7 +241,6 @@ impl Queues {
         let mut has_slot = free_slots > 0;
         let mut full = HashSet::new();
         loop {
-            let lanes = (0..).map(LaneIx).zip(&self.lanes);
             let may_start = |(ix, lane): &(LaneIx, &Lane)| {
                 let queue = &self[lane.queue];
                 lane.fits
@@ -251,7 +250,8 @@ impl Queues {
                     && !full.contains(&lane.queue)
                     && (lane.demand.uses.is_empty() || granted.contains(ix))
             };
-            let firsts = lanes
+            let firsts = self
+                .lanes()
                 .filter(may_start)
                 .filter_map(|(_, lane)| Some((lane, lane.ready.first()?)));
             let (lane, ix) = firsts.min_by(|(a, first), (b, second)| {
@@ -276,6 +276,10 @@ impl Queues {
         }
     }
 
+    fn lanes(&self) -> impl Iterator<Item = (LaneIx, &Lane)> {
+        (0..).map(LaneIx).zip(&self.lanes)
+    }
+
     /// The lanes whose first jobs have all their tokens. The jobs are served in order: tokens that do not suffice for one
     /// are kept for it. Those of a queue without a free slot take part, or else they would miss each token that becomes
     /// free while others of their queue run.
@@ -283,8 +287,8 @@ impl Queues {
         if self.with_tokens == 0 {
             return HashSet::new();
         }
-        let lanes = (0..).map(LaneIx).zip(&self.lanes);
-        let mut heads: Vec<(Ix, LaneIx, &Uses)> = lanes
+        let mut heads: Vec<(Ix, LaneIx, &Uses)> = self
+            .lanes()
             .filter(|(_, lane)| lane.fits && !lane.demand.uses.is_empty())
             .filter(|(_, lane)| self[lane.queue].is_served())
             .filter_map(|(ix, lane)| Some((lane.ready.first()?, ix, &lane.demand.uses)))
@@ -323,8 +327,7 @@ impl Queues {
 
     /// True when a job could be started if there were a slot.
     pub fn any_startable(&self) -> bool {
-        let lanes = (0..).map(LaneIx).zip(&self.lanes);
-        let mut ready = lanes.filter(|(_, lane)| !lane.ready.is_empty());
+        let mut ready = self.lanes().filter(|(_, lane)| !lane.ready.is_empty());
         ready.any(|(ix, _)| self.may_ever_start(ix))
     }
 }

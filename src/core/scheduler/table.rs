@@ -42,6 +42,7 @@ pub(super) struct More {
     pub parents: Vec<Parent>,
     /// The parents have ended, or the job has run before.
     pub passed: bool,
+    /// How often it was not started for processes of an earlier try.
     pub busy: u32,
 }
 
