@@ -31,6 +31,8 @@ mod logs;
 mod ls;
 #[cfg(all(test, feature = "sqs"))]
 mod manual;
+#[cfg(all(test, feature = "sqs"))]
+mod mdoc;
 mod new_id;
 mod output;
 mod pause;
