@@ -8,9 +8,9 @@ use super::state::Machine;
 use super::watcher::Scanner;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Origin, Record};
-use crate::core::scheduler::{Event, Scheduler, Ticket};
+use crate::core::scheduler::{Event, Scheduler, Stamp, Ticket};
 use crate::os::dir::Look;
-use crate::spool::{DropLimits, Intake, OLD_HELD, Place, Where};
+use crate::spool::{self, DropLimits, Intake, OLD_HELD, Place, Where};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,9 +21,7 @@ impl<M: Machine> Scanner<M> {
         if let (Some(queue), Ok(id)) = (place.queue(), JobId::from_bytes(name))
             && let Some(stamp) = self.daemon.ask(|s| s.waiting(&id, &queue))
             && let Ok(Some(look)) = self.daemon.spool.look(place, name)
-            && look.inode == stamp.inode
-            && look.modified == stamp.modified
-            && look.size == u64::from(stamp.size)
+            && spool::stamp(&look) == stamp
         {
             return;
         }
@@ -51,11 +49,11 @@ impl<M: Machine> Scanner<M> {
             Ok(Intake::Nothing) => self.vanished(name),
             Ok(Intake::Open) => {}
             Ok(Intake::Later(wait)) => judge_again(wait),
-            Ok(Intake::Bad { why, inode: None }) => quarantine(&daemon, place, name, &why),
+            Ok(Intake::Bad { why, file: None }) => quarantine(&daemon, place, name, &why),
             Ok(Intake::Bad {
                 why,
-                inode: Some(inode),
-            }) => quarantine_judged(&daemon, place, name, &why, inode),
+                file: Some(judged),
+            }) => quarantine_judged(&daemon, place, name, &why, judged),
             // Its directory is gone, and with it the job.
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(name),
             Err(e) => {
@@ -94,7 +92,7 @@ impl<M: Machine> Scanner<M> {
             return;
         }
         if *place == Place::Pending && asks_for_queue(&record) {
-            return self.route(id, &record, look.inode);
+            return self.route(id, &record, spool::stamp(look));
         }
         if origin == Origin::Running && daemon.spool.log_is_held(id) {
             // Moved here while no daemon ran: its processes are still to be ended.
@@ -177,7 +175,7 @@ impl<M: Machine> Scanner<M> {
     }
 
     /// A record dropped into `pending/` that asks for a queue goes to that queue's directory.
-    fn route(&mut self, id: &JobId, record: &Record, inode: u64) {
+    fn route(&mut self, id: &JobId, record: &Record, judged: Stamp) {
         if record
             .queue
             .as_ref()
@@ -189,10 +187,10 @@ impl<M: Machine> Scanner<M> {
                 &Place::Pending,
                 id.as_str().as_bytes(),
                 why,
-                inode,
+                judged,
             );
         }
-        match self.daemon.spool.route(id, record, inode) {
+        match self.daemon.spool.route(id, record, judged) {
             Ok(None) => {}
             Ok(Some((target, why))) => log::warn!("{id}: moved to bad/{target}: {why}"),
             Err(e) => log::error!("{id}: {e}"),

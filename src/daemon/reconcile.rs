@@ -6,9 +6,9 @@ use super::chores::Chore;
 use super::run::Run;
 use super::state::{Daemon, Machine};
 use crate::core::id::{JobId, QueueName};
-use crate::core::scheduler::{Belief, Event, MovedTo, QuarantineReason, Scheduler};
+use crate::core::scheduler::{Belief, Event, MovedTo, QuarantineReason, Scheduler, Stamp};
 use crate::os::dir::FileType;
-use crate::spool::{Place, Where};
+use crate::spool::{Place, Where, stamp};
 use std::io;
 use std::sync::Arc;
 
@@ -229,7 +229,7 @@ fn expel<M: Machine>(daemon: &Arc<Daemon<M>>, id: &JobId) {
         && look.kind != FileType::File
     {
         let (name, why) = (id.as_str().as_bytes(), "it is not a file");
-        return quarantine_judged(daemon, &Place::Active, name, why, look.inode);
+        return quarantine_judged(daemon, &Place::Active, name, why, stamp(&look));
     }
     // All steps wait for this rename. If it followed the question, a job of this name could be started in between, and
     // its file be taken away here. While the question holds, no job thread is about to move a file of this name.
@@ -264,9 +264,9 @@ pub fn quarantine_waiting<M: Machine>(
     why: QuarantineReason,
 ) {
     match why {
-        QuarantineReason::Ring { inode, why } => {
+        QuarantineReason::Ring { stamp, why } => {
             let place = Place::of_queue(queue);
-            quarantine_judged(daemon, &place, id.as_str().as_bytes(), &why, inode);
+            quarantine_judged(daemon, &place, id.as_str().as_bytes(), &why, stamp);
         }
         QuarantineReason::Newer(newer) => supersede(daemon, id, queue, &newer),
     }
@@ -285,7 +285,7 @@ fn supersede<M: Machine>(
     match (look(older), look(newer)) {
         (Ok(Some(old)), Ok(Some(new))) if old.inode != new.inode => {
             let why = format!("a newer job of the same name was put into the queue {newer}");
-            quarantine_judged(daemon, &place, name, &why, old.inode);
+            quarantine_judged(daemon, &place, name, &why, stamp(&old));
         }
         (Ok(Some(_)), Ok(None)) => {
             let now = daemon.now().boot;
@@ -312,14 +312,14 @@ pub fn quarantine_judged<M: Machine>(
     place: &Place,
     name: &[u8],
     reason: &str,
-    inode: u64,
+    judged: Stamp,
 ) {
     if matches!(place, Place::Queue(_)) && !daemon.spool.is_in_place(place) {
         // The file is judged again where it is now: it may be a job there. The watcher sees to the directory first.
         let now = daemon.now().boot;
         return daemon.agenda.judge_later(now, place, name);
     }
-    let moved = daemon.spool.quarantine_judged(place, name, reason, inode);
+    let moved = daemon.spool.quarantine_judged(place, name, reason, judged);
     quarantined(daemon, name, reason, moved);
 }
 

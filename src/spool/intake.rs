@@ -3,8 +3,10 @@
 use super::Spool;
 use super::fs::{Ask, Fs, Taken};
 use super::place::Place;
+use super::ticket::stamp;
 use crate::core::id::{JobId, QueueName, is_foreign};
 use crate::core::record::{Origin, Record, RecordError};
+use crate::core::scheduler::Stamp;
 use crate::core::time::Wall;
 use crate::os::dir::{FileType, How, Look};
 use crate::os::lease::Writers;
@@ -52,17 +54,17 @@ pub enum Intake {
         /// The reason.
         why: String,
         /// The file that was judged; `None` if its name alone is wrong.
-        inode: Option<u64>,
+        file: Option<Stamp>,
     },
 }
 
 impl Intake {
     /// Adds the file that was judged.
-    fn seen_as(self, judged: u64) -> Self {
+    fn seen_as(self, judged: &Look) -> Self {
         match self {
-            Self::Bad { why, inode: _ } => Self::Bad {
+            Self::Bad { why, file: _ } => Self::Bad {
                 why,
-                inode: Some(judged),
+                file: Some(stamp(judged)),
             },
             Self::Job(..) | Self::Queue(_) | Self::Open | Self::Later(_) | Self::Nothing => self,
         }
@@ -70,7 +72,7 @@ impl Intake {
 }
 
 fn bad(why: String) -> Intake {
-    Intake::Bad { why, inode: None }
+    Intake::Bad { why, file: None }
 }
 
 impl<F: Fs> Spool<F> {
@@ -93,27 +95,27 @@ impl<F: Fs> Spool<F> {
             .take(place, name, limits.max_job_bytes + GROWTH, Ask::Writers)?
         {
             Taken::Missing => Ok(Intake::Nothing),
-            Taken::Strange(look) => Ok(strange(place, name, &look).seen_as(look.inode)),
-            Taken::TooLarge(look) => Ok(too_large(look.size, limits).seen_as(look.inode)),
+            Taken::Strange(look) => Ok(strange(place, name, &look).seen_as(&look)),
+            Taken::TooLarge(look) => Ok(too_large(look.size, limits).seen_as(&look)),
             Taken::File {
                 look,
                 writers,
                 bytes,
             } => {
-                let inode = look.inode;
-                Ok(regular(look, writers, &bytes, limits, now).seen_as(inode))
+                let intake = regular(look, writers, &bytes, limits, now);
+                Ok(intake.seen_as(&look))
             }
         }
     }
 
     /// Moves a job that was dropped into `pending/` to the queue that its record names. If a job of its name waits
-    /// there already, the daemon cannot know which one is wanted: the one in `pending/`, the file `inode`, goes to
+    /// there already, the daemon cannot know which one is wanted: the one in `pending/`, the file `judged`, goes to
     /// `bad/`. Then its name there and the reason are returned.
     pub fn route(
         &self,
         id: &JobId,
         record: &Record,
-        inode: u64,
+        judged: Stamp,
     ) -> io::Result<Option<(String, String)>> {
         let Some(queue) = record.queue.as_ref().filter(|queue| !queue.is_default()) else {
             return Ok(None);
@@ -130,7 +132,7 @@ impl<F: Fs> Spool<F> {
                 let why = format!(
                     "a job of that name waits in queue {queue}, which its record asks for; to replace that one, drop it into pending/{queue}/"
                 );
-                let target = self.quarantine_judged(&Place::Pending, name, &why, inode)?;
+                let target = self.quarantine_judged(&Place::Pending, name, &why, judged)?;
                 Ok(target.map(|target| (target, why)))
             }
             Err(e) => Err(e),

@@ -78,6 +78,7 @@ pub use rewrite::IfSame;
 pub use settings::{Edit, EditError, read_config};
 pub use starting::Starting;
 pub use steer::{NOT_RUNNING, OLD_HELD, Steered, Withdrawn};
+pub use ticket::stamp;
 pub use users::UserSpools;
 pub use view::{Found, Where};
 pub use waits::Waits;

@@ -1,6 +1,7 @@
 //! Quarantine: moving files that are no jobs to `bad/`.
 
-use super::{Fs, Place, Spool};
+use super::{Fs, Place, Spool, stamp};
+use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
 use std::io;
 use std::sync::PoisonError;
@@ -57,20 +58,20 @@ impl<F: Fs> Spool<F> {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The same for the file `inode`, which was judged. If another file has its name by now, that one is moved back
-    /// to be judged itself, and the result is `None`; if its name is taken by then, it stays in `bad/`.
+    /// The same for the file `judged`. If another file has its name by now, or it was written to since, it is moved back
+    /// to be judged anew, and the result is `None`; if its name is taken by then, it stays in `bad/`.
     pub fn quarantine_judged(
         &self,
         place: &Place,
         name: &[u8],
         reason: &str,
-        inode: u64,
+        judged: Stamp,
     ) -> io::Result<Option<String>> {
         let Some(target) = self.quarantine(place, name, reason)? else {
             return Ok(None);
         };
         let moved = self.fs.look(&Place::Bad, target.as_bytes())?;
-        if moved.is_none_or(|look| look.inode == inode) {
+        if moved.is_none_or(|look| stamp(&look) == judged) {
             return Ok(Some(target));
         }
         let reason_name = format!("{target}.reason");
@@ -119,8 +120,43 @@ fn presentable(name: &[u8]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
-    use super::presentable;
+    use super::*;
+    use std::fs;
+
+    /// Judges an empty file, perhaps writes this into it, and moves what was judged to `bad/`.
+    fn moved_after(written: Option<&str>) -> (Option<String>, [Vec<String>; 2]) {
+        let home = tempfile::tempdir().unwrap();
+        let spool = Spool::create(home.path(), false).unwrap();
+        let file = home.path().join("pending/7");
+        fs::write(&file, "").unwrap();
+        let judged = stamp(&spool.look(&Place::Pending, b"7").unwrap().unwrap());
+        if let Some(text) = written {
+            fs::write(&file, text).unwrap();
+        }
+        let moved = spool.quarantine_judged(&Place::Pending, b"7", "it is empty", judged);
+        let names = |dir| {
+            let entries = fs::read_dir(home.path().join(dir)).unwrap();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            let mut names: Vec<String> = names.collect();
+            names.sort();
+            names
+        };
+        (moved.unwrap(), [names("pending"), names("bad")])
+    }
+
+    #[test]
+    fn a_file_that_was_filled_since_is_judged_again() {
+        let (moved, [pending, bad]) = moved_after(Some("echo"));
+        assert_eq!((moved, pending, bad), (None, vec!["7".to_owned()], vec![]));
+        let (moved, [pending, bad]) = moved_after(None);
+        assert_eq!(moved.as_deref(), Some("7"));
+        assert_eq!(
+            (pending, bad),
+            (vec![], vec!["7".to_owned(), "7.reason".to_owned()])
+        );
+    }
 
     #[test]
     fn names_become_presentable() {

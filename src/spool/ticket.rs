@@ -68,7 +68,7 @@ impl<F: Fs> Spool<F> {
 }
 
 /// The stamp that tells this file from a later one of its name.
-pub(super) fn stamp(look: &Look) -> Stamp {
+pub fn stamp(look: &Look) -> Stamp {
     Stamp {
         inode: look.inode,
         modified: look.modified,

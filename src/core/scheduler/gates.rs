@@ -48,7 +48,7 @@ impl Scheduler {
                 id: ticket.id,
                 queue: ticket.queue,
                 why: QuarantineReason::Ring {
-                    inode: ticket.stamp.inode,
+                    stamp: ticket.stamp,
                     why,
                 },
             });

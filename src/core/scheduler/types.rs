@@ -330,8 +330,8 @@ pub enum Action {
 pub enum QuarantineReason {
     /// It would wait for itself.
     Ring {
-        /// The file's inode.
-        inode: u64,
+        /// The file.
+        stamp: Stamp,
         /// The message for people.
         why: String,
     },
