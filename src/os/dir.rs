@@ -182,7 +182,7 @@ pub fn write_unsynced(
     let mut file = create(base, name)?;
     file.write_all(bytes)?;
     if let Some(ownership) = ownership.filter(|_| !Fault::NoOwnership.is_on()) {
-        ownership.give_record(&file)?;
+        ownership.give_record(&file, None)?;
     }
     Ok(file)
 }

@@ -30,6 +30,17 @@ impl Ownership {
         Self { mode, ..self }
     }
 
+    /// `now`, with all in which these differ from `before`.
+    #[must_use]
+    pub fn over(self, now: Self, before: Self) -> Self {
+        let newer = |ours: u32, now: u32, before: u32| if ours == before { now } else { ours };
+        Self {
+            mode: newer(self.mode, now.mode, before.mode),
+            uid: newer(self.uid, now.uid, before.uid),
+            gid: newer(self.gid, now.gid, before.gid),
+        }
+    }
+
     /// Gives them to a file of ours, which has the ownership `made`. Only root can give a user; the group may be one
     /// that we are no member of. Then its members get no rights: they would be those of another group.
     pub fn give(self, file: &File, made: Self) -> io::Result<()> {
@@ -45,8 +56,8 @@ impl Ownership {
         Ok(())
     }
 
-    /// Gives them to a record, if it has no other name and is a regular file.
-    pub fn give_record(self, record: &File) -> io::Result<()> {
+    /// Gives those that differ from `before` to a record, if it has no other name and is a regular file.
+    pub fn give_record(self, record: &File, before: Option<Self>) -> io::Result<()> {
         let look = record.metadata()?;
         if !look.is_file() || look.nlink() != 1 {
             return Ok(());
@@ -56,6 +67,20 @@ impl Ownership {
             uid: look.uid(),
             gid: look.gid(),
         };
-        self.masked(RECORD_BITS).give(record, made)
+        let wanted = before.map_or(self, |before| self.over(made, before));
+        wanted.masked(RECORD_BITS).give(record, made)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ownership;
+
+    /// A user gave the record another group before it was exchanged, and another mode after it.
+    #[test]
+    fn changes_before_and_after_an_exchange_both_last() {
+        let own = |mode, gid| Ownership { mode, uid: 0, gid };
+        let (before, old, now) = (own(0o644, 0), own(0o644, 7), own(0o600, 0));
+        assert_eq!(old.over(now, before), own(0o600, 7));
     }
 }

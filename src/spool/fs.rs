@@ -110,8 +110,14 @@ pub trait Fs: Debug + Send + Sync {
         };
         self.write(place, &file, durable)
     }
-    /// Gives an ownership to a record that is there.
-    fn give(&self, place: &Place, name: &[u8], ownership: Ownership) -> io::Result<()>;
+    /// Gives those parts of an ownership to a record that differ from `before`.
+    fn give(
+        &self,
+        place: &Place,
+        name: &[u8],
+        ownership: Ownership,
+        before: Option<Ownership>,
+    ) -> io::Result<()>;
     /// Renames a file.
     fn rename(
         &self,

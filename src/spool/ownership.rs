@@ -14,8 +14,8 @@ impl<F: Fs> Spool<F> {
         look.ok().flatten().map(|look| look.ownership)
     }
 
-    /// A record that was made for this ownership has replaced the file `old`. If a user has changed that one meanwhile,
-    /// changes the record.
+    /// A record that was made for this ownership has replaced the file `old`. What a user has changed of that one
+    /// meanwhile is changed of the record too; the rest may have been changed of the record itself since.
     pub(super) fn keep_ownership(
         &self,
         place: &Place,
@@ -26,7 +26,7 @@ impl<F: Fs> Spool<F> {
         if made_for == Some(old.ownership) || Fault::NoOwnership.is_on() {
             return;
         }
-        if let Err(e) = self.fs.give(place, name, old.ownership)
+        if let Err(e) = self.fs.give(place, name, old.ownership, made_for)
             && e.kind() != io::ErrorKind::NotFound
         {
             let name = String::from_utf8_lossy(name);

@@ -85,9 +85,15 @@ impl Fs for RealFs {
             .collect()
     }
 
-    fn give(&self, place: &Place, name: &[u8], ownership: Ownership) -> io::Result<()> {
+    fn give(
+        &self,
+        place: &Place,
+        name: &[u8],
+        ownership: Ownership,
+        before: Option<Ownership>,
+    ) -> io::Result<()> {
         let record = self.with(place, |fd| dir::open_read(fd, name))?;
-        ownership.give_record(&record)
+        ownership.give_record(&record, before)
     }
 
     fn rename(

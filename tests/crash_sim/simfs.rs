@@ -146,10 +146,18 @@ impl Fs for SimFs {
         Ok(())
     }
 
-    fn give(&self, place: &Place, name: &[u8], ownership: Ownership) -> io::Result<()> {
+    fn give(
+        &self,
+        place: &Place,
+        name: &[u8],
+        ownership: Ownership,
+        before: Option<Ownership>,
+    ) -> io::Result<()> {
         let mut world = self.world();
         let ino = world.get(place, name)?.ok_or(io::ErrorKind::NotFound)?;
-        world.owned.insert(ino, ownership.masked(0o666));
+        let now = world.owned.get(&ino).copied().zip(before);
+        let wanted = now.map_or(ownership, |(now, before)| ownership.over(now, before));
+        world.owned.insert(ino, wanted.masked(0o666));
         Ok(())
     }
 
