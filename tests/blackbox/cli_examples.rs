@@ -1,7 +1,7 @@
-//! The examples in the help of commands do what they say: a shell runs each of them.
+//! The examples in the help of commands succeed when a shell runs them.
 
 use crate::spool::{Done, Spool};
-use crate::tools::sh;
+use crate::tools::{sh, with_environment_of};
 use std::fs;
 use std::path::Path;
 
@@ -109,19 +109,8 @@ fn surroundings(at: &Path) {
 
 fn run(spool: &Spool, line: &str, at: &Path) -> Done {
     let path = format!("{}:{}", at.display(), std::env::var("PATH").unwrap());
-    let mut command = spool.command([""; 0]);
-    let envs: Vec<_> = command
-        .get_envs()
-        .map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned)))
-        .collect();
-    command = std::process::Command::new("sh");
-    for (key, value) in envs {
-        match value {
-            Some(value) => command.env(key, value),
-            None => command.env_remove(key),
-        };
-    }
-    command
+    let mut command = std::process::Command::new("sh");
+    with_environment_of(&mut command, &spool.command([""; 0]))
         .args(["-c", line])
         .current_dir(at)
         .env("PATH", path)
@@ -130,7 +119,7 @@ fn run(spool: &Spool, line: &str, at: &Path) -> Done {
 }
 
 #[test]
-fn examples_do_what_they_say() {
+fn examples_succeed() {
     let help = Spool::new();
     let listed = help.pirn(&["help"]).stdout;
     let commands = listed.lines().filter_map(|line| {

@@ -1,6 +1,7 @@
 //! A terminal for one command, on a pseudo-terminal of the kernel.
 
 use crate::spool::{DEADLINE, Spool};
+use crate::tools::with_environment_of;
 use nix::pty::{Winsize, openpty};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -42,12 +43,7 @@ impl Terminal {
         let mut own = Command::new("setsid");
         own.arg("--ctty").arg(command.get_program());
         own.args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => own.env(name, value),
-                None => own.env_remove(name),
-            };
-        }
+        with_environment_of(&mut own, &command);
         if command
             .get_envs()
             .all(|(name, _)| name != OsStr::new("TERM"))

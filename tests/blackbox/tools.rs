@@ -215,3 +215,14 @@ pub fn text<'v>(record: &'v Value, key: &str) -> &'v str {
         .as_str()
         .unwrap_or_else(|| panic!("{key} is no text in {record}"))
 }
+
+/// Gives a command the environment that another one would have.
+pub fn with_environment_of<'c>(command: &'c mut Command, like: &Command) -> &'c mut Command {
+    for (name, value) in like.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
