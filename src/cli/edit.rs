@@ -10,8 +10,7 @@ use super::steer::{self, NotDone};
 use crate::core::id::JobId;
 use crate::core::record::{Record, State};
 use crate::os::signals;
-use crate::spool::{Editing, HeldText, IfSame, Place, Spool, Steered, edit_copy};
-use std::io;
+use crate::spool::{HeldText, IfSame, Place, Spool, Steered, edit_copy};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,6 +33,11 @@ pub fn edit(path: &Path, args: &EditArgs) -> CommandResult {
 
 /// Holds the job while its user edits a copy. Then it goes back to where it was, unless the text is no job.
 fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
+    let busy = || {
+        let what = format!("job {id} is being edited by another process already");
+        Failure::new(NOT_NOW, what)
+    };
+    let _editing = spool.begin_editing(id)?.ok_or_else(busy)?;
     let was = match spool.durably(|changed| spool.hold(id, changed))? {
         Steered::Done(was) => was,
         Steered::Missing => return Err(Failure::no_job(id)),
@@ -43,40 +47,33 @@ fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
         }
     };
     let gone = || Failure::new(FAILURE, format!("job {id} is not held any more"));
-    let editing = match spool.begin_editing(id) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(gone()),
-        editing => editing?.ok_or_else(|| {
-            let what = format!("job {id} is being edited by another process already");
-            Failure::new(NOT_NOW, what)
-        })?,
-    };
     let text = spool.held_text(id)?.ok_or_else(gone)?;
-    let is_first = match spool.make_edit_copy(id, &text.bytes) {
-        Ok(is_first) => is_first,
+    let is_new_copy = match spool.make_edit_copy(id, &text.bytes) {
+        Ok(is_new_copy) => is_new_copy,
         Err(e) => {
-            let_go(spool, id, was, editing)?;
+            let_go(spool, id, was)?;
             return Err(Failure::from(e).in_place(&path_of_copy(spool, id)));
         }
     };
-    if !is_first {
+    if !is_new_copy {
         let copy = path_of_copy(spool, id);
         eprintln!("pirn: going on with an earlier editing, {}", copy.display());
     }
     if let Err(e) = run_editor(&path_of_copy(spool, id)) {
         let what = format!("the editor: {e}; job {id} stays as it was");
-        if is_first {
+        if is_new_copy {
             spool.remove_edit_copy(id)?;
         }
-        let_go(spool, id, was, editing)?;
+        let_go(spool, id, was)?;
         return Err(Failure::new(FAILURE, what));
     }
     put_back(spool, id, &text)?;
     spool.remove_edit_copy(id)?;
-    if !is_first && was == State::Held {
-        // Perhaps it waited before the earlier editing.
+    if !is_new_copy && was == State::Held {
+        // The earlier editing left it held, though it may have waited before that.
         eprintln!("pirn: job {id} stays held; pirn release {id} lets it go");
     }
-    let_go(spool, id, was, editing)
+    let_go(spool, id, was)
 }
 
 fn path_of_copy(spool: &Spool, id: &JobId) -> PathBuf {
@@ -89,7 +86,7 @@ fn run_editor(copy: &Path) -> Result<(), String> {
     let set = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
     let editor = set("VISUAL").or_else(|| set("EDITOR"));
     let editor = editor.unwrap_or_else(|| "vi".to_owned());
-    // The shell has to bear the keys that are for the editor too.
+    // The shell must survive ^C and ^\ too, which are meant for the editor.
     let line = format!("trap : INT QUIT; {editor} \"$1\"");
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &line, "sh"]).arg(copy);
@@ -134,9 +131,7 @@ fn put_back(spool: &Spool, id: &JobId, text: &HeldText) -> Result<(), Failure> {
 }
 
 /// Releases a job that waited before.
-fn let_go(spool: &Spool, id: &JobId, was: State, editing: Editing) -> Result<(), Failure> {
-    // The daemon starts no file that is locked.
-    drop(editing);
+fn let_go(spool: &Spool, id: &JobId, was: State) -> Result<(), Failure> {
     if was == State::Held {
         return Ok(());
     }

@@ -22,9 +22,14 @@ pub struct HeldText {
 /// How the name of a copy begins.
 const EDITED: &str = ".edit.";
 
-/// The held job whose copy has this name in `tmp/`.
+/// How the name of a file begins that is locked while a job is edited.
+const EDITING: &str = ".editing.";
+
+/// The held job whose copy, or whose lock, has this name in `tmp/`.
 pub(super) fn edited_job(name: &[u8]) -> Option<JobId> {
-    JobId::from_bytes(name.strip_prefix(EDITED.as_bytes())?).ok()
+    let mut prefixes = [EDITED, EDITING].into_iter();
+    let id = prefixes.find_map(|prefix| name.strip_prefix(prefix.as_bytes()))?;
+    JobId::from_bytes(id).ok()
 }
 
 /// The name in `tmp/` of the copy of a job that is being edited.
@@ -93,19 +98,42 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// The right to edit a held job. It is flock(2) on its file, which the editor of the copy does not touch.
+/// The right to edit a job. It is flock(2) on an empty file in `tmp/`: those of the job itself and of the copy are
+/// replaced by others meanwhile.
 #[derive(Debug)]
-pub struct Editing(#[expect(dead_code, reason = "it is locked while it is open")] File);
+pub struct Editing<'s> {
+    spool: &'s Spool<RealFs>,
+    name: String,
+    _locked: File,
+}
+
+impl Drop for Editing<'_> {
+    fn drop(&mut self) {
+        let _ = self.spool.fs.unlink(&Place::Tmp, self.name.as_bytes());
+    }
+}
 
 impl Spool<RealFs> {
     /// `None` while another process edits the job.
-    pub fn begin_editing(&self, id: &JobId) -> io::Result<Option<Editing>> {
-        let open = |held: &_| dir::open_read(held, id.as_str().as_bytes());
-        let file = self.fs.with(&Place::Held, open)?;
-        match FileExt::try_lock_exclusive(&file) {
-            Ok(()) => Ok(Some(Editing(file))),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(e) => Err(e),
-        }
+    pub fn begin_editing(&self, id: &JobId) -> io::Result<Option<Editing<'_>>> {
+        let name = format!("{EDITING}{id}");
+        self.fs.with(&Place::Tmp, |tmp| {
+            loop {
+                let file = dir::open_edit(tmp, name.as_bytes())?;
+                match FileExt::try_lock_exclusive(&file) {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                    locked => locked?,
+                }
+                // The process that had it locked may have removed it since.
+                if dir::has_name(tmp, name.as_bytes(), &file)? {
+                    let (spool, name) = (self, name.clone());
+                    return Ok(Some(Editing {
+                        spool,
+                        name,
+                        _locked: file,
+                    }));
+                }
+            }
+        })
     }
 }

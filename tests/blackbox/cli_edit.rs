@@ -1,7 +1,7 @@
 //! `urgent`, `move`, `edit`: changing jobs that wait.
 
 use crate::spool::{Done, Spool};
-use crate::tools::ok;
+use crate::tools::{ok, with_environment_of};
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -280,11 +280,7 @@ fn an_editor_of_a_caller_that_ignores_its_children() {
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]);
     command.arg(editing.get_program()).args(editing.get_args());
-    command.envs(
-        editing
-            .get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
+    with_environment_of(&mut command, &editing);
     let done = spool.finish(&mut command);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(spool.record("pending/1")["command"], "echo better");
@@ -307,4 +303,37 @@ fn a_job_is_edited_by_one_at_a_time() {
     assert!(done.stderr.contains(why), "{}", done.stderr);
     assert_eq!(spool.record("pending/1")["command"], "echo better");
     assert!(copies(&spool).is_empty());
+}
+
+#[test]
+fn a_job_that_others_replace_is_still_edited_by_one() {
+    let spool = Spool::new();
+    spool.add(&["echo good"]);
+    let (pirn, path) = (env!("CARGO_BIN_EXE_pirn"), spool.path());
+    let path = path.display();
+    let script = format!(
+        "'{pirn}' -S {path} urgent 1; EDITOR=false '{pirn}' -S {path} edit 1; [ $? = 75 ] && echo echo mine > \"$1\""
+    );
+    let done = edit(&spool, &script, "1");
+    assert_eq!(done.code, 65, "{}", done.stderr);
+    assert!(
+        done.stderr.contains("its file has changed meanwhile"),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        (spool.record("held/1")["command"].clone(), copies(&spool)),
+        (json!("echo good"), vec![".edit.1".to_owned()])
+    );
+}
+
+#[test]
+fn a_job_that_its_writer_has_locked_is_edited() {
+    let spool = Spool::made();
+    spool.drop_file("p", "echo good");
+    let file = fs::File::open(spool.path().join("pending/p")).unwrap();
+    file.lock().unwrap();
+    let done = edit(&spool, "sed -i s/good/better/ \"$1\"", "p");
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(spool.read("pending/p"), "echo better");
 }
