@@ -11,7 +11,7 @@ use super::settings;
 use super::start::see_to_daemon;
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
-use crate::spool::{NOT_RUNNING, Place, Spool, Steered};
+use crate::spool::{CancelledWaiting, NOT_RUNNING, Place, Spool, Steered};
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
@@ -48,7 +48,7 @@ pub struct RmArgs {
     jobs: Selection,
 }
 
-/// So many jobs share the syncs of their ends.
+/// The ends of this many cancelled jobs are synced together.
 const SHARED: usize = 64;
 
 pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
@@ -57,30 +57,28 @@ pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
     spool.use_settings(&settings::read(path).unwrap_or_default().into());
     let states = [State::Pending, State::Held, State::Active];
     let jobs = args.jobs.to_change(&spool, &states)?;
-    let mut withdrawn = Vec::new();
+    let mut cancelled: Vec<CancelledWaiting> = Vec::new();
     let code = each(&spool, &jobs, |id, changed| {
-        let mut cancel = || {
-            judge(
+        // The record of one of its name that was just cancelled makes room only once it has its end.
+        if cancelled.len() == SHARED || cancelled.iter().any(|job| job.id == *id) {
+            spool.sync_all(changed)?;
+            changed.clear();
+            spool.end_cancelled(&std::mem::take(&mut cancelled))?;
+        }
+        let steered = spool.move_cancelled(id, changed, &mut cancelled);
+        let did_run = matches!(steered, Ok(Steered::Done(State::Active)));
+        judge(id, steered, has_ended)?;
+        match did_run && !jobs.are_named {
+            // Another job of this name may wait behind it.
+            true => judge(
                 id,
-                spool.move_cancelled(id, changed, &mut withdrawn),
+                spool.move_cancelled(id, changed, &mut cancelled),
                 has_ended,
-            )
-        };
-        cancel()?;
-        match jobs.are_named {
-            true => Ok(()),
-            // One of its name may wait for its end.
-            false => cancel(),
+            ),
+            false => Ok(()),
         }
     })?;
-    let mut bar = Bar::new(Some(withdrawn.len() as u64), false);
-    let mut ended = Ok(());
-    for some in withdrawn.chunks(SHARED) {
-        // An end that cannot be written keeps no other job from its end.
-        ended = ended.and(spool.end_cancelled(some));
-        bar.advance(some.len() as u64, some.len() as u64);
-    }
-    ended?;
+    spool.end_cancelled(&cancelled)?;
     Ok(code)
 }
 

@@ -5,7 +5,7 @@
 //! told. A power cut between the two syncs may undo the end but not the user's rename.
 
 use super::follow_up::RunMark;
-use super::{Fs, Place, Spool, Where, Withdrawn};
+use super::{CancelledWaiting, Fs, Place, Spool, Where};
 use crate::core::id::JobId;
 use crate::core::record::{Reason, Record, State};
 use crate::core::time::Wall;
@@ -77,10 +77,12 @@ impl<F: Fs> Spool<F> {
         self.complete_by_hand(id, &at.place(), &put, &record)
     }
 
-    /// Writes the ends into files that waited and have been moved durably to `failed/`, durably. They are not written
-    /// before the move: only the daemon may take the way through `active/` of [`Self::end_unrun`]. An error is that of
-    /// the first job that has one.
-    pub fn end_cancelled(&self, jobs: &[Withdrawn]) -> io::Result<()> {
+    /// Writes the ends of cancelled jobs that waited, durably. Their move to `failed/` is durable already: an end is not
+    /// written before, since only the daemon may go through `active/` (see [`Self::end_unrun`]). Returns the first error.
+    pub fn end_cancelled(&self, jobs: &[CancelledWaiting]) -> io::Result<()> {
+        if jobs.is_empty() {
+            return Ok(());
+        }
         let ends: Vec<io::Result<Option<Record>>> =
             jobs.iter().map(|job| self.end_of_cancelled(job)).collect();
         let with_ends = jobs.iter().zip(&ends);
@@ -94,16 +96,27 @@ impl<F: Fs> Spool<F> {
     }
 
     /// The record with the end that is to be written, unless it has one.
-    fn end_of_cancelled(&self, job: &Withdrawn) -> io::Result<Option<Record>> {
-        let Withdrawn { id, was, was_over } = job;
+    fn end_of_cancelled(&self, job: &CancelledWaiting) -> io::Result<Option<Record>> {
+        let CancelledWaiting { id, was, was_over } = job;
         let put = self.fs.look(&Place::Failed, id.as_str().as_bytes())?;
         let record = self.load(id, &Where::Failed)?;
         let (Some(put), Some(mut record)) = (put, record) else {
             return Ok(None);
         };
         if record.is_over() && !was_over {
-            // The daemon has seen the move and has written the end already.
-            return Ok(None);
+            // The daemon has seen the move and has written the end already. It does not know in which queue a file
+            // was that names none.
+            return Ok(match was {
+                Where::Pending(queue) if !queue.is_default() && record.queue.is_none() => {
+                    record.queue = Some(queue.clone());
+                    Some(record)
+                }
+                Where::Pending(_)
+                | Where::Held
+                | Where::Active
+                | Where::Complete
+                | Where::Failed => None,
+            });
         }
         if let Where::Pending(queue) = was {
             record.queue = (!queue.is_default()).then(|| queue.clone());

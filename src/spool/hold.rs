@@ -14,7 +14,7 @@ impl<F: Fs> Spool<F> {
     /// and somebody may drop a newer one. A crash in between leaves a held job that will be released to the default
     /// queue.
     pub fn hold(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
-        self.act_on(id, |at| {
+        self.act_on_waiting(id, |at| {
             let queue = match at {
                 Where::Held => {
                     // The rename that brought it there may not be durable.
@@ -58,7 +58,7 @@ impl<F: Fs> Spool<F> {
     /// [`Self::retry`].
     pub fn release(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
         let old = QueueName::new(OLD_HELD).map_err(io::Error::other)?;
-        self.act_on(id, |at| {
+        self.act_on_waiting(id, |at| {
             // `act_on` may have found another job of its name first.
             let is_held = self
                 .fs

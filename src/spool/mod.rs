@@ -77,7 +77,7 @@ pub use retain::Finished;
 pub use rewrite::IfSame;
 pub use settings::{Edit, EditError, read_config};
 pub use starting::Starting;
-pub use steer::{NOT_RUNNING, OLD_HELD, Steered, Withdrawn};
+pub use steer::{CancelledWaiting, NOT_RUNNING, OLD_HELD, Steered};
 pub use ticket::stamp;
 pub use users::UserSpools;
 pub use view::{Found, Where};

@@ -17,7 +17,7 @@ impl<F: Fs> Spool<F> {
     /// Makes a waiting or held job the next of its queue, behind earlier urgent ones. `changed` is that of
     /// [`Self::retry`].
     pub fn make_urgent(&self, id: &JobId, changed: &mut BTreeSet<Place>) -> io::Result<Steered> {
-        self.act_on(id, |at| {
+        self.act_on_waiting(id, |at| {
             if let Some(wrong) = waits_not(at) {
                 return Ok(Some(wrong));
             }
@@ -38,7 +38,7 @@ impl<F: Fs> Spool<F> {
             return Err(no_queue(queue));
         }
         let named = (!queue.is_default()).then(|| queue.clone());
-        self.act_on(id, |at| {
+        self.act_on_waiting(id, |at| {
             if let Some(wrong) = waits_not(at) {
                 return Ok(Some(wrong));
             }

@@ -1,6 +1,6 @@
 //! Cancelling, retrying and forgetting jobs, by the renames that a user would make by hand.
 
-use super::{Fs, Place, Spool, Where};
+use super::{Ask, Fs, Place, Spool, Where};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::State;
 use crate::os::dir::How;
@@ -18,9 +18,9 @@ pub enum Steered {
     Wrong(State),
 }
 
-/// A job that waited and is in `failed/` now, without an end.
+/// A cancelled job that waited. Its file is in `failed/`, and its end is still to be written.
 #[derive(Debug)]
-pub struct Withdrawn {
+pub struct CancelledWaiting {
     /// The job.
     pub id: JobId,
     /// Its place while it waited.
@@ -41,7 +41,7 @@ pub const OLD_HELD: &str = "held";
 
 impl<F: Fs> Spool<F> {
     /// Finds a job and calls `act` with its place. `act` returns nothing if the job has left that place meanwhile:
-    /// then it is looked for again. If the job must not run for this, one of its name may wait for its end, and is meant.
+    /// then it is looked for again.
     pub(super) fn act_on(
         &self,
         id: &JobId,
@@ -50,14 +50,6 @@ impl<F: Fs> Spool<F> {
         for _ in 0..ROUNDS {
             let Some(at) = self.find(id)? else {
                 return Ok(Steered::Missing);
-            };
-            let behind = match act(&at)? {
-                Some(Steered::Wrong(State::Active)) => self.find_waiting(&mut None, id)?,
-                Some(steered) => return Ok(steered),
-                None => continue,
-            };
-            let Some(at) = behind else {
-                return Ok(Steered::Wrong(State::Active));
             };
             if let Some(steered) = act(&at)? {
                 return Ok(steered);
@@ -69,24 +61,38 @@ impl<F: Fs> Spool<F> {
         ))
     }
 
+    /// The same for what can be done to a waiting job only: if the job runs, one of its name that waits behind it is
+    /// meant.
+    pub(super) fn act_on_waiting(
+        &self,
+        id: &JobId,
+        mut act: impl FnMut(&Where) -> io::Result<Option<Steered>>,
+    ) -> io::Result<Steered> {
+        self.act_on(id, |at| match at {
+            Where::Active => match self.find_waiting(&mut None, id)? {
+                Some(at) => act(&at),
+                None => Ok(Some(Steered::Wrong(State::Active))),
+            },
+            Where::Pending(_) | Where::Held | Where::Complete | Where::Failed => act(at),
+        })
+    }
+
     /// Cancels a job, durably: moves its file to `failed/`. If it waited, its end is written there. If it runs, the
     /// daemon ends it and writes its record.
     pub fn cancel(&self, id: &JobId) -> io::Result<Steered> {
-        let mut withdrawn = Vec::new();
-        let steered = self.durably(|changed| self.move_cancelled(id, changed, &mut withdrawn))?;
-        if !withdrawn.is_empty() {
-            self.end_cancelled(&withdrawn)?;
-        }
+        let mut cancelled = Vec::new();
+        let steered = self.durably(|changed| self.move_cancelled(id, changed, &mut cancelled))?;
+        self.end_cancelled(&cancelled)?;
         Ok(steered)
     }
 
-    /// The first part of [`Self::cancel`]: moves the job's file. If it waited, it is added to `withdrawn`, and the
+    /// The first part of [`Self::cancel`]: moves the job's file. If it waited, it is added to `cancelled`, and the
     /// caller does the second part, [`Self::end_cancelled`], once `changed` is synced.
     pub fn move_cancelled(
         &self,
         id: &JobId,
         changed: &mut BTreeSet<Place>,
-        withdrawn: &mut Vec<Withdrawn>,
+        cancelled: &mut Vec<CancelledWaiting>,
     ) -> io::Result<Steered> {
         self.act_on(id, |at| {
             let was_over = match at {
@@ -101,7 +107,7 @@ impl<F: Fs> Spool<F> {
             if !self.move_file(id, &at.place(), &Place::Failed, changed)? {
                 return Ok(None);
             }
-            withdrawn.extend(was_over.map(|was_over| Withdrawn {
+            cancelled.extend(was_over.map(|was_over| CancelledWaiting {
                 id: id.clone(),
                 was: at.clone(),
                 was_over,
@@ -184,7 +190,14 @@ impl<F: Fs> Spool<F> {
         Ok(steered)
     }
 
-    /// Moves a job's file. False if it was not there any more.
+    /// True if a file is there that has just been put there: its end is yet to be written into it, and its log may
+    /// still be that of a running job.
+    fn is_unended(&self, id: &JobId, place: &Place) -> bool {
+        let read = self.read_record(id, place, Ask::Nothing);
+        matches!(read, Ok(Some((_, record))) if !record.is_over())
+    }
+
+    /// Moves a job's file. False if it was not there any more. An error if it would replace a record without an end.
     pub(super) fn move_file(
         &self,
         id: &JobId,
@@ -204,6 +217,12 @@ impl<F: Fs> Spool<F> {
                     if e.kind() == io::ErrorKind::AlreadyExists
                         && matches!(to, Place::Failed | Place::Complete) =>
                 {
+                    if self.is_unended(id, to) {
+                        let what = format!(
+                            "{id}: another job of this name was ended, and the daemon has not recorded that yet; try again"
+                        );
+                        return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+                    }
                     self.archive(id, to)?;
                 }
                 Err(e) => return Err(e),

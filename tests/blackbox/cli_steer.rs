@@ -3,7 +3,7 @@
 use crate::broken_disk::traced;
 use crate::spool::Spool;
 use crate::strace::has_tool;
-use crate::tools::ok;
+use crate::tools::{Gate, ok};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -91,30 +91,73 @@ fn a_cancel_that_is_slower_than_the_daemon_keeps_what_the_job_did() {
 #[test]
 fn a_job_that_waits_behind_one_of_its_name_is_steered_too() {
     let spool = Spool::serving(&[]);
-    let wait_behind = || {
-        spool.drop_file("backup", "sleep 600");
-        spool.wait_note("backup");
-        spool.drop_file("backup", "echo second");
-        spool.settle();
-        assert!(spool.has("pending/backup") && spool.has("active/backup"));
-    };
-    wait_behind();
+    spool.drop_file("backup", "sleep 600");
+    spool.wait_note("backup");
+    spool.drop_file("backup", "echo second");
+    spool.settle();
+    assert!(spool.has("pending/backup") && spool.has("active/backup"));
     ok(&spool, &["hold", "backup"]);
     assert!(spool.has("held/backup") && spool.has("active/backup"));
     ok(&spool, &["release", "backup"]);
-    ok(&spool, &["hold", "--all"]);
-    ok(&spool, &["rm", "backup"]);
-    assert!(!spool.has("held/backup") && spool.has("active/backup"));
-    ok(&spool, &["cancel", "--all"]);
-    spool.wait_record("failed/backup");
-    wait_behind();
-    ok(&spool, &["cancel", "--all"]);
-    spool.wait_for("both ends", || {
-        spool.ls("failed") == ["backup", "backup~1", "backup~2"]
-    });
-    assert!(!spool.has("pending/backup"));
+    ok(&spool, &["move", "backup", "mail"]);
+    assert!(spool.has("pending/mail/backup") && spool.has("active/backup"));
+    // The one that runs is meant: it is not known whether the other one is to go.
+    let done = spool.pirn(&["rm", "backup"]);
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(spool.has("pending/mail/backup") && spool.has("active/backup"));
+}
+
+#[test]
+fn a_job_that_waits_behind_a_cancelled_one_is_not_lost() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    let line = format!("trap '' TERM; echo first; {}", gate.wait());
+    spool.drop_json("backup", &json!({"command": line, "grace": "10m"}));
+    spool.wait_note("backup");
+    spool.drop_file("backup", "echo second");
     spool.settle();
-    assert_eq!(spool.ls("active"), [""; 0]);
+    for args in [["cancel", "--all"], ["cancel", "backup"]] {
+        let done = spool.pirn(&args);
+        assert_eq!(done.code, 1, "{}", done.stderr);
+        assert!(
+            done.stderr.contains("has not recorded that yet; try again"),
+            "{}",
+            done.stderr
+        );
+        assert_eq!(spool.read("pending/backup"), "echo second");
+        assert_eq!(spool.ls("failed"), ["backup"]);
+    }
+    gate.open(1);
+    assert_eq!(
+        spool.wait_record("complete/backup")["command"],
+        "echo second"
+    );
+    let first = spool.record("failed/backup~1");
+    assert_eq!(
+        (&first["command"], &first["reason"]),
+        (&json!(line), &json!("cancelled"))
+    );
+    assert_eq!(
+        (spool.read("log/backup~1"), spool.read("log/backup")),
+        ("first\n".to_owned(), "second\n".to_owned())
+    );
+}
+
+#[test]
+fn two_of_a_name_that_wait_are_both_cancelled() {
+    let spool = Spool::made();
+    fs::create_dir(spool.path().join("pending/mail")).unwrap();
+    spool.drop_file("backup", "echo first");
+    spool.drop_file("mail/backup", "echo second");
+    ok(&spool, &["cancel", "backup", "backup"]);
+    assert_eq!(spool.ls("failed"), ["backup", "backup~1"]);
+    let ends = ["backup", "backup~1"].map(|name| {
+        let record = spool.record(&format!("failed/{name}"));
+        ["command", "reason", "queue"].map(|key| record[key].clone())
+    });
+    let second = [json!("echo second"), json!("cancelled"), json!("mail")];
+    let first = [json!("echo first"), json!("cancelled"), Value::Null];
+    assert_eq!(ends, [second, first]);
 }
 
 #[test]
