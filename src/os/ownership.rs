@@ -30,15 +30,18 @@ impl Ownership {
         Self { mode, ..self }
     }
 
-    /// `now`, with all in which these differ from `before`.
+    /// `now`, with those parts of `self` that differ from `before`: a user has changed them since.
     #[must_use]
     pub fn over(self, now: Self, before: Self) -> Self {
         let newer = |ours: u32, now: u32, before: u32| if ours == before { now } else { ours };
-        Self {
-            mode: newer(self.mode, now.mode, before.mode),
-            uid: newer(self.uid, now.uid, before.uid),
-            gid: newer(self.gid, now.gid, before.gid),
+        let mut mode = newer(self.mode, now.mode, before.mode);
+        let gid = newer(self.gid, now.gid, before.gid);
+        if gid != self.gid {
+            // The rights of a group are for that group only.
+            mode = mode & !GROUP_BITS | now.mode & GROUP_BITS;
         }
+        let uid = newer(self.uid, now.uid, before.uid);
+        Self { mode, uid, gid }
     }
 
     /// Gives them to a file of ours, which has the ownership `made`. Only root can give a user; the group may be one
@@ -56,7 +59,7 @@ impl Ownership {
         Ok(())
     }
 
-    /// Gives those that differ from `before` to a record, if it has no other name and is a regular file.
+    /// Gives a record the parts that differ from `before` (all, if that is `None`), if it has no other name and is a regular file.
     pub fn give_record(self, record: &File, before: Option<Self>) -> io::Result<()> {
         let look = record.metadata()?;
         if !look.is_file() || look.nlink() != 1 {
@@ -82,5 +85,8 @@ mod tests {
         let own = |mode, gid| Ownership { mode, uid: 0, gid };
         let (before, old, now) = (own(0o644, 0), own(0o644, 7), own(0o600, 0));
         assert_eq!(old.over(now, before), own(0o600, 7));
+        // The record could not be given the group 7: its rights are not for the group 0.
+        let (before, old, now) = (own(0o640, 7), own(0o660, 7), own(0o600, 0));
+        assert_eq!(old.over(now, before), own(0o600, 0));
     }
 }

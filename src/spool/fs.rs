@@ -110,7 +110,7 @@ pub trait Fs: Debug + Send + Sync {
         };
         self.write(place, &file, durable)
     }
-    /// Gives those parts of an ownership to a record that differ from `before`.
+    /// Gives a record those parts of an ownership that differ from `before`.
     fn give(
         &self,
         place: &Place,

@@ -14,8 +14,9 @@ impl<F: Fs> Spool<F> {
         look.ok().flatten().map(|look| look.ownership)
     }
 
-    /// A record that was made for this ownership has replaced the file `old`. What a user has changed of that one
-    /// meanwhile is changed of the record too; the rest may have been changed of the record itself since.
+    /// A record that was made with the ownership `made_for` has replaced the file `old`. If a user changed the mode or
+    /// group of `old` in between, makes the same change to the record. Keeps all else: the user may have changed the
+    /// record itself since.
     pub(super) fn keep_ownership(
         &self,
         place: &Place,
