@@ -1,7 +1,7 @@
 //! `pirn config`.
 
 use super::existing;
-use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, OK, USAGE};
+use super::exit::{BAD_CONFIG, CommandResult, FAILURE, Failure, NOT_NOW, OK, USAGE};
 use super::output;
 use super::settings;
 use crate::os::written;
@@ -78,6 +78,12 @@ pub fn set(spool: &Spool, keys: &[&str], value: Option<String>) -> CommandResult
     }
     match spool.edit_settings(&[edit]) {
         Ok(()) => Ok(OK),
+        Err(EditError::Io(e)) if e.kind() == io::ErrorKind::ResourceBusy => {
+            Err(Failure::new(NOT_NOW, format!("{}: {e}", file.display())))
+        }
+        Err(EditError::Io(e)) if e.raw_os_error().is_none() => {
+            Err(Failure::new(FAILURE, format!("{}: {e}", file.display())))
+        }
         Err(EditError::Io(e)) => Err(Failure::at(&file, e)),
         Err(e @ (EditError::Invalid(_) | EditError::Unreadable(_))) => {
             Err(Failure::new(BAD_CONFIG, format!("{}: {e}", file.display())))

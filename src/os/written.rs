@@ -50,8 +50,8 @@ pub fn read<T>(path: &Path, parse: impl Fn(&str) -> Result<T, String>) -> io::Re
 }
 
 /// Replaces a file, durably. Its mode stays, and its owner if root replaces it; a new file has mode 0600 and the owner
-/// of its directory. A link stays: its target is replaced. It has to be ours or root's: others could have root replace
-/// any file by it.
+/// of its directory. A link stays: its target is replaced. The link has to be ours or root's: with one of their own,
+/// others could make root replace any file.
 ///
 /// Callers take turns: each removes the file that an interrupted one has left.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {

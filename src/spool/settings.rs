@@ -66,7 +66,7 @@ impl Spool<RealFs> {
         // Another process that edits the settings waits until this change is made. The lock is on the directory,
         // since the file is replaced.
         let editing = File::open(self.path()).map_err(EditError::Io)?;
-        lock_within(&editing, LOCKED_FOR).map_err(EditError::Io)?;
+        lock_within(&editing, LOCKED_WITHIN).map_err(EditError::Io)?;
         let valid = |text: &str| read_config(text).map(|_| text.to_owned());
         let path = self.path().join("config.json");
         let mut text = match written::read_finished(&path, valid) {
@@ -82,8 +82,8 @@ impl Spool<RealFs> {
     }
 }
 
-/// How long a change of the settings may take. All who can read the directory can lock it too, and keep it so.
-const LOCKED_FOR: Duration = Duration::from_secs(5);
+/// How long to wait for the lock: anybody who can read the directory can lock it, and keep it locked.
+const LOCKED_WITHIN: Duration = Duration::from_secs(5);
 
 fn lock_within(file: &File, longest: Duration) -> io::Result<()> {
     let began = clock::now().boot;
