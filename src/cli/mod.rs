@@ -74,6 +74,7 @@ mod when;
 use crate::os::{signals, user};
 use clap::{ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand};
 use exit::CommandResult;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -266,14 +267,20 @@ pub fn main() -> ExitCode {
     }
     let cli = match Cli::parse_quickly() {
         Ok(cli) => cli,
-        Err(e) if e.use_stderr() => {
-            let text = e.render().to_string();
-            eprint!("{}", text.replace(NO_DIGIT, "expected a whole number"));
-            return ExitCode::from(exit::USAGE);
-        }
         Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(exit::OK);
+            let text = e.render().to_string();
+            let _ = match text.contains(NO_DIGIT) {
+                true => {
+                    let text = text.replace(NO_DIGIT, "expected a whole number");
+                    io::stderr().write_all(text.as_bytes())
+                }
+                false => e.print(),
+            };
+            return ExitCode::from(if e.use_stderr() {
+                exit::USAGE
+            } else {
+                exit::OK
+            });
         }
     };
     style::choose(cli.color);
