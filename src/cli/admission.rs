@@ -6,6 +6,7 @@ use crate::core::config::Config;
 use crate::core::id::QueueName;
 use crate::core::record::Record;
 use crate::core::scheduler::Demand;
+use crate::core::units::jobs_wait;
 use crate::spool::{NotAdmitted, Spool};
 use std::path::Path;
 use std::sync::{Arc, Once};
@@ -30,8 +31,8 @@ fn settings_or_defaults(spool: &Spool) -> Config {
     })
 }
 
-/// Says so if the directory of the job is missing, or if it asks for more slots or tokens than there are: it is accepted,
-/// but fails unless the directory is made, or waits for other settings.
+/// Warns if the job's directory is missing, without which it cannot be started, or if the job asks for more slots or
+/// tokens than there are. The job is accepted all the same.
 pub fn tell_obstacles(spool: &Spool, config: &Config, queue: &QueueName, record: &Record) {
     let cwd = record.cwd.as_ref();
     if let Some(path) = cwd.filter(|path| !Path::new(path).is_dir()) {
@@ -61,12 +62,7 @@ pub fn limit(spool: &Spool, most: u64) -> Result<(), Failure> {
     match spool.room(&config) {
         Ok(_) => Ok(()),
         Err(NotAdmitted::Full { waiting, most }) => {
-            let wait = if waiting == 1 {
-                "job waits"
-            } else {
-                "jobs wait"
-            };
-            let what = format!("not accepted: {waiting} {wait}, --max is {most}");
+            let what = format!("not accepted: {}, --max is {most}", jobs_wait(waiting));
             Err(Failure::new(NOT_NOW, what))
         }
         Err(why) => Err(not_now(why)),

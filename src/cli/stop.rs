@@ -2,6 +2,7 @@
 
 use super::existing;
 use super::exit::{CommandResult, FAILURE, Failure, NOT_NOW, OK};
+use crate::core::units::jobs_wait;
 use crate::os::procfs;
 use crate::os::signals::{self, Told};
 use crate::os::wait::PidFd;
@@ -54,8 +55,10 @@ pub fn drain(path: &Path) -> CommandResult {
     let code = daemon.wait()?;
     let left = spool.count_waiting()?;
     if left > 0 {
-        let wait = if left == 1 { "job waits" } else { "jobs wait" };
-        eprintln!("pirn: {left} {wait} still; pirn ls says why");
+        eprintln!(
+            "pirn: after the drain {}; pirn ls says why",
+            jobs_wait(left as u64)
+        );
     }
     Ok(code)
 }

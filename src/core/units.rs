@@ -31,6 +31,14 @@ pub fn span_from_secs(seconds: f64) -> Result<Duration, String> {
     Ok(Duration::from_secs_f64(seconds))
 }
 
+/// So many jobs that wait, in words: `1 job waits`, `2 jobs wait`.
+pub fn jobs_wait(n: u64) -> String {
+    match n {
+        1 => "1 job waits".to_owned(),
+        n => format!("{n} jobs wait"),
+    }
+}
+
 fn not_a_span(got: &str) -> String {
     format!(
         "expected a duration such as \"90s\" or \"1h 30m\", or a number of seconds, got {}",

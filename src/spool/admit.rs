@@ -4,7 +4,7 @@ use super::fs::Fs;
 use super::{Place, RealFs, Reserve, Spool, SpoolLock, Where};
 use crate::core::config::{Config, MinFree};
 use crate::core::id::QueueName;
-use crate::core::units::show_size;
+use crate::core::units::{jobs_wait, show_size};
 use std::fmt;
 use std::io;
 
@@ -34,7 +34,8 @@ impl fmt::Display for NotAdmitted {
             Self::Full { waiting, most } => {
                 write!(
                     f,
-                    "not accepted: {waiting} jobs wait, max_pending is {most}"
+                    "not accepted: {}, max_pending is {most}",
+                    jobs_wait(*waiting)
                 )
             }
             Self::Io(e) => write!(f, "{e}"),

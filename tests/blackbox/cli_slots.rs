@@ -298,7 +298,7 @@ fn drain_says_what_it_leaves() {
     let done = spool.pirn(&["drain"]);
     assert_eq!(
         (done.code, done.stderr.as_str()),
-        (0, "pirn: 1 job waits still; pirn ls says why\n")
+        (0, "pirn: after the drain 1 job waits; pirn ls says why\n")
     );
     assert!(spool.has("pending/1"));
 }
