@@ -166,10 +166,10 @@ fn collect(
     for at in places {
         for id in spool.ids(at)? {
             match spool.load_and_ask(&id, at) {
-                Ok(Some((record, is_open))) if args.filter.matches(&record) => {
+                Ok(Some((record, is_being_written))) if args.filter.matches(&record) => {
                     let (waiting, progress) = match waits {
                         Some(waits) => (
-                            waits.of_loaded(&id, at, &record, &|| is_open),
+                            waits.of_loaded(&id, at, &record, &|| is_being_written),
                             spool.progress(&id, at),
                         ),
                         None => (None, None),

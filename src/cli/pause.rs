@@ -37,6 +37,7 @@ pub fn pause(path: &Path, args: &QueueArgs) -> CommandResult {
     }
 }
 
+/// Resumes a queue or all, and sees to a daemon.
 pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
     see_to_daemon(&resume_alone(path, args)?);
     Ok(OK)

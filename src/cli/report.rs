@@ -27,9 +27,9 @@ const MOST_SEARCHED: usize = 100_000;
 pub struct WaitingDates {
     /// The age of the oldest.
     pub oldest: Option<Wall>,
-    /// The next date at which one may start.
+    /// The next date at which one may start; not known if `are_many`.
     pub next: Option<Wall>,
-    /// More wait than are searched for dates.
+    /// True if more than [`MOST_SEARCHED`] jobs wait.
     pub are_many: bool,
 }
 
@@ -129,8 +129,7 @@ fn joined(mut one: Value, other: Value) -> Value {
 }
 
 impl WaitingDates {
-    /// Reads them from the jobs that wait; of very many the ages of those of the lowest numbers, among which the oldest
-    /// is.
+    /// Reads them from the waiting jobs. Ages are read of those with the lowest numbers only: the oldest is among them.
     fn read(spool: &Spool) -> io::Result<Self> {
         let mut jobs = Vec::new();
         for at in spool.places_of(State::Pending)? {

@@ -34,14 +34,14 @@ pub fn refuse_old_daemon(spool: &Spool) -> Result<(), Failure> {
     Err(Failure::new(NOT_NOW, what))
 }
 
-/// Says [`unserved`], if that is so.
+/// Prints [`unserved`] if no daemon serves the spool.
 pub fn tell_unserved(spool: &Spool) {
     if let Ok(false) = is_served(spool) {
         eprintln!("pirn: {}", unserved(spool));
     }
 }
 
-/// That no daemon serves the spool, and how to start one.
+/// The message that no daemon serves the spool, and how to start one.
 pub fn unserved(spool: &Spool) -> String {
     let path = spool.path().display();
     format!("no daemon serves {path} yet; pirn serve {path} starts what waits there")

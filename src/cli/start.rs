@@ -20,9 +20,10 @@ pub struct StartArgs {
     /// while a job waits for a date or a backoff. Jobs that are held, or in a paused queue, or come after such a job,
     /// do not keep it. It is told to end by `pirn stop` as any other. Its environment is that of a login: $HOME, $USER,
     /// $LOGNAME, $SHELL and a plain $PATH, with $LANG, `LC_*`, $TZ, $TERM and $PIRN_LOG of the caller; its umask is
-    /// 022. It stays in the control group and the sandbox of the caller, with its limits (ulimit) and nice value: a
-    /// service manager that ends the group ends it too. Jobs that are added have their own environment all the same. Refused, before the job is accepted, if the
-    /// spool belongs to another user. If the daemon cannot be started, standard error says why; the job stays, and the
+    /// 022. It stays in the control group and the sandbox of the caller: a service manager that ends the group ends it
+    /// too. It keeps the limits (ulimit) and the nice value of the caller. Jobs that are added have their own
+    /// environment all the same. Refused, before the job is accepted, if the spool belongs to another user. If the
+    /// daemon cannot be started, standard error says why; the job stays, and the
     /// exit code is 0. If a daemon has the spool that was told to end, none is started, and standard error says so.
     ///
     /// With the setting `autostart`, `add`, `at`, `retry`, `release`, `resume`, `move` and `edit` do the same without
@@ -65,7 +66,7 @@ impl StartArgs {
         }
     }
 
-    /// The same, and gives the text to be told, if there is any.
+    /// As [`Self::see_to_daemon`], but returns the message instead of printing it.
     fn provide_daemon(self, spool: &Spool) -> Option<String> {
         match SpoolLock::settled_holder(spool.path()) {
             // If it is dead, the next holder has not said yet that it has the lock.
@@ -100,14 +101,14 @@ impl StartArgs {
     }
 }
 
-/// The same after a command without the option, which says nothing of daemons by itself.
+/// Sees to a daemon after a command without `--start`: only the setting `autostart` asks for one.
 pub fn see_to_daemon(spool: &Spool) {
     if let Some(said) = provide_daemon(spool) {
         eprintln!("pirn: {said}");
     }
 }
 
-/// The same, and gives the text to be told, if there is any.
+/// As [`see_to_daemon`], but returns the message instead of printing it.
 pub fn provide_daemon(spool: &Spool) -> Option<String> {
     is_set(spool.path())
         .then(|| StartArgs { start: false }.provide_daemon(spool))
@@ -118,7 +119,7 @@ fn not_started(e: io::Error) -> String {
     Failure::from(e).about("starting a daemon").message
 }
 
-/// Said if the daemon was told to end, and will not run what is added now.
+/// The message if the daemon was told to end, and will not run the job that is added now.
 fn told_to_end(daemon: &Holder) -> Option<String> {
     let is_stopping = daemon.is_stopping;
     is_stopping.then(|| format!("the daemon ({daemon}) is ending; the job waits for the next one"))

@@ -36,7 +36,7 @@ pub struct TriesArgs {
     max_interruptions: Option<u32>,
     /// The wait between tries [default: `first=1s,factor=2,max=10m`]
     ///
-    /// Each part may be left out. Without `max`, no wait that `first` asks for is cut.
+    /// Each part may be left out. Without `max`, the longest wait is 10 minutes, or `first` if that is longer.
     #[arg(long, value_name = "RULE", value_parser = parse_backoff)]
     backoff: Option<BackoffSpec>,
     /// Try again after these exit codes only, and after 75 and 111 (repeat, or separate with commas)

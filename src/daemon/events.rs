@@ -104,7 +104,8 @@ impl Scanner {
                     return;
                 };
                 if !self.open.is_empty() && self.open.remove(&(place.clone(), name.to_vec())) {
-                    // Nobody but a writer knew it, and it may have been an ended job's.
+                    // While a writer had it open the scheduler did not know it. It may have been an ended job's,
+                    // whose log goes too.
                     self.vanished(name);
                 }
                 if self

@@ -15,7 +15,7 @@ use crate::os::poll::Poller;
 use crate::os::signals::{Signals, Told};
 use crate::os::wait::{self, Ends};
 use crate::os::{clock, limits, signals, spawn, thread};
-use crate::spool::{HolderLine, Spool};
+use crate::spool::{HolderLine, Spool, SpoolLock};
 use std::sync::Arc;
 
 /// The numbers of the descriptors in the poller.
@@ -26,6 +26,22 @@ const BOOT_ALARM: u64 = 3;
 const WALL_ALARM: u64 = 4;
 const ENDS: u64 = 5;
 
+/// Writes into `lock` how the command line differs from the defaults: commands read it there.
+fn tell_options(lock: &mut SpoolLock, options: &Options) {
+    if let Some(file) = &options.config {
+        lock.tell(HolderLine::Config(file));
+    }
+    if !options.only.0.is_empty() {
+        lock.tell(HolderLine::Only(&options.only.0));
+    }
+    if options.no_sync {
+        lock.tell(HolderLine::NoSync);
+    }
+    if let Some(slots) = options.slots {
+        lock.tell(HolderLine::Slots(slots));
+    }
+}
+
 impl WatcherThread {
     /// Takes the spool, recovers what an earlier daemon left, and is ready to run.
     pub fn start(options: Options, given: Given) -> Result<Self, ServeError> {
@@ -33,18 +49,7 @@ impl WatcherThread {
         let spool =
             Spool::create(&options.spool, !options.no_sync).map_err(not_served(&options.spool))?;
         let mut lock = given.lock;
-        if let Some(file) = &options.config {
-            lock.tell(HolderLine::Config(file));
-        }
-        if !options.only.0.is_empty() {
-            lock.tell(HolderLine::Only(&options.only.0));
-        }
-        if options.no_sync {
-            lock.tell(HolderLine::NoSync);
-        }
-        if let Some(slots) = options.slots {
-            lock.tell(HolderLine::Slots(slots));
-        }
+        tell_options(&mut lock, &options);
         let signals = match given.signals {
             Some(signals) => signals,
             None => Signals::install().or_else(doing("installing signal handlers"))?,

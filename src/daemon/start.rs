@@ -64,7 +64,7 @@ pub struct Launched<L> {
     pub pid: i32,
     /// The same, to be waited for.
     pub leader: L,
-    /// A moment before it began: the thread that starts it may go on much later.
+    /// The time just before it began. Read after the start, it could be late: the starting thread may be held up.
     pub began: Now,
     /// Where its output begins.
     pub log_offset: u64,

@@ -32,8 +32,8 @@ pub fn settle(file: &File) -> io::Result<Writers> {
     }
     let mut taken = take(file);
     if matches!(&taken, Err(e) if e.raw_os_error() == Some(libc::EAGAIN)) {
-        // We may have written it ourselves: a child that was being spawned meanwhile has a copy of the descriptor.
-        spawning::settle();
+        // The writer may be ourselves: until its exec, a child that another thread spawns has a copy of our descriptor.
+        spawning::await_execs();
         taken = take(file);
     }
     if let Err(e) = taken {

@@ -47,8 +47,8 @@ pub fn begin() -> Spawn {
     Spawn(number)
 }
 
-/// Waits until every spawn that has begun by now is over. Not to be called from within one.
-pub fn settle() {
+/// Waits until every child that is being spawned now has reached its exec. Not to be called during a spawn.
+pub fn await_execs() {
     let mut spawns = spawns();
     let bound = spawns.next;
     spawns.waiting += 1;
@@ -65,7 +65,7 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
     }
     for settled in [false, true] {
         if settled {
-            settle();
+            await_execs();
         }
         match FileExt::try_lock_exclusive(file) {
             Ok(()) => return Ok(true),

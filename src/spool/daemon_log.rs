@@ -97,7 +97,7 @@ impl Write for DaemonLog {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         // A line in the wrong file is better than none.
         let _ = self.make_room(line.len() as u64);
-        // It was not moved, perhaps since a directory has its later name, or somebody keeps it locked.
+        // The log could not be renamed: a directory has the name daemon.log.1, or somebody keeps the log locked.
         if self.file.metadata()?.len() > 2 * MOST {
             self.file.set_len(0)?;
         }

@@ -187,7 +187,9 @@ impl SpoolLock {
     pub fn tell(&mut self, line: HolderLine<'_>) {
         let Some(text) = line.text() else {
             let key = line.key();
-            return log::warn!("lock: commands are not told of `{key}`: it is no line of text");
+            return log::warn!(
+                "lock: commands are not told of `{key}`: they could not read its value"
+            );
         };
         if !self.text.lines().any(|known| known == text) {
             self.text.push_str(&text);

@@ -12,11 +12,11 @@ pub struct QueueStatus {
     pub name: QueueName,
     /// How many jobs wait in it.
     pub waiting: usize,
-    /// How many slots its jobs have, and how many they may have at most.
+    /// How many slots its jobs have.
     pub used: usize,
-    /// See `used`.
+    /// How many they may have at most, if the queue has a bound of its own.
     pub slots: Option<usize>,
-    /// A file or a setting pauses it. A pause of all queues does not count: to end it says nothing of this one.
+    /// A file or a setting pauses this queue. A pause of all queues does not count: resuming this one would not end it.
     pub paused: bool,
 }
 
@@ -57,9 +57,9 @@ pub struct Overview {
     pub holder: Option<Holder>,
     /// A file or a setting pauses all queues.
     pub is_paused: bool,
-    /// How many slots jobs have, and how many there are.
+    /// How many slots jobs have.
     pub used: usize,
-    /// See `used`.
+    /// How many slots there are.
     pub slots: usize,
     /// The queues that have a directory or a setting, and the default one.
     pub queues: Vec<QueueStatus>,

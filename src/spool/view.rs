@@ -235,7 +235,8 @@ impl<F: Fs> Spool<F> {
         file.map(|file| file.record_at(id, at)).transpose()
     }
 
-    /// As [`Self::load`], and true if the job waits and a process has its file open for writing.
+    /// As [`Self::load`], with true if the job waits and a process has its file open for writing. It is opened once for
+    /// both.
     pub fn load_and_ask(&self, id: &JobId, at: &Where) -> io::Result<Option<(Record, bool)>> {
         let ask = match at {
             Where::Pending(_) => Ask::Writing,
@@ -250,7 +251,7 @@ impl<F: Fs> Spool<F> {
     /// True if a process has a waiting job's file open for writing.
     pub fn is_being_written(&self, id: &JobId, at: &Where) -> bool {
         let read = self.load_and_ask(id, at);
-        read.is_ok_and(|read| read.is_some_and(|(_, is_open)| is_open))
+        read.is_ok_and(|read| read.is_some_and(|(_, is_being_written)| is_being_written))
     }
 
     /// A job's file and the record in it, with the queue that it names itself. With [`Ask::Writing`] it is an error

@@ -64,7 +64,8 @@ impl Waits<'_> {
         self.of_loaded(id, at, record, &ask)
     }
 
-    /// The same where it is known, or found out by `is_being_written`, whether a process is writing the job's file.
+    /// As [`Self::of`]. `is_being_written` says whether a process writes the job's file; callers who have read the file
+    /// know it.
     pub fn of_loaded(
         &self,
         id: &JobId,

@@ -45,7 +45,7 @@ fn it_comes_and_leaves() {
 #[test]
 fn twenty_at_once_start_one() {
     let free = Detached::new();
-    // Without anything to run, it leaves.
+    // A daemon that has nothing to run leaves.
     let mut stay = Gate::new(&free.0, "stay");
     let add = || {
         free.0

@@ -171,7 +171,7 @@ token     gpu: 2 of 2 in use
         "{status}"
     );
 
-    // A pause of all queues is none of each: to resume a queue would not end it.
+    // A pause of all queues is not one of each queue: resuming a queue would not end it.
     spool.pirn(&["pause"]);
     let paused: Value = serde_json::from_str(&spool.pirn(&["status", "--json"]).stdout).unwrap();
     assert_eq!(

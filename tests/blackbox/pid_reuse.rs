@@ -41,7 +41,8 @@ impl Space {
         children.trim().to_owned()
     }
 
-    /// Has a thread that comes next in the namespace take a number, and the process after it this one, which is free.
+    /// Sets the namespace's counter so that the next thread takes the free number below `pid`, and the process after that
+    /// takes `pid`.
     fn count_to(&self, pid: i64) {
         let line = format!(
             "n={pid}; while n=$((n - 1)); [ -e /proc/$n ]; do :; done; echo $((n - 1)) > /proc/sys/kernel/ns_last_pid"
@@ -84,12 +85,13 @@ fn a_job_with_the_number_of_a_dead_leader_is_not_part_of_what_that_left() {
         up.display(),
         left.wait()
     );
-    // The numbers before are free.
+    // Numbers below the leader's have to stay free, for the thread that comes before the process.
     space.count_to(100);
     spool.drop_json("7", &json!({"command": line, "tries": 1, "grace": "1m"}));
     spool.wait_daemon_log("is left behind: Term");
     let leader = pid_of("leader");
-    // The number before is that of the shell which counts, or a spare thread needs none: then it is the next job's.
+    // The counting shell may have the number below, and a spare job thread takes none. Then this job misses the
+    // number, and the next one is tried.
     let same = (0..30).find(|n| {
         space.count_to(leader);
         let name = format!("job{n}");

@@ -85,7 +85,7 @@ fn storm(seed: u64, jobs: usize, moves: usize) {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
     }
-    // Twice: a job that fails once runs at the look at its queue, and waits there again at the look at active/.
+    // Twice: a job between two tries may run while its queue is looked at, and wait there while active/ is.
     let busy = || {
         let places = ["pending", "pending/a", "pending/b", "active"];
         [places, places]

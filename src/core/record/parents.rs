@@ -38,8 +38,8 @@ impl Record {
         self.after.iter().chain(well_or_not)
     }
 
-    /// The same, until its first try. A later one that waited for them would hold up its group, perhaps for a parent of
-    /// that group which runs again.
+    /// The parents that the job still waits for: none after its first try. Otherwise a later try could hold up its
+    /// group for a parent in that same group which runs again.
     pub fn awaited(&self) -> impl Iterator<Item = &JobId> {
         self.parents().filter(|_| !self.is_between_tries())
     }

@@ -21,9 +21,9 @@ const PAGE_BYTES: usize = 1 << 20;
 /// As many names are looked at for a page of all jobs. Some may move on, or cannot be read: then it is a short page.
 const NAMES: usize = 2048;
 
-/// A page also ends when this many records were read for it, however few are on it: so a search keeps its permit for a
-/// short time only. It is not less, since each page lists all names.
-const MOST_READ: usize = 20_000;
+/// As many names are looked at for a page of a search, however few of the jobs are on it: so a search keeps its permit
+/// for a short time only. With fewer, a search would need more pages, and each page lists all names.
+const SEARCHED_NAMES: usize = 20_000;
 
 struct ListQuery<'r> {
     states: Vec<State>,
@@ -104,14 +104,14 @@ impl<'r> ListQuery<'r> {
     }
 
     /// How many names to look at for a page.
-    fn most(&self) -> usize {
+    fn names_for_page(&self) -> usize {
         let wants_all = self.queue.is_none()
             && self.tag.is_none()
             && self.name.is_none()
             && self.search.is_none();
         match wants_all {
             true => NAMES,
-            false => MOST_READ,
+            false => SEARCHED_NAMES,
         }
     }
 
@@ -147,7 +147,7 @@ impl<'r> ListQuery<'r> {
     fn names<'p>(&self, door: &Door, places: &'p [Where]) -> io::Result<(Names<'p>, bool)> {
         let (mut names, mut is_more) = (Names::new(), false);
         // One more, since the last one is left out.
-        let most = self.most() + 1;
+        let most = self.names_for_page() + 1;
         let order =
             |a: &(JobId, &Where), b: &(JobId, &Where)| self.order(a.0.as_str(), b.0.as_str());
         for at in places {
@@ -197,8 +197,8 @@ impl Search {
         }
     }
 
-    /// False if it cannot be found in the job with this id and this file. A letter that is not ASCII may become one in
-    /// lower case.
+    /// False if it cannot be found in the job with this id and this file. Text that is not ASCII is never ruled out: a
+    /// letter of it may be ASCII in lower case (the Kelvin sign).
     fn may_be_in(&self, id: &JobId, file: &[u8]) -> bool {
         let may_have = |text: &[u8]| !text.is_ascii() || json::may_have(text, &self.word);
         may_have(file) || may_have(id.as_str().as_bytes())
