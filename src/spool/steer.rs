@@ -218,9 +218,7 @@ impl<F: Fs> Spool<F> {
                         && matches!(to, Place::Failed | Place::Complete) =>
                 {
                     if self.is_unended(id, to) {
-                        let what = format!(
-                            "{id}: another job of this name was ended, and the daemon has not recorded that yet; try again"
-                        );
+                        let what = "another job of this name was ended, and the daemon has not recorded that yet; try again";
                         return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
                     }
                     self.archive(id, to)?;
