@@ -1,7 +1,7 @@
 //! Whether another process is writing a file.
 
 use super::fault::Fault;
-use super::spawning;
+use super::{flock, spawning};
 use fs2::FileExt;
 use std::fs::File;
 use std::io;
@@ -43,10 +43,9 @@ pub fn settle(file: &File) -> io::Result<Writers> {
             Some(_) | None => Err(e),
         };
     }
-    match FileExt::try_lock_exclusive(file) {
-        Ok(()) => FileExt::unlock(file).map(|()| Writers::None),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Writers::Locked),
-        Err(e) => Err(e),
+    match flock::try_exclusive(file)? {
+        true => FileExt::unlock(file).map(|()| Writers::None),
+        false => Ok(Writers::Locked),
     }
 }
 

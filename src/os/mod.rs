@@ -10,6 +10,7 @@ pub mod confine;
 pub mod detach;
 pub mod dir;
 pub mod fault;
+pub mod flock;
 pub mod front;
 pub mod inotify;
 pub mod lease;

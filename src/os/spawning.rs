@@ -7,7 +7,7 @@
 //! file open for writing: another thread may have staged it.
 
 use super::fault::Fault;
-use fs2::FileExt;
+use super::flock;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -67,10 +67,8 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
         if settled {
             await_execs();
         }
-        match FileExt::try_lock_exclusive(file) {
-            Ok(()) => return Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(e),
+        if flock::try_exclusive(file)? {
+            return Ok(true);
         }
     }
     Ok(false)

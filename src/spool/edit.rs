@@ -6,8 +6,7 @@ use super::view::MAX_RECORD_BYTES;
 use super::{Ask, Fs, Place, RealFs, Spool, Taken};
 use crate::core::id::JobId;
 use crate::core::scheduler::Stamp;
-use crate::os::dir;
-use fs2::FileExt;
+use crate::os::{dir, flock};
 use std::fs::File;
 use std::io;
 
@@ -120,9 +119,8 @@ impl Spool<RealFs> {
         self.fs.with(&Place::Tmp, |tmp| {
             loop {
                 let file = dir::open_edit(tmp, name.as_bytes())?;
-                match FileExt::try_lock_exclusive(&file) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-                    locked => locked?,
+                if !flock::try_exclusive(&file)? {
+                    return Ok(None);
                 }
                 // The process that had it locked may have removed it since.
                 if dir::has_name(tmp, name.as_bytes(), &file)? {

@@ -5,8 +5,8 @@
 //! that they do not know.
 
 use super::holder::{Holder, HolderLine, Role, about_us, read_holder};
-use super::lock_part::{LockPart, await_release, is_held, lock_again, unlock};
-use crate::os::{clock, dir, procfs, signals, spawn};
+use super::lock_part::{LockPart, await_release, lock_again, unlock};
+use crate::os::{clock, dir, flock, procfs, signals, spawn};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -233,7 +233,7 @@ impl SpoolLock {
     /// True if anybody has the lock of a spool. Reads no file, so that root may ask about a user's spool.
     pub fn is_taken(spool: &Path) -> io::Result<bool> {
         match LockPart::Active.open_to_ask(&dir::open_path(spool)?)? {
-            Some(active) => is_held(&active),
+            Some(active) => flock::is_held(&active),
             None => Ok(false),
         }
     }
@@ -273,12 +273,12 @@ impl SpoolLock {
             Err(e) => return Err(e),
         };
         if let Some(file) = LockPart::File.open_to_ask(&root)?
-            && is_held(&file)?
+            && flock::is_held(&file)?
         {
             return Ok(Some(read_holder(&file)));
         }
         match LockPart::Active.open_to_ask(&root)? {
-            Some(active) if is_held(&active)? => Ok(Some(Holder::UNKNOWN)),
+            Some(active) if flock::is_held(&active)? => Ok(Some(Holder::UNKNOWN)),
             Some(_) | None => Ok(None),
         }
     }

@@ -1,6 +1,6 @@
 //! The two parts of the lock of a spool, each locked by itself.
 
-use crate::os::{dir, spawn};
+use crate::os::{dir, flock, spawn};
 use fs2::FileExt;
 use std::fs::File;
 use std::io;
@@ -92,18 +92,13 @@ impl LockPart {
 
 /// Locks an open file; false if another process has locked it.
 pub(super) fn lock_again(file: &File) -> io::Result<bool> {
-    loop {
-        match FileExt::try_lock_exclusive(file) {
-            Ok(()) => return Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                if is_held(file)? {
-                    return Ok(false);
-                }
-                // A process was only asking who has it: try again.
-            }
-            Err(e) => return Err(e),
+    while !flock::try_exclusive(file)? {
+        if flock::is_held(file)? {
+            return Ok(false);
         }
+        // A process was only asking who has it: try again.
     }
+    Ok(true)
 }
 
 /// Lets others lock a file.
@@ -119,13 +114,4 @@ pub(super) fn await_release(spool: &Path) -> io::Result<()> {
         FileExt::lock_shared(&part.open(&root)?)?;
     }
     Ok(())
-}
-
-/// True if another process keeps the lock. Processes that only ask share it for a moment.
-pub(super) fn is_held(file: &File) -> io::Result<bool> {
-    match FileExt::try_lock_shared(file) {
-        Ok(()) => FileExt::unlock(file).map(|()| false),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        Err(e) => Err(e),
-    }
 }

@@ -7,8 +7,8 @@ use crate::core::lease::Lease;
 use crate::core::record::Record;
 use crate::core::time::Wall;
 use crate::os::dir::{self, How};
+use crate::os::flock;
 use crate::os::inotify::{Interest, Watch, Watcher};
-use fs2::FileExt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -100,12 +100,11 @@ impl Spool<RealFs> {
         })?;
         let lock = dir::open_edit(&dir, LOCK)?;
         for _ in 0..LOCK_TRIES {
-            match FileExt::try_lock_exclusive(&lock) {
-                Ok(()) => return Ok(Some(LeaseDir { dir, _lock: lock })),
-                // A process that asks whether it is locked locks it for a moment.
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => thread::sleep(LOCK_WAIT),
-                Err(e) => return Err(e),
+            if flock::try_exclusive(&lock)? {
+                return Ok(Some(LeaseDir { dir, _lock: lock }));
             }
+            // A process that asks whether it is locked locks it for a moment.
+            thread::sleep(LOCK_WAIT);
         }
         Ok(None)
     }
@@ -327,11 +326,7 @@ fn is_locked(dir: &OwnedFd) -> io::Result<bool> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
-    match FileExt::try_lock_shared(&lock) {
-        Ok(()) => FileExt::unlock(&lock).map(|()| false),
-        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(true),
-        Err(e) => Err(e),
-    }
+    flock::is_held(&lock)
 }
 
 fn leases(dir: &OwnedFd) -> io::Result<Vec<(JobId, String)>> {

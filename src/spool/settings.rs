@@ -4,7 +4,7 @@ use super::Spool;
 use crate::core::config::Config;
 use crate::core::config::rights::Who;
 use crate::core::json::Object;
-use crate::os::{clock, user, written};
+use crate::os::{clock, flock, user, written};
 use crate::spool::RealFs;
 use std::fmt;
 use std::fs::File;
@@ -87,17 +87,14 @@ const LOCKED_WITHIN: Duration = Duration::from_secs(5);
 
 fn lock_within(file: &File, longest: Duration) -> io::Result<()> {
     let began = clock::now().boot;
-    loop {
-        match fs2::FileExt::try_lock_exclusive(file) {
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            locked => return locked,
-        }
+    while !flock::try_exclusive(file)? {
         if clock::now().boot.since(began) > longest {
             let what = "another process keeps the directory of the spool locked (flock)";
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+    Ok(())
 }
 
 fn check(text: &str) -> Result<(), EditError> {

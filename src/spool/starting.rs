@@ -1,7 +1,6 @@
 //! A detached daemon that is about to begin: one is enough.
 
-use crate::os::dir;
-use fs2::FileExt;
+use crate::os::{dir, flock};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -15,10 +14,6 @@ impl Starting {
     /// `None` while another daemon is being started.
     pub fn try_take(spool: &Path) -> io::Result<Option<Self>> {
         let tmp = File::from(dir::open_dir(dir::open_path(spool)?, b"tmp")?);
-        match FileExt::try_lock_exclusive(&tmp) {
-            Ok(()) => Ok(Some(Self(tmp))),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(e) => Err(e),
-        }
+        Ok(flock::try_exclusive(&tmp)?.then_some(Self(tmp)))
     }
 }
