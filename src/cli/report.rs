@@ -7,7 +7,7 @@ use crate::core::config::Config;
 use crate::core::id::{JobId, natural_order};
 use crate::core::json;
 use crate::core::progress::JobProgress;
-use crate::core::record::State;
+use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::os::clock;
 use crate::os::confine::Ability;
@@ -151,7 +151,7 @@ impl WaitingDates {
         let now = clock::wall();
         let earlier = |a: Option<Wall>, b: Option<Wall>| a.into_iter().chain(b).min();
         let has_date = |file: &[u8]| {
-            let mut fields = ["not_before", "retry_at"].into_iter();
+            let mut fields = Record::START_FIELDS.into_iter();
             fields.any(|field| json::may_have(file, field))
         };
         for (n, (id, at)) in jobs.into_iter().enumerate() {

@@ -427,6 +427,9 @@ impl Record {
         }
     }
 
+    /// The fields of [`Self::start_date`].
+    pub const START_FIELDS: [&str; 2] = ["not_before", "retry_at"];
+
     /// The date that a waiting job waits for, if it has not come: its own, or that of its next try.
     pub fn start_date(&self, now: Wall) -> Option<Wall> {
         let date = self.not_before.max(self.retry_at);
