@@ -78,11 +78,12 @@ pub fn set(spool: &Spool, keys: &[&str], value: Option<String>) -> CommandResult
     }
     match spool.edit_settings(&[edit]) {
         Ok(()) => Ok(OK),
-        Err(EditError::Io(e)) if e.kind() == io::ErrorKind::ResourceBusy => {
-            Err(Failure::new(NOT_NOW, format!("{}: {e}", file.display())))
-        }
         Err(EditError::Io(e)) if e.raw_os_error().is_none() => {
-            Err(Failure::new(FAILURE, format!("{}: {e}", file.display())))
+            let code = match e.kind() {
+                io::ErrorKind::ResourceBusy => NOT_NOW,
+                _ => FAILURE,
+            };
+            Err(Failure::new(code, format!("{}: {e}", file.display())))
         }
         Err(EditError::Io(e)) => Err(Failure::at(&file, e)),
         Err(e @ (EditError::Invalid(_) | EditError::Unreadable(_))) => {
