@@ -4,7 +4,7 @@ use super::exit::Failure;
 use super::output;
 use crate::core::id::JobId;
 use crate::os::dir;
-use crate::os::inotify::{Interest, Watch, Watcher};
+use crate::os::inotify::{FileEvent, Interest, Watch, Watcher};
 use crate::os::poll::Poller;
 use crate::spool::{Found, Place, Spool, Where, stderr_log};
 use std::collections::HashSet;
@@ -132,11 +132,22 @@ impl Moves {
         self.poller.remove(fd)
     }
 
-    /// Waits until something has changed.
-    pub fn wait(&self) -> io::Result<()> {
+    /// Waits until something has changed, and tells what.
+    pub fn wait(&self) -> io::Result<Vec<FileEvent>> {
         self.poller.wait(None)?;
-        while !self.watcher.read()?.is_empty() {}
-        Ok(())
+        self.read()
+    }
+
+    /// The changes that were not read yet. Does not wait.
+    pub fn read(&self) -> io::Result<Vec<FileEvent>> {
+        let mut all = Vec::new();
+        loop {
+            let events = self.watcher.read()?;
+            if events.is_empty() {
+                return Ok(all);
+            }
+            all.extend(events);
+        }
     }
 }
 

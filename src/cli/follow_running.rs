@@ -7,9 +7,10 @@ use super::served;
 use super::tail::all_but_last;
 use crate::core::id::JobId;
 use crate::core::record::State;
-use crate::os::inotify::Interest;
+use crate::os::inotify::{FileChange, FileEvent, Interest, Watch};
 use crate::spool::{Place, Spool, Where};
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 
 /// The jobs whose output is shown, and the one whose output was shown last.
 #[derive(Default)]
@@ -23,6 +24,7 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
     let places = [Place::Pending, Place::Held, Place::Active];
     let mut moves = Moves::of(spool, &places)?;
     spool.watch(&Place::Log, &moves.watcher, Interest::Everything)?;
+    let active = spool.watch(&Place::Active, &moves.watcher, Interest::Moves)?;
     let mut shown = ShownJobs::default();
     // Of those that run already, so many lines are shown.
     for id in spool.ids_there(&Where::Active)? {
@@ -31,6 +33,7 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
             shown.logs.insert(id.clone(), ShownLog::both(&id, old));
         }
     }
+    let mut events = Vec::new();
     served::tell_unserved(spool);
     loop {
         let queues = spool.places_of(State::Pending)?;
@@ -41,19 +44,30 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
         // In this order no job is missed that starts meanwhile.
         let waits = any_in(spool, &queues)?;
         let running = spool.ids_there(&Where::Active)?;
-        for id in &running {
-            let new = || ShownLog::both(id, Default::default());
-            shown.logs.entry(id.clone()).or_insert_with(new);
+        // A short job has ended before anybody looks: only its coming says that it ran.
+        let started = events.iter().filter_map(|event| started(event, active));
+        for id in started.chain(running.iter().cloned()) {
+            let logs = shown.logs.entry(id);
+            logs.or_insert_with_key(|id| ShownLog::both(id, Default::default()));
         }
         shown.show_new(spool, &moves)?;
         shown.forget_ended(spool, &running)?;
-        if running.is_empty() && !waits && !is_new {
-            return Ok(OK);
-        }
-        if !is_new {
-            moves.wait()?;
+        events = moves.read()?;
+        if events.is_empty() && !is_new {
+            if running.is_empty() && !waits {
+                return Ok(OK);
+            }
+            events = moves.wait()?;
         }
     }
+}
+
+/// The job that came to `active/`, if this event says that one did.
+fn started(event: &FileEvent, active: Watch) -> Option<JobId> {
+    let came = event.watch == Some(active) && event.change == FileChange::Came;
+    JobId::from_bytes(event.name.as_bytes())
+        .ok()
+        .filter(|_| came)
 }
 
 /// True if a job is in one of these places.

@@ -3,6 +3,8 @@
 use crate::pty::Terminal;
 use crate::spool::Spool;
 use crate::tools::Gate;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::json;
 use std::fs;
 use std::process::{Child, Stdio};
@@ -184,6 +186,29 @@ fn follow_shows_all_that_runs_and_starts() {
     // Nothing runs and nothing waits.
     let done = spool.pirn(&["log", "-f"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, ""));
+}
+
+/// The jobs come and go while the command is stopped, so it cannot see them run.
+#[test]
+fn follow_shows_jobs_that_ended_before_it_looked() {
+    let spool = Spool::serving(&["--slots", "2"]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_file("a", format!("echo a1; {}", gate.wait()));
+    let follower = Follower::of(&spool, &["log", "-f"]);
+    follower.wait_output("==> a <==\na1\n");
+    let signal = |signal| kill(Pid::from_raw(follower.child.id() as i32), signal).unwrap();
+    signal(Signal::SIGSTOP);
+    spool.drop_file("b", "echo b1");
+    spool.wait_record("complete/b");
+    spool.drop_file("c", "echo c1");
+    spool.wait_record("complete/c");
+    gate.open(1);
+    spool.wait_record("complete/a");
+    signal(Signal::SIGCONT);
+    assert_eq!(
+        follower.end(),
+        "==> a <==\na1\n==> b <==\nb1\n==> c <==\nc1\n"
+    );
 }
 
 #[test]
