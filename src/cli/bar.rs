@@ -80,6 +80,7 @@ fn bar(total: Option<u64>) -> ProgressBar {
         None => "{msg}",
     };
     match ProgressStyle::with_template(template) {
+        Ok(style) if Style::of_stderr().is_ascii => bar.with_style(style.progress_chars("#.")),
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }

@@ -103,7 +103,7 @@ impl Description<'_> {
         }
         text.push_str(&self.tries());
         text.push_str(&self.end_of_log());
-        text
+        self.style.spell(text).into_owned()
     }
 
     /// Its record.

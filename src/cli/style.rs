@@ -66,6 +66,8 @@ pub struct Style {
     pub has_colours: bool,
     /// Columns of the terminal; `None` if it is none.
     pub width: Option<usize>,
+    /// The terminal may not know the signs of Unicode.
+    pub is_ascii: bool,
 }
 
 impl Style {
@@ -86,12 +88,22 @@ impl Style {
         Self {
             has_colours: has_colours(choice, is_terminal, &variable),
             width: is_terminal.then(|| terminal::width(stream)),
+            is_ascii: is_terminal && has_other_charset(&variable),
         }
     }
 
     /// True on a terminal that can go back in what it shows.
     pub fn can_redraw(self) -> bool {
         self.width.is_some() && env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
+    /// The text with signs that the terminal has, which take as many columns.
+    pub fn spell<'t>(self, text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
+        let text = text.into();
+        match self.is_ascii {
+            true => text.chars().map(in_ascii).collect(),
+            false => text,
+        }
     }
 
     /// The text in this colour, where there are colours.
@@ -118,6 +130,35 @@ fn has_colours(
         ColorChoice::Auto if is_set("NO_COLOR") => false,
         ColorChoice::Auto if is_set("CLICOLOR_FORCE") && !is("CLICOLOR_FORCE", "0") => true,
         ColorChoice::Auto => is_terminal && !is("CLICOLOR", "0") && !is("TERM", "dumb"),
+    }
+}
+
+/// True if the locale names a charset other than UTF-8. As for setlocale(3), the first variable that is set decides.
+/// Without any, UTF-8 is taken for granted, as systemctl(1) does: cron, containers and sshd often set none.
+fn has_other_charset(variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    let mut set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().map(variable);
+    let Some(locale) = set.find_map(|value| value.filter(|value| !value.is_empty())) else {
+        return false;
+    };
+    let (locale, _) = locale.split_once('@').unwrap_or((&locale, ""));
+    match locale.split_once('.') {
+        None => ["C", "POSIX"].contains(&locale),
+        Some((_, charset)) => !["utf-8", "utf8"].contains(&&*charset.to_lowercase()),
+    }
+}
+
+/// The sign of ASCII for one of ours.
+fn in_ascii(sign: char) -> char {
+    match sign {
+        '…' => '~',
+        '○' => 'o',
+        '●' => '*',
+        '✓' => '+',
+        '×' => 'x',
+        '─' => '-',
+        '█' => '#',
+        '░' => '.',
+        other => other,
     }
 }
 
@@ -176,6 +217,38 @@ mod tests {
             assert!(!decided(ColorChoice::Auto, false, &[(name, value)]));
         }
         assert!(!decided(ColorChoice::Never, true, &all[1..2]));
+    }
+
+    #[test]
+    fn the_first_locale_that_is_set_names_the_charset() {
+        let other = |all: &str, ctype: &str, lang: &str| {
+            has_other_charset(&|name| match name {
+                "LC_ALL" => Some(all.to_owned()),
+                "LC_CTYPE" => Some(ctype.to_owned()),
+                _ => (!lang.is_empty()).then(|| lang.to_owned()),
+            })
+        };
+        for locale in [
+            "C",
+            "POSIX",
+            "de_DE.ISO-8859-15@euro",
+            "ja_JP.eucJP",
+            "C.ascii",
+        ] {
+            assert!(other("", "", locale), "{locale}");
+            assert!(other(locale, "C.UTF-8", "C.UTF-8"), "{locale}");
+        }
+        for locale in [
+            "",
+            "C.UTF-8",
+            "C.utf8",
+            "de_DE.UTF-8@euro",
+            "de_DE",
+            "de_DE@euro",
+        ] {
+            assert!(!other("", "", locale), "{locale}");
+        }
+        assert!(!other("", "en_US.UTF-8", "C"));
     }
 
     #[test]

@@ -222,7 +222,7 @@ fn print_line<'a>(
             (false, true) => format!("\n{}", " ".repeat(one.width + GAP)),
             (false, false) => padding(&text, one.width + GAP),
         };
-        out.push(&[&painted, &gap])?;
+        out.push(&[&style.spell(painted), &gap])?;
     }
     Ok(())
 }

@@ -62,6 +62,58 @@ fn lines_fit_the_terminal_and_are_whole_in_a_pipe() {
     assert!(spool.pirn(&["ls"]).stdout.ends_with("日本\n"));
 }
 
+/// True if the signs are of ASCII: the second text is shown, and not the first.
+fn is_ascii(shown: &str, utf8: &str, ascii: &str) -> bool {
+    let found = (shown.contains(utf8), shown.contains(ascii));
+    assert!(found.0 != found.1, "{utf8} or {ascii} in {shown}");
+    found.1
+}
+
+#[test]
+fn the_locale_decides_on_the_signs_of_a_terminal() {
+    let spool = Spool::made();
+    let command = format!("echo {}", "x".repeat(200));
+    spool.drop_json("7", &json!({"command": command}));
+    for (locale, expected) in [
+        (&[][..], false),
+        (&[("LANG", "C")], true),
+        (&[("LANG", "de_DE.ISO-8859-1")], true),
+        (&[("LANG", "de_DE")], false),
+        (&[("LC_CTYPE", "C.UTF-8"), ("LANG", "C")], false),
+        (&[("LC_ALL", "POSIX"), ("LANG", "C.UTF-8")], true),
+        (&[("LC_ALL", ""), ("LANG", "C.utf8")], false),
+    ] {
+        let command = |args: &[&str]| {
+            let mut command = spool.command(args);
+            command.env("NO_COLOR", "1").envs(locale.iter().copied());
+            command
+        };
+        for (args, utf8, ascii) in [
+            (&["ls"][..], "x…\n", "x~\n"),
+            (&["show", "7"], "○ 7 ", "o 7 "),
+        ] {
+            let (code, shown) = Terminal::start_command(command(args), 24, 80).end();
+            assert_eq!(
+                (code, is_ascii(&shown, utf8, ascii)),
+                (0, expected),
+                "{locale:?}"
+            );
+        }
+        // A pipe gets the same everywhere.
+        let ls = spool.finish(&mut command(&["ls"])).stdout;
+        let show = spool.finish(&mut command(&["show", "7"])).stdout;
+        assert!(
+            ls.ends_with("xxx\n") && show.starts_with("○ 7 "),
+            "{ls}{show}"
+        );
+        let mut terminal = Terminal::start_command(command(&["watch"]), 24, 80);
+        terminal.wait_shown("q quit");
+        terminal.type_keys("q");
+        let (_, shown) = terminal.end();
+        assert_eq!(is_ascii(&shown, "──", "--"), expected, "{locale:?}");
+    }
+}
+
 /// The output on a terminal while a writer adds two jobs, the second one after more than a second.
 fn slow_batch(spool: &Spool, term: &str, redirect: &str) -> String {
     let pirn = spool

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// The time within which everything must happen. It is generous: a slow machine is no failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// The variables that name the charset of a terminal, the first one before the others.
+pub const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
+
 /// A temporary spool. The daemon, if one was started, is killed with its jobs when this is dropped.
 pub struct Spool {
     dir: tempfile::TempDir,
@@ -170,7 +173,8 @@ impl Spool {
     pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pirn"));
         command.env("PIRN_SPOOL", self.path()).args(args);
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        let colours = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"];
+        for name in colours.iter().chain(&LOCALE) {
             command.env_remove(name);
         }
         command

@@ -170,7 +170,7 @@ impl<'s> Screen<'s> {
             }
         }
         self.drawn = lines;
-        terminal::write(out.as_bytes())
+        terminal::write(self.style.spell(out).as_bytes())
     }
 
     fn read_log(&mut self, most: u64) -> io::Result<()> {

@@ -17,10 +17,12 @@ const NOW: Wall = Wall(1_800_000_000_000_000_000);
 const PLAIN: Style = Style {
     has_colours: false,
     width: Some(80),
+    is_ascii: false,
 };
 const COLOURED: Style = Style {
     has_colours: true,
     width: Some(80),
+    is_ascii: false,
 };
 
 fn job(id: &str, at: &Where, command: &str) -> ShownJob {
