@@ -31,6 +31,7 @@ mod jobs;
 mod logs;
 mod odd_requests;
 mod openapi;
+mod parameters;
 mod peers;
 mod progress;
 mod qmd;

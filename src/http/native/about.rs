@@ -1,7 +1,7 @@
 //! The server, the rights of the caller, the scripts, and the bridges: `GET /v1`, `GET /v1/whoami`, `GET /v1/scripts` and
 //! `GET /v1/remote`.
 
-use super::{failed, require};
+use super::{failed, input, require};
 use crate::core::id::JobId;
 use crate::http::{Door, Handled, Request, Response, Right};
 use crate::os::clock;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 /// Shows the caller's name and rights. Needs no right.
 pub fn whoami(request: &Request) -> Handled {
+    input::only(request, &[])?;
     let caller = &request.caller;
     let rights = Right::ALL.into_iter().filter(|r| caller.granted.has(*r));
     let rights: Vec<_> = rights.map(Right::as_str).collect();
@@ -25,7 +26,7 @@ pub fn whoami(request: &Request) -> Handled {
 
 /// Shows the version of pirn, and the sandboxes and limits that its jobs can have.
 pub fn server(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &[])?;
     let ability = Ability::get();
     let holder = SpoolLock::holder(door.spool().path()).map_err(failed)?;
     let groups = holder.map(|holder| holder.groups).unwrap_or_default();
@@ -38,7 +39,7 @@ pub fn server(request: &Request, door: &Arc<Door>) -> Handled {
 
 /// The names in `scripts/` that a job can give as its `script`.
 pub fn scripts(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &[])?;
     let spool = door.spool();
     let mut names = Vec::new();
     let mut add = |name: &[u8]| names.extend(JobId::from_bytes(name));
@@ -51,7 +52,7 @@ pub fn scripts(request: &Request, door: &Arc<Door>) -> Handled {
 
 /// Lists the bridges to queues on other servers.
 pub fn remote(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &[])?;
     let now = clock::wall();
     let bridges = door.spool().bridges().map_err(failed)?;
     let bridges = bridges.iter().map(|bridge| {

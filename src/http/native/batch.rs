@@ -9,7 +9,7 @@ use std::sync::Arc;
 const MOST: usize = 10_000;
 
 pub fn post(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Push)?;
+    require(request, Right::Push, &[])?;
     let lines = request.body.split(|byte| *byte == b'\n');
     let lines: Vec<&[u8]> = lines.filter(|line| !line.trim_ascii().is_empty()).collect();
     if lines.is_empty() {

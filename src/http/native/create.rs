@@ -53,7 +53,7 @@ impl CreatedReply {
 }
 
 pub fn post(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Push)?;
+    require(request, Right::Push, &["hold", "wait"])?;
     let manner = CreatedReply::of(request)?;
     let hold = input::flag(request, "hold")?;
     let record = input::job(request)?;
@@ -77,7 +77,7 @@ pub fn post(request: &Request, door: &Arc<Door>) -> Handled {
 }
 
 pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
-    require(request, Right::Push)?;
+    require(request, Right::Push, &["hold", "replace", "wait"])?;
     let id = JobId::new(id)
         .map_err(|e| problem::new(422, format!("no job can be called that: the name {e}")))?;
     let manner = CreatedReply::of(request)?;
@@ -102,7 +102,7 @@ pub fn put(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
 /// Accepts the same job again, beside the one that is there. That needs the rights of a push, since both may run at a
 /// time. The environment, which no client sees, is copied too.
 pub fn copy(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
-    require(request, Right::Push)?;
+    require(request, Right::Push, &["wait"])?;
     let id = job_id(id)?;
     let manner = CreatedReply::of(request)?.of_others(request);
     let found = door.spool().get(&id).map_err(super::failed)?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 const AT_ONCE: usize = 256;
 
 pub fn get(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &[])?;
     let seen = match request.headers.get("last-event-id") {
         Some(text) => Some(text.parse().map_err(|_| {
             problem::new(

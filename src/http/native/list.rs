@@ -25,6 +25,10 @@ const NAMES: usize = 2048;
 /// for a short time only. With fewer, a search would need more pages, and each page lists all names.
 const SEARCHED_NAMES: usize = 20_000;
 
+const PARAMETERS: [&str; 8] = [
+    "state", "queue", "tag", "name", "search", "after", "reverse", "limit",
+];
+
 struct ListQuery<'r> {
     states: Vec<State>,
     queue: Option<QueueName>,
@@ -256,7 +260,7 @@ impl JobPage {
 }
 
 pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &PARAMETERS)?;
     let wanted = ListQuery::of(request)?;
     let config = door.config();
     let waits = door.spool().waits(&config).map_err(failed)?;

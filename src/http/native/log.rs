@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &["stream", "follow", "from"])?;
     let id = job_id(id)?;
     if door.spool().find(&id).map_err(failed)?.is_none() {
         return Err(no_job(&id));

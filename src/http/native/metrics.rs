@@ -1,10 +1,10 @@
 //! `GET /metrics`: the text format of Prometheus, version 0.0.4. Gauges are read from the directories when they are
 //! asked for; counters count from the start of the daemon. The last three have the names that jobrunner gives them.
 
-use super::{failed, queues, require};
+use super::{failed, queues};
 use crate::core::id::QueueName;
 use crate::daemon::{BUCKETS, Histogram, OfQueue};
-use crate::http::{Door, Handled, Request, Response, Right};
+use crate::http::{Door, Handled, Request, Response, Right, problem, require};
 use crate::os::clock;
 use crate::spool::{BridgeFiles, LeaseSummary, Waits, Where};
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 pub fn show(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, problem::new)?;
     let mut page = Exposition(String::new());
     gauges(&mut page, door).map_err(failed)?;
     counters(&mut page, &door.tally().read());

@@ -84,9 +84,10 @@ fn wrong_method(method: &Method, allowed: &'static str) -> Response {
     })
 }
 
-/// Refuses callers without this right.
-fn require(request: &Request, right: Right) -> Result<(), Response> {
-    super::require(request, right, problem::new)
+/// Refuses callers without this right, and requests with another parameter than these.
+fn require(request: &Request, right: Right, parameters: &[&str]) -> Result<(), Response> {
+    super::require(request, right, problem::new)?;
+    input::only(request, parameters)
 }
 
 /// The job id in a path. Errors: the text can be no id, so that there is no such job.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub const VERBS: [&str; 6] = ["cancel", "retry", "hold", "release", "urgent", "move"];
 
 pub fn get(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &["wait"])?;
     let id = job_id(id)?;
     let known = request.headers.get("if-none-match").map(str::to_owned);
     let Some(span) = input::wait(request)? else {
@@ -63,7 +63,7 @@ fn tagged(text: String, known: Option<&str>) -> Response {
 }
 
 pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
-    require(request, Right::Push)?;
+    require(request, Right::Push, &["kill"])?;
     let id = job_id(id)?;
     let spool = door.spool();
     let states = match input::flag(request, "kill")? {
@@ -85,7 +85,11 @@ pub fn delete(request: &Request, door: &Arc<Door>, id: &str) -> Handled {
 }
 
 pub fn steer(request: &Request, door: &Arc<Door>, id: &str, verb: &str) -> Handled {
-    require(request, Right::Push)?;
+    let parameters: &[&str] = match verb {
+        "move" => &["queue"],
+        _ => &[],
+    };
+    require(request, Right::Push, parameters)?;
     let id = job_id(id)?;
     let spool = door.spool();
     let steered = match verb {

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 pub fn list(request: &Request, door: &Arc<Door>) -> Handled {
-    require(request, Right::Read)?;
+    require(request, Right::Read, &[])?;
     Ok(Response::json(200, format!("{:#}\n", describe(door)?)).into())
 }
 
@@ -63,7 +63,7 @@ impl Change {
 
 /// Changes `paused` and `slots`, of one queue or of all of them together.
 pub fn patch(request: &Request, door: &Arc<Door>, queue: Option<&str>) -> Handled {
-    require(request, Right::Admin)?;
+    require(request, Right::Admin, &[])?;
     let queue = queue.map(input::queue).transpose()?;
     let change = Change::read(&request.body)?;
     if let Some(slots) = change.slots {
