@@ -21,6 +21,7 @@ mod when;
 #[path = "../../src/cli/qdone/batch.rs"]
 mod batch;
 
+use pirn::core::config::pauses::Pauses;
 use pirn::core::config::{Config, MinFree, Terms};
 use pirn::core::id::{JobId, MAX_ID_BYTES, QueueName, is_foreign, matches, natural_order};
 use pirn::core::json::{Field, JsonError, Object};
@@ -462,7 +463,7 @@ pub fn config(data: &[u8]) {
         );
         assert_ne!(here.max_log, Some(0));
         terms(&here);
-        assert!(config.is_paused(queue) || !config.paused);
+        assert!(config.is_paused(queue, &Pauses::default()) || !config.paused);
     }
     // The order of the fields has no meaning.
     let object = Object::parse(text).unwrap();

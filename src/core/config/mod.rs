@@ -13,6 +13,7 @@ pub mod rights;
 use self::bounds::Bounds;
 use self::http::HttpConfig;
 use self::ids::IdForm;
+use self::pauses::Pauses;
 use self::remote::RemoteConfig;
 use crate::core::id::{QueueName, matches};
 use crate::core::json::{self, JsonError, Object, expected};
@@ -214,9 +215,10 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether jobs of `queue` may be started.
-    pub fn is_paused(&self, queue: &QueueName) -> bool {
-        self.paused || self.queues.get(queue).is_some_and(|q| q.paused)
+    /// True if no job of `queue` may be started, for these settings or for one of the files.
+    pub fn is_paused(&self, queue: &QueueName, files: &Pauses) -> bool {
+        let of_queue = || self.queues.get(queue).is_some_and(|q| q.paused);
+        self.paused || of_queue() || files.has(queue)
     }
 
     /// The setting that keeps jobs of `queue` from being started, or all jobs for `None`, by its name. A queue's name

@@ -90,7 +90,7 @@ impl Policy {
 
     /// True if this queue is paused, by itself or with all others.
     pub fn is_paused(&self, queue: &QueueName) -> bool {
-        self.config.is_paused(queue) || self.pauses.has(queue)
+        self.config.is_paused(queue, &self.pauses)
     }
 
     /// True if nothing is started at all.

@@ -132,7 +132,7 @@ fn gauges(page: &mut Exposition, door: &Door) -> io::Result<()> {
         page.value(
             "pirn_queue_paused",
             &[("queue", name.as_str())],
-            u8::from(config.is_paused(name) || pauses.has(name)),
+            u8::from(config.is_paused(name, &pauses)),
         );
     }
     page.gauge("pirn_slots", "Jobs at a time.", door.slots());

@@ -17,7 +17,7 @@ pub(super) fn openness(spool: &Spool, queue: &QueueName) -> Result<(usize, Confi
     }
     let config = settings(spool, &holder)?;
     let pauses = spool.pauses().map_err(|e| e.to_string())?;
-    if config.is_paused(queue) || pauses.has(queue) {
+    if config.is_paused(queue, &pauses) {
         return Err(format!("the queue {queue} is paused"));
     }
     spool.admit(&config).map_err(|e| e.to_string())?;
