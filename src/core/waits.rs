@@ -46,7 +46,7 @@ impl GroupTurn {
 
 /// The facts that are the same for all jobs of a spool.
 #[derive(Debug, Clone)]
-pub struct Scene {
+pub struct SpoolFacts {
     /// The time.
     pub now: Wall,
     /// The settings in force.
@@ -71,7 +71,7 @@ pub trait JobFacts {
     fn has_leftover(&self) -> bool;
 }
 
-impl Scene {
+impl SpoolFacts {
     /// The tokens of the settings: how many are in use, and how many there are.
     pub fn tokens<'s>(
         &'s self,

@@ -7,7 +7,7 @@ use crate::core::record::{Record, State};
 use crate::core::scheduler::{Demand, Policy};
 use crate::core::tokens::TokenName;
 use crate::core::waiting::WaitReason;
-use crate::core::waits::{Busy, GroupTurn, JobFacts, Scene, slots_used};
+use crate::core::waits::{Busy, GroupTurn, JobFacts, SpoolFacts, slots_used};
 use crate::os::{clock, thread};
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ const MOST_READ: usize = 10_000;
 /// The state of a spool at one moment, for asking why its jobs wait.
 pub struct Waits<'s> {
     spool: &'s Spool<RealFs>,
-    scene: Scene,
+    facts: SpoolFacts,
     /// The jobs in `active/`, once somebody has asked.
     active: OnceCell<Vec<Busy>>,
     /// The first turn of each group, once somebody has asked.
@@ -35,7 +35,7 @@ impl Spool<RealFs> {
         let told = told.and_then(|slots| usize::try_from(slots).ok());
         let only = holder.as_ref().and_then(|holder| holder.only.as_deref());
         let only = only.map(|only| only.split(' ').map(str::to_owned).collect());
-        let scene = Scene {
+        let facts = SpoolFacts {
             now: clock::wall(),
             policy: Policy {
                 slots: config.slots_in_all(told, thread::cpus()),
@@ -50,7 +50,7 @@ impl Spool<RealFs> {
         };
         Ok(Waits {
             spool: self,
-            scene,
+            facts,
             active: OnceCell::new(),
             first_turns: OnceCell::new(),
         })
@@ -74,27 +74,27 @@ impl Waits<'_> {
         is_being_written: &dyn Fn() -> bool,
     ) -> Option<WaitReason> {
         match at {
-            Where::Held => Some(Scene::held()),
+            Where::Held => Some(SpoolFacts::held()),
             Where::Pending(queue) => {
-                let facts = Lookups {
+                let of_job = Lookups {
                     waits: self,
                     id,
                     is_being_written,
                 };
-                Some(self.scene.waits(id, queue, record, &facts))
+                Some(self.facts.waits(id, queue, record, &of_job))
             }
             Where::Active | Where::Complete | Where::Failed => None,
         }
     }
 
     /// The facts that are the same for all jobs.
-    pub fn scene(&self) -> &Scene {
-        &self.scene
+    pub fn scene(&self) -> &SpoolFacts {
+        &self.facts
     }
 
     /// The tokens of the settings: how many are in use, and how many there are.
     pub fn tokens(&self) -> impl Iterator<Item = (&TokenName, usize, usize)> {
-        self.scene.tokens(self.active())
+        self.facts.tokens(self.active())
     }
 
     /// How many slots jobs hold: those of this queue, or the ones that all queues share.

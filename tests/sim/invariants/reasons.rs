@@ -8,7 +8,7 @@ use pirn::core::record::{Record, Work};
 use pirn::core::scheduler::ParentState;
 use pirn::core::time::Now;
 use pirn::core::waiting::WaitWord;
-use pirn::core::waits::{Busy, GroupTurn, JobFacts, Scene};
+use pirn::core::waits::{Busy, GroupTurn, JobFacts, SpoolFacts};
 
 /// The spool as the checker believes it to be, for one job.
 struct Facts<'c> {
@@ -64,20 +64,20 @@ impl Checker {
             b.waits() && b.ticket.group == job.ticket.group && passed
         };
         let turn = |b: &Belief| GroupTurn::new(&b.ticket.id, &record(b, now));
-        let facts = Facts {
+        let of_job = Facts {
             checker: self,
             job,
             active: active.collect(),
             first: self.jobs.values().filter(of_group).map(turn).min(),
         };
-        let scene = Scene {
+        let of_spool = SpoolFacts {
             now: now.wall,
             policy: self.policy.clone(),
             is_served: true,
             shortage: self.held.then(String::new),
         };
         let (id, queue) = (&job.ticket.id, &job.ticket.queue);
-        scene.waits(id, queue, &record(job, now), &facts).why
+        of_spool.waits(id, queue, &record(job, now), &of_job).why
     }
 
     /// A job that is started is one that could start.
