@@ -3,6 +3,7 @@
 //! It touches no clock, file, process or thread; `tests/tidy.rs` checks that.
 #![forbid(unsafe_code)]
 
+pub mod busy;
 pub mod config;
 pub mod hex;
 pub mod id;

@@ -3,28 +3,14 @@
 //! The scheduler knows it best, but only the daemon could ask it. This follows from what anybody finds in the spool, in
 //! the order of the scheduler's gates, and so also where no daemon runs.
 
+use super::busy::{Busy, slots_used, tokens_used};
 use super::config::Config;
 use super::id::{JobId, QueueName};
 use super::record::Record;
-use super::scheduler::{Demand, Excess, Policy, Rank, TokenUse};
+use super::scheduler::{Demand, Excess, Policy, Rank};
 use super::time::Wall;
-use super::tokens::{TokenName, Units};
+use super::tokens::TokenName;
 use super::waiting::{WaitReason, WaitWord};
-
-/// A job in `active/`, as far as others wait for it.
-#[derive(Debug, Clone)]
-pub struct Busy {
-    /// The job.
-    pub id: JobId,
-    /// Its queue.
-    pub queue: QueueName,
-    /// Its group.
-    pub group: Option<String>,
-    /// The slots and tokens that it takes.
-    pub demand: Demand,
-    /// The units that it has, as far as they are known.
-    pub units: Units,
-}
 
 /// The turn of a waiting job in its group: the least goes first.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +64,7 @@ impl SpoolFacts {
         active: &'s [Busy],
     ) -> impl Iterator<Item = (&'s TokenName, usize, usize)> {
         let tokens = self.policy.config.tokens.iter();
-        tokens.map(|(name, supply)| (name, used(active, name).count, supply.total()))
+        tokens.map(|(name, supply)| (name, tokens_used(active, name).count, supply.total()))
     }
 
     /// Why a job waits that is in `held/`.
@@ -220,7 +206,7 @@ impl SpoolFacts {
             let Some(supply) = self.policy.config.tokens.get(name) else {
                 continue;
             };
-            let (free, total) = (used(active, name).free(supply), supply.total());
+            let (free, total) = (tokens_used(active, name).free(supply), supply.total());
             if !usize::try_from(*n).is_ok_and(|n| n <= free) {
                 let text = format!("it needs {n} {name}, and {free} of {total} are free");
                 return Some(because(WaitWord::Tokens, text));
@@ -278,26 +264,6 @@ impl SpoolFacts {
 
 fn because(why: WaitWord, text: String) -> WaitReason {
     WaitReason { why, text }
-}
-
-/// How many slots jobs hold: those of this queue, or the ones that all queues share.
-pub fn slots_used(active: &[Busy], queue: Option<&QueueName>) -> usize {
-    let counts = |of: &QueueName| match queue {
-        Some(queue) => of == queue,
-        None => !Config::is_beside(of),
-    };
-    let jobs = active.iter().filter(|busy| counts(&busy.queue));
-    jobs.map(|busy| busy.demand.weight()).sum()
-}
-
-fn used(active: &[Busy], token: &TokenName) -> TokenUse {
-    let mut used = TokenUse::default();
-    for busy in active {
-        if let Some(n) = busy.demand.uses.get(token) {
-            used.add(*n, busy.units.get(token).map_or(&[], Vec::as_slice));
-        }
-    }
-    used
 }
 
 fn slots_word(demand: &Demand) -> WaitWord {

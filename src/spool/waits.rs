@@ -1,13 +1,14 @@
 //! The causes for which jobs wait, as anybody can find them out who may read the spool.
 
 use super::{RealFs, Role, Spool, SpoolLock, Where};
+use crate::core::busy::{Busy, slots_used};
 use crate::core::config::{Config, Only};
 use crate::core::id::{JobId, QueueName};
 use crate::core::record::{Record, State};
 use crate::core::scheduler::{Demand, Policy};
 use crate::core::tokens::TokenName;
 use crate::core::waiting::WaitReason;
-use crate::core::waits::{Busy, GroupTurn, JobFacts, SpoolFacts, slots_used};
+use crate::core::waits::{GroupTurn, JobFacts, SpoolFacts};
 use crate::os::{clock, thread};
 use std::cell::OnceCell;
 use std::collections::HashMap;

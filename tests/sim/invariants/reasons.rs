@@ -3,12 +3,13 @@
 use super::actions::ensure;
 use super::{Belief, Checked, Checker};
 use crate::faults::Fault;
+use pirn::core::busy::Busy;
 use pirn::core::id::JobId;
 use pirn::core::record::{Record, Work};
 use pirn::core::scheduler::ParentState;
 use pirn::core::time::Now;
 use pirn::core::waiting::WaitWord;
-use pirn::core::waits::{Busy, GroupTurn, JobFacts, SpoolFacts};
+use pirn::core::waits::{GroupTurn, JobFacts, SpoolFacts};
 
 /// The spool as the checker believes it to be, for one job.
 struct Facts<'c> {
