@@ -9,6 +9,9 @@ pub mod pauses;
 pub mod remote;
 pub mod remote_url;
 pub mod rights;
+mod terms;
+
+pub use terms::Terms;
 
 use self::bounds::Bounds;
 use self::http::HttpConfig;
@@ -17,8 +20,7 @@ use self::pauses::Pauses;
 use self::remote::RemoteConfig;
 use crate::core::id::{QueueName, matches};
 use crate::core::json::{self, JsonError, Object, expected};
-use crate::core::policy::RetryRule;
-use crate::core::record::{Record, Setting, Work, read_on_finish};
+use crate::core::record::{Setting, Work, read_on_finish};
 use crate::core::retry::BackoffSpec;
 use crate::core::tokens::{self, Supply, TokenName};
 use crate::core::warning::Warning;
@@ -141,9 +143,6 @@ impl Default for Config {
     }
 }
 
-/// Most bytes of the answer to a job's call, unless `max_log` says otherwise.
-const MOST_OF_AN_ANSWER: u64 = 16 << 20;
-
 const FIELDS: [&str; 17] = [
     "slots",
     "paused",
@@ -250,62 +249,6 @@ impl Config {
         static NONE: LazyLock<Defaults> = LazyLock::new(Defaults::default);
         self.queues.get(queue).map_or(&NONE, |q| &q.defaults)
     }
-
-    /// The tries of a job that a command or a request adds to `queue` without naming a number. They are written into
-    /// the record; a record without them was dropped by hand, and [`Self::terms`] gives it more.
-    pub fn tries_of_accepted(&self, queue: &QueueName) -> u32 {
-        let own = self.defaults_of(queue).tries;
-        own.or(self.defaults.tries).unwrap_or(1)
-    }
-
-    /// The same for clients of other job servers. They expect to learn of the first failure, so that only a setting of
-    /// their own queue gives them more than one try.
-    pub fn tries_of_dialect(&self, queue: &QueueName) -> u32 {
-        self.defaults_of(queue).tries.unwrap_or(1)
-    }
-
-    /// The command that is to run when this job has ended, in the queue that its record names.
-    pub fn on_finish<'c>(&'c self, record: &'c Record) -> Option<&'c Work> {
-        let queue = record.queue.clone().unwrap_or_default();
-        let of_queue = self.defaults_of(&queue).on_finish.as_ref();
-        let all = self.defaults.on_finish.as_ref();
-        let work = record.on_finish.as_ref().or(of_queue).or(all);
-        work.filter(|work| **work != Work::NONE)
-    }
-
-    /// The terms of a job in `queue`: from its record, else from the queue's defaults, else from the spool's, else
-    /// pirn's.
-    pub fn terms(&self, queue: &QueueName, record: &Record) -> Terms {
-        let queue = self.defaults_of(queue);
-        let all = &self.defaults;
-        let timeout = record.timeout.or(queue.timeout.or(all.timeout.or(None)));
-        let warn = record.warn.or(queue.warn.or(all.warn.or(None)));
-        Terms {
-            timeout,
-            warn: warn.filter(|warn| timeout.is_some_and(|span| warn.before < span)),
-            grace: record
-                .grace
-                .or(queue.grace)
-                .or(all.grace)
-                .unwrap_or(Duration::from_secs(10)),
-            backoff: record.backoff.or(queue.backoff).or(all.backoff),
-            max_log: record
-                .max_log
-                .or(queue.max_log.or(all.max_log.or(most_of(&record.work)))),
-            nice: record.nice.or(queue.nice).or(all.nice),
-            retry: RetryRule {
-                tries: record.tries.or(queue.tries).or(all.tries).unwrap_or(3),
-                max_interruptions: record
-                    .max_interruptions
-                    .or(queue.max_interruptions)
-                    .or(all.max_interruptions)
-                    .unwrap_or(3),
-                interruptions: record.interruptions,
-                rules: record.rules.clone(),
-                once: record.once,
-            },
-        }
-    }
 }
 
 /// The name of a queue as a part of a setting's name: in quotes if it has dots.
@@ -314,33 +257,6 @@ fn key(queue: &QueueName) -> String {
         name if name.contains('.') => format!("\"{name}\""),
         name => name.to_owned(),
     }
-}
-
-/// How much a job may write if no record and no setting says so. A call writes the bytes that another server sends.
-fn most_of(work: &Work) -> Option<u64> {
-    match work {
-        Work::Url(_) => Some(MOST_OF_AN_ANSWER),
-        Work::Text(_) | Work::Argv(_) | Work::Script { .. } => None,
-    }
-}
-
-/// The terms of one job: its record with the gaps filled by the settings.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Terms {
-    /// Longest try.
-    pub timeout: Option<Duration>,
-    /// Warning before it, which is shorter.
-    pub warn: Option<Warning>,
-    /// Time from TERM to KILL.
-    pub grace: Duration,
-    /// Wait between tries.
-    pub backoff: BackoffSpec,
-    /// Largest log in bytes.
-    pub max_log: Option<u64>,
-    /// Nice value.
-    pub nice: Option<i32>,
-    /// Decides whether there is another try.
-    pub retry: RetryRule,
 }
 
 /// Which queues a daemon serves: names, or prefixes with `*`.
@@ -443,7 +359,6 @@ fn defaults(o: &Object<'_>) -> Result<Defaults, JsonError> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::core::record::Work;
 
     #[test]
     fn empty_is_all_defaults() {
@@ -472,35 +387,6 @@ mod tests {
         ] {
             assert_eq!(Config::parse(text).unwrap_err().to_string(), message);
         }
-    }
-
-    #[test]
-    fn job_overrules_queue_overrules_spool() {
-        let config = Config::parse(
-            r#"{"defaults": {"tries": 5, "timeout": "1h", "backoff": {"first": "2s"}},
-                "queues": {"mail": {"defaults": {"timeout": "1m", "backoff": {"max": "5s"}}}}}"#,
-        )
-        .unwrap();
-        let mail = QueueName::new("mail").unwrap();
-        let mut record = Record::new(Work::Text("true".to_owned()));
-        let terms = config.terms(&mail, &record);
-        assert_eq!(
-            (terms.retry.tries, terms.timeout),
-            (5, Some(Duration::from_secs(60)))
-        );
-        assert_eq!(terms.backoff.rule().first, Duration::from_secs(2));
-        assert_eq!(terms.backoff.rule().max, Duration::from_secs(5));
-        record.timeout = Setting::Off;
-        assert_eq!(config.terms(&mail, &record).timeout, None);
-        assert_eq!(
-            config
-                .terms(
-                    &QueueName::default(),
-                    &Record::new(Work::Text("x".to_owned()))
-                )
-                .timeout,
-            Some(Duration::from_secs(3600))
-        );
     }
 
     #[test]
