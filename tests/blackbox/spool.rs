@@ -73,6 +73,12 @@ impl Spool {
     pub fn serve_with(&mut self, mut command: Command) {
         command.arg("--no-front");
         self.serve_with_front(command);
+        // It has the lock before it reads the settings and watches the spool.
+        let pid = self.daemon.as_ref().unwrap().id().to_string();
+        let end = Instant::now() + DEADLINE;
+        while !waits_for_events(&pid) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// As [`Self::serve_with`], with a front.
@@ -386,6 +392,23 @@ pub fn wait_for(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < end, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// The system calls by which a daemon waits for events.
+const POLLS: &[i64] = &[
+    libc::SYS_epoll_pwait,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_epoll_wait,
+];
+
+/// True if the first thread of a daemon waits for events, or if the system does not tell.
+pub fn waits_for_events(pid: &str) -> bool {
+    // One look: with two, it could go on in between.
+    let Ok(call) = fs::read_to_string(format!("/proc/{pid}/syscall")) else {
+        return true;
+    };
+    let call = call.split(' ').next().and_then(|n| n.parse().ok());
+    call.is_some_and(|n: i64| POLLS.contains(&n))
 }
 
 /// True if every thread of a process is stopped: they do so one by one, after kill(2) has returned.

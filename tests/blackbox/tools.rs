@@ -1,6 +1,6 @@
 //! More tools for the tests: JSON drops, gates that hold jobs, a view of processes.
 
-use crate::spool::{DEADLINE, Spool, is_alive, wait_for};
+use crate::spool::{DEADLINE, Spool, is_alive, wait_for, waits_for_events};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
@@ -24,13 +24,6 @@ pub fn without_years(text: &str) -> String {
     let years = (1..1000).rev().map(|n| format!("{n}y"));
     years.fold(text.to_owned(), |text, years| text.replace(&years, "Ny"))
 }
-
-/// The system calls by which a daemon waits for events.
-const POLLS: &[i64] = &[
-    libc::SYS_epoll_pwait,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_epoll_wait,
-];
 
 /// Holds jobs until the test opens it. A job waits with `read x < PATH`, without using the processor.
 pub struct Gate {
@@ -73,13 +66,7 @@ impl Gate {
         let Ok(lock) = fs::read_to_string(&self.lock) else {
             return true;
         };
-        let pid = lock.lines().next().unwrap_or_default();
-        // One look: with two, it could go on in between.
-        let Ok(call) = fs::read_to_string(format!("/proc/{pid}/syscall")) else {
-            return true;
-        };
-        let call = call.split(' ').next().and_then(|n| n.parse().ok());
-        call.is_some_and(|n: i64| POLLS.contains(&n))
+        waits_for_events(lock.lines().next().unwrap_or_default())
     }
 }
 
@@ -93,6 +80,19 @@ impl Spool {
     pub fn run_json(&self, name: &str, record: &Value) -> (String, Value) {
         self.drop_json(name, record);
         self.wait_end(name.rsplit('/').next().unwrap())
+    }
+
+    /// Runs a job with a timeout before which it has to say `ready`. On a machine that is too slow for that, another one
+    /// with a longer timeout. Gives also the timeout, in seconds.
+    pub fn run_ready(&self, name: &str, job: impl Fn(f64) -> Value) -> (String, Value, f64) {
+        for timeout in [0.2, 2.0, 20.0] {
+            let id = format!("{name}-{timeout}");
+            let (state, record) = self.run_json(&id, &job(timeout));
+            if self.read(&format!("log/{id}")).contains("ready\n") {
+                return (state, record, timeout);
+            }
+        }
+        panic!("{name} was never ready:\n{}", self.daemon_log());
     }
 
     /// Waits until a job has ended; gives `complete` or `failed`, and its record.
