@@ -114,6 +114,7 @@ fn a_job_that_waits_behind_a_cancelled_one_is_not_lost() {
     let line = format!("trap '' TERM; echo first; {}", gate.wait());
     spool.drop_json("backup", &json!({"command": line, "grace": "10m"}));
     spool.wait_note("backup");
+    spool.wait_log("backup", "first");
     spool.drop_file("backup", "echo second");
     spool.settle();
     for args in [["cancel", "--all"], ["cancel", "backup"]] {
