@@ -134,17 +134,14 @@ impl Drop for Group {
 
 /// Runs a job with a process that only the control group shows to be the job's: it has a session of its own, neither
 /// our variables nor our output, and its parents have ended. Gives that process.
-fn run_escaper(spool: &Spool, timeout: &str) -> i64 {
+fn run_escaper(spool: &Spool) -> i64 {
     let note = spool.beside("escaped");
     let line = format!(
         "echo begun; sleep 0.3; (setsid env -i sh -c 'exec >/dev/null 2>&1 </dev/null; echo $$ > {}; \
          while :; do sleep 600; done' &); sleep 600",
         note.display()
     );
-    spool.drop_json(
-        "7",
-        &json!({"command": line, "timeout": timeout, "grace": "300ms", "tries": 1}),
-    );
+    spool.drop_json("7", &json!({"command": line, "grace": "300ms", "tries": 1}));
     spool.wait_for("the escaped one", || {
         fs::read_to_string(&note).is_ok_and(|text| text.ends_with('\n'))
     });
@@ -158,15 +155,17 @@ fn nothing_escapes_from_a_control_group() {
     };
     let mut spool = Spool::new();
     group.serve(&mut spool);
-    let escaped = run_escaper(&spool, "2s");
-    assert_eq!(spool.wait_record("failed/7")["reason"], "timeout");
+    let escaped = run_escaper(&spool);
+    spool.mv("active/7", "failed");
+    assert_eq!(spool.wait_record("failed/7")["reason"], "cancelled");
     assert!(!is_alive(escaped), "a process was left");
     spool.wait_for("its group to be gone", || group.jobs().is_empty());
 
     // The control: without a group the process does escape, so that the group is what caught it.
     let plain = Spool::serving(&[]);
-    let escaped = run_escaper(&plain, "2s");
-    assert_eq!(plain.wait_record("failed/7")["reason"], "timeout");
+    let escaped = run_escaper(&plain);
+    plain.mv("active/7", "failed");
+    assert_eq!(plain.wait_record("failed/7")["reason"], "cancelled");
     let alive = is_alive(escaped);
     let _ = Command::new("kill")
         .args(["-KILL", &escaped.to_string()])
@@ -181,7 +180,7 @@ fn a_group_outlives_its_daemon() {
     };
     let mut spool = Spool::new();
     group.serve(&mut spool);
-    let escaped = run_escaper(&spool, "1h");
+    let escaped = run_escaper(&spool);
     spool.wait_note("7");
     spool.crash();
     group.serve(&mut spool);
@@ -305,7 +304,7 @@ fn groups_below_the_daemons_own_are_found_after_an_upgrade() {
     let mut spool = Spool::new();
     let command = command_in(&own, &spool);
     spool.serve_with(command);
-    let escaped = run_escaper(&spool, "1h");
+    let escaped = run_escaper(&spool);
     let note = spool.wait_note("7");
     let job = group_of(note["pid"].as_i64().unwrap());
     assert_eq!(last(2, &job)[0], "daemon");
