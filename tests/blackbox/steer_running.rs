@@ -186,17 +186,16 @@ fn a_stubborn_job_is_killed_after_its_grace() {
 
 #[test]
 fn a_stopped_job_is_ended_too() {
-    let spool = running("echo begun; kill -STOP $$");
+    let spool = Spool::serving(&[]);
+    spool.drop_json("7", &json!({"command": "kill -STOP $$", "grace": "1h"}));
     spool.wait_for("it to stop", || {
         spool.processes("7").iter().any(|pid| {
             fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
         })
     });
-    let before = std::time::Instant::now();
     spool.mv("active/7", "failed");
+    // TERM and CONT end it without the grace.
     spool.wait_record("failed/7");
-    // TERM and CONT end it without the grace of 10 s.
-    assert!(before.elapsed().as_secs() < 8);
 }
 
 #[test]
