@@ -337,31 +337,46 @@ fn told_to_stop_it_ends_with_its_last_job() {
         return;
     };
     let spool = Spool::serving(&["--slots", "1"]);
-    let first = remote.push("sleep 1");
+    let entry = serde_json::json!({"url": remote.url(), "slots": 1, "prefetch": 1, "wait": "1s"});
+    set_bridge(&spool, &entry);
+    let (go, wait) = gate(&spool);
+    let first = remote.push(&wait);
     remote.push("true");
-    let mut pull = Pull::start(&spool, &["--slots", "1", "--prefetch", "1", &remote.url()]);
+    let mut pull = Pull::start(&spool, &["work"]);
     wait_for("both to be there", || {
-        has(&spool, "active", &first) && remote.leased() == 2
+        has(&spool, "active", &first) && leases(&spool).len() == 2
     });
     pull.signal("-TERM");
+    wait_for("the second to be given back", || leases(&spool).len() == 1);
+    fs::write(&go, "").unwrap();
     assert_eq!(pull.exit_code(), 0);
     assert!(has(&spool, "complete", &first));
     assert_eq!((leases(&spool).len(), remote.length(QUEUE)), (0, 1));
 
+    let drain = || {
+        let done = spool.pirn(&["pull", "--drain", "work"]);
+        assert_eq!(done.code, 0, "{}", done.stderr);
+        assert_eq!((leases(&spool).len(), remote.length(QUEUE)), (0, 0));
+    };
+    drain();
+
     // Told twice it leaves the lease to the next one.
-    let long = remote.push("sleep 2");
-    let mut pull = Pull::start(&spool, &["--slots", "2", &remote.url()]);
-    wait_for("it to run", || has(&spool, "active", &long));
+    fs::remove_file(&go).unwrap();
+    let long = remote.push(&wait);
+    remote.push("true");
+    let mut pull = Pull::start(&spool, &["work"]);
+    wait_for("both to be there", || {
+        has(&spool, "active", &long) && leases(&spool).len() == 2
+    });
     pull.signal("-TERM");
-    std::thread::sleep(Duration::from_millis(100));
+    // Two signals at once would be one.
+    wait_for("the second to be given back", || leases(&spool).len() == 1);
     pull.signal("-TERM");
     assert_eq!(pull.exit_code(), 0);
-    // The message that was given back may wait behind it.
-    assert!(leases(&spool).contains(&long));
-    let done = spool.pirn(&["pull", "--drain", &remote.url()]);
-    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert_eq!(leases(&spool), [long.as_str()]);
+    fs::write(&go, "").unwrap();
+    drain();
     assert!(has(&spool, "complete", &long));
-    assert_eq!((leases(&spool).len(), remote.length(QUEUE)), (0, 0));
 }
 
 #[test]
