@@ -1,7 +1,7 @@
 //! The process in front of the daemon, and SIGQUIT: exit codes are true whatever becomes of the daemon.
 
 use crate::pid_reuse::Space;
-use crate::spool::{Spool, is_alive};
+use crate::spool::{Spool, is_alive, is_stopped, wait_for};
 use crate::strace::has_tool;
 use serde_json::json;
 use std::fs;
@@ -14,6 +14,9 @@ fn kill(signal: &str, pid: i64) {
         .args([&format!("-{signal}"), "--", &pid.to_string()])
         .status();
     assert!(sent.unwrap().success());
+    if signal == "STOP" {
+        wait_for("its threads to stop", || is_stopped(&pid.to_string()));
+    }
 }
 
 /// The daemon behind the front that the test has started.
@@ -374,6 +377,7 @@ fn messages_come_from_the_front() {
     spool.wait_for("STATUS", || count("STATUS=1 running, 0 waiting") == 1);
     spool.signal("HUP");
     spool.wait_for("RELOADING", || count("RELOADING=1 MONOTONIC_USEC=") == 1);
+    spool.wait_for("READY after it", || count("READY=1") == 2);
     kill("KILL", daemon);
     spool.wait_for("READY of the next one", || count("READY=1") == 3);
     let before = count("WATCHDOG=1");

@@ -412,7 +412,7 @@ pub fn waits_for_events(pid: &str) -> bool {
 }
 
 /// True if every thread of a process is stopped: they do so one by one, after kill(2) has returned.
-fn is_stopped(pid: &str) -> bool {
+pub fn is_stopped(pid: &str) -> bool {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     tasks.flatten().all(|task| {
         let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
