@@ -144,7 +144,7 @@ fn a_swap_that_was_cut_off_leaves_nothing_in_bad() {
 fn a_session_that_a_dead_leader_started_says_nothing_of_its_end() {
     let mut spool = Spool::serving(&[]);
     // The daemon is stopped before it writes the note, and then killed.
-    let line = "setsid sleep 1 </dev/null >/dev/null 2>&1 & kill -STOP $(head -n 1 $PIRN_SPOOL/lock); exit 5";
+    let line = "setsid sleep 600 </dev/null >/dev/null 2>&1 & kill -STOP $(head -n 1 $PIRN_SPOOL/lock); exit 5";
     spool.drop_json("7", &json!({"command": line, "max_interruptions": 0}));
     let daemon = spool.daemon_pid().unwrap();
     spool.wait_for("the daemon to be stopped", || {
