@@ -94,6 +94,7 @@ fn usr2_becomes_the_new_binary_and_loses_no_exit_status() {
         format!(r#"{{"command": {:?}, "tries": 1}}"#, until_go(23)),
     );
     let pid = spool.wait_note("good")["pid"].clone();
+    spool.wait_note("bad");
     // This job is so young that it has no note yet.
     spool.drop_file(
         "young",
