@@ -86,7 +86,7 @@ fn wait_and_log_say_what_they_wait_for() {
     let told = format!("pirn: waiting for 1\n{}", spool.unserved());
     wait.wait_said(&spool, &told);
     log.wait_said(&spool, &told);
-    let done = spool.pirn(&["wait", "--timeout", "300ms", "1", "2", "3", "4", "5"]);
+    let done = spool.pirn(&["wait", "--timeout", "3s", "1", "2", "3", "4", "5"]);
     assert_eq!((done.code, done.stdout.as_str()), (75, ""));
     assert_eq!(
         done.stderr,
@@ -111,7 +111,7 @@ fn wait_and_log_say_what_they_wait_for() {
         (0, "out\n", "")
     );
     // A daemon serves the spool, but the job takes longer than the timeout.
-    let done = spool.pirn(&["wait", "--timeout", "300ms", "2"]);
+    let done = spool.pirn(&["wait", "--timeout", "3s", "2"]);
     assert_eq!((done.code, done.stdout.as_str()), (75, ""));
     assert!(
         done.stderr
