@@ -100,31 +100,26 @@ impl<F: Fs> Spool<F> {
     pub fn submit(&self, job: Submit<'_>, boot: &str) -> Result<JobId, SubmitError> {
         check_queue(&job.queue)?;
         job.record.queue = (!job.queue.is_default()).then(|| job.queue.clone());
-        let (exact, how) = match job.id {
-            NewId::Next => (None, How::NoReplace),
-            NewId::Exact(id) => {
-                if self.find(&id)?.is_some() {
-                    return Err(SubmitError::Taken(id));
-                }
-                (Some(id), How::NoReplace)
-            }
-            NewId::Replace(id) => (Some(id), How::Replace),
-        };
+        if let NewId::Exact(id) = &job.id
+            && self.find(id)?.is_some()
+        {
+            return Err(SubmitError::Taken(id.clone()));
+        }
         let to = waiting_in(&job.queue, job.held);
         loop {
-            let id = match &exact {
-                Some(id) => id.clone(),
-                None => self.fresh_number(boot)?,
+            let id = match &job.id {
+                NewId::Next => self.fresh_number(boot)?,
+                NewId::Exact(id) | NewId::Replace(id) => id.clone(),
             };
             job.record.id = Some(id.clone());
             let staged = self.stage(id.as_str(), job.record.to_json().as_bytes())?;
-            match self.enter(&staged, &id, &to, how) {
+            match self.enter(&staged, &id, &to, &job.id) {
                 Ok(()) => return Ok(id),
                 Err(e) => {
                     self.fs.unlink(&Place::Tmp, &staged)?;
-                    match (e.kind(), &exact) {
-                        (io::ErrorKind::AlreadyExists, None) => continue,
-                        (io::ErrorKind::AlreadyExists, Some(_)) => {
+                    match (e.kind(), &job.id) {
+                        (io::ErrorKind::AlreadyExists, NewId::Next) => continue,
+                        (io::ErrorKind::AlreadyExists, NewId::Exact(_) | NewId::Replace(_)) => {
                             return Err(SubmitError::Taken(id));
                         }
                         _ => return Err(e.into()),
@@ -154,9 +149,9 @@ impl<F: Fs> Spool<F> {
     }
 
     /// Renames a staged job to where it waits, durably. A queue that was made for it is removed again if that fails.
-    fn enter(&self, staged: &[u8], id: &JobId, to: &Place, how: How) -> io::Result<()> {
+    fn enter(&self, staged: &[u8], id: &JobId, to: &Place, new: &NewId) -> io::Result<()> {
         let made = self.make_place(to)?;
-        let entered = self.enter_place(staged, id, to, how);
+        let entered = self.enter_place(staged, id, to, new);
         if let (Err(_), Some(queue)) = (&entered, made) {
             // Unless another process has put something into it meanwhile.
             let _ = self.fs.remove_queue(queue);
@@ -174,9 +169,13 @@ impl<F: Fs> Spool<F> {
         Ok(None)
     }
 
-    fn enter_place(&self, staged: &[u8], id: &JobId, to: &Place, how: How) -> io::Result<()> {
+    fn enter_place(&self, staged: &[u8], id: &JobId, to: &Place, new: &NewId) -> io::Result<()> {
         let name = id.as_str().as_bytes();
         let is_held = *to == Place::Held;
+        let how = match new {
+            NewId::Next | NewId::Exact(_) => How::NoReplace,
+            NewId::Replace(_) => How::Replace,
+        };
         if !to.is_fixed() {
             self.sync(&Place::Pending)?;
         }
@@ -188,6 +187,10 @@ impl<F: Fs> Spool<F> {
                     Ok(()) | Err(_) => self.sync(&from)?,
                 }
             }
+        }
+        // Another process may have accepted this job since the first look, and it may have run to its end.
+        if matches!(new, NewId::Exact(_)) && self.find(id)?.is_some() {
+            return Err(io::ErrorKind::AlreadyExists.into());
         }
         self.fs.rename(&Place::Tmp, staged, to, name, how)?;
         if Fault::NoPendingSync.is_on() {

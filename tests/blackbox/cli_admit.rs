@@ -1,6 +1,7 @@
 //! The options of `pirn add` that decide whether a job is accepted, and what follows its end.
 
 use crate::spool::Spool;
+use crate::strace::{Stopped, has_tool};
 use crate::tools::{Gate, ok};
 use serde_json::json;
 use std::fs;
@@ -242,4 +243,32 @@ fn the_settings_name_a_command_for_all_ends() {
     assert_eq!(spool.ls("pending"), ["callbacks", "mail", "mute"]);
     let errors = spool.pirn(&["config", "set", "defaults.on_finish", "7"]);
     assert_ne!(errors.code, 0);
+}
+
+/// Both the command that cancels a job and the daemon accept what follows; the slower one finds that it has run.
+#[test]
+fn a_command_that_follows_a_cancelled_job_runs_once() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let mut spool = Spool::made();
+    spool.make_queue("callbacks");
+    let id = spool.add(&["--on-finish", "true", "sleep 600"]);
+    // It has written the follow-up's text, and is about to make it wait.
+    let cancel = Stopped::after(&spool, &["cancel", &id], "fdatasync", None);
+    spool.serve(&[]);
+    let follow_ups = || {
+        let files = ["complete", "pending/callbacks", "active"].map(|dir| spool.ls(dir));
+        let names = files.concat();
+        names.iter().filter(|id| id.starts_with("finish-")).count()
+    };
+    spool.wait_for("the command", || {
+        follow_ups() == 1 && spool.ls("complete").len() == 1
+    });
+    spool.wait_record(&format!("failed/{id}"));
+    assert!(cancel.go_on().success(), "{}", spool.daemon_log());
+    spool.wait_for("nothing to wait", || {
+        spool.ls("pending/callbacks").is_empty()
+    });
+    assert_eq!(follow_ups(), 1);
 }

@@ -1,8 +1,8 @@
 //! `slots`, `kill`, `stop` and `drain`: what concerns the daemon and its processes.
 
 use crate::spool::Spool;
-use crate::strace::has_tool;
-use crate::tools::{Gate, ok, sh};
+use crate::strace::{Stopped, has_tool};
+use crate::tools::{Gate, ok};
 use serde_json::json;
 use std::fs;
 use std::process::Command;
@@ -214,33 +214,12 @@ fn stop_of_a_daemon_that_has_just_ended() {
     for (call, is_of_status) in [("pidfd_open", false), ("openat", true)] {
         let mut spool = Spool::serving(&[]);
         spool.settle();
-        let (trace, pid) = (spool.beside("trace"), spool.daemon_pid().unwrap());
-        let mut strace = Command::new("strace");
-        strace.args([
-            "-e",
-            call,
-            "-e",
-            &format!("inject={call}:signal=STOP:when=1"),
-        ]);
-        if is_of_status {
-            strace.arg("-P").arg(format!("/proc/{pid}/status"));
-        }
-        let pirn = spool.command(["stop"]);
-        strace
-            .arg("-o")
-            .arg(&trace)
-            .arg(pirn.get_program())
-            .arg("stop");
-        strace.env("PIRN_SPOOL", spool.path());
-        let mut strace = spool.spawn_logged(&mut strace);
-        spool.wait_for("the stop to be stopped", || {
-            fs::read_to_string(&trace).is_ok_and(|text| text.contains("stopped by SIGSTOP"))
-        });
+        let pid = spool.daemon_pid().unwrap();
+        let status = format!("/proc/{pid}/status");
+        let path = is_of_status.then_some(&*status);
+        let command = Stopped::after(&spool, &["stop"], call, path);
         spool.stop();
-        let tracer = strace.id();
-        let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
-        sh(&format!("kill -CONT {}", children.unwrap()));
-        let said = strace.wait().unwrap();
+        let said = command.go_on();
         assert!(said.success(), "{call}: {}", spool.daemon_log());
     }
 }

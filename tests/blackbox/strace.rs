@@ -2,7 +2,7 @@
 
 use crate::spool::Spool;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// True if this program is there, after an attempt to install it; otherwise says so.
 pub fn has_tool(program: &str, package: &str) -> bool {
@@ -100,5 +100,41 @@ impl Drop for Injection {
         let strace = self.strace.id().to_string();
         let _ = Command::new("kill").args(["-INT", &strace]).status();
         let _ = self.strace.wait();
+    }
+}
+
+/// A pirn command that is stopped between two of its steps.
+#[allow(dead_code)]
+pub struct Stopped(Child);
+
+#[allow(dead_code)]
+impl Stopped {
+    /// Starts a command and waits until it has made its first call of this kind, on this file if one is named.
+    pub fn after(spool: &Spool, args: &[&str], call: &str, path: Option<&str>) -> Self {
+        let trace = spool.beside("trace");
+        let pirn = spool.command(args);
+        let mut strace = Command::new("strace");
+        strace.args(["-e", call, "-e"]);
+        strace.arg(format!("inject={call}:signal=STOP:when=1"));
+        strace.args(path.iter().flat_map(|path| ["-P", path]));
+        strace.arg("-o").arg(&trace);
+        strace.arg(pirn.get_program()).args(pirn.get_args());
+        strace.env("PIRN_SPOOL", spool.path());
+        let strace = spool.spawn_logged(&mut strace);
+        spool.wait_for("the command to be stopped", || {
+            fs::read_to_string(&trace).is_ok_and(|text| text.contains("stopped by SIGSTOP"))
+        });
+        Self(strace)
+    }
+
+    /// Lets it go on to its end.
+    pub fn go_on(mut self) -> ExitStatus {
+        let tracer = self.0.id();
+        let children = fs::read_to_string(format!("/proc/{tracer}/task/{tracer}/children"));
+        for child in children.unwrap().split_whitespace() {
+            let sent = Command::new("kill").args(["-CONT", child]).status();
+            assert!(sent.unwrap().success());
+        }
+        self.0.wait().unwrap()
     }
 }
