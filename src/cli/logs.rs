@@ -65,7 +65,10 @@ fn follow(spool: &Spool, found: &Found, lines: Option<usize>) -> Result<(), Fail
         Some(lines) => all_but_last(spool, &found.id, lines)?,
     };
     let mut follower = Follower::new(spool, &found.id, old)?;
-    follower.follow(&mut || Ok(false)).map(drop)
+    if let Some(ended) = follower.follow(&mut || Ok(false))? {
+        tell_unstarted(spool, &ended);
+    }
+    Ok(())
 }
 
 fn show(spool: &Spool, found: &Found, args: &LogArgs) -> Result<(), Failure> {

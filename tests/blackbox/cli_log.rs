@@ -118,10 +118,12 @@ fn a_job_that_could_not_be_started_says_why() {
     spool.serve(&[]);
     let id = spool.add(&["./nosuch", "7"]);
     spool.wait_record(&format!("failed/{id}"));
-    let done = spool.pirn(&["log", &id]);
-    assert_eq!((done.code, done.stdout.as_str()), (0, ""));
-    let why = "pirn: job 1 never ran: not_started: cannot execute ./nosuch: ";
-    assert!(done.stderr.starts_with(why), "{}", done.stderr);
+    for args in [&["log", &id][..], &["log", "-f", &id]] {
+        let done = spool.pirn(args);
+        assert_eq!((done.code, done.stdout.as_str()), (0, ""));
+        let why = "pirn: job 1 never ran: not_started: cannot execute ./nosuch: ";
+        assert!(done.stderr.starts_with(why), "{args:?}: {}", done.stderr);
+    }
 }
 
 /// A command in the background whose output goes to a file beside the spool.
