@@ -4,10 +4,11 @@ use super::exit::{Failure, NOT_NOW};
 use super::settings;
 use crate::core::config::Config;
 use crate::core::id::QueueName;
-use crate::core::record::Record;
+use crate::core::record::{Record, Work};
 use crate::core::scheduler::Demand;
 use crate::core::units::jobs_wait;
-use crate::spool::{NotAdmitted, Spool};
+use crate::spool::{NotAdmitted, Place, Spool};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
@@ -31,12 +32,22 @@ fn settings_or_defaults(spool: &Spool) -> Config {
     })
 }
 
-/// Warns if the job's directory is missing, without which it cannot be started, or if the job asks for more slots or
+/// Warns if the job's directory or program is missing, without which it cannot be started, or if the job asks for more slots or
 /// tokens than there are. The job is accepted all the same.
 pub fn tell_obstacles(spool: &Spool, config: &Config, queue: &QueueName, record: &Record) {
     let cwd = record.cwd.as_ref();
     if let Some(path) = cwd.filter(|path| !Path::new(path).is_dir()) {
         eprintln!("pirn: there is no directory {path} here; without it, the job cannot be started");
+    }
+    if let Work::Script { name, .. } = &record.work
+        && let Err(e) = spool.check_script(name)
+        && e.kind() == io::ErrorKind::NotFound
+    {
+        let scripts = spool.path_of(&Place::Scripts);
+        let scripts = scripts.display();
+        eprintln!(
+            "pirn: there is no program {name} in {scripts}; without it, the job cannot be started"
+        );
     }
     let demand = Demand::new(record.slots, &record.uses);
     if demand == Demand::default() {

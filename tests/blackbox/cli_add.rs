@@ -328,6 +328,17 @@ fn it_captures_where_it_was_called() {
 }
 
 #[test]
+fn a_program_of_the_spool_that_is_missing_is_named() {
+    let spool = Spool::made();
+    let said = |name| spool.pirn(&["add", "--script", name]).stderr;
+    fs::write(spool.path().join("scripts/there"), "#!/bin/sh\n").unwrap();
+    let scripts = spool.path().join("scripts");
+    let missing = format!("pirn: there is no program gone in {};", scripts.display());
+    assert!(said("gone").starts_with(&missing), "{}", said("gone"));
+    assert!(!said("there").contains("no program"), "{}", said("there"));
+}
+
+#[test]
 fn a_directory_that_is_missing_is_named() {
     let spool = Spool::new();
     let done = spool.pirn(&["add", "-C", "/no/such", "true"]);
