@@ -107,7 +107,7 @@ fn hostile_text_stays_text() {
         return;
     };
     let (spool, port) = Spool::with_http(ANYBODY_MAY_RUN, &[]);
-    let evil = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}";
+    let evil = "</pre><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}\u{61c}";
     let id = "<b>x<\u{202e}b>?a=1#&%41";
     let output = "\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7}end \u{1b}]8;;http://x\u{1b}\\link \u{0} a\u{8}b";
     let command = ["printf", "%s\n%b", evil, &output.replace('\u{0}', "\\0000")];
@@ -130,7 +130,7 @@ fn hostile_text_stays_text() {
         "{log:?}"
     );
     assert!(log.ends_with("\nred end link \u{2400} b"), "{log:?}");
-    assert!(!log.contains('\u{202e}'), "{log:?}");
+    assert!(!log.contains(['\u{202e}', '\u{61c}']), "{log:?}");
     let heading = browser.js("document.querySelector('h1').textContent");
     assert!(
         heading
