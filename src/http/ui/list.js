@@ -69,6 +69,7 @@ class Row {
     setAttr(this.element, 'data-state', job.state);
     setAttr(this.link, 'title', this.link.textContent);
     setText(this.queue, line(job.queue ?? 'default'));
+    setAttr(this.queue, 'title', this.queue.textContent);
     setTime(this.created, job.created_at);
     const steers = this.may('push');
     this.cancel.hidden = !steers || !['pending', 'held', 'active'].includes(job.state);
