@@ -1,24 +1,28 @@
 //! `pirn ls`.
 
 use super::existing;
-use super::exit::{CommandResult, Failure, OK};
+use super::exit::{CommandResult, Failure, NO_INPUT, OK};
 use super::output::Pieces;
 use super::rows::{Form, Row};
 use super::select::Filter;
 use super::settings;
 use super::style::Style;
 use super::table;
-use crate::core::record::State;
+use crate::core::id::JobId;
+use crate::core::json::nearest;
+use crate::core::record::{Record, State};
+use crate::core::time::Wall;
 use crate::os::clock;
 use crate::spool::{Spool, Waits, Where};
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::collections::HashSet;
 use std::path::Path;
 
 #[derive(Debug, Default, clap::Args)]
 pub struct LsArgs {
-    /// States to list [default: all; of the finished, the newest 20]
-    #[arg(value_name = "STATE", value_parser = parse_state())]
-    states: Vec<State>,
+    /// States to list, or jobs: ids, `last` (the newest), `last~2` (two before it), `3-7` (all with these numbers)
+    /// [default: all; of the finished, the newest 20]
+    #[arg(value_name = "STATE|ID")]
+    words: Vec<JobId>,
     /// At most this many of each state; of the finished the newest [default: 20 of the finished]
     #[arg(short = 'n', long, value_name = "N")]
     limit: Option<usize>,
@@ -57,13 +61,6 @@ const ORDER: [State; 5] = [
 /// Most finished jobs of a state that are listed, unless the options ask for more.
 const FINISHED: usize = 20;
 
-fn parse_state() -> impl TypedValueParser<Value = State> {
-    PossibleValuesParser::new(ORDER.map(State::as_str)).try_map(|word| {
-        let state = ORDER.into_iter().find(|state| state.as_str() == word);
-        state.ok_or("expected a state")
-    })
-}
-
 impl LsArgs {
     pub fn form(&self) -> Form {
         match (self.ids, self.json, self.jsonl) {
@@ -74,12 +71,21 @@ impl LsArgs {
         }
     }
 
-    fn names_a_state(&self) -> bool {
-        !self.states.is_empty() || self.filter.failed
+    /// Separates the words that are states from those that stand for jobs.
+    fn take_states(&mut self) {
+        let state_of = |word: &JobId| ORDER.into_iter().find(|s| s.as_str() == word.as_str());
+        let states = self.words.iter().filter_map(state_of);
+        self.filter.states = states.collect();
+        self.words.retain(|word| state_of(word).is_none());
+    }
+
+    /// True if more is asked for than for the jobs in all states.
+    fn names_some(&self) -> bool {
+        !self.words.is_empty() || !self.filter.states.is_empty() || self.filter.failed
     }
 
     fn says_nothing(&self) -> bool {
-        self.states.is_empty() && self.filter.is_empty()
+        self.words.is_empty() && self.filter.is_empty()
     }
 
     /// The most jobs of a state that are listed.
@@ -87,32 +93,43 @@ impl LsArgs {
         match (self.all || self.unsorted, self.limit) {
             (true, _) => usize::MAX,
             (false, Some(limit)) => limit,
-            (false, None) if state.is_final() && !self.names_a_state() => FINISHED,
+            (false, None) if state.is_final() && !self.names_some() => FINISHED,
             (false, None) => usize::MAX,
         }
     }
-
-    /// True if no file has to be read: only the names in the directory matter.
-    fn needs_names_only(&self, places: &[Where]) -> bool {
-        let is_wanted = |at: &Where| !self.filter.needs_record(at);
-        self.unsorted && self.form() == Form::Ids && places.iter().all(is_wanted)
-    }
 }
 
-pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
+/// Lists jobs of one spool, at one moment.
+struct Lister<'s> {
+    spool: &'s Spool,
+    args: &'s LsArgs,
+    /// Why jobs wait, if that is shown.
+    waits: Option<Waits<'s>>,
+    now: Wall,
+}
+
+pub fn ls(path: &Path, mut args: LsArgs) -> CommandResult {
+    args.take_states();
+    let args = &args;
     let spool = existing::spool(path)?;
     args.filter.check(&spool)?;
-    let is_wanted = |state: &State| args.states.is_empty() || args.states.contains(state);
-    let mut out = Pieces::default();
-    let mut rows = Vec::new();
-    let mut hidden = 0;
     let waits = match args.form() {
         Form::Ids => None,
         Form::Json | Form::JsonLines | Form::Table => Some(settings::waits(&spool)?),
     };
-    for state in ORDER.into_iter().filter(is_wanted) {
+    let lister = Lister {
+        spool: &spool,
+        args,
+        waits,
+        now: clock::wall(),
+    };
+    let mut named = lister.named()?;
+    let mut out = Pieces::default();
+    let mut rows = Vec::new();
+    let mut hidden = 0;
+    for state in ORDER {
         let places = args.filter.places(&spool, &[state])?;
-        if args.needs_names_only(&places) {
+        if lister.needs_names_only(&places) {
             for at in &places {
                 let ids = spool.ids(at)?;
                 ids.iter()
@@ -120,7 +137,13 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
             }
             continue;
         }
-        let mut of_state = collect(&spool, args, &places, waits.as_ref())?;
+        let mut of_state = match args.words.is_empty() {
+            true => lister.all(&places)?,
+            false => named.extract_if(.., |row| row.state == state).collect(),
+        };
+        if !args.unsorted {
+            of_state.sort_unstable_by(Row::order);
+        }
         let extra = of_state.len().saturating_sub(args.most(state));
         hidden += extra;
         if state.is_final() {
@@ -154,45 +177,93 @@ pub fn ls(path: &Path, args: &LsArgs) -> CommandResult {
     Ok(OK)
 }
 
-/// The jobs in one state, sorted by [`Row::order`].
-fn collect(
-    spool: &Spool,
-    args: &LsArgs,
-    places: &[Where],
-    waits: Option<&Waits<'_>>,
-) -> Result<Vec<Row>, Failure> {
-    let now = clock::wall();
-    let mut rows = Vec::new();
-    for at in places {
-        for id in spool.ids(at)? {
-            match spool.load_and_ask(&id, at) {
-                Ok(Some((record, is_being_written))) if args.filter.matches(&record) => {
-                    let (waiting, progress) = match waits {
-                        Some(waits) => (
-                            waits.of_loaded(&id, at, &record, &|| is_being_written),
-                            spool.progress(&id, at),
-                        ),
-                        None => (None, None),
-                    };
-                    rows.push(Row::new(
-                        id,
-                        at,
-                        &record,
-                        waiting.as_ref(),
-                        progress.as_ref(),
-                        args.form(),
-                        now,
-                    ));
+impl Lister<'_> {
+    /// True if no file has to be read: only the names in the directory matter.
+    fn needs_names_only(&self, places: &[Where]) -> bool {
+        let args = self.args;
+        let is_wanted = |at: &Where| !args.filter.needs_record(at);
+        args.unsorted
+            && args.words.is_empty()
+            && args.form() == Form::Ids
+            && places.iter().all(is_wanted)
+    }
+
+    /// The jobs that the words stand for, each once.
+    fn named(&self) -> Result<Vec<Row>, Failure> {
+        let mut seen = HashSet::new();
+        let mut rows = Vec::new();
+        for word in &self.args.words {
+            let meant = self.args.filter.meant_by(self.spool, word);
+            for id in meant.map_err(|failure| self.or_state(failure, word))? {
+                if !seen.insert(id.clone()) {
+                    continue;
                 }
-                Ok(_) => {}
-                Err(e) => eprintln!("pirn: {}", Failure::at(spool.path(), e).message),
+                match existing::job(self.spool, &id) {
+                    Ok(found) => {
+                        let ask = || self.spool.is_being_written(&id, &found.at);
+                        rows.push(self.row(&id, &found.at, &found.record, &ask));
+                    }
+                    Err(e) if e.code == NO_INPUT => return Err(self.or_state(e, word)),
+                    Err(e) => eprintln!("pirn: {}", e.in_place(self.spool.path()).message),
+                }
             }
         }
+        Ok(rows)
     }
-    if !args.unsorted {
-        rows.sort_unstable_by(Row::order);
+
+    /// The failure to find a job by a word which is nearly a state.
+    fn or_state(&self, failure: Failure, word: &JobId) -> Failure {
+        match nearest(word.as_str(), &ORDER.map(State::as_str)) {
+            Some(state) => {
+                let failure = failure.in_place(self.spool.path());
+                let message = format!("{}; did you mean the state {state}?", failure.message);
+                Failure::new(failure.code, message)
+            }
+            None => failure,
+        }
     }
-    Ok(rows)
+
+    /// All jobs in these places that match.
+    fn all(&self, places: &[Where]) -> Result<Vec<Row>, Failure> {
+        let mut rows = Vec::new();
+        for at in places {
+            for id in self.spool.ids(at)? {
+                match self.spool.load_and_ask(&id, at) {
+                    Ok(Some((record, is_being_written))) if self.args.filter.matches(&record) => {
+                        rows.push(self.row(&id, at, &record, &|| is_being_written));
+                    }
+                    Ok(_) => {}
+                    Err(e) => eprintln!("pirn: {}", Failure::at(self.spool.path(), e).message),
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    fn row(
+        &self,
+        id: &JobId,
+        at: &Where,
+        record: &Record,
+        is_being_written: &dyn Fn() -> bool,
+    ) -> Row {
+        let (waiting, progress) = match &self.waits {
+            Some(waits) => (
+                waits.of_loaded(id, at, record, is_being_written),
+                self.spool.progress(id, at),
+            ),
+            None => (None, None),
+        };
+        Row::new(
+            id.clone(),
+            at,
+            record,
+            waiting.as_ref(),
+            progress.as_ref(),
+            self.args.form(),
+            self.now,
+        )
+    }
 }
 
 fn print_json(rows: &[Row], out: &mut Pieces) -> Result<(), Failure> {

@@ -302,7 +302,7 @@ pub fn main() -> ExitCode {
             let path = spool.clone();
             carry_out(spool, command).map_err(|failure| failure.in_place(&path))
         }
-        None => ls::ls(&spool, &ls::LsArgs::default()).map_err(|failure| failure.in_place(&spool)),
+        None => ls::ls(&spool, ls::LsArgs::default()).map_err(|failure| failure.in_place(&spool)),
     })
 }
 
@@ -328,7 +328,7 @@ fn carry_out(spool: PathBuf, command: Command) -> CommandResult {
         Command::At(args) => add::at(&spool, args),
         Command::Run(args) => run::run(&spool, args),
         Command::Launch(args) => launch::launch(args),
-        Command::Ls(args) => ls::ls(&spool, &args),
+        Command::Ls(args) => ls::ls(&spool, args),
         Command::Show(args) => show::show(&spool, &args),
         Command::Log(args) => logs::log(&spool, &args),
         Command::Wait(args) => wait::wait(&spool, &args),

@@ -25,6 +25,9 @@ pub struct Filter {
     /// Only failed jobs
     #[arg(long)]
     pub failed: bool,
+    /// Only jobs in one of these states, if there are any.
+    #[arg(skip)]
+    pub states: Vec<State>,
 }
 
 /// The jobs of a command.
@@ -72,7 +75,8 @@ impl Filter {
             Where::Pending(queue) => self.queue.as_ref().is_none_or(|wanted| wanted == queue),
             Where::Held | Where::Active | Where::Complete | Where::Failed => true,
         };
-        of_queue && (!self.failed || *at == Where::Failed)
+        let of_state = self.states.is_empty() || self.states.contains(&at.state());
+        of_queue && of_state && (!self.failed || *at == Where::Failed)
     }
 
     /// True if the record is that of a job which matches.
@@ -93,7 +97,7 @@ impl Filter {
 
     /// True if all jobs match.
     pub fn is_empty(&self) -> bool {
-        self.queue.is_none() && !self.describes_jobs()
+        self.queue.is_none() && self.states.is_empty() && !self.describes_jobs()
     }
 
     /// True if a job, which was found in this place, matches. It may have moved on since.
@@ -163,7 +167,7 @@ impl Filter {
     }
 
     /// The jobs that a word stands for.
-    fn meant_by(&self, spool: &Spool, word: &JobId) -> Result<Vec<JobId>, Failure> {
+    pub fn meant_by(&self, spool: &Spool, word: &JobId) -> Result<Vec<JobId>, Failure> {
         let selector = Selector::of(word);
         if self.is_empty() && selector.is_none() {
             return Ok(vec![word.clone()]);

@@ -133,7 +133,6 @@ fn mistyped_words_name_the_nearest() {
         (&["ad"][..], "'add'"),
         (&["add", "--timout", "3", "true"], "'--timeout'"),
         (&["ls", "--jsn"], "'--json'"),
-        (&["ls", "faild"], "'failed'"),
         (&["help", "exit-code"], "pirn help exit-codes?"),
         (&["help", "retyr"], "pirn help retry?"),
     ] {

@@ -332,3 +332,78 @@ fn a_parent_is_named_while_it_has_not_ended() {
         ("no_daemon".to_owned(), "after".to_owned())
     );
 }
+
+/// The ids that `pirn ls` lists with these words.
+fn listed(spool: &Spool, args: &[&str]) -> Vec<String> {
+    let done = spool.pirn(&[&["ls", "--ids"], args].concat());
+    assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    done.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn words_that_stand_for_jobs_list_them() {
+    let spool = old_jobs();
+    spool.add(&["--id", "build", "--tag", "t", "true"]);
+    put(&spool, "failed/7", &json!({"command": "true"}));
+    put(&spool, "pending/held", &json!({"command": "true"}));
+    for (args, expected) in [
+        (
+            &["12", "8-10", "build", "9"][..],
+            &["10", "build", "12", "8", "9"][..],
+        ),
+        (&["last"], &["build"]),
+        (&["8", "8", "7-8"], &["7", "8"]),
+        // The words are taken among the jobs of these states.
+        (&["failed", "7-12"], &["7", "8"]),
+        (&["7-12", "failed", "complete"], &["7", "8", "9"]),
+        (&["7-12", "--failed"], &["7", "8"]),
+        (&["last", "--tag", "t"], &["build"]),
+        (&["--all", "9", "12"], &["12", "9"]),
+        (&["-n", "1", "7-9"], &["8", "9"]),
+        // The word for a state is never an id.
+        (&["held"], &["12"]),
+    ] {
+        assert_eq!(listed(&spool, args), expected, "{args:?}");
+    }
+    for (args, says) in [
+        (&["99"][..], "there is no job 99 in "),
+        (&["9", "99"], "there is no job 99 in "),
+        (&["99-100"], "there is no job 99-100 in "),
+        (&["last~99"], "there is no last~99: "),
+        (
+            &["held", "9"],
+            "job 9 is none of those that the options mean",
+        ),
+        (
+            &["failed", "last", "--tag", "t"],
+            "there is no such job in ",
+        ),
+        (&["faild"], "; did you mean the state failed?"),
+        (&["faild", "--tag", "t"], "; did you mean the state failed?"),
+    ] {
+        let done = spool.pirn(&[&["ls"], args].concat());
+        assert_eq!((done.code, done.stdout.as_str()), (66, ""), "{args:?}");
+        assert!(done.stderr.contains(says), "{args:?}: {}", done.stderr);
+    }
+    assert_eq!(spool.pirn(&["ls", "../x"]).code, 2);
+    let table = spool.pirn(&["ls", "8", "10"]).stdout;
+    let text = "\
+ID  STATE    QUEUE    WAITED  RAN    ENDED   RESULT     COMMAND
+10  pending  default  Ny      -      -       no_daemon  [label] true
+8   failed   default  2m      1m 5s  Ny ago  exit 3     exit 3
+";
+    assert_eq!(without_years(&table), text);
+    let list: Vec<Value> =
+        serde_json::from_str(&spool.pirn(&["ls", "--json", "9"]).stdout).unwrap();
+    assert_eq!((list.len(), &list[0]["id"]), (1, &json!("9")));
+}
+
+/// A named job that cannot be read is told of, and does not hide the others.
+#[test]
+fn a_named_file_that_is_no_record_hides_no_other() {
+    let spool = old_jobs();
+    fs::write(spool.path().join("pending/broken"), "{").unwrap();
+    let done = spool.pirn(&["ls", "--ids", "broken", "9"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "9\n"));
+    assert!(done.stderr.contains("broken"), "{}", done.stderr);
+}

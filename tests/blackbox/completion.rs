@@ -205,6 +205,7 @@ fn the_words_of_a_spool_are_offered() {
         (&["add", "--script", ""], &["go"]),
         (&["push", ""], &["far"]),
         (&["ls", "fa"], &["failed"]),
+        (&["ls", "held", "p"], &["pending", "plain"]),
         (&["ls", "--color", "a"], &["auto", "always"]),
         (&["kill", "-s", "KI"], &["KILL"]),
         (&["add", "--tim"], &["--timeout"]),

@@ -102,6 +102,15 @@ fn value(place: &CursorPlace<'_>, arg: &Arg, count: usize, path: &Path) -> io::R
         // The last word of this command is a queue.
         ("ID", Some(spool)) if command == "move" && count > 0 => plain(queues(spool)?),
         ("ID", Some(spool)) => Offer::Words(ids(spool, states(command), &place.typed)?),
+        ("STATE|ID", _) => {
+            let mut all = State::ALL
+                .map(|state| (state.to_string(), String::new()))
+                .to_vec();
+            if let Some(spool) = &spool {
+                all.extend(ids(spool, states(command), &place.typed)?);
+            }
+            Offer::Words(all)
+        }
         ("KEY=VALUE", _) => {
             plain(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()))
         }

@@ -38,6 +38,7 @@ pub const ALL: [(&str, &[Example]); 36] = [
         &[
             ("pirn ls", "jobs in all states"),
             ("pirn ls failed -n 5", "the five that failed last"),
+            ("pirn ls 3-7 last", "these jobs"),
             ("pirn ls --tag nightly --json", "records, for jq"),
         ],
     ),
