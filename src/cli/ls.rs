@@ -3,18 +3,19 @@
 use super::existing;
 use super::exit::{CommandResult, Failure, NO_INPUT, OK};
 use super::output::Pieces;
-use super::rows::{Form, Row};
+use super::rows::{Form, ListOrder, Row};
 use super::select::Filter;
 use super::settings;
 use super::style::Style;
 use super::table;
-use crate::core::id::JobId;
+use crate::core::id::{JobId, keep_first};
 use crate::core::json::nearest;
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
 use crate::os::clock;
 use crate::spool::{Spool, Waits, Where};
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 
 #[derive(Debug, Default, clap::Args)]
@@ -99,6 +100,9 @@ impl LsArgs {
     }
 }
 
+/// Jobs that may be listed, each with its place.
+type Candidates<'p> = Vec<(JobId, &'p Where)>;
+
 /// Lists jobs of one spool, at one moment.
 struct Lister<'s> {
     spool: &'s Spool,
@@ -138,7 +142,11 @@ pub fn ls(path: &Path, mut args: LsArgs) -> CommandResult {
             continue;
         }
         let mut of_state = match args.words.is_empty() {
-            true => lister.all(&places)?,
+            true => {
+                let (jobs, left_out) = lister.jobs(state, &places)?;
+                hidden += left_out;
+                lister.all(&jobs)
+            }
             false => named.extract_if(.., |row| row.state == state).collect(),
         };
         if !args.unsorted {
@@ -223,21 +231,62 @@ impl Lister<'_> {
         }
     }
 
-    /// All jobs in these places that match.
-    fn all(&self, places: &[Where]) -> Result<Vec<Row>, Failure> {
-        let mut rows = Vec::new();
+    /// The jobs in these places, and how many of them were left out. If the places say which ones match, no more are
+    /// left than are listed: of the others no more is read than their order needs.
+    fn jobs<'p>(
+        &self,
+        state: State,
+        places: &'p [Where],
+    ) -> Result<(Candidates<'p>, usize), Failure> {
+        let mut jobs = Vec::new();
         for at in places {
-            for id in self.spool.ids(at)? {
-                match self.spool.load_and_ask(&id, at) {
-                    Ok(Some((record, is_being_written))) if self.args.filter.matches(&record) => {
-                        rows.push(self.row(&id, at, &record, &|| is_being_written));
-                    }
-                    Ok(_) => {}
-                    Err(e) => eprintln!("pirn: {}", Failure::at(self.spool.path(), e).message),
-                }
+            jobs.extend(self.spool.ids(at)?.into_iter().map(|id| (id, at)));
+        }
+        let most = self.args.most(state);
+        let needs_record = |at: &Where| self.args.filter.needs_record(at);
+        if jobs.len() <= most || places.iter().any(needs_record) {
+            return Ok((jobs, 0));
+        }
+        let mut ordered: Vec<_> = jobs
+            .into_iter()
+            .filter_map(|(id, at)| {
+                let read = self.spool.load_only(&ListOrder::FIELDS, &id, at);
+                let record = self.or_tell(read)?;
+                Some((ListOrder::of(&record, state), id, at))
+            })
+            .collect();
+        let left_out = ordered.len().saturating_sub(most);
+        keep_first(&mut ordered, most, |(a, a_id, _), (b, b_id, _)| {
+            let order = a.of_jobs(a_id, b, b_id);
+            if state.is_final() {
+                order.reverse()
+            } else {
+                order
+            }
+        });
+        let jobs = ordered.into_iter().map(|(_, id, at)| (id, at));
+        Ok((jobs.collect(), left_out))
+    }
+
+    /// Those of these jobs that match.
+    fn all(&self, jobs: &[(JobId, &Where)]) -> Vec<Row> {
+        let mut rows = Vec::new();
+        for (id, at) in jobs {
+            if let Some((record, is_being_written)) = self.or_tell(self.spool.load_and_ask(id, at))
+                && self.args.filter.matches(&record)
+            {
+                rows.push(self.row(id, at, &record, &|| is_being_written));
             }
         }
-        Ok(rows)
+        rows
+    }
+
+    /// The file of a job, if it is still there. The reason why it cannot be read goes to standard error.
+    fn or_tell<T>(&self, read: io::Result<Option<T>>) -> Option<T> {
+        read.unwrap_or_else(|e| {
+            eprintln!("pirn: {}", Failure::at(self.spool.path(), e).message);
+            None
+        })
     }
 
     fn row(

@@ -18,8 +18,7 @@ pub struct Row {
     pub id: JobId,
     pub state: State,
     pub queue: QueueName,
-    priority: i32,
-    when: Option<Wall>,
+    order: ListOrder,
     /// How long it has waited, or did before its last try.
     pub waited: Option<Duration>,
     /// How long its last try has run.
@@ -43,11 +42,6 @@ impl Row {
         now: Wall,
     ) -> Self {
         let state = at.state();
-        let (priority, when) = match state {
-            State::Pending | State::Held => (record.priority, record.created_at),
-            State::Active => (0, record.started_at),
-            State::Complete | State::Failed => (0, record.finished_at),
-        };
         let (result, text) = match form {
             Form::Ids => Default::default(),
             Form::Json => (
@@ -87,20 +81,47 @@ impl Row {
             ran,
             ended,
             queue: record.queue.clone().unwrap_or_default(),
-            priority,
-            when,
+            order: ListOrder::of(record, state),
             result: result.into(),
             text: text.into(),
         }
     }
 
-    /// The order of jobs in one state: in which they will start, have started, or ended.
+    /// The order of jobs in one state.
     pub fn order(&self, other: &Self) -> Ordering {
-        let key = |row: &Self| (Reverse(row.priority), row.when);
-        key(self)
-            .cmp(&key(other))
-            .then_with(|| natural_order(self.id.as_str(), other.id.as_str()))
+        (self.order.of_jobs(&self.id, &other.order, &other.id))
             .then_with(|| self.queue.cmp(&other.queue))
+    }
+}
+
+/// When a job of a state will start, has started, or ended, compared with others of that state.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListOrder {
+    priority: Reverse<i32>,
+    when: Option<Wall>,
+}
+
+impl ListOrder {
+    /// The fields of a record from which it follows.
+    pub const FIELDS: [&str; 4] = ["priority", "created_at", "started_at", "finished_at"];
+
+    /// That of a job with this record, of which only [`Self::FIELDS`] count.
+    pub fn of(record: &Record, state: State) -> Self {
+        let (priority, when) = match state {
+            State::Pending | State::Held => (record.priority, record.created_at),
+            State::Active => (0, record.started_at),
+            State::Complete | State::Failed => (0, record.finished_at),
+        };
+        Self {
+            priority: Reverse(priority),
+            when,
+        }
+    }
+
+    /// The order of two jobs; if nothing else decides, that of their ids.
+    pub fn of_jobs(&self, id: &JobId, other: &Self, other_id: &JobId) -> Ordering {
+        let by_id = || natural_order(id.as_str(), other_id.as_str());
+        self.cmp(other).then_with(by_id)
     }
 }
 

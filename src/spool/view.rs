@@ -2,7 +2,7 @@
 
 use super::{Ask, Fs, Place, Spool, Taken};
 use crate::core::id::{JobId, QueueName};
-use crate::core::record::{Record, State};
+use crate::core::record::{Record, RecordError, State};
 use crate::core::time::Wall;
 use crate::os::dir::{FileType, Look};
 use crate::os::lease::Writers;
@@ -77,11 +77,18 @@ struct JobFile {
 impl JobFile {
     /// The record in it, with the id and the date that follow from the file.
     fn record(&self, id: &JobId) -> io::Result<Record> {
-        let mut record =
-            Record::from_bytes(&self.bytes).map_err(|e| match self.is_being_written {
-                true => half_written(id),
-                false => invalid(format!("{id}: {e}")),
-            })?;
+        self.record_by(id, Record::from_bytes)
+    }
+
+    fn record_by(
+        &self,
+        id: &JobId,
+        read: impl FnOnce(&[u8]) -> Result<Record, RecordError>,
+    ) -> io::Result<Record> {
+        let mut record = read(&self.bytes).map_err(|e| match self.is_being_written {
+            true => half_written(id),
+            false => invalid(format!("{id}: {e}")),
+        })?;
         record.id = Some(id.clone());
         record.created_at.get_or_insert(Wall(self.look.modified));
         Ok(record)
@@ -233,6 +240,13 @@ impl<F: Fs> Spool<F> {
         let file = self.read_file(id, &at.place(), Ask::Nothing)?;
         let file = file.filter(|file| is_wanted(&file.bytes));
         file.map(|file| file.record_at(id, at)).transpose()
+    }
+
+    /// As [`Self::load`], but of a JSON record only these fields; see [`Record::only`].
+    pub fn load_only(&self, fields: &[&str], id: &JobId, at: &Where) -> io::Result<Option<Record>> {
+        let file = self.read_file(id, &at.place(), Ask::Nothing)?;
+        let read = |bytes: &[u8]| Record::only(fields, bytes);
+        file.map(|file| file.record_by(id, read)).transpose()
     }
 
     /// As [`Self::load`], with true if the job waits and a process has its file open for writing. It is opened once for

@@ -407,3 +407,70 @@ fn a_named_file_that_is_no_record_hides_no_other() {
     assert_eq!((done.code, done.stdout.as_str()), (0, "9\n"));
     assert!(done.stderr.contains("broken"), "{}", done.stderr);
 }
+
+#[test]
+fn a_limit_keeps_the_first_to_start_and_the_last_to_end() {
+    let spool = Spool::made();
+    for n in 1..=9 {
+        let date = |day: usize| format!("2020-01-{day:02}T00:00:00Z");
+        let waiting = json!({"command": "true", "created_at": date(10 - n), "priority": if n == 2 { 3 } else { 0 }});
+        put(&spool, &format!("pending/{n}"), &waiting);
+        // Ended in the order of 8, 9, 1, 2, ... 7.
+        let ended = json!({"command": "false", "finished_at": date((n + 1) % 9 + 1), "reason": "exited", "exit_code": 1});
+        put(&spool, &format!("failed/f{n}"), &ended);
+    }
+    // Its date is that of the file, later than all others; and its priority is said with an escape.
+    fs::write(spool.path().join("pending/text"), "true").unwrap();
+    put(&spool, "pending/first", &json!({"command": "true"}));
+    fs::write(
+        spool.path().join("pending/first"),
+        r#"{"command": "true", "pri\u006frity": 7, "env": {"priority": "9"}}"#,
+    )
+    .unwrap();
+    spool.make_queue("mail");
+    put(
+        &spool,
+        "pending/mail/m",
+        &json!({"command": "true", "created_at": "2020-01-01T12:00:00Z"}),
+    );
+    let all = [
+        "first", "2", "9", "m", "8", "7", "6", "5", "4", "3", "1", "text",
+    ];
+    assert_eq!(listed(&spool, &["pending"]), all);
+    let ended = ["f8", "f9", "f1", "f2", "f3", "f4", "f5", "f6", "f7"];
+    for n in 0..=12 {
+        let limit = n.to_string();
+        assert_eq!(listed(&spool, &["pending", "-n", &limit]), all[..n.min(12)]);
+        let last = &ended[9_usize.saturating_sub(n)..];
+        assert_eq!(listed(&spool, &["failed", "-n", &limit]), last);
+    }
+    let done = spool.pirn(&["ls", "-n", "3"]);
+    assert_eq!(done.stderr, "pirn: 15 more; --all shows them\n");
+    assert_eq!(done.stdout.lines().count(), 1 + 3 + 3);
+    // Of a queue that is in the records.
+    assert_eq!(
+        listed(&spool, &["-q", "default", "failed", "-n", "1"]),
+        ["f7"]
+    );
+}
+
+#[test]
+fn records_that_are_not_listed_are_not_read_whole() {
+    let spool = Spool::made();
+    for n in 1..=3 {
+        // Wrong, but in a field that says nothing about the order.
+        put(
+            &spool,
+            &format!("pending/{n}"),
+            &json!({"command": "true", "umask": n}),
+        );
+    }
+    fs::write(spool.path().join("pending/4"), "{").unwrap();
+    put(&spool, "pending/0", &json!({"command": "true"}));
+    let done = spool.pirn(&["ls", "--ids", "-n", "1"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "0\n"));
+    let told = done.stderr.lines().count();
+    assert_eq!(told, 2, "{}", done.stderr);
+    assert!(done.stderr.contains("pirn: 3 more"), "{}", done.stderr);
+    assert_eq!(spool.pirn(&["ls", "--ids"]).stderr.lines().count(), 4);
+}

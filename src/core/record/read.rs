@@ -37,12 +37,35 @@ impl Record {
     /// Reads a job file. A byte order mark, which some editors put before UTF-8, is ignored (RFC 8259, section 8.1,
     /// allows that).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::from_text_or(bytes, Self::from_json)
+    }
+
+    /// As [`Self::from_bytes`], but of a JSON record only these fields, which must not be those of the work. It takes a
+    /// fraction of the time.
+    pub fn only(fields: &[&str], bytes: &[u8]) -> Result<Self, RecordError> {
+        Self::from_text_or(bytes, |text| {
+            let object = Object::parse(text)?;
+            let mut record = Self::default();
+            let is_wanted = |field: &Field<'_, '_>| fields.contains(&field.key);
+            for field in object.fields().filter(is_wanted) {
+                if !field.is_null() && !record.asked(field, &mut WorkParts::default())? {
+                    record.added(field)?;
+                }
+            }
+            Ok(record)
+        })
+    }
+
+    fn from_text_or(
+        bytes: &[u8],
+        from_json: impl FnOnce(&str) -> Result<Self, RecordError>,
+    ) -> Result<Self, RecordError> {
         let text = std::str::from_utf8(bytes).map_err(|_| RecordError::NotText)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.trim().is_empty() {
             Err(RecordError::Empty)
         } else if text.starts_with('{') {
-            Self::from_json(text)
+            from_json(text)
         } else if text.contains('\0') {
             Err(RecordError::NotText)
         } else {
