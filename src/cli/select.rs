@@ -6,6 +6,7 @@ use crate::core::id::{JobId, QueueName, natural_order};
 use crate::core::record::{Record, State};
 use crate::core::select::{Selector, number};
 use crate::spool::{Spool, Where};
+use std::collections::HashSet;
 
 /// Properties of the jobs that are meant.
 #[derive(Debug, Default, clap::Args)]
@@ -130,10 +131,16 @@ impl Filter {
         states: &[State],
         wanted: impl Fn(&JobId) -> bool,
     ) -> Result<Vec<JobId>, Failure> {
+        let places = self.places(spool, states)?;
+        let mut seen = vec![HashSet::new(); places.len()];
+        // A job that runs may go back to wait for its next try, where it would be missed.
+        let waits = |n: &usize| matches!(places[*n], Where::Pending(_) | Where::Held);
+        let again = (0..places.len()).filter(|n| waits(n) && states.contains(&State::Active));
         let mut ids = Vec::new();
-        for at in self.places(spool, states)? {
-            for id in spool.ids_there(&at)? {
-                if wanted(&id) && self.takes(spool, &id, &at)? {
+        for n in (0..places.len()).chain(again) {
+            for id in spool.ids_there(&places[n])? {
+                let is_new = seen[n].insert(id.clone());
+                if is_new && wanted(&id) && self.takes(spool, &id, &places[n])? {
                     ids.push(id);
                 }
             }

@@ -1,7 +1,8 @@
 //! Words and options that stand for jobs.
 
 use crate::spool::Spool;
-use crate::tools::ok;
+use crate::strace::{Stopped, has_tool};
+use crate::tools::{Gate, ok};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -254,4 +255,27 @@ fn nothing_to_look_at_is_66() {
         }
     }
     assert_eq!(spool.pirn(&["wait", "--all"]).code, 0);
+}
+
+/// The try fails when the command has looked at the jobs that wait, and not yet at those that run.
+#[test]
+fn a_job_that_goes_back_to_wait_meanwhile_is_meant_too() {
+    if !has_tool("strace", "strace") {
+        return;
+    }
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    let line = format!("{}; false", gate.wait());
+    let backoff = json!({"first": "1h", "max": "1h"});
+    spool.drop_json(
+        "7",
+        &json!({"command": line, "tries": 2, "backoff": backoff}),
+    );
+    spool.wait_note("7");
+    let held = spool.path().join("held");
+    let cancel = Stopped::after(&spool, &["cancel", "--all"], "getdents64", held.to_str());
+    gate.open(1);
+    spool.wait_file("pending/7");
+    assert!(cancel.go_on().success());
+    assert_eq!(spool.wait_record("failed/7")["reason"], "cancelled");
 }
