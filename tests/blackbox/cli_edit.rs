@@ -1,10 +1,10 @@
 //! `urgent`, `move`, `edit`: changing jobs that wait.
 
-use crate::spool::{Done, Spool};
+use crate::spool::{Done, Spool, write_program};
 use crate::tools::{ok, with_environment_of};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -16,8 +16,7 @@ fn edit(spool: &Spool, script: &str, id: &str) -> Done {
 
 fn editing(spool: &Spool, script: &str, id: &str) -> Command {
     let editor = spool.beside("editor");
-    fs::write(&editor, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&editor, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&editor, format!("#!/bin/sh\n{script}\n"));
     let mut command = spool.command(["edit", id]);
     command.env_remove("VISUAL").env("EDITOR", &editor);
     command

@@ -1,12 +1,12 @@
 //! A sandbox leaves to a job the program that it is, and no other file by that.
 
 use crate::launch::can_confine;
-use crate::spool::Spool;
+use crate::spool::{Spool, write_program};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 /// A job that may write a script may choose its first line: the name that the kernel reads there is a shell, and the
 /// name that ends earlier, or that has the character for bad ones, is a link to what the job must not read.
@@ -30,13 +30,12 @@ fn the_first_line_of_a_script_opens_no_other_file() {
     ];
     for (number, (shell, link)) in names.into_iter().enumerate() {
         let shell = out.join(OsStr::from_bytes(shell));
-        fs::copy("/bin/sh", &shell).unwrap();
+        write_program(&shell, fs::read("/bin/sh").unwrap());
         symlink(&secret, out.join(link)).unwrap();
         let script = out.join(format!("script{number}"));
         let first = [b"#! ", shell.as_os_str().as_bytes(), b"\n"].concat();
         let rest = format!("echo begun; cat {}/key", secret.display());
-        fs::write(&script, [&first, rest.as_bytes()].concat()).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&script, [&first, rest.as_bytes()].concat());
         let job = json!({"command": [script], "split": true, "tries": 1});
         let id = number.to_string();
         let (place, record) = spool.run_json(&id, &job);

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -383,6 +383,22 @@ impl Drop for Spool {
                 .status();
         }
     }
+}
+
+/// Writes a program. A child process does it, so that no process that another test starts has it open for writing when
+/// it is executed.
+#[allow(dead_code)]
+pub fn write_program(path: &Path, text: impl AsRef<[u8]>) {
+    let mut child = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(text.as_ref()).unwrap();
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
 }
 
 /// Waits for a condition that has nothing to do with a spool.

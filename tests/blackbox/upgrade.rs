@@ -1,6 +1,6 @@
 //! SIGUSR2: the daemon becomes the binary that is installed now, whatever happens at the same time.
 
-use crate::spool::{DEADLINE, Spool, is_alive};
+use crate::spool::{DEADLINE, Spool, is_alive, write_program};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -180,10 +180,8 @@ fn copy(from: &Path, to: &Path) {
 
 /// Replaces the binary with this content.
 fn replace(binary: &Path, content: &[u8]) {
-    use std::os::unix::fs::PermissionsExt;
     let staged = binary.with_extension("staged");
-    fs::write(&staged, content).unwrap();
-    fs::set_permissions(&staged, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&staged, content);
     fs::rename(staged, binary).unwrap();
 }
 

@@ -1,12 +1,11 @@
 //! A client that does nothing by itself: what is sent is written out, and answers are taken apart strictly.
 
-use crate::spool::{DEADLINE, Spool};
+use crate::spool::{DEADLINE, Spool, write_program};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::unix::fs::PermissionsExt;
 
 /// An answer.
 #[derive(Debug, Clone)]
@@ -275,8 +274,7 @@ impl Spool {
     /// Puts a program into `scripts/`.
     pub fn script(&self, name: &str, text: &str) {
         let path = self.path().join("scripts").join(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, text);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::client::{Conn, Reply, ask, get, post};
 use crate::qmd::curl;
-use crate::spool::Spool;
+use crate::spool::{Spool, write_program};
 use crate::strace::{Injection, has_tool};
 use crate::tools::Gate;
 use base64::Engine as _;
@@ -25,8 +25,7 @@ exit 3
 /// A command beside the spool.
 pub fn command(spool: &Spool, text: &str) -> String {
     let path = spool.beside("command");
-    fs::write(&path, text).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, text);
     path.to_str().unwrap().to_owned()
 }
 
@@ -537,8 +536,7 @@ fn how_commands_end() {
     assert_eq!(send(port, "7", b"x")["exit_status"], 127);
     // What it leaves in place of its response is not followed.
     let link = "#!/bin/sh\nln -sf /etc/passwd $JOBRUNNER_RESPONSE_DATA_FN\n";
-    fs::write(&command, link).unwrap();
-    fs::set_permissions(&command, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&command, link);
     let answer = send(port, "7", b"x");
     assert_eq!(
         (&answer["exit_status"], &answer["data"]),
