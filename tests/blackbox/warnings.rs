@@ -7,6 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 /// A program that says when it gets the signal, below a shell that waits for it and does not expect the signal.
+/// It has some seconds to begin to listen.
 fn listens(signal: &str, then: &str) -> String {
     format!(
         "bash -c 'trap \"echo warned; {then}\" {signal}; echo ready; while :; do sleep 0.02; done'; echo \"exit $?\""
@@ -21,16 +22,16 @@ fn times_warned(spool: &Spool, id: &str) -> usize {
 fn processes_that_expect_it_are_warned_once_in_each_try() {
     let spool = Spool::serving(&["--slots", "4"]);
     let cases = [
-        ("usr1", json!("59s"), "USR1"),
-        ("number", json!(59), "USR1"),
-        ("hup", json!("59s=SIGHUP"), "HUP"),
+        ("usr1", json!("55s"), "USR1"),
+        ("number", json!(55), "USR1"),
+        ("hup", json!("55s=SIGHUP"), "HUP"),
     ];
     for (id, warn, signal) in &cases {
         let job = json!({"command": listens(signal, "exit 7"), "timeout": "1m", "warn": warn});
         spool.drop_json(id, &job);
     }
     let line = format!("{}; exit $((PIRN_ATTEMPT < 2))", listens("USR1", "exit 7"));
-    let job = json!({"command": line, "timeout": "1m", "warn": "59s", "tries": 2, "backoff": {"first": "1ms"}});
+    let job = json!({"command": line, "timeout": "1m", "warn": "55s", "tries": 2, "backoff": {"first": "1ms"}});
     spool.drop_json("twice", &job);
     for (id, _, _) in &cases {
         let record = spool.wait_record(&format!("complete/{id}"));
@@ -40,7 +41,7 @@ fn processes_that_expect_it_are_warned_once_in_each_try() {
             "{record}"
         );
     }
-    assert_eq!(spool.record("complete/hup")["warn"], "59s=HUP");
+    assert_eq!(spool.record("complete/hup")["warn"], "55s=HUP");
     assert_eq!(spool.wait_record("complete/twice")["attempt"], 2);
     assert_eq!(times_warned(&spool, "twice"), 2);
 }
@@ -73,7 +74,7 @@ fn a_job_that_does_not_expect_it_goes_on() {
 fn the_timeout_comes_all_the_same() {
     let spool = Spool::serving(&[]);
     let job =
-        json!({"command": listens("USR1", "true"), "timeout": "2s", "warn": "1s", "tries": 1});
+        json!({"command": listens("USR1", "true"), "timeout": "6s", "warn": "2s", "tries": 1});
     let (state, record) = spool.run_json("1", &job);
     assert_eq!(
         (state.as_str(), text(&record, "reason")),
@@ -101,8 +102,8 @@ fn crash_under(spool: &mut Spool, job: &Value, least: Duration) {
 fn after_a_crash_a_warning_that_is_due_comes_late() {
     let mut spool = Spool::serving(&[]);
     let job =
-        json!({"command": listens("USR1", "true"), "timeout": "1m", "warn": "58.5s", "tries": 1});
-    crash_under(&mut spool, &job, Duration::from_secs(2));
+        json!({"command": listens("USR1", "true"), "timeout": "1m", "warn": "55s", "tries": 1});
+    crash_under(&mut spool, &job, Duration::from_secs(6));
     spool.wait_for("the warning", || times_warned(&spool, "1") > 0);
     spool.wait_for("the note", || {
         spool.record("active/1").get("warned_at").is_some()
@@ -125,8 +126,8 @@ fn after_a_crash_a_warning_that_is_due_comes_late() {
 fn a_timeout_that_has_passed_needs_no_warning() {
     let mut spool = Spool::serving(&[]);
     let job =
-        json!({"command": listens("USR1", "true"), "timeout": "2s", "warn": "500ms", "tries": 1});
-    crash_under(&mut spool, &job, Duration::from_secs(3));
+        json!({"command": listens("USR1", "true"), "timeout": "6s", "warn": "1s", "tries": 1});
+    crash_under(&mut spool, &job, Duration::from_secs(7));
     assert_eq!(spool.wait_record("failed/1")["reason"], "timeout");
     assert_eq!(times_warned(&spool, "1"), 0);
 }
@@ -145,11 +146,18 @@ fn warnings_of_the_settings() {
         ("short-timeout", json!({"timeout": "30s"}), false),
         ("switched-off", json!({"timeout": "1m", "warn": 0}), false),
     ];
+    let mut gate = Gate::new(&spool, "gate");
     for (id, fields, _) in &cases {
         let mut job = fields.clone();
-        job["command"] = json!("sleep 1.5");
+        job["command"] = json!(gate.wait());
         spool.drop_json(id, &job);
     }
+    for (id, _, _) in cases.iter().filter(|(_, _, is_warned)| *is_warned) {
+        spool.wait_for("the warning", || {
+            spool.wait_note(id).get("warned_at").is_some()
+        });
+    }
+    gate.open(cases.len());
     for (id, _, is_warned) in cases {
         let record = spool.wait_record(&format!("complete/{id}"));
         assert_eq!(record.get("warned_at").is_some(), is_warned, "{record}");
