@@ -136,7 +136,7 @@ fn a_job_that_cannot_be_ended_says_so_and_does_not_hold_the_daemon() {
         return;
     };
     user.serve();
-    let job = json!({"command": format!("exec {}", user.sleep()), "timeout": "300ms", "grace": "200ms", "tries": 2});
+    let job = json!({"command": format!("exec {}", user.sleep()), "timeout": "3s", "grace": "200ms", "tries": 2});
     user.spool.drop_json("7", &job);
     chown(user.spool.path().join("pending/7"), Some(USER), Some(USER)).ok();
     let pid = user.wait_root();
@@ -196,10 +196,13 @@ fn what_a_try_leaves_and_cannot_be_ended_holds_up_the_next_one() {
     };
     user.serve();
     let runs = user.spool.path().join("store/runs");
+    // Before that process is root's, it could be ended.
     let line = format!(
-        "echo x >> {0}; [ $(wc -l < {0}) = 2 ] && exit 0; {1} >/dev/null 2>&1 & sleep 0.3; exit 75",
+        "echo x >> {0}; [ $(wc -l < {0}) = 2 ] && exit 0; {1} >/dev/null 2>&1 &
+        until grep -qs '^Uid:.0' /proc/$(cat {2})/status; do sleep 0.01; done 2>/dev/null; exit 75",
         runs.display(),
-        user.sleep()
+        user.sleep(),
+        user.spool.path().join("store/pid").display()
     );
     let job = json!({"command": line, "tries": 2, "grace": "200ms", "backoff": {"first": "5ms"}});
     user.spool.drop_json("7", &job);
