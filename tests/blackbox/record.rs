@@ -164,7 +164,7 @@ fn a_short_job_is_claimed_as_it_is() {
 fn each_try_has_its_entry() {
     let spool = Spool::serving(&[]);
     let line = "echo try $PIRN_ATTEMPT; case $PIRN_ATTEMPT in 1) exit 7;; 2) kill -9 $$;; 3) sleep 600;; esac";
-    let job = json!({"command": line, "tries": 4, "timeout": "300ms", "backoff": {"first": "5ms", "factor": 1}});
+    let job = json!({"command": line, "tries": 4, "timeout": "3s", "backoff": {"first": "5ms", "factor": 1}});
     let (state, record) = spool.run_json("1", &job);
     assert_eq!(
         (state.as_str(), &record["attempt"]),
