@@ -22,6 +22,13 @@ const MOST_READ: usize = 10_000;
 /// The most waiting jobs that are searched for dates.
 const MOST_SEARCHED: usize = 100_000;
 
+/// The fields that are read of a waiting job.
+const DATES: [&str; 3] = [
+    "created_at",
+    Record::START_FIELDS[0],
+    Record::START_FIELDS[1],
+];
+
 /// Dates of waiting jobs.
 #[derive(Default)]
 pub struct WaitingDates {
@@ -155,8 +162,11 @@ impl WaitingDates {
             fields.any(|field| json::may_have(file, field))
         };
         for (n, (id, at)) in jobs.into_iter().enumerate() {
+            let read = match n < MOST_READ {
+                true => spool.load_only(&DATES, &id, &at),
+                false => spool.load_if(&id, &at, has_date),
+            };
             // A file that is gone or no record has no dates.
-            let read = spool.load_if(&id, &at, |file| n < MOST_READ || has_date(file));
             let Ok(Some(record)) = read else {
                 continue;
             };
