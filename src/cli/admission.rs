@@ -32,8 +32,8 @@ fn settings_or_defaults(spool: &Spool) -> Config {
     })
 }
 
-/// Warns if the job's directory or program is missing, without which it cannot be started, or if the job asks for more slots or
-/// tokens than there are. The job is accepted all the same.
+/// Warns if the job's directory or program is missing, without which it cannot be started, or if the job asks for more
+/// slots or tokens than there are. The job is accepted all the same.
 pub fn tell_obstacles(spool: &Spool, config: &Config, queue: &QueueName, record: &Record) {
     let cwd = record.cwd.as_ref();
     if let Some(path) = cwd.filter(|path| !Path::new(path).is_dir()) {

@@ -140,6 +140,17 @@ impl Spool<RealFs> {
     pub fn existing(path: &Path) -> io::Result<Option<Self>> {
         Ok(RealFs::existing(path)?.map(|fs| Self::over(fs, path, true)))
     }
+
+    /// False if the spool was removed, or its path leads to another one now.
+    pub fn is_at_its_path(&self) -> io::Result<bool> {
+        let inode = |spool: &Self| -> io::Result<Option<u64>> {
+            Ok(spool.look(&Place::Root, b".")?.map(|look| look.inode))
+        };
+        match Self::existing(&self.path)? {
+            None => Ok(false),
+            Some(here) => Ok(inode(&here)? == inode(self)?),
+        }
+    }
 }
 
 impl<F: Fs> Spool<F> {

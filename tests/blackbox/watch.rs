@@ -4,6 +4,7 @@ use crate::pty::Terminal;
 use crate::spool::Spool;
 use crate::tools::Gate;
 use serde_json::json;
+use std::fs;
 use std::process::Command;
 
 /// The sequences with which the screen is taken and given back.
@@ -144,6 +145,22 @@ fn it_stops_and_goes_on_under_a_shell() {
     });
     terminal.type_keys("exit\n");
     terminal.end();
+}
+
+#[test]
+fn it_ends_when_the_spool_is_removed() {
+    let spool = Spool::made();
+    spool.drop_file("7", "true");
+    let terminal = start(&spool);
+    fs::remove_dir_all(spool.path()).unwrap();
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 1, "{shown}");
+    assert!(is_given_back(&shown), "{shown:?}");
+    let said = format!(
+        "pirn: the spool {} was moved or removed\n",
+        spool.path().display()
+    );
+    assert!(shown.ends_with(&said), "{shown:?}");
 }
 
 #[test]

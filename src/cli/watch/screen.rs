@@ -91,6 +91,12 @@ impl<'s> Screen<'s> {
         if is_due(self.spool_due) {
             self.spool_due = None;
             self.changes.take_note(self.spool)?;
+            if !self.spool.is_at_its_path()? {
+                let path = self.spool.path().display();
+                return Err(io::Error::other(format!(
+                    "the spool {path} was moved or removed"
+                )));
+            }
             self.model.picture = Picture::read(self.spool, self.changes.seen())?;
             self.changes.source.hear(self.poller)?;
             self.select();
