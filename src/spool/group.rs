@@ -15,7 +15,7 @@ struct Rounds {
     begun: u64,
     ended: u64,
     /// The last round that failed, with its error.
-    failed: Option<(u64, Option<i32>)>,
+    failed: Option<(u64, io::ErrorKind, Option<i32>)>,
 }
 
 impl GroupSync {
@@ -26,8 +26,9 @@ impl GroupSync {
         loop {
             if rounds.ended >= mine {
                 return match rounds.failed {
-                    Some((round, code)) if round >= mine => Err(code
-                        .map_or_else(|| io::ErrorKind::Other.into(), io::Error::from_raw_os_error)),
+                    Some((round, kind, code)) if round >= mine => {
+                        Err(code.map_or_else(|| kind.into(), io::Error::from_raw_os_error))
+                    }
                     Some(_) | None => Ok(()),
                 };
             }
@@ -39,7 +40,7 @@ impl GroupSync {
                 rounds = self.state.lock().unwrap_or_else(PoisonError::into_inner);
                 rounds.ended = round;
                 if let Err(e) = outcome {
-                    rounds.failed = Some((round, e.raw_os_error()));
+                    rounds.failed = Some((round, e.kind(), e.raw_os_error()));
                 }
                 self.ended.notify_all();
             } else {

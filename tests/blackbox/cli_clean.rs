@@ -42,6 +42,14 @@ fn clean_empties_complete() {
 }
 
 #[test]
+fn clean_of_a_spool_in_which_nothing_has_ended() {
+    let spool = Spool::new();
+    fs::create_dir_all(spool.path().join("pending")).unwrap();
+    ok(&spool, &["clean", "--all"]);
+    assert!(!spool.has("complete"));
+}
+
+#[test]
 fn clean_all_empties_failed_too() {
     let spool = ended();
     spool.add(&["true"]);
