@@ -65,6 +65,7 @@ const TS: &[Call] = &[
     ("ts -D 7 echo ten", Is(0), "10\n"),
     ("ts -w", Fails, ""),
     ("ts -S", Is(0), "1\n"),
+    ("ts -S 0", Fails, ""),
     ("ts -S 2", Is(0), ""),
     ("ts -S", Is(0), "2\n"),
     ("ts -N 2 echo eleven", Is(0), "11\n"),
