@@ -32,7 +32,6 @@ fn a_mistyped_word_names_the_nearest_right_one() {
         (vec!["add", "--prioriy", "3", "true"], "--priority"),
         (vec!["run", "--timout", "3", "true"], "--timeout"),
         (vec!["ls", "--jsn"], "--json"),
-        (vec!["ls", "pendin"], "pending"),
         (vec!["statsu"], "status"),
         (vec!["relase", "1"], "release"),
         (vec!["hold", "--spol", "x", "1"], "--spool"),

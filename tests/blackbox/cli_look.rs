@@ -88,7 +88,7 @@ fn ls_lists_by_state_queue_and_tag() {
     ] {
         assert!(table.contains(word), "{word:?} is not in\n{table}");
     }
-    assert_eq!(spool.pirn(&["ls", "running"]).code, 2);
+    assert_eq!(spool.pirn(&["ls", "running"]).code, 66);
 }
 
 #[test]
