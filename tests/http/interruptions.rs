@@ -18,7 +18,7 @@ fn stop_by_force(spool: &mut Spool) {
 
 #[test]
 fn a_call_of_hq_and_a_script_of_qmd_are_run_again() {
-    let (mut spool, port) = Spool::with_http("{}", &[]);
+    let (mut spool, port) = Spool::with_http("{}", &["--slots", "2"]);
     let go = spool.beside("go");
     spool.script(
         "go.sh",

@@ -521,7 +521,7 @@ fn a_daemon_that_ends_meanwhile() {
 fn jobs_that_a_crash_cut_off_run_again() {
     let script =
         "#!/bin/sh\n[ -e $QMD_STORE/seen ] && exit; touch $QMD_STORE/seen; exec sleep 600\n";
-    let (mut spool, port) = with_scripts("{}", &[("cut.sh", script)]);
+    let (mut spool, port) = with_scripts(r#"{"slots": 2}"#, &[("cut.sh", script)]);
     let worker = Worker::with(&["hang"]);
     let _caller = begin(port, "/scripts/cut.sh");
     spool.wait_note("1");

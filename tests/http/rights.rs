@@ -338,7 +338,8 @@ fn a_key_without_a_token_does_not_read() {
 /// A caller who replaces a job is not told of the one that runs or ran under its name.
 #[test]
 fn a_replacement_does_not_read() {
-    let (spool, port) = Spool::with_http(r#"{"http": {"anonymous": ["push"]}}"#, &[]);
+    let config = r#"{"slots": 2, "http": {"anonymous": ["push"]}}"#;
+    let (spool, port) = Spool::with_http(config, &[]);
     spool.script("say", "#!/bin/sh\n");
     let gate = Gate::new(&spool, "gate");
     spool.drop_json(
