@@ -21,7 +21,7 @@ pub enum Steered {
 /// A cancelled job that waited. Its file is in `failed/`, and its end is still to be written.
 #[derive(Debug)]
 pub struct CancelledWaiting {
-    /// The job.
+    /// Its name in `failed/`.
     pub id: JobId,
     /// Its place while it waited.
     pub(super) was: Where,
@@ -95,25 +95,57 @@ impl<F: Fs> Spool<F> {
         cancelled: &mut Vec<CancelledWaiting>,
     ) -> io::Result<Steered> {
         self.act_on(id, |at| {
-            let was_over = match at {
+            let moved = match at {
                 Where::Complete | Where::Failed => return Ok(Some(Steered::Wrong(at.state()))),
-                Where::Active => None,
-                Where::Pending(_) | Where::Held => match self.load(id, at)? {
-                    // A record that cannot be read is an error, and stays where it is.
-                    Some(waiting) => Some(waiting.is_over()),
-                    None => return Ok(None),
-                },
+                Where::Active => self.move_file(id, &at.place(), &Place::Failed, changed)?,
+                Where::Pending(_) | Where::Held => self.move_waiting(id, at, changed, cancelled)?,
             };
-            if !self.move_file(id, &at.place(), &Place::Failed, changed)? {
-                return Ok(None);
-            }
-            cancelled.extend(was_over.map(|was_over| CancelledWaiting {
-                id: id.clone(),
-                was: at.clone(),
-                was_over,
-            }));
-            Ok(Some(Steered::Done(at.state())))
+            Ok(moved.then_some(Steered::Done(at.state())))
         })
+    }
+
+    /// If a job runs, does the same for one of its name that waits behind it.
+    pub fn move_cancelled_behind(
+        &self,
+        id: &JobId,
+        changed: &mut BTreeSet<Place>,
+        cancelled: &mut Vec<CancelledWaiting>,
+    ) -> io::Result<()> {
+        if self.is_active(id)
+            && let Some(at) = self.find_waiting(&mut None, id)?
+        {
+            self.move_waiting(id, &at, changed, cancelled)?;
+        }
+        Ok(())
+    }
+
+    /// Moves the file of a waiting job to `failed/`. False if it was not there any more. While the end of another job of
+    /// its name is yet to be recorded there, it gets the name of an older run.
+    fn move_waiting(
+        &self,
+        id: &JobId,
+        at: &Where,
+        changed: &mut BTreeSet<Place>,
+        cancelled: &mut Vec<CancelledWaiting>,
+    ) -> io::Result<bool> {
+        // A record that cannot be read is an error, and stays where it is.
+        let Some(waiting) = self.load(id, at)? else {
+            return Ok(false);
+        };
+        let is_reserved = self.is_active(id) || self.is_unended(id, &Place::Failed);
+        let name = match is_reserved {
+            true => self.move_as_older(id, &at.place(), &Place::Failed, changed)?,
+            false => self
+                .move_file(id, &at.place(), &Place::Failed, changed)?
+                .then(|| id.clone()),
+        };
+        let is_moved = name.is_some();
+        cancelled.extend(name.map(|id| CancelledWaiting {
+            id,
+            was: at.clone(),
+            was_over: waiting.is_over(),
+        }));
+        Ok(is_moved)
     }
 
     /// Runs a finished job again: moves its file to its queue. Adds the directories to `changed` that the caller must
