@@ -47,7 +47,13 @@ fn edit_one(spool: &Spool, id: &JobId) -> Result<(), Failure> {
         }
     };
     let gone = || Failure::new(FAILURE, format!("job {id} is not held any more"));
-    let text = spool.held_text(id)?.ok_or_else(gone)?;
+    let text = match spool.held_text(id) {
+        Ok(text) => text.ok_or_else(gone)?,
+        Err(e) => {
+            let_go(spool, id, was)?;
+            return Err(Failure::from(e).about(format!("job {id} cannot be edited")));
+        }
+    };
     let is_new_copy = match spool.make_edit_copy(id, &text.bytes) {
         Ok(is_new_copy) => is_new_copy,
         Err(e) => {

@@ -37,7 +37,7 @@ pub fn edit_copy(id: &JobId) -> String {
 }
 
 impl<F: Fs> Spool<F> {
-    /// The text of a held job; `None` if it is not held any more.
+    /// The text of a held job; `None` if it is not held any more. An error if its file cannot be edited.
     pub fn held_text(&self, id: &JobId) -> io::Result<Option<HeldText>> {
         let name = id.as_str().as_bytes();
         Ok(
@@ -49,7 +49,9 @@ impl<F: Fs> Spool<F> {
                     bytes,
                     file: stamp(&look),
                 }),
-                Taken::Missing | Taken::Strange(_) | Taken::TooLarge(_) => None,
+                Taken::Missing => None,
+                Taken::Strange(_) => return Err(io::Error::other("it is no regular file")),
+                Taken::TooLarge(_) => return Err(io::ErrorKind::FileTooLarge.into()),
             },
         )
     }

@@ -68,6 +68,29 @@ fn urgent_under_a_daemon() {
     assert_eq!(spool.read("store/order"), "3\n1\n2\n");
 }
 
+/// One whose file the daemon would refuse too, since it is too large.
+#[test]
+fn a_job_that_cannot_be_read_is_not_left_held() {
+    let spool = Spool::made();
+    spool.drop_file("large", "true");
+    let path = spool.path().join("pending/large");
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    let done = edit(&spool, "exit 1", "large");
+    assert_eq!(done.code, 1, "{}", done.stderr);
+    assert!(
+        done.stderr
+            .starts_with("pirn: job large cannot be edited: "),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(
+        (spool.ls("pending"), spool.ls("held")),
+        (vec!["large".to_owned()], vec![])
+    );
+    assert!(copies(&spool).is_empty());
+}
+
 #[test]
 fn jobs_move_to_other_queues() {
     let spool = Spool::new();
