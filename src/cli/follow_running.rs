@@ -55,6 +55,9 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
         events = moves.read()?;
         if events.is_empty() && !is_new {
             if running.is_empty() && !waits {
+                if shown.last.is_none() {
+                    eprintln!("pirn: no job runs or waits");
+                }
                 return Ok(OK);
             }
             events = moves.wait()?;

@@ -188,6 +188,7 @@ fn follow_shows_all_that_runs_and_starts() {
     // Nothing runs and nothing waits.
     let done = spool.pirn(&["log", "-f"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, ""));
+    assert_eq!(done.stderr, "pirn: no job runs or waits\n");
 }
 
 /// The jobs come and go while the command is stopped, so it cannot see them run.
