@@ -13,6 +13,7 @@ use crate::os::procfs;
 use crate::os::signals;
 use crate::os::wait::PidFd;
 use crate::spool::{Place, Spool, Where};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -38,6 +39,26 @@ pub fn kill(path: &Path, args: &KillArgs) -> CommandResult {
         let proc = process_of(&spool, id)?;
         signal(id, &proc, owner, args.signal)
     })
+}
+
+/// Mends the tip of an error that is about a signal in the form of kill(1), such as `-9` or `-KILL`.
+pub fn with_tip(mut e: clap::Error) -> clap::Error {
+    let is_of_kill = match e.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string().contains("pirn kill"),
+        Some(_) | None => false,
+    };
+    let is_signal = match e.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) => arg
+            .trim_start_matches('-')
+            .starts_with(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase()),
+        Some(_) | None => false,
+    };
+    if e.kind() == ErrorKind::UnknownArgument && is_of_kill && is_signal {
+        let tip = "a signal follows -s, as in '-s 9' or '-s KILL'".to_owned();
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        e.insert(ContextKind::Suggested, tips);
+    }
+    e
 }
 
 fn does_not_run(id: &JobId, why: &str) -> NotDone {

@@ -250,8 +250,10 @@ impl Cli {
             });
         }
         let mut parser = help::dressed(Self::command());
-        Self::from_arg_matches(&parser.try_get_matches_from_mut(words)?)
-            .map_err(|e| e.format(&mut parser))
+        let matches = parser
+            .try_get_matches_from_mut(words)
+            .map_err(kill::with_tip)?;
+        Self::from_arg_matches(&matches).map_err(|e| e.format(&mut parser))
     }
 }
 

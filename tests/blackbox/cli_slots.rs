@@ -125,6 +125,17 @@ fn signals_have_names_and_numbers() {
         let done = spool.pirn(args);
         assert_eq!(done.code, code, "{args:?}: {}", done.stderr);
     }
+    for (form, has_tip) in [("-9", true), ("-15", true), ("-KILL", true), ("-x", false)] {
+        let done = spool.pirn(&["kill", form, "a"]);
+        assert_eq!(done.code, 2, "{form}");
+        let tip = "tip: a signal follows -s, as in '-s 9' or '-s KILL'\n";
+        assert_eq!(
+            done.stderr.contains(tip),
+            has_tip,
+            "{form}: {}",
+            done.stderr
+        );
+    }
 }
 
 #[test]
