@@ -135,6 +135,9 @@ const NQ: &[Call] = &[
     ("nq -t \"$(cat first)\"", Is(0), ""),
     ("touch go; nq -w \"$(cat second)\"", Is(0), ""),
     ("nq -t \"$(cat second)\"", Is(0), ""),
+    // A job that is not known is over.
+    ("nq -t 999", Is(0), ""),
+    ("nq -w 999", Is(0), ""),
     ("fq \"$(cat first)\" | grep -x hello", Is(0), "hello\n"),
     ("fq -a | grep -xE 'hello|went'", Is(0), "hello\nwent\n"),
     ("nq -c echo cleaned > third; nq -w", Is(0), ""),
