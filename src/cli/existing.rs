@@ -6,7 +6,7 @@ use super::settings;
 use crate::core::config::Config;
 use crate::core::id::{JobId, QueueName};
 use crate::core::json::nearest;
-use crate::spool::{Found, Spool, Where};
+use crate::spool::{Found, InBad, Spool, Where};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -55,9 +55,19 @@ fn similar(path: &Path) -> Option<PathBuf> {
     nearest(name, &names).map(|right| path.with_file_name(right))
 }
 
-/// Finds a job.
+/// Finds a job. If there is none, the error says whether a file of its name is in `bad/`, and why.
 pub fn job(spool: &Spool, id: &JobId) -> Result<Found, Failure> {
-    spool.get(id)?.ok_or_else(|| Failure::no_job(id))
+    if let Some(found) = spool.get(id)? {
+        return Ok(found);
+    }
+    Err(match spool.in_bad(id) {
+        Ok(Some(InBad { path, reason })) => {
+            let path = path.display();
+            let what = format!("there is no job {id}: its file was moved to {path}: {reason}");
+            Failure::new(NO_INPUT, what)
+        }
+        Ok(None) | Err(_) => Failure::no_job(id),
+    })
 }
 
 /// Fails for a queue that has no directory in `pending/` and no settings, and that no record names.

@@ -69,6 +69,7 @@ pub use pause::PAUSED;
 pub use place::Place;
 pub use progress::progress_path;
 pub use qmd_result::{QMD_QUEUE, QmdResult, is_of_qmd};
+pub use quarantine::InBad;
 pub use real::RealFs;
 pub use recover::Left;
 pub use remote::{BridgeFiles, LeaseDir, LeaseSummary};

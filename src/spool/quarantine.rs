@@ -1,10 +1,15 @@
 //! Quarantine: moving files that are no jobs to `bad/`.
 
 use super::{Fs, Place, Spool, stamp};
+use crate::core::id::JobId;
 use crate::core::scheduler::Stamp;
 use crate::os::dir::How;
 use std::io;
+use std::path::PathBuf;
 use std::sync::PoisonError;
+
+/// The most bytes of a reason that are shown.
+const MOST_OF_REASON: u64 = 4096;
 
 impl<F: Fs> Spool<F> {
     /// Writes the reason and then moves a file to `bad/`. Returns its name there, or `None` if the file is gone.
@@ -21,11 +26,7 @@ impl<F: Fs> Spool<F> {
             .unwrap_or_else(PoisonError::into_inner);
         let shown = presentable(name);
         for n in 0u32.. {
-            let target = if n == 0 {
-                shown.clone()
-            } else {
-                format!("{shown}~{n}")
-            };
+            let target = numbered(&shown, n);
             let reason_name = format!("{target}.reason");
             if self.fs.look(&Place::Bad, target.as_bytes())?.is_some() {
                 continue;
@@ -90,6 +91,47 @@ impl<F: Fs> Spool<F> {
             }
             Err(e) => Err(e),
         }
+    }
+}
+
+/// A file in `bad/`.
+#[derive(Debug)]
+pub struct InBad {
+    /// Its path.
+    pub path: PathBuf,
+    /// The reason, as far as the file with it can be read.
+    pub reason: String,
+}
+
+impl<F: Fs> Spool<F> {
+    /// The last file that was dropped under this name and moved to `bad/`.
+    pub fn in_bad(&self, id: &JobId) -> io::Result<Option<InBad>> {
+        let shown = presentable(id.as_str().as_bytes());
+        let mut last = None;
+        for target in (0u32..).map(|n| numbered(&shown, n)) {
+            if self.fs.look(&Place::Bad, target.as_bytes())?.is_none() {
+                break;
+            }
+            last = Some(target);
+        }
+        let Some(name) = last else { return Ok(None) };
+        let reason = format!("{name}.reason");
+        let read = self
+            .fs
+            .tail(&Place::Bad, reason.as_bytes(), 0, MOST_OF_REASON);
+        let reason = read?.unwrap_or_default();
+        Ok(Some(InBad {
+            path: self.path_of(&Place::Bad).join(name),
+            reason: String::from_utf8_lossy(&reason).trim_end().to_owned(),
+        }))
+    }
+}
+
+/// The name in `bad/` of the n-th file that is shown under this name.
+fn numbered(shown: &str, n: u32) -> String {
+    match n {
+        0 => shown.to_owned(),
+        n => format!("{shown}~{n}"),
     }
 }
 

@@ -213,3 +213,32 @@ fn a_token_for_a_named_file_needs_no_spool() {
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert!(file.exists() && !spool.path().exists());
 }
+
+#[test]
+fn the_job_of_a_file_in_bad_is_missed_with_the_reason() {
+    let spool = Spool::serving(&[]);
+    for (name, reason) in [("7", "line 1"), ("7~1", "nothing to run")] {
+        let content = if name == "7" {
+            "{\"command\": \"true\""
+        } else {
+            "{}"
+        };
+        spool.drop_file("7", content);
+        assert!(spool.wait_bad(name).contains(reason));
+        for command in ["show", "log", "wait"] {
+            let done = spool.pirn(&[command, "7"]);
+            assert_eq!((done.code, done.stdout.as_str()), (66, ""));
+            let path = spool.path().join("bad").join(name);
+            let says = format!(
+                "pirn: there is no job 7: its file was moved to {}: ",
+                path.display()
+            );
+            assert!(done.stderr.starts_with(&says), "{}", done.stderr);
+            assert!(done.stderr.contains(reason), "{}", done.stderr);
+        }
+    }
+    // A job that there is comes first.
+    spool.drop_file("7", "echo fine");
+    spool.wait_record("complete/7");
+    assert_eq!(spool.pirn(&["log", "7"]).stdout, "fine\n");
+}
