@@ -44,6 +44,10 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
         // In this order no job is missed that starts meanwhile.
         let waits = any_in(spool, &queues)?;
         let running = spool.ids_there(&Where::Active)?;
+        // After this, no event is to come of a job that runs no more: it would be shown anew.
+        let fresh = moves.read()?;
+        is_new |= !fresh.is_empty();
+        events.extend(fresh);
         // A short job has ended before anybody looks: only its coming says that it ran.
         let started = events.iter().filter_map(|event| started(event, active));
         for id in started.chain(running.iter().cloned()) {
