@@ -54,7 +54,7 @@ pub fn tell_obstacles(spool: &Spool, config: &Config, queue: &QueueName, record:
         return;
     }
     let waits = spool.waits(config).ok();
-    if let Some(waiting) = waits.and_then(|waits| waits.scene().excess(queue, &demand)) {
+    if let Some(waiting) = waits.and_then(|waits| waits.facts().excess(queue, &demand)) {
         eprintln!("pirn: {}; the job waits until there are more", waiting.text);
     }
 }

@@ -27,12 +27,12 @@ pub struct ShowArgs {
 pub fn show(path: &Path, args: &ShowArgs) -> CommandResult {
     let spool = existing::spool(path)?;
     let ids = args.jobs.to_look_at(&spool, &State::ALL)?.ids;
-    let scene = OnceCell::new();
+    let reasons = OnceCell::new();
     for (n, id) in ids.iter().enumerate() {
         let found = existing::job(&spool, id)?;
         let waits = || settings::waits(&spool).ok();
         let waiting = match found.at {
-            Where::Pending(_) | Where::Held => scene.get_or_init(waits).as_ref(),
+            Where::Pending(_) | Where::Held => reasons.get_or_init(waits).as_ref(),
             Where::Active | Where::Complete | Where::Failed => None,
         };
         let waiting = waiting.and_then(|waits| waits.of(id, &found.at, &found.record));

@@ -23,7 +23,7 @@ pub struct QueueStatus {
 impl QueueStatus {
     /// A queue in which so many jobs wait.
     pub fn of(name: QueueName, waiting: usize, waits: &Waits<'_>) -> Self {
-        let policy = &waits.scene().policy;
+        let policy = &waits.facts().policy;
         let has_setting = policy
             .config
             .queues
@@ -81,7 +81,7 @@ impl Overview {
         config_error: Option<String>,
     ) -> io::Result<Self> {
         let waits = spool.waits(config)?;
-        let scene = waits.scene();
+        let facts = waits.facts();
         let mut queues = Vec::new();
         for name in spool.known_queues(config)? {
             // A queue may have settings, but no directory, since it was never used.
@@ -91,9 +91,9 @@ impl Overview {
         let tokens = waits.tokens();
         Ok(Self {
             holder: SpoolLock::holder(spool.path())?,
-            is_paused: scene.policy.are_all_paused(),
+            is_paused: facts.policy.are_all_paused(),
             used: waits.slots_used(None),
-            slots: scene.policy.slots,
+            slots: facts.policy.slots,
             queues,
             active: spool.ids(&Where::Active)?.len(),
             held: spool.ids(&Where::Held)?.len(),
@@ -101,7 +101,7 @@ impl Overview {
                 .map(|(name, used, total)| (name.to_string(), used, total))
                 .collect(),
             config_error,
-            shortage: scene.shortage.clone(),
+            shortage: facts.shortage.clone(),
         })
     }
 

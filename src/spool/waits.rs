@@ -89,7 +89,7 @@ impl Waits<'_> {
     }
 
     /// The facts that are the same for all jobs.
-    pub fn scene(&self) -> &SpoolFacts {
+    pub fn facts(&self) -> &SpoolFacts {
         &self.facts
     }
 

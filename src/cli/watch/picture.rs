@@ -62,11 +62,11 @@ impl Picture {
         };
         let holder = SpoolLock::holder(path)?;
         let waits = spool.waits(&config)?;
-        let scene = waits.scene();
+        let facts = waits.facts();
         let mut picture = Self {
             path: path.display().to_string(),
-            slots: (waits.slots_used(None), scene.policy.slots),
-            is_paused: scene.policy.are_all_paused(),
+            slots: (waits.slots_used(None), facts.policy.slots),
+            is_paused: facts.policy.are_all_paused(),
             tokens: waits
                 .tokens()
                 .map(|(name, used, total)| (name.to_string(), used, total))
@@ -75,7 +75,7 @@ impl Picture {
             ..Self::default()
         };
         let trouble = holder.as_ref().and_then(|holder| holder.trouble.clone());
-        let troubles = [trouble, problem, scene.shortage.clone()];
+        let troubles = [trouble, problem, facts.shortage.clone()];
         picture.troubles = troubles.into_iter().flatten().collect();
         picture.holder = holder;
 
