@@ -123,6 +123,8 @@ fn a_daemon_that_adopts_a_job_shows_its_progress() {
     let mut spool = Spool::serving(&[]);
     let mut gate = runs(&spool, "1", "echo 0.25 > $PIRN_PROGRESS", &json!({}));
     spool.wait_note("1");
+    // The file that the note has taken the place of is removed after a sync.
+    spool.wait_for("that file to go", || left(&spool) == [".-progress.1"]);
     spool.crash();
     assert_eq!(progress(&spool, "1")["done"], 0.25);
     // Of a job that is gone, and of one that is to come.
