@@ -13,13 +13,35 @@ use std::path::Path;
 #[derive(Debug, clap::Args)]
 pub struct QueueArgs {
     /// The queue [default: all of them]
-    pub queue: Option<QueueName>,
+    queue: Option<QueueName>,
+    /// The same, for hands that have learned it from the other commands
+    #[arg(
+        short = 'q',
+        long = "queue",
+        value_name = "QUEUE",
+        conflicts_with = "queue",
+        hide = true
+    )]
+    by_option: Option<QueueName>,
+}
+
+impl QueueArgs {
+    pub fn of(queue: Option<QueueName>) -> Self {
+        Self {
+            queue,
+            by_option: None,
+        }
+    }
+
+    fn queue(&self) -> Option<&QueueName> {
+        self.queue.as_ref().or(self.by_option.as_ref())
+    }
 }
 
 /// Opens the spool, which must have the queue.
 fn open(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
     let spool = existing::spool(path)?;
-    if let Some(queue) = &args.queue {
+    if let Some(queue) = args.queue() {
         existing::queue(&spool, queue)?;
     }
     Ok(spool)
@@ -28,7 +50,7 @@ fn open(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
 pub fn pause(path: &Path, args: &QueueArgs) -> CommandResult {
     let spool = open(path, args)?;
     served::refuse_old_daemon(&spool)?;
-    match spool.pause(args.queue.as_ref()) {
+    match spool.pause(args.queue()) {
         Ok(()) => Ok(OK),
         Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
             Err(Failure::new(USAGE, e.to_string()))
@@ -46,7 +68,7 @@ pub fn resume(path: &Path, args: &QueueArgs) -> CommandResult {
 /// Resumes, and starts no daemon. Fails if the queue is still paused for another reason.
 pub fn resume_alone(path: &Path, args: &QueueArgs) -> Result<Spool, Failure> {
     let spool = open(path, args)?;
-    let queue = args.queue.as_ref();
+    let queue = args.queue();
     spool.resume(queue)?;
     let config = settings::read(path).map_err(|e| {
         let what =

@@ -307,6 +307,12 @@ fn pause_one_queue() {
     assert!(spool.pirn(&["status"]).stdout.contains("paused"));
     ok(&spool, &["resume", "mail"]);
     spool.wait_record("complete/1");
+    // As other commands have it.
+    ok(&spool, &["pause", "-q", "mail"]);
+    assert!(spool.has("pending/mail/.paused"));
+    ok(&spool, &["resume", "--queue", "mail"]);
+    assert!(!spool.has("pending/mail/.paused"));
+    assert_eq!(spool.pirn(&["pause", "mail", "-q", "mail"]).code, 2);
 }
 
 /// Whether a pause file is created does not depend on the settings; a command that changes one setting keeps the

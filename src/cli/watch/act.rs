@@ -54,7 +54,7 @@ pub fn pause_or_resume(spool: &Spool, picture: &Picture, queue: Option<QueueName
     let what = queue
         .as_ref()
         .map_or("all queues".to_owned(), |queue| format!("queue {queue}"));
-    let args = QueueArgs { queue };
+    let args = QueueArgs::of(queue);
     let done = match is_paused {
         true => pause::resume_alone(spool.path(), &args).map(|spool| {
             start::provide_daemon(&spool).unwrap_or(format!("{what}: no longer paused"))
