@@ -33,7 +33,7 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
             shown.logs.insert(id.clone(), ShownLog::both(&id, old));
         }
     }
-    let mut events = Vec::new();
+    let mut events: Vec<FileEvent> = Vec::new();
     served::tell_unserved(spool);
     loop {
         let queues = spool.places_of(State::Pending)?;
@@ -44,28 +44,28 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
         // In this order no job is missed that starts meanwhile.
         let waits = any_in(spool, &queues)?;
         let running = spool.ids_there(&Where::Active)?;
-        // After this, no event is to come of a job that runs no more: it would be shown anew.
-        let fresh = moves.read()?;
-        is_new |= !fresh.is_empty();
-        events.extend(fresh);
+        // Read after the look: the coming of a job that was seen there, told of after its end, would show it anew.
+        let meanwhile = moves.read()?;
+        is_new |= !meanwhile.is_empty();
         // A short job has ended before anybody looks: only its coming says that it ran.
-        let started = events.iter().filter_map(|event| started(event, active));
+        let all = events.drain(..).chain(meanwhile);
+        let started = all.filter_map(|event| started(&event, active));
         for id in started.chain(running.iter().cloned()) {
             let logs = shown.logs.entry(id);
             logs.or_insert_with_key(|id| ShownLog::both(id, Default::default()));
         }
         shown.show_new(spool, &moves)?;
         shown.forget_ended(spool, &running)?;
-        events = moves.read()?;
-        if events.is_empty() && !is_new {
-            if running.is_empty() && !waits {
-                if shown.last.is_none() {
-                    eprintln!("pirn: no job runs or waits");
-                }
-                return Ok(OK);
-            }
-            events = moves.wait()?;
+        if is_new {
+            continue;
         }
+        if running.is_empty() && !waits {
+            if shown.last.is_none() {
+                eprintln!("pirn: no job runs or waits");
+            }
+            return Ok(OK);
+        }
+        events = moves.wait()?;
     }
 }
 
