@@ -80,8 +80,8 @@ impl LsArgs {
         self.words.retain(|word| state_of(word).is_none());
     }
 
-    /// True if more is asked for than for the jobs in all states.
-    fn names_some(&self) -> bool {
+    /// True if states or jobs are named.
+    fn names_states_or_jobs(&self) -> bool {
         !self.words.is_empty() || !self.filter.states.is_empty() || self.filter.failed
     }
 
@@ -94,7 +94,7 @@ impl LsArgs {
         match (self.all || self.unsorted, self.limit) {
             (true, _) => usize::MAX,
             (false, Some(limit)) => limit,
-            (false, None) if state.is_final() && !self.names_some() => FINISHED,
+            (false, None) if state.is_final() && !self.names_states_or_jobs() => FINISHED,
             (false, None) => usize::MAX,
         }
     }
@@ -143,9 +143,9 @@ pub fn ls(path: &Path, mut args: LsArgs) -> CommandResult {
         }
         let mut of_state = match args.words.is_empty() {
             true => {
-                let (jobs, left_out) = lister.jobs(state, &places)?;
+                let (jobs, left_out) = lister.candidates(state, &places)?;
                 hidden += left_out;
-                lister.all(&jobs)
+                lister.matching(&jobs)
             }
             false => named.extract_if(.., |row| row.state == state).collect(),
         };
@@ -202,7 +202,7 @@ impl Lister<'_> {
         let mut rows = Vec::new();
         for word in &self.args.words {
             let meant = self.args.filter.meant_by(self.spool, word);
-            for id in meant.map_err(|failure| self.or_state(failure, word))? {
+            for id in meant.map_err(|failure| self.with_hint(failure, word))? {
                 if !seen.insert(id.clone()) {
                     continue;
                 }
@@ -211,7 +211,7 @@ impl Lister<'_> {
                         let ask = || self.spool.is_being_written(&id, &found.at);
                         rows.push(self.row(&id, &found.at, &found.record, &ask));
                     }
-                    Err(e) if e.code == NO_INPUT => return Err(self.or_state(e, word)),
+                    Err(e) if e.code == NO_INPUT => return Err(self.with_hint(e, word)),
                     Err(e) => eprintln!("pirn: {}", e.in_place(self.spool.path()).message),
                 }
             }
@@ -219,8 +219,8 @@ impl Lister<'_> {
         Ok(rows)
     }
 
-    /// The failure to find a job by a word which is nearly a state.
-    fn or_state(&self, failure: Failure, word: &JobId) -> Failure {
+    /// The failure to find a job by this word, with a hint if the word is nearly a state.
+    fn with_hint(&self, failure: Failure, word: &JobId) -> Failure {
         match nearest(word.as_str(), &ORDER.map(State::as_str)) {
             Some(state) => {
                 let failure = failure.in_place(self.spool.path());
@@ -231,9 +231,9 @@ impl Lister<'_> {
         }
     }
 
-    /// The jobs in these places, and how many of them were left out. If the places say which ones match, no more are
-    /// left than are listed: of the others no more is read than their order needs.
-    fn jobs<'p>(
+    /// The jobs in these places, and how many of them were left out. If the places alone decide which jobs match, the
+    /// result has only the jobs that will be listed. To choose them, only the fields that decide on the order are read.
+    fn candidates<'p>(
         &self,
         state: State,
         places: &'p [Where],
@@ -257,7 +257,7 @@ impl Lister<'_> {
             .collect();
         let left_out = ordered.len().saturating_sub(most);
         keep_first(&mut ordered, most, |(a, a_id, _), (b, b_id, _)| {
-            let order = a.of_jobs(a_id, b, b_id);
+            let order = a.compare(a_id, b, b_id);
             if state.is_final() {
                 order.reverse()
             } else {
@@ -268,8 +268,8 @@ impl Lister<'_> {
         Ok((jobs.collect(), left_out))
     }
 
-    /// Those of these jobs that match.
-    fn all(&self, jobs: &[(JobId, &Where)]) -> Vec<Row> {
+    /// The jobs of these that match.
+    fn matching(&self, jobs: &[(JobId, &Where)]) -> Vec<Row> {
         let mut rows = Vec::new();
         for (id, at) in jobs {
             if let Some((record, is_being_written)) = self.or_tell(self.spool.load_and_ask(id, at))
@@ -281,7 +281,7 @@ impl Lister<'_> {
         rows
     }
 
-    /// The file of a job, if it is still there. The reason why it cannot be read goes to standard error.
+    /// The result of reading a job's file, if the file is still there. An error goes to standard error.
     fn or_tell<T>(&self, read: io::Result<Option<T>>) -> Option<T> {
         read.unwrap_or_else(|e| {
             eprintln!("pirn: {}", Failure::at(self.spool.path(), e).message);

@@ -89,12 +89,12 @@ impl Row {
 
     /// The order of jobs in one state.
     pub fn order(&self, other: &Self) -> Ordering {
-        (self.order.of_jobs(&self.id, &other.order, &other.id))
+        (self.order.compare(&self.id, &other.order, &other.id))
             .then_with(|| self.queue.cmp(&other.queue))
     }
 }
 
-/// When a job of a state will start, has started, or ended, compared with others of that state.
+/// The key by which the jobs of one state are sorted: when they will start, have started, or ended.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListOrder {
     priority: Reverse<i32>,
@@ -102,10 +102,10 @@ pub struct ListOrder {
 }
 
 impl ListOrder {
-    /// The fields of a record from which it follows.
+    /// The fields of a record that decide on the order.
     pub const FIELDS: [&str; 4] = ["priority", "created_at", "started_at", "finished_at"];
 
-    /// That of a job with this record, of which only [`Self::FIELDS`] count.
+    /// The key of a job with this record. Fields other than [`Self::FIELDS`] do not matter.
     pub fn of(record: &Record, state: State) -> Self {
         let (priority, when) = match state {
             State::Pending | State::Held => (record.priority, record.created_at),
@@ -118,8 +118,8 @@ impl ListOrder {
         }
     }
 
-    /// The order of two jobs; if nothing else decides, that of their ids.
-    pub fn of_jobs(&self, id: &JobId, other: &Self, other_id: &JobId) -> Ordering {
+    /// The order of two jobs. If their keys are equal, their ids decide.
+    pub fn compare(&self, id: &JobId, other: &Self, other_id: &JobId) -> Ordering {
         let by_id = || natural_order(id.as_str(), other_id.as_str());
         self.cmp(other).then_with(by_id)
     }
