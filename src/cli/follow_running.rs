@@ -44,10 +44,10 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
         // In this order no job is missed that starts meanwhile.
         let waits = any_in(spool, &queues)?;
         let running = spool.ids_there(&Where::Active)?;
-        // Read after the look: the coming of a job that was seen there, told of after its end, would show it anew.
+        // Read after the listing and before ended jobs are forgotten: a later event would show such a job anew.
         let meanwhile = moves.read()?;
         is_new |= !meanwhile.is_empty();
-        // A short job has ended before anybody looks: only its coming says that it ran.
+        // A short job may have ended before the listing: only the event says that it ran.
         let all = events.drain(..).chain(meanwhile);
         let started = all.filter_map(|event| started(&event, active));
         for id in started.chain(running.iter().cloned()) {
@@ -71,10 +71,10 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
 
 /// The job that came to `active/`, if this event says that one did.
 fn started(event: &FileEvent, active: Watch) -> Option<JobId> {
-    let came = event.watch == Some(active) && event.change == FileChange::Came;
-    JobId::from_bytes(event.name.as_bytes())
-        .ok()
-        .filter(|_| came)
+    if event.watch != Some(active) || event.change != FileChange::Came {
+        return None;
+    }
+    JobId::from_bytes(event.name.as_bytes()).ok()
 }
 
 /// True if a job is in one of these places.
