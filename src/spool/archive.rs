@@ -34,8 +34,8 @@ impl<F: Fs> Spool<F> {
         }
     }
 
-    /// Moves the file of a waiting job to `to` under a free older name, which is returned. `None` if it was not there any
-    /// more. It has no log yet: the one of its name belongs to another job.
+    /// Moves the file of a waiting job to `to` under a free older name, and returns that name. `None` if the file was
+    /// gone. No log is renamed: the log of its name belongs to another job.
     pub(super) fn move_as_older(
         &self,
         id: &JobId,

@@ -11,6 +11,15 @@ use std::sync::PoisonError;
 /// The most bytes of a reason that are shown.
 const MOST_OF_REASON: u64 = 4096;
 
+/// A file in `bad/`.
+#[derive(Debug)]
+pub struct InBad {
+    /// Its path.
+    pub path: PathBuf,
+    /// The reason, as far as the file with it can be read.
+    pub reason: String,
+}
+
 impl<F: Fs> Spool<F> {
     /// Writes the reason and then moves a file to `bad/`. Returns its name there, or `None` if the file is gone.
     pub fn quarantine(
@@ -92,18 +101,7 @@ impl<F: Fs> Spool<F> {
             Err(e) => Err(e),
         }
     }
-}
 
-/// A file in `bad/`.
-#[derive(Debug)]
-pub struct InBad {
-    /// Its path.
-    pub path: PathBuf,
-    /// The reason, as far as the file with it can be read.
-    pub reason: String,
-}
-
-impl<F: Fs> Spool<F> {
     /// The last file that was dropped under this name and moved to `bad/`.
     pub fn in_bad(&self, id: &JobId) -> io::Result<Option<InBad>> {
         let shown = presentable(id.as_str().as_bytes());
@@ -127,7 +125,7 @@ impl<F: Fs> Spool<F> {
     }
 }
 
-/// The name in `bad/` of the n-th file that is shown under this name.
+/// The name of a file in `bad/` if so many with the same name were moved there before.
 fn numbered(shown: &str, n: u32) -> String {
     match n {
         0 => shown.to_owned(),

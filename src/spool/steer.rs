@@ -22,7 +22,7 @@ pub enum Steered {
 #[derive(Debug)]
 pub struct CancelledWaiting {
     /// Its name in `failed/`.
-    pub id: JobId,
+    pub(super) id: JobId,
     /// Its place while it waited.
     pub(super) was: Where,
     /// Its file carried the end of an earlier run while it waited.
@@ -104,7 +104,8 @@ impl<F: Fs> Spool<F> {
         })
     }
 
-    /// If a job runs, does the same for one of its name that waits behind it.
+    /// If the job runs, and another of its name waits behind it, moves the file of that one as
+    /// [`Self::move_cancelled`] does.
     pub fn move_cancelled_behind(
         &self,
         id: &JobId,
@@ -119,8 +120,8 @@ impl<F: Fs> Spool<F> {
         Ok(())
     }
 
-    /// Moves the file of a waiting job to `failed/`. False if it was not there any more. While the end of another job of
-    /// its name is yet to be recorded there, it gets the name of an older run.
+    /// Moves the file of a waiting job to `failed/`. False if the file was gone. While the end of another job of its
+    /// name is yet to be recorded there, it gets the name of an older run.
     fn move_waiting(
         &self,
         id: &JobId,
@@ -133,11 +134,10 @@ impl<F: Fs> Spool<F> {
             return Ok(false);
         };
         let is_reserved = self.is_active(id) || self.is_unended(id, &Place::Failed);
+        let (from, to) = (at.place(), Place::Failed);
         let name = match is_reserved {
-            true => self.move_as_older(id, &at.place(), &Place::Failed, changed)?,
-            false => self
-                .move_file(id, &at.place(), &Place::Failed, changed)?
-                .then(|| id.clone()),
+            true => self.move_as_older(id, &from, &to, changed)?,
+            false => (self.move_file(id, &from, &to, changed)?).then(|| id.clone()),
         };
         let is_moved = name.is_some();
         cancelled.extend(name.map(|id| CancelledWaiting {

@@ -80,6 +80,7 @@ impl JobFile {
         self.record_by(id, Record::from_bytes)
     }
 
+    /// As [`Self::record`], but read by this function.
     fn record_by(
         &self,
         id: &JobId,
@@ -94,7 +95,7 @@ impl JobFile {
         Ok(record)
     }
 
-    /// The same, with the queue that follows from its place.
+    /// As [`Self::record`], with the queue that follows from its place.
     fn record_at(&self, id: &JobId, at: &Where) -> io::Result<Record> {
         let mut record = self.record(id)?;
         if let Where::Pending(queue) = at {
