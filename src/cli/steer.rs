@@ -64,12 +64,14 @@ pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
             changed.clear();
             spool.end_cancelled(&std::mem::take(&mut cancelled))?;
         }
-        // Before the one that runs: it is started when that has ended.
+        // The job that waits goes first: it would be started when the running one has ended.
         let behind = spool.move_cancelled_behind(id, changed, &mut cancelled);
         let steered = spool.move_cancelled(id, changed, &mut cancelled);
         judge(id, steered, has_ended)?;
-        let stays = format!("job {id}: another of its name waits still");
-        behind.map_err(|e| NotDone::Failed(Failure::from(e).about(stays)))
+        behind.map_err(|e| {
+            let stays = format!("job {id}: another of its name waits still");
+            NotDone::Failed(Failure::from(e).about(stays))
+        })
     })?;
     spool.end_cancelled(&cancelled)?;
     Ok(code)
