@@ -41,19 +41,16 @@ pub fn kill(path: &Path, args: &KillArgs) -> CommandResult {
     })
 }
 
-/// Mends the tip of an error that is about a signal in the form of kill(1), such as `-9` or `-KILL`.
+/// Replaces the tip of an error that is about a signal in the form of kill(1), such as `-9` or `-KILL`.
 pub fn with_tip(mut e: clap::Error) -> clap::Error {
-    let is_of_kill = match e.get(ContextKind::Usage) {
-        Some(ContextValue::StyledStr(usage)) => usage.to_string().contains("pirn kill"),
-        Some(_) | None => false,
-    };
-    let is_signal = match e.get(ContextKind::InvalidArg) {
-        Some(ContextValue::String(arg)) => arg
+    if e.kind() == ErrorKind::UnknownArgument
+        && let Some(ContextValue::StyledStr(usage)) = e.get(ContextKind::Usage)
+        && usage.to_string().contains("pirn kill")
+        && let Some(ContextValue::String(arg)) = e.get(ContextKind::InvalidArg)
+        && arg
             .trim_start_matches('-')
-            .starts_with(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase()),
-        Some(_) | None => false,
-    };
-    if e.kind() == ErrorKind::UnknownArgument && is_of_kill && is_signal {
+            .starts_with(|c: char| c.is_ascii_digit() || c.is_ascii_uppercase())
+    {
         let tip = "a signal follows -s, as in '-s 9' or '-s KILL'".to_owned();
         let tips = ContextValue::StyledStrs(vec![tip.into()]);
         e.insert(ContextKind::Suggested, tips);
