@@ -14,7 +14,7 @@ use std::path::Path;
 pub struct QueueArgs {
     /// The queue [default: all of them]
     queue: Option<QueueName>,
-    /// The same, for hands that have learned it from the other commands
+    /// The queue, given as in other commands
     #[arg(
         short = 'q',
         long = "queue",
@@ -26,6 +26,7 @@ pub struct QueueArgs {
 }
 
 impl QueueArgs {
+    /// As if this queue was named on the command line.
     pub fn of(queue: Option<QueueName>) -> Self {
         Self {
             queue,
