@@ -30,7 +30,7 @@ pub fn slots_used(active: &[Busy], queue: Option<&QueueName>) -> usize {
     jobs.map(|busy| busy.demand.weight()).sum()
 }
 
-/// How many tokens of this name they have, and which.
+/// How many tokens of this name jobs hold, and which.
 pub fn tokens_used(active: &[Busy], token: &TokenName) -> TokenUse {
     let mut used = TokenUse::default();
     for busy in active {
