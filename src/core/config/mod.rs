@@ -214,7 +214,7 @@ impl Config {
         Ok(config)
     }
 
-    /// True if no job of `queue` may be started, for these settings or for one of the files.
+    /// True if these settings or one of the files keep the jobs of `queue` from being started.
     pub fn is_paused(&self, queue: &QueueName, files: &Pauses) -> bool {
         let of_queue = || self.queues.get(queue).is_some_and(|q| q.paused);
         self.paused || of_queue() || files.has(queue)
