@@ -26,7 +26,7 @@ pub struct Filter {
     /// Only failed jobs
     #[arg(long)]
     pub failed: bool,
-    /// Only jobs in one of these states, if there are any.
+    /// Only jobs in one of these states; in any state if the list is empty.
     #[arg(skip)]
     pub states: Vec<State>,
 }
@@ -132,15 +132,16 @@ impl Filter {
         wanted: impl Fn(&JobId) -> bool,
     ) -> Result<Vec<JobId>, Failure> {
         let places = self.places(spool, states)?;
-        let mut seen = vec![HashSet::new(); places.len()];
-        // A job that runs may go back to wait for its next try, where it would be missed.
-        let waits = |n: &usize| matches!(places[*n], Where::Pending(_) | Where::Held);
-        let again = (0..places.len()).filter(|n| waits(n) && states.contains(&State::Active));
+        // A job that runs may go back to wait when the waiting ones are listed already, so these are listed again.
+        let again = places.iter().filter(|at| {
+            matches!(at, Where::Pending(_) | Where::Held) && states.contains(&State::Active)
+        });
+        let mut seen = HashSet::new();
         let mut ids = Vec::new();
-        for n in (0..places.len()).chain(again) {
-            for id in spool.ids_there(&places[n])? {
-                let is_new = seen[n].insert(id.clone());
-                if is_new && wanted(&id) && self.takes(spool, &id, &places[n])? {
+        for at in places.iter().chain(again) {
+            for id in spool.ids_there(at)? {
+                let is_new = seen.insert((at, id.clone()));
+                if is_new && wanted(&id) && self.takes(spool, &id, at)? {
                     ids.push(id);
                 }
             }

@@ -10,7 +10,7 @@ use std::fs::Metadata;
 use std::io;
 
 /// The place of a job's file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Where {
     /// Waiting in this queue.
     Pending(QueueName),
