@@ -43,10 +43,9 @@ pub fn tell_obstacles(spool: &Spool, config: &Config, queue: &QueueName, record:
         && let Err(e) = spool.check_script(name)
         && e.kind() == io::ErrorKind::NotFound
     {
-        let scripts = spool.path_of(&Place::Scripts);
-        let scripts = scripts.display();
         eprintln!(
-            "pirn: there is no program {name} in {scripts}; without it, the job cannot be started"
+            "pirn: there is no program {name} in {}; without it, the job cannot be started",
+            spool.path_of(&Place::Scripts).display()
         );
     }
     let demand = Demand::new(record.slots, &record.uses);
