@@ -37,13 +37,13 @@ impl Record {
     /// Reads a job file. A byte order mark, which some editors put before UTF-8, is ignored (RFC 8259, section 8.1,
     /// allows that).
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, RecordError> {
-        Self::from_text_or(bytes, Self::from_json)
+        Self::read_with(bytes, Self::from_json)
     }
 
-    /// As [`Self::from_bytes`], but of a JSON record only these fields, which must not be those of the work. It takes a
-    /// fraction of the time.
+    /// As [`Self::from_bytes`], but of a JSON record only these fields, which must not be those of the work. The others
+    /// are not judged. It takes a fraction of the time.
     pub fn only(fields: &[&str], bytes: &[u8]) -> Result<Self, RecordError> {
-        Self::from_text_or(bytes, |text| {
+        Self::read_with(bytes, |text| {
             let object = Object::parse(text)?;
             let mut record = Self::default();
             let is_wanted = |field: &Field<'_, '_>| fields.contains(&field.key);
@@ -56,7 +56,8 @@ impl Record {
         })
     }
 
-    fn from_text_or(
+    /// Reads a job file: its JSON by `from_json`.
+    fn read_with(
         bytes: &[u8],
         from_json: impl FnOnce(&str) -> Result<Self, RecordError>,
     ) -> Result<Self, RecordError> {
