@@ -66,7 +66,7 @@ pub struct Style {
     pub has_colours: bool,
     /// Columns of the terminal; `None` if it is none.
     pub width: Option<usize>,
-    /// The terminal may not know the signs of Unicode.
+    /// The terminal's locale names a charset other than UTF-8.
     pub is_ascii: bool,
 }
 
@@ -97,7 +97,7 @@ impl Style {
         self.width.is_some() && env::var_os("TERM").is_none_or(|term| term != "dumb")
     }
 
-    /// The text with signs that the terminal has, which take as many columns.
+    /// The text with characters that the terminal has, which take as many columns.
     pub fn spell<'t>(self, text: impl Into<Cow<'t, str>>) -> Cow<'t, str> {
         let text = text.into();
         match self.is_ascii {
@@ -147,9 +147,9 @@ fn has_other_charset(variable: &dyn Fn(&str) -> Option<String>) -> bool {
     }
 }
 
-/// The sign of ASCII for one of ours.
-fn in_ascii(sign: char) -> char {
-    match sign {
+/// The character of ASCII that stands for one of those that pirn prints.
+fn in_ascii(c: char) -> char {
+    match c {
         '…' => '~',
         '○' => 'o',
         '●' => '*',
