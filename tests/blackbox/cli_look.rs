@@ -1,7 +1,7 @@
 //! The commands that look: ls, show, log, wait, status.
 
 use crate::spool::{Done, Spool};
-use crate::tools::Gate;
+use crate::tools::{Gate, listed};
 use serde_json::{Value, json};
 use std::process::Stdio;
 
@@ -33,30 +33,24 @@ pub fn one_of_each() -> (Spool, Gate) {
     (spool, gate)
 }
 
-fn ids(spool: &Spool, args: &[&str]) -> Vec<String> {
-    let done = spool.pirn(&[&["ls", "--ids"], args].concat());
-    assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
-    done.stdout.lines().map(str::to_owned).collect()
-}
-
 #[test]
 fn ls_lists_by_state_queue_and_tag() {
     let (spool, _gate) = one_of_each();
-    assert_eq!(ids(&spool, &[]), ["run", "wait", "post", "bad", "good"]);
-    assert_eq!(ids(&spool, &["pending"]), ["wait", "post"]);
-    assert_eq!(ids(&spool, &["failed", "active"]), ["run", "bad"]);
-    assert_eq!(ids(&spool, &["-q", "mail"]), ["post", "bad"]);
-    assert_eq!(ids(&spool, &["-q", "default", "complete"]), ["good"]);
-    assert_eq!(ids(&spool, &["--tag", "nightly"]), ["wait", "good"]);
-    assert_eq!(ids(&spool, &["-n", "1", "pending"]), ["wait"]);
-    assert_eq!(ids(&spool, &["--all"]).len(), 5);
+    assert_eq!(listed(&spool, &[]), ["run", "wait", "post", "bad", "good"]);
+    assert_eq!(listed(&spool, &["pending"]), ["wait", "post"]);
+    assert_eq!(listed(&spool, &["failed", "active"]), ["run", "bad"]);
+    assert_eq!(listed(&spool, &["-q", "mail"]), ["post", "bad"]);
+    assert_eq!(listed(&spool, &["-q", "default", "complete"]), ["good"]);
+    assert_eq!(listed(&spool, &["--tag", "nightly"]), ["wait", "good"]);
+    assert_eq!(listed(&spool, &["-n", "1", "pending"]), ["wait"]);
+    assert_eq!(listed(&spool, &["--all"]).len(), 5);
     for (args, some) in [
         (&["-U"][..], &["run", "wait", "post", "bad", "good"][..]),
         (&["-U", "-q", "mail", "pending"], &["post"]),
         (&["-U", "-q", "mail"], &["post", "bad"]),
         (&["-U", "--tag", "nightly"], &["wait", "good"]),
     ] {
-        assert_eq!(ids(&spool, args), some, "{args:?}");
+        assert_eq!(listed(&spool, args), some, "{args:?}");
     }
     assert_eq!(spool.pirn(&["ls", "-U", "-n", "1"]).code, 2);
     let list = parsed(&spool.pirn(&["ls", "--json"]));
@@ -107,14 +101,14 @@ fn ls_shows_the_newest_of_the_finished() {
         spool.drop_file(&format!("j{n}"), "true");
         spool.wait_record(&format!("complete/j{n}"));
     }
-    let shown = ids(&spool, &[]);
+    let shown = listed(&spool, &[]);
     assert_eq!(
         (shown.len(), shown[0].as_str(), shown[19].as_str()),
         (20, "j5", "j24")
     );
-    assert_eq!(ids(&spool, &["-a"]).len(), 25);
-    assert_eq!(ids(&spool, &["-n", "3"]), ["j22", "j23", "j24"]);
-    assert_eq!(ids(&spool, &["complete"]).len(), 25);
+    assert_eq!(listed(&spool, &["-a"]).len(), 25);
+    assert_eq!(listed(&spool, &["-n", "3"]), ["j22", "j23", "j24"]);
+    assert_eq!(listed(&spool, &["complete"]).len(), 25);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::pty::Terminal;
 use crate::spool::Spool;
 use crate::strace::has_tool;
-use crate::tools::without_years;
+use crate::tools::{listed, without_years};
 use serde_json::{Value, json};
 use std::ffi::OsStr;
 use std::fs;
@@ -331,13 +331,6 @@ fn a_parent_is_named_while_it_has_not_ended() {
         (result("b"), result("c")),
         ("no_daemon".to_owned(), "after".to_owned())
     );
-}
-
-/// The ids that `pirn ls` lists with these words.
-fn listed(spool: &Spool, args: &[&str]) -> Vec<String> {
-    let done = spool.pirn(&[&["ls", "--ids"], args].concat());
-    assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
-    done.stdout.lines().map(str::to_owned).collect()
 }
 
 #[test]

@@ -9,6 +9,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+/// The ids that `pirn ls` lists with these words.
+pub fn listed(spool: &Spool, args: &[&str]) -> Vec<String> {
+    let done = spool.pirn(&[&["ls", "--ids"], args].concat());
+    assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+    done.stdout.lines().map(str::to_owned).collect()
+}
+
 /// Runs a command that must succeed and print nothing.
 pub fn ok(spool: &Spool, args: &[&str]) {
     let done = spool.pirn(args);
