@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 /// The time within which everything must happen. It is generous: a slow machine is no failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The variables that name the charset of a terminal, the first one before the others.
-pub const LOCALE: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
-
 /// A temporary spool. The daemon, if one was started, is killed with its jobs when this is dropped.
 pub struct Spool {
     dir: tempfile::TempDir,
@@ -82,7 +79,6 @@ impl Spool {
     }
 
     /// As [`Self::serve_with`], with a front.
-    #[allow(dead_code)]
     pub fn serve_with_front(&mut self, mut command: Command) {
         self.daemon = Some(self.spawn_logged(&mut command));
         wait_for("the daemon to hold the lock", || {
@@ -180,7 +176,8 @@ impl Spool {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pirn"));
         command.env("PIRN_SPOOL", self.path()).args(args);
         let colours = ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"];
-        for name in colours.iter().chain(&LOCALE) {
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"];
+        for name in colours.iter().chain(&locale) {
             command.env_remove(name);
         }
         command
@@ -387,7 +384,6 @@ impl Drop for Spool {
 
 /// Writes a program. A child process does it, so that no process that another test starts has it open for writing when
 /// it is executed.
-#[allow(dead_code)]
 pub fn write_program(path: &Path, text: impl AsRef<[u8]>) {
     let mut child = Command::new("sh")
         .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])

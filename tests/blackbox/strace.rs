@@ -104,10 +104,8 @@ impl Drop for Injection {
 }
 
 /// A pirn command that is stopped between two of its steps.
-#[allow(dead_code)]
 pub struct Stopped(Child);
 
-#[allow(dead_code)]
 impl Stopped {
     /// Starts a command and waits until it has made its first call of this kind, on this file if one is named.
     pub fn after(spool: &Spool, args: &[&str], call: &str, path: Option<&str>) -> Self {
