@@ -254,7 +254,7 @@ fn a_command_that_follows_a_cancelled_job_runs_once() {
     let mut spool = Spool::made();
     spool.make_queue("callbacks");
     let id = spool.add(&["--on-finish", "true", "sleep 600"]);
-    // It has written the follow-up's text, and is about to make it wait.
+    // The command has synced the follow-up's text, and is about to rename it into its queue.
     let cancel = Stopped::after(&spool, &["cancel", &id], "fdatasync", None);
     spool.serve(&[]);
     let follow_ups = || {

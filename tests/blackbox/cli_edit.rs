@@ -68,7 +68,7 @@ fn urgent_under_a_daemon() {
     assert_eq!(spool.read("store/order"), "3\n1\n2\n");
 }
 
-/// One whose file the daemon would refuse too, since it is too large.
+/// Its file is too large, so that the daemon would refuse it too.
 #[test]
 fn a_job_that_cannot_be_read_is_not_left_held() {
     let spool = Spool::made();

@@ -412,9 +412,9 @@ fn a_limit_keeps_the_first_to_start_and_the_last_to_end() {
         let ended = json!({"command": "false", "finished_at": date((n + 1) % 9 + 1), "reason": "exited", "exit_code": 1});
         put(&spool, &format!("failed/f{n}"), &ended);
     }
-    // Its date is that of the file, later than all others; and its priority is said with an escape.
+    // Of plain text, the date is that of the file: later than all others.
     fs::write(spool.path().join("pending/text"), "true").unwrap();
-    put(&spool, "pending/first", &json!({"command": "true"}));
+    // The key of the priority has an escape, and the text of another one is in the environment.
     fs::write(
         spool.path().join("pending/first"),
         r#"{"command": "true", "pri\u006frity": 7, "env": {"priority": "9"}}"#,
@@ -440,7 +440,7 @@ fn a_limit_keeps_the_first_to_start_and_the_last_to_end() {
     let done = spool.pirn(&["ls", "-n", "3"]);
     assert_eq!(done.stderr, "pirn: 15 more; --all shows them\n");
     assert_eq!(done.stdout.lines().count(), 1 + 3 + 3);
-    // Of a queue that is in the records.
+    // The queue of an ended job is in its record.
     assert_eq!(
         listed(&spool, &["-q", "default", "failed", "-n", "1"]),
         ["f7"]

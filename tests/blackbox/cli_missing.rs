@@ -217,12 +217,10 @@ fn a_token_for_a_named_file_needs_no_spool() {
 #[test]
 fn the_job_of_a_file_in_bad_is_missed_with_the_reason() {
     let spool = Spool::serving(&[]);
-    for (name, reason) in [("7", "line 1"), ("7~1", "nothing to run")] {
-        let content = if name == "7" {
-            "{\"command\": \"true\""
-        } else {
-            "{}"
-        };
+    for (name, content, reason) in [
+        ("7", r#"{"command": "true""#, "line 1"),
+        ("7~1", "{}", "nothing to run"),
+    ] {
         spool.drop_file("7", content);
         assert!(spool.wait_bad(name).contains(reason));
         for command in ["show", "log", "wait"] {
@@ -237,7 +235,7 @@ fn the_job_of_a_file_in_bad_is_missed_with_the_reason() {
             assert!(done.stderr.contains(reason), "{}", done.stderr);
         }
     }
-    // A job that there is comes first.
+    // A job of this name hides the files in bad/.
     spool.drop_file("7", "echo fine");
     spool.wait_record("complete/7");
     assert_eq!(spool.pirn(&["log", "7"]).stdout, "fine\n");

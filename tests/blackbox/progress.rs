@@ -123,7 +123,7 @@ fn a_daemon_that_adopts_a_job_shows_its_progress() {
     let mut spool = Spool::serving(&[]);
     let mut gate = runs(&spool, "1", "echo 0.25 > $PIRN_PROGRESS", &json!({}));
     spool.wait_note("1");
-    // The file that the note has taken the place of is removed after a sync.
+    // The note was exchanged with the job's file, which is removed only after a sync.
     spool.wait_for("that file to go", || left(&spool) == [".-progress.1"]);
     spool.crash();
     assert_eq!(progress(&spool, "1")["done"], 0.25);

@@ -89,7 +89,7 @@ impl Spool {
         self.wait_end(name.rsplit('/').next().unwrap())
     }
 
-    /// Runs a job with a timeout before which it has to say `ready`. On a machine that is too slow for that, another one
+    /// Runs a job that has to say `ready` before its timeout. If the machine is too slow for that, runs another one
     /// with a longer timeout. Gives also the timeout, in seconds.
     pub fn run_ready(&self, name: &str, job: impl Fn(f64) -> Value) -> (String, Value, f64) {
         for timeout in [0.2, 2.0, 20.0] {

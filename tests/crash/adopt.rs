@@ -31,8 +31,8 @@ fn orphan(rig: &mut Rig, options: &[&str], words: &[&str], noted: bool) -> Strin
     id
 }
 
-/// As [`orphan`], a job whose timeout is still to come when the daemon is killed: a longer one, if the machine is slow.
-/// Gives also the timeout, in seconds.
+/// As [`orphan`], with a job that still runs when the daemon is killed, before its timeout. If the machine is too slow
+/// for that, starts another one with a longer timeout. Gives also the timeout, in seconds.
 fn orphan_in_time(rig: &mut Rig) -> (String, u64) {
     for timeout in [3, 20] {
         rig.serve();

@@ -52,7 +52,7 @@ fn an_unknown_parameter_is_named_with_the_nearest_one() {
         };
         assert_eq!(why, format!("unknown parameter \"frobnicate\"; {here}"));
         for name in known {
-            // The right ones beside it do not help.
+            // A known parameter beside it changes nothing.
             let why = refusal(method, &format!("{path}?{name}=1&{name}x=1"));
             let hint = format!("did you mean {name:?}?");
             assert_eq!(why, format!("unknown parameter \"{name}x\"; {hint}"));
@@ -62,7 +62,7 @@ fn an_unknown_parameter_is_named_with_the_nearest_one() {
     let jobs = get(port, "/v1/jobs").json()["jobs"].clone();
     let states = jobs.as_array().unwrap().iter().map(|job| &job["state"]);
     assert_eq!(states.collect::<Vec<_>>(), ["pending"]);
-    // What others ask for may have parameters of theirs.
+    // Other paths, and OPTIONS, ignore parameters that they do not know.
     for target in ["/healthz?x", "/readyz?x", "/metrics?x", "/job?x"] {
         assert_eq!(get(port, target).status, 200, "{target}");
     }
