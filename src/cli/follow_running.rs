@@ -21,8 +21,7 @@ struct ShownJobs {
 
 /// Shows output until nothing runs and nothing waits.
 pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
-    let places = [Place::Pending, Place::Held, Place::Active];
-    let mut moves = Moves::of(spool, &places)?;
+    let mut moves = Moves::of(spool, &[Place::Pending, Place::Held])?;
     spool.watch(&Place::Log, &moves.watcher, Interest::Everything)?;
     let active = spool.watch(&Place::Active, &moves.watcher, Interest::Moves)?;
     let mut shown = ShownJobs::default();
