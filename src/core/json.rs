@@ -203,10 +203,19 @@ impl<'o, 'a> Field<'o, 'a> {
 
     /// The error about an unknown field. It names the known field that is most like it.
     pub fn unknown(self, known: &[&str]) -> JsonError {
-        self.error(match nearest(self.key, known) {
-            Some(right) => format!("unknown field; did you mean {right:?}?"),
-            None => format!("unknown field; the fields here are {}", known.join(", ")),
-        })
+        self.error(format!(
+            "unknown field; {}",
+            hint(self.key, known, "fields")
+        ))
+    }
+}
+
+/// A hint for an unknown name: the known one that is most like it, or else all of them, which are `kind` in the plural.
+pub fn hint(name: &str, known: &[&str], kind: &str) -> String {
+    match (nearest(name, known), known) {
+        (Some(right), _) => format!("did you mean {right:?}?"),
+        (None, []) => "there are none here".to_owned(),
+        (None, _) => format!("the {kind} here are {}", known.join(", ")),
     }
 }
 

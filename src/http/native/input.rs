@@ -1,7 +1,7 @@
 //! Reading requests: bodies that are jobs, and the parameters that several paths have.
 
 use crate::core::id::QueueName;
-use crate::core::json::nearest;
+use crate::core::json;
 use crate::core::record::{Record, RecordError};
 use crate::core::units::parse_span;
 use crate::http::{Request, Response, problem};
@@ -42,21 +42,15 @@ pub fn read_job(bytes: &[u8], is_json: bool) -> Result<Record, Response> {
     })
 }
 
-/// Refuses a request with another parameter than these: a misspelt one would change the answer without a word.
+/// Refuses a request with other parameters than these: a misspelt one that is ignored would change the answer.
 pub fn only(request: &Request, known: &[&str]) -> Result<(), Response> {
     let mut names = request.query.iter().map(|(name, _)| name.as_str());
     let Some(name) = names.find(|name| !known.contains(name)) else {
         return Ok(());
     };
-    let hint = match (nearest(name, known), known) {
-        (Some(right), _) => format!("did you mean {right:?}?"),
-        (None, []) => "there are none here".to_owned(),
-        (None, _) => format!("the parameters here are {}", known.join(", ")),
-    };
-    Err(problem::new(
-        400,
-        format!("unknown parameter {name:?}; {hint}"),
-    ))
+    let hint = json::hint(name, known, "parameters");
+    let what = format!("unknown parameter {name:?}; {hint}");
+    Err(problem::new(400, what))
 }
 
 /// How long the answer may wait: `?wait=30s`, or `Prefer: wait=30` (RFC 7240).

@@ -25,6 +25,7 @@ const NAMES: usize = 2048;
 /// for a short time only. With fewer, a search would need more pages, and each page lists all names.
 const SEARCHED_NAMES: usize = 20_000;
 
+/// The parameters of a list.
 const PARAMETERS: [&str; 8] = [
     "state", "queue", "tag", "name", "search", "after", "reverse", "limit",
 ];
