@@ -29,6 +29,7 @@ mod lines;
 mod logging;
 mod logs;
 mod ls;
+mod ls_args;
 #[cfg(all(test, feature = "sqs"))]
 mod manual;
 #[cfg(all(test, feature = "sqs"))]
@@ -138,7 +139,7 @@ enum Command {
     Launch(launch::LaunchArgs),
     /// List jobs
     #[command(alias = "list")]
-    Ls(ls::LsArgs),
+    Ls(ls_args::LsArgs),
     /// Show what is known of a job, and the end of its log
     Show(show::ShowArgs),
     /// Show a job's output
@@ -304,7 +305,7 @@ pub fn main() -> ExitCode {
             let path = spool.clone();
             carry_out(spool, command).map_err(|failure| failure.in_place(&path))
         }
-        None => ls::ls(&spool, ls::LsArgs::default()).map_err(|failure| failure.in_place(&spool)),
+        None => ls::ls(&spool, Default::default()).map_err(|failure| failure.in_place(&spool)),
     })
 }
 
