@@ -71,9 +71,10 @@ impl Spool {
         command.arg("--no-front");
         self.serve_with_front(command);
         // It has the lock before it reads the settings and watches the spool.
-        let pid = self.daemon.as_ref().unwrap().id().to_string();
+        let pid = self.daemon.as_ref().unwrap().id();
+        let is_ready = || waits_for_events(&pid.to_string()) || !is_alive(pid.into());
         let end = Instant::now() + DEADLINE;
-        while !waits_for_events(&pid) && Instant::now() < end {
+        while !is_ready() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
