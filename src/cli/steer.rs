@@ -59,19 +59,24 @@ pub fn cancel(path: &Path, args: &SteerArgs) -> CommandResult {
     let jobs = args.jobs.to_change(&spool, &states)?;
     let mut cancelled: Vec<CancelledWaiting> = Vec::new();
     let code = each(&spool, &jobs, |id, changed| {
-        if cancelled.len() >= SHARED {
+        // The record of one of its name that was just cancelled makes room only once it has its end.
+        if cancelled.len() == SHARED || cancelled.iter().any(|job| job.id == *id) {
             spool.sync_all(changed)?;
             changed.clear();
             spool.end_cancelled(&std::mem::take(&mut cancelled))?;
         }
-        // The job that waits goes first: it would be started when the running one has ended.
-        let behind = spool.move_cancelled_behind(id, changed, &mut cancelled);
         let steered = spool.move_cancelled(id, changed, &mut cancelled);
+        let did_run = matches!(steered, Ok(Steered::Done(State::Active)));
         judge(id, steered, has_ended)?;
-        behind.map_err(|e| {
-            let stays = format!("job {id}: another of its name waits still");
-            NotDone::Failed(Failure::from(e).about(stays))
-        })
+        match did_run && !jobs.are_named {
+            // Another job of this name may wait behind it.
+            true => judge(
+                id,
+                spool.move_cancelled(id, changed, &mut cancelled),
+                has_ended,
+            ),
+            false => Ok(()),
+        }
     })?;
     spool.end_cancelled(&cancelled)?;
     Ok(code)

@@ -3,7 +3,6 @@
 use super::{Fs, Place, Spool, stderr_log};
 use crate::core::id::JobId;
 use crate::os::dir::How;
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::PoisonError;
 
@@ -30,31 +29,6 @@ impl<F: Fs> Spool<F> {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
                 done => return done,
-            }
-        }
-    }
-
-    /// Moves the file of a waiting job to `to` under a free older name, and returns that name. `None` if the file was
-    /// gone. No log is renamed: the log of its name belongs to another job.
-    pub(super) fn move_as_older(
-        &self,
-        id: &JobId,
-        from: &Place,
-        to: &Place,
-        changed: &mut BTreeSet<Place>,
-    ) -> io::Result<Option<JobId>> {
-        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let older = id.older(self.free_older(id)?).map_err(io::Error::other)?;
-            let (name, new_name) = (id.as_str().as_bytes(), older.as_str().as_bytes());
-            match self.fs.rename(from, name, to, new_name, How::NoReplace) {
-                Ok(()) => {
-                    changed.extend([from.clone(), to.clone()]);
-                    return Ok(Some(older));
-                }
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-                Err(e) => return Err(e),
             }
         }
     }

@@ -21,8 +21,8 @@ pub enum Steered {
 /// A cancelled job that waited. Its file is in `failed/`, and its end is still to be written.
 #[derive(Debug)]
 pub struct CancelledWaiting {
-    /// Its name in `failed/`.
-    pub(super) id: JobId,
+    /// The job.
+    pub id: JobId,
     /// Its place while it waited.
     pub(super) was: Where,
     /// Its file carried the end of an earlier run while it waited.
@@ -95,57 +95,29 @@ impl<F: Fs> Spool<F> {
         cancelled: &mut Vec<CancelledWaiting>,
     ) -> io::Result<Steered> {
         self.act_on(id, |at| {
-            let moved = match at {
+            let was_over = match at {
                 Where::Complete | Where::Failed => return Ok(Some(Steered::Wrong(at.state()))),
-                Where::Active => self.move_file(id, &at.place(), &Place::Failed, changed)?,
-                Where::Pending(_) | Where::Held => self.move_waiting(id, at, changed, cancelled)?,
+                Where::Active => None,
+                Where::Pending(_) | Where::Held => match self.load(id, at)? {
+                    // A record that cannot be read is an error, and stays where it is.
+                    Some(waiting) => Some(waiting.is_over()),
+                    None => return Ok(None),
+                },
             };
-            Ok(moved.then_some(Steered::Done(at.state())))
+            if was_over.is_some() {
+                // A job that runs may have been put there: its end would be written over this one, in failed/.
+                self.refuse_unended(id, &Place::Complete)?;
+            }
+            if !self.move_file(id, &at.place(), &Place::Failed, changed)? {
+                return Ok(None);
+            }
+            cancelled.extend(was_over.map(|was_over| CancelledWaiting {
+                id: id.clone(),
+                was: at.clone(),
+                was_over,
+            }));
+            Ok(Some(Steered::Done(at.state())))
         })
-    }
-
-    /// If the job runs, and another of its name waits behind it, moves the file of that one as
-    /// [`Self::move_cancelled`] does.
-    pub fn move_cancelled_behind(
-        &self,
-        id: &JobId,
-        changed: &mut BTreeSet<Place>,
-        cancelled: &mut Vec<CancelledWaiting>,
-    ) -> io::Result<()> {
-        if self.is_active(id)
-            && let Some(at) = self.find_waiting(&mut None, id)?
-        {
-            self.move_waiting(id, &at, changed, cancelled)?;
-        }
-        Ok(())
-    }
-
-    /// Moves the file of a waiting job to `failed/`. False if the file was gone. While the end of another job of its
-    /// name is yet to be recorded there, it gets the name of an older run.
-    fn move_waiting(
-        &self,
-        id: &JobId,
-        at: &Where,
-        changed: &mut BTreeSet<Place>,
-        cancelled: &mut Vec<CancelledWaiting>,
-    ) -> io::Result<bool> {
-        // A record that cannot be read is an error, and stays where it is.
-        let Some(waiting) = self.load(id, at)? else {
-            return Ok(false);
-        };
-        let is_reserved = self.is_active(id) || self.is_unended(id, &Place::Failed);
-        let (from, to) = (at.place(), Place::Failed);
-        let name = match is_reserved {
-            true => self.move_as_older(id, &from, &to, changed)?,
-            false => (self.move_file(id, &from, &to, changed)?).then(|| id.clone()),
-        };
-        let is_moved = name.is_some();
-        cancelled.extend(name.map(|id| CancelledWaiting {
-            id,
-            was: at.clone(),
-            was_over: waiting.is_over(),
-        }));
-        Ok(is_moved)
     }
 
     /// Runs a finished job again: moves its file to its queue. Adds the directories to `changed` that the caller must
@@ -229,6 +201,14 @@ impl<F: Fs> Spool<F> {
         matches!(read, Ok(Some((_, record))) if !record.is_over())
     }
 
+    fn refuse_unended(&self, id: &JobId, place: &Place) -> io::Result<()> {
+        if self.is_unended(id, place) {
+            let what = "another job of this name was ended, and the daemon has not recorded that yet; try again";
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
+        }
+        Ok(())
+    }
+
     /// Moves a job's file. False if it was not there any more. An error if it would replace a record without an end.
     pub(super) fn move_file(
         &self,
@@ -249,10 +229,7 @@ impl<F: Fs> Spool<F> {
                     if e.kind() == io::ErrorKind::AlreadyExists
                         && matches!(to, Place::Failed | Place::Complete) =>
                 {
-                    if self.is_unended(id, to) {
-                        let what = "another job of this name was ended, and the daemon has not recorded that yet; try again";
-                        return Err(io::Error::new(io::ErrorKind::ResourceBusy, what));
-                    }
+                    self.refuse_unended(id, to)?;
                     self.archive(id, to)?;
                 }
                 Err(e) => return Err(e),
