@@ -86,7 +86,7 @@ impl Description<'_> {
         let mut text = format!("{}\n", self.headline());
         for (key, value) in &facts {
             let mut key = key.as_str();
-            for line in shortened(value) {
+            for line in shortened(value, self.style) {
                 let word = self.style.paint(Ink::Dim, key);
                 let gap = width - key.len();
                 let line = match self.style.width {
@@ -103,7 +103,7 @@ impl Description<'_> {
         }
         text.push_str(&self.tries());
         text.push_str(&self.end_of_log());
-        self.style.spell(text).into_owned()
+        text
     }
 
     /// Its record.
@@ -141,7 +141,7 @@ impl Description<'_> {
         let ink = Ink::of_state(state);
         format!(
             "{} {}{name} {}{when}{how}",
-            self.style.paint(ink, dot),
+            self.style.paint(ink, &self.style.spell(dot)),
             self.style.paint(Ink::Bold, &tame(self.found.id.as_str())),
             self.style.paint(ink, state.as_str())
         )
@@ -273,12 +273,13 @@ fn work(record: &Record) -> (String, String) {
 }
 
 /// The lines of a value, as far as they are shown.
-fn shortened(value: &str) -> Vec<String> {
+fn shortened(value: &str, style: Style) -> Vec<String> {
     let lines: Vec<&str> = value.trim_end().split('\n').collect();
     let cut = |line: &&str| cut_to(line.trim_end_matches('\r'), LENGTH).into_owned();
     let mut shown: Vec<String> = lines.iter().take(LINES).map(cut).collect();
     if let Some(more) = lines.len().checked_sub(LINES).filter(|more| *more > 0) {
-        shown.push(format!("… {more} more lines: --json shows them"));
+        let dots = style.spell("…");
+        shown.push(format!("{dots} {more} more lines: --json shows them"));
     }
     shown
 }

@@ -2,7 +2,7 @@
 
 use super::describe::{Description, LENGTH, LINES};
 use super::ends;
-use super::style::{Ink, fit};
+use super::style::Ink;
 use super::when;
 use crate::core::quote::{cut_to, line_of_log};
 use crate::core::record::State;
@@ -97,7 +97,7 @@ impl Description<'_> {
                 .style
                 .width
                 .map_or(usize::MAX, |width| width.saturating_sub(2));
-            text.push_str(&format!("  {}\n", fit(&line, room)));
+            text.push_str(&format!("  {}\n", self.style.fit(&line, room)));
         }
         text
     }

@@ -106,6 +106,18 @@ impl Style {
         }
     }
 
+    /// As [`fit`], with an ellipsis that the terminal has.
+    pub fn fit(self, text: &str, room: usize) -> Cow<'_, str> {
+        match fit(text, room) {
+            Cow::Owned(mut cut) if self.is_ascii => {
+                cut.pop();
+                cut.push(in_ascii('…'));
+                cut.into()
+            }
+            text => text,
+        }
+    }
+
     /// The text in this colour, where there are colours.
     pub fn paint(self, ink: Ink, text: &str) -> Cow<'_, str> {
         match self.has_colours && !text.is_empty() {

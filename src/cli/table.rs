@@ -3,7 +3,7 @@
 use super::exit::Failure;
 use super::output::{Pieces, tame};
 use super::rows::Row;
-use super::style::{Ink, Style, columns, fit, padding};
+use super::style::{Ink, Style, columns, padding};
 use crate::core::record::State;
 use crate::core::units::{ago, brief_span, rough_span};
 use std::borrow::Cow;
@@ -214,7 +214,7 @@ fn print_line<'a>(
         let is_long = one.column == JobColumn::Id && columns(&text) > one.width;
         let text = match is_long {
             true => text.as_ref().into(),
-            false => fit(&text, one.width),
+            false => style.fit(&text, one.width),
         };
         let painted = ink.map_or(text.as_ref().into(), |ink| style.paint(ink, &text));
         let gap = match (is_last, is_long) {
@@ -222,7 +222,7 @@ fn print_line<'a>(
             (false, true) => format!("\n{}", " ".repeat(one.width + GAP)),
             (false, false) => padding(&text, one.width + GAP),
         };
-        out.push(&[&style.spell(painted), &gap])?;
+        out.push(&[&painted, &gap])?;
     }
     Ok(())
 }

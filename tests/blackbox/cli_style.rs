@@ -114,6 +114,23 @@ fn the_locale_decides_on_the_signs_of_a_terminal() {
     }
 }
 
+/// Two ids that differ in a character that ASCII has not must not look alike.
+#[test]
+fn texts_of_users_are_not_put_into_ascii() {
+    let spool = Spool::made();
+    spool.drop_json("a×b", &json!({"command": "echo ● ×"}));
+    for (args, shown) in [
+        (&["ls"][..], "a×b  pending  0s      no_daemon"),
+        (&["show", "a×b"], "o a×b pending"),
+    ] {
+        let mut command = spool.command(args);
+        command.env("NO_COLOR", "1").env("LANG", "C");
+        let (_, said) = Terminal::start_command(command, 24, 80).end();
+        assert!(said.contains(shown), "{said}");
+        assert!(said.contains("echo ● ×"), "{said}");
+    }
+}
+
 /// The output on a terminal while a writer adds two jobs, the second one after more than a second.
 fn slow_batch(spool: &Spool, term: &str, redirect: &str) -> String {
     let pirn = spool
