@@ -33,6 +33,7 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
         }
     }
     let mut events: Vec<FileEvent> = Vec::new();
+    let mut has_seen_any = false;
     served::tell_unserved(spool);
     loop {
         let queues = spool.places_of(State::Pending)?;
@@ -53,13 +54,14 @@ pub fn follow(spool: &Spool, lines: Option<usize>) -> CommandResult {
             let logs = shown.logs.entry(id);
             logs.or_insert_with_key(|id| ShownLog::both(id, Default::default()));
         }
+        has_seen_any |= waits || !shown.logs.is_empty();
         shown.show_new(spool, &moves)?;
         shown.forget_ended(spool, &running)?;
         if is_new {
             continue;
         }
         if running.is_empty() && !waits {
-            if shown.last.is_none() {
+            if !has_seen_any {
                 eprintln!("pirn: no job runs or waits");
             }
             return Ok(OK);

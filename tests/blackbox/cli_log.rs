@@ -1,7 +1,7 @@
 //! `log` and `wait`: single tries, following all that runs, and why a job ended badly.
 
 use crate::pty::Terminal;
-use crate::spool::Spool;
+use crate::spool::{Spool, waits_for_events};
 use crate::tools::Gate;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -189,6 +189,29 @@ fn follow_shows_all_that_runs_and_starts() {
     let done = spool.pirn(&["log", "-f"]);
     assert_eq!((done.code, done.stdout.as_str()), (0, ""));
     assert_eq!(done.stderr, "pirn: no job runs or waits\n");
+}
+
+/// A job that writes nothing is one that runs.
+#[test]
+fn follow_of_a_silent_job_says_nothing() {
+    let spool = Spool::serving(&[]);
+    let mut gate = Gate::new(&spool, "gate");
+    spool.drop_file("a", gate.wait());
+    spool.wait_note("a");
+    let mut command = spool.command(["log", "-f"]);
+    let output = command
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = output.id().to_string();
+    spool.wait_for("the command to wait", || waits_for_events(&pid));
+    gate.open(1);
+    let output = output.wait_with_output().unwrap();
+    assert_eq!(
+        (output.stdout.as_slice(), output.stderr.as_slice()),
+        (&b""[..], &b""[..])
+    );
 }
 
 /// The jobs come and go while the command is stopped, so it cannot see them run.
