@@ -133,14 +133,15 @@ impl Filter {
     ) -> Result<Vec<JobId>, Failure> {
         let places = self.places(spool, states)?;
         // A job that runs may go back to wait when the waiting ones are listed already, so these are listed again.
-        let again = places.iter().filter(|at| {
+        let is_again = |at: &&Where| {
             matches!(at, Where::Pending(_) | Where::Held) && states.contains(&State::Active)
-        });
+        };
+        let again = places.iter().filter(is_again);
         let mut seen = HashSet::new();
         let mut ids = Vec::new();
         for at in places.iter().chain(again) {
             for id in spool.ids_there(at)? {
-                let is_new = seen.insert((at, id.clone()));
+                let is_new = !is_again(&at) || seen.insert((at, id.clone()));
                 if is_new && wanted(&id) && self.takes(spool, &id, at)? {
                     ids.push(id);
                 }
