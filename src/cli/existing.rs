@@ -63,7 +63,8 @@ pub fn job(spool: &Spool, id: &JobId) -> Result<Found, Failure> {
     Err(match spool.in_bad(id) {
         Ok(Some(InBad { path, reason })) => {
             let path = path.display();
-            let what = format!("there is no job {id}: its file was moved to {path}: {reason}");
+            let what =
+                format!("there is no job {id}: a file of this name was moved to {path}: {reason}");
             Failure::new(NO_INPUT, what)
         }
         Ok(None) | Err(_) => Failure::no_job(id),

@@ -228,7 +228,7 @@ fn the_job_of_a_file_in_bad_is_missed_with_the_reason() {
             assert_eq!((done.code, done.stdout.as_str()), (66, ""));
             let path = spool.path().join("bad").join(name);
             let says = format!(
-                "pirn: there is no job 7: its file was moved to {}: ",
+                "pirn: there is no job 7: a file of this name was moved to {}: ",
                 path.display()
             );
             assert!(done.stderr.starts_with(&says), "{}", done.stderr);
