@@ -1,14 +1,14 @@
 //! `pirn ls`.
 
 use super::existing;
-use super::exit::{CommandResult, Failure, NO_INPUT, OK};
+use super::exit::{CommandResult, Failure, OK};
 use super::ls_args::{LsArgs, ORDER};
 use super::output::Pieces;
 use super::rows::{Form, ListOrder, Row};
 use super::settings;
 use super::style::Style;
 use super::table;
-use crate::core::id::{JobId, keep_first};
+use crate::core::id::JobId;
 use crate::core::json::nearest;
 use crate::core::record::{Record, State};
 use crate::core::time::Wall;
@@ -17,9 +17,6 @@ use crate::spool::{Spool, Waits, Where};
 use std::collections::HashSet;
 use std::io;
 use std::path::Path;
-
-/// Jobs that may be listed, each with its place.
-type Candidates<'p> = Vec<(JobId, &'p Where)>;
 
 /// Lists jobs of one spool, at one moment.
 struct Lister<'s> {
@@ -61,9 +58,9 @@ pub fn ls(path: &Path, mut args: LsArgs) -> CommandResult {
         }
         let mut of_state = match args.words.is_empty() {
             true => {
-                let (jobs, left_out) = lister.candidates(state, &places)?;
+                let (matching, left_out) = lister.matching(state, &places)?;
                 hidden += left_out;
-                lister.matching(&jobs)
+                matching
             }
             false => named.extract_if(.., |row| row.state == state).collect(),
         };
@@ -116,25 +113,46 @@ impl Lister<'_> {
 
     /// The jobs that the words stand for, each once.
     fn named(&self) -> Result<Vec<Row>, Failure> {
+        let places = self.args.filter.places(self.spool, &ORDER)?;
         let mut seen = HashSet::new();
         let mut rows = Vec::new();
         for word in &self.args.words {
+            if self.add_named(word, &places, &mut seen, &mut rows) {
+                continue;
+            }
             let meant = self.args.filter.meant_by(self.spool, word);
             for id in meant.map_err(|failure| self.with_hint(failure, word))? {
-                if !seen.insert(id.clone()) {
-                    continue;
-                }
-                match existing::job(self.spool, &id) {
-                    Ok(found) => {
-                        let ask = || self.spool.is_being_written(&id, &found.at);
-                        rows.push(self.row(&id, &found.at, &found.record, &ask));
-                    }
-                    Err(e) if e.code == NO_INPUT => return Err(self.with_hint(e, word)),
-                    Err(e) => eprintln!("pirn: {}", e.in_place(self.spool.path()).message),
+                let is_there = self.add_named(&id, &places, &mut seen, &mut rows);
+                // One of a range may have been removed since; of a word, this says why there is no such job.
+                if !is_there && id == *word {
+                    existing::job(self.spool, &id).map_err(|e| self.with_hint(e, word))?;
                 }
             }
         }
         Ok(rows)
+    }
+
+    /// Adds the jobs of this id in these places: one may wait behind another that runs. False if there is none.
+    fn add_named(
+        &self,
+        id: &JobId,
+        places: &[Where],
+        seen: &mut HashSet<JobId>,
+        rows: &mut Vec<Row>,
+    ) -> bool {
+        if seen.contains(id) {
+            return true;
+        }
+        let mut is_there = false;
+        for at in places {
+            let read = self.spool.load_and_ask(id, at);
+            is_there |= !matches!(read, Ok(None));
+            rows.extend(self.row_if_matching(id, at, read));
+        }
+        if is_there {
+            seen.insert(id.clone());
+        }
+        is_there
     }
 
     /// The failure to find a job by this word, with a hint if the word is nearly a state.
@@ -149,21 +167,20 @@ impl Lister<'_> {
         }
     }
 
-    /// The jobs in these places, and how many of them were left out. If the places alone decide which jobs match, the
-    /// result has only the jobs that will be listed. To choose them, only the fields that decide on the order are read.
-    fn candidates<'p>(
-        &self,
-        state: State,
-        places: &'p [Where],
-    ) -> Result<(Candidates<'p>, usize), Failure> {
+    /// The jobs in these places that match, and how many were left out. If the places alone decide which jobs match, no
+    /// more whole records are read than are listed: of the others, only the fields that decide on the order are.
+    fn matching(&self, state: State, places: &[Where]) -> Result<(Vec<Row>, usize), Failure> {
         let mut jobs = Vec::new();
         for at in places {
             jobs.extend(self.spool.ids(at)?.into_iter().map(|id| (id, at)));
         }
         let most = self.args.most(state);
         let needs_record = |at: &Where| self.args.filter.needs_record(at);
+        let whole = |(id, at): (JobId, &Where)| {
+            self.row_if_matching(&id, at, self.spool.load_and_ask(&id, at))
+        };
         if jobs.len() <= most || places.iter().any(needs_record) {
-            return Ok((jobs, 0));
+            return Ok((jobs.into_iter().filter_map(whole).collect(), 0));
         }
         let mut ordered: Vec<_> = jobs
             .into_iter()
@@ -173,30 +190,28 @@ impl Lister<'_> {
                 Some((ListOrder::of(&record, state), id, at))
             })
             .collect();
-        let left_out = ordered.len().saturating_sub(most);
-        keep_first(&mut ordered, most, |(a, a_id, _), (b, b_id, _)| {
+        ordered.sort_unstable_by(|(a, a_id, _), (b, b_id, _)| {
             let order = a.compare(a_id, b, b_id);
-            if state.is_final() {
-                order.reverse()
-            } else {
-                order
+            match state.is_final() {
+                true => order.reverse(),
+                false => order,
             }
         });
-        let jobs = ordered.into_iter().map(|(_, id, at)| (id, at));
-        Ok((jobs.collect(), left_out))
+        // A job that has moved on since makes room for the next one.
+        let mut left = ordered.into_iter().map(|(_, id, at)| (id, at));
+        let rows = left.by_ref().filter_map(whole).take(most).collect();
+        Ok((rows, left.len()))
     }
 
-    /// The jobs of these that match.
-    fn matching(&self, jobs: &[(JobId, &Where)]) -> Vec<Row> {
-        let mut rows = Vec::new();
-        for (id, at) in jobs {
-            if let Some((record, is_being_written)) = self.or_tell(self.spool.load_and_ask(id, at))
-                && self.args.filter.matches(&record)
-            {
-                rows.push(self.row(id, at, &record, &|| is_being_written));
-            }
-        }
-        rows
+    fn row_if_matching(
+        &self,
+        id: &JobId,
+        at: &Where,
+        read: io::Result<Option<(Record, bool)>>,
+    ) -> Option<Row> {
+        let (record, is_being_written) = self.or_tell(read)?;
+        let matches = self.args.filter.matches(&record);
+        matches.then(|| self.row(id, at, &record, &|| is_being_written))
     }
 
     /// The result of reading a job's file, if the file is still there. An error goes to standard error.

@@ -401,6 +401,50 @@ fn a_named_file_that_is_no_record_hides_no_other() {
     assert!(done.stderr.contains("broken"), "{}", done.stderr);
 }
 
+/// Both are listed: the one that runs, and the one of its name that waits behind it.
+#[test]
+fn an_id_lists_all_jobs_of_its_name() {
+    let spool = Spool::made();
+    for path in ["active/backup", "pending/backup", "held/other"] {
+        put(&spool, path, &json!({"command": "true"}));
+    }
+    let shown = |args: &[&str]| {
+        let done = spool.pirn(&[&["ls", "--jsonl"], args].concat());
+        assert_eq!(done.code, 0, "{args:?}: {}", done.stderr);
+        let lines = done.stdout.lines();
+        let records = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let states = records.map(|job| job["state"].as_str().unwrap().to_owned());
+        states.collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&["backup", "backup"]), ["active", "pending"]);
+    assert_eq!(shown(&["pending", "backup"]), ["pending"]);
+    assert_eq!(shown(&["active", "backup"]), ["active"]);
+    let done = spool.pirn(&["ls", "failed", "backup"]);
+    let says = "pirn: job backup is none of those that the options mean\n";
+    assert_eq!((done.code, done.stderr.as_str()), (66, says));
+}
+
+/// A job that cannot be listed, as one that has just moved on, makes room for the next.
+#[test]
+fn a_limit_is_filled() {
+    let spool = Spool::made();
+    for n in 1..=5 {
+        let date = format!("2020-01-0{n}T00:00:00Z");
+        let command = if n == 1 { json!(7) } else { json!("true") };
+        let job = json!({"command": command, "created_at": date});
+        put(&spool, &format!("pending/{n}"), &job);
+    }
+    let done = spool.pirn(&["ls", "pending", "-n", "2", "--ids"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "2\n3\n"));
+    let lines: Vec<&str> = done.stderr.lines().collect();
+    assert!(
+        lines[0].starts_with("pirn: 1: line 1: command: "),
+        "{}",
+        done.stderr
+    );
+    assert_eq!(lines[1..], ["pirn: 2 more; --all shows them"]);
+}
+
 #[test]
 fn a_limit_keeps_the_first_to_start_and_the_last_to_end() {
     let spool = Spool::made();
