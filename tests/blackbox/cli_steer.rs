@@ -107,16 +107,23 @@ fn a_job_that_waits_behind_one_of_its_name_is_steered_too() {
     assert!(spool.has("pending/mail/backup") && spool.has("active/backup"));
 }
 
-#[test]
-fn a_job_that_waits_behind_a_cancelled_one_is_not_lost() {
+/// A job `backup` that runs until its gate opens, and cannot be ended before; its command; and a second one that waits
+/// behind it.
+fn one_behind_another() -> (Spool, Gate, String) {
     let spool = Spool::serving(&[]);
-    let mut gate = Gate::new(&spool, "gate");
+    let gate = Gate::new(&spool, "gate");
     let line = format!("trap '' TERM; echo first; {}", gate.wait());
     spool.drop_json("backup", &json!({"command": line, "grace": "10m"}));
     spool.wait_note("backup");
     spool.wait_log("backup", "first");
     spool.drop_file("backup", "echo second");
     spool.settle();
+    (spool, gate, line)
+}
+
+#[test]
+fn a_job_that_waits_behind_a_cancelled_one_is_not_lost() {
+    let (spool, mut gate, line) = one_behind_another();
     for args in [["cancel", "--all"], ["cancel", "backup"]] {
         let done = spool.pirn(&args);
         assert_eq!(done.code, 1, "{}", done.stderr);
@@ -147,14 +154,7 @@ fn a_job_that_waits_behind_a_cancelled_one_is_not_lost() {
 /// Its end goes to the record that is found first, which must not be that of the other job.
 #[test]
 fn a_job_behind_one_that_a_user_has_put_into_complete_is_not_lost() {
-    let spool = Spool::serving(&[]);
-    let mut gate = Gate::new(&spool, "gate");
-    let line = format!("trap '' TERM; echo first; {}", gate.wait());
-    spool.drop_json("backup", &json!({"command": line, "grace": "10m"}));
-    spool.wait_note("backup");
-    spool.wait_log("backup", "first");
-    spool.drop_file("backup", "echo second");
-    spool.settle();
+    let (spool, mut gate, line) = one_behind_another();
     spool.mv("active/backup", "complete");
     let done = spool.pirn(&["cancel", "backup"]);
     assert_eq!(done.code, 1, "{}", done.stderr);
