@@ -132,7 +132,8 @@ impl Lister<'_> {
         Ok(rows)
     }
 
-    /// Adds the jobs of this id in these places: one may wait behind another that runs. False if there is none.
+    /// Adds the jobs of this id in these places that match: one may wait behind another that runs. False if there is
+    /// none.
     fn add_named(
         &self,
         id: &JobId,
@@ -146,8 +147,10 @@ impl Lister<'_> {
         let mut is_there = false;
         for at in places {
             let read = self.spool.load_and_ask(id, at);
-            is_there |= !matches!(read, Ok(None));
-            rows.extend(self.row_if_matching(id, at, read));
+            let is_unreadable = read.is_err();
+            let row = self.row_if_matching(id, at, read);
+            is_there |= is_unreadable || row.is_some();
+            rows.extend(row);
         }
         if is_there {
             seen.insert(id.clone());

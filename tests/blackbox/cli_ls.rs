@@ -419,9 +419,11 @@ fn an_id_lists_all_jobs_of_its_name() {
     assert_eq!(shown(&["backup", "backup"]), ["active", "pending"]);
     assert_eq!(shown(&["pending", "backup"]), ["pending"]);
     assert_eq!(shown(&["active", "backup"]), ["active"]);
-    let done = spool.pirn(&["ls", "failed", "backup"]);
-    let says = "pirn: job backup is none of those that the options mean\n";
-    assert_eq!((done.code, done.stderr.as_str()), (66, says));
+    for args in [&["failed", "backup"][..], &["--tag", "t", "backup"]] {
+        let done = spool.pirn(&[&["ls"], args].concat());
+        let says = "pirn: job backup is none of those that the options mean\n";
+        assert_eq!((done.code, done.stderr.as_str()), (66, says), "{args:?}");
+    }
 }
 
 /// A job that cannot be listed, as one that has just moved on, makes room for the next.
